@@ -1,0 +1,54 @@
+//! Which class was taken for which.
+
+use std::fmt;
+
+use super::dataset::{CLASSES, answers};
+
+/// A confusion matrix: how many images of each class were given each answer.
+pub struct Confusion {
+    /// `counts[actual][answer]`.
+    counts: [[usize; CLASSES]; CLASSES],
+    names: [&'static str; CLASSES],
+}
+
+impl Confusion {
+    pub fn new(names: [&'static str; CLASSES]) -> Self {
+        Self { counts: [[0; CLASSES]; CLASSES], names }
+    }
+
+    /// Counts the answers to a batch: `logits` of shape (N, classes) against `labels`, shape (N).
+    pub fn add(&mut self, logits: &[f32], labels: &[u8]) {
+        for (answer, &label) in answers(logits).zip(labels) {
+            self.counts[usize::from(label)][answer] += 1;
+        }
+    }
+
+    /// The share of right answers, in percent.
+    pub fn accuracy(&self) -> f64 {
+        let right: usize = (0..CLASSES).map(|class| self.counts[class][class]).sum();
+        percent(right, self.counts.iter().flatten().sum())
+    }
+}
+
+fn percent(part: usize, whole: usize) -> f64 {
+    100.0 * part as f64 / whole.max(1) as f64
+}
+
+impl fmt::Display for Confusion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:16}answer", "")?;
+        write!(f, "{:<14}", "actual class")?;
+        for answer in 0..CLASSES {
+            write!(f, "{answer:>6}")?;
+        }
+        writeln!(f, "{:>9}", "right")?;
+        for (class, (row, name)) in self.counts.iter().zip(self.names).enumerate() {
+            write!(f, "{class} {name:<12}")?;
+            for count in row {
+                write!(f, "{count:>6}")?;
+            }
+            writeln!(f, "{:>7.1} %", percent(row[class], row.iter().sum()))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,246 @@
+//! Trains a convolutional network on Fashion-MNIST and says how well it does.
+//!
+//! ```sh
+//! cargo run --release --example fashion_mnist
+//! cargo run --release --example fashion_mnist -- --epochs 8 --seed 2 --device cpu
+//! cargo run --release --example fashion_mnist -- --data /usr/share/datasets/fashion-mnist
+//! ```
+//!
+//! The repository holds a subset of 6,000 + 1,000 images, which is what the first line uses;
+//! `--data` names a folder with the standard four files of Fashion-MNIST or MNIST. Shown on the
+//! way: the model and the memory it takes, loss and images per second, the accuracy on the test
+//! images after each epoch, and at the end which class was taken for which. The output folder gets
+//! the curves, the first layer's filters, and the weights, from which `--weights` goes on (with
+//! `--epochs 0` it only tests them).
+
+mod common;
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::{Parser, ValueEnum};
+use common::chart::{self, History};
+use common::confusion::Confusion;
+use common::dataset::{self, CLASSES, Images};
+use common::filters;
+use indicatif::{ProgressBar, ProgressStyle};
+use wgpu_cnn::{Gpu, Model, Optimizer, Trainer};
+
+/// Train a convolutional network on Fashion-MNIST.
+#[derive(Parser)]
+struct Options {
+    /// How often each training image is seen
+    #[arg(long, default_value_t = 3)]
+    epochs: usize,
+    /// Images per training step
+    #[arg(long, default_value_t = 64)]
+    batch: usize,
+    /// Learning rate [default: 1e-3 for adam, 1e-2 for momentum, 1e-1 for sgd]
+    #[arg(long)]
+    lr: Option<f64>,
+    /// How gradients become updates
+    #[arg(long, value_enum, default_value_t = Rule::Adam)]
+    optimizer: Rule,
+    /// What the initial weights and the order of the images are drawn from
+    #[arg(long, default_value_t = 7)]
+    seed: u64,
+    /// Folder with the four IDX files, gzipped or not
+    #[arg(long, value_name = "DIR",
+        default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/fashion-mnist"))]
+    data: PathBuf,
+    /// What trains: a graphics adapter, or the CPU reference
+    #[arg(long, value_enum, default_value_t = Device::Gpu)]
+    device: Device,
+    /// Use the adapter whose name contains this
+    #[arg(long, value_name = "NAME", env = "WGPU_CNN_ADAPTER")]
+    adapter: Option<String>,
+    /// Start from these weights (safetensors)
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+    /// Where the pictures and the trained weights go
+    #[arg(long, value_name = "DIR", default_value = "out/fashion_mnist")]
+    out: PathBuf,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Rule {
+    Adam,
+    Sgd,
+    /// SGD with a momentum of 0.9
+    Momentum,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Device {
+    Gpu,
+    Cpu,
+}
+
+fn main() -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+    let out = &options.out;
+    std::fs::create_dir_all(out).map_err(|error| format!("{}: {error}", out.display()))?;
+    let (train, test) = dataset::load(&options.data)?;
+    println!("{} training and {} test images, {}", train.len(), test.len(), options.data.display());
+
+    let [height, width] = train.size;
+    #[rustfmt::skip]
+    let model = Model::builder([1, height, width])
+        .conv2d(32, 5).relu().max_pool2d(2)
+        .conv2d(64, 5).relu().max_pool2d(2)
+        .flatten().dense(128).relu().dense(CLASSES)
+        .build()?;
+    println!("\n{model}");
+
+    let gpu = find_gpu(options)?;
+    let builder =
+        Trainer::builder(model).batch(options.batch).optimizer(optimizer(options)).seed(options.seed);
+    let (mut trainer, device) = match &gpu {
+        Some(gpu) => (builder.on(gpu)?, format!("gpu {}", gpu.info().name)),
+        None => (builder.on_cpu()?, "cpu".to_owned()),
+    };
+    println!("training on {device}\n{}\n", trainer.memory());
+    if let Some(file) = &options.weights {
+        trainer.load(file)?;
+    }
+
+    let names = class_names(&options.data);
+    let mut order = fastrand::Rng::with_seed(options.seed);
+    let mut history = History::default();
+    let mut confusion = evaluate(&trainer, &test, names)?;
+    println!("before training: test accuracy {:.1} %", confusion.accuracy());
+    history.accuracy.push((0.0, confusion.accuracy()));
+    for epoch in 0..options.epochs {
+        let start = Instant::now();
+        let batches = train.shuffled(options.batch, order.u64(..));
+        let loss = train_epoch(&mut trainer, batches, epoch, &mut history)?;
+        let seconds = start.elapsed().as_secs_f64();
+        confusion = evaluate(&trainer, &test, names)?;
+        history.accuracy.push(((epoch + 1) as f64, confusion.accuracy()));
+        println!(
+            "epoch {}/{}: loss {loss:.3}, test accuracy {:.1} %, {seconds:.1} s, {:.0} images/s",
+            epoch + 1,
+            options.epochs,
+            confusion.accuracy(),
+            train.len() as f64 / seconds,
+        );
+    }
+    println!("\n{confusion}");
+    save(&trainer, &history, out)?;
+    println!("test accuracy {:.1} % on {device}", confusion.accuracy());
+    Ok(())
+}
+
+/// The GPU that the options ask for; nothing where the CPU is to train, which is also the way out
+/// where no adapter is named and there is none.
+fn find_gpu(options: &Options) -> wgpu_cnn::Result<Option<Gpu>> {
+    let gpu = match (options.device, &options.adapter) {
+        (Device::Cpu, _) => return Ok(None),
+        (Device::Gpu, Some(name)) => Gpu::builder().adapter(name).build(),
+        (Device::Gpu, None) => Gpu::new(),
+    };
+    match gpu {
+        Err(error @ wgpu_cnn::Error::NoAdapter { .. }) if options.adapter.is_none() => {
+            println!(
+                "{error}; going on with the CPU reference (on Debian and Ubuntu, `apt-get install \
+                 mesa-vulkan-drivers` brings lavapipe, an adapter in software)"
+            );
+            Ok(None)
+        }
+        gpu => gpu.map(Some),
+    }
+}
+
+fn optimizer(options: &Options) -> Optimizer {
+    let rate = |default| options.lr.unwrap_or(default);
+    match options.optimizer {
+        Rule::Adam => Optimizer::adam(rate(1e-3)).into(),
+        Rule::Momentum => Optimizer::sgd(rate(1e-2)).momentum(0.9).into(),
+        Rule::Sgd => Optimizer::sgd(rate(1e-1)).into(),
+    }
+}
+
+/// One pass over the training images. Returns the mean of the losses that were looked at.
+fn train_epoch(
+    trainer: &mut Trainer,
+    batches: impl ExactSizeIterator<Item = (Vec<f32>, Vec<u8>)>,
+    epoch: usize,
+    history: &mut History,
+) -> Result<f64, Box<dyn Error>> {
+    /// Reading the loss waits for the GPU, so only every so many steps do it.
+    const STEPS_PER_READING: usize = 10;
+    let (start, steps) = (Instant::now(), batches.len());
+    let style = ProgressStyle::with_template("epoch {prefix} [{bar:40}] {pos}/{len} steps, {msg}")?;
+    let bar = ProgressBar::new(steps as u64).with_style(style);
+    bar.set_prefix((epoch + 1).to_string());
+    let (mut seen, mut sum, mut readings) = (0, 0.0, 0);
+    for (step, (images, labels)) in (1..).zip(batches) {
+        trainer.step(&images, &labels)?;
+        seen += labels.len();
+        bar.inc(1);
+        if step % STEPS_PER_READING == 0 || step == steps {
+            let loss = f64::from(trainer.loss()?);
+            let rate = seen as f64 / start.elapsed().as_secs_f64();
+            bar.set_message(format!("loss {loss:.3}, {rate:.0} images/s"));
+            history.loss.push((epoch as f64 + step as f64 / steps as f64, loss));
+            sum += loss;
+            readings += 1;
+        }
+    }
+    bar.finish_and_clear();
+    Ok(sum / f64::from(readings))
+}
+
+fn evaluate(
+    trainer: &Trainer,
+    images: &Images,
+    names: [&'static str; CLASSES],
+) -> wgpu_cnn::Result<Confusion> {
+    let mut confusion = Confusion::new(names);
+    for (images, labels) in images.in_order(1000) {
+        confusion.add(&trainer.predict(&images)?, &labels);
+    }
+    Ok(confusion)
+}
+
+/// Fashion-MNIST and MNIST have the same files: the folder's name tells which it is.
+fn class_names(folder: &Path) -> [&'static str; CLASSES] {
+    #[rustfmt::skip]
+    const FASHION: [&str; CLASSES] = [
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+        "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+    ];
+    if folder.to_string_lossy().to_lowercase().contains("fashion") { FASHION } else { [""; CLASSES] }
+}
+
+/// Writes the curves, the filters of layer 0 and the weights to the folder `out`.
+fn save(trainer: &Trainer, history: &History, out: &Path) -> Result<(), Box<dyn Error>> {
+    const FIRST_LAYER: &str = "0.weight";
+    let curves = out.join("loss.png");
+    chart::write(&curves, history)?;
+    let picture = out.join("filters.png");
+    let (_, shape) = trainer
+        .model()
+        .parameters()
+        .find(|(name, _)| *name == FIRST_LAYER)
+        .ok_or("the model has no first layer")?;
+    filters::write(&picture, &trainer.parameter(FIRST_LAYER)?, shape)?;
+    let weights = out.join("weights.safetensors");
+    trainer.save(&weights)?;
+    for (what, path) in [("curves", curves), ("first filters", picture), ("weights", weights)] {
+        println!("{what:<14} {}", path.display());
+    }
+    println!();
+    Ok(())
+}

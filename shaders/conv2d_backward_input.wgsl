@@ -1,0 +1,84 @@
+// The input gradient of a convolution, which is a transpose convolution, as a product: M input
+// channels of a group, N input pixels of all images, K taps of all output channels of the group.
+// A is the weights with the channels' roles swapped; B is the output gradient where a tap of the
+// filter reached the pixel from, and zero where no output did (between strides, beyond the edges).
+
+@group(0) @binding(0) var<storage, read> gradient_output: array<f32>; // (N, O, OH, OW)
+@group(0) @binding(1) var<storage, read> weight: array<f32>;          // (O, C / groups, KH, KW)
+@group(0) @binding(2) var<storage, read> forward: array<f32>;         // (N, C, H, W), see GRADIENT_OF
+@group(0) @binding(3) var<storage, read_write> gradient_input: array<f32>; // (N, C, H, W)
+@group(0) @binding(4) var<uniform> params: Params;
+
+struct Params {
+    batch: u32,
+    groups: u32,
+    in_channels: u32, // of one group
+    in_height: u32,
+    in_width: u32,
+    out_channels: u32, // of one group
+    out_height: u32,
+    out_width: u32,
+}
+
+override KERNEL_H: u32 = 1u;
+override KERNEL_W: u32 = 1u;
+override STRIDE_H: u32 = 1u;
+override STRIDE_W: u32 = 1u;
+override PAD_TOP: u32 = 0u;
+override PAD_LEFT: u32 = 0u;
+override DILATION_H: u32 = 1u;
+override DILATION_W: u32 = 1u;
+// The function whose value `forward` is: the result is the gradient with respect to its argument.
+override GRADIENT_OF: u32 = 0u;
+override ACCUMULATE: bool = false;
+
+struct Row { first: u32 }
+// The first gradient plane of a pixel's group, and the pixel's place in the padded input.
+struct Column { plane: u32, y: u32, x: u32 }
+
+fn product_size(group: u32) -> Size {
+    let pixels = params.batch * params.in_height * params.in_width;
+    return Size(params.in_channels, pixels, 0u, params.out_channels * KERNEL_H * KERNEL_W);
+}
+
+fn product_row(group: u32, m: u32) -> Row {
+    return Row((group * params.out_channels * params.in_channels + m) * KERNEL_H * KERNEL_W);
+}
+
+fn product_column(group: u32, pixel: u32) -> Column {
+    let x = pixel % params.in_width;
+    let row = pixel / params.in_width;
+    let y = row % params.in_height;
+    let n = row / params.in_height;
+    return Column((n * params.groups + group) * params.out_channels, y + PAD_TOP, x + PAD_LEFT);
+}
+
+fn load_a(row: Row, k: u32) -> f32 {
+    let channel = k / (KERNEL_H * KERNEL_W);
+    let tap = k % (KERNEL_H * KERNEL_W);
+    return weight[row.first + channel * params.in_channels * KERNEL_H * KERNEL_W + tap];
+}
+
+fn load_b(column: Column, k: u32) -> f32 {
+    let channel = k / (KERNEL_H * KERNEL_W);
+    let tap = k % (KERNEL_H * KERNEL_W);
+    let tap_y = tap / KERNEL_W * DILATION_H;
+    let tap_x = tap % KERNEL_W * DILATION_W;
+    if column.y < tap_y || column.x < tap_x { return 0.0; }
+    let y = (column.y - tap_y) / STRIDE_H;
+    let x = (column.x - tap_x) / STRIDE_W;
+    let between = (column.y - tap_y) % STRIDE_H + (column.x - tap_x) % STRIDE_W;
+    if between != 0u || y >= params.out_height || x >= params.out_width { return 0.0; }
+    return gradient_output[((column.plane + channel) * params.out_height + y) * params.out_width + x];
+}
+
+fn store_c(group: u32, m: u32, pixel: u32, value: f32) {
+    let plane = params.in_height * params.in_width;
+    let channel = group * params.in_channels + m;
+    let n = pixel / plane;
+    let at = (n * params.groups * params.in_channels + channel) * plane + pixel % plane;
+    var result = value;
+    if GRADIENT_OF != 0u { result = activation_gradient(GRADIENT_OF, forward[at], result); }
+    if ACCUMULATE { result += gradient_input[at]; }
+    gradient_input[at] = result;
+}

@@ -1,0 +1,79 @@
+// Convolution as a product: M output channels of a group, N pixels of all images, K taps of all
+// input channels of the group. A is the weights, B the input patch that a tap meets.
+
+@group(0) @binding(0) var<storage, read> input: array<f32>;        // (N, C, H, W)
+@group(0) @binding(1) var<storage, read> weight: array<f32>;       // (O, C / groups, KH, KW)
+@group(0) @binding(2) var<storage, read> bias: array<f32>;         // (O)
+@group(0) @binding(3) var<storage, read_write> output: array<f32>; // (N, O, OH, OW)
+@group(0) @binding(4) var<uniform> params: Params;
+
+struct Params {
+    batch: u32,
+    groups: u32,
+    in_channels: u32, // of one group
+    in_height: u32,
+    in_width: u32,
+    out_channels: u32, // of one group
+    out_height: u32,
+    out_width: u32,
+}
+
+override KERNEL_H: u32 = 1u;
+override KERNEL_W: u32 = 1u;
+override STRIDE_H: u32 = 1u;
+override STRIDE_W: u32 = 1u;
+override PAD_TOP: u32 = 0u;
+override PAD_LEFT: u32 = 0u;
+override DILATION_H: u32 = 1u;
+override DILATION_W: u32 = 1u;
+override HAS_BIAS: bool = false;
+override ACTIVATION: u32 = 0u;
+
+struct Row { first: u32 }
+// The first input plane of an output pixel's group, and where its window begins in a plane.
+struct Column { plane: u32, y: i32, x: i32 }
+
+fn product_size(group: u32) -> Size {
+    let pixels = params.batch * params.out_height * params.out_width;
+    return Size(params.out_channels, pixels, 0u, params.in_channels * KERNEL_H * KERNEL_W);
+}
+
+fn product_row(group: u32, m: u32) -> Row {
+    return Row((group * params.out_channels + m) * params.in_channels * KERNEL_H * KERNEL_W);
+}
+
+fn product_column(group: u32, pixel: u32) -> Column {
+    let x = pixel % params.out_width;
+    let row = pixel / params.out_width;
+    let y = row % params.out_height;
+    let n = row / params.out_height;
+    return Column(
+        (n * params.groups + group) * params.in_channels,
+        i32(y * STRIDE_H) - i32(PAD_TOP),
+        i32(x * STRIDE_W) - i32(PAD_LEFT),
+    );
+}
+
+fn load_a(row: Row, k: u32) -> f32 {
+    return weight[row.first + k];
+}
+
+fn load_b(column: Column, k: u32) -> f32 {
+    let channel = k / (KERNEL_H * KERNEL_W);
+    let tap = k % (KERNEL_H * KERNEL_W);
+    let y = column.y + i32(tap / KERNEL_W * DILATION_H);
+    let x = column.x + i32(tap % KERNEL_W * DILATION_W);
+    // Above and left of the image the casts wrap to large numbers.
+    if u32(y) >= params.in_height || u32(x) >= params.in_width { return 0.0; }
+    return input[((column.plane + channel) * params.in_height + u32(y)) * params.in_width + u32(x)];
+}
+
+fn store_c(group: u32, m: u32, pixel: u32, value: f32) {
+    let plane = params.out_height * params.out_width;
+    let channel = group * params.out_channels + m;
+    let n = pixel / plane;
+    var result = value;
+    if HAS_BIAS { result += bias[channel]; }
+    let at = (n * params.groups * params.out_channels + channel) * plane + pixel % plane;
+    output[at] = activate(ACTIVATION, result);
+}

@@ -1,0 +1,49 @@
+// Packs a filter (O, I, KH, KW) for core/rows.wgsl: (channel tile, ic, kh, kw padded, 16 channels),
+// where channels are those that the convolution writes, and missing ones are zero.
+//   BACKWARD = false  conv2d forward:        channel = o, ic = i
+//   BACKWARD = true   conv2d backward input: channel = i, ic = o, filter flipped both ways
+// One invocation packs one tap of one input channel: 16 floats. Grid: ceil(tiles * ic * KH * padded / 64).
+
+@group(0) @binding(0) var<storage, read> weight: array<f32>;                 // (O, I, KH, KW)
+@group(0) @binding(1) var<storage, read_write> packed_weight: array<vec4<f32>>;
+
+struct Params {
+    in_channels: u32,  // of the convolution that will run: O for an input gradient
+    out_channels: u32, // I for an input gradient
+}
+@group(0) @binding(2) var<uniform> params: Params;
+
+override KERNEL_H: u32 = 3u;
+override KERNEL_W: u32 = 3u;
+override BACKWARD: bool = false;
+
+fn load(channel: u32, ic: u32, kh: u32, kw: u32) -> f32 {
+    if channel >= params.out_channels || kw >= KERNEL_W { return 0.0; }
+    if BACKWARD {
+        return weight[((ic * params.out_channels + channel) * KERNEL_H + KERNEL_H - 1u - kh) * KERNEL_W + KERNEL_W - 1u - kw];
+    }
+    return weight[((channel * params.in_channels + ic) * KERNEL_H + kh) * KERNEL_W + kw];
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let at = flat_index(group, 64u, thread);
+    let taps = select(4u, KERNEL_W, KERNEL_W <= 5u);
+    let padded = (KERNEL_W + taps - 1u) / taps * taps;
+    let row = at / padded;
+    let kw = at - row * padded;
+    let plane = row / KERNEL_H;
+    let kh = row - plane * KERNEL_H;
+    let tile = plane / params.in_channels;
+    let ic = plane - tile * params.in_channels;
+    if tile * 16u >= params.out_channels { return; }
+    for (var q = 0u; q < 4u; q++) {
+        let channel = tile * 16u + q * 4u;
+        packed_weight[at * 4u + q] = vec4(
+            load(channel, ic, kh, kw), load(channel + 1u, ic, kh, kw),
+            load(channel + 2u, ic, kh, kw), load(channel + 3u, ic, kh, kw));
+    }
+}

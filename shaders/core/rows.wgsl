@@ -1,0 +1,158 @@
+
+// Direct convolution over rows of pixels: stride 1, dilation 1, subgroups of exactly 8 lanes.
+//
+// A strip is 4 neighbouring pixels of one output row. Each lane owns one strip and computes it for
+// 16 output channels: 16 vec4 accumulators. A subgroup is 8 consecutive strips times those 16
+// channels, so per kernel row it needs
+//   - the weights of up to 5 taps x 16 channels: each lane loads one vec4 of 4 channels,
+//     and subgroupBroadcast hands every one of them to all lanes;
+//   - a window of 4 + taps - 1 pixels per lane: it lies in at most 3 aligned blocks of 4 pixels.
+//     A lane loads one block, and gets the others from its neighbours by subgroupShuffle, since the
+//     next strip's block is this strip's next block. Only where the neighbour is of another row or
+//     another subgroup does a lane load the block itself.
+//
+//   input row      | block -1 | block 0 | block 1 |        KERNEL_W = 3, PAD_LEFT = 1:
+//   window of lane 0        [x  x x x x  x]                 shift = 3, three blocks
+//   output strip               [o o o o]
+//
+// All lanes stay in the loops (subgroup operations need them), lanes without work load nothing.
+//
+// Calls  load_block(row, block) -> vec4     4 input pixels (under a lane mask)
+//        load_weight(i) -> vec4             packed as (channel tile, ic, kh, kw, 16 channels)
+//        initial_output(channel) -> f32     what its sums start from: zero or a bias
+//        store_output(n, channel, y, x, vec4)
+// Grid   x, y: subgroups of strips, ceil(batch * OH * ceil(OW / 4) / 8), folded; z: ceil(OC / 16)
+
+struct Tile {
+    c0: vec4<f32>, c1: vec4<f32>, c2: vec4<f32>, c3: vec4<f32>,
+    c4: vec4<f32>, c5: vec4<f32>, c6: vec4<f32>, c7: vec4<f32>,
+    c8: vec4<f32>, c9: vec4<f32>, c10: vec4<f32>, c11: vec4<f32>,
+    c12: vec4<f32>, c13: vec4<f32>, c14: vec4<f32>, c15: vec4<f32>,
+}
+
+// One tap: 16 weights (a to d) times 4 pixels.
+fn tap(t: Tile, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>, p: vec4<f32>) -> Tile {
+    return Tile(
+        t.c0 + a.x * p, t.c1 + a.y * p, t.c2 + a.z * p, t.c3 + a.w * p,
+        t.c4 + b.x * p, t.c5 + b.y * p, t.c6 + b.z * p, t.c7 + b.w * p,
+        t.c8 + c.x * p, t.c9 + c.y * p, t.c10 + c.z * p, t.c11 + c.w * p,
+        t.c12 + d.x * p, t.c13 + d.y * p, t.c14 + d.z * p, t.c15 + d.w * p,
+    );
+}
+
+// A vec4 in each of 8 lanes holds the 16 channels of two taps: lanes 0-3 and lanes 4-7.
+fn tap_low(t: Tile, w: vec4<f32>, p: vec4<f32>) -> Tile {
+    return tap(t, subgroupBroadcast(w, 0u), subgroupBroadcast(w, 1u), subgroupBroadcast(w, 2u), subgroupBroadcast(w, 3u), p);
+}
+fn tap_high(t: Tile, w: vec4<f32>, p: vec4<f32>) -> Tile {
+    return tap(t, subgroupBroadcast(w, 4u), subgroupBroadcast(w, 5u), subgroupBroadcast(w, 6u), subgroupBroadcast(w, 7u), p);
+}
+
+// One lane's value, in all lanes and for 4 pixels.
+fn spread(v: f32, lane: u32) -> vec4<f32> {
+    return vec4(subgroupShuffle(v, lane));
+}
+
+@compute @workgroup_size(8)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(subgroup_invocation_id) lane: u32,
+) {
+    // Constants once the overrides are known. A kernel row wider than 5 is walked in chunks of 4 taps.
+    let taps = select(4u, KERNEL_W, KERNEL_W <= 5u);
+    let chunks = (KERNEL_W + taps - 1u) / taps;
+    let shift = (4u - PAD_LEFT % 4u) % 4u;            // window start inside its first block
+    let blocks = (shift + taps + 6u) / 4u;            // blocks a window touches: 1 to 3
+    let own = select(0, 1, blocks == 3u);             // which of them the lane loads itself
+    let first_block = -i32((PAD_LEFT + 3u) / 4u);     // relative to the strip's own block
+
+    let strips_per_row = (params.out_width + 3u) / 4u;
+    let strip = flat_group(group) * 8u + lane;
+    let out_row = strip / strips_per_row;
+    let column = strip - out_row * strips_per_row;
+    let n = out_row / params.out_height;
+    let y = out_row - n * params.out_height;
+    let in_grid = n < params.batch;
+
+    let in_blocks = i32((params.in_width + 3u) / 4u);
+    let from_left = lane > 0u && column > 0u;                      // the left lane has my left block
+    let from_right = lane < 7u && column + 1u < strips_per_row;
+    let left_lane = (lane + 7u) % 8u;
+    let right_lane = (lane + 1u) % 8u;
+
+    // Kernel rows that meet the input for at least one lane.
+    let kh_begin = subgroupMin(u32(max(i32(PAD_TOP) - i32(y), 0)));
+    let kh_end = subgroupMax(min(KERNEL_H, u32(max(i32(params.in_height + PAD_TOP) - i32(y), 0))));
+
+    // Sums start from the bias: two channels a lane, shared.
+    let o = group.z * 16u;
+    let b0 = initial_output(o + lane);
+    let b1 = initial_output(o + 8u + lane);
+    var t = Tile(
+        spread(b0, 0u), spread(b0, 1u), spread(b0, 2u), spread(b0, 3u),
+        spread(b0, 4u), spread(b0, 5u), spread(b0, 6u), spread(b0, 7u),
+        spread(b1, 0u), spread(b1, 1u), spread(b1, 2u), spread(b1, 3u),
+        spread(b1, 4u), spread(b1, 5u), spread(b1, 6u), spread(b1, 7u),
+    );
+    for (var c = 0u; c < params.in_channels; c++) {
+        for (var kh = kh_begin; kh < kh_end; kh++) {
+            let in_y = i32(y + kh) - i32(PAD_TOP);
+            let row_inside = in_grid && in_y >= 0 && in_y < i32(params.in_height);
+            let row = (n * params.in_channels + c) * params.in_height + u32(in_y);
+            for (var chunk = 0u; chunk < chunks; chunk++) {
+                let block = i32(column) + first_block + own + i32(chunk);
+                var mine = vec4<f32>();
+                if row_inside && block >= 0 && block < in_blocks { mine = load_block(row, block); }
+                var a = mine;
+                var b = mine;
+                var d = mine;
+                if blocks == 3u {
+                    a = select(vec4<f32>(), subgroupShuffle(mine, left_lane), from_left);
+                    if EDGE_LOADS && row_inside && !from_left && block >= 1 && block <= in_blocks { a = load_block(row, block - 1); }
+                }
+                if blocks >= 2u {
+                    d = select(vec4<f32>(), subgroupShuffle(mine, right_lane), from_right);
+                    if EDGE_LOADS && row_inside && !from_right && block >= -1 && block + 1 < in_blocks { d = load_block(row, block + 1); }
+                    if blocks == 2u { b = d; }
+                }
+
+                let w = ((((group.z * params.in_channels + c) * KERNEL_H + kh) * chunks + chunk) * taps) * 4u + lane;
+                var w01 = vec4<f32>();
+                if taps > 1u || lane < 4u { w01 = load_weight(w); }
+                t = tap_low(t, w01, slide(a, b, d, shift));
+                if taps > 1u { t = tap_high(t, w01, slide(a, b, d, shift + 1u)); }
+                if taps > 2u {
+                    var w23 = vec4<f32>();
+                    if taps > 3u || lane < 4u { w23 = load_weight(w + 8u); }
+                    t = tap_low(t, w23, slide(a, b, d, shift + 2u));
+                    if taps > 3u { t = tap_high(t, w23, slide(a, b, d, shift + 3u)); }
+                }
+                if taps > 4u {
+                    var w4 = vec4<f32>();
+                    if lane < 4u { w4 = load_weight(w + 16u); }
+                    t = tap_low(t, w4, slide(a, b, d, shift + 4u));
+                }
+            }
+        }
+    }
+
+    if in_grid {
+        let x = column * 4u;
+        store_output(n, o, y, x, t.c0);
+        store_output(n, o + 1u, y, x, t.c1);
+        store_output(n, o + 2u, y, x, t.c2);
+        store_output(n, o + 3u, y, x, t.c3);
+        store_output(n, o + 4u, y, x, t.c4);
+        store_output(n, o + 5u, y, x, t.c5);
+        store_output(n, o + 6u, y, x, t.c6);
+        store_output(n, o + 7u, y, x, t.c7);
+        store_output(n, o + 8u, y, x, t.c8);
+        store_output(n, o + 9u, y, x, t.c9);
+        store_output(n, o + 10u, y, x, t.c10);
+        store_output(n, o + 11u, y, x, t.c11);
+        store_output(n, o + 12u, y, x, t.c12);
+        store_output(n, o + 13u, y, x, t.c13);
+        store_output(n, o + 14u, y, x, t.c14);
+        store_output(n, o + 15u, y, x, t.c15);
+    }
+}

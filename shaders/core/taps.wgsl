@@ -1,0 +1,131 @@
+
+// Weight gradient by rows of taps: stride 1, dilation 1, subgroups of exactly 8 lanes.
+//
+// A filter row is one (input channel, kh); there are IC * KERNEL_H of them. A subgroup computes
+// 16 output channels x 8 filter rows x up to 5 taps, over its share of the batch * OH output rows:
+//   - lane l owns output channels l and l + 8: it loads 4 pixels of each one's gradient;
+//   - lane l also loads the input row that filter row l meets, 4 pixels at a time, and shares it with
+//     all lanes by subgroupBroadcast. Walking along the row, the last two blocks are kept, so that
+//     the window of 4 + taps - 1 pixels (in at most 3 aligned blocks) costs one load.
+// Each tap is then a dot product of 4 gradient pixels with 4 window pixels, summed in registers.
+//
+// Grid  x: ceil(OC / 16) * ceil(IC * KERNEL_H / 8)   y: splits   z: chunks of KERNEL_W (1 up to width 5)
+
+override TAPS: u32 = select(4u, KERNEL_W, KERNEL_W <= 5u);
+
+// Sums of one output channel and one tap for 8 filter rows.
+struct Rows { low: vec4<f32>, high: vec4<f32> }
+// All sums of one output channel.
+struct Sums { t0: Rows, t1: Rows, t2: Rows, t3: Rows, t4: Rows }
+// The three blocks of input that hold the window, for four filter rows (in every lane alike).
+struct Blocks { a: vec4<f32>, b: vec4<f32>, c: vec4<f32> }
+
+fn dots(g: vec4<f32>, r0: Blocks, r1: Blocks, r2: Blocks, r3: Blocks, first: u32) -> vec4<f32> {
+    return vec4(
+        dot(g, slide(r0.a, r0.b, r0.c, first)),
+        dot(g, slide(r1.a, r1.b, r1.c, first)),
+        dot(g, slide(r2.a, r2.b, r2.c, first)),
+        dot(g, slide(r3.a, r3.b, r3.c, first)),
+    );
+}
+
+fn tap(s: Rows, g: vec4<f32>, r0: Blocks, r1: Blocks, r2: Blocks, r3: Blocks, r4: Blocks, r5: Blocks, r6: Blocks, r7: Blocks, first: u32) -> Rows {
+    return Rows(s.low + dots(g, r0, r1, r2, r3, first), s.high + dots(g, r4, r5, r6, r7, first));
+}
+
+fn taps(s: Sums, g: vec4<f32>, r0: Blocks, r1: Blocks, r2: Blocks, r3: Blocks, r4: Blocks, r5: Blocks, r6: Blocks, r7: Blocks, shift: u32) -> Sums {
+    var t = s;
+    t.t0 = tap(t.t0, g, r0, r1, r2, r3, r4, r5, r6, r7, shift);
+    if TAPS > 1u { t.t1 = tap(t.t1, g, r0, r1, r2, r3, r4, r5, r6, r7, shift + 1u); }
+    if TAPS > 2u { t.t2 = tap(t.t2, g, r0, r1, r2, r3, r4, r5, r6, r7, shift + 2u); }
+    if TAPS > 3u { t.t3 = tap(t.t3, g, r0, r1, r2, r3, r4, r5, r6, r7, shift + 3u); }
+    if TAPS > 4u { t.t4 = tap(t.t4, g, r0, r1, r2, r3, r4, r5, r6, r7, shift + 4u); }
+    return t;
+}
+
+fn store_rows(i: u32, r: Rows) {
+    partial_sums[i] = r.low;
+    partial_sums[i + 1u] = r.high;
+}
+
+fn store_sums(i: u32, s: Sums) {
+    store_rows(i, s.t0);
+    if TAPS > 1u { store_rows(i + 2u, s.t1); }
+    if TAPS > 2u { store_rows(i + 4u, s.t2); }
+    if TAPS > 3u { store_rows(i + 6u, s.t3); }
+    if TAPS > 4u { store_rows(i + 8u, s.t4); }
+}
+
+@compute @workgroup_size(8)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(subgroup_invocation_id) lane: u32,
+) {
+    let shift = (4u - PAD_LEFT % 4u) % 4u;                                       // window start in its first block
+    let blocks = (shift + TAPS + 6u) / 4u;                                       // blocks a window touches: 1 to 3
+    let first_block = i32(group.z) - i32((PAD_LEFT + 3u) / 4u);                  // of the window of output block 0
+
+    let filter_rows = params.in_channels * KERNEL_H;
+    let row_tiles = (filter_rows + 7u) / 8u;
+    let channel_tile = group.x / row_tiles;
+    let filter_row = (group.x - channel_tile * row_tiles) * 8u + lane;           // the one whose input this lane loads
+    let ic = filter_row / KERNEL_H;
+    let kh = filter_row - ic * KERNEL_H;
+    let channel = channel_tile * 16u + lane;                                     // and channel + 8
+
+    let in_blocks = i32((params.in_width + 3u) / 4u);
+    let out_blocks = (params.out_width + 3u) / 4u;
+    let begin = group.y * params.rows_per_split;
+    let end = min(begin + params.rows_per_split, params.batch * params.out_height);
+    var n = begin / params.out_height;
+    var y = begin - n * params.out_height;
+    var s0 = Sums();
+    var s1 = Sums();
+    for (var r = begin; r < end; r++) {
+        let in_y = i32(y + kh) - i32(PAD_TOP);
+        let row_inside = filter_row < filter_rows && in_y >= 0 && in_y < i32(params.in_height);
+        let in_row = (n * params.in_channels + ic) * params.in_height + u32(in_y);
+        let out_row = (n * params.out_channels + channel) * params.out_height + y;
+
+        var a = vec4<f32>(); // the two blocks before the next one to load
+        var b = vec4<f32>();
+        if blocks == 3u && row_inside && first_block >= 0 && first_block < in_blocks { a = load_input(in_row, u32(first_block)); }
+        let second = first_block + i32(blocks) - 2;
+        if blocks >= 2u && row_inside && second >= 0 && second < in_blocks { b = load_input(in_row, u32(second)); }
+        for (var block = 0u; block < out_blocks; block++) {
+            var g0 = vec4<f32>();
+            var g1 = vec4<f32>();
+            if channel < params.out_channels { g0 = load_gradient_output(out_row, block); }
+            if channel + 8u < params.out_channels { g1 = load_gradient_output(out_row + 8u * params.out_height, block); }
+            let next = first_block + i32(block + blocks) - 1;
+            var c = vec4<f32>();
+            if row_inside && next >= 0 && next < in_blocks { c = load_input(in_row, u32(next)); }
+
+            var w = Blocks(a, b, c);
+            if blocks == 2u { w = Blocks(b, c, c); }
+            if blocks == 1u { w = Blocks(c, c, c); }
+            let r0 = Blocks(subgroupBroadcast(w.a, 0u), subgroupBroadcast(w.b, 0u), subgroupBroadcast(w.c, 0u));
+            let r1 = Blocks(subgroupBroadcast(w.a, 1u), subgroupBroadcast(w.b, 1u), subgroupBroadcast(w.c, 1u));
+            let r2 = Blocks(subgroupBroadcast(w.a, 2u), subgroupBroadcast(w.b, 2u), subgroupBroadcast(w.c, 2u));
+            let r3 = Blocks(subgroupBroadcast(w.a, 3u), subgroupBroadcast(w.b, 3u), subgroupBroadcast(w.c, 3u));
+            let r4 = Blocks(subgroupBroadcast(w.a, 4u), subgroupBroadcast(w.b, 4u), subgroupBroadcast(w.c, 4u));
+            let r5 = Blocks(subgroupBroadcast(w.a, 5u), subgroupBroadcast(w.b, 5u), subgroupBroadcast(w.c, 5u));
+            let r6 = Blocks(subgroupBroadcast(w.a, 6u), subgroupBroadcast(w.b, 6u), subgroupBroadcast(w.c, 6u));
+            let r7 = Blocks(subgroupBroadcast(w.a, 7u), subgroupBroadcast(w.b, 7u), subgroupBroadcast(w.c, 7u));
+            s0 = taps(s0, g0, r0, r1, r2, r3, r4, r5, r6, r7, shift);
+            s1 = taps(s1, g1, r0, r1, r2, r3, r4, r5, r6, r7, shift);
+            a = b;
+            b = c;
+        }
+        y += 1u;
+        if y == params.out_height {
+            y = 0u;
+            n += 1u;
+        }
+    }
+
+    let tile = (group.y * groups.z + group.z) * groups.x + group.x;
+    store_sums((tile * 16u + lane) * TAPS * 2u, s0);
+    store_sums((tile * 16u + lane + 8u) * TAPS * 2u, s1);
+}

@@ -1,0 +1,60 @@
+// C = A B of row-major matrices, either of them transposed on request, with an optional bias along
+// the columns and an activation, or an activation's gradient, on the way out.
+
+@group(0) @binding(0) var<storage, read> a: array<f32>;       // (M, K), or (K, M) if transposed
+@group(0) @binding(1) var<storage, read> b: array<f32>;       // (K, N), or (N, K) if transposed
+@group(0) @binding(2) var<storage, read> bias: array<f32>;    // (N)
+@group(0) @binding(3) var<storage, read> forward: array<f32>; // (M, N), see GRADIENT_OF
+@group(0) @binding(4) var<storage, read_write> c: array<f32>; // (M, N)
+@group(0) @binding(5) var<uniform> params: Params;
+
+struct Params {
+    m: u32,
+    n: u32,
+    k: u32,
+}
+
+override TRANSPOSE_A: bool = false;
+override TRANSPOSE_B: bool = false;
+override HAS_BIAS: bool = false;
+// The function applied to C.
+override ACTIVATION: u32 = 0u;
+// The function whose value `forward` is: C becomes the gradient with respect to its argument.
+override GRADIENT_OF: u32 = 0u;
+// Whether C is added to what is there.
+override ACCUMULATE: bool = false;
+
+struct Row { first: u32, step: u32 }
+struct Column { first: u32, step: u32 }
+
+fn product_size(slice: u32) -> Size {
+    return Size(params.m, params.n, 0u, params.k);
+}
+
+fn product_row(slice: u32, m: u32) -> Row {
+    if TRANSPOSE_A { return Row(m, params.m); }
+    return Row(m * params.k, 1u);
+}
+
+fn product_column(slice: u32, n: u32) -> Column {
+    if TRANSPOSE_B { return Column(n * params.k, 1u); }
+    return Column(n, params.n);
+}
+
+fn load_a(row: Row, k: u32) -> f32 {
+    return a[row.first + k * row.step];
+}
+
+fn load_b(column: Column, k: u32) -> f32 {
+    return b[column.first + k * column.step];
+}
+
+fn store_c(slice: u32, m: u32, n: u32, value: f32) {
+    let at = m * params.n + n;
+    var result = value;
+    if HAS_BIAS { result += bias[n]; }
+    result = activate(ACTIVATION, result);
+    if GRADIENT_OF != 0u { result = activation_gradient(GRADIENT_OF, forward[at], result); }
+    if ACCUMULATE { result += c[at]; }
+    c[at] = result;
+}

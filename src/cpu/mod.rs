@@ -1,0 +1,98 @@
+//! The reference: every operator, loss and optimizer in plain Rust. It is what the kernels are held
+//! to, and what trains where there is no graphics adapter.
+//!
+//! One file per operator, each the twin of a family of kernels. The functions take slices and write
+//! slices: they never add to what an output held before, and they hold no state. All of them are
+//! generic over `f32` and `f64` ([`Real`]), so that finite differences can judge them. They run on
+//! every core (with the feature `native`), and give the same bits on any number of them.
+//!
+//! ```
+//! use wgpu_cnn::cpu;
+//! let (a, b) = ([1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]);
+//! let mut c = [0.0; 4];
+//! cpu::matmul(2, 2, 2, &a, false, &b, true, &mut c)?; // C = A * B^T
+//! assert_eq!(c, [17.0, 23.0, 39.0, 53.0]);
+//! # Ok::<(), wgpu_cnn::Error>(())
+//! ```
+
+mod activation;
+mod conv2d;
+mod loss;
+mod matmul;
+mod optimizer;
+mod parallel;
+mod pool2d;
+
+pub use activation::{activation_backward, activation_forward};
+pub use conv2d::{
+    conv2d_backward_bias, conv2d_backward_input, conv2d_backward_weight, conv2d_forward,
+};
+pub use loss::loss_forward_backward;
+pub use matmul::{
+    linear_backward_bias, linear_backward_input, linear_backward_weight, linear_forward, matmul,
+};
+pub use optimizer::optimizer_update;
+pub use pool2d::{max_pool2d_backward, max_pool2d_forward};
+
+use std::fmt::Debug;
+use std::iter::Sum;
+use std::ops::{AddAssign, MulAssign, Range};
+
+use num_traits::{Float, FromPrimitive, ToPrimitive};
+
+use crate::{Error, Result, Shape};
+
+/// The numbers that the reference computes with: `f32`, as the kernels do, or `f64`, as finite
+/// differences need.
+pub trait Real:
+    Float
+    + FromPrimitive
+    + Sum
+    + AddAssign
+    + MulAssign
+    + Default
+    + Debug
+    + Send
+    + Sync
+    + 'static
+{
+    /// The nearest number of this type.
+    fn nearest(value: impl ToPrimitive) -> Self {
+        <Self as num_traits::NumCast>::from(value).unwrap_or_else(Self::nan)
+    }
+}
+
+impl Real for f32 {}
+impl Real for f64 {}
+
+/// Refuses a slice that does not hold as many elements as `shape`.
+fn check_length(what: &str, shape: impl Into<Shape>, got: usize) -> Result<()> {
+    let shape = shape.into();
+    if shape.len() == got { Ok(()) } else { Err(Error::length(what, &shape, got)) }
+}
+
+/// Those `i` of `0..count` for which `i * step + offset` lies within `0..extent`: the outputs whose
+/// window's tap lies inside the image, or the taps of an output's window that do.
+fn inside(count: usize, step: usize, offset: isize, extent: usize) -> Range<usize> {
+    let first_at_least = |bound: isize| (bound.max(0) as usize).div_ceil(step).min(count);
+    let start = first_at_least(-offset);
+    start..first_at_least(extent as isize - offset).max(start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inside_agrees_with_trying_every_position() {
+        for (count, step, extent) in [(5, 1, 3), (4, 2, 7), (3, 4, 2), (1, 1, 1), (6, 3, 9)] {
+            for offset in -12..12 {
+                let tried: Vec<usize> = (0..count)
+                    .filter(|&i| (0..extent as isize).contains(&((i * step) as isize + offset)))
+                    .collect();
+                let computed: Vec<usize> = inside(count, step, offset, extent).collect();
+                assert_eq!(computed, tried, "{count} {step} {offset} {extent}");
+            }
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Work on every core: the one place that knows whether there are threads.
+
+/// Runs `work` on every item, on all cores where the feature `native` is on. The items must be
+/// independent of each other (disjoint chunks of the outputs), so that the order is immaterial.
+pub(super) fn for_each<I: Send>(
+    items: impl Iterator<Item = I>,
+    work: impl Fn(I) + Send + Sync,
+) {
+    for_each_with(items, || (), |(), item| work(item));
+}
+
+/// As [`for_each`], with scratch memory that `init` makes and that several items may use in turn.
+#[cfg(feature = "native")]
+pub(super) fn for_each_with<I: Send, S>(
+    items: impl Iterator<Item = I>,
+    init: impl Fn() -> S + Send + Sync,
+    work: impl Fn(&mut S, I) + Send + Sync,
+) {
+    use rayon::prelude::*;
+    items.collect::<Vec<I>>().into_par_iter().for_each_init(init, work);
+}
+
+/// As [`for_each`], with scratch memory that `init` makes and that several items may use in turn.
+#[cfg(not(feature = "native"))]
+pub(super) fn for_each_with<I: Send, S>(
+    items: impl Iterator<Item = I>,
+    init: impl Fn() -> S + Send + Sync,
+    work: impl Fn(&mut S, I) + Send + Sync,
+) {
+    let mut scratch = init();
+    items.for_each(|item| work(&mut scratch, item));
+}

@@ -1,0 +1,11 @@
+//! A model and a batch size, made runnable: lowered to kernels and planned on a GPU, or walked on
+//! the CPU.
+
+mod lower;
+mod memory;
+mod plan;
+mod reference;
+
+pub use memory::MemoryReport;
+pub(crate) use plan::{Plan, PlanOptions};
+pub use reference::Reference;

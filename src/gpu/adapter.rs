@@ -1,0 +1,173 @@
+//! Choosing an adapter and creating a device on it.
+
+use std::sync::{Arc, Mutex};
+
+use super::{Gpu, lock};
+use crate::{Error, Result};
+
+/// Chooses the adapter and the limits of a [`Gpu`].
+///
+/// ```no_run
+/// use wgpu_cnn::{Gpu, wgpu};
+/// let gpu = Gpu::builder()
+///     .power_preference(wgpu::PowerPreference::LowPower)
+///     .allow_software(false)
+///     .build()?;
+/// # Ok::<(), wgpu_cnn::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct GpuBuilder {
+    adapter: Option<String>,
+    power_preference: wgpu::PowerPreference,
+    allow_software: bool,
+    limits: Option<wgpu::Limits>,
+}
+
+impl Default for GpuBuilder {
+    fn default() -> Self {
+        Self {
+            adapter: None,
+            power_preference: wgpu::PowerPreference::HighPerformance,
+            allow_software: true,
+            limits: None,
+        }
+    }
+}
+
+impl GpuBuilder {
+    /// Takes only adapters whose name contains `name`, in any case. Without this call the
+    /// environment variable `WGPU_CNN_ADAPTER` says so, if it is set.
+    pub fn adapter(mut self, name: impl Into<String>) -> Self {
+        self.adapter = Some(name.into());
+        self
+    }
+
+    /// Prefers a fast adapter (the default) or one that saves power.
+    pub fn power_preference(mut self, preference: wgpu::PowerPreference) -> Self {
+        self.power_preference = preference;
+        self
+    }
+
+    /// Whether a software driver such as lavapipe will do. Default true.
+    pub fn allow_software(mut self, allow: bool) -> Self {
+        self.allow_software = allow;
+        self
+    }
+
+    /// Requests exactly these limits. The default is WebGPU's, with buffers as large as the adapter
+    /// has them.
+    pub fn limits(mut self, limits: wgpu::Limits) -> Self {
+        self.limits = Some(limits);
+        self
+    }
+
+    /// Creates the device.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] where no adapter fits, [`Error::Limit`] where the one that fits has
+    /// lower limits than were asked for.
+    #[cfg(feature = "native")]
+    pub fn build(self) -> Result<Gpu> {
+        pollster::block_on(self.build_async())
+    }
+
+    /// [`build`](Self::build) for asynchronous programs and the browser.
+    pub async fn build_async(self) -> Result<Gpu> {
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+        let adapter = self.choose(&instance).await?;
+        let info = adapter.get_info();
+        log::info!("adapter {} ({}, {:?})", info.name, info.backend, info.device_type);
+        let available = adapter.limits();
+        let required_limits = match self.limits {
+            Some(limits) => limits,
+            None => wgpu::Limits {
+                max_buffer_size: available.max_buffer_size,
+                max_storage_buffer_binding_size: available.max_storage_buffer_binding_size,
+                ..wgpu::Limits::default().or_worse_values_from(&available)
+            },
+        };
+        let mut exceeded = None;
+        required_limits.check_limits_with_fail_fn(&available, false, |limit, needed, available| {
+            let what = format!("a device on {}", info.name);
+            exceeded.get_or_insert(Error::Limit { limit, what, needed, available });
+        });
+        if let Some(error) = exceeded {
+            return Err(error);
+        }
+        let wanted = wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY;
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("wgpu-cnn"),
+            required_features: adapter.features() & wanted,
+            required_limits,
+            ..Default::default()
+        };
+        let (device, queue) = adapter
+            .request_device(&descriptor)
+            .await
+            .map_err(|error| Error::NoAdapter { reason: format!("{}: {error}", info.name) })?;
+        let failure = watch(&device);
+        Ok(Gpu::assemble(info, device, queue, failure))
+    }
+
+    async fn choose(&self, instance: &wgpu::Instance) -> Result<wgpu::Adapter> {
+        if cfg!(target_arch = "wasm32") {
+            let options = wgpu::RequestAdapterOptions {
+                power_preference: self.power_preference,
+                ..Default::default()
+            };
+            let adapter = instance.request_adapter(&options).await;
+            return adapter.map_err(|error| Error::NoAdapter { reason: error.to_string() });
+        }
+        let name = self.adapter.clone().or_else(|| std::env::var("WGPU_CNN_ADAPTER").ok());
+        let name = name.filter(|name| !name.is_empty());
+        let adapters = instance.enumerate_adapters(wgpu::Backends::all()).await;
+        let names: Vec<String> = adapters.iter().map(|adapter| adapter.get_info().name).collect();
+        let fits = |adapter: &wgpu::Adapter| {
+            let info = adapter.get_info();
+            let named = name.as_ref().is_none_or(|name| {
+                info.name.to_lowercase().contains(&name.to_lowercase())
+            });
+            let compute = wgpu::DownlevelFlags::COMPUTE_SHADERS;
+            named
+                && (self.allow_software || info.device_type != wgpu::DeviceType::Cpu)
+                && adapter.get_downlevel_capabilities().flags.contains(compute)
+        };
+        let rank = |adapter: &wgpu::Adapter| self.rank(adapter.get_info().device_type);
+        let chosen = adapters.into_iter().filter(fits).min_by_key(rank);
+        chosen.ok_or_else(|| Error::NoAdapter {
+            reason: match (name, names.is_empty()) {
+                (_, true) => "this machine has no Vulkan, Metal or DX12 driver".into(),
+                (Some(name), _) => format!("none of {names:?} is called {name:?}"),
+                (None, _) => format!("none of {names:?} fits"),
+            },
+        })
+    }
+
+    fn rank(&self, kind: wgpu::DeviceType) -> u32 {
+        use wgpu::DeviceType::{Cpu, DiscreteGpu, IntegratedGpu, Other, VirtualGpu};
+        let saving = self.power_preference == wgpu::PowerPreference::LowPower;
+        match kind {
+            DiscreteGpu => u32::from(saving),
+            IntegratedGpu => u32::from(!saving),
+            VirtualGpu => 2,
+            Other => 3,
+            Cpu => 4,
+        }
+    }
+}
+
+/// Keeps the first error of a device of our own that no scope catches.
+fn watch(device: &wgpu::Device) -> Arc<Mutex<Option<Error>>> {
+    let failure = Arc::<Mutex<Option<Error>>>::default();
+    let lost = failure.clone();
+    device.set_device_lost_callback(move |reason, message| {
+        let reason = format!("{reason:?}: {message}");
+        lock(&lost).get_or_insert(Error::DeviceLost { reason });
+    });
+    let uncaptured = failure.clone();
+    device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+        log::error!("{error}");
+        lock(&uncaptured).get_or_insert(Error::Gpu { message: error.to_string() });
+    }));
+    failure
+}

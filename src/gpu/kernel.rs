@@ -1,0 +1,127 @@
+//! What the host knows of a shader: its source, its bindings, its params and its constants.
+
+/// How a kernel uses a storage buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read,
+    ReadWrite,
+}
+
+/// A compute shader. Its storage buffers are the bindings 0, 1, ... of group 0 in the order of
+/// `bindings`, and its params uniform is the binding after them.
+#[derive(Debug)]
+pub(crate) struct Kernel {
+    /// Unique among the kernels.
+    pub name: &'static str,
+    /// WGSL, the kernel's own file first, so that line numbers in errors are those of that file.
+    pub source: &'static str,
+    pub bindings: &'static [Access],
+    pub params: ParamsLayout,
+    /// The `override` constants that a dispatch gives.
+    pub constants: &'static [&'static str],
+}
+
+/// The fields of a params struct: name and type of each, all of them four bytes wide.
+pub(crate) type ParamsLayout = &'static [(&'static str, &'static str)];
+
+/// The uniform that a kernel reads beside its buffers.
+pub(crate) trait Params: bytemuck::Pod {
+    const LAYOUT: ParamsLayout;
+}
+
+/// Declares a params struct, the twin of the WGSL struct `Params` of a kernel.
+macro_rules! params {
+    ($(#[$meta:meta])* struct $name:ident { $($field:ident: $type:ident),* $(,)? }) => {
+        $(#[$meta])*
+        #[repr(C)]
+        #[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+        pub(crate) struct $name {
+            $(pub $field: $type),*
+        }
+        impl $crate::gpu::kernel::Params for $name {
+            const LAYOUT: $crate::gpu::kernel::ParamsLayout =
+                &[$((stringify!($field), stringify!($type))),*];
+        }
+    };
+}
+pub(crate) use params;
+
+/// The WGSL of a kernel: its own file and then the blocks that it builds on.
+macro_rules! source {
+    ($($file:literal),+) => {
+        concat!($(include_str!(concat!("../../../shaders/", $file))),+)
+    };
+}
+pub(crate) use source;
+
+/// A kernel with its constants, as a key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct PipelineKey(&'static str, Vec<(&'static str, u64)>);
+
+impl PipelineKey {
+    pub fn new(kernel: &Kernel, constants: &[(&'static str, f64)]) -> Self {
+        let constants = constants.iter().map(|&(name, value)| (name, value.to_bits())).collect();
+        Self(kernel.name, constants)
+    }
+}
+
+impl Kernel {
+    /// Bytes of the params uniform.
+    pub fn params_size(&self) -> u64 {
+        self.params.len() as u64 * 4
+    }
+
+    pub fn bind_group_layout(&self, device: &wgpu::Device) -> wgpu::BindGroupLayout {
+        let entry = |(binding, ty)| wgpu::BindGroupLayoutEntry {
+            binding,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
+            count: None,
+        };
+        let storage = self.bindings.iter().map(|access| wgpu::BufferBindingType::Storage {
+            read_only: *access == Access::Read,
+        });
+        let all = storage.chain([wgpu::BufferBindingType::Uniform]);
+        let entries: Vec<_> = (0..).zip(all).map(entry).collect();
+        device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+            label: Some(self.name),
+            entries: &entries,
+        })
+    }
+
+    pub fn compile(
+        &self,
+        device: &wgpu::Device,
+        layout: &wgpu::BindGroupLayout,
+        constants: &[(&'static str, f64)],
+    ) -> wgpu::ComputePipeline {
+        let descriptor = wgpu::ShaderModuleDescriptor {
+            label: Some(self.name),
+            source: wgpu::ShaderSource::Wgsl(self.source.into()),
+        };
+        // SAFETY: without naga's checks a shader must not read or write outside its bindings, nor
+        // loop without end. Every kernel of this crate guards its edges by its params, which the
+        // host derives from the sizes of the very buffers that it binds (the recorder refuses a
+        // binding that is shorter than its tensor), and every loop counts up to a bound. The tests
+        // run each kernel with the checks on and off and with NaN around every buffer.
+        let module = unsafe {
+            device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
+        };
+        let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(self.name),
+            bind_group_layouts: &[Some(layout)],
+            immediate_size: 0,
+        });
+        device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(self.name),
+            layout: Some(&pipeline_layout),
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants,
+                zero_initialize_workgroup_memory: false,
+            },
+            cache: None,
+        })
+    }
+}

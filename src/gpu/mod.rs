@@ -1,0 +1,292 @@
+//! The device, tensors on it, and the kernels that run there.
+
+mod adapter;
+pub(crate) mod kernel;
+pub(crate) mod kernels;
+pub(crate) mod program;
+pub(crate) mod record;
+pub(crate) mod strategy;
+mod tensor;
+
+pub use adapter::GpuBuilder;
+pub use tensor::{Element, Tensor};
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
+
+use crate::{Error, Result};
+use kernel::{Kernel, PipelineKey};
+use strategy::Traits;
+
+/// A graphics device, with the pipelines that were compiled on it so far. Clones share it.
+///
+/// ```no_run
+/// use wgpu_cnn::Gpu;
+/// let gpu = Gpu::new()?;
+/// println!("{} through {}", gpu.info().name, gpu.info().backend);
+/// # Ok::<(), wgpu_cnn::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Gpu {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    info: wgpu::AdapterInfo,
+    limits: wgpu::Limits,
+    /// The first error that came outside a call, the device's loss above all.
+    failure: Arc<Mutex<Option<Error>>>,
+    pipelines: Mutex<HashMap<PipelineKey, Arc<wgpu::ComputePipeline>>>,
+    /// Layouts of bind groups, a kernel each.
+    layouts: Mutex<HashMap<&'static str, wgpu::BindGroupLayout>>,
+    /// Bound where a kernel's optional input is absent.
+    dummy: wgpu::Buffer,
+}
+
+impl std::fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gpu").field("info", &self.inner.info).finish_non_exhaustive()
+    }
+}
+
+/// A lock whose holder never leaves half a change behind.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Gpu {
+    /// The best adapter of this machine: a discrete GPU before an integrated one before a software
+    /// driver. The environment variable `WGPU_CNN_ADAPTER` picks by a part of the name.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] where there is none, or none of that name.
+    #[cfg(feature = "native")]
+    pub fn new() -> Result<Self> {
+        Self::builder().build()
+    }
+
+    /// [`new`](Self::new) for asynchronous programs and the browser.
+    pub async fn new_async() -> Result<Self> {
+        Self::builder().build_async().await
+    }
+
+    /// Chooses adapter and limits.
+    pub fn builder() -> GpuBuilder {
+        GpuBuilder::default()
+    }
+
+    /// Takes a device that the program already has. Its error handlers stay as they are; the
+    /// library catches its own errors in scopes.
+    ///
+    /// The device should have been requested with `Features::SUBGROUP` where the adapter has it:
+    /// some kernels are faster for it.
+    pub fn from_wgpu(info: wgpu::AdapterInfo, device: wgpu::Device, queue: wgpu::Queue) -> Self {
+        Self::assemble(info, device, queue, Arc::default())
+    }
+
+    fn assemble(
+        info: wgpu::AdapterInfo,
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        failure: Arc<Mutex<Option<Error>>>,
+    ) -> Self {
+        let dummy = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("absent input"),
+            size: 256,
+            usage: wgpu::BufferUsages::STORAGE,
+            mapped_at_creation: false,
+        });
+        let limits = device.limits();
+        let (pipelines, layouts) = Default::default();
+        let inner = Inner { device, queue, info, limits, failure, pipelines, layouts, dummy };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The adapter's name, vendor, driver, back end and kind.
+    pub fn info(&self) -> &wgpu::AdapterInfo {
+        &self.inner.info
+    }
+
+    /// The limits that the device was created with.
+    pub fn limits(&self) -> &wgpu::Limits {
+        &self.inner.limits
+    }
+
+    /// The wgpu device, for programs that also use it directly.
+    pub fn device(&self) -> &wgpu::Device {
+        &self.inner.device
+    }
+
+    /// The wgpu queue.
+    pub fn queue(&self) -> &wgpu::Queue {
+        &self.inner.queue
+    }
+
+    pub(crate) fn dummy(&self) -> &wgpu::Buffer {
+        &self.inner.dummy
+    }
+
+    /// What the choice of kernels depends on.
+    pub(crate) fn traits(&self) -> Traits {
+        let (info, features) = (&self.inner.info, self.inner.device.features());
+        let fixed = info.subgroup_min_size == info.subgroup_max_size;
+        let subgroups = features.contains(wgpu::Features::SUBGROUP) && fixed;
+        Traits {
+            software: info.device_type == wgpu::DeviceType::Cpu,
+            subgroup_size: if subgroups { info.subgroup_min_size } else { 0 },
+            storage_alignment: self.inner.limits.min_storage_buffer_offset_alignment.into(),
+            uniform_alignment: self.inner.limits.min_uniform_buffer_offset_alignment.into(),
+            max_binding: self.inner.limits.max_storage_buffer_binding_size,
+            max_buffer: self.inner.limits.max_buffer_size,
+        }
+    }
+
+    /// The first error that came outside a call, if one did.
+    pub(crate) fn check(&self) -> Result<()> {
+        match &*lock(&self.inner.failure) {
+            Some(error) => Err(error.clone()),
+            None => Ok(()),
+        }
+    }
+
+    /// Runs `commands` and gives back what wgpu says of them. `what` names them in errors.
+    pub(crate) async fn guard<R>(&self, what: &str, commands: impl FnOnce() -> R) -> Result<R> {
+        self.check()?;
+        let device = &self.inner.device;
+        let errors = {
+            let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
+            let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+            let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
+            let result = commands();
+            (internal.pop(), memory.pop(), validation.pop(), result)
+        };
+        let (internal, memory, validation, result) = errors;
+        for error in [internal.await, memory.await, validation.await].into_iter().flatten() {
+            return Err(match error {
+                wgpu::Error::OutOfMemory { .. } => {
+                    Error::OutOfMemory { what: what.into(), needed: 0, available: None }
+                }
+                error => Error::Gpu { message: format!("{what}: {error}") },
+            });
+        }
+        self.check()?;
+        Ok(result)
+    }
+
+    /// Asks for a buffer to be mapped once the queue is done with it.
+    pub(crate) fn map(&self, buffer: &wgpu::Buffer, mode: wgpu::MapMode) -> Mapping {
+        let (sender, receiver) = oneshot_channel();
+        buffer.map_async(mode, .., move |result| {
+            // Nobody listens any more where the receiver is gone.
+            let _ = sender.send(result);
+        });
+        Mapping(receiver)
+    }
+
+    /// Waits until a buffer is mapped: for a submission, or for all of them.
+    pub(crate) async fn mapped(
+        &self,
+        mapping: Mapping,
+        submission_index: Option<wgpu::SubmissionIndex>,
+    ) -> Result<()> {
+        // Native back ends make progress only when they are polled; in the browser this is nothing.
+        let wait = wgpu::PollType::Wait { submission_index, timeout: None };
+        if let Err(error) = self.inner.device.poll(wait) {
+            self.check()?;
+            return Err(Error::DeviceLost { reason: error.to_string() });
+        }
+        let result = mapping.0.receive().await;
+        self.check()?;
+        match result {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(Error::DeviceLost { reason: error.to_string() }),
+            None => Err(Error::DeviceLost { reason: "a buffer was never mapped".into() }),
+        }
+    }
+
+    /// Reads bytes back through `staging`, a buffer of usage `MAP_READ | COPY_DST`.
+    pub(crate) async fn read(
+        &self,
+        source: &wgpu::Buffer,
+        offset: u64,
+        size: u64,
+        staging: &wgpu::Buffer,
+    ) -> Result<Vec<u8>> {
+        self.guard("read-back", || {
+            let mut encoder = self.inner.device.create_command_encoder(&Default::default());
+            encoder.copy_buffer_to_buffer(source, offset, staging, 0, size);
+            self.inner.queue.submit([encoder.finish()]);
+        })
+        .await?;
+        self.mapped(self.map(staging, wgpu::MapMode::Read), None).await?;
+        let bytes = match staging.get_mapped_range(..size) {
+            Ok(view) => Ok(view.to_vec()),
+            Err(error) => Err(Error::Gpu { message: error.to_string() }),
+        };
+        staging.unmap();
+        bytes
+    }
+
+    /// A buffer to read `size` bytes through.
+    pub(crate) async fn read_back_buffer(&self, size: u64) -> Result<wgpu::Buffer> {
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        self.buffer("read-back", size, usage).await
+    }
+
+    /// A buffer, or the error that says why not.
+    pub(crate) async fn buffer(
+        &self,
+        what: &str,
+        size: u64,
+        usage: wgpu::BufferUsages,
+    ) -> Result<wgpu::Buffer> {
+        let available = self.inner.limits.max_buffer_size;
+        if size > available {
+            let limit = "max_buffer_size";
+            return Err(Error::Limit { limit, what: what.into(), needed: size, available });
+        }
+        let descriptor =
+            wgpu::BufferDescriptor { label: Some(what), size, usage, mapped_at_creation: false };
+        let buffer = self.guard(what, || self.inner.device.create_buffer(&descriptor)).await;
+        buffer.map_err(|error| match error {
+            Error::OutOfMemory { what, available, .. } => {
+                Error::OutOfMemory { what, needed: size, available }
+            }
+            error => error,
+        })
+    }
+
+    fn layout(&self, kernel: &'static Kernel) -> wgpu::BindGroupLayout {
+        let mut layouts = lock(&self.inner.layouts);
+        let create = || kernel.bind_group_layout(&self.inner.device);
+        layouts.entry(kernel.name).or_insert_with(create).clone()
+    }
+
+    /// The pipeline of a kernel with these constants, compiled at most once.
+    fn pipeline(
+        &self,
+        kernel: &'static Kernel,
+        constants: &[(&'static str, f64)],
+    ) -> Arc<wgpu::ComputePipeline> {
+        let key = PipelineKey::new(kernel, constants);
+        if let Some(pipeline) = lock(&self.inner.pipelines).get(&key) {
+            return pipeline.clone();
+        }
+        let layout = self.layout(kernel);
+        let pipeline = Arc::new(kernel.compile(&self.inner.device, &layout, constants));
+        lock(&self.inner.pipelines).insert(key, pipeline.clone());
+        pipeline
+    }
+
+    /// Leaves out a pipeline that did not compile.
+    fn forget(&self, kernel: &'static Kernel, constants: &[(&'static str, f64)]) {
+        lock(&self.inner.pipelines).remove(&PipelineKey::new(kernel, constants));
+    }
+}
+
+/// A buffer on its way to being mapped.
+pub(crate) struct Mapping(OneshotReceiver<std::result::Result<(), wgpu::BufferAsyncError>>);

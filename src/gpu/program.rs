@@ -1,0 +1,145 @@
+//! A recording made runnable: its buffers, bind groups and pipelines on a device.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::Gpu;
+use super::record::{BufferId, Dispatch, Recording, Region, Storage};
+use crate::Result;
+
+/// A compiled recording. Running it creates nothing.
+pub(crate) struct Program {
+    stages: Vec<Stage>,
+    /// The buffer of each buffer of the recording that has one.
+    buffers: Vec<Option<wgpu::Buffer>>,
+    /// The params of all dispatches.
+    uniforms: wgpu::Buffer,
+    /// Where each dispatch's params begin in `uniforms`.
+    offsets: Vec<u64>,
+}
+
+struct Stage {
+    pipeline: Arc<wgpu::ComputePipeline>,
+    bind_group: wgpu::BindGroup,
+}
+
+/// How a buffer of the library's own is used.
+const USAGE: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE
+    .union(wgpu::BufferUsages::COPY_SRC)
+    .union(wgpu::BufferUsages::COPY_DST);
+
+impl Program {
+    /// Allocates what the recording needs and compiles its kernels.
+    pub async fn compile(gpu: &Gpu, recording: &Recording) -> Result<Self> {
+        let assignment = recording.assign();
+        let mut physical = Vec::new();
+        for (slot, &size) in assignment.sizes.iter().enumerate() {
+            let tenant = assignment.slots.iter().position(|&s| s == Some(slot));
+            let label = tenant.map_or("", |id| recording.buffers[id].label.as_str());
+            physical.push(gpu.buffer(label, size, USAGE).await?);
+        }
+        let buffers: Vec<Option<wgpu::Buffer>> = (recording.buffers.iter().zip(&assignment.slots))
+            .map(|(info, slot)| match &info.storage {
+                Storage::Bound(buffer) => Some(buffer.clone()),
+                _ => slot.map(|slot| physical[slot].clone()),
+            })
+            .collect();
+
+        let alignment = recording.traits.uniform_alignment;
+        let mut offsets = Vec::new();
+        let mut size = 0;
+        for dispatch in &recording.dispatches {
+            offsets.push(size);
+            size += (dispatch.params.len() as u64).next_multiple_of(alignment);
+        }
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        let uniforms = gpu.buffer("params", size.max(alignment), usage).await?;
+
+        let mut stages = Vec::new();
+        for (dispatch, &offset) in recording.dispatches.iter().zip(&offsets) {
+            let (kernel, constants) = (dispatch.kernel, &dispatch.constants);
+            let what = format!("{} ({})", dispatch.label, kernel.name);
+            let create = || Stage {
+                pipeline: gpu.pipeline(kernel, constants),
+                bind_group: bind_group(gpu, dispatch, &buffers, &uniforms, offset),
+            };
+            let stage = gpu.guard(&what, create).await;
+            if stage.is_err() {
+                gpu.forget(kernel, constants);
+            }
+            stages.push(stage?);
+        }
+        Ok(Self { stages, buffers, uniforms, offsets })
+    }
+
+    /// The params of all dispatches as one block, in the layout of [`uniforms`](Self::uniforms).
+    pub fn params_block(&self, dispatches: &[Dispatch]) -> Vec<u8> {
+        let mut block = vec![0; self.uniforms.size() as usize];
+        for (dispatch, &offset) in dispatches.iter().zip(&self.offsets) {
+            let offset = offset as usize;
+            block[offset..offset + dispatch.params.len()].copy_from_slice(&dispatch.params);
+        }
+        block
+    }
+
+    /// Where a dispatch's params begin in the block.
+    pub fn params_offset(&self, dispatch: usize) -> usize {
+        self.offsets[dispatch] as usize
+    }
+
+    /// The buffer that the params block is copied to before a run.
+    pub fn uniforms(&self) -> &wgpu::Buffer {
+        &self.uniforms
+    }
+
+    /// The buffer that a buffer of the recording became.
+    pub fn buffer(&self, id: BufferId) -> Option<&wgpu::Buffer> {
+        self.buffers[id.0].as_ref()
+    }
+
+    /// Encodes a range of the dispatches, with the grids of `dispatches`, as one compute pass.
+    pub fn encode(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        dispatches: &[Dispatch],
+        range: Range<usize>,
+    ) {
+        let mut pass = encoder.begin_compute_pass(&Default::default());
+        for (stage, dispatch) in self.stages[range.clone()].iter().zip(&dispatches[range]) {
+            let [x, y, z] = dispatch.workgroups;
+            pass.set_pipeline(&stage.pipeline);
+            pass.set_bind_group(0, &stage.bind_group, &[]);
+            pass.dispatch_workgroups(x, y, z);
+        }
+    }
+}
+
+fn bind_group(
+    gpu: &Gpu,
+    dispatch: &Dispatch,
+    buffers: &[Option<wgpu::Buffer>],
+    uniforms: &wgpu::Buffer,
+    offset: u64,
+) -> wgpu::BindGroup {
+    let binding = |buffer, offset, size| {
+        let size = std::num::NonZeroU64::new(size);
+        wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size })
+    };
+    let storage = dispatch.bindings.iter().map(|region| match region {
+        Some(Region { buffer, offset, size }) => match &buffers[buffer.0] {
+            Some(buffer) => binding(buffer, *offset, *size),
+            None => binding(gpu.dummy(), 0, 0),
+        },
+        None => binding(gpu.dummy(), 0, 0),
+    });
+    let params = binding(uniforms, offset, dispatch.kernel.params_size());
+    let entries: Vec<wgpu::BindGroupEntry> = (0..)
+        .zip(storage.chain([params]))
+        .map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource })
+        .collect();
+    gpu.device().create_bind_group(&wgpu::BindGroupDescriptor {
+        label: Some(&dispatch.label),
+        layout: &gpu.layout(dispatch.kernel),
+        entries: &entries,
+    })
+}

@@ -1,0 +1,111 @@
+//! Tensors in a device's memory.
+
+use std::marker::PhantomData;
+
+use super::Gpu;
+use crate::{Error, Result, Shape};
+
+/// An element of a [`Tensor`]: `f32`, or `u32` for indices.
+pub trait Element: bytemuck::Pod + sealed::Sealed {}
+impl Element for f32 {}
+impl Element for u32 {}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for u32 {}
+}
+
+/// A row-major tensor in a device's memory. Clones share it; the operations in [`ops`](crate::ops)
+/// never change their inputs.
+///
+/// ```no_run
+/// use wgpu_cnn::{Gpu, Tensor};
+/// let gpu = Gpu::new()?;
+/// let tensor = Tensor::from_slice(&gpu, [2, 3], &[1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0])?;
+/// assert_eq!(tensor.to_vec()?[4], 5.0);
+/// # Ok::<(), wgpu_cnn::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Tensor<T = f32> {
+    gpu: Gpu,
+    shape: Shape,
+    buffer: wgpu::Buffer,
+    element: PhantomData<T>,
+}
+
+impl<T: Element> Tensor<T> {
+    /// A tensor without defined contents.
+    pub(crate) async fn uninitialised(gpu: &Gpu, shape: Shape) -> Result<Self> {
+        if shape.len() == 0 {
+            return Err(Error::shape("tensor", "extents above zero", &shape));
+        }
+        let size = padded(shape.len() as u64 * 4);
+        let usage = wgpu::BufferUsages::STORAGE
+            | wgpu::BufferUsages::COPY_SRC
+            | wgpu::BufferUsages::COPY_DST;
+        let buffer = gpu.buffer(&format!("tensor {shape}"), size, usage).await?;
+        Ok(Self { gpu: gpu.clone(), shape, buffer, element: PhantomData })
+    }
+
+    /// Copies `data` to the device.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where `data` does not hold as many elements as the shape, and the errors of
+    /// allocation.
+    #[cfg(feature = "native")]
+    pub fn from_slice(gpu: &Gpu, shape: impl Into<Shape>, data: &[T]) -> Result<Self> {
+        pollster::block_on(Self::from_slice_async(gpu, shape, data))
+    }
+
+    /// [`from_slice`](Self::from_slice) for asynchronous programs and the browser.
+    pub async fn from_slice_async(
+        gpu: &Gpu,
+        shape: impl Into<Shape>,
+        data: &[T],
+    ) -> Result<Self> {
+        let shape = shape.into();
+        if shape.len() != data.len() {
+            return Err(Error::length("tensor", &shape, data.len()));
+        }
+        let tensor = Self::uninitialised(gpu, shape).await?;
+        let write = || gpu.queue().write_buffer(&tensor.buffer, 0, bytemuck::cast_slice(data));
+        gpu.guard("tensor upload", write).await?;
+        Ok(tensor)
+    }
+
+    /// Copies the elements back to the host.
+    #[cfg(feature = "native")]
+    pub fn to_vec(&self) -> Result<Vec<T>> {
+        pollster::block_on(self.to_vec_async())
+    }
+
+    /// [`to_vec`](Self::to_vec) for asynchronous programs and the browser.
+    pub async fn to_vec_async(&self) -> Result<Vec<T>> {
+        let size = self.shape.len() as u64 * 4;
+        let staging = self.gpu.read_back_buffer(size).await?;
+        let bytes = self.gpu.read(&self.buffer, 0, size, &staging).await?;
+        Ok(bytemuck::pod_collect_to_vec(&bytes))
+    }
+
+    /// The extents.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// The device that the tensor lives on.
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    /// The buffer that holds the elements, row-major and without gaps, for programs that also use
+    /// wgpu directly. Its size is rounded up to 16 bytes.
+    pub fn buffer(&self) -> &wgpu::Buffer {
+        &self.buffer
+    }
+}
+
+/// A buffer's size, rounded up to whole vectors of four.
+pub(crate) fn padded(bytes: u64) -> u64 {
+    bytes.next_multiple_of(16)
+}

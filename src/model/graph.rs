@@ -1,0 +1,137 @@
+//! A directed acyclic graph of operators, in an order in which it can be run.
+
+use crate::op::{Op, ParameterSpec};
+use crate::{Error, Result, Shape};
+
+/// A tensor that flows through the graph: the input, or a node's output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ValueId(pub usize);
+
+/// A learned tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ParameterId(pub usize);
+
+/// One operator at its place.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Node {
+    /// The place in the chain, as `torch.nn.Sequential` counts: `3`, or `3.body.0`.
+    pub name: String,
+    pub op: Op,
+    pub inputs: Vec<ValueId>,
+    pub output: ValueId,
+    pub parameters: Vec<ParameterId>,
+}
+
+impl Node {
+    /// The node in messages: `layer 3 (conv2d)`.
+    pub fn label(&self) -> String {
+        format!("layer {} ({})", self.name, self.op.name())
+    }
+
+    /// The parameter called `name` within the node, if it has one.
+    pub fn weight(&self) -> Option<ParameterId> {
+        self.parameters.first().copied()
+    }
+
+    pub fn bias(&self) -> Option<ParameterId> {
+        self.parameters.get(1).copied()
+    }
+}
+
+/// A learned tensor's name, shape and start.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Parameter {
+    pub name: String,
+    pub shape: Shape,
+    pub spec: ParameterSpec,
+}
+
+/// The nodes in the order of their execution. Value 0 is the input; the last node's output (or the
+/// input, where there is no node) is the output.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Graph {
+    shapes: Vec<Shape>,
+    nodes: Vec<Node>,
+    parameters: Vec<Parameter>,
+}
+
+impl Graph {
+    pub fn new(input: Shape) -> Self {
+        Self { shapes: vec![input], nodes: Vec::new(), parameters: Vec::new() }
+    }
+
+    pub fn input(&self) -> ValueId {
+        ValueId(0)
+    }
+
+    pub fn output(&self) -> ValueId {
+        self.nodes.last().map_or(self.input(), |node| node.output)
+    }
+
+    /// The shape of one example of a value.
+    pub fn shape(&self, value: ValueId) -> &Shape {
+        &self.shapes[value.0]
+    }
+
+    pub fn values(&self) -> impl Iterator<Item = ValueId> {
+        (0..self.shapes.len()).map(ValueId)
+    }
+
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    pub fn parameters(&self) -> &[Parameter] {
+        &self.parameters
+    }
+
+    pub fn parameter(&self, id: ParameterId) -> &Parameter {
+        &self.parameters[id.0]
+    }
+
+    pub fn parameter_named(&self, name: &str) -> Result<ParameterId> {
+        let at = self.parameters.iter().position(|parameter| parameter.name == name);
+        at.map(ParameterId).ok_or_else(|| {
+            let names: Vec<&str> = self.parameters.iter().map(|p| p.name.as_str()).collect();
+            Error::argument(format!("parameter {name:?}"), format!("the model has {names:?}"))
+        })
+    }
+
+    /// The nodes that read a value.
+    pub fn consumers(&self, value: ValueId) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(move |node| node.inputs.contains(&value))
+    }
+
+    /// Adds an operator and gives its output.
+    pub fn push(&mut self, name: String, op: Op, inputs: Vec<ValueId>) -> Result<ValueId> {
+        let output = ValueId(self.shapes.len());
+        let label = format!("layer {name} ({})", op.name());
+        let named = |error| match error {
+            Error::Shape { expected, got, .. } => {
+                Error::Shape { layer: label.clone(), expected, got }
+            }
+            Error::Argument { argument, reason } => {
+                Error::Argument { argument: format!("{label}: {argument}"), reason }
+            }
+            other => other,
+        };
+        let shapes: Vec<&Shape> = inputs.iter().map(|&input| self.shape(input)).collect();
+        let shape = op.output_shape(&shapes).map_err(named)?;
+        let specs = op.parameters(shapes[0]).map_err(named)?;
+        let largest = specs.iter().map(|spec| spec.shape.len()).chain([shape.len()]).max();
+        if largest.is_some_and(|len| len > u32::MAX as usize / 4) {
+            let expected = "tensors of less than 2^30 elements";
+            return Err(Error::shape(label.as_str(), expected, largest.unwrap_or(0)));
+        }
+        let first = self.parameters.len();
+        self.parameters.extend(specs.into_iter().map(|spec| Parameter {
+            name: format!("{name}.{}", spec.name),
+            shape: spec.shape.clone(),
+            spec,
+        }));
+        let parameters = (first..self.parameters.len()).map(ParameterId).collect();
+        self.shapes.push(shape);
+        self.nodes.push(Node { name, op, inputs, output, parameters });
+        Ok(output)
+    }
+}

@@ -1,0 +1,200 @@
+//! Two-dimensional convolution (cross-correlation, as every deep-learning library calls it).
+
+use super::window::{Padding, Size2, window_output};
+use super::{Init, ParameterSpec, image};
+use crate::{Error, Result, Shape};
+
+/// A two-dimensional convolution over `(N, C, H, W)` with weights `(O, C/groups, KH, KW)`:
+///
+/// `y[n,o,i,j] = b[o] + sum over c,p,q of w[o,c,p,q] * x[n,c, i*stride + p*dilation - padding, ...]`
+///
+/// where values outside the image are zero. Output extents follow
+/// `floor((H + top + bottom - dilation*(KH-1) - 1) / stride) + 1`.
+///
+/// ```
+/// use wgpu_cnn::{Conv2d, Model, Padding};
+/// let model = Model::builder([3, 32, 32])
+///     .push(Conv2d::new(32, [3, 5]).stride([2, 1]).padding(Padding::Same))
+///     .build()?;
+/// assert_eq!(model.output_shape().to_string(), "[32, 16, 32]");
+/// # Ok::<(), wgpu_cnn::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Conv2d {
+    /// Output channels, the number of filters.
+    pub out_channels: usize,
+    /// Filter extents.
+    pub kernel: Size2,
+    /// Step between filter positions. Default 1.
+    pub stride: Size2,
+    /// Zeros around the image. Default none.
+    pub padding: Padding,
+    /// Distance between filter taps. Default 1.
+    pub dilation: Size2,
+    /// Blocks of channels that are convolved apart from each other. Default 1; equal to the number
+    /// of channels for a depthwise convolution.
+    pub groups: usize,
+    /// Whether a learned constant is added to each output channel. Default true.
+    pub bias: bool,
+    /// How the weights start. Default [`Init::HeUniform`].
+    pub init: Init,
+}
+
+impl Conv2d {
+    /// A convolution with `out_channels` filters of extent `kernel` (a number or `[height, width]`).
+    pub fn new(out_channels: usize, kernel: impl Into<Size2>) -> Self {
+        Self {
+            out_channels,
+            kernel: kernel.into(),
+            stride: Size2::ONE,
+            padding: Padding::ZERO,
+            dilation: Size2::ONE,
+            groups: 1,
+            bias: true,
+            init: Init::default(),
+        }
+    }
+
+    /// Sets the step between filter positions.
+    pub fn stride(mut self, stride: impl Into<Size2>) -> Self {
+        self.stride = stride.into();
+        self
+    }
+
+    /// Sets the zeros around the image: a number, `[height, width]`, `[top, bottom, left, right]`
+    /// or [`Padding::Same`].
+    pub fn padding(mut self, padding: impl Into<Padding>) -> Self {
+        self.padding = padding.into();
+        self
+    }
+
+    /// Sets the distance between filter taps.
+    pub fn dilation(mut self, dilation: impl Into<Size2>) -> Self {
+        self.dilation = dilation.into();
+        self
+    }
+
+    /// Sets the number of channel groups.
+    pub fn groups(mut self, groups: usize) -> Self {
+        self.groups = groups;
+        self
+    }
+
+    /// Leaves the bias out or puts it in.
+    pub fn bias(mut self, bias: bool) -> Self {
+        self.bias = bias;
+        self
+    }
+
+    /// Sets how the weights start.
+    pub fn init(mut self, init: Init) -> Self {
+        self.init = init;
+        self
+    }
+
+    /// The resolved extents for an input of `[C, H, W]`, or of `[C, L]` taken as `[C, 1, L]`.
+    pub fn geometry(&self, batch: usize, input: &Shape) -> Result<Conv2dGeometry> {
+        let [in_channels, in_size @ ..] = image("conv2d", input)?;
+        let in_size = Size2::from(in_size);
+        if self.out_channels == 0 || self.groups == 0 {
+            return Err(Error::argument("conv2d", "output channels and groups must not be zero"));
+        }
+        if in_channels % self.groups != 0 || self.out_channels % self.groups != 0 {
+            return Err(Error::shape(
+                "conv2d",
+                format!("input and output channels divisible by {} groups", self.groups),
+                format!("{in_channels} and {}", self.out_channels),
+            ));
+        }
+        let padding = self.padding.resolve(self.kernel, self.dilation);
+        let out_size =
+            window_output("conv2d", in_size, self.kernel, self.stride, padding, self.dilation)?;
+        Ok(Conv2dGeometry {
+            batch,
+            groups: self.groups,
+            in_channels,
+            in_size,
+            out_channels: self.out_channels,
+            out_size,
+            kernel: self.kernel,
+            stride: self.stride,
+            padding,
+            dilation: self.dilation,
+        })
+    }
+
+    pub(crate) fn output_shape(&self, input: &Shape) -> Result<Shape> {
+        let geometry = self.geometry(1, input)?;
+        Ok(super::like_image(input, geometry.out_channels, geometry.out_size))
+    }
+
+    pub(crate) fn parameters(&self, input: &Shape) -> Result<Vec<ParameterSpec>> {
+        let geometry = self.geometry(1, input)?;
+        let [o, i, kh, kw] = geometry.weight_shape();
+        let shape = if input.rank() == 2 { [o, i, kw].into() } else { [o, i, kh, kw].into() };
+        let mut parameters = vec![ParameterSpec {
+            name: "weight",
+            shape,
+            init: self.init,
+            fan_in: i * kh * kw,
+            fan_out: o / self.groups * kh * kw,
+        }];
+        if self.bias {
+            parameters.push(ParameterSpec::zeros("bias", [o].into()));
+        }
+        Ok(parameters)
+    }
+}
+
+/// Every extent of a convolution, resolved: what the kernels and their CPU twins compute from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Conv2dGeometry {
+    /// Images.
+    pub batch: usize,
+    /// Channel groups.
+    pub groups: usize,
+    /// Channels of the input.
+    pub in_channels: usize,
+    /// Extents of an input plane.
+    pub in_size: Size2,
+    /// Channels of the output.
+    pub out_channels: usize,
+    /// Extents of an output plane.
+    pub out_size: Size2,
+    /// Extents of the filter.
+    pub kernel: Size2,
+    /// Step between filter positions.
+    pub stride: Size2,
+    /// Zeros around the input: `[top, bottom, left, right]`.
+    pub padding: [usize; 4],
+    /// Distance between filter taps.
+    pub dilation: Size2,
+}
+
+impl Conv2dGeometry {
+    /// Elements of the input, `(N, C, H, W)`.
+    pub fn input_len(&self) -> usize {
+        self.batch * self.in_channels * self.in_size.area()
+    }
+
+    /// Elements of the output, `(N, O, OH, OW)`.
+    pub fn output_len(&self) -> usize {
+        self.batch * self.out_channels * self.out_size.area()
+    }
+
+    /// `[O, C/groups, KH, KW]`.
+    pub fn weight_shape(&self) -> [usize; 4] {
+        let Size2 { height, width } = self.kernel;
+        [self.out_channels, self.in_channels / self.groups, height, width]
+    }
+
+    /// Elements of the weights.
+    pub fn weight_len(&self) -> usize {
+        self.weight_shape().iter().product()
+    }
+
+    /// Additions and multiplications of one pass, forward or backward, padding counted.
+    pub fn flops(&self) -> u64 {
+        2 * self.batch as u64 * self.out_size.area() as u64 * self.weight_len() as u64
+    }
+}

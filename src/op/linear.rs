@@ -1,0 +1,82 @@
+//! The dense (fully connected) layer.
+
+use super::{Init, ParameterSpec};
+use crate::{Error, Result, Shape};
+
+/// `y = x W^T + b` along the last axis, with weights `(out, in)` as in PyTorch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Linear {
+    /// Outputs per row.
+    pub out_features: usize,
+    /// Whether a learned constant is added to each output. Default true.
+    pub bias: bool,
+    /// How the weights start. Default [`Init::HeUniform`].
+    pub init: Init,
+}
+
+impl Linear {
+    /// A dense layer with `out_features` outputs.
+    pub fn new(out_features: usize) -> Self {
+        Self { out_features, bias: true, init: Init::default() }
+    }
+
+    /// Leaves the bias out or puts it in.
+    pub fn bias(mut self, bias: bool) -> Self {
+        self.bias = bias;
+        self
+    }
+
+    /// Sets how the weights start.
+    pub fn init(mut self, init: Init) -> Self {
+        self.init = init;
+        self
+    }
+
+    /// The resolved extents for `batch` examples of shape `input`.
+    pub fn geometry(&self, batch: usize, input: &Shape) -> Result<LinearGeometry> {
+        if self.out_features == 0 {
+            return Err(Error::argument("linear", "output features must not be zero"));
+        }
+        match input.last() {
+            Some(&in_features) if in_features > 0 => Ok(LinearGeometry {
+                rows: batch * input.len() / in_features,
+                in_features,
+                out_features: self.out_features,
+            }),
+            _ => Err(Error::shape("linear", "at least one input feature", input)),
+        }
+    }
+
+    pub(crate) fn output_shape(&self, input: &Shape) -> Result<Shape> {
+        self.geometry(1, input)?;
+        let mut extents = input.to_vec();
+        extents[input.rank() - 1] = self.out_features;
+        Ok(extents.into())
+    }
+
+    pub(crate) fn parameters(&self, input: &Shape) -> Result<Vec<ParameterSpec>> {
+        let LinearGeometry { in_features, out_features, .. } = self.geometry(1, input)?;
+        let mut parameters = vec![ParameterSpec {
+            name: "weight",
+            shape: [out_features, in_features].into(),
+            init: self.init,
+            fan_in: in_features,
+            fan_out: out_features,
+        }];
+        if self.bias {
+            parameters.push(ParameterSpec::zeros("bias", [out_features].into()));
+        }
+        Ok(parameters)
+    }
+}
+
+/// Every extent of a dense layer, resolved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LinearGeometry {
+    /// Rows: images times the leading axes.
+    pub rows: usize,
+    /// Inputs per row.
+    pub in_features: usize,
+    /// Outputs per row.
+    pub out_features: usize,
+}

@@ -1,0 +1,172 @@
+//! Windows that slide over a plane: what convolution and pooling have in common.
+
+use crate::{Error, Result};
+
+/// A height and a width. Converts from one number (both) and from `[height, width]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Size2 {
+    /// Along the rows' axis, downwards.
+    pub height: usize,
+    /// Along a row.
+    pub width: usize,
+}
+
+impl Size2 {
+    /// One by one.
+    pub const ONE: Self = Self { height: 1, width: 1 };
+
+    /// Height times width.
+    pub fn area(self) -> usize {
+        self.height * self.width
+    }
+}
+
+impl From<usize> for Size2 {
+    fn from(both: usize) -> Self {
+        Self { height: both, width: both }
+    }
+}
+
+impl From<[usize; 2]> for Size2 {
+    fn from([height, width]: [usize; 2]) -> Self {
+        Self { height, width }
+    }
+}
+
+/// What surrounds a plane. Converts from one number, `[height, width]` (each on both sides) and
+/// `[top, bottom, left, right]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Padding {
+    /// So many rows and columns.
+    Explicit {
+        /// Rows above.
+        top: usize,
+        /// Rows below.
+        bottom: usize,
+        /// Columns before.
+        left: usize,
+        /// Columns after.
+        right: usize,
+    },
+    /// `dilation * (kernel - 1)` in all, so that at stride 1 the output is as large as the input
+    /// (and at stride s its extent is the input's over s, rounded up). An odd total puts the larger
+    /// half below and to the right, as PyTorch does: an even kernel K at dilation 1 gets K/2 - 1
+    /// before and K/2 after.
+    Same,
+}
+
+impl Padding {
+    /// None at all.
+    pub const ZERO: Self = Self::Explicit { top: 0, bottom: 0, left: 0, right: 0 };
+
+    /// `[top, bottom, left, right]` in rows and columns.
+    pub(crate) fn resolve(self, kernel: Size2, dilation: Size2) -> [usize; 4] {
+        match self {
+            Self::Explicit { top, bottom, left, right } => [top, bottom, left, right],
+            Self::Same => {
+                let rows = dilation.height.saturating_mul(kernel.height.saturating_sub(1));
+                let columns = dilation.width.saturating_mul(kernel.width.saturating_sub(1));
+                [rows / 2, rows - rows / 2, columns / 2, columns - columns / 2]
+            }
+        }
+    }
+}
+
+impl From<usize> for Padding {
+    fn from(all: usize) -> Self {
+        [all; 4].into()
+    }
+}
+
+impl From<[usize; 2]> for Padding {
+    fn from([height, width]: [usize; 2]) -> Self {
+        [height, height, width, width].into()
+    }
+}
+
+impl From<[usize; 4]> for Padding {
+    fn from([top, bottom, left, right]: [usize; 4]) -> Self {
+        Self::Explicit { top, bottom, left, right }
+    }
+}
+
+/// Positions of a window along one axis, or `None` where it does not fit.
+fn positions(
+    input: usize,
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+    dilation: usize,
+) -> Option<usize> {
+    let padded = input.checked_add(padding)?;
+    let extent = kernel.checked_sub(1)?.checked_mul(dilation)?.checked_add(1)?;
+    Some(padded.checked_sub(extent)?.checked_div(stride)? + 1)
+}
+
+/// The extents of the plane of window positions. The one place where this arithmetic lives.
+pub(crate) fn window_output(
+    name: &str,
+    input: Size2,
+    kernel: Size2,
+    stride: Size2,
+    [top, bottom, left, right]: [usize; 4],
+    dilation: Size2,
+) -> Result<Size2> {
+    if kernel.area() == 0 || stride.area() == 0 || dilation.area() == 0 {
+        return Err(Error::argument(name, "kernel, stride and dilation must not be zero"));
+    }
+    // The kernels compute positions in 32 bits.
+    let largest = 1 << 24;
+    let extents = [kernel, stride, dilation, input].map(|s| s.height.max(s.width));
+    if extents.into_iter().chain([top, bottom, left, right]).any(|extent| extent > largest) {
+        return Err(Error::argument(name, format!("an extent is larger than {largest}")));
+    }
+    let height = positions(input.height, kernel.height, stride.height, top + bottom, dilation.height);
+    let width = positions(input.width, kernel.width, stride.width, left + right, dilation.width);
+    match (height, width) {
+        (Some(height), Some(width)) => Ok(Size2 { height, width }),
+        _ => Err(Error::shape(
+            name,
+            format!(
+                "a padded input of at least {}x{} for its dilated {}x{} kernel",
+                (kernel.height - 1) * dilation.height + 1,
+                (kernel.width - 1) * dilation.width + 1,
+                kernel.height,
+                kernel.width
+            ),
+            format!("{}x{}", input.height + top + bottom, input.width + left + right),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn same_padding_of_even_kernels_is_one_smaller_before_than_after() {
+        let padding = Padding::Same.resolve(Size2::from([4, 3]), Size2::ONE);
+        assert_eq!(padding, [1, 2, 1, 1]);
+        for (kernel, stride) in [(4, 1), (3, 2), (5, 3), (1, 2)] {
+            let size = Size2::from(kernel);
+            let padding = Padding::Same.resolve(size, Size2::ONE);
+            let output =
+                window_output("t", 13.into(), size, stride.into(), padding, Size2::ONE).unwrap();
+            assert_eq!(output.height, 13usize.div_ceil(stride));
+        }
+    }
+
+    #[test]
+    fn windows_that_do_not_fit_are_refused() {
+        let fits = |kernel: usize, stride: usize, padding: usize, dilation: usize| {
+            let padding = [padding; 4];
+            window_output("t", 5.into(), kernel.into(), stride.into(), padding, dilation.into())
+        };
+        assert_eq!(fits(5, 1, 0, 1).unwrap(), Size2::ONE);
+        assert_eq!(fits(3, 7, 0, 2).unwrap(), Size2::ONE);
+        assert!(matches!(fits(6, 1, 0, 1), Err(Error::Shape { .. })));
+        assert!(matches!(fits(0, 1, 0, 1), Err(Error::Argument { .. })));
+        assert!(matches!(fits(3, 0, 0, 1), Err(Error::Argument { .. })));
+        assert!(matches!(fits(usize::MAX, 1, 0, usize::MAX), Err(Error::Argument { .. })));
+    }
+}
