@@ -92,7 +92,12 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let out = &options.out;
     std::fs::create_dir_all(out).map_err(|error| format!("{}: {error}", out.display()))?;
     let (train, test) = dataset::load(&options.data)?;
-    println!("{} training and {} test images, {}", train.len(), test.len(), options.data.display());
+    println!(
+        "{} training and {} test images, {}",
+        train.len(),
+        test.len(),
+        options.data.display()
+    );
 
     let [height, width] = train.size;
     #[rustfmt::skip]
@@ -104,8 +109,10 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     println!("\n{model}");
 
     let gpu = find_gpu(options)?;
-    let builder =
-        Trainer::builder(model).batch(options.batch).optimizer(optimizer(options)).seed(options.seed);
+    let builder = Trainer::builder(model)
+        .batch(options.batch)
+        .optimizer(optimizer(options))
+        .seed(options.seed);
     let (mut trainer, device) = match &gpu {
         Some(gpu) => (builder.on(gpu)?, format!("gpu {}", gpu.info().name)),
         None => (builder.on_cpu()?, "cpu".to_owned()),
@@ -119,7 +126,10 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let mut order = fastrand::Rng::with_seed(options.seed);
     let mut history = History::default();
     let mut confusion = evaluate(&trainer, &test, names)?;
-    println!("before training: test accuracy {:.1} %", confusion.accuracy());
+    println!(
+        "before training: test accuracy {:.1} %",
+        confusion.accuracy()
+    );
     history.accuracy.push((0.0, confusion.accuracy()));
     for epoch in 0..options.epochs {
         let start = Instant::now();
@@ -127,7 +137,9 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         let loss = train_epoch(&mut trainer, batches, epoch, &mut history)?;
         let seconds = start.elapsed().as_secs_f64();
         confusion = evaluate(&trainer, &test, names)?;
-        history.accuracy.push(((epoch + 1) as f64, confusion.accuracy()));
+        history
+            .accuracy
+            .push(((epoch + 1) as f64, confusion.accuracy()));
         println!(
             "epoch {}/{}: loss {loss:.3}, test accuracy {:.1} %, {seconds:.1} s, {:.0} images/s",
             epoch + 1,
@@ -193,7 +205,9 @@ fn train_epoch(
             let loss = f64::from(trainer.loss()?);
             let rate = seen as f64 / start.elapsed().as_secs_f64();
             bar.set_message(format!("loss {loss:.3}, {rate:.0} images/s"));
-            history.loss.push((epoch as f64 + step as f64 / steps as f64, loss));
+            history
+                .loss
+                .push((epoch as f64 + step as f64 / steps as f64, loss));
             sum += loss;
             readings += 1;
         }
@@ -221,7 +235,11 @@ fn class_names(folder: &Path) -> [&'static str; CLASSES] {
         "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
         "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
     ];
-    if folder.to_string_lossy().to_lowercase().contains("fashion") { FASHION } else { [""; CLASSES] }
+    if folder.to_string_lossy().to_lowercase().contains("fashion") {
+        FASHION
+    } else {
+        [""; CLASSES]
+    }
 }
 
 /// Writes the curves, the filters of layer 0 and the weights to the folder `out`.
@@ -238,7 +256,11 @@ fn save(trainer: &Trainer, history: &History, out: &Path) -> Result<(), Box<dyn 
     filters::write(&picture, &trainer.parameter(FIRST_LAYER)?, shape)?;
     let weights = out.join("weights.safetensors");
     trainer.save(&weights)?;
-    for (what, path) in [("curves", curves), ("first filters", picture), ("weights", weights)] {
+    for (what, path) in [
+        ("curves", curves),
+        ("first filters", picture),
+        ("weights", weights),
+    ] {
         println!("{what:<14} {}", path.display());
     }
     println!();

@@ -14,7 +14,10 @@ use std::path::Path;
 use wgpu_cnn::{Gpu, Model, Optimizer, Trainer};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/fashion-mnist"));
+    let folder = Path::new(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/examples/data/fashion-mnist"
+    ));
     let (train, test) = dataset::load(folder)?;
 
     let gpu = Gpu::new()?; // the best adapter
@@ -24,8 +27,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .conv2d(64, 5).relu().max_pool2d(2)
         .flatten().dense(128).relu().dense(10)
         .build()?; // every shape error is found here, and names the layer
-    let mut trainer =
-        Trainer::builder(model).batch(64).optimizer(Optimizer::adam(1e-3)).seed(7).on(&gpu)?;
+    let mut trainer = Trainer::builder(model)
+        .batch(64)
+        .optimizer(Optimizer::adam(1e-3))
+        .seed(7)
+        .on(&gpu)?;
 
     for (images, labels) in train.shuffled(64, 7) {
         trainer.step(&images, &labels)?; // one submission, nothing is created
@@ -36,9 +42,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (images, labels) in test.in_order(1000) {
         let logits = trainer.predict(&images)?; // a row of 10 for each image
         let pairs = dataset::answers(&logits).zip(&labels);
-        right += pairs.filter(|&(answer, &label)| answer == usize::from(label)).count();
+        right += pairs
+            .filter(|&(answer, &label)| answer == usize::from(label))
+            .count();
     }
-    println!("{right} of {} test images classified right on {}", test.len(), gpu.info().name);
+    println!(
+        "{right} of {} test images classified right on {}",
+        test.len(),
+        gpu.info().name
+    );
     trainer.save("weights.safetensors")?;
     Ok(())
 }

@@ -79,7 +79,10 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn argument(argument: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Argument { argument: argument.into(), reason: reason.into() }
+        Self::Argument {
+            argument: argument.into(),
+            reason: reason.into(),
+        }
     }
 
     pub(crate) fn shape(
@@ -87,16 +90,27 @@ impl Error {
         expected: impl Into<String>,
         got: impl fmt::Display,
     ) -> Self {
-        Self::Shape { layer: layer.into(), expected: expected.into(), got: got.to_string() }
+        Self::Shape {
+            layer: layer.into(),
+            expected: expected.into(),
+            got: got.to_string(),
+        }
     }
 
     pub(crate) fn file(path: &Path, reason: impl fmt::Display) -> Self {
-        Self::File { path: path.to_owned(), reason: reason.to_string() }
+        Self::File {
+            path: path.to_owned(),
+            reason: reason.to_string(),
+        }
     }
 
     /// A slice that does not hold as many elements as `shape`.
     pub(crate) fn length(what: &str, shape: &Shape, got: usize) -> Self {
-        Self::shape(what, format!("{} elements for shape {shape}", shape.len()), got)
+        Self::shape(
+            what,
+            format!("{} elements for shape {shape}", shape.len()),
+            got,
+        )
     }
 }
 
@@ -104,16 +118,39 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoAdapter { reason } => write!(f, "no graphics adapter: {reason}"),
-            Self::Shape { layer, expected, got } => {
+            Self::Shape {
+                layer,
+                expected,
+                got,
+            } => {
                 write!(f, "{layer}: expected {expected}, got {got}")
             }
-            Self::Limit { limit, what, needed, available } => {
-                write!(f, "{what} needs {limit} of {needed}, the device has {available}")
+            Self::Limit {
+                limit,
+                what,
+                needed,
+                available,
+            } => {
+                write!(
+                    f,
+                    "{what} needs {limit} of {needed}, the device has {available}"
+                )
             }
-            Self::OutOfMemory { what, needed, available: Some(available) } => {
-                write!(f, "out of memory: {what} needs {needed} bytes of {available}")
+            Self::OutOfMemory {
+                what,
+                needed,
+                available: Some(available),
+            } => {
+                write!(
+                    f,
+                    "out of memory: {what} needs {needed} bytes of {available}"
+                )
             }
-            Self::OutOfMemory { what, needed, available: None } => {
+            Self::OutOfMemory {
+                what,
+                needed,
+                available: None,
+            } => {
                 write!(f, "out of memory: {what} needs {needed} bytes")
             }
             Self::DeviceLost { reason } => write!(f, "the device is lost: {reason}"),

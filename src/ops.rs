@@ -59,7 +59,11 @@ pub fn conv2d_backward_input(
 ) -> Result<Tensor> {
     let input = input.into();
     let geometry = conv2d_geometry(layer, &input, Some(weight))?;
-    expect("output gradient", gradient_output, conv2d_output_shape(&geometry))?;
+    expect(
+        "output gradient",
+        gradient_output,
+        conv2d_output_shape(&geometry),
+    )?;
     let call = Call::new(gradient_output.gpu());
     let output = call.output(input)?;
     let inputs = [call.region(gradient_output), call.region(weight)];
@@ -76,7 +80,11 @@ pub fn conv2d_backward_weight(
     layer: &Conv2d,
 ) -> Result<Tensor> {
     let geometry = conv2d_geometry(layer, x.shape(), None)?;
-    expect("output gradient", gradient_output, conv2d_output_shape(&geometry))?;
+    expect(
+        "output gradient",
+        gradient_output,
+        conv2d_output_shape(&geometry),
+    )?;
     let call = Call::new(x.gpu());
     let output = call.output(geometry.weight_shape())?;
     let inputs = [call.region(x), call.region(gradient_output)];
@@ -91,7 +99,11 @@ pub fn conv2d_backward_weight(
 pub fn bias_gradient(gradient_output: &Tensor) -> Result<Tensor> {
     let [batch, channels, ref plane @ ..] = gradient_output.shape()[..] else {
         let expected = "a batch of channels (N, C, ...)";
-        return Err(Error::shape("output gradient", expected, gradient_output.shape()));
+        return Err(Error::shape(
+            "output gradient",
+            expected,
+            gradient_output.shape(),
+        ));
     };
     let call = Call::new(gradient_output.gpu());
     let output = call.output([channels])?;
@@ -149,8 +161,14 @@ pub fn matmul(a: &Tensor, transpose_a: bool, b: &Tensor, transpose_b: bool) -> R
     }
     let call = Call::new(a.gpu());
     let output = call.output([m, n])?;
-    let a = Factor { region: call.region(a), transposed: transpose_a };
-    let b = Factor { region: call.region(b), transposed: transpose_b };
+    let a = Factor {
+        region: call.region(a),
+        transposed: transpose_a,
+    };
+    let b = Factor {
+        region: call.region(b),
+        transposed: transpose_b,
+    };
     let to = call.region(&output).into();
     kernels::matmul::matmul(&mut call.recording(), [m, n, k], [a, b], None, None, to);
     call.run()?;
@@ -189,7 +207,10 @@ pub fn add(left: &Tensor, right: &Tensor) -> Result<Tensor> {
     expect("right", right, left.shape())?;
     let call = Call::new(left.gpu());
     let output = call.output(left.shape())?;
-    let (inputs, to) = ([call.region(left), call.region(right)], call.region(&output));
+    let (inputs, to) = (
+        [call.region(left), call.region(right)],
+        call.region(&output),
+    );
     activation::add(&mut call.recording(), left.shape().len(), inputs, to);
     call.run()?;
     Ok(output)
@@ -211,9 +232,14 @@ pub fn loss(output: &Tensor, target: impl Into<Target>, loss: Loss) -> Result<(T
     let values = Tensor::from_slice(gpu, [values.len()], &values)?;
     let call = Call::new(gpu);
     let (total, gradient) = (call.output([1])?, call.output(output.shape())?);
-    let targets =
-        kernels::loss::Targets { labels: call.region(&labels), values: call.region(&values) };
-    let (from, to) = (call.region(output), [call.region(&total), call.region(&gradient)]);
+    let targets = kernels::loss::Targets {
+        labels: call.region(&labels),
+        values: call.region(&values),
+    };
+    let (from, to) = (
+        call.region(output),
+        [call.region(&total), call.region(&gradient)],
+    );
     kernels::loss::loss(&mut call.recording(), loss, &geometry, from, targets, to);
     if let (Loss::CrossEntropy(_), Some(first)) = (loss, call.recording().dispatches.first_mut()) {
         kernels::loss::set_soft(&mut first.params, soft);
@@ -230,7 +256,10 @@ struct Call {
 
 impl Call {
     fn new(gpu: &Gpu) -> Self {
-        Self { gpu: gpu.clone(), recording: RefCell::new(Recording::new(gpu.traits())) }
+        Self {
+            gpu: gpu.clone(),
+            recording: RefCell::new(Recording::new(gpu.traits())),
+        }
     }
 
     fn recording(&self) -> std::cell::RefMut<'_, Recording> {
@@ -243,7 +272,8 @@ impl Call {
 
     fn region<T: Element>(&self, tensor: &Tensor<T>) -> Region {
         let storage = Storage::Bound(tensor.buffer().clone());
-        self.recording().buffer("tensor", tensor.shape().len(), storage)
+        self.recording()
+            .buffer("tensor", tensor.shape().len(), storage)
     }
 
     fn run(self) -> Result<()> {
@@ -252,13 +282,19 @@ impl Call {
             let program = Program::compile(&self.gpu, &recording).await?;
             let params = program.params_block(&recording.dispatches);
             let submit = || {
-                self.gpu.queue().write_buffer(program.uniforms(), 0, &params);
-                let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
+                self.gpu
+                    .queue()
+                    .write_buffer(program.uniforms(), 0, &params);
+                let mut encoder = self
+                    .gpu
+                    .device()
+                    .create_command_encoder(&Default::default());
                 let all = 0..recording.dispatches.len();
                 program.encode(&mut encoder, &recording.dispatches, all);
                 self.gpu.queue().submit([encoder.finish()]);
             };
-            self.gpu.guard("operation", submit).await
+            self.gpu.guard("operation", submit).await?;
+            program.check_margins(&self.gpu).await
         })
     }
 }
@@ -285,14 +321,24 @@ fn conv2d_geometry(
 }
 
 fn conv2d_output_shape(geometry: &Conv2dGeometry) -> Shape {
-    let Conv2dGeometry { batch, out_channels, out_size, .. } = *geometry;
+    let Conv2dGeometry {
+        batch,
+        out_channels,
+        out_size,
+        ..
+    } = *geometry;
     [batch, out_channels, out_size.height, out_size.width].into()
 }
 
 fn max_pool2d_geometry(layer: &MaxPool2d, input: &Shape) -> Result<(Pool2dGeometry, Shape)> {
     let (batch, example) = split_batch("max_pool2d input", input)?;
     let geometry = layer.geometry(batch, &example)?;
-    let shape = [batch, example[0], geometry.out_size.height, geometry.out_size.width];
+    let shape = [
+        batch,
+        example[0],
+        geometry.out_size.height,
+        geometry.out_size.width,
+    ];
     Ok((geometry, shape.into()))
 }
 

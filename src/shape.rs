@@ -20,7 +20,9 @@ impl Shape {
     /// The number of elements, saturating where the product outgrows `usize`.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
-        self.0.iter().fold(1, |product, &extent| product.saturating_mul(extent))
+        self.0
+            .iter()
+            .fold(1, |product, &extent| product.saturating_mul(extent))
     }
 
     /// The number of axes.
@@ -30,7 +32,11 @@ impl Shape {
 
     /// This shape with an axis of extent `batch` in front.
     pub fn batched(&self, batch: usize) -> Self {
-        Self(std::iter::once(batch).chain(self.0.iter().copied()).collect())
+        Self(
+            std::iter::once(batch)
+                .chain(self.0.iter().copied())
+                .collect(),
+        )
     }
 }
 

@@ -29,15 +29,33 @@ pub fn write(path: &Path, history: &History) -> Result<(), Box<dyn Error>> {
         let loss = finite(&history.loss);
         let top = loss.iter().map(|point| point.1).fold(0.0, f64::max);
         let top = if top > 0.0 { 1.05 * top } else { 1.0 };
-        panel(&left, "training loss, single batches", &loss, 0.0..top, LOSS, false)?;
+        panel(
+            &left,
+            "training loss, single batches",
+            &loss,
+            0.0..top,
+            LOSS,
+            false,
+        )?;
         let accuracy = finite(&history.accuracy);
-        panel(&right, "test accuracy, %", &accuracy, 0.0..105.0, ACCURACY, true)
+        panel(
+            &right,
+            "test accuracy, %",
+            &accuracy,
+            0.0..105.0,
+            ACCURACY,
+            true,
+        )
     })
 }
 
 /// The points that can be drawn: a training that diverges gives NaN.
 fn finite(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    points.iter().copied().filter(|point| point.1.is_finite()).collect()
+    points
+        .iter()
+        .copied()
+        .filter(|point| point.1.is_finite())
+        .collect()
 }
 
 /// One curve over the epochs; with `marks` each point is a dot with its value.
@@ -70,20 +88,25 @@ fn panel(
         .y_labels(8)
         .y_label_formatter(&|value| format!("{value}"))
         .draw()?;
-    chart.draw_series(LineSeries::new(points.iter().copied(), color.stroke_width(2)))?;
+    chart.draw_series(LineSeries::new(
+        points.iter().copied(),
+        color.stroke_width(2),
+    ))?;
     if marks {
         let dot = |&point: &(f64, f64)| Circle::new(point, 4, color.filled());
         chart.draw_series(points.iter().map(dot))?;
     }
     // A long training has no room for every value, but always for the last.
     let crowded = points.len() > 9;
-    let labelled = points.iter().rev().take(if crowded { 1 } else { points.len() });
+    let labelled = points
+        .iter()
+        .rev()
+        .take(if crowded { 1 } else { points.len() });
     if marks {
         use plotters::style::text_anchor::{HPos, Pos, VPos};
         let style = label(16).pos(Pos::new(HPos::Center, VPos::Top));
         chart.draw_series(labelled.map(|&point| {
-            EmptyElement::at(point)
-                + Text::new(format!("{:.1}", point.1), (0, 9), style.clone())
+            EmptyElement::at(point) + Text::new(format!("{:.1}", point.1), (0, 9), style.clone())
         }))?;
     }
     Ok(())

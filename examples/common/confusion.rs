@@ -13,7 +13,10 @@ pub struct Confusion {
 
 impl Confusion {
     pub fn new(names: [&'static str; CLASSES]) -> Self {
-        Self { counts: [[0; CLASSES]; CLASSES], names }
+        Self {
+            counts: [[0; CLASSES]; CLASSES],
+            names,
+        }
     }
 
     /// Counts the answers to a batch: `logits` of shape (N, classes) against `labels`, shape (N).

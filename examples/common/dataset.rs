@@ -13,7 +13,9 @@ pub const CLASSES: usize = 10;
 /// The answer that each row of `logits`, shape (N, [`CLASSES`]), gives: the class of its largest.
 pub fn answers(logits: &[f32]) -> impl Iterator<Item = usize> {
     logits.chunks_exact(CLASSES).map(|row| {
-        (0..CLASSES).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap_or_default()
+        (0..CLASSES)
+            .max_by(|&a, &b| row[a].total_cmp(&row[b]))
+            .unwrap_or_default()
     })
 }
 
@@ -58,9 +60,14 @@ impl Images {
         let area = self.size[0] * self.size[1];
         (0..order.len().div_ceil(batch)).map(move |step| {
             let chosen = &order[step * batch..order.len().min((step + 1) * batch)];
-            let pixels = chosen.iter().flat_map(|&i| &self.pixels[i * area..(i + 1) * area]);
+            let pixels = chosen
+                .iter()
+                .flat_map(|&i| &self.pixels[i * area..(i + 1) * area]);
             let labels = chosen.iter().map(|&i| self.labels[i]);
-            (pixels.map(|&pixel| f32::from(pixel) / 255.0).collect(), labels.collect())
+            (
+                pixels.map(|&pixel| f32::from(pixel) / 255.0).collect(),
+                labels.collect(),
+            )
         })
     }
 }
@@ -89,9 +96,16 @@ fn load_split(folder: &Path, split: &str) -> Result<Images, Box<dyn Error>> {
         return error(&path, format!("{labelled} labels for {count} images"));
     }
     if let Some(label) = labels.iter().find(|&&label| usize::from(label) >= CLASSES) {
-        return error(&path, format!("label {label}, where there are {CLASSES} classes"));
+        return error(
+            &path,
+            format!("label {label}, where there are {CLASSES} classes"),
+        );
     }
-    Ok(Images { size: [height, width], pixels, labels })
+    Ok(Images {
+        size: [height, width],
+        pixels,
+        labels,
+    })
 }
 
 /// Reads an IDX file of bytes with `RANK` axes: a magic number that ends with the type (8, bytes) and
@@ -105,14 +119,19 @@ fn read_idx<const RANK: usize>(
     let bytes = read(&path).map_err(|reason| error(reason.to_string()))?;
     let mut rest = bytes.as_slice();
     let mut integer = || {
-        let (integer, tail) = rest.split_first_chunk().ok_or("the file ends within its header")?;
+        let (integer, tail) = rest
+            .split_first_chunk()
+            .ok_or("the file ends within its header")?;
         rest = tail;
         Ok(u32::from_be_bytes(*integer) as usize)
     };
     let magic = integer().map_err(|reason: &str| error(reason.into()))?;
     if magic != 0x800 + RANK {
         let expected = 0x800 + RANK;
-        return Err(error(format!("magic number {magic:#010x}, expected {expected:#010x}")).into());
+        return Err(error(format!(
+            "magic number {magic:#010x}, expected {expected:#010x}"
+        ))
+        .into());
     }
     let mut extents = [0; RANK];
     for extent in &mut extents {
@@ -120,7 +139,10 @@ fn read_idx<const RANK: usize>(
     }
     let expected: u128 = extents.iter().map(|&extent| extent as u128).product();
     if rest.len() as u128 != expected {
-        let reason = format!("{} values where the header announces {expected}", rest.len());
+        let reason = format!(
+            "{} values where the header announces {expected}",
+            rest.len()
+        );
         return Err(error(reason).into());
     }
     let values = rest.to_vec();

@@ -26,8 +26,14 @@ pub fn write(path: &Path, weights: &[f32], shape: &[usize]) -> Result<(), Box<dy
     let columns = planes.min(COLUMNS);
     let rows = planes.div_ceil(COLUMNS);
     let extent = |count: usize, cells: usize| count * (cells * WEIGHT + GAP) - GAP + 2 * MARGIN;
-    let size = [extent(columns, width).max(340), extent(rows, height) + SCALE];
-    let bound = weights.iter().filter(|w| w.is_finite()).fold(0.0f32, |b, w| b.max(w.abs()));
+    let size = [
+        extent(columns, width).max(340),
+        extent(rows, height) + SCALE,
+    ];
+    let bound = weights
+        .iter()
+        .filter(|w| w.is_finite())
+        .fold(0.0f32, |b, w| b.max(w.abs()));
     picture::draw(path, size.map(|pixels| pixels as u32), |canvas| {
         for (plane, values) in weights.chunks(height * width).enumerate() {
             let left = MARGIN + plane % COLUMNS * (width * WEIGHT + GAP);
@@ -43,7 +49,10 @@ pub fn write(path: &Path, weights: &[f32], shape: &[usize]) -> Result<(), Box<dy
             canvas.draw(&block(left + 2 * cell, top, 2, 16, color(value)))?;
         }
         let label = |text: String, at: usize| {
-            let style = (FONT, 16).into_font().color(&BLACK).pos(Pos::new(HPos::Center, VPos::Top));
+            let style = (FONT, 16)
+                .into_font()
+                .color(&BLACK)
+                .pos(Pos::new(HPos::Center, VPos::Top));
             Text::new(text, ((left + at) as i32, top as i32 + 22), style)
         };
         canvas.draw(&label(format!("-{bound:.2}"), 10))?;
@@ -70,7 +79,11 @@ fn color(value: f32) -> RGBColor {
     const POSITIVE: [u8; 3] = [178, 24, 43];
     let end = if value < 0.0 { NEGATIVE } else { POSITIVE };
     // NaN, of a training that diverged, is drawn white.
-    let share = if value.is_nan() { 0.0 } else { value.abs().min(1.0) };
+    let share = if value.is_nan() {
+        0.0
+    } else {
+        value.abs().min(1.0)
+    };
     let [red, green, blue] = end.map(|c| (255.0 + share * (f32::from(c) - 255.0)) as u8);
     RGBColor(red, green, blue)
 }

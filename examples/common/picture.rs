@@ -29,7 +29,8 @@ pub fn draw(
         paint(&canvas)?;
         canvas.present()?;
     }
-    write(path, [width, height], &pixels).map_err(|error| format!("{}: {error}", path.display()))?;
+    write(path, [width, height], &pixels)
+        .map_err(|error| format!("{}: {error}", path.display()))?;
     Ok(())
 }
 

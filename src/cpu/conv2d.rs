@@ -31,14 +31,15 @@ pub fn conv2d_forward<T: Real>(
         check_length("conv2d bias", [geometry.out_channels], bias.len())?;
     }
     let block = sizes.filter_block(32);
-    let outputs = chunks(y, block * sizes.outputs);
-    for_each_with(outputs, || sizes.patches(), |patches, (at, y)| {
-        let (image, first) = (at * block / geometry.out_channels, at * block % geometry.out_channels);
+    let (outputs, scratch) = (chunks(y, block * sizes.outputs), || sizes.patches());
+    for_each_with(outputs, scratch, |patches, (at, y)| {
+        let (image, first) =
+            (at * block / geometry.out_channels, at * block % geometry.out_channels);
         for (o, y) in chunks(y, sizes.outputs) {
             y.fill(bias.map_or(T::zero(), |bias| bias[first + o]));
         }
-        for (c, plane) in sizes.inputs_of(first / sizes.group_outputs).enumerate() {
-            let plane = image * geometry.in_channels + plane;
+        for (c, channel) in sizes.inputs_of(first / sizes.group_outputs).enumerate() {
+            let plane = image * geometry.in_channels + channel;
             gather_patches(geometry, &x[plane * sizes.inputs..][..sizes.inputs], patches);
             let w = |o, tap| w[((first + o) * sizes.group_inputs + c) * sizes.taps + tap];
             add_product(sizes.outputs, sizes.taps, w, patches, y);
@@ -60,7 +61,8 @@ pub fn conv2d_backward_input<T: Real>(
     gx: &mut [T],
 ) -> Result<()> {
     let sizes = Sizes::check(geometry, gx.len(), w.len(), gy.len())?;
-    for_each_with(chunks(gx, sizes.inputs), || sizes.patches(), |patches, (plane, gx)| {
+    let (planes, scratch) = (chunks(gx, sizes.inputs), || sizes.patches());
+    for_each_with(planes, scratch, |patches, (plane, gx)| {
         let (image, channel) = (plane / geometry.in_channels, plane % geometry.in_channels);
         let (group, c) = (channel / sizes.group_inputs, channel % sizes.group_inputs);
         let first = group * sizes.group_outputs;
@@ -158,8 +160,9 @@ impl Sizes {
             let expected = format!("input and output channels divisible by {groups} groups");
             return Err(Error::shape("conv2d", expected, format!("{in_channels}, {out_channels}")));
         }
-        if geometry.stride.area() == 0 {
-            return Err(Error::argument("conv2d stride", "must not be zero"));
+        let extents = [in_size, geometry.out_size, geometry.kernel, geometry.stride];
+        if extents.iter().any(|size| size.area() == 0) {
+            return Err(Error::argument("conv2d", "extents and stride must not be zero"));
         }
         check_length("conv2d input", [batch, in_channels, in_size.height, in_size.width], x)?;
         check_length("conv2d weight", geometry.weight_shape(), w)?;
@@ -247,4 +250,112 @@ fn scatter_patches<T: Real>(geometry: &Conv2dGeometry, patches: &[T], plane: &mu
             pixels.zip(patch).for_each(|(to, from)| *to += *from);
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::{Conv2d, Padding};
+
+    /// Small integers, whose sums are exact in any order.
+    fn integers(len: usize, seed: usize) -> Vec<f32> {
+        (0..len).map(|i| ((i * 7 + i / 5 + seed * 5) % 11) as f32 - 5.0).collect()
+    }
+
+    /// The definition: every product of the sum, as positions in the input, weights and output.
+    fn for_each_term(g: &Conv2dGeometry, mut visit: impl FnMut(usize, usize, usize)) {
+        let [_, group_inputs, kh, kw] = g.weight_shape();
+        let (h, w) = (g.in_size.height as isize, g.in_size.width as isize);
+        for y in 0..g.output_len() {
+            let (n, o) =
+                (y / g.out_size.area() / g.out_channels, y / g.out_size.area() % g.out_channels);
+            let (i, j) = (y / g.out_size.width % g.out_size.height, y % g.out_size.width);
+            for tap in 0..group_inputs * kh * kw {
+                let (c, p, q) = (tap / (kh * kw), tap / kw % kh, tap % kw);
+                let row =
+                    (i * g.stride.height + p * g.dilation.height) as isize - g.padding[0] as isize;
+                let column =
+                    (j * g.stride.width + q * g.dilation.width) as isize - g.padding[2] as isize;
+                if (0..h).contains(&row) && (0..w).contains(&column) {
+                    let channel = o / (g.out_channels / g.groups) * group_inputs + c;
+                    let plane = ((n * g.in_channels + channel) as isize * h + row) * w;
+                    visit((plane + column) as usize, o * group_inputs * kh * kw + tap, y);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_pass_equals_the_definition() {
+        let cases = [
+            (1, [1, 1, 1], Conv2d::new(1, 1)),
+            (2, [3, 9, 8], Conv2d::new(5, 3)),
+            (2, [2, 7, 9], Conv2d::new(3, [2, 5]).stride([2, 1]).padding([0, 3, 2, 1])),
+            (1, [4, 8, 8], Conv2d::new(6, 3).stride(2).padding(1).groups(2)),
+            (3, [6, 5, 6], Conv2d::new(6, 3).padding(1).groups(6)),
+            (2, [2, 9, 11], Conv2d::new(4, [3, 2]).dilation([2, 3]).padding([2, 1]).stride([1, 3])),
+            (1, [3, 6, 7], Conv2d::new(2, 4).padding(Padding::Same).bias(false)),
+            (1, [2, 5, 5], Conv2d::new(2, 2).stride(4)), // the stride jumps over pixels
+            (2, [1, 2, 3], Conv2d::new(2, 3).padding(4)), // windows that lie in the padding
+            (2, [1, 20, 21], Conv2d::new(70, 5)),        // more filters than a block
+        ];
+        for (batch, input, conv) in cases {
+            let g = conv.geometry(batch, &input.into()).unwrap();
+            let (x, w) = (integers(g.input_len(), 1), integers(g.weight_len(), 2));
+            let (gy, bias) = (integers(g.output_len(), 3), integers(g.out_channels, 4));
+            let with_bias = |y: usize| bias[y / g.out_size.area() % g.out_channels];
+            let mut expected_y: Vec<f32> = (0..g.output_len()).map(with_bias).collect();
+            let (mut expected_gx, mut expected_gw) = (vec![0.0; x.len()], vec![0.0; w.len()]);
+            for_each_term(&g, |at_x, at_w, at_y| {
+                expected_y[at_y] += x[at_x] * w[at_w];
+                expected_gx[at_x] += gy[at_y] * w[at_w];
+                expected_gw[at_w] += gy[at_y] * x[at_x];
+            });
+            let mut expected_gb = vec![0.0; g.out_channels];
+            for (at, gy) in gy.iter().enumerate() {
+                expected_gb[at / g.out_size.area() % g.out_channels] += gy;
+            }
+            let mut y = vec![f32::NAN; g.output_len()];
+            let [mut gx, mut gw, mut gb] = [&x, &w, &bias].map(|like| vec![f32::NAN; like.len()]);
+            conv2d_forward(&g, &x, &w, Some(&bias), &mut y).unwrap();
+            conv2d_backward_input(&g, &gy, &w, &mut gx).unwrap();
+            conv2d_backward_weight(&g, &x, &gy, &mut gw).unwrap();
+            conv2d_backward_bias(&g, &gy, &mut gb).unwrap();
+            assert_eq!(y, expected_y, "forward {conv:?}");
+            assert_eq!(gx, expected_gx, "backward input {conv:?}");
+            assert_eq!(gw, expected_gw, "backward weight {conv:?}");
+            assert_eq!(gb, expected_gb, "backward bias {conv:?}");
+        }
+    }
+
+    #[test]
+    fn a_small_case_equals_values_computed_by_hand() {
+        let g = Conv2d::new(1, 2).geometry(1, &[1, 3, 3].into()).unwrap();
+        let x = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0];
+        let (w, gy) = ([1.0, 0.0, -1.0, 2.0], [1.0, 0.0, 0.0, 2.0]);
+        let (mut y, mut gx, mut gw) = ([0.0; 4], [0.0; 9], [0.0; 4]);
+        conv2d_forward(&g, &x, &w, Some(&[0.5]), &mut y).unwrap();
+        assert_eq!(y, [7.5, 9.5, 13.5, 15.5]);
+        conv2d_backward_input(&g, &gy, &w, &mut gx).unwrap();
+        assert_eq!(gx, [1.0, 0.0, 0.0, -1.0, 4.0, 0.0, 0.0, -2.0, 4.0]);
+        conv2d_backward_weight(&g, &x, &gy, &mut gw).unwrap();
+        assert_eq!(gw, [11.0, 14.0, 20.0, 23.0]);
+    }
+
+    #[test]
+    fn wrong_lengths_and_groups_are_refused() {
+        let g = Conv2d::new(2, 2).geometry(1, &[2, 3, 3].into()).unwrap();
+        let (x, w, mut y) = (vec![0.0f32; 18], vec![0.0; 16], vec![0.0; 8]);
+        assert!(conv2d_forward(&g, &x, &w, None, &mut y).is_ok());
+        assert!(conv2d_forward(&g, &x[1..], &w, None, &mut y).is_err());
+        assert!(conv2d_forward(&g, &x, &w[1..], None, &mut y).is_err());
+        assert!(conv2d_forward(&g, &x, &w, None, &mut y[1..]).is_err());
+        assert!(conv2d_forward(&g, &x, &w, Some(&[0.0]), &mut y).is_err());
+        for groups in [0, 3] {
+            let g = Conv2dGeometry { groups, ..g };
+            assert!(conv2d_forward(&g, &x, &w, None, &mut y).is_err());
+        }
+        let nothing = Conv2dGeometry { out_size: [0, 2].into(), ..g };
+        assert!(conv2d_backward_weight(&nothing, &x, &[], &mut [0.0; 16]).is_err());
+    }
 }

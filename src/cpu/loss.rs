@@ -123,7 +123,8 @@ mod tests {
         let (loss, gradient) = run(Loss::cross_entropy(), 3, &output, &labels);
         assert_eq!(loss, (2e4 + 2.0f64.ln()) / 2.0);
         assert_abs_diff_eq!(gradient[..], [0.5, -0.5, 0.0, 0.0, 0.25, -0.25], epsilon = 1e-15);
-        let (_, gradient) = run(Loss::cross_entropy(), 2, &[f64::NAN, 1.0], &[0u8].as_slice().into());
+        let (_, gradient) =
+            run(Loss::cross_entropy(), 2, &[f64::NAN, 1.0], &[0u8].as_slice().into());
         assert!(gradient.iter().all(|g| g.is_nan()));
     }
 

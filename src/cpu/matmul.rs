@@ -145,27 +145,24 @@ fn add_dots_tile<T: Real, const R: usize, const S: usize>(
     b: &[T],
     c: &mut [T],
 ) {
-    let a: [&[T]; R] = std::array::from_fn(|i| &a[i * k..][..k]);
-    let b: [&[T]; S] = std::array::from_fn(|s| &b[s * k..][..k]);
+    let a: [_; R] = std::array::from_fn(|i| a[i * k..][..k].as_chunks::<LANES>());
+    let b: [_; S] = std::array::from_fn(|s| b[s * k..][..k].as_chunks::<LANES>());
     let mut sums = [[[T::zero(); LANES]; S]; R];
-    let whole = k - k % LANES;
-    for p in (0..whole).step_by(LANES) {
-        for i in 0..R {
-            for s in 0..S {
-                let (a, b) = (&a[i][p..p + LANES], &b[s][p..p + LANES]);
+    for p in 0..k / LANES {
+        let a = a.map(|(chunks, _)| chunks[p]);
+        let b = b.map(|(chunks, _)| chunks[p]);
+        for (a, sums) in a.iter().zip(&mut sums) {
+            for (b, sums) in b.iter().zip(sums) {
                 for l in 0..LANES {
-                    sums[i][s][l] += a[l] * b[l];
+                    sums[l] += a[l] * b[l];
                 }
             }
         }
     }
-    for i in 0..R {
-        for s in 0..S {
-            let mut sum = sums[i][s].iter().copied().sum::<T>();
-            for p in whole..k {
-                sum += a[i][p] * b[s][p];
-            }
-            c[i * n + j + s] += sum;
+    for ((_, a), (sums, c)) in a.iter().zip(sums.iter().zip(c.chunks_exact_mut(n))) {
+        for ((_, b), (sums, c)) in b.iter().zip(sums.iter().zip(&mut c[j..j + S])) {
+            let rest = a.iter().zip(*b).map(|(&a, &b)| a * b);
+            *c += sums.iter().copied().sum::<T>() + rest.sum::<T>();
         }
     }
 }

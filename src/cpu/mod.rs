@@ -45,16 +45,7 @@ use crate::{Error, Result, Shape};
 /// The numbers that the reference computes with: `f32`, as the kernels do, or `f64`, as finite
 /// differences need.
 pub trait Real:
-    Float
-    + FromPrimitive
-    + Sum
-    + AddAssign
-    + MulAssign
-    + Default
-    + Debug
-    + Send
-    + Sync
-    + 'static
+    Float + FromPrimitive + Sum + AddAssign + MulAssign + Default + Debug + Send + Sync + 'static
 {
     /// The nearest number of this type.
     fn nearest(value: impl ToPrimitive) -> Self {

@@ -2,10 +2,7 @@
 
 /// Runs `work` on every item, on all cores where the feature `native` is on. The items must be
 /// independent of each other (disjoint chunks of the outputs), so that the order is immaterial.
-pub(super) fn for_each<I: Send>(
-    items: impl Iterator<Item = I>,
-    work: impl Fn(I) + Send + Sync,
-) {
+pub(super) fn for_each<I: Send>(items: impl Iterator<Item = I>, work: impl Fn(I) + Send + Sync) {
     for_each_with(items, || (), |(), item| work(item));
 }
 

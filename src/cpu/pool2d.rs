@@ -38,12 +38,7 @@ pub fn max_pool2d_forward<T: Real>(
 }
 
 /// The maximum of the window at `(i, j)` and its position.
-fn window_maximum<T: Real>(
-    geometry: &Pool2dGeometry,
-    plane: &[T],
-    i: usize,
-    j: usize,
-) -> (T, u32) {
+fn window_maximum<T: Real>(geometry: &Pool2dGeometry, plane: &[T], i: usize, j: usize) -> (T, u32) {
     let &Pool2dGeometry { in_size, kernel, stride, padding, dilation, .. } = geometry;
     let down = (i * stride.height) as isize - padding[0] as isize;
     let right = (j * stride.width) as isize - padding[2] as isize;
@@ -102,4 +97,67 @@ fn check(geometry: &Pool2dGeometry, x: usize, y: usize, argmax: usize) -> Result
     check_length("max_pool2d output", output, y)?;
     check_length("max_pool2d argmax", output, argmax)?;
     Ok((in_size.area(), out_size.area()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::MaxPool2d;
+
+    const NAN: f32 = f32::NAN;
+    const LOW: f32 = f32::NEG_INFINITY;
+
+    fn forward(pool: &MaxPool2d, input: [usize; 3], x: &[f32]) -> (Vec<f32>, Vec<u32>) {
+        let geometry = pool.geometry(1, &input.into()).unwrap();
+        let mut y = vec![NAN; geometry.output_len()];
+        let mut argmax = vec![7; y.len()];
+        max_pool2d_forward(&geometry, x, &mut y, &mut argmax).unwrap();
+        (y, argmax)
+    }
+
+    #[test]
+    fn ties_zeros_nan_and_infinities_follow_the_contract() {
+        let row = |x: &[f32]| {
+            let (y, argmax) = forward(&MaxPool2d::new([1, x.len()]), [1, 1, x.len()], x);
+            (y[0], argmax[0])
+        };
+        assert_eq!(row(&[1.0, 3.0, 3.0, 2.0]), (3.0, 1));
+        let (zero, at) = row(&[-0.0, 0.0]);
+        assert!(zero.is_sign_negative() && at == 0);
+        assert_eq!(row(&[LOW, LOW, LOW]), (LOW, 0));
+        let (nan, at) = row(&[1.0, NAN, 5.0, NAN, f32::INFINITY]);
+        assert!(nan.is_nan() && at == 3);
+    }
+
+    #[test]
+    fn padding_never_wins_and_a_window_inside_it_has_no_position() {
+        let x = [-4.0, -3.0, -2.0, -1.0];
+        let (y, argmax) = forward(&MaxPool2d::new(3).stride(2).padding(1), [1, 2, 2], &x);
+        assert_eq!((y, argmax), (vec![-1.0], vec![3]));
+        let (y, argmax) = forward(&MaxPool2d::new(2).stride(1).padding(1), [1, 2, 2], &[LOW; 4]);
+        assert_eq!(y, [LOW; 9]);
+        assert_eq!(argmax, [0, 0, 1, 0, 0, 1, 2, 2, 3]);
+        // The window's two taps lie on either side of the image.
+        let pool = MaxPool2d::new([1, 2]).dilation([1, 3]).padding([0, 0, 1, 1]);
+        let (y, argmax) = forward(&pool, [1, 1, 2], &[5.0, 6.0]);
+        assert_eq!((&y[..], &argmax[..]), (&[LOW][..], &[NOWHERE][..]));
+        let (geometry, mut gx) = (pool.geometry(1, &[1, 1, 2].into()).unwrap(), [NAN; 2]);
+        max_pool2d_backward(&geometry, &[1.0], &argmax, &mut gx).unwrap();
+        assert_eq!(gx, [0.0; 2]);
+    }
+
+    #[test]
+    fn gradients_of_overlapping_windows_add_up_plane_by_plane() {
+        let pool = MaxPool2d::new(2).stride(1);
+        let geometry = pool.geometry(1, &[2, 2, 3].into()).unwrap();
+        let x = [0.0, 9.0, 1.0, 2.0, 3.0, 4.0, 9.0, 0.0, 0.0, 0.0, 0.0, 8.0];
+        let (mut y, mut argmax, mut gx) = ([0.0; 4], [0; 4], [NAN; 12]);
+        max_pool2d_forward(&geometry, &x, &mut y, &mut argmax).unwrap();
+        assert_eq!((y, argmax), ([9.0, 9.0, 9.0, 8.0], [1, 1, 0, 5]));
+        max_pool2d_backward(&geometry, &[1.0, 2.0, 4.0, 8.0], &argmax, &mut gx).unwrap();
+        assert_eq!(gx, [0.0, 3.0, 0.0, 0.0, 0.0, 0.0, 4.0, 0.0, 0.0, 0.0, 0.0, 8.0]);
+        argmax[3] = 6;
+        let refused = max_pool2d_backward(&geometry, &[1.0; 4], &argmax, &mut gx);
+        assert!(matches!(refused, Err(Error::Argument { .. })));
+    }
 }

@@ -73,7 +73,11 @@ impl Lowered {
 
 impl Place {
     fn within(self, slab: Region) -> Region {
-        Region { buffer: slab.buffer, offset: self.offset, size: self.size }
+        Region {
+            buffer: slab.buffer,
+            offset: self.offset,
+            size: self.size,
+        }
     }
 }
 
@@ -88,9 +92,17 @@ pub(super) fn lower(task: &Task, traits: Traits, batch: usize) -> Result<Lowered
     let persistent = |recording: &mut Recording, label: &str, len: usize| {
         recording.buffer(label, len, Storage::Persistent)
     };
-    let input = persistent(&mut recording, "input", planned * task.model.input_shape().len());
+    let input = persistent(
+        &mut recording,
+        "input",
+        planned * task.model.input_shape().len(),
+    );
     let takes_labels = matches!(task.loss, Loss::CrossEntropy(_));
-    let labels = persistent(&mut recording, "labels", if takes_labels { planned } else { 1 });
+    let labels = persistent(
+        &mut recording,
+        "labels",
+        if takes_labels { planned } else { 1 },
+    );
     let values = persistent(&mut recording, "target values", planned * outputs);
     let loss = persistent(&mut recording, "loss", 1);
     let output = persistent(&mut recording, "output", planned * outputs);
@@ -115,7 +127,12 @@ pub(super) fn lower(task: &Task, traits: Traits, batch: usize) -> Result<Lowered
     pass.backward(&mut lowered)?;
     let start = lowered.recording.dispatches.len();
     lowered.recording.set_label("optimizer");
-    for Slab { parameter, gradient, state } in &lowered.slabs {
+    for Slab {
+        parameter,
+        gradient,
+        state,
+    } in &lowered.slabs
+    {
         let len = (parameter.size / 16) as usize;
         let regions = [*gradient, *parameter];
         optimizer::update(&mut lowered.recording, task.optimizer, len, regions, state);
@@ -145,13 +162,19 @@ fn place_parameters(task: &Task, recording: &mut Recording) -> Result<(Vec<Slab>
                 available: max_slab,
             });
         }
-        let offset = sizes.last().map(|end| end.next_multiple_of(traits.storage_alignment));
+        let offset = sizes
+            .last()
+            .map(|end| end.next_multiple_of(traits.storage_alignment));
         let offset = offset.filter(|offset| offset + size <= max_slab);
         let offset = offset.unwrap_or_else(|| {
             sizes.push(0);
             0
         });
-        places.push(Place { slab: sizes.len() - 1, offset, size });
+        places.push(Place {
+            slab: sizes.len() - 1,
+            offset,
+            size,
+        });
         if let Some(end) = sizes.last_mut() {
             *end = offset + size;
         }
@@ -159,8 +182,14 @@ fn place_parameters(task: &Task, recording: &mut Recording) -> Result<(Vec<Slab>
     let slabs = sizes.into_iter().map(|size| {
         let mut slab = |label| recording.buffer(label, size as usize / 4, Storage::Persistent);
         let (parameter, gradient) = (slab("parameters"), slab("gradients"));
-        let state = (0..task.optimizer.state_slots()).map(|_| slab("optimizer state")).collect();
-        Slab { parameter, gradient, state }
+        let state = (0..task.optimizer.state_slots())
+            .map(|_| slab("optimizer state"))
+            .collect();
+        Slab {
+            parameter,
+            gradient,
+            state,
+        }
     });
     Ok((slabs.collect(), places))
 }
@@ -233,7 +262,14 @@ impl<'a> Pass<'a> {
     fn new(task: &'a Task<'a>, fusion: &'a Fusion, batch: usize) -> Self {
         let count = fusion.root.len();
         let (values, gradients, argmax) = (vec![None; count], vec![None; count], vec![None; count]);
-        Self { task, fusion, batch, values, gradients, argmax }
+        Self {
+            task,
+            fusion,
+            batch,
+            values,
+            gradients,
+            argmax,
+        }
     }
 
     fn graph(&self) -> &'a Graph {
@@ -268,7 +304,9 @@ impl<'a> Pass<'a> {
             lowered.recording.set_label(node.label());
             let region = match destination {
                 Some(region) if written == output => region,
-                _ => lowered.recording.transient(&node.name, self.planned_len(written)),
+                _ => lowered
+                    .recording
+                    .transient(&node.name, self.planned_len(written)),
             };
             self.values[written.0] = Some(region);
             self.forward_node(lowered, node, self.fusion.activation[written.0], region)?;
@@ -327,15 +365,31 @@ impl<'a> Pass<'a> {
         let graph = self.graph();
         let output = self.fusion.root(graph.output());
         lowered.recording.set_label("loss");
-        let mut gradient =
-            lowered.recording.transient("output gradient", self.planned_len(output));
-        let geometry = self.task.loss.geometry(self.batch, self.task.model.output_shape())?;
-        let targets = loss::Targets { labels: lowered.labels, values: lowered.values };
+        let mut gradient = lowered
+            .recording
+            .transient("output gradient", self.planned_len(output));
+        let geometry = self
+            .task
+            .loss
+            .geometry(self.batch, self.task.model.output_shape())?;
+        let targets = loss::Targets {
+            labels: lowered.labels,
+            values: lowered.values,
+        };
         let (value, results) = (self.value(output)?, [lowered.loss, gradient]);
-        loss::loss(&mut lowered.recording, self.task.loss, &geometry, value, targets, results);
+        loss::loss(
+            &mut lowered.recording,
+            self.task.loss,
+            &geometry,
+            value,
+            targets,
+            results,
+        );
         if let Some(last) = self.fusion.activation[output.0] {
             // The loss gives the gradient with respect to the activation's value.
-            let argument = lowered.recording.transient("output gradient", self.planned_len(output));
+            let argument = lowered
+                .recording
+                .transient("output gradient", self.planned_len(output));
             let last = Some((last, value));
             let len = self.len(output);
             activation::backward(&mut lowered.recording, last, len, gradient, argument.into());
@@ -360,7 +414,9 @@ impl<'a> Pass<'a> {
         let source = node.inputs[0];
         let input = self.value(source)?;
         let shape = self.graph().shape(source);
-        let weight = node.weight().map(|id| (lowered.parameter(id), lowered.gradient(id)));
+        let weight = node
+            .weight()
+            .map(|id| (lowered.parameter(id), lowered.gradient(id)));
         let bias = node.bias().map(|id| lowered.gradient(id));
         match &node.op {
             Op::Conv2d(op) => {
@@ -370,7 +426,11 @@ impl<'a> Pass<'a> {
                 let recording = &mut lowered.recording;
                 conv2d::backward_weight(recording, &geometry, &planned, [input, output], to);
                 if let Some(bias) = bias {
-                    let extents = [geometry.batch, geometry.out_channels, geometry.out_size.area()];
+                    let extents = [
+                        geometry.batch,
+                        geometry.out_channels,
+                        geometry.out_size.area(),
+                    ];
                     reduce::bias_gradient(recording, extents, output, bias);
                 }
                 if let Some(to) = self.gradient(lowered, source)? {
@@ -439,10 +499,16 @@ impl<'a> Pass<'a> {
             lowered.recording.transient(label, self.planned_len(root))
         });
         self.gradients[root.0] = Some(region);
-        Ok(Some(Gradient { region, fused, accumulate: existing.is_some() }))
+        Ok(Some(Gradient {
+            region,
+            fused,
+            accumulate: existing.is_some(),
+        }))
     }
 }
 
 fn internal(what: &str) -> Error {
-    Error::Gpu { message: format!("{what}: a defect of wgpu-cnn, please report it") }
+    Error::Gpu {
+        message: format!("{what}: a defect of wgpu-cnn, please report it"),
+    }
 }

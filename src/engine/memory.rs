@@ -24,7 +24,15 @@ pub struct MemoryReport {
 impl MemoryReport {
     /// All of it.
     pub fn total(&self) -> u64 {
-        let Self { parameters, gradients, optimizer_state, activations, batch, staging, .. } = self;
+        let Self {
+            parameters,
+            gradients,
+            optimizer_state,
+            activations,
+            batch,
+            staging,
+            ..
+        } = self;
         parameters + gradients + optimizer_state + activations + batch + staging
     }
 }

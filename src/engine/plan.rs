@@ -69,7 +69,11 @@ impl Plan {
         optimizer: &Optimizer,
         options: PlanOptions,
     ) -> Result<MemoryReport> {
-        let lowered = lower(&task(model, loss, optimizer, options), gpu.traits(), options.batch)?;
+        let lowered = lower(
+            &task(model, loss, optimizer, options),
+            gpu.traits(),
+            options.batch,
+        )?;
         Ok(memory_report(&lowered, model, options))
     }
 
@@ -81,7 +85,11 @@ impl Plan {
         optimizer: Optimizer,
         options: PlanOptions,
     ) -> Result<Self> {
-        let lowered = lower(&task(model, loss, &optimizer, options), gpu.traits(), options.batch)?;
+        let lowered = lower(
+            &task(model, loss, &optimizer, options),
+            gpu.traits(),
+            options.batch,
+        )?;
         let memory = memory_report(&lowered, model, options);
         if memory.total() > options.memory_budget {
             return Err(Error::OutOfMemory {
@@ -130,10 +138,6 @@ impl Plan {
         self.memory
     }
 
-    pub fn batch(&self) -> usize {
-        self.options.batch
-    }
-
     pub fn steps(&self) -> u64 {
         self.steps
     }
@@ -151,18 +155,27 @@ impl Plan {
 
     /// The loss of the last step.
     pub async fn loss(&self) -> Result<f32> {
-        let loss = Region { size: 4, ..self.lowered.loss };
+        let loss = Region {
+            size: 4,
+            ..self.lowered.loss
+        };
         Ok(self.read(loss, &self.read_back).await?[0])
     }
 
     /// The outputs for any number of examples, in batches.
     pub async fn predict(&mut self, input: &[f32]) -> Result<Vec<f32>> {
-        let (example, outputs) = (self.model.input_shape().len(), self.model.output_shape().len());
+        let (example, outputs) = (
+            self.model.input_shape().len(),
+            self.model.output_shape().len(),
+        );
         let mut output = Vec::with_capacity(input.len() / example * outputs);
         for chunk in input.chunks(self.options.batch * example) {
             self.submit(Run::Predict, chunk, None).await?;
             let size = (chunk.len() / example * outputs * 4) as u64;
-            let region = Region { size, ..self.lowered.output };
+            let region = Region {
+                size,
+                ..self.lowered.output
+            };
             output.extend(self.read(region, &self.read_back).await?);
         }
         Ok(output)
@@ -179,8 +192,12 @@ impl Plan {
     pub async fn set_parameter(&mut self, id: ParameterId, values: &[f32]) -> Result<()> {
         let Region { buffer, offset, .. } = self.lowered.parameter(id);
         let buffer = self.buffer(buffer)?;
-        let write =
-            || self.gpu.queue().write_buffer(buffer, offset, bytemuck::cast_slice(values));
+        let offset = self.gpu.margin() + offset;
+        let write = || {
+            self.gpu
+                .queue()
+                .write_buffer(buffer, offset, bytemuck::cast_slice(values))
+        };
         self.gpu.guard("parameter upload", write).await
     }
 
@@ -191,13 +208,24 @@ impl Plan {
     }
 
     async fn read(&self, region: Region, staging: &wgpu::Buffer) -> Result<Vec<f32>> {
-        let Region { buffer, offset, size } = region;
-        let bytes = self.gpu.read(self.buffer(buffer)?, offset, size, staging).await?;
+        let Region {
+            buffer,
+            offset,
+            size,
+        } = region;
+        self.program.check_margins(&self.gpu).await?;
+        let offset = self.gpu.margin() + offset;
+        let bytes = self
+            .gpu
+            .read(self.buffer(buffer)?, offset, size, staging)
+            .await?;
         Ok(bytemuck::pod_collect_to_vec(&bytes))
     }
 
     fn buffer(&self, id: crate::gpu::record::BufferId) -> Result<&wgpu::Buffer> {
-        let missing = || Error::Gpu { message: "a buffer of the plan has no memory".into() };
+        let missing = || Error::Gpu {
+            message: "a buffer of the plan has no memory".into(),
+        };
         self.program.buffer(id).ok_or_else(missing)
     }
 
@@ -223,21 +251,33 @@ impl Plan {
             Run::Train => self.lowered.train.clone(),
             Run::Predict => self.lowered.predict.clone(),
         };
+        let margin = self.gpu.margin();
         let destinations = [
-            (params.as_slice(), self.program.uniforms()),
-            (bytemuck::cast_slice(input), self.buffer(self.lowered.input.buffer)?),
-            (target, self.buffer(target_region.buffer)?),
+            (params.as_slice(), self.program.uniforms(), 0),
+            (
+                bytemuck::cast_slice(input),
+                self.buffer(self.lowered.input.buffer)?,
+                margin,
+            ),
+            (target, self.buffer(target_region.buffer)?, margin),
         ];
 
         let upload = &self.uploads[at];
         let encode = || -> std::result::Result<wgpu::SubmissionIndex, wgpu::MapRangeError> {
             let mut view = upload.buffer.get_mapped_range_mut(..)?;
-            let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
+            let mut encoder = self
+                .gpu
+                .device()
+                .create_command_encoder(&Default::default());
             let mut offset = 0;
-            for (bytes, destination) in destinations.into_iter().filter(|(b, _)| !b.is_empty()) {
-                view.slice(offset..offset + bytes.len()).copy_from_slice(bytes);
+            for (bytes, destination, to) in destinations {
+                if bytes.is_empty() {
+                    continue;
+                }
+                view.slice(offset..offset + bytes.len())
+                    .copy_from_slice(bytes);
                 let (from, size) = (offset as u64, bytes.len() as u64);
-                encoder.copy_buffer_to_buffer(&upload.buffer, from, destination, 0, size);
+                encoder.copy_buffer_to_buffer(&upload.buffer, from, destination, to, size);
                 offset += bytes.len();
             }
             drop(view);
@@ -246,7 +286,9 @@ impl Plan {
             Ok(self.gpu.queue().submit([encoder.finish()]))
         };
         let submission = self.gpu.guard("step", encode).await.and_then(|submission| {
-            submission.map_err(|error| Error::Gpu { message: error.to_string() })
+            submission.map_err(|error| Error::Gpu {
+                message: error.to_string(),
+            })
         });
         // Mapped again in any case, so that the next step finds the buffer as this one did.
         let mapping = self.gpu.map(&self.uploads[at].buffer, wgpu::MapMode::Write);
@@ -293,8 +335,18 @@ fn task<'a>(
     optimizer: &'a Optimizer,
     options: PlanOptions,
 ) -> Task<'a> {
-    let PlanOptions { batch: planned_batch, max_slab, .. } = options;
-    Task { model, loss, optimizer, planned_batch, max_slab }
+    let PlanOptions {
+        batch: planned_batch,
+        max_slab,
+        ..
+    } = options;
+    Task {
+        model,
+        loss,
+        optimizer,
+        planned_batch,
+        max_slab,
+    }
 }
 
 /// Bytes of a staging buffer.
@@ -307,20 +359,40 @@ fn memory_report(lowered: &Lowered, model: &Model, options: PlanOptions) -> Memo
     let sum = |region: fn(&super::lower::Slab) -> u64| lowered.slabs.iter().map(region).sum();
     let assignment = recording.assign();
     let shared = assignment.sizes.iter().zip(&assignment.transient);
-    let transient = recording.buffers.iter().filter(|b| matches!(b.storage, Storage::Transient));
+    let transient = recording
+        .buffers
+        .iter()
+        .filter(|b| matches!(b.storage, Storage::Transient));
     let alignment = recording.traits.uniform_alignment;
     let params = recording.dispatches.iter();
-    let params: u64 =
-        params.map(|dispatch| (dispatch.params.len() as u64).next_multiple_of(alignment)).sum();
-    debug_assert_eq!(model.graph.parameters().is_empty(), lowered.slabs.is_empty());
-    let Lowered { input, labels, values, loss, output, .. } = lowered;
+    let params: u64 = params
+        .map(|dispatch| (dispatch.params.len() as u64).next_multiple_of(alignment))
+        .sum();
+    debug_assert_eq!(
+        model.graph.parameters().is_empty(),
+        lowered.slabs.is_empty()
+    );
+    let Lowered {
+        input,
+        labels,
+        values,
+        loss,
+        output,
+        ..
+    } = lowered;
     MemoryReport {
         parameters: sum(|slab| slab.parameter.size),
         gradients: sum(|slab| slab.gradient.size),
         optimizer_state: sum(|slab| slab.state.iter().map(|state| state.size).sum()),
-        activations: shared.filter(|(_, transient)| **transient).map(|(size, _)| size).sum(),
+        activations: shared
+            .filter(|(_, transient)| **transient)
+            .map(|(size, _)| size)
+            .sum(),
         activations_unshared: transient.map(|buffer| buffer.size).sum(),
-        batch: [input, labels, values, loss, output].iter().map(|region| region.size).sum(),
+        batch: [input, labels, values, loss, output]
+            .iter()
+            .map(|region| region.size)
+            .sum(),
         staging: params
             + options.in_flight as u64 * upload_size(lowered, params)
             + output.size.max(16),

@@ -226,7 +226,8 @@ impl<T: Real> Reference<T> {
     fn batch(&self, input: &[T]) -> Result<usize> {
         let shape = self.model.input_shape();
         if input.is_empty() || !input.len().is_multiple_of(shape.len()) {
-            let expected = format!("one or more examples of {} elements, shape {shape}", shape.len());
+            let expected =
+                format!("one or more examples of {} elements, shape {shape}", shape.len());
             return Err(Error::shape("input", expected, input.len()));
         }
         Ok(input.len() / shape.len())
@@ -414,4 +415,97 @@ fn add<T: Real>(sum: &mut [T], term: &[T]) {
 fn resized<T: Copy + Default>(buffer: &mut Vec<T>, len: usize) -> &mut [T] {
     buffer.resize(len, T::default());
     buffer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn small() -> (Model, Vec<f32>, Target) {
+        let model = Model::builder([2, 9, 9])
+            .conv2d(5, 3)
+            .relu()
+            .max_pool2d(2)
+            .residual(|body| body.push(crate::Conv2d::new(5, 3).padding(1)).tanh())
+            .flatten()
+            .dense(4)
+            .build()
+            .unwrap();
+        let input = (0..6 * 162).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
+        (model, input, Target::from(&[0u8, 1, 2, 3, 0, 1]))
+    }
+
+    fn bits(reference: &Reference<f32>) -> Vec<u32> {
+        reference.parameters().iter().flatten().map(|value| value.to_bits()).collect()
+    }
+
+    #[test]
+    fn training_reduces_the_loss() {
+        let (model, input, target) = small();
+        let mut reference =
+            Reference::new(&model, Loss::default(), Optimizer::adam(1e-2), 1).unwrap();
+        let first = reference.step(&input, &target).unwrap();
+        for _ in 0..30 {
+            reference.step(&input, &target).unwrap();
+        }
+        let last = reference.loss(&input, &target).unwrap();
+        assert!(last < 0.1 * first, "{first} {last}");
+        assert_eq!(reference.steps(), 31);
+        assert_eq!(reference.forward(&input).unwrap().len(), 6 * 4);
+    }
+
+    #[test]
+    #[cfg(feature = "native")]
+    fn the_bits_do_not_depend_on_the_number_of_threads() {
+        let (model, input, target) = small();
+        let train = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let optimizer = Optimizer::sgd(0.05).momentum(0.9);
+                let mut reference = Reference::new(&model, Loss::default(), optimizer, 1).unwrap();
+                for _ in 0..3 {
+                    reference.step(&input, &target).unwrap();
+                }
+                bits(&reference)
+            })
+        };
+        let one = train(1);
+        assert_eq!(train(2), one);
+        assert_eq!(train(5), one);
+    }
+
+    #[test]
+    fn a_batch_of_another_size_leaves_nothing_behind() {
+        let (model, input, target) = small();
+        let new = || Reference::new(&model, Loss::default(), Optimizer::sgd(0.1), 3).unwrap();
+        let (mut used, mut fresh) = (new(), new());
+        let (part, labels) = (&input[..2 * 162], Target::from(&[2u8, 0]));
+        used.loss_and_input_gradient(&input, &target).unwrap();
+        assert_eq!(used.step(part, &labels).unwrap(), fresh.step(part, &labels).unwrap());
+        assert_eq!(bits(&used), bits(&fresh));
+    }
+
+    #[test]
+    fn refused_calls_change_nothing() {
+        let (model, input, target) = small();
+        let mut reference =
+            Reference::new(&model, Loss::default(), Optimizer::sgd(0.1), 3).unwrap();
+        reference.step(&input, &target).unwrap();
+        let before = (bits(&reference), reference.gradient("0.weight").unwrap().to_vec());
+        assert!(reference.step(&[], &target).is_err());
+        assert!(reference.step(&input[1..], &target).is_err());
+        assert!(reference.step(&input, &Target::from(&[0u8; 5])).is_err());
+        assert!(reference.step(&input, &Target::from(&[4u8; 6])).is_err());
+        assert!(reference.set_learning_rate(f64::NAN).is_err());
+        assert!(reference.set_parameter("0.weight", &[0.0]).is_err());
+        assert!(reference.parameter("9.weight").is_err());
+        let after = (bits(&reference), reference.gradient("0.weight").unwrap().to_vec());
+        assert_eq!(before, after);
+        assert_eq!(reference.steps(), 1);
+        assert_eq!(reference.optimizer().learning_rate(), 0.1);
+        let loss = Loss::default();
+        assert!(Reference::<f32>::new(&model, loss, Optimizer::sgd(-1.0), 3).is_err());
+        let image = Model::builder([1, 3, 3]).relu().build().unwrap();
+        assert!(Reference::<f32>::new(&image, loss, Optimizer::sgd(0.1), 3).is_err());
+    }
 }

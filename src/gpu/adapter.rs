@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::{Gpu, lock};
+use super::{Debugging, Gpu, lock};
 use crate::{Error, Result};
 
 /// Chooses the adapter and the limits of a [`Gpu`].
@@ -20,7 +20,9 @@ pub struct GpuBuilder {
     adapter: Option<String>,
     power_preference: wgpu::PowerPreference,
     allow_software: bool,
+    allow_subgroups: bool,
     limits: Option<wgpu::Limits>,
+    debugging: Debugging,
 }
 
 impl Default for GpuBuilder {
@@ -29,7 +31,9 @@ impl Default for GpuBuilder {
             adapter: None,
             power_preference: wgpu::PowerPreference::HighPerformance,
             allow_software: true,
+            allow_subgroups: true,
             limits: None,
+            debugging: Debugging::default(),
         }
     }
 }
@@ -51,6 +55,26 @@ impl GpuBuilder {
     /// Whether a software driver such as lavapipe will do. Default true.
     pub fn allow_software(mut self, allow: bool) -> Self {
         self.allow_software = allow;
+        self
+    }
+
+    /// Whether kernels may use subgroup operations. Default true, where the adapter has them.
+    pub fn allow_subgroups(mut self, allow: bool) -> Self {
+        self.allow_subgroups = allow;
+        self
+    }
+
+    /// Compiles the shaders with checks of every index. Slower; for debugging. Default false.
+    pub fn shader_checks(mut self, checks: bool) -> Self {
+        self.debugging.shader_checks = checks;
+        self
+    }
+
+    /// Fills all memory with NaN before its first use and puts NaN around every buffer, so that a
+    /// kernel that reads what it should not gives NaN; the surroundings are examined with every
+    /// read-back, and a change is an [`Error::Gpu`]. Slower; for debugging. Default false.
+    pub fn poison(mut self, poison: bool) -> Self {
+        self.debugging.poison = poison;
         self
     }
 
@@ -76,7 +100,12 @@ impl GpuBuilder {
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
         let adapter = self.choose(&instance).await?;
         let info = adapter.get_info();
-        log::info!("adapter {} ({}, {:?})", info.name, info.backend, info.device_type);
+        log::info!(
+            "adapter {} ({}, {:?})",
+            info.name,
+            info.backend,
+            info.device_type
+        );
         let available = adapter.limits();
         let required_limits = match self.limits {
             Some(limits) => limits,
@@ -89,24 +118,33 @@ impl GpuBuilder {
         let mut exceeded = None;
         required_limits.check_limits_with_fail_fn(&available, false, |limit, needed, available| {
             let what = format!("a device on {}", info.name);
-            exceeded.get_or_insert(Error::Limit { limit, what, needed, available });
+            exceeded.get_or_insert(Error::Limit {
+                limit,
+                what,
+                needed,
+                available,
+            });
         });
         if let Some(error) = exceeded {
             return Err(error);
         }
-        let wanted = wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY;
+        let mut wanted = wgpu::Features::TIMESTAMP_QUERY;
+        wanted.set(wgpu::Features::SUBGROUP, self.allow_subgroups);
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("wgpu-cnn"),
             required_features: adapter.features() & wanted,
             required_limits,
             ..Default::default()
         };
-        let (device, queue) = adapter
-            .request_device(&descriptor)
-            .await
-            .map_err(|error| Error::NoAdapter { reason: format!("{}: {error}", info.name) })?;
+        let (device, queue) =
+            adapter
+                .request_device(&descriptor)
+                .await
+                .map_err(|error| Error::NoAdapter {
+                    reason: format!("{}: {error}", info.name),
+                })?;
         let failure = watch(&device);
-        Ok(Gpu::assemble(info, device, queue, failure))
+        Ok(Gpu::assemble(info, device, queue, failure, self.debugging))
     }
 
     async fn choose(&self, instance: &wgpu::Instance) -> Result<wgpu::Adapter> {
@@ -116,17 +154,25 @@ impl GpuBuilder {
                 ..Default::default()
             };
             let adapter = instance.request_adapter(&options).await;
-            return adapter.map_err(|error| Error::NoAdapter { reason: error.to_string() });
+            return adapter.map_err(|error| Error::NoAdapter {
+                reason: error.to_string(),
+            });
         }
-        let name = self.adapter.clone().or_else(|| std::env::var("WGPU_CNN_ADAPTER").ok());
+        let name = self
+            .adapter
+            .clone()
+            .or_else(|| std::env::var("WGPU_CNN_ADAPTER").ok());
         let name = name.filter(|name| !name.is_empty());
         let adapters = instance.enumerate_adapters(wgpu::Backends::all()).await;
-        let names: Vec<String> = adapters.iter().map(|adapter| adapter.get_info().name).collect();
+        let names: Vec<String> = adapters
+            .iter()
+            .map(|adapter| adapter.get_info().name)
+            .collect();
         let fits = |adapter: &wgpu::Adapter| {
             let info = adapter.get_info();
-            let named = name.as_ref().is_none_or(|name| {
-                info.name.to_lowercase().contains(&name.to_lowercase())
-            });
+            let named = name
+                .as_ref()
+                .is_none_or(|name| info.name.to_lowercase().contains(&name.to_lowercase()));
             let compute = wgpu::DownlevelFlags::COMPUTE_SHADERS;
             named
                 && (self.allow_software || info.device_type != wgpu::DeviceType::Cpu)
@@ -167,7 +213,9 @@ fn watch(device: &wgpu::Device) -> Arc<Mutex<Option<Error>>> {
     let uncaptured = failure.clone();
     device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
         log::error!("{error}");
-        lock(&uncaptured).get_or_insert(Error::Gpu { message: error.to_string() });
+        lock(&uncaptured).get_or_insert(Error::Gpu {
+            message: error.to_string(),
+        });
     }));
     failure
 }

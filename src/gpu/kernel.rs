@@ -60,7 +60,10 @@ pub(crate) struct PipelineKey(&'static str, Vec<(&'static str, u64)>);
 
 impl PipelineKey {
     pub fn new(kernel: &Kernel, constants: &[(&'static str, f64)]) -> Self {
-        let constants = constants.iter().map(|&(name, value)| (name, value.to_bits())).collect();
+        let constants = constants
+            .iter()
+            .map(|&(name, value)| (name, value.to_bits()))
+            .collect();
         Self(kernel.name, constants)
     }
 }
@@ -75,12 +78,19 @@ impl Kernel {
         let entry = |(binding, ty)| wgpu::BindGroupLayoutEntry {
             binding,
             visibility: wgpu::ShaderStages::COMPUTE,
-            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
+            ty: wgpu::BindingType::Buffer {
+                ty,
+                has_dynamic_offset: false,
+                min_binding_size: None,
+            },
             count: None,
         };
-        let storage = self.bindings.iter().map(|access| wgpu::BufferBindingType::Storage {
-            read_only: *access == Access::Read,
-        });
+        let storage = self
+            .bindings
+            .iter()
+            .map(|access| wgpu::BufferBindingType::Storage {
+                read_only: *access == Access::Read,
+            });
         let all = storage.chain([wgpu::BufferBindingType::Uniform]);
         let entries: Vec<_> = (0..).zip(all).map(entry).collect();
         device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
@@ -94,19 +104,22 @@ impl Kernel {
         device: &wgpu::Device,
         layout: &wgpu::BindGroupLayout,
         constants: &[(&'static str, f64)],
+        checks: bool,
     ) -> wgpu::ComputePipeline {
         let descriptor = wgpu::ShaderModuleDescriptor {
             label: Some(self.name),
             source: wgpu::ShaderSource::Wgsl(self.source.into()),
+        };
+        let checks = match checks {
+            true => wgpu::ShaderRuntimeChecks::checked(),
+            false => wgpu::ShaderRuntimeChecks::unchecked(),
         };
         // SAFETY: without naga's checks a shader must not read or write outside its bindings, nor
         // loop without end. Every kernel of this crate guards its edges by its params, which the
         // host derives from the sizes of the very buffers that it binds (the recorder refuses a
         // binding that is shorter than its tensor), and every loop counts up to a bound. The tests
         // run each kernel with the checks on and off and with NaN around every buffer.
-        let module = unsafe {
-            device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
-        };
+        let module = unsafe { device.create_shader_module_trusted(descriptor, checks) };
         let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label: Some(self.name),
             bind_group_layouts: &[Some(layout)],

@@ -45,11 +45,28 @@ struct Inner {
     layouts: Mutex<HashMap<&'static str, wgpu::BindGroupLayout>>,
     /// Bound where a kernel's optional input is absent.
     dummy: wgpu::Buffer,
+    debugging: Debugging,
 }
+
+/// What a device does to find defects.
+#[derive(Debug, Clone, Copy, Default)]
+struct Debugging {
+    /// Shaders check their indices.
+    shader_checks: bool,
+    /// Memory is filled with NaN and surrounded by it.
+    poison: bool,
+}
+
+/// Bytes of NaN before and after a poisoned buffer: as much as a binding's offset may need.
+const MARGIN: u64 = 256;
+/// A quiet NaN.
+const POISON: [u8; 4] = 0x7fc0_0000_u32.to_le_bytes();
 
 impl std::fmt::Debug for Gpu {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Gpu").field("info", &self.inner.info).finish_non_exhaustive()
+        f.debug_struct("Gpu")
+            .field("info", &self.inner.info)
+            .finish_non_exhaustive()
     }
 }
 
@@ -85,7 +102,7 @@ impl Gpu {
     /// The device should have been requested with `Features::SUBGROUP` where the adapter has it:
     /// some kernels are faster for it.
     pub fn from_wgpu(info: wgpu::AdapterInfo, device: wgpu::Device, queue: wgpu::Queue) -> Self {
-        Self::assemble(info, device, queue, Arc::default())
+        Self::assemble(info, device, queue, Arc::default(), Debugging::default())
     }
 
     fn assemble(
@@ -93,6 +110,7 @@ impl Gpu {
         device: wgpu::Device,
         queue: wgpu::Queue,
         failure: Arc<Mutex<Option<Error>>>,
+        debugging: Debugging,
     ) -> Self {
         let dummy = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("absent input"),
@@ -102,8 +120,20 @@ impl Gpu {
         });
         let limits = device.limits();
         let (pipelines, layouts) = Default::default();
-        let inner = Inner { device, queue, info, limits, failure, pipelines, layouts, dummy };
-        Self { inner: Arc::new(inner) }
+        let inner = Inner {
+            device,
+            queue,
+            info,
+            limits,
+            failure,
+            pipelines,
+            layouts,
+            dummy,
+            debugging,
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
     }
 
     /// The adapter's name, vendor, driver, back end and kind.
@@ -165,12 +195,19 @@ impl Gpu {
             (internal.pop(), memory.pop(), validation.pop(), result)
         };
         let (internal, memory, validation, result) = errors;
-        for error in [internal.await, memory.await, validation.await].into_iter().flatten() {
+        for error in [internal.await, memory.await, validation.await]
+            .into_iter()
+            .flatten()
+        {
             return Err(match error {
-                wgpu::Error::OutOfMemory { .. } => {
-                    Error::OutOfMemory { what: what.into(), needed: 0, available: None }
-                }
-                error => Error::Gpu { message: format!("{what}: {error}") },
+                wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory {
+                    what: what.into(),
+                    needed: 0,
+                    available: None,
+                },
+                error => Error::Gpu {
+                    message: format!("{what}: {error}"),
+                },
             });
         }
         self.check()?;
@@ -194,17 +231,26 @@ impl Gpu {
         submission_index: Option<wgpu::SubmissionIndex>,
     ) -> Result<()> {
         // Native back ends make progress only when they are polled; in the browser this is nothing.
-        let wait = wgpu::PollType::Wait { submission_index, timeout: None };
+        let wait = wgpu::PollType::Wait {
+            submission_index,
+            timeout: None,
+        };
         if let Err(error) = self.inner.device.poll(wait) {
             self.check()?;
-            return Err(Error::DeviceLost { reason: error.to_string() });
+            return Err(Error::DeviceLost {
+                reason: error.to_string(),
+            });
         }
         let result = mapping.0.receive().await;
         self.check()?;
         match result {
             Some(Ok(())) => Ok(()),
-            Some(Err(error)) => Err(Error::DeviceLost { reason: error.to_string() }),
-            None => Err(Error::DeviceLost { reason: "a buffer was never mapped".into() }),
+            Some(Err(error)) => Err(Error::DeviceLost {
+                reason: error.to_string(),
+            }),
+            None => Err(Error::DeviceLost {
+                reason: "a buffer was never mapped".into(),
+            }),
         }
     }
 
@@ -217,15 +263,21 @@ impl Gpu {
         staging: &wgpu::Buffer,
     ) -> Result<Vec<u8>> {
         self.guard("read-back", || {
-            let mut encoder = self.inner.device.create_command_encoder(&Default::default());
+            let mut encoder = self
+                .inner
+                .device
+                .create_command_encoder(&Default::default());
             encoder.copy_buffer_to_buffer(source, offset, staging, 0, size);
             self.inner.queue.submit([encoder.finish()]);
         })
         .await?;
-        self.mapped(self.map(staging, wgpu::MapMode::Read), None).await?;
+        self.mapped(self.map(staging, wgpu::MapMode::Read), None)
+            .await?;
         let bytes = match staging.get_mapped_range(..size) {
             Ok(view) => Ok(view.to_vec()),
-            Err(error) => Err(Error::Gpu { message: error.to_string() }),
+            Err(error) => Err(Error::Gpu {
+                message: error.to_string(),
+            }),
         };
         staging.unmap();
         bytes
@@ -247,17 +299,76 @@ impl Gpu {
         let available = self.inner.limits.max_buffer_size;
         if size > available {
             let limit = "max_buffer_size";
-            return Err(Error::Limit { limit, what: what.into(), needed: size, available });
+            return Err(Error::Limit {
+                limit,
+                what: what.into(),
+                needed: size,
+                available,
+            });
         }
-        let descriptor =
-            wgpu::BufferDescriptor { label: Some(what), size, usage, mapped_at_creation: false };
-        let buffer = self.guard(what, || self.inner.device.create_buffer(&descriptor)).await;
+        let descriptor = wgpu::BufferDescriptor {
+            label: Some(what),
+            size,
+            usage,
+            mapped_at_creation: false,
+        };
+        let buffer = self
+            .guard(what, || self.inner.device.create_buffer(&descriptor))
+            .await;
         buffer.map_err(|error| match error {
-            Error::OutOfMemory { what, available, .. } => {
-                Error::OutOfMemory { what, needed: size, available }
-            }
+            Error::OutOfMemory {
+                what, available, ..
+            } => Error::OutOfMemory {
+                what,
+                needed: size,
+                available,
+            },
             error => error,
         })
+    }
+
+    /// Memory for kernels to work on: `size` bytes that begin at [`margin`](Self::margin).
+    pub(crate) async fn memory(&self, what: &str, size: u64) -> Result<wgpu::Buffer> {
+        let usage = wgpu::BufferUsages::STORAGE
+            | wgpu::BufferUsages::COPY_SRC
+            | wgpu::BufferUsages::COPY_DST;
+        let buffer = self.buffer(what, size + 2 * self.margin(), usage).await?;
+        if self.inner.debugging.poison {
+            let bytes = POISON.repeat(buffer.size() as usize / 4);
+            self.guard(what, || self.inner.queue.write_buffer(&buffer, 0, &bytes))
+                .await?;
+        }
+        Ok(buffer)
+    }
+
+    /// Where the contents of such a buffer begin.
+    pub(crate) fn margin(&self) -> u64 {
+        if self.inner.debugging.poison {
+            MARGIN
+        } else {
+            0
+        }
+    }
+
+    /// Examines what surrounds poisoned buffers.
+    pub(crate) async fn check_margins<'a>(
+        &self,
+        buffers: impl IntoIterator<Item = &'a wgpu::Buffer>,
+    ) -> Result<()> {
+        if !self.inner.debugging.poison {
+            return Ok(());
+        }
+        let staging = self.read_back_buffer(MARGIN).await?;
+        for buffer in buffers {
+            for offset in [0, buffer.size() - MARGIN] {
+                let bytes = self.read(buffer, offset, MARGIN, &staging).await?;
+                if bytes.chunks(4).any(|word| word != POISON) {
+                    let message = format!("a kernel wrote outside its buffer, at {offset}");
+                    return Err(Error::Gpu { message });
+                }
+            }
+        }
+        Ok(())
     }
 
     fn layout(&self, kernel: &'static Kernel) -> wgpu::BindGroupLayout {
@@ -277,7 +388,12 @@ impl Gpu {
             return pipeline.clone();
         }
         let layout = self.layout(kernel);
-        let pipeline = Arc::new(kernel.compile(&self.inner.device, &layout, constants));
+        let pipeline = Arc::new(kernel.compile(
+            &self.inner.device,
+            &layout,
+            constants,
+            self.inner.debugging.shader_checks,
+        ));
         lock(&self.inner.pipelines).insert(key, pipeline.clone());
         pipeline
     }

@@ -23,11 +23,6 @@ struct Stage {
     bind_group: wgpu::BindGroup,
 }
 
-/// How a buffer of the library's own is used.
-const USAGE: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE
-    .union(wgpu::BufferUsages::COPY_SRC)
-    .union(wgpu::BufferUsages::COPY_DST);
-
 impl Program {
     /// Allocates what the recording needs and compiles its kernels.
     pub async fn compile(gpu: &Gpu, recording: &Recording) -> Result<Self> {
@@ -36,7 +31,7 @@ impl Program {
         for (slot, &size) in assignment.sizes.iter().enumerate() {
             let tenant = assignment.slots.iter().position(|&s| s == Some(slot));
             let label = tenant.map_or("", |id| recording.buffers[id].label.as_str());
-            physical.push(gpu.buffer(label, size, USAGE).await?);
+            physical.push(gpu.memory(label, size).await?);
         }
         let buffers: Vec<Option<wgpu::Buffer>> = (recording.buffers.iter().zip(&assignment.slots))
             .map(|(info, slot)| match &info.storage {
@@ -69,7 +64,12 @@ impl Program {
             }
             stages.push(stage?);
         }
-        Ok(Self { stages, buffers, uniforms, offsets })
+        Ok(Self {
+            stages,
+            buffers,
+            uniforms,
+            offsets,
+        })
     }
 
     /// The params of all dispatches as one block, in the layout of [`uniforms`](Self::uniforms).
@@ -92,7 +92,12 @@ impl Program {
         &self.uniforms
     }
 
-    /// The buffer that a buffer of the recording became.
+    /// Looks for stray writes, on a poisoned device.
+    pub async fn check_margins(&self, gpu: &Gpu) -> Result<()> {
+        gpu.check_margins(self.buffers.iter().flatten()).await
+    }
+
+    /// The buffer that a buffer of the recording became; its contents begin at the device's margin.
     pub fn buffer(&self, id: BufferId) -> Option<&wgpu::Buffer> {
         self.buffers[id.0].as_ref()
     }
@@ -123,11 +128,19 @@ fn bind_group(
 ) -> wgpu::BindGroup {
     let binding = |buffer, offset, size| {
         let size = std::num::NonZeroU64::new(size);
-        wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size })
+        wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+            buffer,
+            offset,
+            size,
+        })
     };
     let storage = dispatch.bindings.iter().map(|region| match region {
-        Some(Region { buffer, offset, size }) => match &buffers[buffer.0] {
-            Some(buffer) => binding(buffer, *offset, *size),
+        Some(Region {
+            buffer,
+            offset,
+            size,
+        }) => match &buffers[buffer.0] {
+            Some(buffer) => binding(buffer, gpu.margin() + offset, *size),
             None => binding(gpu.dummy(), 0, 0),
         },
         None => binding(gpu.dummy(), 0, 0),

@@ -64,7 +64,13 @@ pub(crate) struct Recording {
 
 impl Recording {
     pub fn new(traits: Traits) -> Self {
-        Self { traits, buffers: vec![], dispatches: vec![], label: String::new(), error: None }
+        Self {
+            traits,
+            buffers: vec![],
+            dispatches: vec![],
+            label: String::new(),
+            error: None,
+        }
     }
 
     /// Names the layer that the next dispatches work for.
@@ -84,8 +90,16 @@ impl Recording {
                 available: self.traits.max_buffer,
             });
         }
-        self.buffers.push(BufferInfo { label, size, storage });
-        Region { buffer, offset: 0, size }
+        self.buffers.push(BufferInfo {
+            label,
+            size,
+            storage,
+        });
+        Region {
+            buffer,
+            offset: 0,
+            size,
+        }
     }
 
     /// A buffer that lives from its first use to its last.
@@ -104,6 +118,11 @@ impl Recording {
     ) {
         debug_assert_eq!(kernel.params, P::LAYOUT, "{}", kernel.name);
         debug_assert_eq!(kernel.bindings.len(), bindings.len(), "{}", kernel.name);
+        debug_assert!(
+            constants.iter().map(|(name, _)| name).eq(kernel.constants),
+            "{}",
+            kernel.name
+        );
         let label = self.label.clone();
         for region in bindings.iter().flatten() {
             if region.size > self.traits.max_binding {
@@ -116,15 +135,18 @@ impl Recording {
             }
         }
         let workgroups = workgroups.map(|count| {
-            u32::try_from(count).ok().filter(|&count| count <= 65_535).unwrap_or_else(|| {
-                self.error.get_or_insert(Error::Limit {
-                    limit: "max_compute_workgroups_per_dimension",
-                    what: format!("{label}: {}", kernel.name),
-                    needed: count,
-                    available: 65_535,
-                });
-                0
-            })
+            u32::try_from(count)
+                .ok()
+                .filter(|&count| count <= 65_535)
+                .unwrap_or_else(|| {
+                    self.error.get_or_insert(Error::Limit {
+                        limit: "max_compute_workgroups_per_dimension",
+                        what: format!("{label}: {}", kernel.name),
+                        needed: count,
+                        available: 65_535,
+                    });
+                    0
+                })
         });
         self.dispatches.push(Dispatch {
             kernel,
@@ -155,8 +177,11 @@ impl Recording {
                 life.1 = time;
             }
         }
-        let mut assignment =
-            Assignment { slots: vec![None; self.buffers.len()], sizes: vec![], transient: vec![] };
+        let mut assignment = Assignment {
+            slots: vec![None; self.buffers.len()],
+            sizes: vec![],
+            transient: vec![],
+        };
         let mut transients = Vec::new();
         for (id, buffer) in self.buffers.iter().enumerate() {
             match (&buffer.storage, lives[id]) {
@@ -200,5 +225,9 @@ pub(crate) struct Assignment {
 
 /// A grid of `count` workgroups in one dimension, folded into two where that is needed.
 pub(crate) fn folded(count: u64) -> [u64; 2] {
-    if count <= FOLD { [count, 1] } else { [FOLD, count.div_ceil(FOLD)] }
+    if count <= FOLD {
+        [count, 1]
+    } else {
+        [FOLD, count.div_ceil(FOLD)]
+    }
 }

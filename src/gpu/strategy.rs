@@ -60,7 +60,9 @@ pub(crate) fn conv2d_backward_input_by_rows(traits: &Traits, geometry: &Conv2dGe
 pub(crate) fn tap_splits(tiles: usize, rows: usize, strips: usize) -> usize {
     /// Workgroups that keep a device busy.
     const WANTED: usize = 96;
-    let wanted = WANTED.div_ceil(tiles).max((rows * (1 + strips)).div_ceil(LOOP_LIMIT));
+    let wanted = WANTED
+        .div_ceil(tiles)
+        .max((rows * (1 + strips)).div_ceil(LOOP_LIMIT));
     let per_split = rows.div_ceil(wanted.min(rows));
     rows.div_ceil(per_split)
 }

@@ -41,11 +41,13 @@ impl<T: Element> Tensor<T> {
             return Err(Error::shape("tensor", "extents above zero", &shape));
         }
         let size = padded(shape.len() as u64 * 4);
-        let usage = wgpu::BufferUsages::STORAGE
-            | wgpu::BufferUsages::COPY_SRC
-            | wgpu::BufferUsages::COPY_DST;
-        let buffer = gpu.buffer(&format!("tensor {shape}"), size, usage).await?;
-        Ok(Self { gpu: gpu.clone(), shape, buffer, element: PhantomData })
+        let buffer = gpu.memory(&format!("tensor {shape}"), size).await?;
+        Ok(Self {
+            gpu: gpu.clone(),
+            shape,
+            buffer,
+            element: PhantomData,
+        })
     }
 
     /// Copies `data` to the device.
@@ -59,17 +61,16 @@ impl<T: Element> Tensor<T> {
     }
 
     /// [`from_slice`](Self::from_slice) for asynchronous programs and the browser.
-    pub async fn from_slice_async(
-        gpu: &Gpu,
-        shape: impl Into<Shape>,
-        data: &[T],
-    ) -> Result<Self> {
+    pub async fn from_slice_async(gpu: &Gpu, shape: impl Into<Shape>, data: &[T]) -> Result<Self> {
         let shape = shape.into();
         if shape.len() != data.len() {
             return Err(Error::length("tensor", &shape, data.len()));
         }
         let tensor = Self::uninitialised(gpu, shape).await?;
-        let write = || gpu.queue().write_buffer(&tensor.buffer, 0, bytemuck::cast_slice(data));
+        let write = || {
+            gpu.queue()
+                .write_buffer(&tensor.buffer, gpu.margin(), bytemuck::cast_slice(data))
+        };
         gpu.guard("tensor upload", write).await?;
         Ok(tensor)
     }
@@ -84,7 +85,10 @@ impl<T: Element> Tensor<T> {
     pub async fn to_vec_async(&self) -> Result<Vec<T>> {
         let size = self.shape.len() as u64 * 4;
         let staging = self.gpu.read_back_buffer(size).await?;
-        let bytes = self.gpu.read(&self.buffer, 0, size, &staging).await?;
+        let bytes = self
+            .gpu
+            .read(&self.buffer, self.gpu.margin(), size, &staging)
+            .await?;
         Ok(bytemuck::pod_collect_to_vec(&bytes))
     }
 
@@ -99,7 +103,8 @@ impl<T: Element> Tensor<T> {
     }
 
     /// The buffer that holds the elements, row-major and without gaps, for programs that also use
-    /// wgpu directly. Its size is rounded up to 16 bytes.
+    /// wgpu directly. Its size is rounded up to 16 bytes. (On a device made with
+    /// [`poison`](crate::GpuBuilder::poison) the elements begin 256 bytes later.)
     pub fn buffer(&self) -> &wgpu::Buffer {
         &self.buffer
     }

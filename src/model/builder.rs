@@ -26,7 +26,13 @@ impl ModelBuilder {
         };
         let graph = Graph::new(input);
         let end = graph.input();
-        Self { graph, end, prefix: String::new(), layers: 0, error }
+        Self {
+            graph,
+            end,
+            prefix: String::new(),
+            layers: 0,
+            error,
+        }
     }
 
     /// Adds any layer in its full form.
@@ -95,10 +101,19 @@ impl ModelBuilder {
     pub fn residual(self, body: impl FnOnce(Self) -> Self) -> Self {
         let (name, start, prefix) = (self.next_name(), self.end, self.prefix.clone());
         let layers = self.layers;
-        let inner = Self { prefix: format!("{name}.body."), layers: 0, ..self };
+        let inner = Self {
+            prefix: format!("{name}.body."),
+            layers: 0,
+            ..self
+        };
         let inner = body(inner);
         let end = inner.end;
-        Self { prefix, layers, ..inner }.append(name, Op::Add, vec![end, start])
+        Self {
+            prefix,
+            layers,
+            ..inner
+        }
+        .append(name, Op::Add, vec![end, start])
     }
 
     /// The model, or the first error met, which names its layer.
@@ -140,20 +155,36 @@ mod tests {
             .build()
             .unwrap();
         let names: Vec<&str> = model.parameters().map(|(name, _)| name).collect();
-        let expected =
-            ["0.weight", "0.bias", "2.body.0.weight", "2.body.0.bias", "4.weight", "4.bias"];
+        let expected = [
+            "0.weight",
+            "0.bias",
+            "2.body.0.weight",
+            "2.body.0.bias",
+            "4.weight",
+            "4.bias",
+        ];
         assert_eq!(names, expected);
     }
 
     #[test]
     fn shape_errors_name_the_layer() {
-        let error = Model::builder([1, 8, 8]).conv2d(4, 3).relu().conv2d(4, 9).dense(3).build();
+        let error = Model::builder([1, 8, 8])
+            .conv2d(4, 3)
+            .relu()
+            .conv2d(4, 9)
+            .dense(3)
+            .build();
         let error = error.unwrap_err();
         assert!(matches!(&error, Error::Shape { layer, .. } if layer == "layer 2 (conv2d)"));
         assert!(error.to_string().contains("at least 9x9"), "{error}");
-        let error = Model::builder([3, 8, 8]).residual(|body| body.conv2d(3, 3)).build();
+        let error = Model::builder([3, 8, 8])
+            .residual(|body| body.conv2d(3, 3))
+            .build();
         let error = error.unwrap_err().to_string();
-        assert_eq!(error, "layer 0 (add): expected two values of [3, 6, 6], got [3, 8, 8]");
+        assert_eq!(
+            error,
+            "layer 0 (add): expected two values of [3, 6, 6], got [3, 8, 8]"
+        );
         for input in [vec![], vec![0, 8, 8], vec![8]] {
             assert!(Model::builder(input).conv2d(4, 3).build().is_err());
         }

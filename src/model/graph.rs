@@ -57,7 +57,11 @@ pub(crate) struct Graph {
 
 impl Graph {
     pub fn new(input: Shape) -> Self {
-        Self { shapes: vec![input], nodes: Vec::new(), parameters: Vec::new() }
+        Self {
+            shapes: vec![input],
+            nodes: Vec::new(),
+            parameters: Vec::new(),
+        }
     }
 
     pub fn input(&self) -> ValueId {
@@ -90,16 +94,17 @@ impl Graph {
     }
 
     pub fn parameter_named(&self, name: &str) -> Result<ParameterId> {
-        let at = self.parameters.iter().position(|parameter| parameter.name == name);
+        let at = self
+            .parameters
+            .iter()
+            .position(|parameter| parameter.name == name);
         at.map(ParameterId).ok_or_else(|| {
             let names: Vec<&str> = self.parameters.iter().map(|p| p.name.as_str()).collect();
-            Error::argument(format!("parameter {name:?}"), format!("the model has {names:?}"))
+            Error::argument(
+                format!("parameter {name:?}"),
+                format!("the model has {names:?}"),
+            )
         })
-    }
-
-    /// The nodes that read a value.
-    pub fn consumers(&self, value: ValueId) -> impl Iterator<Item = &Node> {
-        self.nodes.iter().filter(move |node| node.inputs.contains(&value))
     }
 
     /// Adds an operator and gives its output.
@@ -107,31 +112,45 @@ impl Graph {
         let output = ValueId(self.shapes.len());
         let label = format!("layer {name} ({})", op.name());
         let named = |error| match error {
-            Error::Shape { expected, got, .. } => {
-                Error::Shape { layer: label.clone(), expected, got }
-            }
-            Error::Argument { argument, reason } => {
-                Error::Argument { argument: format!("{label}: {argument}"), reason }
-            }
+            Error::Shape { expected, got, .. } => Error::Shape {
+                layer: label.clone(),
+                expected,
+                got,
+            },
+            Error::Argument { argument, reason } => Error::Argument {
+                argument: format!("{label}: {argument}"),
+                reason,
+            },
             other => other,
         };
         let shapes: Vec<&Shape> = inputs.iter().map(|&input| self.shape(input)).collect();
         let shape = op.output_shape(&shapes).map_err(named)?;
         let specs = op.parameters(shapes[0]).map_err(named)?;
-        let largest = specs.iter().map(|spec| spec.shape.len()).chain([shape.len()]).max();
+        let largest = specs
+            .iter()
+            .map(|spec| spec.shape.len())
+            .chain([shape.len()])
+            .max();
         if largest.is_some_and(|len| len > u32::MAX as usize / 4) {
             let expected = "tensors of less than 2^30 elements";
             return Err(Error::shape(label.as_str(), expected, largest.unwrap_or(0)));
         }
         let first = self.parameters.len();
-        self.parameters.extend(specs.into_iter().map(|spec| Parameter {
-            name: format!("{name}.{}", spec.name),
-            shape: spec.shape.clone(),
-            spec,
-        }));
+        self.parameters
+            .extend(specs.into_iter().map(|spec| Parameter {
+                name: format!("{name}.{}", spec.name),
+                shape: spec.shape.clone(),
+                spec,
+            }));
         let parameters = (first..self.parameters.len()).map(ParameterId).collect();
         self.shapes.push(shape);
-        self.nodes.push(Node { name, op, inputs, output, parameters });
+        self.nodes.push(Node {
+            name,
+            op,
+            inputs,
+            output,
+            parameters,
+        });
         Ok(output)
     }
 }

@@ -10,7 +10,8 @@ impl Graph {
         let values = parameters.map(|(stream, parameter)| {
             let spec = &parameter.spec;
             let len = parameter.shape.len();
-            spec.init.values(seed, stream as u32, len, spec.fan_in, spec.fan_out)
+            spec.init
+                .values(seed, stream as u32, len, spec.fan_in, spec.fan_out)
         });
         values.collect()
     }

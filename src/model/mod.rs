@@ -51,26 +51,51 @@ impl Model {
     /// a `torch.nn.Sequential` of the same layers: `0.weight` of `[O, C/groups, KH, KW]`, `0.bias`
     /// of `[O]`, dense weights of `[out, in]`.
     pub fn parameters(&self) -> impl Iterator<Item = (&str, &Shape)> {
-        self.graph.parameters().iter().map(|parameter| (parameter.name.as_str(), &parameter.shape))
+        self.graph
+            .parameters()
+            .iter()
+            .map(|parameter| (parameter.name.as_str(), &parameter.shape))
     }
 
     /// The number of learned values.
     pub fn parameter_count(&self) -> usize {
-        self.graph.parameters().iter().map(|parameter| parameter.shape.len()).sum()
+        self.graph
+            .parameters()
+            .iter()
+            .map(|parameter| parameter.shape.len())
+            .sum()
     }
 }
 
 impl std::fmt::Display for Model {
     /// A table of the layers: name, operator, output shape, number of learned values.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "{:<12} {:<14} {:<18} {:>12}", "layer", "operator", "output", "parameters")?;
+        writeln!(
+            f,
+            "{:<12} {:<14} {:<18} {:>12}",
+            "layer", "operator", "output", "parameters"
+        )?;
         let row = |f: &mut std::fmt::Formatter<'_>, name: &str, op: &str, shape: &Shape, count| {
-            writeln!(f, "{name:<12} {op:<14} {:<18} {count:>12}", shape.to_string())
+            writeln!(
+                f,
+                "{name:<12} {op:<14} {:<18} {count:>12}",
+                shape.to_string()
+            )
         };
         row(f, "", "input", self.input_shape(), 0)?;
         for node in self.graph.nodes() {
-            let count = node.parameters.iter().map(|&p| self.graph.parameter(p).shape.len()).sum();
-            row(f, &node.name, node.op.name(), self.graph.shape(node.output), count)?;
+            let count = node
+                .parameters
+                .iter()
+                .map(|&p| self.graph.parameter(p).shape.len())
+                .sum();
+            row(
+                f,
+                &node.name,
+                node.op.name(),
+                self.graph.shape(node.output),
+                count,
+            )?;
         }
         row(f, "", "total", self.output_shape(), self.parameter_count())
     }

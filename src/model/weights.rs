@@ -11,12 +11,20 @@ use crate::{Error, Result, Shape};
 pub(crate) fn write_weights(graph: &Graph, values: &[Vec<f32>], path: &Path) -> Result<()> {
     let bytes: Vec<Vec<u8>> = values
         .iter()
-        .map(|values| values.iter().flat_map(|value| value.to_le_bytes()).collect())
+        .map(|values| {
+            values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect()
+        })
         .collect();
     let mut views = Vec::new();
     for (parameter, bytes) in graph.parameters().iter().zip(&bytes) {
         let view = TensorView::new(Dtype::F32, parameter.shape.to_vec(), bytes);
-        views.push((parameter.name.as_str(), view.map_err(|e| Error::file(path, e))?));
+        views.push((
+            parameter.name.as_str(),
+            view.map_err(|e| Error::file(path, e))?,
+        ));
     }
     let file = safetensors::serialize(views, None).map_err(|e| Error::file(path, e))?;
     // Through a second file, so that an interrupted write never leaves half a file under the name.
@@ -32,9 +40,15 @@ pub(crate) fn write_weights(graph: &Graph, values: &[Vec<f32>], path: &Path) -> 
 pub(crate) fn read_weights(graph: &Graph, path: &Path) -> Result<Vec<Vec<f32>>> {
     let file = std::fs::read(path).map_err(|e| Error::file(path, e))?;
     let tensors = SafeTensors::deserialize(&file).map_err(|e| Error::file(path, e))?;
-    let unknown = tensors.names().into_iter().find(|name| graph.parameter_named(name).is_err());
+    let unknown = tensors
+        .names()
+        .into_iter()
+        .find(|name| graph.parameter_named(name).is_err());
     if let Some(name) = unknown {
-        return Err(Error::file(path, format!("tensor {name:?} is not one of the model's")));
+        return Err(Error::file(
+            path,
+            format!("tensor {name:?} is not one of the model's"),
+        ));
     }
     let parameters = graph.parameters().iter().map(|parameter| {
         let name = &parameter.name;
@@ -47,7 +61,10 @@ pub(crate) fn read_weights(graph: &Graph, path: &Path) -> Result<Vec<Vec<f32>>> 
         }
         if tensor.shape() != &parameter.shape[..] {
             let got = Shape::from(tensor.shape());
-            let reason = format!("tensor {name:?} is {got}, the model's is {}", parameter.shape);
+            let reason = format!(
+                "tensor {name:?} is {got}, the model's is {}",
+                parameter.shape
+            );
             return Err(Error::file(path, reason));
         }
         let (words, _) = tensor.data().as_chunks::<4>();

@@ -97,18 +97,30 @@ impl Conv2d {
         let [in_channels, in_size @ ..] = image("conv2d", input)?;
         let in_size = Size2::from(in_size);
         if self.out_channels == 0 || self.groups == 0 {
-            return Err(Error::argument("conv2d", "output channels and groups must not be zero"));
+            return Err(Error::argument(
+                "conv2d",
+                "output channels and groups must not be zero",
+            ));
         }
         if in_channels % self.groups != 0 || self.out_channels % self.groups != 0 {
             return Err(Error::shape(
                 "conv2d",
-                format!("input and output channels divisible by {} groups", self.groups),
+                format!(
+                    "input and output channels divisible by {} groups",
+                    self.groups
+                ),
                 format!("{in_channels} and {}", self.out_channels),
             ));
         }
         let padding = self.padding.resolve(self.kernel, self.dilation);
-        let out_size =
-            window_output("conv2d", in_size, self.kernel, self.stride, padding, self.dilation)?;
+        let out_size = window_output(
+            "conv2d",
+            in_size,
+            self.kernel,
+            self.stride,
+            padding,
+            self.dilation,
+        )?;
         Ok(Conv2dGeometry {
             batch,
             groups: self.groups,
@@ -125,13 +137,21 @@ impl Conv2d {
 
     pub(crate) fn output_shape(&self, input: &Shape) -> Result<Shape> {
         let geometry = self.geometry(1, input)?;
-        Ok(super::like_image(input, geometry.out_channels, geometry.out_size))
+        Ok(super::like_image(
+            input,
+            geometry.out_channels,
+            geometry.out_size,
+        ))
     }
 
     pub(crate) fn parameters(&self, input: &Shape) -> Result<Vec<ParameterSpec>> {
         let geometry = self.geometry(1, input)?;
         let [o, i, kh, kw] = geometry.weight_shape();
-        let shape = if input.rank() == 2 { [o, i, kw].into() } else { [o, i, kh, kw].into() };
+        let shape = if input.rank() == 2 {
+            [o, i, kw].into()
+        } else {
+            [o, i, kh, kw].into()
+        };
         let mut parameters = vec![ParameterSpec {
             name: "weight",
             shape,
@@ -185,7 +205,12 @@ impl Conv2dGeometry {
     /// `[O, C/groups, KH, KW]`.
     pub fn weight_shape(&self) -> [usize; 4] {
         let Size2 { height, width } = self.kernel;
-        [self.out_channels, self.in_channels / self.groups, height, width]
+        [
+            self.out_channels,
+            self.in_channels / self.groups,
+            height,
+            width,
+        ]
     }
 
     /// Elements of the weights.

@@ -80,7 +80,10 @@ pub(crate) fn philox4x32(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
             (product0 >> 32) as u32 ^ counter[3] ^ key[1],
             product0 as u32,
         ];
-        key = [key[0].wrapping_add(0x9E37_79B9), key[1].wrapping_add(0xBB67_AE85)];
+        key = [
+            key[0].wrapping_add(0x9E37_79B9),
+            key[1].wrapping_add(0xBB67_AE85),
+        ];
     }
     counter
 }
@@ -103,14 +106,24 @@ mod tests {
         for (init, variance, bound) in [
             (Init::HeUniform, 2.0 / 50.0, Some((6.0f64 / 50.0).sqrt())),
             (Init::HeNormal, 2.0 / 50.0, None),
-            (Init::XavierUniform, 2.0 / 200.0, Some((6.0f64 / 200.0).sqrt())),
+            (
+                Init::XavierUniform,
+                2.0 / 200.0,
+                Some((6.0f64 / 200.0).sqrt()),
+            ),
             (Init::XavierNormal, 2.0 / 200.0, None),
         ] {
             let values = init.values(7, 1, len, fan_in, fan_out);
             let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / len as f64;
             let square = values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / len as f64;
-            assert!(mean.abs() < 4.0 * (variance / len as f64).sqrt(), "{init:?} mean {mean}");
-            assert!((square / variance - 1.0).abs() < 0.03, "{init:?} variance {square}");
+            assert!(
+                mean.abs() < 4.0 * (variance / len as f64).sqrt(),
+                "{init:?} mean {mean}"
+            );
+            assert!(
+                (square / variance - 1.0).abs() < 0.03,
+                "{init:?} variance {square}"
+            );
             if let Some(bound) = bound {
                 assert!(values.iter().all(|&v| f64::from(v).abs() <= bound));
             }

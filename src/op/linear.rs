@@ -17,7 +17,11 @@ pub struct Linear {
 impl Linear {
     /// A dense layer with `out_features` outputs.
     pub fn new(out_features: usize) -> Self {
-        Self { out_features, bias: true, init: Init::default() }
+        Self {
+            out_features,
+            bias: true,
+            init: Init::default(),
+        }
     }
 
     /// Leaves the bias out or puts it in.
@@ -35,7 +39,10 @@ impl Linear {
     /// The resolved extents for `batch` examples of shape `input`.
     pub fn geometry(&self, batch: usize, input: &Shape) -> Result<LinearGeometry> {
         if self.out_features == 0 {
-            return Err(Error::argument("linear", "output features must not be zero"));
+            return Err(Error::argument(
+                "linear",
+                "output features must not be zero",
+            ));
         }
         match input.last() {
             Some(&in_features) if in_features > 0 => Ok(LinearGeometry {
@@ -55,7 +62,11 @@ impl Linear {
     }
 
     pub(crate) fn parameters(&self, input: &Shape) -> Result<Vec<ParameterSpec>> {
-        let LinearGeometry { in_features, out_features, .. } = self.geometry(1, input)?;
+        let LinearGeometry {
+            in_features,
+            out_features,
+            ..
+        } = self.geometry(1, input)?;
         let mut parameters = vec![ParameterSpec {
             name: "weight",
             shape: [out_features, in_features].into(),

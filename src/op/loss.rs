@@ -64,7 +64,11 @@ impl Loss {
             (Reduction::Mean, Self::CrossEntropy(_)) => batch,
             (Reduction::Mean, Self::MeanSquaredError(_)) => batch * classes,
         };
-        Ok(LossGeometry { rows: batch, classes, scale: 1.0 / count as f64 })
+        Ok(LossGeometry {
+            rows: batch,
+            classes,
+            scale: 1.0 / count as f64,
+        })
     }
 }
 
@@ -134,7 +138,11 @@ impl Target {
         match (self, loss) {
             (Self::Labels(labels), Loss::CrossEntropy(_)) => {
                 if labels.len() != batch {
-                    return Err(Error::shape("labels", format!("{batch} labels"), labels.len()));
+                    return Err(Error::shape(
+                        "labels",
+                        format!("{batch} labels"),
+                        labels.len(),
+                    ));
                 }
                 match labels.iter().position(|&label| label as usize >= classes) {
                     Some(at) => Err(Error::argument(
@@ -144,9 +152,10 @@ impl Target {
                     None => Ok(()),
                 }
             }
-            (Self::Labels(_), _) => {
-                Err(Error::argument("target", "the mean squared error takes values, not labels"))
-            }
+            (Self::Labels(_), _) => Err(Error::argument(
+                "target",
+                "the mean squared error takes values, not labels",
+            )),
             (Self::Values(values), _) if values.len() != batch * classes => Err(Error::shape(
                 "target",
                 format!("{batch} rows of {classes} values"),

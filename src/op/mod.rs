@@ -74,7 +74,11 @@ impl Op {
             Self::Activation(_) => Ok(input.clone()),
             Self::Flatten => Ok([input.len()].into()),
             Self::Add if inputs[0] == inputs[1] => Ok(input.clone()),
-            Self::Add => Err(Error::shape("add", format!("two values of {input}"), inputs[1])),
+            Self::Add => Err(Error::shape(
+                "add",
+                format!("two values of {input}"),
+                inputs[1],
+            )),
         }
     }
 
@@ -100,7 +104,13 @@ pub(crate) struct ParameterSpec {
 
 impl ParameterSpec {
     fn zeros(name: &'static str, shape: Shape) -> Self {
-        Self { name, shape, init: Init::Constant(0.0), fan_in: 0, fan_out: 0 }
+        Self {
+            name,
+            shape,
+            init: Init::Constant(0.0),
+            fan_in: 0,
+            fan_out: 0,
+        }
     }
 }
 
@@ -109,7 +119,13 @@ fn image(name: &str, shape: &Shape) -> Result<[usize; 3]> {
     let extents = match shape[..] {
         [channels, height, width] => [channels, height, width],
         [channels, length] => [channels, 1, length],
-        _ => return Err(Error::shape(name, "an image [C, H, W] or a signal [C, L]", shape)),
+        _ => {
+            return Err(Error::shape(
+                name,
+                "an image [C, H, W] or a signal [C, L]",
+                shape,
+            ));
+        }
     };
     if extents.contains(&0) {
         return Err(Error::shape(name, "extents above zero", shape));

@@ -96,12 +96,21 @@ impl From<Adam> for Optimizer {
 impl Optimizer {
     /// Stochastic gradient descent without momentum or decay; both can be added.
     pub fn sgd(learning_rate: f64) -> Sgd {
-        Sgd { learning_rate, momentum: 0.0, weight_decay: 0.0 }
+        Sgd {
+            learning_rate,
+            momentum: 0.0,
+            weight_decay: 0.0,
+        }
     }
 
     /// Adam with its authors' defaults.
     pub fn adam(learning_rate: f64) -> Adam {
-        Adam { learning_rate, betas: [0.9, 0.999], epsilon: 1e-8, weight_decay: 0.0 }
+        Adam {
+            learning_rate,
+            betas: [0.9, 0.999],
+            epsilon: 1e-8,
+            weight_decay: 0.0,
+        }
     }
 
     /// The learning rate.
@@ -136,18 +145,30 @@ impl Optimizer {
                 Ok(())
             } else {
                 let Range { start, end } = range;
-                Err(Error::argument(name, format!("{value} is not within {start}..{end}")))
+                Err(Error::argument(
+                    name,
+                    format!("{value} is not within {start}..{end}"),
+                ))
             }
         };
         use std::ops::Range;
         let positive = 0.0..f64::INFINITY;
         within("learning rate", self.learning_rate(), positive.clone())?;
         match self {
-            Self::Sgd(Sgd { momentum, weight_decay, .. }) => {
+            Self::Sgd(Sgd {
+                momentum,
+                weight_decay,
+                ..
+            }) => {
                 within("momentum", *momentum, 0.0..f64::INFINITY)?;
                 within("weight decay", *weight_decay, positive)
             }
-            Self::Adam(Adam { betas, epsilon, weight_decay, .. }) => {
+            Self::Adam(Adam {
+                betas,
+                epsilon,
+                weight_decay,
+                ..
+            }) => {
                 within("beta 1", betas[0], 0.0..1.0)?;
                 within("beta 2", betas[1], 0.0..1.0)?;
                 within("epsilon", *epsilon, positive.clone())?;
@@ -172,7 +193,10 @@ mod tests {
             Optimizer::adam(0.1).epsilon(-1.0).into(),
         ];
         for optimizer in refused {
-            assert!(matches!(optimizer.check(), Err(Error::Argument { .. })), "{optimizer:?}");
+            assert!(
+                matches!(optimizer.check(), Err(Error::Argument { .. })),
+                "{optimizer:?}"
+            );
         }
         assert!(Optimizer::from(Optimizer::sgd(0.0)).check().is_ok());
     }

@@ -33,7 +33,12 @@ impl MaxPool2d {
     /// Windows of extent `kernel` that touch without overlapping.
     pub fn new(kernel: impl Into<Size2>) -> Self {
         let kernel = kernel.into();
-        Self { kernel, stride: kernel, padding: Padding::ZERO, dilation: Size2::ONE }
+        Self {
+            kernel,
+            stride: kernel,
+            padding: Padding::ZERO,
+            dilation: Size2::ONE,
+        }
     }
 
     /// Sets the step between windows.
@@ -70,8 +75,14 @@ impl MaxPool2d {
                 ),
             ));
         }
-        let out_size =
-            window_output("max_pool2d", in_size, self.kernel, self.stride, padding, self.dilation)?;
+        let out_size = window_output(
+            "max_pool2d",
+            in_size,
+            self.kernel,
+            self.stride,
+            padding,
+            self.dilation,
+        )?;
         Ok(Pool2dGeometry {
             planes: batch * channels,
             in_size,
@@ -84,7 +95,11 @@ impl MaxPool2d {
     }
 
     pub(crate) fn output_shape(&self, input: &Shape) -> Result<Shape> {
-        Ok(like_image(input, image("max_pool2d", input)?[0], self.geometry(1, input)?.out_size))
+        Ok(like_image(
+            input,
+            image("max_pool2d", input)?[0],
+            self.geometry(1, input)?.out_size,
+        ))
     }
 }
 

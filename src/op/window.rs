@@ -13,7 +13,10 @@ pub struct Size2 {
 
 impl Size2 {
     /// One by one.
-    pub const ONE: Self = Self { height: 1, width: 1 };
+    pub const ONE: Self = Self {
+        height: 1,
+        width: 1,
+    };
 
     /// Height times width.
     pub fn area(self) -> usize {
@@ -23,7 +26,10 @@ impl Size2 {
 
 impl From<usize> for Size2 {
     fn from(both: usize) -> Self {
-        Self { height: both, width: both }
+        Self {
+            height: both,
+            width: both,
+        }
     }
 }
 
@@ -57,16 +63,35 @@ pub enum Padding {
 
 impl Padding {
     /// None at all.
-    pub const ZERO: Self = Self::Explicit { top: 0, bottom: 0, left: 0, right: 0 };
+    pub const ZERO: Self = Self::Explicit {
+        top: 0,
+        bottom: 0,
+        left: 0,
+        right: 0,
+    };
 
     /// `[top, bottom, left, right]` in rows and columns.
     pub(crate) fn resolve(self, kernel: Size2, dilation: Size2) -> [usize; 4] {
         match self {
-            Self::Explicit { top, bottom, left, right } => [top, bottom, left, right],
+            Self::Explicit {
+                top,
+                bottom,
+                left,
+                right,
+            } => [top, bottom, left, right],
             Self::Same => {
-                let rows = dilation.height.saturating_mul(kernel.height.saturating_sub(1));
-                let columns = dilation.width.saturating_mul(kernel.width.saturating_sub(1));
-                [rows / 2, rows - rows / 2, columns / 2, columns - columns / 2]
+                let rows = dilation
+                    .height
+                    .saturating_mul(kernel.height.saturating_sub(1));
+                let columns = dilation
+                    .width
+                    .saturating_mul(kernel.width.saturating_sub(1));
+                [
+                    rows / 2,
+                    rows - rows / 2,
+                    columns / 2,
+                    columns - columns / 2,
+                ]
             }
         }
     }
@@ -86,7 +111,12 @@ impl From<[usize; 2]> for Padding {
 
 impl From<[usize; 4]> for Padding {
     fn from([top, bottom, left, right]: [usize; 4]) -> Self {
-        Self::Explicit { top, bottom, left, right }
+        Self::Explicit {
+            top,
+            bottom,
+            left,
+            right,
+        }
     }
 }
 
@@ -99,7 +129,10 @@ fn positions(
     dilation: usize,
 ) -> Option<usize> {
     let padded = input.checked_add(padding)?;
-    let extent = kernel.checked_sub(1)?.checked_mul(dilation)?.checked_add(1)?;
+    let extent = kernel
+        .checked_sub(1)?
+        .checked_mul(dilation)?
+        .checked_add(1)?;
     Some(padded.checked_sub(extent)?.checked_div(stride)? + 1)
 }
 
@@ -113,16 +146,38 @@ pub(crate) fn window_output(
     dilation: Size2,
 ) -> Result<Size2> {
     if kernel.area() == 0 || stride.area() == 0 || dilation.area() == 0 {
-        return Err(Error::argument(name, "kernel, stride and dilation must not be zero"));
+        return Err(Error::argument(
+            name,
+            "kernel, stride and dilation must not be zero",
+        ));
     }
     // The kernels compute positions in 32 bits.
     let largest = 1 << 24;
     let extents = [kernel, stride, dilation, input].map(|s| s.height.max(s.width));
-    if extents.into_iter().chain([top, bottom, left, right]).any(|extent| extent > largest) {
-        return Err(Error::argument(name, format!("an extent is larger than {largest}")));
+    if extents
+        .into_iter()
+        .chain([top, bottom, left, right])
+        .any(|extent| extent > largest)
+    {
+        return Err(Error::argument(
+            name,
+            format!("an extent is larger than {largest}"),
+        ));
     }
-    let height = positions(input.height, kernel.height, stride.height, top + bottom, dilation.height);
-    let width = positions(input.width, kernel.width, stride.width, left + right, dilation.width);
+    let height = positions(
+        input.height,
+        kernel.height,
+        stride.height,
+        top + bottom,
+        dilation.height,
+    );
+    let width = positions(
+        input.width,
+        kernel.width,
+        stride.width,
+        left + right,
+        dilation.width,
+    );
     match (height, width) {
         (Some(height), Some(width)) => Ok(Size2 { height, width }),
         _ => Err(Error::shape(
@@ -134,7 +189,11 @@ pub(crate) fn window_output(
                 kernel.height,
                 kernel.width
             ),
-            format!("{}x{}", input.height + top + bottom, input.width + left + right),
+            format!(
+                "{}x{}",
+                input.height + top + bottom,
+                input.width + left + right
+            ),
         )),
     }
 }
@@ -160,13 +219,23 @@ mod tests {
     fn windows_that_do_not_fit_are_refused() {
         let fits = |kernel: usize, stride: usize, padding: usize, dilation: usize| {
             let padding = [padding; 4];
-            window_output("t", 5.into(), kernel.into(), stride.into(), padding, dilation.into())
+            window_output(
+                "t",
+                5.into(),
+                kernel.into(),
+                stride.into(),
+                padding,
+                dilation.into(),
+            )
         };
         assert_eq!(fits(5, 1, 0, 1).unwrap(), Size2::ONE);
         assert_eq!(fits(3, 7, 0, 2).unwrap(), Size2::ONE);
         assert!(matches!(fits(6, 1, 0, 1), Err(Error::Shape { .. })));
         assert!(matches!(fits(0, 1, 0, 1), Err(Error::Argument { .. })));
         assert!(matches!(fits(3, 0, 0, 1), Err(Error::Argument { .. })));
-        assert!(matches!(fits(usize::MAX, 1, 0, usize::MAX), Err(Error::Argument { .. })));
+        assert!(matches!(
+            fits(usize::MAX, 1, 0, usize::MAX),
+            Err(Error::Argument { .. })
+        ));
     }
 }

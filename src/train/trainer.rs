@@ -112,9 +112,22 @@ impl TrainerBuilder {
     }
 
     fn trainer(self, backend: Backend) -> Trainer {
-        let Self { model, loss, optimizer, options, .. } = self;
+        let Self {
+            model,
+            loss,
+            optimizer,
+            options,
+            ..
+        } = self;
         let learning_rate = optimizer.learning_rate();
-        Trainer { model, loss, learning_rate, batch: options.batch, last_loss: None, backend }
+        Trainer {
+            model,
+            loss,
+            learning_rate,
+            batch: options.batch,
+            last_loss: None,
+            backend,
+        }
     }
 
     fn initial_values(&self) -> Result<Vec<Vec<f32>>> {
@@ -135,9 +148,16 @@ impl TrainerBuilder {
         if self.model.parameter_count() == 0 {
             return Err(Error::argument("model", "has nothing to learn"));
         }
-        self.loss.geometry(self.options.batch, self.model.output_shape())?;
-        let shapes = self.model.graph.values().map(|value| self.model.graph.shape(value));
-        let largest = shapes.map(|shape| shape.len().saturating_mul(self.options.batch)).max();
+        self.loss
+            .geometry(self.options.batch, self.model.output_shape())?;
+        let shapes = self
+            .model
+            .graph
+            .values()
+            .map(|value| self.model.graph.shape(value));
+        let largest = shapes
+            .map(|shape| shape.len().saturating_mul(self.options.batch))
+            .max();
         if largest.is_some_and(|len| len > u32::MAX as usize / 4) {
             let reason = "makes a tensor of more than 2^30 elements";
             return Err(Error::argument("batch", reason));
@@ -175,7 +195,13 @@ enum Backend {
 
 impl std::fmt::Debug for Trainer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { model, loss, learning_rate, batch, .. } = self;
+        let Self {
+            model,
+            loss,
+            learning_rate,
+            batch,
+            ..
+        } = self;
         f.debug_struct("Trainer")
             .field("model", model)
             .field("loss", loss)
@@ -296,7 +322,11 @@ impl Trainer {
         let id = self.model.graph.parameter_named(name)?;
         let shape = &self.model.graph.parameter(id).shape;
         if shape.len() != values.len() {
-            return Err(Error::length(&format!("parameter {name:?}"), shape, values.len()));
+            return Err(Error::length(
+                &format!("parameter {name:?}"),
+                shape,
+                values.len(),
+            ));
         }
         match &mut self.backend {
             Backend::Gpu(plan) => plan.set_parameter(id, values).await,
@@ -353,7 +383,11 @@ impl Trainer {
     #[cfg(feature = "native")]
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<()> {
         let values = read_weights(&self.model.graph, path.as_ref())?;
-        let names: Vec<String> = self.model.parameters().map(|(name, _)| name.into()).collect();
+        let names: Vec<String> = self
+            .model
+            .parameters()
+            .map(|(name, _)| name.into())
+            .collect();
         for (name, values) in names.iter().zip(&values) {
             self.set_parameter(name, values)?;
         }
@@ -386,7 +420,11 @@ impl Trainer {
         let example = self.model.input_shape().len();
         if input.is_empty() || !input.len().is_multiple_of(example) {
             let expected = format!("whole examples of {}", self.model.input_shape());
-            return Err(Error::shape("input", expected, format!("{} elements", input.len())));
+            return Err(Error::shape(
+                "input",
+                expected,
+                format!("{} elements", input.len()),
+            ));
         }
         Ok(input.len() / example)
     }

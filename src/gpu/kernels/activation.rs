@@ -13,7 +13,11 @@ params! {
 
 pub(crate) const ACTIVATION_FORWARD: Kernel = Kernel {
     name: "activation_forward",
-    source: source!("activation_forward.wgsl", "core/activation.wgsl", "core/flat.wgsl"),
+    source: source!(
+        "activation_forward.wgsl",
+        "core/activation.wgsl",
+        "core/flat.wgsl"
+    ),
     bindings: &[Read, ReadWrite],
     params: Params::LAYOUT,
     constants: &["ACTIVATION"],
@@ -21,7 +25,11 @@ pub(crate) const ACTIVATION_FORWARD: Kernel = Kernel {
 
 pub(crate) const ACTIVATION_BACKWARD: Kernel = Kernel {
     name: "activation_backward",
-    source: source!("activation_backward.wgsl", "core/activation.wgsl", "core/flat.wgsl"),
+    source: source!(
+        "activation_backward.wgsl",
+        "core/activation.wgsl",
+        "core/flat.wgsl"
+    ),
     bindings: &[Read, Read, Read, ReadWrite],
     params: Params::LAYOUT,
     constants: &["ACTIVATION", "GRADIENT_OF", "ACCUMULATE"],
@@ -44,7 +52,9 @@ pub(crate) fn forward(
     output: Region,
 ) {
     let constants = [("ACTIVATION", code(Some(activation)))];
-    let params = Params { len: vectors(len) as u32 };
+    let params = Params {
+        len: vectors(len) as u32,
+    };
     let regions = [Some(input), Some(output)];
     let grid = flat_grid(vectors(len), 64);
     recording.dispatch(&ACTIVATION_FORWARD, &constants, &regions, params, grid);
@@ -59,9 +69,14 @@ pub(crate) fn backward(
     gradient_output: Region,
     gradient_input: Gradient,
 ) {
-    let mut constants = vec![("ACTIVATION", code(activation.map(|(activation, _)| activation)))];
+    let mut constants = vec![(
+        "ACTIVATION",
+        code(activation.map(|(activation, _)| activation)),
+    )];
     constants.extend(gradient_input.constants());
-    let params = Params { len: vectors(len) as u32 };
+    let params = Params {
+        len: vectors(len) as u32,
+    };
     let regions = [
         activation.map(|(_, output)| output),
         Some(gradient_output),
@@ -74,7 +89,9 @@ pub(crate) fn backward(
 
 /// The sum of two tensors of `len` elements.
 pub(crate) fn add(recording: &mut Recording, len: usize, inputs: [Region; 2], output: Region) {
-    let params = Params { len: vectors(len) as u32 };
+    let params = Params {
+        len: vectors(len) as u32,
+    };
     let regions = [Some(inputs[0]), Some(inputs[1]), Some(output)];
     recording.dispatch(&ADD, &[], &regions, params, flat_grid(vectors(len), 64));
 }

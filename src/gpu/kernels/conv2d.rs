@@ -130,7 +130,11 @@ pub(crate) const BACKWARD_INPUT: Kernel = Kernel {
 
 pub(crate) const BACKWARD_WEIGHT: Kernel = Kernel {
     name: "conv2d_backward_weight",
-    source: source!("conv2d_backward_weight.wgsl", "core/product_tiled.wgsl", "core/flat.wgsl"),
+    source: source!(
+        "conv2d_backward_weight.wgsl",
+        "core/product_tiled.wgsl",
+        "core/flat.wgsl"
+    ),
     bindings: &[Read, Read, ReadWrite],
     params: BackwardWeightParams::LAYOUT,
     constants: &[
@@ -175,10 +179,21 @@ pub(crate) const ROWS: Kernel = Kernel {
 
 pub(crate) const BACKWARD_WEIGHT_TAPS: Kernel = Kernel {
     name: "conv2d_backward_weight_taps",
-    source: source!("conv2d_backward_weight_taps.wgsl", "core/taps.wgsl", "core/slide.wgsl"),
+    source: source!(
+        "conv2d_backward_weight_taps.wgsl",
+        "core/taps.wgsl",
+        "core/slide.wgsl"
+    ),
     bindings: &[Read, Read, ReadWrite],
     params: TapsParams::LAYOUT,
-    constants: &["KERNEL_H", "KERNEL_W", "PAD_TOP", "PAD_LEFT", "INPUT_VEC4", "OUTPUT_VEC4"],
+    constants: &[
+        "KERNEL_H",
+        "KERNEL_W",
+        "PAD_TOP",
+        "PAD_LEFT",
+        "INPUT_VEC4",
+        "OUTPUT_VEC4",
+    ],
 };
 
 pub(crate) const BACKWARD_WEIGHT_SUM: Kernel = Kernel {
@@ -211,10 +226,20 @@ pub(crate) fn forward(
 ) {
     if strategy::conv2d_by_rows(&recording.traits, geometry) {
         let packed = pack(recording, geometry, weight, false);
-        let epilogue = [("HAS_BIAS", flag(bias.is_some())), ("ACTIVATION", code(activation))];
+        let epilogue = [
+            ("HAS_BIAS", flag(bias.is_some())),
+            ("ACTIVATION", code(activation)),
+        ];
         let [top, _, left, _] = geometry.padding;
         let regions = [Some(input), Some(packed), bias, None, Some(output)];
-        rows(recording, rows_params(geometry), geometry.kernel, [top, left], &epilogue, &regions);
+        rows(
+            recording,
+            rows_params(geometry),
+            geometry.kernel,
+            [top, left],
+            &epilogue,
+            &regions,
+        );
         return;
     }
     let mut constants = window_constants(geometry).to_vec();
@@ -245,7 +270,10 @@ pub(crate) fn backward_input(
         // flipped filter and a padding that makes up for the first one.
         let packed = pack(recording, geometry, weight, true);
         let [top, _, left, _] = geometry.padding;
-        let padding = [geometry.kernel.height - 1 - top, geometry.kernel.width - 1 - left];
+        let padding = [
+            geometry.kernel.height - 1 - top,
+            geometry.kernel.width - 1 - left,
+        ];
         let swapped = Conv2dGeometry {
             in_channels: geometry.out_channels,
             in_size: geometry.out_size,
@@ -254,7 +282,14 @@ pub(crate) fn backward_input(
             ..*geometry
         };
         let regions = [Some(gradient_output), Some(packed), None, forward, target];
-        rows(recording, rows_params(&swapped), geometry.kernel, padding, &epilogue, &regions);
+        rows(
+            recording,
+            rows_params(&swapped),
+            geometry.kernel,
+            padding,
+            &epilogue,
+            &regions,
+        );
         return;
     }
     let mut constants = window_constants(geometry).to_vec();
@@ -264,7 +299,13 @@ pub(crate) fn backward_input(
     let pixels = geometry.batch * geometry.in_size.area();
     let channels = geometry.in_channels / geometry.groups;
     let grid = product_grid(channels, pixels, geometry.groups, TILE);
-    recording.dispatch(&BACKWARD_INPUT, &constants, &regions, params(geometry), grid);
+    recording.dispatch(
+        &BACKWARD_INPUT,
+        &constants,
+        &regions,
+        params(geometry),
+        grid,
+    );
 }
 
 /// The gradient with respect to the weights, from the input and the gradient with respect to the
@@ -277,11 +318,20 @@ pub(crate) fn backward_weight(
     gradient_weight: Region,
 ) {
     if strategy::conv2d_by_rows(&recording.traits, geometry) {
-        backward_weight_by_taps(recording, geometry, planned, [input, gradient_output], gradient_weight);
+        backward_weight_by_taps(
+            recording,
+            geometry,
+            planned,
+            [input, gradient_output],
+            gradient_weight,
+        );
         return;
     }
     let [out_channels, in_channels, kernel_h, kernel_w] = geometry.weight_shape();
-    let (m, n) = (out_channels / geometry.groups, in_channels * kernel_h * kernel_w);
+    let (m, n) = (
+        out_channels / geometry.groups,
+        in_channels * kernel_h * kernel_w,
+    );
     let tiles = m.div_ceil(TILE) * n.div_ceil(TILE) * geometry.groups;
     let parts = strategy::weight_gradient_splits(tiles, planned.batch * planned.out_size.area());
     let len = geometry.weight_len();
@@ -339,8 +389,15 @@ fn backward_weight_by_taps(
     let sums = splits * chunks * tiles * 16 * taps * 8;
     let partial = recording.transient("weight gradient parts", sums);
 
-    let RowsParams { batch, in_channels, in_height, in_width, out_channels, out_height, out_width } =
-        rows_params(geometry);
+    let RowsParams {
+        batch,
+        in_channels,
+        in_height,
+        in_width,
+        out_channels,
+        out_height,
+        out_width,
+    } = rows_params(geometry);
     let [top, _, left, _] = geometry.padding;
     let size = [("KERNEL_H", height as f64), ("KERNEL_W", width as f64)];
     let mut constants = size.to_vec();
@@ -364,7 +421,11 @@ fn backward_weight_by_taps(
     let grid = [tiles, splits, chunks].map(|extent| extent as u64);
     recording.dispatch(&BACKWARD_WEIGHT_TAPS, &constants, &regions, params, grid);
 
-    let params = TapsSumParams { in_channels, out_channels, splits: splits as u32 };
+    let params = TapsSumParams {
+        in_channels,
+        out_channels,
+        splits: splits as u32,
+    };
     let regions = [Some(partial), Some(gradient_weight)];
     let grid = flat_grid(geometry.weight_len(), 64);
     recording.dispatch(&BACKWARD_WEIGHT_SUM, &size, &regions, params, grid);
@@ -386,7 +447,10 @@ fn rows(
         ("PAD_LEFT", left as f64),
         ("INPUT_VEC4", flag(params.in_width.is_multiple_of(4))),
         ("OUTPUT_VEC4", flag(params.out_width.is_multiple_of(4))),
-        ("EDGE_LOADS", flag(needs_edge_loads(&params, kernel.width, left))),
+        (
+            "EDGE_LOADS",
+            flag(needs_edge_loads(&params, kernel.width, left)),
+        ),
     ];
     constants.extend(epilogue);
     let strips = params.batch * params.out_height * params.out_width.div_ceil(4);
@@ -414,9 +478,17 @@ fn pack(
     backward: bool,
 ) -> Region {
     let Size2 { height, width } = geometry.kernel;
-    let taps = if width <= 5 { width } else { width.next_multiple_of(4) };
+    let taps = if width <= 5 {
+        width
+    } else {
+        width.next_multiple_of(4)
+    };
     let channels = [geometry.in_channels, geometry.out_channels];
-    let [in_channels, out_channels] = if backward { [channels[1], channels[0]] } else { channels };
+    let [in_channels, out_channels] = if backward {
+        [channels[1], channels[0]]
+    } else {
+        channels
+    };
     let rows = out_channels.div_ceil(16) * in_channels * height * taps;
     let packed = recording.transient("packed weights", rows * 16);
     let constants = [
@@ -424,17 +496,41 @@ fn pack(
         ("KERNEL_W", width as f64),
         ("BACKWARD", flag(backward)),
     ];
-    let params =
-        PackParams { in_channels: in_channels as u32, out_channels: out_channels as u32 };
+    let params = PackParams {
+        in_channels: in_channels as u32,
+        out_channels: out_channels as u32,
+    };
     let regions = [Some(weight), Some(packed)];
-    recording.dispatch(&PACK_WEIGHT, &constants, &regions, params, flat_grid(rows, 64));
+    recording.dispatch(
+        &PACK_WEIGHT,
+        &constants,
+        &regions,
+        params,
+        flat_grid(rows, 64),
+    );
     packed
 }
 
 fn rows_params(geometry: &Conv2dGeometry) -> RowsParams {
-    let Params { batch, in_channels, in_height, in_width, out_channels, out_height, out_width, .. } =
-        params(geometry);
-    RowsParams { batch, in_channels, in_height, in_width, out_channels, out_height, out_width }
+    let Params {
+        batch,
+        in_channels,
+        in_height,
+        in_width,
+        out_channels,
+        out_height,
+        out_width,
+        ..
+    } = params(geometry);
+    RowsParams {
+        batch,
+        in_channels,
+        in_height,
+        in_width,
+        out_channels,
+        out_height,
+        out_width,
+    }
 }
 
 fn params(geometry: &Conv2dGeometry) -> Params {
@@ -452,5 +548,10 @@ fn params(geometry: &Conv2dGeometry) -> Params {
 
 fn window_constants(geometry: &Conv2dGeometry) -> [(&'static str, f64); 8] {
     let [top, _, left, _] = geometry.padding;
-    super::window_constants(geometry.kernel, geometry.stride, [top, left], geometry.dilation)
+    super::window_constants(
+        geometry.kernel,
+        geometry.stride,
+        [top, left],
+        geometry.dilation,
+    )
 }

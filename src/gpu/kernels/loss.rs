@@ -79,24 +79,40 @@ pub(crate) fn loss(
     targets: Targets,
     [total, gradient]: [Region; 2],
 ) {
-    let LossGeometry { rows, classes, scale } = *geometry;
+    let LossGeometry {
+        rows,
+        classes,
+        scale,
+    } = *geometry;
     let (rows32, classes32, scale) = (rows as u32, classes as u32, scale as f32);
     let row_loss = recording.transient("loss per example", rows);
     let grid = flat_grid(rows, 64);
     match loss {
         Loss::CrossEntropy(_) => {
-            let params = CrossEntropyParams { rows: rows32, classes: classes32, scale, soft: 0 };
+            let params = CrossEntropyParams {
+                rows: rows32,
+                classes: classes32,
+                scale,
+                soft: 0,
+            };
             let Targets { labels, values } = targets;
             let regions = [output, labels, values, row_loss, gradient].map(Some);
             recording.dispatch(&CROSS_ENTROPY, &[], &regions, params, grid);
         }
         Loss::MeanSquaredError(_) => {
-            let params = MeanSquaredErrorParams { rows: rows32, len: classes32, scale };
+            let params = MeanSquaredErrorParams {
+                rows: rows32,
+                len: classes32,
+                scale,
+            };
             let regions = [output, targets.values, row_loss, gradient].map(Some);
             recording.dispatch(&MEAN_SQUARED_ERROR, &[], &regions, params, grid);
         }
     }
-    let params = TotalParams { rows: rows32, scale };
+    let params = TotalParams {
+        rows: rows32,
+        scale,
+    };
     let regions = [Some(row_loss), Some(total)];
     recording.dispatch(&TOTAL, &[], &regions, params, [1, 1, 1]);
 }

@@ -44,11 +44,17 @@ pub(crate) struct Factor {
 
 impl Factor {
     pub fn plain(region: Region) -> Self {
-        Self { region, transposed: false }
+        Self {
+            region,
+            transposed: false,
+        }
     }
 
     pub fn transposed(region: Region) -> Self {
-        Self { region, transposed: true }
+        Self {
+            region,
+            transposed: true,
+        }
     }
 }
 
@@ -70,9 +76,25 @@ pub(crate) fn matmul(
         ("B_ALONG_K", flag(b.transposed)),
     ];
     constants.extend(c.constants());
-    let regions = [Some(a.region), Some(b.region), bias, c.forward(), Some(c.region)];
-    let params = Params { m: m as u32, n: n as u32, k: k as u32 };
-    recording.dispatch(&MATMUL, &constants, &regions, params, product_grid(m, n, 1, 64));
+    let regions = [
+        Some(a.region),
+        Some(b.region),
+        bias,
+        c.forward(),
+        Some(c.region),
+    ];
+    let params = Params {
+        m: m as u32,
+        n: n as u32,
+        k: k as u32,
+    };
+    recording.dispatch(
+        &MATMUL,
+        &constants,
+        &regions,
+        params,
+        product_grid(m, n, 1, 64),
+    );
 }
 
 /// `y = activation(x W^T + b)`.
@@ -84,7 +106,11 @@ pub(crate) fn linear_forward(
     activation: Option<Activation>,
     output: Region,
 ) {
-    let LinearGeometry { rows, in_features, out_features } = *geometry;
+    let LinearGeometry {
+        rows,
+        in_features,
+        out_features,
+    } = *geometry;
     let factors = [Factor::plain(input), Factor::transposed(weight)];
     let extents = [rows, out_features, in_features];
     matmul(recording, extents, factors, bias, activation, output.into());
@@ -97,9 +123,20 @@ pub(crate) fn linear_backward_input(
     [gradient_output, weight]: [Region; 2],
     gradient_input: Gradient,
 ) {
-    let LinearGeometry { rows, in_features, out_features } = *geometry;
+    let LinearGeometry {
+        rows,
+        in_features,
+        out_features,
+    } = *geometry;
     let factors = [Factor::plain(gradient_output), Factor::plain(weight)];
-    matmul(recording, [rows, in_features, out_features], factors, None, None, gradient_input);
+    matmul(
+        recording,
+        [rows, in_features, out_features],
+        factors,
+        None,
+        None,
+        gradient_input,
+    );
 }
 
 /// `gW = gy^T x`.
@@ -109,8 +146,19 @@ pub(crate) fn linear_backward_weight(
     [input, gradient_output]: [Region; 2],
     gradient_weight: Region,
 ) {
-    let LinearGeometry { rows, in_features, out_features } = *geometry;
+    let LinearGeometry {
+        rows,
+        in_features,
+        out_features,
+    } = *geometry;
     let factors = [Factor::transposed(gradient_output), Factor::plain(input)];
     let extents = [out_features, in_features, rows];
-    matmul(recording, extents, factors, None, None, gradient_weight.into());
+    matmul(
+        recording,
+        extents,
+        factors,
+        None,
+        None,
+        gradient_weight.into(),
+    );
 }

@@ -56,7 +56,11 @@ pub(crate) struct Gradient {
 
 impl From<Region> for Gradient {
     fn from(region: Region) -> Self {
-        Self { region, fused: None, accumulate: false }
+        Self {
+            region,
+            fused: None,
+            accumulate: false,
+        }
     }
 }
 

@@ -50,17 +50,24 @@ pub(crate) const ADAM: Kernel = Kernel {
 pub(crate) fn params(optimizer: &Optimizer, step: u64, len: u32) -> Vec<u8> {
     let first_step = u32::from(step == 1);
     match *optimizer {
-        Optimizer::Sgd(Sgd { learning_rate, momentum, weight_decay }) => {
-            bytemuck::bytes_of(&SgdParams {
-                len,
-                first_step,
-                learning_rate: learning_rate as f32,
-                momentum: momentum as f32,
-                weight_decay: weight_decay as f32,
-            })
-            .to_vec()
-        }
-        Optimizer::Adam(Adam { learning_rate, betas: [beta1, beta2], epsilon, weight_decay }) => {
+        Optimizer::Sgd(Sgd {
+            learning_rate,
+            momentum,
+            weight_decay,
+        }) => bytemuck::bytes_of(&SgdParams {
+            len,
+            first_step,
+            learning_rate: learning_rate as f32,
+            momentum: momentum as f32,
+            weight_decay: weight_decay as f32,
+        })
+        .to_vec(),
+        Optimizer::Adam(Adam {
+            learning_rate,
+            betas: [beta1, beta2],
+            epsilon,
+            weight_decay,
+        }) => {
             let power = step.min(i32::MAX as u64) as i32;
             bytemuck::bytes_of(&AdamParams {
                 len,

@@ -33,7 +33,11 @@ pub(crate) const MAX_FORWARD: Kernel = Kernel {
 
 pub(crate) const MAX_BACKWARD: Kernel = Kernel {
     name: "max_pool2d_backward",
-    source: source!("pool2d_backward.wgsl", "core/activation.wgsl", "core/flat.wgsl"),
+    source: source!(
+        "pool2d_backward.wgsl",
+        "core/activation.wgsl",
+        "core/flat.wgsl"
+    ),
     bindings: &[Read, Read, Read, ReadWrite],
     params: Params::LAYOUT,
     constants: &[
@@ -94,5 +98,10 @@ fn params(geometry: &Pool2dGeometry) -> Params {
 
 fn window_constants(geometry: &Pool2dGeometry) -> [(&'static str, f64); 8] {
     let [top, _, left, _] = geometry.padding;
-    super::window_constants(geometry.kernel, geometry.stride, [top, left], geometry.dilation)
+    super::window_constants(
+        geometry.kernel,
+        geometry.stride,
+        [top, left],
+        geometry.dilation,
+    )
 }

@@ -41,8 +41,11 @@ pub(crate) fn bias_gradient(
     gradient_output: Region,
     gradient_bias: Region,
 ) {
-    let params =
-        BiasParams { batch: batch as u32, channels: channels as u32, plane: plane as u32 };
+    let params = BiasParams {
+        batch: batch as u32,
+        channels: channels as u32,
+        plane: plane as u32,
+    };
     let regions = [Some(gradient_output), Some(gradient_bias)];
     recording.dispatch(&BIAS, &[], &regions, params, flat_grid(channels, 1));
 }
@@ -55,7 +58,10 @@ pub(crate) fn sum_parts(
     total: Region,
     len: usize,
 ) {
-    let params = SumPartsParams { len: len as u32, parts: parts as u32 };
+    let params = SumPartsParams {
+        len: len as u32,
+        parts: parts as u32,
+    };
     let regions = [Some(partial), Some(total)];
     recording.dispatch(&SUM_PARTS, &[], &regions, params, flat_grid(len, 64));
 }
