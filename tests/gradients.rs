@@ -14,9 +14,15 @@ const MEANINGFUL: f64 = 0.25;
 
 /// Numbers within (-1, 1) without ties.
 fn values(len: usize, seed: u64) -> Vec<f64> {
-    let word = |i: u64| (i + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(seed << 32);
+    let word = |i: u64| {
+        (i + 1)
+            .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+            .wrapping_add(seed << 32)
+    };
     let mixed = |word: u64| (word ^ (word >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 11;
-    (0..len as u64).map(|i| mixed(word(i)) as f64 / (1u64 << 52) as f64 - 1.0).collect()
+    (0..len as u64)
+        .map(|i| mixed(word(i)) as f64 / (1u64 << 52) as f64 - 1.0)
+        .collect()
 }
 
 /// A tensor's gradient by the chain rule, and by finite differences.
@@ -28,20 +34,32 @@ struct Gradient {
 
 impl Gradient {
     fn check(&self) -> Result<(), String> {
-        let Self { name, analytic, numeric } = self;
+        let Self {
+            name,
+            analytic,
+            numeric,
+        } = self;
         let pairs = analytic.iter().zip(numeric).enumerate();
         for (at, (&analytic, &numeric)) in pairs {
             // False where one is NaN.
             let close = (analytic - numeric).abs() <= ABSOLUTE + RELATIVE * numeric.abs();
             if !close {
-                return Err(format!("{name}[{at}] is {analytic}, by differences {numeric}"));
+                return Err(format!(
+                    "{name}[{at}] is {analytic}, by differences {numeric}"
+                ));
             }
         }
-        let meaningful = numeric.iter().filter(|gradient| gradient.abs() > 10.0 * ABSOLUTE).count();
+        let meaningful = numeric
+            .iter()
+            .filter(|gradient| gradient.abs() > 10.0 * ABSOLUTE)
+            .count();
         if analytic.len() != numeric.len()
             || (meaningful as f64) < MEANINGFUL * numeric.len() as f64
         {
-            return Err(format!("{name}: {meaningful} of {} are not zero", numeric.len()));
+            return Err(format!(
+                "{name}: {meaningful} of {} are not zero",
+                numeric.len()
+            ));
         }
         Ok(())
     }
@@ -53,7 +71,10 @@ fn gradients(model: &Model, loss: Loss, target: &Target, batch: usize) -> Vec<Gr
     let mut reference = Reference::<f64>::new(model, loss, optimizer, 5).unwrap();
     let mut input = values(batch * model.input_shape().len(), 1);
     let (_, input_gradient) = reference.loss_and_input_gradient(&input, target).unwrap();
-    let names: Vec<String> = model.parameters().map(|(name, _)| name.to_owned()).collect();
+    let names: Vec<String> = model
+        .parameters()
+        .map(|(name, _)| name.to_owned())
+        .collect();
     let mut gradients = Vec::new();
     for name in names {
         let analytic = reference.gradient(&name).unwrap().to_vec();
@@ -63,7 +84,11 @@ fn gradients(model: &Model, loss: Loss, target: &Target, batch: usize) -> Vec<Gr
             reference.parameter_mut(&name).unwrap()[at] -= step;
             loss
         });
-        gradients.push(Gradient { name, analytic, numeric });
+        gradients.push(Gradient {
+            name,
+            analytic,
+            numeric,
+        });
     }
     let numeric = differences(input.len(), |at, step| {
         let before = input[at];
@@ -72,19 +97,27 @@ fn gradients(model: &Model, loss: Loss, target: &Target, batch: usize) -> Vec<Gr
         input[at] = before;
         loss
     });
-    gradients.push(Gradient { name: "input".into(), analytic: input_gradient, numeric });
+    gradients.push(Gradient {
+        name: "input".into(),
+        analytic: input_gradient,
+        numeric,
+    });
     gradients
 }
 
 /// Central differences of a loss, by element and step.
 fn differences(len: usize, mut loss: impl FnMut(usize, f64) -> f64) -> Vec<f64> {
-    (0..len).map(|at| (loss(at, EPSILON) - loss(at, -EPSILON)) / (2.0 * EPSILON)).collect()
+    (0..len)
+        .map(|at| (loss(at, EPSILON) - loss(at, -EPSILON)) / (2.0 * EPSILON))
+        .collect()
 }
 
 fn check(what: &str, model: ModelBuilder, loss: Loss, target: Target, batch: usize) {
     let model = model.build().unwrap();
     for gradient in gradients(&model, loss, &target, batch) {
-        gradient.check().unwrap_or_else(|error| panic!("{what}: {error}"));
+        gradient
+            .check()
+            .unwrap_or_else(|error| panic!("{what}: {error}"));
     }
 }
 
@@ -108,7 +141,10 @@ fn conv2d() {
         Conv2d::new(3, [3, 2]).dilation([2, 3]).padding(1),
         Conv2d::new(6, 3).groups(3).stride(2).padding(1),
         Conv2d::new(3, 4).padding(Padding::Same),
-        Conv2d::new(2, [2, 5]).padding(Padding::Same).stride(2).dilation([3, 1]),
+        Conv2d::new(2, [2, 5])
+            .padding(Padding::Same)
+            .stride(2)
+            .dilation([3, 1]),
     ];
     for conv in cases {
         check_in_the_middle(&format!("{conv:?}"), |front| front.push(conv.clone()));
@@ -150,7 +186,9 @@ fn linear() {
 #[test]
 fn activations() {
     for activation in Activation::ALL {
-        check_in_the_middle(activation.name(), |front| front.conv2d(4, 2).push(activation));
+        check_in_the_middle(activation.name(), |front| {
+            front.conv2d(4, 2).push(activation)
+        });
     }
 }
 
@@ -166,8 +204,16 @@ fn values_used_twice() {
         })
     });
     check_in_the_middle("x + x", |front| front.residual(|body| body));
-    let model = Model::builder([6]).residual(|body| body.dense(6).tanh()).dense(3);
-    check("at the input", model, summed(), Target::from(&[0u8, 1, 2]), 3);
+    let model = Model::builder([6])
+        .residual(|body| body.dense(6).tanh())
+        .dense(3);
+    check(
+        "at the input",
+        model,
+        summed(),
+        Target::from(&[0u8, 1, 2]),
+        3,
+    );
 }
 
 #[test]
@@ -175,37 +221,65 @@ fn losses() {
     let model = || Model::builder([5]).dense(7).tanh().dense(4);
     let labels = Target::from(&[3u8, 0, 1]);
     // Not all rows sum to 1.
-    let values = Target::from(&[0.1f32, 0.2, 0.3, 0.4, 0.0, 0.5, 0.25, 0.5, 1.0, 0.0, 0.0, 0.0]);
+    let values = Target::from(&[
+        0.1f32, 0.2, 0.3, 0.4, 0.0, 0.5, 0.25, 0.5, 1.0, 0.0, 0.0, 0.0,
+    ]);
     for reduction in [Reduction::Mean, Reduction::Sum] {
         let entropy = Loss::cross_entropy().reduction(reduction);
         let squared = Loss::mean_squared_error().reduction(reduction);
         check("cross-entropy, labels", model(), entropy, labels.clone(), 3);
-        check("cross-entropy, probabilities", model(), entropy, values.clone(), 3);
+        check(
+            "cross-entropy, probabilities",
+            model(),
+            entropy,
+            values.clone(),
+            3,
+        );
         check("squared error", model(), squared, values.clone(), 3);
     }
     let image = Model::builder([1, 4, 4]).conv2d(2, 3).tanh().conv2d(1, 2);
     let target = Target::from(&[0.5f32, -1.0]);
-    check("squared error of an image", image, Loss::mean_squared_error(), target, 2);
+    check(
+        "squared error of an image",
+        image,
+        Loss::mean_squared_error(),
+        target,
+        2,
+    );
 }
 
 #[test]
 fn a_faulty_gradient_is_detected() {
-    let model = Model::builder([1, 6, 6]).conv2d(3, 3).tanh().flatten().dense(4).build().unwrap();
+    let model = Model::builder([1, 6, 6])
+        .conv2d(3, 3)
+        .tanh()
+        .flatten()
+        .dense(4)
+        .build()
+        .unwrap();
     let correct = || gradients(&model, summed(), &Target::from(&[1u8, 3]), 2);
     assert!(correct().iter().all(|gradient| gradient.check().is_ok()));
     type Fault = fn(&mut Vec<f64>);
     let faults: [(&str, Fault); 6] = [
         ("one element off by 1%", |gradient| gradient[1] *= 1.01),
         ("two elements swapped", |gradient| gradient.swap(0, 2)),
-        ("the last element dropped", |gradient| *gradient.last_mut().unwrap() = 0.0),
-        ("the wrong sign", |gradient| gradient.iter_mut().for_each(|g| *g = -*g)),
+        ("the last element dropped", |gradient| {
+            *gradient.last_mut().unwrap() = 0.0
+        }),
+        ("the wrong sign", |gradient| {
+            gradient.iter_mut().for_each(|g| *g = -*g)
+        }),
         ("not a number", |gradient| gradient[0] = f64::NAN),
         ("too short", |gradient| gradient.truncate(2)),
     ];
     for (what, fault) in faults {
         for mut gradient in correct() {
             fault(&mut gradient.analytic);
-            assert!(gradient.check().is_err(), "{what} in {} was not detected", gradient.name);
+            assert!(
+                gradient.check().is_err(),
+                "{what} in {} was not detected",
+                gradient.name
+            );
         }
     }
 }
@@ -214,7 +288,10 @@ fn a_faulty_gradient_is_detected() {
 fn a_comparison_of_zeros_fails() {
     let mut gradient = vec![0.0; 100];
     gradient[..20].fill(1.0);
-    let gradient =
-        Gradient { name: "mostly zero".into(), analytic: gradient.clone(), numeric: gradient };
+    let gradient = Gradient {
+        name: "mostly zero".into(),
+        analytic: gradient.clone(),
+        numeric: gradient,
+    };
     assert!(gradient.check().unwrap_err().contains("20 of 100"));
 }

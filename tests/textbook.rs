@@ -35,7 +35,9 @@ impl Device for Cpu {
     }
 
     fn conv2d_backward_weight(&self, g: &Conv2dGeometry, x: &[f32], gy: &[f32]) -> Vec<f32> {
-        written(g.weight_len(), |gw| cpu::conv2d_backward_weight(g, x, gy, gw))
+        written(g.weight_len(), |gw| {
+            cpu::conv2d_backward_weight(g, x, gy, gw)
+        })
     }
 
     fn conv2d_backward_bias(&self, g: &Conv2dGeometry, gy: &[f32]) -> Vec<f32> {
@@ -44,12 +46,16 @@ impl Device for Cpu {
 
     fn max_pool2d_forward(&self, g: &Pool2dGeometry, x: &[f32]) -> (Vec<f32>, Vec<u32>) {
         let mut argmax = vec![0; g.output_len()];
-        let y = written(g.output_len(), |y| cpu::max_pool2d_forward(g, x, y, &mut argmax));
+        let y = written(g.output_len(), |y| {
+            cpu::max_pool2d_forward(g, x, y, &mut argmax)
+        });
         (y, argmax)
     }
 
     fn max_pool2d_backward(&self, g: &Pool2dGeometry, gy: &[f32], argmax: &[u32]) -> Vec<f32> {
-        written(g.input_len(), |gx| cpu::max_pool2d_backward(g, gy, argmax, gx))
+        written(g.input_len(), |gx| {
+            cpu::max_pool2d_backward(g, gy, argmax, gx)
+        })
     }
 }
 
@@ -91,7 +97,10 @@ fn overlapping_windows_share_a_maximum(device: &impl Device) {
         1.0, 0.0, 2.0 + 4.0,
         0.0, 3.0, 0.0,
     ];
-    assert_eq!(device.max_pool2d_backward(&geometry, &[1.0, 2.0, 3.0, 4.0], &argmax), expected);
+    assert_eq!(
+        device.max_pool2d_backward(&geometry, &[1.0, 2.0, 3.0, 4.0], &argmax),
+        expected
+    );
 }
 
 /// Windows that touch: the gradient lies at the four maxima alone.
@@ -114,7 +123,10 @@ fn touching_windows_keep_their_gradients_apart(device: &impl Device) {
         3.0, 0.0, 0.0, 4.0,
         0.0, 0.0, 0.0, 0.0,
     ];
-    assert_eq!(device.max_pool2d_backward(&geometry, &[1.0, 2.0, 3.0, 4.0], &argmax), expected);
+    assert_eq!(
+        device.max_pool2d_backward(&geometry, &[1.0, 2.0, 3.0, 4.0], &argmax),
+        expected
+    );
 }
 
 /// A convolution at stride 1.
@@ -125,7 +137,10 @@ fn conv(
     padding: [usize; 4],
 ) -> Conv2dGeometry {
     let [top, bottom, left, right] = padding;
-    let out_size = [height + top + bottom + 1 - kernel[0], width + left + right + 1 - kernel[1]];
+    let out_size = [
+        height + top + bottom + 1 - kernel[0],
+        width + left + right + 1 - kernel[1],
+    ];
     Conv2dGeometry {
         batch: 1,
         groups: 1,
@@ -142,7 +157,9 @@ fn conv(
 
 /// Small integers, whose sums are exact in any order.
 fn integers(len: usize, seed: usize) -> Vec<f32> {
-    (0..len).map(|i| ((i * 7 + i / 5 + seed * 5) % 11) as f32 - 5.0).collect()
+    (0..len)
+        .map(|i| ((i * 7 + i / 5 + seed * 5) % 11) as f32 - 5.0)
+        .collect()
 }
 
 /// What a two-layer perceptron gives and learns: `y = W2 relu(W1 x + b1) + b2`.
@@ -248,7 +265,10 @@ impl Scan {
         let sums = device.conv2d_forward(&first, &self.x, &self.w1, &self.b1);
         let hidden: Vec<f32> = sums.iter().map(|sum| sum.max(0.0)).collect();
         let mut gradient = device.conv2d_backward_input(&second, &self.gy, &self.w2);
-        for (gradient, _) in gradient.iter_mut().zip(&hidden).filter(|(_, hidden)| **hidden == 0.0)
+        for (gradient, _) in gradient
+            .iter_mut()
+            .zip(&hidden)
+            .filter(|(_, hidden)| **hidden == 0.0)
         {
             *gradient = 0.0;
         }
@@ -267,7 +287,14 @@ impl Scan {
 fn scanning_perceptron_is_convolution(device: &impl Device) {
     let scan = Scan::new();
     let expected = scan.position_by_position();
-    assert!(expected.gx.iter().filter(|&&gradient| gradient != 0.0).count() > 50);
+    assert!(
+        expected
+            .gx
+            .iter()
+            .filter(|&&gradient| gradient != 0.0)
+            .count()
+            > 50
+    );
     assert_eq!(scan.as_convolutions(device), expected);
 }
 
@@ -286,7 +313,10 @@ fn input_gradient_is_convolution_with_the_flipped_filter(device: &impl Device) {
     for (kernel, padding) in [([3, 3], [0; 4]), ([2, 4], [0; 4]), ([3, 4], [1, 2, 0, 3])] {
         let (channels, outputs, [kh, kw]) = (2, 3, kernel);
         let forward = conv([channels, 6, 7], outputs, kernel, padding);
-        let (w, gy) = (integers(forward.weight_len(), 1), integers(forward.output_len(), 2));
+        let (w, gy) = (
+            integers(forward.weight_len(), 1),
+            integers(forward.output_len(), 2),
+        );
         let [top, bottom, left, right] = padding;
         let full = [kh - 1 - top, kh - 1 - bottom, kw - 1 - left, kw - 1 - right];
         let Size2 { height, width } = forward.out_size;
@@ -294,7 +324,11 @@ fn input_gradient_is_convolution_with_the_flipped_filter(device: &impl Device) {
         let flipped = flipped_and_swapped(&w, outputs, channels, kh * kw);
         let expected = device.conv2d_forward(&transposed, &gy, &flipped, &vec![0.0; channels]);
         assert!(expected.iter().filter(|&&gradient| gradient != 0.0).count() > 60);
-        assert_eq!(device.conv2d_backward_input(&forward, &gy, &w), expected, "{kernel:?}");
+        assert_eq!(
+            device.conv2d_backward_input(&forward, &gy, &w),
+            expected,
+            "{kernel:?}"
+        );
     }
 }
 

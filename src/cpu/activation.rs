@@ -40,7 +40,12 @@ pub fn activation_backward<T: Real>(
     check_length("activation output gradient", [x.len()], gy.len())?;
     check_length("activation input gradient", [x.len()], gx.len())?;
     match activation {
-        Activation::Relu => map2(x, gy, gx, |x, gy| if x <= T::zero() { T::zero() } else { gy }),
+        Activation::Relu => map2(
+            x,
+            gy,
+            gx,
+            |x, gy| if x <= T::zero() { T::zero() } else { gy },
+        ),
         Activation::Sigmoid => map2(y, gy, gx, |y, gy| gy * (T::one() - y) * y),
         Activation::Tanh => map2(y, gy, gx, |y, gy| gy * (T::one() - y * y)),
     }
@@ -54,9 +59,15 @@ fn map<T: Real>(x: &[T], y: &mut [T], f: impl Fn(T) -> T + Send + Sync) {
 }
 
 fn map2<T: Real>(a: &[T], b: &[T], y: &mut [T], f: impl Fn(T, T) -> T + Send + Sync) {
-    let chunks = a.chunks(CHUNK).zip(b.chunks(CHUNK)).zip(y.chunks_mut(CHUNK));
+    let chunks = a
+        .chunks(CHUNK)
+        .zip(b.chunks(CHUNK))
+        .zip(y.chunks_mut(CHUNK));
     for_each(chunks, |((a, b), y)| {
-        a.iter().zip(b).zip(y).for_each(|((&a, &b), y)| *y = f(a, b));
+        a.iter()
+            .zip(b)
+            .zip(y)
+            .for_each(|((&a, &b), y)| *y = f(a, b));
     });
 }
 
@@ -88,10 +99,18 @@ mod tests {
     #[test]
     fn sigmoid_and_tanh_equal_known_values_and_saturate() {
         let ln3 = 3.0f64.ln();
-        let (y, gx) = both(Activation::Sigmoid, &[0.0, ln3, -1e4, 1e4], &[1.0, 2.0, 1.0, 1.0]);
+        let (y, gx) = both(
+            Activation::Sigmoid,
+            &[0.0, ln3, -1e4, 1e4],
+            &[1.0, 2.0, 1.0, 1.0],
+        );
         approx::assert_abs_diff_eq!(y[..], [0.5, 0.75, 0.0, 1.0], epsilon = 1e-15);
         approx::assert_abs_diff_eq!(gx[..], [0.25, 0.375, 0.0, 0.0], epsilon = 1e-15);
-        let (y, gx) = both(Activation::Tanh, &[0.0, ln3, -1e4, 1e4], &[1.0, 2.0, 1.0, 1.0]);
+        let (y, gx) = both(
+            Activation::Tanh,
+            &[0.0, ln3, -1e4, 1e4],
+            &[1.0, 2.0, 1.0, 1.0],
+        );
         approx::assert_abs_diff_eq!(y[..], [0.0, 0.8, -1.0, 1.0], epsilon = 1e-15);
         approx::assert_abs_diff_eq!(gx[..], [1.0, 0.72, 0.0, 0.0], epsilon = 1e-15);
         for activation in [Activation::Sigmoid, Activation::Tanh] {
@@ -107,7 +126,11 @@ mod tests {
             let (y, gx) = both(activation, &x, &vec![1.0; x.len()]);
             let (first, derivative) = both(activation, &x[..7], &[1.0; 7]);
             assert!(y.iter().enumerate().all(|(i, &y)| y == first[i % 7]));
-            assert!(gx.iter().enumerate().all(|(i, &gx)| gx == derivative[i % 7]));
+            assert!(
+                gx.iter()
+                    .enumerate()
+                    .all(|(i, &gx)| gx == derivative[i % 7])
+            );
         }
         assert!(activation_forward(Activation::Relu, &x, &mut [0.0; 2]).is_err());
     }

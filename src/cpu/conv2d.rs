@@ -33,14 +33,20 @@ pub fn conv2d_forward<T: Real>(
     let block = sizes.filter_block(32);
     let (outputs, scratch) = (chunks(y, block * sizes.outputs), || sizes.patches());
     for_each_with(outputs, scratch, |patches, (at, y)| {
-        let (image, first) =
-            (at * block / geometry.out_channels, at * block % geometry.out_channels);
+        let (image, first) = (
+            at * block / geometry.out_channels,
+            at * block % geometry.out_channels,
+        );
         for (o, y) in chunks(y, sizes.outputs) {
             y.fill(bias.map_or(T::zero(), |bias| bias[first + o]));
         }
         for (c, channel) in sizes.inputs_of(first / sizes.group_outputs).enumerate() {
             let plane = image * geometry.in_channels + channel;
-            gather_patches(geometry, &x[plane * sizes.inputs..][..sizes.inputs], patches);
+            gather_patches(
+                geometry,
+                &x[plane * sizes.inputs..][..sizes.inputs],
+                patches,
+            );
             let w = |o, tap| w[((first + o) * sizes.group_inputs + c) * sizes.taps + tap];
             add_product(sizes.outputs, sizes.taps, w, patches, y);
         }
@@ -97,7 +103,11 @@ pub fn conv2d_backward_weight<T: Real>(
             sums.fill(T::zero());
             for image in 0..geometry.batch {
                 let plane = image * geometry.in_channels + channel;
-                gather_patches(geometry, &x[plane * sizes.inputs..][..sizes.inputs], patches);
+                gather_patches(
+                    geometry,
+                    &x[plane * sizes.inputs..][..sizes.inputs],
+                    patches,
+                );
                 let gy = &gy[(image * geometry.out_channels + first) * sizes.outputs..];
                 add_dots(sizes.taps, sizes.outputs, gy, patches, sums);
             }
@@ -125,7 +135,9 @@ pub fn conv2d_backward_bias<T: Real>(
     check_length("conv2d bias gradient", [channels], gb.len())?;
     for_each(gb.iter_mut().enumerate(), |(o, gb)| {
         let planes = (0..geometry.batch).map(|image| (image * channels + o) * outputs);
-        *gb = planes.map(|at| gy[at..at + outputs].iter().copied().sum()).sum();
+        *gb = planes
+            .map(|at| gy[at..at + outputs].iter().copied().sum())
+            .sum();
     });
     Ok(())
 }
@@ -154,17 +166,35 @@ impl Sizes {
     /// Refuses slices of other lengths: of the input or its gradient, the weights or theirs, the
     /// output or its.
     fn check(geometry: &Conv2dGeometry, x: usize, w: usize, y: usize) -> Result<Self> {
-        let &Conv2dGeometry { batch, groups, in_channels, in_size, out_channels, .. } = geometry;
+        let &Conv2dGeometry {
+            batch,
+            groups,
+            in_channels,
+            in_size,
+            out_channels,
+            ..
+        } = geometry;
         let divides = |channels: usize| groups > 0 && channels.is_multiple_of(groups);
         if !divides(in_channels) || !divides(out_channels) {
             let expected = format!("input and output channels divisible by {groups} groups");
-            return Err(Error::shape("conv2d", expected, format!("{in_channels}, {out_channels}")));
+            return Err(Error::shape(
+                "conv2d",
+                expected,
+                format!("{in_channels}, {out_channels}"),
+            ));
         }
         let extents = [in_size, geometry.out_size, geometry.kernel, geometry.stride];
         if extents.iter().any(|size| size.area() == 0) {
-            return Err(Error::argument("conv2d", "extents and stride must not be zero"));
+            return Err(Error::argument(
+                "conv2d",
+                "extents and stride must not be zero",
+            ));
         }
-        check_length("conv2d input", [batch, in_channels, in_size.height, in_size.width], x)?;
+        check_length(
+            "conv2d input",
+            [batch, in_channels, in_size.height, in_size.width],
+            x,
+        )?;
         check_length("conv2d weight", geometry.weight_shape(), w)?;
         check_length("conv2d output", output_shape(geometry), y)?;
         Ok(Self {
@@ -183,7 +213,10 @@ impl Sizes {
 
     /// How many filters of a group share gathered patches, at most `most`.
     fn filter_block(self, most: usize) -> usize {
-        (1..=most).rev().find(|&block| self.group_outputs.is_multiple_of(block)).unwrap_or(1)
+        (1..=most)
+            .rev()
+            .find(|&block| self.group_outputs.is_multiple_of(block))
+            .unwrap_or(1)
     }
 
     /// The input channels of a group.
@@ -204,7 +237,15 @@ fn for_each_patch_row(
     geometry: &Conv2dGeometry,
     mut visit: impl FnMut(usize, Range<usize>, usize),
 ) {
-    let &Conv2dGeometry { in_size, out_size, kernel, stride, padding, dilation, .. } = geometry;
+    let &Conv2dGeometry {
+        in_size,
+        out_size,
+        kernel,
+        stride,
+        padding,
+        dilation,
+        ..
+    } = geometry;
     let [top, _, left, _] = padding.map(|extent| extent as isize);
     for p in 0..kernel.height {
         let down = (p * dilation.height) as isize - top;
@@ -232,7 +273,10 @@ fn gather_patches<T: Real>(geometry: &Conv2dGeometry, plane: &[T], patches: &mut
             patch.copy_from_slice(&plane[start..start + patch.len()]);
         } else {
             let pixels = plane[start..].iter().step_by(stride);
-            patch.iter_mut().zip(pixels).for_each(|(to, from)| *to = *from);
+            patch
+                .iter_mut()
+                .zip(pixels)
+                .for_each(|(to, from)| *to = *from);
         }
     });
 }
@@ -259,7 +303,9 @@ mod tests {
 
     /// Small integers, whose sums are exact in any order.
     fn integers(len: usize, seed: usize) -> Vec<f32> {
-        (0..len).map(|i| ((i * 7 + i / 5 + seed * 5) % 11) as f32 - 5.0).collect()
+        (0..len)
+            .map(|i| ((i * 7 + i / 5 + seed * 5) % 11) as f32 - 5.0)
+            .collect()
     }
 
     /// The definition: every product of the sum, as positions in the input, weights and output.
@@ -267,9 +313,14 @@ mod tests {
         let [_, group_inputs, kh, kw] = g.weight_shape();
         let (h, w) = (g.in_size.height as isize, g.in_size.width as isize);
         for y in 0..g.output_len() {
-            let (n, o) =
-                (y / g.out_size.area() / g.out_channels, y / g.out_size.area() % g.out_channels);
-            let (i, j) = (y / g.out_size.width % g.out_size.height, y % g.out_size.width);
+            let (n, o) = (
+                y / g.out_size.area() / g.out_channels,
+                y / g.out_size.area() % g.out_channels,
+            );
+            let (i, j) = (
+                y / g.out_size.width % g.out_size.height,
+                y % g.out_size.width,
+            );
             for tap in 0..group_inputs * kh * kw {
                 let (c, p, q) = (tap / (kh * kw), tap / kw % kh, tap % kw);
                 let row =
@@ -279,7 +330,11 @@ mod tests {
                 if (0..h).contains(&row) && (0..w).contains(&column) {
                     let channel = o / (g.out_channels / g.groups) * group_inputs + c;
                     let plane = ((n * g.in_channels + channel) as isize * h + row) * w;
-                    visit((plane + column) as usize, o * group_inputs * kh * kw + tap, y);
+                    visit(
+                        (plane + column) as usize,
+                        o * group_inputs * kh * kw + tap,
+                        y,
+                    );
                 }
             }
         }
@@ -290,11 +345,30 @@ mod tests {
         let cases = [
             (1, [1, 1, 1], Conv2d::new(1, 1)),
             (2, [3, 9, 8], Conv2d::new(5, 3)),
-            (2, [2, 7, 9], Conv2d::new(3, [2, 5]).stride([2, 1]).padding([0, 3, 2, 1])),
-            (1, [4, 8, 8], Conv2d::new(6, 3).stride(2).padding(1).groups(2)),
+            (
+                2,
+                [2, 7, 9],
+                Conv2d::new(3, [2, 5]).stride([2, 1]).padding([0, 3, 2, 1]),
+            ),
+            (
+                1,
+                [4, 8, 8],
+                Conv2d::new(6, 3).stride(2).padding(1).groups(2),
+            ),
             (3, [6, 5, 6], Conv2d::new(6, 3).padding(1).groups(6)),
-            (2, [2, 9, 11], Conv2d::new(4, [3, 2]).dilation([2, 3]).padding([2, 1]).stride([1, 3])),
-            (1, [3, 6, 7], Conv2d::new(2, 4).padding(Padding::Same).bias(false)),
+            (
+                2,
+                [2, 9, 11],
+                Conv2d::new(4, [3, 2])
+                    .dilation([2, 3])
+                    .padding([2, 1])
+                    .stride([1, 3]),
+            ),
+            (
+                1,
+                [3, 6, 7],
+                Conv2d::new(2, 4).padding(Padding::Same).bias(false),
+            ),
             (1, [2, 5, 5], Conv2d::new(2, 2).stride(4)), // the stride jumps over pixels
             (2, [1, 2, 3], Conv2d::new(2, 3).padding(4)), // windows that lie in the padding
             (2, [1, 20, 21], Conv2d::new(70, 5)),        // more filters than a block
@@ -355,7 +429,10 @@ mod tests {
             let g = Conv2dGeometry { groups, ..g };
             assert!(conv2d_forward(&g, &x, &w, None, &mut y).is_err());
         }
-        let nothing = Conv2dGeometry { out_size: [0, 2].into(), ..g };
+        let nothing = Conv2dGeometry {
+            out_size: [0, 2].into(),
+            ..g
+        };
         assert!(conv2d_backward_weight(&nothing, &x, &[], &mut [0.0; 16]).is_err());
     }
 }

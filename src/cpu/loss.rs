@@ -22,11 +22,17 @@ pub fn loss_forward_backward<T: Real>(
     target: &Target,
     gradient: &mut [T],
 ) -> Result<T> {
-    let &LossGeometry { rows, classes, scale } = geometry;
+    let &LossGeometry {
+        rows,
+        classes,
+        scale,
+    } = geometry;
     check_length("loss output", [rows, classes], output.len())?;
     check_length("loss gradient", [rows, classes], gradient.len())?;
     target.check(loss, classes, rows)?;
-    let rows = output.chunks_exact(classes.max(1)).zip(gradient.chunks_exact_mut(classes.max(1)));
+    let rows = output
+        .chunks_exact(classes.max(1))
+        .zip(gradient.chunks_exact_mut(classes.max(1)));
     let sum: T = match (loss, target) {
         (Loss::CrossEntropy(_), Target::Labels(labels)) => rows
             .zip(labels)
@@ -82,7 +88,9 @@ fn squared_error<T: Real>(output: &[T], target: &[f32], gradient: &mut [T]) -> T
 fn log_softmax<T: Real>(z: &[T], result: &mut [T]) {
     let maximum = z.iter().copied().fold(T::neg_infinity(), T::max);
     let log_sum = z.iter().map(|&z| (z - maximum).exp()).sum::<T>().ln();
-    z.iter().zip(result).for_each(|(&z, result)| *result = z - maximum - log_sum);
+    z.iter()
+        .zip(result)
+        .for_each(|(&z, result)| *result = z - maximum - log_sum);
 }
 
 #[cfg(test)]
@@ -122,16 +130,29 @@ mod tests {
         let labels = Target::Labels(vec![1, 2]);
         let (loss, gradient) = run(Loss::cross_entropy(), 3, &output, &labels);
         assert_eq!(loss, (2e4 + 2.0f64.ln()) / 2.0);
-        assert_abs_diff_eq!(gradient[..], [0.5, -0.5, 0.0, 0.0, 0.25, -0.25], epsilon = 1e-15);
-        let (_, gradient) =
-            run(Loss::cross_entropy(), 2, &[f64::NAN, 1.0], &[0u8].as_slice().into());
+        assert_abs_diff_eq!(
+            gradient[..],
+            [0.5, -0.5, 0.0, 0.0, 0.25, -0.25],
+            epsilon = 1e-15
+        );
+        let (_, gradient) = run(
+            Loss::cross_entropy(),
+            2,
+            &[f64::NAN, 1.0],
+            &[0u8].as_slice().into(),
+        );
         assert!(gradient.iter().all(|g| g.is_nan()));
     }
 
     #[test]
     fn squared_error_equals_values_computed_by_hand() {
         let target = Target::Values(vec![0.0, 2.0, 1.0, 1.0]);
-        let (loss, gradient) = run(Loss::mean_squared_error(), 2, &[1.0, 2.0, 4.0, -1.0], &target);
+        let (loss, gradient) = run(
+            Loss::mean_squared_error(),
+            2,
+            &[1.0, 2.0, 4.0, -1.0],
+            &target,
+        );
         assert_eq!(loss, (1.0 + 0.0 + 9.0 + 4.0) / 4.0);
         assert_eq!(gradient, [0.5, 0.0, 1.5, -1.0]);
         let labels = Target::Labels(vec![0]);

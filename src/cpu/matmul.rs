@@ -31,8 +31,16 @@ pub fn matmul<T: Real>(
     transpose_b: bool,
     c: &mut [T],
 ) -> Result<()> {
-    check_length("matmul a", if transpose_a { [k, m] } else { [m, k] }, a.len())?;
-    check_length("matmul b", if transpose_b { [n, k] } else { [k, n] }, b.len())?;
+    check_length(
+        "matmul a",
+        if transpose_a { [k, m] } else { [m, k] },
+        a.len(),
+    )?;
+    check_length(
+        "matmul b",
+        if transpose_b { [n, k] } else { [k, n] },
+        b.len(),
+    )?;
     check_length("matmul c", [m, n], c.len())?;
     c.fill(T::zero());
     if c.is_empty() || k == 0 {
@@ -186,13 +194,18 @@ pub fn linear_forward<T: Real>(
     bias: Option<&[T]>,
     y: &mut [T],
 ) -> Result<()> {
-    let &LinearGeometry { rows, in_features, out_features } = geometry;
+    let &LinearGeometry {
+        rows,
+        in_features,
+        out_features,
+    } = geometry;
     if let Some(bias) = bias {
         check_length("linear bias", [out_features], bias.len())?;
     }
     matmul(rows, out_features, in_features, x, false, w, true, y)?;
     if let Some(bias) = bias.filter(|bias| !bias.is_empty()) {
-        y.chunks_exact_mut(out_features).for_each(|row| add(row, bias));
+        y.chunks_exact_mut(out_features)
+            .for_each(|row| add(row, bias));
     }
     Ok(())
 }
@@ -208,7 +221,11 @@ pub fn linear_backward_input<T: Real>(
     w: &[T],
     gx: &mut [T],
 ) -> Result<()> {
-    let &LinearGeometry { rows, in_features, out_features } = geometry;
+    let &LinearGeometry {
+        rows,
+        in_features,
+        out_features,
+    } = geometry;
     matmul(rows, in_features, out_features, gy, false, w, false, gx)
 }
 
@@ -223,7 +240,11 @@ pub fn linear_backward_weight<T: Real>(
     gy: &[T],
     gw: &mut [T],
 ) -> Result<()> {
-    let &LinearGeometry { rows, in_features, out_features } = geometry;
+    let &LinearGeometry {
+        rows,
+        in_features,
+        out_features,
+    } = geometry;
     matmul(out_features, in_features, rows, gy, true, x, false, gw)
 }
 
@@ -237,7 +258,9 @@ pub fn linear_backward_bias<T: Real>(
     gy: &[T],
     gb: &mut [T],
 ) -> Result<()> {
-    let &LinearGeometry { rows, out_features, .. } = geometry;
+    let &LinearGeometry {
+        rows, out_features, ..
+    } = geometry;
     check_length("linear output gradient", [rows, out_features], gy.len())?;
     check_length("linear bias gradient", [out_features], gb.len())?;
     gb.fill(T::zero());
@@ -254,16 +277,27 @@ mod tests {
 
     /// Small integers, whose sums are exact in any order.
     fn integers(len: usize, seed: usize) -> Vec<f32> {
-        (0..len).map(|i| ((i * 7 + seed * 5) % 11) as f32 - 5.0).collect()
+        (0..len)
+            .map(|i| ((i * 7 + seed * 5) % 11) as f32 - 5.0)
+            .collect()
     }
 
     fn transposed(rows: usize, columns: usize, matrix: &[f32]) -> Vec<f32> {
-        (0..rows * columns).map(|at| matrix[at % rows * columns + at / rows]).collect()
+        (0..rows * columns)
+            .map(|at| matrix[at % rows * columns + at / rows])
+            .collect()
     }
 
     #[test]
     fn every_transposition_equals_the_definition() {
-        for (m, n, k) in [(1, 1, 1), (2, 16, 5), (3, 21, 9), (17, 33, 8), (40, 7, 50), (5, 4, 3)] {
+        for (m, n, k) in [
+            (1, 1, 1),
+            (2, 16, 5),
+            (3, 21, 9),
+            (17, 33, 8),
+            (40, 7, 50),
+            (5, 4, 3),
+        ] {
             let (a, b) = (integers(m * k, 1), integers(k * n, 2));
             let element = |at: usize| (0..k).map(|p| a[at / n * k + p] * b[p * n + at % n]).sum();
             let expected: Vec<f32> = (0..m * n).map(element).collect();
@@ -279,7 +313,11 @@ mod tests {
 
     #[test]
     fn the_dense_layer_equals_values_computed_by_hand() {
-        let geometry = LinearGeometry { rows: 2, in_features: 2, out_features: 3 };
+        let geometry = LinearGeometry {
+            rows: 2,
+            in_features: 2,
+            out_features: 3,
+        };
         let x = [1.0, 2.0, 3.0, 4.0];
         let w = [1.0, 0.0, 0.0, 1.0, 2.0, -1.0];
         let gy = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];

@@ -59,7 +59,11 @@ impl Real for f64 {}
 /// Refuses a slice that does not hold as many elements as `shape`.
 fn check_length(what: &str, shape: impl Into<Shape>, got: usize) -> Result<()> {
     let shape = shape.into();
-    if shape.len() == got { Ok(()) } else { Err(Error::length(what, &shape, got)) }
+    if shape.len() == got {
+        Ok(())
+    } else {
+        Err(Error::length(what, &shape, got))
+    }
 }
 
 /// Those `i` of `0..count` for which `i * step + offset` lies within `0..extent`: the outputs whose

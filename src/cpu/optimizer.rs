@@ -44,11 +44,15 @@ pub fn optimizer_update<T: Real>(
     match (optimizer, state) {
         (Optimizer::Sgd(sgd), []) => for_each(chunks, |(w, g)| sgd_plain(sgd, w, g)),
         (Optimizer::Sgd(sgd), [v, ..]) => {
-            for_each(chunks.zip(v.chunks_mut(CHUNK)), |((w, g), v)| sgd_momentum(sgd, w, g, v));
+            for_each(chunks.zip(v.chunks_mut(CHUNK)), |((w, g), v)| {
+                sgd_momentum(sgd, w, g, v)
+            });
         }
         (Optimizer::Adam(adam), [m, v, ..]) => {
             let moments = m.chunks_mut(CHUNK).zip(v.chunks_mut(CHUNK));
-            for_each(chunks.zip(moments), |((w, g), (m, v))| adam_update(adam, step, w, g, m, v));
+            for_each(chunks.zip(moments), |((w, g), (m, v))| {
+                adam_update(adam, step, w, g, m, v)
+            });
         }
         (Optimizer::Adam(_), _) => {} // refused above
     }

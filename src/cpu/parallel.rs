@@ -14,7 +14,10 @@ pub(super) fn for_each_with<I: Send, S>(
     work: impl Fn(&mut S, I) + Send + Sync,
 ) {
     use rayon::prelude::*;
-    items.collect::<Vec<I>>().into_par_iter().for_each_init(init, work);
+    items
+        .collect::<Vec<I>>()
+        .into_par_iter()
+        .for_each_init(init, work);
 }
 
 /// As [`for_each`], with scratch memory that `init` makes and that several items may use in turn.

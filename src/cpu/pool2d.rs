@@ -28,18 +28,28 @@ pub fn max_pool2d_forward<T: Real>(
 ) -> Result<()> {
     let (inputs, outputs) = check(geometry, x.len(), y.len(), argmax.len())?;
     let planes = x.chunks_exact(inputs).zip(y.chunks_exact_mut(outputs));
-    for_each(planes.zip(argmax.chunks_exact_mut(outputs)), |((x, y), argmax)| {
-        for (at, (y, argmax)) in y.iter_mut().zip(argmax).enumerate() {
-            let (i, j) = (at / geometry.out_size.width, at % geometry.out_size.width);
-            (*y, *argmax) = window_maximum(geometry, x, i, j);
-        }
-    });
+    for_each(
+        planes.zip(argmax.chunks_exact_mut(outputs)),
+        |((x, y), argmax)| {
+            for (at, (y, argmax)) in y.iter_mut().zip(argmax).enumerate() {
+                let (i, j) = (at / geometry.out_size.width, at % geometry.out_size.width);
+                (*y, *argmax) = window_maximum(geometry, x, i, j);
+            }
+        },
+    );
     Ok(())
 }
 
 /// The maximum of the window at `(i, j)` and its position.
 fn window_maximum<T: Real>(geometry: &Pool2dGeometry, plane: &[T], i: usize, j: usize) -> (T, u32) {
-    let &Pool2dGeometry { in_size, kernel, stride, padding, dilation, .. } = geometry;
+    let &Pool2dGeometry {
+        in_size,
+        kernel,
+        stride,
+        padding,
+        dilation,
+        ..
+    } = geometry;
     let down = (i * stride.height) as isize - padding[0] as isize;
     let right = (j * stride.width) as isize - padding[2] as isize;
     let columns = inside(kernel.width, dilation.width, right, in_size.width);
@@ -71,29 +81,54 @@ pub fn max_pool2d_backward<T: Real>(
     gx: &mut [T],
 ) -> Result<()> {
     let (inputs, outputs) = check(geometry, gx.len(), gy.len(), argmax.len())?;
-    if let Some(at) = argmax.iter().position(|&a| a as usize >= inputs && a != NOWHERE) {
+    if let Some(at) = argmax
+        .iter()
+        .position(|&a| a as usize >= inputs && a != NOWHERE)
+    {
         let reason = format!("position {} in a plane of {inputs}", argmax[at]);
         return Err(Error::argument(format!("argmax[{at}]"), reason));
     }
     let planes = gx.chunks_exact_mut(inputs).zip(gy.chunks_exact(outputs));
-    for_each(planes.zip(argmax.chunks_exact(outputs)), |((gx, gy), argmax)| {
-        gx.fill(T::zero());
-        for (&gy, &at) in gy.iter().zip(argmax).filter(|&(_, &at)| at != NOWHERE) {
-            gx[at as usize] += gy;
-        }
-    });
+    for_each(
+        planes.zip(argmax.chunks_exact(outputs)),
+        |((gx, gy), argmax)| {
+            gx.fill(T::zero());
+            for (&gy, &at) in gy.iter().zip(argmax).filter(|&(_, &at)| at != NOWHERE) {
+                gx[at as usize] += gy;
+            }
+        },
+    );
     Ok(())
 }
 
 /// Pixels of an input and of an output plane, if the slices have the lengths that they should.
 fn check(geometry: &Pool2dGeometry, x: usize, y: usize, argmax: usize) -> Result<(usize, usize)> {
-    let &Pool2dGeometry { planes, in_size, out_size, stride, dilation, .. } = geometry;
-    let steps = [stride.area(), dilation.area(), in_size.area(), out_size.area()];
+    let &Pool2dGeometry {
+        planes,
+        in_size,
+        out_size,
+        stride,
+        dilation,
+        ..
+    } = geometry;
+    let steps = [
+        stride.area(),
+        dilation.area(),
+        in_size.area(),
+        out_size.area(),
+    ];
     if steps.contains(&0) {
-        return Err(Error::argument("max_pool2d", "stride, dilation and extents must not be zero"));
+        return Err(Error::argument(
+            "max_pool2d",
+            "stride, dilation and extents must not be zero",
+        ));
     }
     let output = [planes, out_size.height, out_size.width];
-    check_length("max_pool2d input", [planes, in_size.height, in_size.width], x)?;
+    check_length(
+        "max_pool2d input",
+        [planes, in_size.height, in_size.width],
+        x,
+    )?;
     check_length("max_pool2d output", output, y)?;
     check_length("max_pool2d argmax", output, argmax)?;
     Ok((in_size.area(), out_size.area()))
@@ -134,11 +169,17 @@ mod tests {
         let x = [-4.0, -3.0, -2.0, -1.0];
         let (y, argmax) = forward(&MaxPool2d::new(3).stride(2).padding(1), [1, 2, 2], &x);
         assert_eq!((y, argmax), (vec![-1.0], vec![3]));
-        let (y, argmax) = forward(&MaxPool2d::new(2).stride(1).padding(1), [1, 2, 2], &[LOW; 4]);
+        let (y, argmax) = forward(
+            &MaxPool2d::new(2).stride(1).padding(1),
+            [1, 2, 2],
+            &[LOW; 4],
+        );
         assert_eq!(y, [LOW; 9]);
         assert_eq!(argmax, [0, 0, 1, 0, 0, 1, 2, 2, 3]);
         // The window's two taps lie on either side of the image.
-        let pool = MaxPool2d::new([1, 2]).dilation([1, 3]).padding([0, 0, 1, 1]);
+        let pool = MaxPool2d::new([1, 2])
+            .dilation([1, 3])
+            .padding([0, 0, 1, 1]);
         let (y, argmax) = forward(&pool, [1, 1, 2], &[5.0, 6.0]);
         assert_eq!((&y[..], &argmax[..]), (&[LOW][..], &[NOWHERE][..]));
         let (geometry, mut gx) = (pool.geometry(1, &[1, 1, 2].into()).unwrap(), [NAN; 2]);
@@ -155,7 +196,10 @@ mod tests {
         max_pool2d_forward(&geometry, &x, &mut y, &mut argmax).unwrap();
         assert_eq!((y, argmax), ([9.0, 9.0, 9.0, 8.0], [1, 1, 0, 5]));
         max_pool2d_backward(&geometry, &[1.0, 2.0, 4.0, 8.0], &argmax, &mut gx).unwrap();
-        assert_eq!(gx, [0.0, 3.0, 0.0, 0.0, 0.0, 0.0, 4.0, 0.0, 0.0, 0.0, 0.0, 8.0]);
+        assert_eq!(
+            gx,
+            [0.0, 3.0, 0.0, 0.0, 0.0, 0.0, 4.0, 0.0, 0.0, 0.0, 0.0, 8.0]
+        );
         argmax[3] = 6;
         let refused = max_pool2d_backward(&geometry, &[1.0; 4], &argmax, &mut gx);
         assert!(matches!(refused, Err(Error::Argument { .. })));

@@ -66,11 +66,17 @@ impl<T: Real> Reference<T> {
         optimizer.check()?;
         loss.geometry(1, model.output_shape())?;
         let initial = model.graph.initial_values(seed).into_iter();
-        let parameters: Vec<Vec<T>> =
-            initial.map(|values| values.into_iter().map(T::nearest).collect()).collect();
-        let gradients: Vec<Vec<T>> = parameters.iter().map(|p| vec![T::zero(); p.len()]).collect();
-        let state =
-            gradients.iter().map(|zeros| vec![zeros.clone(); optimizer.state_slots()]).collect();
+        let parameters: Vec<Vec<T>> = initial
+            .map(|values| values.into_iter().map(T::nearest).collect())
+            .collect();
+        let gradients: Vec<Vec<T>> = parameters
+            .iter()
+            .map(|p| vec![T::zero(); p.len()])
+            .collect();
+        let state = gradients
+            .iter()
+            .map(|zeros| vec![zeros.clone(); optimizer.state_slots()])
+            .collect();
         Ok(Self {
             model: model.clone(),
             loss,
@@ -90,7 +96,12 @@ impl<T: Real> Reference<T> {
     /// [`Error::Shape`] where the input holds no whole number of examples, or none at all.
     pub fn forward(&self, input: &[T]) -> Result<Vec<T>> {
         let mut tape = Tape::default();
-        tape.forward(&self.model.graph, &self.parameters, input, self.batch(input)?)?;
+        tape.forward(
+            &self.model.graph,
+            &self.parameters,
+            input,
+            self.batch(input)?,
+        )?;
         Ok(tape.values.swap_remove(self.model.graph.output().0))
     }
 
@@ -102,7 +113,9 @@ impl<T: Real> Reference<T> {
     pub fn loss(&self, input: &[T], target: &Target) -> Result<T> {
         let output = self.forward(input)?;
         let mut gradient = vec![T::zero(); output.len()];
-        let geometry = self.loss.geometry(self.batch(input)?, self.model.output_shape())?;
+        let geometry = self
+            .loss
+            .geometry(self.batch(input)?, self.model.output_shape())?;
         cpu::loss_forward_backward(self.loss, &geometry, &output, target, &mut gradient)
     }
 
@@ -123,7 +136,10 @@ impl<T: Real> Reference<T> {
     /// Those of [`step`](Self::step).
     pub fn loss_and_input_gradient(&mut self, input: &[T], target: &Target) -> Result<(T, Vec<T>)> {
         let loss = self.backward(input, target, true)?;
-        Ok((loss, self.tape.gradients[self.model.graph.input().0].clone()))
+        Ok((
+            loss,
+            self.tape.gradients[self.model.graph.input().0].clone(),
+        ))
     }
 
     /// One step of training on a batch: loss, gradients, update. Gives the loss before the update.
@@ -136,7 +152,11 @@ impl<T: Real> Reference<T> {
     pub fn step(&mut self, input: &[T], target: &Target) -> Result<T> {
         let loss = self.loss_and_gradients(input, target)?;
         self.steps += 1;
-        let parameters = self.parameters.iter_mut().zip(&self.gradients).zip(&mut self.state);
+        let parameters = self
+            .parameters
+            .iter_mut()
+            .zip(&self.gradients)
+            .zip(&mut self.state);
         for ((parameter, gradient), state) in parameters {
             cpu::optimizer_update(&self.optimizer, self.steps, parameter, gradient, state)?;
         }
@@ -226,8 +246,10 @@ impl<T: Real> Reference<T> {
     fn batch(&self, input: &[T]) -> Result<usize> {
         let shape = self.model.input_shape();
         if input.is_empty() || !input.len().is_multiple_of(shape.len()) {
-            let expected =
-                format!("one or more examples of {} elements, shape {shape}", shape.len());
+            let expected = format!(
+                "one or more examples of {} elements, shape {shape}",
+                shape.len()
+            );
             return Err(Error::shape("input", expected, input.len()));
         }
         Ok(input.len() / shape.len())
@@ -239,12 +261,23 @@ impl<T: Real> Reference<T> {
         target.check(self.loss, geometry.classes, geometry.rows)?;
         self.tape.forward(graph, &self.parameters, input, batch)?;
         let output = graph.output().0;
-        self.tape.gradients.resize(self.tape.values.len(), Vec::new());
+        self.tape
+            .gradients
+            .resize(self.tape.values.len(), Vec::new());
         self.tape.gradients.iter_mut().for_each(Vec::clear);
-        let gradient = resized(&mut self.tape.gradients[output], self.tape.values[output].len());
+        let gradient = resized(
+            &mut self.tape.gradients[output],
+            self.tape.values[output].len(),
+        );
         let output = &self.tape.values[output];
         let loss = cpu::loss_forward_backward(self.loss, &geometry, output, target, gradient)?;
-        self.tape.backward(graph, &self.parameters, &mut self.gradients, batch, input_gradient)?;
+        self.tape.backward(
+            graph,
+            &self.parameters,
+            &mut self.gradients,
+            batch,
+            input_gradient,
+        )?;
         Ok(loss)
     }
 }
@@ -313,7 +346,11 @@ impl<T: Real> Tape<T> {
             for &ValueId(input) in node.inputs.iter().filter(|input| wanted[input.0]) {
                 // The first gradient of a value is written in place, further ones add up.
                 let first = self.gradients[input].is_empty();
-                let place = if first { &mut self.gradients[input] } else { &mut self.further };
+                let place = if first {
+                    &mut self.gradients[input]
+                } else {
+                    &mut self.further
+                };
                 let mut gx = std::mem::take(place);
                 let gx_slice = resized(&mut gx, self.values[input].len());
                 self.input_gradient(node, index, shape, batch, parameters, &gy, gx_slice)?;
@@ -345,13 +382,21 @@ impl<T: Real> Tape<T> {
         match &node.op {
             Op::Conv2d(conv) => {
                 let geometry = conv.geometry(batch, shape)?;
-                gradient(node.weight(), &|gw| cpu::conv2d_backward_weight(&geometry, x, gy, gw))?;
-                gradient(node.bias(), &|gb| cpu::conv2d_backward_bias(&geometry, gy, gb))
+                gradient(node.weight(), &|gw| {
+                    cpu::conv2d_backward_weight(&geometry, x, gy, gw)
+                })?;
+                gradient(node.bias(), &|gb| {
+                    cpu::conv2d_backward_bias(&geometry, gy, gb)
+                })
             }
             Op::Linear(linear) => {
                 let geometry = linear.geometry(batch, shape)?;
-                gradient(node.weight(), &|gw| cpu::linear_backward_weight(&geometry, x, gy, gw))?;
-                gradient(node.bias(), &|gb| cpu::linear_backward_bias(&geometry, gy, gb))
+                gradient(node.weight(), &|gw| {
+                    cpu::linear_backward_weight(&geometry, x, gy, gw)
+                })?;
+                gradient(node.bias(), &|gb| {
+                    cpu::linear_backward_bias(&geometry, gy, gb)
+                })
             }
             Op::MaxPool2d(_) | Op::Activation(_) | Op::Flatten | Op::Add => Ok(()),
         }
@@ -408,7 +453,9 @@ fn weight<'a, T>(parameters: &'a [Vec<T>], node: &Node) -> &'a [T] {
 }
 
 fn add<T: Real>(sum: &mut [T], term: &[T]) {
-    sum.iter_mut().zip(term).for_each(|(sum, &term)| *sum += term);
+    sum.iter_mut()
+        .zip(term)
+        .for_each(|(sum, &term)| *sum += term);
 }
 
 /// The buffer as a slice of `len` elements, all of which are to be written.
@@ -431,12 +478,19 @@ mod tests {
             .dense(4)
             .build()
             .unwrap();
-        let input = (0..6 * 162).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
+        let input = (0..6 * 162)
+            .map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0)
+            .collect();
         (model, input, Target::from(&[0u8, 1, 2, 3, 0, 1]))
     }
 
     fn bits(reference: &Reference<f32>) -> Vec<u32> {
-        reference.parameters().iter().flatten().map(|value| value.to_bits()).collect()
+        reference
+            .parameters()
+            .iter()
+            .flatten()
+            .map(|value| value.to_bits())
+            .collect()
     }
 
     #[test]
@@ -459,7 +513,10 @@ mod tests {
     fn the_bits_do_not_depend_on_the_number_of_threads() {
         let (model, input, target) = small();
         let train = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
             pool.install(|| {
                 let optimizer = Optimizer::sgd(0.05).momentum(0.9);
                 let mut reference = Reference::new(&model, Loss::default(), optimizer, 1).unwrap();
@@ -481,7 +538,10 @@ mod tests {
         let (mut used, mut fresh) = (new(), new());
         let (part, labels) = (&input[..2 * 162], Target::from(&[2u8, 0]));
         used.loss_and_input_gradient(&input, &target).unwrap();
-        assert_eq!(used.step(part, &labels).unwrap(), fresh.step(part, &labels).unwrap());
+        assert_eq!(
+            used.step(part, &labels).unwrap(),
+            fresh.step(part, &labels).unwrap()
+        );
         assert_eq!(bits(&used), bits(&fresh));
     }
 
@@ -491,7 +551,10 @@ mod tests {
         let mut reference =
             Reference::new(&model, Loss::default(), Optimizer::sgd(0.1), 3).unwrap();
         reference.step(&input, &target).unwrap();
-        let before = (bits(&reference), reference.gradient("0.weight").unwrap().to_vec());
+        let before = (
+            bits(&reference),
+            reference.gradient("0.weight").unwrap().to_vec(),
+        );
         assert!(reference.step(&[], &target).is_err());
         assert!(reference.step(&input[1..], &target).is_err());
         assert!(reference.step(&input, &Target::from(&[0u8; 5])).is_err());
@@ -499,7 +562,10 @@ mod tests {
         assert!(reference.set_learning_rate(f64::NAN).is_err());
         assert!(reference.set_parameter("0.weight", &[0.0]).is_err());
         assert!(reference.parameter("9.weight").is_err());
-        let after = (bits(&reference), reference.gradient("0.weight").unwrap().to_vec());
+        let after = (
+            bits(&reference),
+            reference.gradient("0.weight").unwrap().to_vec(),
+        );
         assert_eq!(before, after);
         assert_eq!(reference.steps(), 1);
         assert_eq!(reference.optimizer().learning_rate(), 0.1);
