@@ -1,17 +1,19 @@
-// The bias gradient: the output gradient summed over images and pixels. A workgroup per channel;
-// its invocations take every 64th value each and are then added as a tree, always in the same order.
+// The bias gradient: the output gradient summed over images and pixels. A workgroup per channel and
+// part of the images; its invocations take every 64th vector or value each.
 
-@group(0) @binding(0) var<storage, read> gradient_output: array<f32>; // (N, C, plane)
-@group(0) @binding(1) var<storage, read_write> gradient_bias: array<f32>; // (C)
+@group(0) @binding(0) var<storage, read> gradient_output: array<vec4<f32>>; // (N, C, plane)
+@group(0) @binding(1) var<storage, read_write> gradient_bias: array<f32>;   // (parts, C)
 @group(0) @binding(2) var<uniform> params: Params;
 
 struct Params {
     batch: u32,
     channels: u32,
     plane: u32,
+    batch_per_part: u32,
 }
 
-var<workgroup> sums: array<f32, 64>;
+// plane % 4 == 0
+override PLANE_VEC4: bool = false;
 
 @compute @workgroup_size(64)
 fn main(
@@ -19,28 +21,22 @@ fn main(
     @builtin(local_invocation_index) thread: u32,
 ) {
     let channel = flat_group(group);
+    if channel >= params.channels { return; }
+    let begin = group.z * params.batch_per_part;
+    let end = min(begin + params.batch_per_part, params.batch);
     var sum = 0.0;
-    if channel < params.channels {
-        // Along the longer of the two axes, so that every invocation has work.
-        if params.plane >= 64u {
-            for (var n = 0u; n < params.batch; n++) {
-                let first = (n * params.channels + channel) * params.plane;
-                for (var i = thread; i < params.plane; i += 64u) { sum += gradient_output[first + i]; }
+    for (var n = begin; n < end; n++) {
+        let first = (n * params.channels + channel) * params.plane;
+        if PLANE_VEC4 {
+            for (var i = thread; i < params.plane / 4u; i += 64u) {
+                sum += dot(gradient_output[first / 4u + i], vec4(1.0));
             }
         } else {
-            for (var n = thread; n < params.batch; n += 64u) {
-                let first = (n * params.channels + channel) * params.plane;
-                for (var i = 0u; i < params.plane; i++) { sum += gradient_output[first + i]; }
+            for (var i = first + thread; i < first + params.plane; i += 64u) {
+                sum += gradient_output[i / 4u][i % 4u];
             }
         }
     }
-    sums[thread] = sum;
-    for (var half = 32u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if thread < half { sums[thread] += sums[thread + half]; }
-    }
-    if thread == 0u && channel < params.channels {
-        var result = sums[0];
-        gradient_bias[channel] = result;
-    }
+    let total = workgroup_sum(thread, sum);
+    if thread == 0u { gradient_bias[group.z * params.channels + channel] = total; }
 }

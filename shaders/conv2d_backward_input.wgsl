@@ -5,9 +5,10 @@
 
 @group(0) @binding(0) var<storage, read> gradient_output: array<f32>; // (N, O, OH, OW)
 @group(0) @binding(1) var<storage, read> weight: array<f32>;          // (O, C / groups, KH, KW)
-@group(0) @binding(2) var<storage, read> forward: array<f32>;         // (N, C, H, W), see GRADIENT_OF
-@group(0) @binding(3) var<storage, read_write> gradient_input: array<f32>; // (N, C, H, W)
-@group(0) @binding(4) var<uniform> params: Params;
+@group(0) @binding(2) var<storage, read> bias: array<f32>;            // (C), of a transpose convolution
+@group(0) @binding(3) var<storage, read> saved: array<f32>;           // (N, C, H, W)
+@group(0) @binding(4) var<storage, read_write> output: array<f32>;    // (N, C, H, W)
+@group(0) @binding(5) var<uniform> params: Params;
 
 struct Params {
     batch: u32,
@@ -28,9 +29,7 @@ override PAD_TOP: u32 = 0u;
 override PAD_LEFT: u32 = 0u;
 override DILATION_H: u32 = 1u;
 override DILATION_W: u32 = 1u;
-// The function whose value `forward` is: the result is the gradient with respect to its argument.
-override GRADIENT_OF: u32 = 0u;
-override ACCUMULATE: bool = false;
+override HAS_BIAS: bool = false;
 
 struct Row { first: u32 }
 // The first gradient plane of a pixel's group, and the pixel's place in the padded input.
@@ -75,10 +74,7 @@ fn load_b(column: Column, k: u32) -> f32 {
 fn store_c(group: u32, m: u32, pixel: u32, value: f32) {
     let plane = params.in_height * params.in_width;
     let channel = group * params.in_channels + m;
-    let n = pixel / plane;
-    let at = (n * params.groups * params.in_channels + channel) * plane + pixel % plane;
     var result = value;
-    if GRADIENT_OF != 0u { result = activation_gradient(GRADIENT_OF, forward[at], result); }
-    if ACCUMULATE { result += gradient_input[at]; }
-    gradient_input[at] = result;
+    if HAS_BIAS { result += bias[channel]; }
+    store((pixel / plane * params.groups * params.in_channels + channel) * plane + pixel % plane, result);
 }

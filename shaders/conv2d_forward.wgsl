@@ -4,8 +4,9 @@
 @group(0) @binding(0) var<storage, read> input: array<f32>;        // (N, C, H, W)
 @group(0) @binding(1) var<storage, read> weight: array<f32>;       // (O, C / groups, KH, KW)
 @group(0) @binding(2) var<storage, read> bias: array<f32>;         // (O)
-@group(0) @binding(3) var<storage, read_write> output: array<f32>; // (N, O, OH, OW)
-@group(0) @binding(4) var<uniform> params: Params;
+@group(0) @binding(3) var<storage, read> saved: array<f32>;        // (N, O, OH, OW)
+@group(0) @binding(4) var<storage, read_write> output: array<f32>; // (N, O, OH, OW)
+@group(0) @binding(5) var<uniform> params: Params;
 
 struct Params {
     batch: u32,
@@ -27,7 +28,6 @@ override PAD_LEFT: u32 = 0u;
 override DILATION_H: u32 = 1u;
 override DILATION_W: u32 = 1u;
 override HAS_BIAS: bool = false;
-override ACTIVATION: u32 = 0u;
 
 struct Row { first: u32 }
 // The first input plane of an output pixel's group, and where its window begins in a plane.
@@ -71,9 +71,7 @@ fn load_b(column: Column, k: u32) -> f32 {
 fn store_c(group: u32, m: u32, pixel: u32, value: f32) {
     let plane = params.out_height * params.out_width;
     let channel = group * params.out_channels + m;
-    let n = pixel / plane;
     var result = value;
     if HAS_BIAS { result += bias[channel]; }
-    let at = (n * params.groups * params.out_channels + channel) * plane + pixel % plane;
-    output[at] = activate(ACTIVATION, result);
+    store((pixel / plane * params.groups * params.out_channels + channel) * plane + pixel % plane, result);
 }

@@ -11,7 +11,7 @@
 @group(0) @binding(0) var<storage, read> input: array<vec4<f32>>;          // (N, IC, IH, IW)
 @group(0) @binding(1) var<storage, read> packed_weight: array<vec4<f32>>;  // see conv2d_pack_weight.wgsl
 @group(0) @binding(2) var<storage, read> bias: array<f32>;                 // (OC), or a dummy
-@group(0) @binding(3) var<storage, read> forward: array<vec4<f32>>;        // (N, OC, OH, OW), see GRADIENT_OF
+@group(0) @binding(3) var<storage, read> saved: array<vec4<f32>>;          // (N, OC, OH, OW)
 @group(0) @binding(4) var<storage, read_write> output: array<vec4<f32>>;   // (N, OC, OH, OW)
 
 struct Params {
@@ -35,10 +35,6 @@ override OUTPUT_VEC4: bool = false;
 // False only where no strip needs a block that no neighbouring lane has loaded (see the host's rule).
 override EDGE_LOADS: bool = true;
 override HAS_BIAS: bool = false;
-override ACTIVATION: u32 = 0u;
-// The function whose value `forward` is: the result is the gradient with respect to its argument.
-override GRADIENT_OF: u32 = 0u;
-override ACCUMULATE: bool = false;
 
 // Columns 4 * block .. 4 * block + 3 of one input row; zero outside the row.
 // `row` is (n * IC + c) * IH + y. Called under a lane mask: inactive lanes cost nothing.
@@ -67,24 +63,13 @@ fn initial_output(channel: u32) -> f32 {
 fn store_output(n: u32, channel: u32, y: u32, x: u32, sum: vec4<f32>) {
     if channel >= params.out_channels { return; }
     let i = ((n * params.out_channels + channel) * params.out_height + y) * params.out_width + x;
-    let v = activate4(ACTIVATION, sum);
     if OUTPUT_VEC4 {
-        var result = v;
-        if GRADIENT_OF != 0u { result = activation_gradient4(GRADIENT_OF, forward[i / 4u], result); }
-        if ACCUMULATE { result += output[i / 4u]; }
-        output[i / 4u] = result;
+        store4(i / 4u, sum);
     } else {
         let left = params.out_width - x;
-        store_pixel(i, v.x);
-        if left > 1u { store_pixel(i + 1u, v.y); }
-        if left > 2u { store_pixel(i + 2u, v.z); }
-        if left > 3u { store_pixel(i + 3u, v.w); }
+        store(i, sum.x);
+        if left > 1u { store(i + 1u, sum.y); }
+        if left > 2u { store(i + 2u, sum.z); }
+        if left > 3u { store(i + 3u, sum.w); }
     }
-}
-
-fn store_pixel(i: u32, value: f32) {
-    var result = value;
-    if GRADIENT_OF != 0u { result = activation_gradient(GRADIENT_OF, forward[i / 4u][i % 4u], result); }
-    if ACCUMULATE { result += output[i / 4u][i % 4u]; }
-    output[i / 4u][i % 4u] = result;
 }

@@ -1,24 +1,22 @@
-// The loss of a batch from those of its rows, in one workgroup and a fixed order.
+// The loss of a batch from partial sums, in one workgroup and a fixed order.
 
-@group(0) @binding(0) var<storage, read> row_loss: array<f32>;    // (rows)
-@group(0) @binding(1) var<storage, read_write> loss: array<f32>;  // (1)
+@group(0) @binding(0) var<storage, read> partial_loss: array<f32>; // (len)
+@group(0) @binding(1) var<storage, read_write> loss: array<f32>;   // (1)
 @group(0) @binding(2) var<uniform> params: Params;
 
 struct Params {
-    rows: u32,
+    len: u32,
     scale: f32,
+    accumulate: u32, // whether to add to the loss of the micro-batches before
 }
-
-var<workgroup> sums: array<f32, 64>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(local_invocation_index) thread: u32) {
     var sum = 0.0;
-    for (var row = thread; row < params.rows; row += 64u) { sum += row_loss[row]; }
-    sums[thread] = sum;
-    for (var half = 32u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if thread < half { sums[thread] += sums[thread + half]; }
+    for (var i = thread; i < params.len; i += 64u) { sum += partial_loss[i]; }
+    var total = params.scale * workgroup_sum(thread, sum);
+    if thread == 0u {
+        if params.accumulate != 0u { total += loss[0]; }
+        loss[0] = total;
     }
-    if thread == 0u { loss[0] = params.scale * sums[0]; }
 }

@@ -4,8 +4,8 @@
 @group(0) @binding(0) var<storage, read> a: array<f32>;       // (M, K), or (K, M) if transposed
 @group(0) @binding(1) var<storage, read> b: array<f32>;       // (K, N), or (N, K) if transposed
 @group(0) @binding(2) var<storage, read> bias: array<f32>;    // (N)
-@group(0) @binding(3) var<storage, read> forward: array<f32>; // (M, N), see GRADIENT_OF
-@group(0) @binding(4) var<storage, read_write> c: array<f32>; // (M, N)
+@group(0) @binding(3) var<storage, read> saved: array<f32>;   // (M, N)
+@group(0) @binding(4) var<storage, read_write> output: array<f32>; // (M, N)
 @group(0) @binding(5) var<uniform> params: Params;
 
 struct Params {
@@ -17,12 +17,6 @@ struct Params {
 override TRANSPOSE_A: bool = false;
 override TRANSPOSE_B: bool = false;
 override HAS_BIAS: bool = false;
-// The function applied to C.
-override ACTIVATION: u32 = 0u;
-// The function whose value `forward` is: C becomes the gradient with respect to its argument.
-override GRADIENT_OF: u32 = 0u;
-// Whether C is added to what is there.
-override ACCUMULATE: bool = false;
 
 struct Row { first: u32, step: u32 }
 struct Column { first: u32, step: u32 }
@@ -50,11 +44,7 @@ fn load_b(column: Column, k: u32) -> f32 {
 }
 
 fn store_c(slice: u32, m: u32, n: u32, value: f32) {
-    let at = m * params.n + n;
     var result = value;
     if HAS_BIAS { result += bias[n]; }
-    result = activate(ACTIVATION, result);
-    if GRADIENT_OF != 0u { result = activation_gradient(GRADIENT_OF, forward[at], result); }
-    if ACCUMULATE { result += c[at]; }
-    c[at] = result;
+    store(m * params.n + n, result);
 }

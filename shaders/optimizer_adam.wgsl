@@ -1,18 +1,23 @@
-// Adam over a slab of parameters, four to an invocation:
+// Adam and AdamW over a slab of parameters, four to an invocation:
 //   m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2
 //   w -= step_size * m / (sqrt(v) / root_correction + epsilon)
 // where step_size = learning_rate / (1 - beta1^t) and root_correction = sqrt(1 - beta2^t) come from
-// the host, which computes them in double precision.
+// the host, which computes them in double precision. AdamW first multiplies w by `decay`, 1 -
+// learning_rate * weight_decay; Adam adds weight_decay * w to the gradient. AMSGrad takes the
+// largest v so far.
 
 @group(0) @binding(0) var<storage, read> gradient: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read_write> parameter: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read_write> moment1: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> moment2: array<vec4<f32>>;
-@group(0) @binding(4) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> clip: array<f32>; // (1)
+@group(0) @binding(2) var<storage, read_write> parameter: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> moment1: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> moment2: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read_write> largest: array<vec4<f32>>; // with AMSGrad
+@group(0) @binding(6) var<uniform> params: Params;
 
 struct Params {
     len: u32, // in vectors of four
     first_step: u32,
+    gradient_scale: f32,
     step_size: f32,
     root_correction: f32,
     beta1: f32,
@@ -21,7 +26,10 @@ struct Params {
     one_minus_beta2: f32,
     epsilon: f32,
     weight_decay: f32,
+    decay: f32,
 }
+
+override AMSGRAD: bool = false;
 
 @compute @workgroup_size(64)
 fn main(
@@ -30,8 +38,8 @@ fn main(
 ) {
     let at = flat_index(group, 64u, thread);
     if at >= params.len { return; }
-    let w = parameter[at];
-    let g = gradient[at] + params.weight_decay * w;
+    let w = parameter[at] * params.decay;
+    let g = load_gradient(at) + params.weight_decay * w;
     var m = params.one_minus_beta1 * g;
     var v = params.one_minus_beta2 * g * g;
     if params.first_step == 0u {
@@ -40,5 +48,9 @@ fn main(
     }
     moment1[at] = m;
     moment2[at] = v;
+    if AMSGRAD {
+        if params.first_step == 0u { v = max(v, largest[at]); }
+        largest[at] = v;
+    }
     parameter[at] = w - params.step_size * m / (sqrt(v) / params.root_correction + params.epsilon);
 }

@@ -1,21 +1,26 @@
 // Stochastic gradient descent with momentum, over a slab of parameters, four to an invocation:
-//   g += weight_decay * w;  v = momentum * v + g;  w -= learning_rate * v
-// The first velocity is the gradient itself. Without momentum `velocity` is a dummy.
+//   g += weight_decay * w;  v = momentum * v + (1 - dampening) * g;  w -= learning_rate * v
+// The first velocity is the gradient itself; with Nesterov's momentum w -= learning_rate * (g +
+// momentum * v). Without momentum `velocity` is absent.
 
 @group(0) @binding(0) var<storage, read> gradient: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read_write> parameter: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read_write> velocity: array<vec4<f32>>;
-@group(0) @binding(3) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> clip: array<f32>; // (1)
+@group(0) @binding(2) var<storage, read_write> parameter: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> velocity: array<vec4<f32>>;
+@group(0) @binding(4) var<uniform> params: Params;
 
 struct Params {
     len: u32, // in vectors of four
     first_step: u32,
+    gradient_scale: f32,
     learning_rate: f32,
     momentum: f32,
+    one_minus_dampening: f32,
     weight_decay: f32,
 }
 
 override HAS_MOMENTUM: bool = false;
+override NESTEROV: bool = false;
 
 @compute @workgroup_size(64)
 fn main(
@@ -25,10 +30,16 @@ fn main(
     let at = flat_index(group, 64u, thread);
     if at >= params.len { return; }
     let w = parameter[at];
-    var v = gradient[at] + params.weight_decay * w;
+    let g = load_gradient(at) + params.weight_decay * w;
+    var direction = g;
     if HAS_MOMENTUM {
-        if params.first_step == 0u { v += params.momentum * velocity[at]; }
+        var v = g;
+        if params.first_step == 0u {
+            v = params.momentum * velocity[at] + params.one_minus_dampening * g;
+        }
         velocity[at] = v;
+        direction = v;
+        if NESTEROV { direction = g + params.momentum * v; }
     }
-    parameter[at] = w - params.learning_rate * v;
+    parameter[at] = w - params.learning_rate * direction;
 }

@@ -14,8 +14,9 @@ pub use error::{Error, Result};
 pub use gpu::{Element, Gpu, GpuBuilder, Tensor};
 pub use model::{Model, ModelBuilder};
 pub use op::{
-    Activation, Conv2d, Init, Linear, Loss, MaxPool2d, Op, Optimizer, Padding, Reduction, Size2,
-    Target,
+    Activation, Adam, AvgPool1d, AvgPool2d, BatchNorm, Conv1d, Conv2d, ConvTranspose2d, CrossEntropy,
+    GlobalPool, Init, LayerNorm, Linear, Loss, MaxPool1d, MaxPool2d, Op, Optimizer, Padding,
+    Reduction, RmsProp, Sgd, Size2, Softmax, Target,
 };
 pub use shape::Shape;
 pub use train::{Trainer, TrainerBuilder};

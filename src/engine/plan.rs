@@ -1,15 +1,18 @@
 //! A model on a GPU: everything that a step needs is made here, once.
 
-use crate::gpu::kernels::{loss, optimizer};
+use std::ops::Range;
+
+use crate::gpu::kernels::loss::LossStep;
+use crate::gpu::kernels::{dropout, loss, optimizer};
 use crate::gpu::program::Program;
-use crate::gpu::record::{Dispatch, Region, Storage};
+use crate::gpu::record::{BufferId, Dispatch, Region, Storage, Varies};
 use crate::gpu::{Gpu, Mapping};
 use crate::model::{Model, ParameterId};
 use crate::op::{Loss, Optimizer, Target};
 use crate::{Error, Result};
 
 use super::MemoryReport;
-use super::lower::{Lowered, Task, lower};
+use super::lower::{Lowered, Slab, Task, lower};
 
 /// How a plan is made.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +25,12 @@ pub(crate) struct PlanOptions {
     pub memory_budget: u64,
     /// The largest slab of parameters in bytes.
     pub max_slab: u64,
+    /// What dropout's masks are made from.
+    pub seed: u64,
+    /// The largest global norm of the gradients.
+    pub clip_norm: Option<f64>,
+    /// Micro-batches per update.
+    pub accumulate: usize,
 }
 
 /// A compiled model. A step creates no buffer, bind group or pipeline: it writes into a staging
@@ -42,8 +51,22 @@ pub(crate) struct Plan {
     next_upload: usize,
     /// For outputs and losses.
     read_back: wgpu::Buffer,
+    progress: Progress,
+}
+
+/// How far training has come.
+#[derive(Debug, Clone, Copy, Default)]
+struct Progress {
+    /// Batches so far.
+    batches: u64,
     /// Updates so far.
-    steps: u64,
+    updates: u64,
+    /// Batches since the last update.
+    pending: usize,
+    /// What the sums of their losses and gradients are to be divided by.
+    normaliser: f64,
+    /// What the sum of the last update's gradients was multiplied by.
+    gradient_scale: f32,
 }
 
 /// A staging buffer: the params of all dispatches, then the input, then the target.
@@ -53,28 +76,17 @@ struct Upload {
     mapping: Option<(Mapping, Option<wgpu::SubmissionIndex>)>,
 }
 
-/// Which dispatches run.
-#[derive(Clone, Copy, PartialEq)]
-enum Run {
-    Train,
-    Predict,
-}
-
 impl Plan {
     /// The memory that a plan would take. Allocates nothing.
     pub fn memory_of(
         gpu: &Gpu,
         model: &Model,
-        loss: Loss,
+        loss: &Loss,
         optimizer: &Optimizer,
         options: PlanOptions,
     ) -> Result<MemoryReport> {
-        let lowered = lower(
-            &task(model, loss, optimizer, options),
-            gpu.traits(),
-            options.batch,
-        )?;
-        Ok(memory_report(&lowered, model, options))
+        let lowered = lower(&task(model, loss, optimizer, options), gpu.traits(), options.batch)?;
+        Ok(memory_report(&lowered, options))
     }
 
     /// Plans, allocates and compiles. The parameters are undefined until they are set.
@@ -85,12 +97,8 @@ impl Plan {
         optimizer: Optimizer,
         options: PlanOptions,
     ) -> Result<Self> {
-        let lowered = lower(
-            &task(model, loss, &optimizer, options),
-            gpu.traits(),
-            options.batch,
-        )?;
-        let memory = memory_report(&lowered, model, options);
+        let lowered = lower(&task(model, &loss, &optimizer, options), gpu.traits(), options.batch)?;
+        let memory = memory_report(&lowered, options);
         if memory.total() > options.memory_budget {
             return Err(Error::OutOfMemory {
                 what: format!("a batch of {}: {memory}", options.batch),
@@ -110,10 +118,10 @@ impl Plan {
         let read_back = gpu.read_back_buffer(lowered.output.size.max(16)).await?;
         log::debug!(
             "{} kernels for a training step, {} for a prediction, {memory}",
-            lowered.train.len(),
+            lowered.gradients.len() + lowered.update.len(),
             lowered.predict.len()
         );
-        Ok(Self {
+        let plan = Self {
             gpu: gpu.clone(),
             model: model.clone(),
             loss,
@@ -126,8 +134,12 @@ impl Plan {
             uploads,
             next_upload: 0,
             read_back,
-            steps: 0,
-        })
+            progress: Progress::default(),
+        };
+        if let (Some(region), Loss::CrossEntropy(loss)) = (plan.lowered.class_weights, &plan.loss) {
+            plan.write(region, loss.class_weights.as_deref().unwrap_or_default()).await?;
+        }
+        Ok(plan)
     }
 
     pub fn gpu(&self) -> &Gpu {
@@ -138,67 +150,126 @@ impl Plan {
         self.memory
     }
 
+    /// Batches so far.
     pub fn steps(&self) -> u64 {
-        self.steps
+        self.progress.batches
     }
 
     pub fn set_learning_rate(&mut self, learning_rate: f64) {
         self.optimizer.set_learning_rate(learning_rate);
     }
 
-    /// One update of the parameters from a batch that has been checked.
+    /// A batch that has been checked: its gradients and, with the last of its micro-batches, an
+    /// update of the parameters.
     pub async fn step(&mut self, input: &[f32], target: &Target) -> Result<()> {
-        self.submit(Run::Train, input, Some(target)).await?;
-        self.steps += 1;
+        let batch = input.len() / self.model.input_shape().len();
+        let geometry = self.loss.geometry(batch, self.model.output_shape())?;
+        let micro = self.options.accumulate > 1;
+        let mut progress = self.progress;
+        if progress.pending == 0 {
+            progress.normaliser = 0.0;
+        }
+        let normaliser = self.loss.normaliser(target, &geometry);
+        // A sum is not divided; the means of micro-batches are summed up first and divided at last.
+        progress.normaliser = match self.loss.is_sum() {
+            true => 1.0,
+            false => progress.normaliser + normaliser,
+        };
+        let begins = progress.pending == 0;
+        progress.batches += 1;
+        progress.pending += 1;
+        let updates = progress.pending >= self.options.accumulate;
+        let mut ranges = vec![self.lowered.gradients.clone()];
+        if micro {
+            let Lowered { begin_sum, add_to_sum, .. } = &self.lowered;
+            ranges.push(if begins { begin_sum.clone() } else { add_to_sum.clone() });
+        }
+        if updates {
+            ranges.push(self.lowered.update.clone());
+            progress.pending = 0;
+            progress.updates += 1;
+            progress.gradient_scale = if micro { (1.0 / progress.normaliser) as f32 } else { 1.0 };
+        }
+        let step = Step {
+            loss: LossStep {
+                scale: if micro { 1.0 } else { (1.0 / normaliser) as f32 },
+                soft: matches!(target, Target::Values(_)),
+                accumulate: !begins,
+            },
+            batch: progress.batches - 1,
+            update: progress.updates,
+            gradient_scale: progress.gradient_scale,
+        };
+        self.submit(&ranges, input, Some(target), step).await?;
+        self.progress = progress;
         Ok(())
     }
 
-    /// The loss of the last step.
-    pub async fn loss(&self) -> Result<f32> {
-        let loss = Region {
-            size: 4,
-            ..self.lowered.loss
+    /// Updates the parameters from the micro-batches since the last update, if there are any.
+    pub async fn update(&mut self) -> Result<()> {
+        if self.progress.pending == 0 {
+            return Ok(());
+        }
+        let mut progress = self.progress;
+        progress.pending = 0;
+        progress.updates += 1;
+        progress.gradient_scale = (1.0 / progress.normaliser) as f32;
+        let step = Step {
+            update: progress.updates,
+            gradient_scale: progress.gradient_scale,
+            ..Step::default()
         };
-        Ok(self.read(loss, &self.read_back).await?[0])
+        self.submit(&[self.lowered.update.clone()], &[], None, step).await?;
+        self.progress = progress;
+        Ok(())
+    }
+
+    /// The loss of the last step: with micro-batches, of those since the last update.
+    pub async fn loss(&self) -> Result<f32> {
+        let loss = Region { size: 4, ..self.lowered.loss };
+        let loss = self.read(loss, &self.read_back).await?[0];
+        match self.options.accumulate {
+            1 => Ok(loss),
+            _ => Ok((f64::from(loss) / self.progress.normaliser) as f32),
+        }
     }
 
     /// The outputs for any number of examples, in batches.
     pub async fn predict(&mut self, input: &[f32]) -> Result<Vec<f32>> {
-        let (example, outputs) = (
-            self.model.input_shape().len(),
-            self.model.output_shape().len(),
-        );
+        let (example, outputs) = (self.model.input_shape().len(), self.model.output_shape().len());
         let mut output = Vec::with_capacity(input.len() / example * outputs);
         for chunk in input.chunks(self.options.batch * example) {
-            self.submit(Run::Predict, chunk, None).await?;
+            let range = self.lowered.predict.clone();
+            self.submit(&[range], chunk, None, Step::default()).await?;
             let size = (chunk.len() / example * outputs * 4) as u64;
-            let region = Region {
-                size,
-                ..self.lowered.output
-            };
+            let region = Region { size, ..self.lowered.output };
             output.extend(self.read(region, &self.read_back).await?);
         }
         Ok(output)
     }
 
     pub async fn parameter(&self, id: ParameterId) -> Result<Vec<f32>> {
-        self.read_parameter(id, self.lowered.parameter(id)).await
+        self.read_parameter(id, self.lowered.parameter(id)?).await
     }
 
+    /// The gradient that the last update took; with micro-batches pending, their mean so far.
     pub async fn gradient(&self, id: ParameterId) -> Result<Vec<f32>> {
-        self.read_parameter(id, self.lowered.gradient(id)).await
+        let mut gradient = self.read_parameter(id, self.lowered.total_gradient(id)?).await?;
+        if self.options.accumulate > 1 {
+            let scale = (1.0 / self.progress.normaliser) as f32;
+            gradient.iter_mut().for_each(|gradient| *gradient *= scale);
+        }
+        Ok(gradient)
     }
 
     pub async fn set_parameter(&mut self, id: ParameterId, values: &[f32]) -> Result<()> {
-        let Region { buffer, offset, .. } = self.lowered.parameter(id);
-        let buffer = self.buffer(buffer)?;
-        let offset = self.gpu.margin() + offset;
-        let write = || {
-            self.gpu
-                .queue()
-                .write_buffer(buffer, offset, bytemuck::cast_slice(values))
-        };
-        self.gpu.guard("parameter upload", write).await
+        self.write(self.lowered.parameter(id)?, values).await
+    }
+
+    async fn write(&self, region: Region, values: &[f32]) -> Result<()> {
+        let (buffer, offset) = (self.buffer(region.buffer)?, self.gpu.margin() + region.offset);
+        let write = || self.gpu.queue().write_buffer(buffer, offset, bytemuck::cast_slice(values));
+        self.gpu.guard("upload", write).await
     }
 
     async fn read_parameter(&self, id: ParameterId, region: Region) -> Result<Vec<f32>> {
@@ -208,29 +279,26 @@ impl Plan {
     }
 
     async fn read(&self, region: Region, staging: &wgpu::Buffer) -> Result<Vec<f32>> {
-        let Region {
-            buffer,
-            offset,
-            size,
-        } = region;
+        let Region { buffer, offset, size } = region;
         self.program.check_margins(&self.gpu).await?;
         let offset = self.gpu.margin() + offset;
-        let bytes = self
-            .gpu
-            .read(self.buffer(buffer)?, offset, size, staging)
-            .await?;
+        let bytes = self.gpu.read(self.buffer(buffer)?, offset, size, staging).await?;
         Ok(bytemuck::pod_collect_to_vec(&bytes))
     }
 
-    fn buffer(&self, id: crate::gpu::record::BufferId) -> Result<&wgpu::Buffer> {
-        let missing = || Error::Gpu {
-            message: "a buffer of the plan has no memory".into(),
-        };
+    fn buffer(&self, id: BufferId) -> Result<&wgpu::Buffer> {
+        let missing = || Error::Gpu { message: "a buffer of the plan has no memory".into() };
         self.program.buffer(id).ok_or_else(missing)
     }
 
-    /// Uploads a batch and submits its kernels.
-    async fn submit(&mut self, run: Run, input: &[f32], target: Option<&Target>) -> Result<()> {
+    /// Uploads a batch and submits ranges of the dispatches on it.
+    async fn submit(
+        &mut self,
+        ranges: &[Range<usize>],
+        input: &[f32],
+        target: Option<&Target>,
+        step: Step,
+    ) -> Result<()> {
         let batch = input.len() / self.model.input_shape().len();
         self.prepare(batch)?;
         let at = self.next_upload;
@@ -241,54 +309,40 @@ impl Plan {
             Some((size, dispatches)) if *size == batch => dispatches,
             _ => &self.lowered.recording.dispatches,
         };
-        let params = self.params(run, dispatches, target);
+        let params = self.params(dispatches, step);
         let (target, target_region): (&[u8], Region) = match target {
             Some(Target::Labels(labels)) => (bytemuck::cast_slice(labels), self.lowered.labels),
             Some(Target::Values(values)) => (bytemuck::cast_slice(values), self.lowered.values),
             None => (&[], self.lowered.values),
         };
-        let range = match run {
-            Run::Train => self.lowered.train.clone(),
-            Run::Predict => self.lowered.predict.clone(),
-        };
         let margin = self.gpu.margin();
         let destinations = [
             (params.as_slice(), self.program.uniforms(), 0),
-            (
-                bytemuck::cast_slice(input),
-                self.buffer(self.lowered.input.buffer)?,
-                margin,
-            ),
+            (bytemuck::cast_slice(input), self.buffer(self.lowered.input.buffer)?, margin),
             (target, self.buffer(target_region.buffer)?, margin),
         ];
 
         let upload = &self.uploads[at];
         let encode = || -> std::result::Result<wgpu::SubmissionIndex, wgpu::MapRangeError> {
             let mut view = upload.buffer.get_mapped_range_mut(..)?;
-            let mut encoder = self
-                .gpu
-                .device()
-                .create_command_encoder(&Default::default());
+            let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
             let mut offset = 0;
             for (bytes, destination, to) in destinations {
                 if bytes.is_empty() {
                     continue;
                 }
-                view.slice(offset..offset + bytes.len())
-                    .copy_from_slice(bytes);
+                view.slice(offset..offset + bytes.len()).copy_from_slice(bytes);
                 let (from, size) = (offset as u64, bytes.len() as u64);
                 encoder.copy_buffer_to_buffer(&upload.buffer, from, destination, to, size);
                 offset += bytes.len();
             }
             drop(view);
             upload.buffer.unmap();
-            self.program.encode(&mut encoder, dispatches, range);
+            self.program.encode(&mut encoder, dispatches, ranges);
             Ok(self.gpu.queue().submit([encoder.finish()]))
         };
         let submission = self.gpu.guard("step", encode).await.and_then(|submission| {
-            submission.map_err(|error| Error::Gpu {
-                message: error.to_string(),
-            })
+            submission.map_err(|error| Error::Gpu { message: error.to_string() })
         });
         // Mapped again in any case, so that the next step finds the buffer as this one did.
         let mapping = self.gpu.map(&self.uploads[at].buffer, wgpu::MapMode::Write);
@@ -299,29 +353,30 @@ impl Plan {
 
     /// Makes the params and grids of a smaller batch, if they are not at hand.
     fn prepare(&mut self, batch: usize) -> Result<()> {
-        if batch == self.options.batch || self.partial.as_ref().is_some_and(|p| p.0 == batch) {
+        if batch == 0 || batch == self.options.batch || self.partial.as_ref().is_some_and(|p| p.0 == batch) {
             return Ok(());
         }
-        let task = task(&self.model, self.loss, &self.optimizer, self.options);
+        let task = task(&self.model, &self.loss, &self.optimizer, self.options);
         let lowered = lower(&task, self.gpu.traits(), batch)?;
         self.partial = Some((batch, lowered.recording.dispatches));
         Ok(())
     }
 
     /// The params of all dispatches, those that change from step to step among them.
-    fn params(&self, run: Run, dispatches: &[Dispatch], target: Option<&Target>) -> Vec<u8> {
+    fn params(&self, dispatches: &[Dispatch], step: Step) -> Vec<u8> {
         let mut block = self.program.params_block(dispatches);
-        if run == Run::Train {
-            for (slab, dispatch) in self.lowered.slabs.iter().zip(self.lowered.update.clone()) {
-                let vectors = (slab.parameter.size / 16) as u32;
-                let params = optimizer::params(&self.optimizer, self.steps + 1, vectors);
-                let offset = self.program.params_offset(dispatch);
-                block[offset..offset + params.len()].copy_from_slice(&params);
-            }
-            let soft = matches!(target, Some(Target::Values(_)));
-            for dispatch in self.lowered.train.clone() {
-                if dispatches[dispatch].kernel.name == loss::CROSS_ENTROPY.name {
-                    loss::set_soft(&mut block[self.program.params_offset(dispatch)..], soft);
+        for (at, dispatch) in dispatches.iter().enumerate() {
+            let params = &mut block[self.program.params_offset(at)..];
+            match dispatch.varies {
+                Varies::Nothing => {}
+                Varies::Loss => loss::set_step(&self.loss, params, step.loss),
+                Varies::LossTotal => loss::set_total_step(params, step.loss),
+                Varies::Dropout => dropout::set_step(params, self.options.seed, step.batch),
+                Varies::Clip => optimizer::set_clip_step(params, step.gradient_scale),
+                Varies::Optimizer { vectors } => {
+                    let (update, scale) = (step.update.max(1), step.gradient_scale);
+                    let values = optimizer::params(&self.optimizer, update, vectors, scale);
+                    params[..values.len()].copy_from_slice(&values);
                 }
             }
         }
@@ -329,24 +384,32 @@ impl Plan {
     }
 }
 
+/// What a submission says to the kernels whose params vary.
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    loss: LossStep,
+    /// Batches before this one.
+    batch: u64,
+    /// The update that this submission makes, counted from 1.
+    update: u64,
+    gradient_scale: f32,
+}
+
+impl Default for Step {
+    fn default() -> Self {
+        let loss = LossStep { scale: 1.0, soft: false, accumulate: false };
+        Self { loss, batch: 0, update: 1, gradient_scale: 1.0 }
+    }
+}
+
 fn task<'a>(
     model: &'a Model,
-    loss: Loss,
+    loss: &'a Loss,
     optimizer: &'a Optimizer,
     options: PlanOptions,
 ) -> Task<'a> {
-    let PlanOptions {
-        batch: planned_batch,
-        max_slab,
-        ..
-    } = options;
-    Task {
-        model,
-        loss,
-        optimizer,
-        planned_batch,
-        max_slab,
-    }
+    let PlanOptions { batch: planned_batch, max_slab, clip_norm, accumulate, .. } = options;
+    Task { model, loss, optimizer, planned_batch, max_slab, clip_norm, accumulate }
 }
 
 /// Bytes of a staging buffer.
@@ -354,45 +417,26 @@ fn upload_size(lowered: &Lowered, params: u64) -> u64 {
     params + lowered.input.size + lowered.values.size.max(lowered.labels.size)
 }
 
-fn memory_report(lowered: &Lowered, model: &Model, options: PlanOptions) -> MemoryReport {
+fn memory_report(lowered: &Lowered, options: PlanOptions) -> MemoryReport {
     let recording = &lowered.recording;
-    let sum = |region: fn(&super::lower::Slab) -> u64| lowered.slabs.iter().map(region).sum();
+    let sum = |region: fn(&Slab) -> u64| lowered.slabs.iter().map(region).sum();
     let assignment = recording.assign();
     let shared = assignment.sizes.iter().zip(&assignment.transient);
-    let transient = recording
-        .buffers
-        .iter()
-        .filter(|b| matches!(b.storage, Storage::Transient));
+    let transient = recording.buffers.iter().filter(|b| matches!(b.storage, Storage::Transient));
     let alignment = recording.traits.uniform_alignment;
     let params = recording.dispatches.iter();
-    let params: u64 = params
-        .map(|dispatch| (dispatch.params.len() as u64).next_multiple_of(alignment))
-        .sum();
-    debug_assert_eq!(
-        model.graph.parameters().is_empty(),
-        lowered.slabs.is_empty()
-    );
-    let Lowered {
-        input,
-        labels,
-        values,
-        loss,
-        output,
-        ..
-    } = lowered;
+    let params: u64 =
+        params.map(|dispatch| (dispatch.params.len() as u64).next_multiple_of(alignment)).sum();
+    let Lowered { input, labels, values, loss, output, .. } = lowered;
     MemoryReport {
-        parameters: sum(|slab| slab.parameter.size),
-        gradients: sum(|slab| slab.gradient.size),
+        parameters: sum(|slab| slab.parameter.size)
+            + lowered.statistics.map_or(0, |statistics| statistics.size),
+        gradients: sum(|slab| slab.gradient.size + slab.sum.map_or(0, |sum| sum.size)),
         optimizer_state: sum(|slab| slab.state.iter().map(|state| state.size).sum()),
-        activations: shared
-            .filter(|(_, transient)| **transient)
-            .map(|(size, _)| size)
-            .sum(),
+        activations: shared.filter(|(_, transient)| **transient).map(|(size, _)| size).sum(),
         activations_unshared: transient.map(|buffer| buffer.size).sum(),
-        batch: [input, labels, values, loss, output]
-            .iter()
-            .map(|region| region.size)
-            .sum(),
+        batch: [input, labels, values, loss, output].iter().map(|region| region.size).sum::<u64>()
+            + lowered.class_weights.map_or(0, |weights| weights.size),
         staging: params
             + options.in_flight as u64 * upload_size(lowered, params)
             + output.size.max(16),

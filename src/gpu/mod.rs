@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 
 use crate::{Error, Result};
-use kernel::{Kernel, PipelineKey};
+use kernel::{Access, Kernel, PipelineKey};
 use strategy::Traits;
 
 /// A graphics device, with the pipelines that were compiled on it so far. Clones share it.
@@ -43,8 +43,8 @@ struct Inner {
     pipelines: Mutex<HashMap<PipelineKey, Arc<wgpu::ComputePipeline>>>,
     /// Layouts of bind groups, a kernel each.
     layouts: Mutex<HashMap<&'static str, wgpu::BindGroupLayout>>,
-    /// Bound where a kernel's optional input is absent.
-    dummy: wgpu::Buffer,
+    /// Bound where a kernel's optional buffer is absent: one for those it reads, one for the others.
+    dummies: [wgpu::Buffer; 2],
     debugging: Debugging,
 }
 
@@ -59,6 +59,8 @@ struct Debugging {
 
 /// Bytes of NaN before and after a poisoned buffer: as much as a binding's offset may need.
 const MARGIN: u64 = 256;
+/// Bytes of an absent buffer.
+const DUMMY: u64 = 256;
 /// A quiet NaN.
 const POISON: [u8; 4] = 0x7fc0_0000_u32.to_le_bytes();
 
@@ -112,25 +114,18 @@ impl Gpu {
         failure: Arc<Mutex<Option<Error>>>,
         debugging: Debugging,
     ) -> Self {
-        let dummy = device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("absent input"),
-            size: 256,
-            usage: wgpu::BufferUsages::STORAGE,
-            mapped_at_creation: false,
+        let dummies = ["absent input", "absent output"].map(|label| {
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(label),
+                size: DUMMY * 8,
+                usage: wgpu::BufferUsages::STORAGE,
+                mapped_at_creation: false,
+            })
         });
         let limits = device.limits();
         let (pipelines, layouts) = Default::default();
-        let inner = Inner {
-            device,
-            queue,
-            info,
-            limits,
-            failure,
-            pipelines,
-            layouts,
-            dummy,
-            debugging,
-        };
+        let inner =
+            Inner { device, queue, info, limits, failure, pipelines, layouts, dummies, debugging };
         Self {
             inner: Arc::new(inner),
         }
@@ -156,8 +151,14 @@ impl Gpu {
         &self.inner.queue
     }
 
-    pub(crate) fn dummy(&self) -> &wgpu::Buffer {
-        &self.inner.dummy
+    /// What stands in for an absent buffer at a binding; no two bindings share memory.
+    pub(crate) fn dummy(&self, access: Access, binding: usize) -> wgpu::BufferBinding<'_> {
+        let buffer = match access {
+            Access::Read => &self.inner.dummies[0],
+            Access::ReadWrite => &self.inner.dummies[1],
+        };
+        let offset = DUMMY * binding as u64 % buffer.size();
+        wgpu::BufferBinding { buffer, offset, size: std::num::NonZeroU64::new(DUMMY) }
     }
 
     /// What the choice of kernels depends on.

@@ -1,7 +1,10 @@
 //! A recording made runnable: its buffers, bind groups and pipelines on a device.
 
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::sync::Arc;
+
+use wgpu::BufferBinding;
 
 use super::Gpu;
 use super::record::{BufferId, Dispatch, Recording, Region, Storage};
@@ -102,16 +105,16 @@ impl Program {
         self.buffers[id.0].as_ref()
     }
 
-    /// Encodes a range of the dispatches, with the grids of `dispatches`, as one compute pass.
+    /// Encodes ranges of the dispatches, with the grids of `dispatches`, as one compute pass.
     pub fn encode(
         &self,
         encoder: &mut wgpu::CommandEncoder,
         dispatches: &[Dispatch],
-        range: Range<usize>,
+        ranges: &[Range<usize>],
     ) {
         let mut pass = encoder.begin_compute_pass(&Default::default());
-        for (stage, dispatch) in self.stages[range.clone()].iter().zip(&dispatches[range]) {
-            let [x, y, z] = dispatch.workgroups;
+        for at in ranges.iter().cloned().flatten() {
+            let (stage, [x, y, z]) = (&self.stages[at], dispatches[at].workgroups);
             pass.set_pipeline(&stage.pipeline);
             pass.set_bind_group(0, &stage.bind_group, &[]);
             pass.dispatch_workgroups(x, y, z);
@@ -126,29 +129,23 @@ fn bind_group(
     uniforms: &wgpu::Buffer,
     offset: u64,
 ) -> wgpu::BindGroup {
-    let binding = |buffer, offset, size| {
-        let size = std::num::NonZeroU64::new(size);
-        wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-            buffer,
-            offset,
-            size,
-        })
+    let present = |region: &Region| {
+        let (buffer, size) = (buffers[region.buffer.0].as_ref()?, NonZeroU64::new(region.size));
+        Some(BufferBinding { buffer, offset: gpu.margin() + region.offset, size })
     };
-    let storage = dispatch.bindings.iter().map(|region| match region {
-        Some(Region {
-            buffer,
-            offset,
-            size,
-        }) => match &buffers[buffer.0] {
-            Some(buffer) => binding(buffer, gpu.margin() + offset, *size),
-            None => binding(gpu.dummy(), 0, 0),
-        },
-        None => binding(gpu.dummy(), 0, 0),
+    let storage = dispatch.bindings.iter().zip(dispatch.kernel.bindings).enumerate();
+    let storage = storage.map(|(binding, (region, &access))| {
+        let bound = region.as_ref().and_then(present);
+        bound.unwrap_or_else(|| gpu.dummy(access, binding))
     });
-    let params = binding(uniforms, offset, dispatch.kernel.params_size());
+    let size = NonZeroU64::new(dispatch.kernel.params_size());
+    let params = BufferBinding { buffer: uniforms, offset, size };
     let entries: Vec<wgpu::BindGroupEntry> = (0..)
         .zip(storage.chain([params]))
-        .map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource })
+        .map(|(binding, bound)| {
+            let resource = wgpu::BindingResource::Buffer(bound);
+            wgpu::BindGroupEntry { binding, resource }
+        })
         .collect();
     gpu.device().create_bind_group(&wgpu::BindGroupDescriptor {
         label: Some(&dispatch.label),

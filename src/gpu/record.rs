@@ -2,7 +2,7 @@
 //! what a model will do, and what memory that takes, is known before anything is allocated.
 
 use super::kernel::{Kernel, Params};
-use super::strategy::Traits;
+use super::strategy::{LOOP_LIMIT, Traits};
 use super::tensor::padded;
 use crate::{Error, Result};
 
@@ -50,6 +50,27 @@ pub(crate) struct Dispatch {
     pub workgroups: [u32; 3],
     /// The layer that it works for.
     pub label: String,
+    /// What the step fills in.
+    pub varies: Varies,
+}
+
+/// What of a dispatch's params is known only when its step runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Varies {
+    Nothing,
+    /// The loss's normalisation and the kind of target.
+    Loss,
+    /// The same for the total.
+    LossTotal,
+    /// The seed and the step.
+    Dropout,
+    /// The factor that makes a mean of the gradients of micro-batches.
+    Clip,
+    /// The learning rate and the step's corrections.
+    Optimizer {
+        /// The slab's length in vectors of four.
+        vectors: u32,
+    },
 }
 
 /// Kernels in the order of their execution, and the buffers that they work on.
@@ -152,7 +173,27 @@ impl Recording {
             params: bytemuck::bytes_of(&params).to_vec(),
             workgroups,
             label,
+            varies: Varies::Nothing,
         });
+    }
+
+    /// Says that the last dispatch's params change from step to step.
+    pub fn varies(&mut self, varies: Varies) {
+        if let Some(dispatch) = self.dispatches.last_mut() {
+            dispatch.varies = varies;
+        }
+    }
+
+    /// Says how many iterations the loops of one invocation of the next dispatch make.
+    pub fn iterations(&mut self, count: usize) {
+        if self.traits.software && count > LOOP_LIMIT {
+            self.error.get_or_insert(Error::Limit {
+                limit: "loop iterations of a software adapter",
+                what: self.label.clone(),
+                needed: count as u64,
+                available: LOOP_LIMIT as u64,
+            });
+        }
     }
 
     /// The recording, or the first limit that it breaks.

@@ -30,29 +30,75 @@ impl Traits {
     };
 }
 
+/// Which core convolves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ConvStrategy {
+    /// The blocked product with tiles in workgroup memory.
+    Tiled,
+    /// Rows of pixels shared by a subgroup of 8.
+    Rows,
+    /// An invocation per output.
+    Direct,
+}
+
+/// Whether cores for subgroups of exactly 8 serve: on software adapters, where workgroup memory is
+/// no faster than any other and sharing by shuffles is.
+pub(crate) fn subgroups_of_8(traits: &Traits) -> bool {
+    traits.software && traits.subgroup_size == 8
+}
+
+/// The core for a convolution's forward pass.
+pub(crate) fn conv2d_forward(traits: &Traits, geometry: &Conv2dGeometry) -> ConvStrategy {
+    let plain = geometry.stride == Size2::ONE && geometry.dilation == Size2::ONE;
+    if subgroups_of_8(traits) && geometry.groups == 1 && plain {
+        ConvStrategy::Rows
+    } else if few_channels(geometry) {
+        ConvStrategy::Direct
+    } else {
+        ConvStrategy::Tiled
+    }
+}
+
+/// The core for a convolution's input gradient.
+pub(crate) fn conv2d_backward_input(traits: &Traits, geometry: &Conv2dGeometry) -> ConvStrategy {
+    // As a convolution of the output gradient its padding must not be negative.
+    let [top, _, left, _] = geometry.padding;
+    let within = top < geometry.kernel.height && left < geometry.kernel.width;
+    match conv2d_forward(traits, geometry) {
+        ConvStrategy::Rows if !within => ConvStrategy::Tiled,
+        strategy => strategy,
+    }
+}
+
+/// The core for a convolution's weight gradient.
+pub(crate) fn conv2d_backward_weight(traits: &Traits, geometry: &Conv2dGeometry) -> ConvStrategy {
+    conv2d_forward(traits, geometry)
+}
+
+/// Whether a group has so few channels that tiles of 64 would be nearly empty.
+fn few_channels(geometry: &Conv2dGeometry) -> bool {
+    let channels = |all: usize| all / geometry.groups;
+    geometry.groups > 1 && channels(geometry.in_channels).max(channels(geometry.out_channels)) <= 8
+}
+
 /// Parts that the long sum of a weight gradient is split into, so that its few tiles fill the
 /// device; the parts are added in a fixed order. `tiles` is the number of tiles of the product,
 /// `inner` the length of the sum.
-pub(crate) fn weight_gradient_splits(tiles: usize, inner: usize) -> usize {
+pub(crate) fn weight_gradient_parts(tiles: usize, inner: usize) -> usize {
     /// Workgroups that keep a device busy.
     const WANTED: usize = 64;
     /// The shortest sum worth a workgroup of its own.
     const SHORTEST: usize = 256;
-    (WANTED / tiles.max(1)).clamp(1, (inner / SHORTEST).max(1))
+    let busy = (WANTED / tiles.max(1)).clamp(1, (inner / SHORTEST).max(1));
+    busy.max(inner.div_ceil(LOOP_LIMIT))
 }
 
-/// Whether the rows core convolves: no groups, stride 1, dilation 1, on subgroups of 8. It is faster
-/// than the tiled product wherever workgroup memory is no faster than any other.
-pub(crate) fn conv2d_by_rows(traits: &Traits, geometry: &Conv2dGeometry) -> bool {
-    let plain = geometry.stride == Size2::ONE && geometry.dilation == Size2::ONE;
-    traits.software && traits.subgroup_size == 8 && geometry.groups == 1 && plain
-}
-
-/// Whether the rows core computes the input gradient too: its padding must not be negative.
-pub(crate) fn conv2d_backward_input_by_rows(traits: &Traits, geometry: &Conv2dGeometry) -> bool {
-    let [top, _, left, _] = geometry.padding;
-    let within = top < geometry.kernel.height && left < geometry.kernel.width;
-    within && conv2d_by_rows(traits, geometry)
+/// Parts that the images are split into for the bias gradient of `channels` planes.
+pub(crate) fn bias_parts(batch: usize, channels: usize, plane: usize) -> usize {
+    /// Workgroups that keep a device busy.
+    const WANTED: usize = 64;
+    let limit = (batch * (1 + plane.div_ceil(64))).div_ceil(LOOP_LIMIT);
+    (WANTED / channels).max(limit).clamp(1, batch)
 }
 
 /// Parts that the output rows of all images are split into for the taps core. `tiles` is the number
@@ -60,13 +106,11 @@ pub(crate) fn conv2d_backward_input_by_rows(traits: &Traits, geometry: &Conv2dGe
 pub(crate) fn tap_splits(tiles: usize, rows: usize, strips: usize) -> usize {
     /// Workgroups that keep a device busy.
     const WANTED: usize = 96;
-    let wanted = WANTED
-        .div_ceil(tiles)
-        .max((rows * (1 + strips)).div_ceil(LOOP_LIMIT));
+    let wanted = WANTED.div_ceil(tiles).max((rows * (1 + strips)).div_ceil(LOOP_LIMIT));
     let per_split = rows.div_ceil(wanted.min(rows));
     rows.div_ceil(per_split)
 }
 
-/// Iterations that the loops of one invocation may make in all. Mesa's llvmpipe ends every loop
-/// without a word after 65,535 of them.
-pub(crate) const LOOP_LIMIT: usize = 50_000;
+/// Iterations that the loops of one invocation may make in all on a software adapter. Mesa's
+/// llvmpipe ends every loop without a word after 65,535 of them.
+pub(crate) const LOOP_LIMIT: usize = 60_000;

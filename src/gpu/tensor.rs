@@ -26,12 +26,19 @@ mod sealed {
 /// assert_eq!(tensor.to_vec()?[4], 5.0);
 /// # Ok::<(), wgpu_cnn::Error>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Tensor<T = f32> {
     gpu: Gpu,
     shape: Shape,
     buffer: wgpu::Buffer,
     element: PhantomData<T>,
+}
+
+impl<T> Clone for Tensor<T> {
+    fn clone(&self) -> Self {
+        let Self { gpu, shape, buffer, element } = self;
+        Self { gpu: gpu.clone(), shape: shape.clone(), buffer: buffer.clone(), element: *element }
+    }
 }
 
 impl<T: Element> Tensor<T> {
@@ -90,6 +97,18 @@ impl<T: Element> Tensor<T> {
             .read(&self.buffer, self.gpu.margin(), size, &staging)
             .await?;
         Ok(bytemuck::pod_collect_to_vec(&bytes))
+    }
+
+    /// The same elements under another shape. Shares the memory.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where the shapes differ in their number of elements.
+    pub fn reshape(&self, shape: impl Into<Shape>) -> Result<Self> {
+        let shape = shape.into();
+        if shape.len() != self.shape.len() {
+            return Err(Error::shape("reshape", format!("{} elements", self.shape.len()), shape));
+        }
+        Ok(Self { shape, ..self.clone() })
     }
 
     /// The extents.

@@ -1,7 +1,10 @@
 //! Writing a model down, layer after layer.
 
 use super::{Graph, Model, ValueId};
-use crate::op::{Activation, Conv2d, Linear, MaxPool2d, Op, Size2};
+use crate::op::{
+    Activation, AvgPool1d, AvgPool2d, BatchNorm, Conv1d, Conv2d, ConvTranspose2d, GlobalPool,
+    LayerNorm, Linear, MaxPool1d, MaxPool2d, Op, Size2, Softmax,
+};
 use crate::{Error, Result, Shape};
 
 /// A model in the making. Each call adds a layer to the end of the chain; an error is kept and
@@ -17,6 +20,9 @@ pub struct ModelBuilder {
     layers: usize,
     error: Option<Error>,
 }
+
+/// A chain of layers from a given value on.
+type Branch<'a> = Box<dyn FnOnce(ModelBuilder) -> ModelBuilder + 'a>;
 
 impl ModelBuilder {
     pub(super) fn new(input: Shape) -> Self {
@@ -66,6 +72,47 @@ impl ModelBuilder {
         self.push(Linear::new(out_features))
     }
 
+    /// A convolution over signals with `out_channels` filters of `kernel` taps: short for
+    /// [`Conv1d::new`].
+    pub fn conv1d(self, out_channels: usize, kernel: usize) -> Self {
+        self.push(Conv1d::new(out_channels, kernel))
+    }
+
+    /// A transpose convolution at stride 1: short for [`ConvTranspose2d::new`].
+    pub fn conv_transpose2d(self, out_channels: usize, kernel: impl Into<Size2>) -> Self {
+        self.push(ConvTranspose2d::new(out_channels, kernel))
+    }
+
+    /// Max-pooling over signals: short for [`MaxPool1d::new`].
+    pub fn max_pool1d(self, kernel: usize) -> Self {
+        self.push(MaxPool1d::new(kernel))
+    }
+
+    /// Mean pooling over windows that touch without overlapping: short for [`AvgPool2d::new`].
+    pub fn avg_pool2d(self, kernel: impl Into<Size2>) -> Self {
+        self.push(AvgPool2d::new(kernel))
+    }
+
+    /// Mean pooling over signals: short for [`AvgPool1d::new`].
+    pub fn avg_pool1d(self, kernel: usize) -> Self {
+        self.push(AvgPool1d::new(kernel))
+    }
+
+    /// The maximum over all positions of each channel.
+    pub fn global_max_pool(self) -> Self {
+        self.push(GlobalPool::Max)
+    }
+
+    /// The mean over all positions of each channel.
+    pub fn global_avg_pool(self) -> Self {
+        self.push(GlobalPool::Average)
+    }
+
+    /// The mean over all positions of each channel, weighted with their softmax.
+    pub fn global_softmax_pool(self) -> Self {
+        self.push(GlobalPool::Softmax)
+    }
+
     /// `max(x, 0)`.
     pub fn relu(self) -> Self {
         self.push(Activation::Relu)
@@ -81,9 +128,64 @@ impl ModelBuilder {
         self.push(Activation::Tanh)
     }
 
+    /// `x` where it is positive, else `slope * x`.
+    pub fn leaky_relu(self, slope: f32) -> Self {
+        self.push(Activation::LeakyRelu { slope })
+    }
+
+    /// GELU through the error function.
+    pub fn gelu(self) -> Self {
+        self.push(Activation::Gelu)
+    }
+
+    /// GELU's approximation through the hyperbolic tangent.
+    pub fn gelu_tanh(self) -> Self {
+        self.push(Activation::GeluTanh)
+    }
+
+    /// `x * sigmoid(x)`.
+    pub fn silu(self) -> Self {
+        self.push(Activation::Silu)
+    }
+
+    /// `log(1 + exp(x))`.
+    pub fn softplus(self) -> Self {
+        self.push(Activation::Softplus)
+    }
+
+    /// Softmax along the last axis: short for [`Softmax::new`].
+    pub fn softmax(self) -> Self {
+        self.push(Softmax::new())
+    }
+
+    /// The logarithm of softmax along the last axis.
+    pub fn log_softmax(self) -> Self {
+        self.push(Softmax::new().log(true))
+    }
+
+    /// Batch normalisation with PyTorch's defaults: short for [`BatchNorm::new`].
+    pub fn batch_norm(self) -> Self {
+        self.push(BatchNorm::new())
+    }
+
+    /// Layer normalisation with PyTorch's defaults: short for [`LayerNorm::new`].
+    pub fn layer_norm(self) -> Self {
+        self.push(LayerNorm::new())
+    }
+
+    /// In training, makes each value zero with this probability and scales the others up.
+    pub fn dropout(self, probability: f64) -> Self {
+        self.push(Op::Dropout(probability))
+    }
+
     /// Makes all axes one, as a dense layer after an image wants it.
     pub fn flatten(self) -> Self {
         self.push(Op::Flatten)
+    }
+
+    /// Gives each example another shape of as many elements.
+    pub fn reshape(self, shape: impl Into<Shape>) -> Self {
+        self.push(Op::Reshape(shape.into()))
     }
 
     /// `body(x) + x`, the residual connection of He et al. 2016. The body's layers are named
@@ -99,21 +201,62 @@ impl ModelBuilder {
     /// # Ok::<(), wgpu_cnn::Error>(())
     /// ```
     pub fn residual(self, body: impl FnOnce(Self) -> Self) -> Self {
-        let (name, start, prefix) = (self.next_name(), self.end, self.prefix.clone());
-        let layers = self.layers;
-        let inner = Self {
-            prefix: format!("{name}.body."),
-            layers: 0,
-            ..self
-        };
-        let inner = body(inner);
-        let end = inner.end;
-        Self {
-            prefix,
-            layers,
-            ..inner
+        self.residual_with(body, |shortcut| shortcut)
+    }
+
+    /// `body(x) + shortcut(x)`, for a body that changes the shape. The shortcut's layers are named
+    /// `<i>.shortcut.<j>`.
+    pub fn residual_with(
+        self,
+        body: impl FnOnce(Self) -> Self,
+        shortcut: impl FnOnce(Self) -> Self,
+    ) -> Self {
+        self.branches(
+            Op::Add,
+            [("body".to_string(), Box::new(body) as Branch), ("shortcut".into(), Box::new(shortcut))],
+        )
+    }
+
+    /// Several chains from the same value, their outputs one after the other along the channels. The
+    /// layers of the k-th are named `<i>.<k>.<j>`.
+    ///
+    /// ```
+    /// use wgpu_cnn::{Conv2d, Model};
+    /// let model = Model::builder([4, 9, 9])
+    ///     .concat([
+    ///         |branch| branch.conv2d(8, 1).relu(),
+    ///         |branch| branch.push(Conv2d::new(16, 3).padding(1)).relu(),
+    ///     ])
+    ///     .build()?;
+    /// assert_eq!(model.output_shape().to_string(), "[24, 9, 9]");
+    /// # Ok::<(), wgpu_cnn::Error>(())
+    /// ```
+    pub fn concat<const N: usize>(mut self, branches: [fn(Self) -> Self; N]) -> Self {
+        if N == 0 {
+            self.error.get_or_insert(Error::argument("concat", "needs a branch"));
+            return self;
         }
-        .append(name, Op::Add, vec![end, start])
+        let numbered = branches.into_iter().enumerate();
+        self.branches(
+            Op::Concat,
+            numbered.map(|(k, branch)| (k.to_string(), Box::new(branch) as Branch)),
+        )
+    }
+
+    /// Named chains from the same value, joined by an operator.
+    fn branches<'a>(
+        mut self,
+        join: Op,
+        branches: impl IntoIterator<Item = (String, Branch<'a>)>,
+    ) -> Self {
+        let (name, start, layers) = (self.next_name(), self.end, self.layers);
+        let (outer, mut ends) = (self.prefix.clone(), Vec::new());
+        for (branch, chain) in branches {
+            let prefix = format!("{name}.{branch}.");
+            self = chain(Self { prefix, layers: 0, end: start, ..self });
+            ends.push(self.end);
+        }
+        Self { prefix: outer, layers, ..self }.append(name, join, ends)
     }
 
     /// The model, or the first error met, which names its layer.

@@ -1,13 +1,13 @@
 //! A directed acyclic graph of operators, in an order in which it can be run.
 
-use crate::op::{Op, ParameterSpec};
+use crate::op::{Op, ParameterKind, ParameterSpec};
 use crate::{Error, Result, Shape};
 
 /// A tensor that flows through the graph: the input, or a node's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct ValueId(pub usize);
 
-/// A learned tensor.
+/// A tensor that the model keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct ParameterId(pub usize);
 
@@ -36,14 +36,26 @@ impl Node {
     pub fn bias(&self) -> Option<ParameterId> {
         self.parameters.get(1).copied()
     }
+
+    /// The running mean and variance of a batch normalisation.
+    pub fn statistics(&self) -> Option<[ParameterId; 2]> {
+        Some([*self.parameters.get(2)?, *self.parameters.get(3)?])
+    }
 }
 
-/// A learned tensor's name, shape and start.
+/// A kept tensor's name, shape and start.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Parameter {
     pub name: String,
     pub shape: Shape,
     pub spec: ParameterSpec,
+}
+
+impl Parameter {
+    /// Whether the optimizer changes it.
+    pub fn is_learned(&self) -> bool {
+        self.spec.kind == ParameterKind::Learned
+    }
 }
 
 /// The nodes in the order of their execution. Value 0 is the input; the last node's output (or the

@@ -59,11 +59,8 @@ impl Model {
 
     /// The number of learned values.
     pub fn parameter_count(&self) -> usize {
-        self.graph
-            .parameters()
-            .iter()
-            .map(|parameter| parameter.shape.len())
-            .sum()
+        let learned = self.graph.parameters().iter().filter(|parameter| parameter.is_learned());
+        learned.map(|parameter| parameter.shape.len()).sum()
     }
 }
 

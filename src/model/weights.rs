@@ -40,10 +40,11 @@ pub(crate) fn write_weights(graph: &Graph, values: &[Vec<f32>], path: &Path) -> 
 pub(crate) fn read_weights(graph: &Graph, path: &Path) -> Result<Vec<Vec<f32>>> {
     let file = std::fs::read(path).map_err(|e| Error::file(path, e))?;
     let tensors = SafeTensors::deserialize(&file).map_err(|e| Error::file(path, e))?;
-    let unknown = tensors
-        .names()
-        .into_iter()
-        .find(|name| graph.parameter_named(name).is_err());
+    // PyTorch counts the batches that a normalisation has seen; nothing here depends on it.
+    let foreign = |name: &&str| {
+        graph.parameter_named(name).is_err() && !name.ends_with(".num_batches_tracked")
+    };
+    let unknown = tensors.names().into_iter().find(foreign);
     if let Some(name) = unknown {
         return Err(Error::file(
             path,

@@ -1,6 +1,6 @@
 //! Two-dimensional convolution (cross-correlation, as every deep-learning library calls it).
 
-use super::window::{Padding, Size2, window_output};
+use super::window::{Padding, Size2, Window};
 use super::{Init, ParameterSpec, image};
 use crate::{Error, Result, Shape};
 
@@ -113,14 +113,14 @@ impl Conv2d {
             ));
         }
         let padding = self.padding.resolve(self.kernel, self.dilation);
-        let out_size = window_output(
-            "conv2d",
-            in_size,
-            self.kernel,
-            self.stride,
+        let window = Window {
+            kernel: self.kernel,
+            stride: self.stride,
             padding,
-            self.dilation,
-        )?;
+            dilation: self.dilation,
+            ceil: false,
+        };
+        let out_size = window.output("conv2d", in_size)?;
         Ok(Conv2dGeometry {
             batch,
             groups: self.groups,
@@ -152,13 +152,8 @@ impl Conv2d {
         } else {
             [o, i, kh, kw].into()
         };
-        let mut parameters = vec![ParameterSpec {
-            name: "weight",
-            shape,
-            init: self.init,
-            fan_in: i * kh * kw,
-            fan_out: o / self.groups * kh * kw,
-        }];
+        let fans = [i * kh * kw, o / self.groups * kh * kw];
+        let mut parameters = vec![ParameterSpec::weight(shape, self.init, fans)];
         if self.bias {
             parameters.push(ParameterSpec::zeros("bias", [o].into()));
         }

@@ -67,13 +67,9 @@ impl Linear {
             out_features,
             ..
         } = self.geometry(1, input)?;
-        let mut parameters = vec![ParameterSpec {
-            name: "weight",
-            shape: [out_features, in_features].into(),
-            init: self.init,
-            fan_in: in_features,
-            fan_out: out_features,
-        }];
+        let fans = [in_features, out_features];
+        let shape = Shape::from([out_features, in_features]);
+        let mut parameters = vec![ParameterSpec::weight(shape, self.init, fans)];
         if self.bias {
             parameters.push(ParameterSpec::zeros("bias", [out_features].into()));
         }

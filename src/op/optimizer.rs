@@ -1,36 +1,60 @@
-//! Optimizers: how a gradient becomes an update.
+//! Optimizers: how a gradient becomes an update. The formulas, and the order of their operations,
+//! are PyTorch's.
+
+use std::ops::Range;
 
 use crate::{Error, Result};
 
-/// Stochastic gradient descent with momentum and weight decay (Sutskever et al. 2013, in PyTorch's
-/// form): `g += weight_decay * w; v = momentum * v + g; w -= lr * v`, where the first `v` is `g`.
+macro_rules! setters {
+    ($name:ident { $($(#[$meta:meta])* $field:ident: $type:ty),* $(,)? }) => {
+        impl $name {
+            $($(#[$meta])*
+            pub fn $field(mut self, $field: $type) -> Self {
+                self.$field = $field;
+                self
+            })*
+        }
+
+        impl From<$name> for Optimizer {
+            fn from(optimizer: $name) -> Self {
+                Self::$name(optimizer)
+            }
+        }
+    };
+}
+
+/// Stochastic gradient descent with momentum (Sutskever et al. 2013):
+/// `g += weight_decay * w; v = momentum * v + (1 - dampening) * g; w -= lr * v`, where the first `v`
+/// is `g`; with Nesterov's momentum `w -= lr * (g + momentum * v)`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sgd {
     /// The learning rate.
     pub learning_rate: f64,
     /// The share of the last velocity that is kept. Default 0.
     pub momentum: f64,
+    /// The share of the gradient that does not reach the velocity. Default 0.
+    pub dampening: f64,
+    /// Whether the step looks ahead along the velocity. Default false.
+    pub nesterov: bool,
     /// The L2 penalty's factor. Default 0.
     pub weight_decay: f64,
 }
 
-impl Sgd {
-    /// Sets the momentum.
-    pub fn momentum(mut self, momentum: f64) -> Self {
-        self.momentum = momentum;
-        self
-    }
-
-    /// Sets the weight decay.
-    pub fn weight_decay(mut self, weight_decay: f64) -> Self {
-        self.weight_decay = weight_decay;
-        self
+setters! {
+    Sgd {
+        /// Sets the share of the last velocity that is kept.
+        momentum: f64,
+        /// Sets the share of the gradient that does not reach the velocity.
+        dampening: f64,
+        /// Sets whether the step looks ahead along the velocity: needs momentum and no dampening.
+        nesterov: bool,
+        /// Sets the L2 penalty's factor.
+        weight_decay: f64,
     }
 }
 
-/// Adam (Kingma and Ba 2015), with the L2 penalty added to the gradient:
-/// `m = b1*m + (1-b1)*g; v = b2*v + (1-b2)*g^2; w -= lr * m^ / (sqrt(v^) + eps)`, where `m^` and
-/// `v^` are corrected for their start at zero.
+/// Adam (Kingma and Ba 2015): `m = b1*m + (1-b1)*g; v = b2*v + (1-b2)*g^2;
+/// w -= lr * m^ / (sqrt(v^) + eps)`, where `m^` and `v^` are corrected for their start at zero.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Adam {
     /// The learning rate.
@@ -39,27 +63,60 @@ pub struct Adam {
     pub betas: [f64; 2],
     /// Keeps the division finite. Default 1e-8.
     pub epsilon: f64,
+    /// The weight decay. Default 0, for AdamW 0.01.
+    pub weight_decay: f64,
+    /// Whether the weights decay by themselves, `w -= lr * weight_decay * w`, rather than through the
+    /// gradient: AdamW (Loshchilov and Hutter 2019).
+    pub decoupled: bool,
+    /// Whether the largest second moment so far takes the place of the latest (Reddi et al. 2018).
+    /// Default false.
+    pub amsgrad: bool,
+}
+
+setters! {
+    Adam {
+        /// Sets the decay rates of the moments.
+        betas: [f64; 2],
+        /// Sets the term that keeps the division finite.
+        epsilon: f64,
+        /// Sets the weight decay.
+        weight_decay: f64,
+        /// Sets whether the largest second moment so far takes the place of the latest.
+        amsgrad: bool,
+    }
+}
+
+/// RMSprop (Tieleman and Hinton 2012): `s = alpha*s + (1-alpha)*g^2; w -= lr * g / (sqrt(s) + eps)`;
+/// centered, `sqrt(s - a^2)` with `a` the running mean of `g` (Graves 2013); with momentum the
+/// quotient goes into a velocity.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RmsProp {
+    /// The learning rate.
+    pub learning_rate: f64,
+    /// The decay rate of the mean square. Default 0.99.
+    pub alpha: f64,
+    /// Keeps the division finite. Default 1e-8.
+    pub epsilon: f64,
+    /// The share of the last velocity that is kept. Default 0.
+    pub momentum: f64,
+    /// Whether the variance takes the place of the mean square. Default false.
+    pub centered: bool,
     /// The L2 penalty's factor. Default 0.
     pub weight_decay: f64,
 }
 
-impl Adam {
-    /// Sets the decay rates of the moments.
-    pub fn betas(mut self, betas: [f64; 2]) -> Self {
-        self.betas = betas;
-        self
-    }
-
-    /// Sets the term that keeps the division finite.
-    pub fn epsilon(mut self, epsilon: f64) -> Self {
-        self.epsilon = epsilon;
-        self
-    }
-
-    /// Sets the weight decay.
-    pub fn weight_decay(mut self, weight_decay: f64) -> Self {
-        self.weight_decay = weight_decay;
-        self
+setters! {
+    RmsProp {
+        /// Sets the decay rate of the mean square.
+        alpha: f64,
+        /// Sets the term that keeps the division finite.
+        epsilon: f64,
+        /// Sets the share of the last velocity that is kept.
+        momentum: f64,
+        /// Sets whether the variance takes the place of the mean square.
+        centered: bool,
+        /// Sets the L2 penalty's factor.
+        weight_decay: f64,
     }
 }
 
@@ -68,7 +125,7 @@ impl Adam {
 /// ```
 /// use wgpu_cnn::Optimizer;
 /// let plain = Optimizer::sgd(0.1);
-/// let usual = Optimizer::sgd(0.1).momentum(0.9).weight_decay(5e-4);
+/// let usual = Optimizer::sgd(0.1).momentum(0.9).nesterov(true).weight_decay(5e-4);
 /// let adam = Optimizer::adam(1e-3).betas([0.9, 0.99]);
 /// # let _: [Optimizer; 3] = [plain.into(), usual.into(), adam.into()];
 /// ```
@@ -77,30 +134,17 @@ impl Adam {
 pub enum Optimizer {
     /// Stochastic gradient descent.
     Sgd(Sgd),
-    /// Adam.
+    /// Adam and AdamW.
     Adam(Adam),
-}
-
-impl From<Sgd> for Optimizer {
-    fn from(sgd: Sgd) -> Self {
-        Self::Sgd(sgd)
-    }
-}
-
-impl From<Adam> for Optimizer {
-    fn from(adam: Adam) -> Self {
-        Self::Adam(adam)
-    }
+    /// RMSprop.
+    RmsProp(RmsProp),
 }
 
 impl Optimizer {
     /// Stochastic gradient descent without momentum or decay; both can be added.
     pub fn sgd(learning_rate: f64) -> Sgd {
-        Sgd {
-            learning_rate,
-            momentum: 0.0,
-            weight_decay: 0.0,
-        }
+        let (momentum, dampening, weight_decay) = (0.0, 0.0, 0.0);
+        Sgd { learning_rate, momentum, dampening, nesterov: false, weight_decay }
     }
 
     /// Adam with its authors' defaults.
@@ -110,71 +154,91 @@ impl Optimizer {
             betas: [0.9, 0.999],
             epsilon: 1e-8,
             weight_decay: 0.0,
+            decoupled: false,
+            amsgrad: false,
+        }
+    }
+
+    /// AdamW: Adam with a decoupled weight decay of 0.01.
+    pub fn adamw(learning_rate: f64) -> Adam {
+        Adam { weight_decay: 0.01, decoupled: true, ..Self::adam(learning_rate) }
+    }
+
+    /// RMSprop with PyTorch's defaults.
+    pub fn rmsprop(learning_rate: f64) -> RmsProp {
+        RmsProp {
+            learning_rate,
+            alpha: 0.99,
+            epsilon: 1e-8,
+            momentum: 0.0,
+            centered: false,
+            weight_decay: 0.0,
         }
     }
 
     /// The learning rate.
     pub fn learning_rate(&self) -> f64 {
         match self {
-            Self::Sgd(sgd) => sgd.learning_rate,
-            Self::Adam(adam) => adam.learning_rate,
+            Self::Sgd(Sgd { learning_rate, .. })
+            | Self::Adam(Adam { learning_rate, .. })
+            | Self::RmsProp(RmsProp { learning_rate, .. }) => *learning_rate,
         }
     }
 
     /// Changes the learning rate.
-    pub(crate) fn set_learning_rate(&mut self, learning_rate: f64) {
+    pub(crate) fn set_learning_rate(&mut self, rate: f64) {
         match self {
-            Self::Sgd(sgd) => sgd.learning_rate = learning_rate,
-            Self::Adam(adam) => adam.learning_rate = learning_rate,
+            Self::Sgd(Sgd { learning_rate, .. })
+            | Self::Adam(Adam { learning_rate, .. })
+            | Self::RmsProp(RmsProp { learning_rate, .. }) => *learning_rate = rate,
         }
     }
 
-    /// Numbers kept per parameter between updates.
+    /// Numbers kept per parameter between updates, all of them 0 at first: the velocity for SGD; the
+    /// two moments, and the largest second one, for Adam; the mean square, then the mean if centered,
+    /// then the velocity, for RMSprop.
     pub fn state_slots(&self) -> usize {
         match self {
-            Self::Sgd(sgd) if sgd.momentum == 0.0 => 0,
-            Self::Sgd(_) => 1,
-            Self::Adam(_) => 2,
+            Self::Sgd(sgd) => usize::from(sgd.momentum != 0.0),
+            Self::Adam(adam) => 2 + usize::from(adam.amsgrad),
+            Self::RmsProp(rms) => 1 + usize::from(rms.centered) + usize::from(rms.momentum != 0.0),
         }
     }
 
     /// Refuses hyper-parameters outside their domain, NaN among them.
     pub(crate) fn check(&self) -> Result<()> {
-        let within = |name: &str, value: f64, range: std::ops::Range<f64>| {
+        let within = |name: &str, value: f64, range: Range<f64>| {
             if range.contains(&value) {
-                Ok(())
-            } else {
-                let Range { start, end } = range;
-                Err(Error::argument(
-                    name,
-                    format!("{value} is not within {start}..{end}"),
-                ))
+                return Ok(());
             }
+            let Range { start, end } = range;
+            Err(Error::argument(name, format!("{value} is not within {start}..{end}")))
         };
-        use std::ops::Range;
-        let positive = 0.0..f64::INFINITY;
-        within("learning rate", self.learning_rate(), positive.clone())?;
-        match self {
-            Self::Sgd(Sgd {
-                momentum,
-                weight_decay,
-                ..
-            }) => {
-                within("momentum", *momentum, 0.0..f64::INFINITY)?;
-                within("weight decay", *weight_decay, positive)
+        let positive = || 0.0..f64::INFINITY;
+        within("learning rate", self.learning_rate(), positive())?;
+        match *self {
+            Self::Sgd(Sgd { momentum, dampening, nesterov, weight_decay, .. }) => {
+                within("momentum", momentum, positive())?;
+                within("dampening", dampening, f64::NEG_INFINITY..f64::INFINITY)?;
+                within("weight decay", weight_decay, positive())?;
+                if nesterov && (momentum == 0.0 || dampening != 0.0) {
+                    return Err(Error::argument("nesterov", "needs momentum and no dampening"));
+                }
             }
-            Self::Adam(Adam {
-                betas,
-                epsilon,
-                weight_decay,
-                ..
-            }) => {
+            Self::Adam(Adam { betas, epsilon, weight_decay, .. }) => {
                 within("beta 1", betas[0], 0.0..1.0)?;
                 within("beta 2", betas[1], 0.0..1.0)?;
-                within("epsilon", *epsilon, positive.clone())?;
-                within("weight decay", *weight_decay, positive)
+                within("epsilon", epsilon, positive())?;
+                within("weight decay", weight_decay, positive())?;
+            }
+            Self::RmsProp(RmsProp { alpha, epsilon, momentum, weight_decay, .. }) => {
+                within("alpha", alpha, positive())?;
+                within("epsilon", epsilon, positive())?;
+                within("momentum", momentum, positive())?;
+                within("weight decay", weight_decay, positive())?;
             }
         }
+        Ok(())
     }
 }
 

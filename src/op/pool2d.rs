@@ -1,6 +1,6 @@
-//! Two-dimensional pooling.
+//! Pooling: one number for each window of a plane.
 
-use super::window::{Padding, Size2, window_output};
+use super::window::{Padding, Size2, Window};
 use super::{image, like_image};
 use crate::{Error, Result, Shape};
 
@@ -27,18 +27,16 @@ pub struct MaxPool2d {
     pub padding: Padding,
     /// Distance between the window's positions. Default 1.
     pub dilation: Size2,
+    /// Whether a last window that does not fit whole counts too. Default false.
+    pub ceil_mode: bool,
 }
 
 impl MaxPool2d {
     /// Windows of extent `kernel` that touch without overlapping.
     pub fn new(kernel: impl Into<Size2>) -> Self {
         let kernel = kernel.into();
-        Self {
-            kernel,
-            stride: kernel,
-            padding: Padding::ZERO,
-            dilation: Size2::ONE,
-        }
+        let (padding, dilation) = (Padding::ZERO, Size2::ONE);
+        Self { kernel, stride: kernel, padding, dilation, ceil_mode: false }
     }
 
     /// Sets the step between windows.
@@ -59,47 +57,124 @@ impl MaxPool2d {
         self
     }
 
-    /// The resolved extents for an input of `[C, H, W]`, or of `[C, L]` taken as `[C, 1, L]`.
+    /// Sets whether a last window that does not fit whole counts too.
+    pub fn ceil_mode(mut self, ceil: bool) -> Self {
+        self.ceil_mode = ceil;
+        self
+    }
+
+    /// The resolved extents for `batch` images of shape `input`.
     pub fn geometry(&self, batch: usize, input: &Shape) -> Result<Pool2dGeometry> {
-        let [channels, in_size @ ..] = image("max_pool2d", input)?;
-        let in_size = Size2::from(in_size);
-        let padding = self.padding.resolve(self.kernel, self.dilation);
-        let [top, bottom, left, right] = padding;
-        // Every window holds at least one position of the image: PyTorch's rule, for each side.
-        if top.max(bottom) > self.kernel.height / 2 || left.max(right) > self.kernel.width / 2 {
-            return Err(Error::argument(
-                "max_pool2d padding",
-                format!(
-                    "{padding:?} is more than half of the {}x{} window",
-                    self.kernel.height, self.kernel.width
-                ),
-            ));
-        }
-        let out_size = window_output(
-            "max_pool2d",
-            in_size,
-            self.kernel,
-            self.stride,
-            padding,
-            self.dilation,
-        )?;
-        Ok(Pool2dGeometry {
-            planes: batch * channels,
-            in_size,
-            out_size,
-            kernel: self.kernel,
-            stride: self.stride,
-            padding,
-            dilation: self.dilation,
-        })
+        let Self { kernel, stride, padding, dilation, ceil_mode: ceil } = *self;
+        let padding = padding.resolve(kernel, dilation);
+        geometry("max_pool2d", batch, input, Window { kernel, stride, padding, dilation, ceil })
     }
 
     pub(crate) fn output_shape(&self, input: &Shape) -> Result<Shape> {
-        Ok(like_image(
-            input,
-            image("max_pool2d", input)?[0],
-            self.geometry(1, input)?.out_size,
-        ))
+        output_shape(input, &self.geometry(1, input)?)
+    }
+}
+
+/// The mean over a sliding window of `(N, C, H, W)`, plane by plane.
+///
+/// ```
+/// use wgpu_cnn::{AvgPool2d, Model};
+/// let pool = AvgPool2d::new(3).stride(2).padding(1).count_include_pad(false);
+/// let model = Model::builder([1, 5, 5]).push(pool).build()?;
+/// assert_eq!(model.output_shape().to_string(), "[1, 3, 3]");
+/// # Ok::<(), wgpu_cnn::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct AvgPool2d {
+    /// Window extents.
+    pub kernel: Size2,
+    /// Step between windows. Default the window's extents.
+    pub stride: Size2,
+    /// Zeros around the image. At most half of the window. Default none.
+    pub padding: Padding,
+    /// Whether a last window that does not fit whole counts too. Default false.
+    pub ceil_mode: bool,
+    /// Whether the padding counts as values, that is, whether the sum over a window is divided by
+    /// its extent within the padded image rather than within the image. Default true.
+    pub count_include_pad: bool,
+}
+
+impl AvgPool2d {
+    /// Windows of extent `kernel` that touch without overlapping.
+    pub fn new(kernel: impl Into<Size2>) -> Self {
+        let kernel = kernel.into();
+        let padding = Padding::ZERO;
+        Self { kernel, stride: kernel, padding, ceil_mode: false, count_include_pad: true }
+    }
+
+    /// Sets the step between windows.
+    pub fn stride(mut self, stride: impl Into<Size2>) -> Self {
+        self.stride = stride.into();
+        self
+    }
+
+    /// Sets the padding: a number, `[height, width]` or `[top, bottom, left, right]`.
+    pub fn padding(mut self, padding: impl Into<Padding>) -> Self {
+        self.padding = padding.into();
+        self
+    }
+
+    /// Sets whether a last window that does not fit whole counts too.
+    pub fn ceil_mode(mut self, ceil: bool) -> Self {
+        self.ceil_mode = ceil;
+        self
+    }
+
+    /// Sets whether the padding counts as values.
+    pub fn count_include_pad(mut self, count: bool) -> Self {
+        self.count_include_pad = count;
+        self
+    }
+
+    /// The resolved extents for `batch` images of shape `input`.
+    pub fn geometry(&self, batch: usize, input: &Shape) -> Result<Pool2dGeometry> {
+        let Self { kernel, stride, padding, ceil_mode: ceil, .. } = *self;
+        let (padding, dilation) = (padding.resolve(kernel, Size2::ONE), Size2::ONE);
+        geometry("avg_pool2d", batch, input, Window { kernel, stride, padding, dilation, ceil })
+    }
+
+    pub(crate) fn output_shape(&self, input: &Shape) -> Result<Shape> {
+        output_shape(input, &self.geometry(1, input)?)
+    }
+}
+
+/// How all positions of a plane become one: `(N, C, H, W)` to `(N, C, 1, 1)`. After a scan of a
+/// signal with a small network, this says whether the pattern is anywhere in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum GlobalPool {
+    /// Their maximum, with the contract of [`MaxPool2d`].
+    Max,
+    /// Their mean.
+    Average,
+    /// Their mean weighted with their own softmax, `sum of softmax(x) * x`: between mean and
+    /// maximum, and every position learns.
+    Softmax,
+}
+
+impl GlobalPool {
+    /// The extents of the pooling over whole planes.
+    pub fn geometry(self, batch: usize, input: &Shape) -> Result<Pool2dGeometry> {
+        let [_, height, width] = image(self.name(), input)?;
+        let (kernel, stride, dilation) = (Size2 { height, width }, Size2::ONE, Size2::ONE);
+        let window = Window { kernel, stride, padding: [0; 4], dilation, ceil: false };
+        geometry(self.name(), batch, input, window)
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Max => "global_max_pool",
+            Self::Average => "global_avg_pool",
+            Self::Softmax => "global_softmax_pool",
+        }
+    }
+
+    pub(crate) fn output_shape(self, input: &Shape) -> Result<Shape> {
+        output_shape(input, &self.geometry(1, input)?)
     }
 }
 
@@ -132,4 +207,24 @@ impl Pool2dGeometry {
     pub fn output_len(&self) -> usize {
         self.planes * self.out_size.area()
     }
+}
+
+fn geometry(name: &str, batch: usize, input: &Shape, window: Window) -> Result<Pool2dGeometry> {
+    let [channels, in_size @ ..] = image(name, input)?;
+    let in_size = Size2::from(in_size);
+    let Window { kernel, stride, padding, dilation, .. } = window;
+    let [top, bottom, left, right] = padding;
+    // PyTorch's rule, for each side: without it a window could lie wholly in the padding.
+    if top.max(bottom) > kernel.height / 2 || left.max(right) > kernel.width / 2 {
+        let size = format!("{}x{}", kernel.height, kernel.width);
+        let reason = format!("{padding:?} is more than half of the {size} window");
+        return Err(Error::argument(format!("{name} padding"), reason));
+    }
+    let out_size = window.output(name, in_size)?;
+    let planes = batch * channels;
+    Ok(Pool2dGeometry { planes, in_size, out_size, kernel, stride, padding, dilation })
+}
+
+fn output_shape(input: &Shape, geometry: &Pool2dGeometry) -> Result<Shape> {
+    Ok(like_image(input, input[0], geometry.out_size))
 }

@@ -120,81 +120,61 @@ impl From<[usize; 4]> for Padding {
     }
 }
 
-/// Positions of a window along one axis, or `None` where it does not fit.
-fn positions(
-    input: usize,
-    kernel: usize,
-    stride: usize,
-    padding: usize,
-    dilation: usize,
-) -> Option<usize> {
-    let padded = input.checked_add(padding)?;
-    let extent = kernel
-        .checked_sub(1)?
-        .checked_mul(dilation)?
-        .checked_add(1)?;
-    Some(padded.checked_sub(extent)?.checked_div(stride)? + 1)
+/// A window that slides over a plane.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Window {
+    pub kernel: Size2,
+    pub stride: Size2,
+    /// `[top, bottom, left, right]`.
+    pub padding: [usize; 4],
+    pub dilation: Size2,
+    /// Whether a last window that does not fit whole counts, if it begins before the padding behind
+    /// the input.
+    pub ceil: bool,
 }
 
-/// The extents of the plane of window positions. The one place where this arithmetic lives.
-pub(crate) fn window_output(
-    name: &str,
-    input: Size2,
-    kernel: Size2,
-    stride: Size2,
-    [top, bottom, left, right]: [usize; 4],
-    dilation: Size2,
-) -> Result<Size2> {
-    if kernel.area() == 0 || stride.area() == 0 || dilation.area() == 0 {
-        return Err(Error::argument(
-            name,
-            "kernel, stride and dilation must not be zero",
-        ));
-    }
-    // The kernels compute positions in 32 bits.
-    let largest = 1 << 24;
-    let extents = [kernel, stride, dilation, input].map(|s| s.height.max(s.width));
-    if extents
-        .into_iter()
-        .chain([top, bottom, left, right])
-        .any(|extent| extent > largest)
-    {
-        return Err(Error::argument(
-            name,
-            format!("an extent is larger than {largest}"),
-        ));
-    }
-    let height = positions(
-        input.height,
-        kernel.height,
-        stride.height,
-        top + bottom,
-        dilation.height,
-    );
-    let width = positions(
-        input.width,
-        kernel.width,
-        stride.width,
-        left + right,
-        dilation.width,
-    );
-    match (height, width) {
-        (Some(height), Some(width)) => Ok(Size2 { height, width }),
-        _ => Err(Error::shape(
-            name,
-            format!(
-                "a padded input of at least {}x{} for its dilated {}x{} kernel",
-                (kernel.height - 1) * dilation.height + 1,
-                (kernel.width - 1) * dilation.width + 1,
-                kernel.height,
-                kernel.width
-            ),
-            format!(
-                "{}x{}",
-                input.height + top + bottom,
-                input.width + left + right
-            ),
-        )),
+impl Window {
+    /// The extents of the plane of window positions over a plane of extents `input`. The one place
+    /// where this arithmetic lives.
+    pub fn output(&self, name: &str, input: Size2) -> Result<Size2> {
+        let Self { kernel, stride, padding: [top, bottom, left, right], dilation, ceil } = *self;
+        if [kernel, stride, dilation].iter().any(|size| size.height.min(size.width) == 0) {
+            let reason = "kernel, stride and dilation must not be zero";
+            return Err(Error::argument(name, reason));
+        }
+        // The kernels compute positions in 32 bits.
+        let largest = 1 << 24;
+        let extents = [kernel, stride, dilation, input].map(|s| s.height.max(s.width));
+        if extents.into_iter().chain([top, bottom, left, right]).any(|extent| extent > largest) {
+            return Err(Error::argument(name, format!("an extent is larger than {largest}")));
+        }
+        let positions = |input: usize, kernel, stride: usize, [before, behind]: [usize; 2], dilation| {
+            let extent = (kernel - 1) * dilation + 1;
+            let rounding = if ceil { stride - 1 } else { 0 };
+            let room = (input + before + behind + rounding).checked_sub(extent)?;
+            // The last position's number; if it begins in the padding behind, it does not count.
+            let last = room / stride;
+            let counts = !ceil || last * stride < input + before;
+            Some(last + usize::from(counts))
+        };
+        let height =
+            positions(input.height, kernel.height, stride.height, [top, bottom], dilation.height);
+        let width =
+            positions(input.width, kernel.width, stride.width, [left, right], dilation.width);
+        match (height, width) {
+            (Some(height), Some(width)) => Ok(Size2 { height, width }),
+            _ => Err(Error::shape(
+                name,
+                format!(
+                    "a padded input of at least {}x{} for its dilated {}x{} kernel",
+                    (kernel.height - 1) * dilation.height + 1,
+                    (kernel.width - 1) * dilation.width + 1,
+                    kernel.height,
+                    kernel.width
+                ),
+                format!("{}x{}", input.height + top + bottom, input.width + left + right),
+            )),
+        }
     }
 }
 
@@ -202,40 +182,46 @@ pub(crate) fn window_output(
 mod tests {
     use super::*;
 
+    fn window(kernel: usize, stride: usize, padding: [usize; 4], dilation: usize) -> Window {
+        let (kernel, stride) = (kernel.into(), stride.into());
+        Window { kernel, stride, padding, dilation: dilation.into(), ceil: false }
+    }
+
     #[test]
     fn same_padding_of_even_kernels_is_one_smaller_before_than_after() {
         let padding = Padding::Same.resolve(Size2::from([4, 3]), Size2::ONE);
         assert_eq!(padding, [1, 2, 1, 1]);
         for (kernel, stride) in [(4, 1), (3, 2), (5, 3), (1, 2)] {
-            let size = Size2::from(kernel);
-            let padding = Padding::Same.resolve(size, Size2::ONE);
-            let output =
-                window_output("t", 13.into(), size, stride.into(), padding, Size2::ONE).unwrap();
+            let padding = Padding::Same.resolve(kernel.into(), Size2::ONE);
+            let output = window(kernel, stride, padding, 1).output("t", 13.into()).unwrap();
             assert_eq!(output.height, 13usize.div_ceil(stride));
         }
     }
 
     #[test]
     fn windows_that_do_not_fit_are_refused() {
-        let fits = |kernel: usize, stride: usize, padding: usize, dilation: usize| {
-            let padding = [padding; 4];
-            window_output(
-                "t",
-                5.into(),
-                kernel.into(),
-                stride.into(),
-                padding,
-                dilation.into(),
-            )
+        let fits = |kernel, stride, dilation| {
+            window(kernel, stride, [0; 4], dilation).output("t", 5.into())
         };
-        assert_eq!(fits(5, 1, 0, 1).unwrap(), Size2::ONE);
-        assert_eq!(fits(3, 7, 0, 2).unwrap(), Size2::ONE);
-        assert!(matches!(fits(6, 1, 0, 1), Err(Error::Shape { .. })));
-        assert!(matches!(fits(0, 1, 0, 1), Err(Error::Argument { .. })));
-        assert!(matches!(fits(3, 0, 0, 1), Err(Error::Argument { .. })));
-        assert!(matches!(
-            fits(usize::MAX, 1, 0, usize::MAX),
-            Err(Error::Argument { .. })
-        ));
+        assert_eq!(fits(5, 1, 1).unwrap(), Size2::ONE);
+        assert_eq!(fits(3, 7, 2).unwrap(), Size2::ONE);
+        assert!(matches!(fits(6, 1, 1), Err(Error::Shape { .. })));
+        assert!(matches!(fits(0, 1, 1), Err(Error::Argument { .. })));
+        assert!(matches!(fits(3, 0, 1), Err(Error::Argument { .. })));
+        assert!(matches!(fits(usize::MAX, 1, usize::MAX), Err(Error::Argument { .. })));
+    }
+
+    #[test]
+    fn ceil_mode_counts_a_window_that_begins_inside_the_input() {
+        let positions = |input: usize, kernel, stride, padding| {
+            let window = Window { ceil: true, ..window(kernel, stride, [padding; 4], 1) };
+            window.output("t", input.into()).unwrap().height
+        };
+        assert_eq!(positions(7, 3, 2, 0), 3);
+        assert_eq!(positions(8, 3, 2, 0), 4);
+        assert_eq!(positions(4, 2, 3, 1), 2); // a third would begin in the padding behind
+        assert_eq!(positions(2, 3, 2, 0), 1); // the window is larger than the input
+        assert_eq!(positions(5, 2, 3, 0), 2);
+        assert_eq!(positions(6, 1, 3, 0), 2);
     }
 }

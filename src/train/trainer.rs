@@ -13,7 +13,6 @@ pub struct TrainerBuilder {
     model: Model,
     loss: Loss,
     optimizer: Optimizer,
-    seed: u64,
     weights: Option<PathBuf>,
     options: PlanOptions,
 }
@@ -26,8 +25,8 @@ impl TrainerBuilder {
     }
 
     /// Sets the loss. Default mean cross-entropy.
-    pub fn loss(mut self, loss: Loss) -> Self {
-        self.loss = loss;
+    pub fn loss(mut self, loss: impl Into<Loss>) -> Self {
+        self.loss = loss.into();
         self
     }
 
@@ -37,9 +36,24 @@ impl TrainerBuilder {
         self
     }
 
-    /// Sets the seed that the parameters start from. Default 0.
+    /// Sets the seed that the parameters start from and that dropout's masks are made from.
+    /// Default 0.
     pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
+        self.options.seed = seed;
+        self
+    }
+
+    /// Scales the gradients down where the norm of all of them together is larger than `norm`, as
+    /// PyTorch's `clip_grad_norm_` (Pascanu et al. 2013). Default not at all.
+    pub fn clip_norm(mut self, norm: f64) -> Self {
+        self.options.clip_norm = Some(norm);
+        self
+    }
+
+    /// Sets how many batches make an update. Their losses are averaged as if they were one large
+    /// batch, so that memory is that of a small one. Default 1.
+    pub fn accumulate(mut self, batches: usize) -> Self {
+        self.options.accumulate = batches;
         self
     }
 
@@ -73,7 +87,7 @@ impl TrainerBuilder {
     /// The memory that [`on`](Self::on) would take, without allocating any.
     pub fn memory(&self, gpu: &Gpu) -> Result<MemoryReport> {
         self.check()?;
-        Plan::memory_of(gpu, &self.model, self.loss, &self.optimizer, self.options)
+        Plan::memory_of(gpu, &self.model, &self.loss, &self.optimizer, self.options)
     }
 
     /// Makes the trainer on a GPU: buffers, pipelines and bind groups, all of them.
@@ -92,7 +106,7 @@ impl TrainerBuilder {
         self.check()?;
         let values = self.initial_values()?;
         let mut plan =
-            Plan::compile(gpu, &self.model, self.loss, self.optimizer, self.options).await?;
+            Plan::compile(gpu, &self.model, self.loss.clone(), self.optimizer, self.options).await?;
         for (id, values) in values.iter().enumerate() {
             plan.set_parameter(ParameterId(id), values).await?;
         }
@@ -102,7 +116,10 @@ impl TrainerBuilder {
     /// Makes the trainer on the CPU reference: the same results within rounding, without a GPU.
     pub fn on_cpu(self) -> Result<Trainer> {
         self.check()?;
-        let mut reference = Reference::new(&self.model, self.loss, self.optimizer, self.seed)?;
+        let (loss, options) = (self.loss.clone(), self.options);
+        let mut reference = Reference::new(&self.model, loss, self.optimizer, options.seed)?;
+        reference.set_clip_norm(options.clip_norm)?;
+        reference.set_accumulate(options.accumulate)?;
         if self.weights.is_some() {
             for (parameter, values) in self.model.parameters().zip(self.initial_values()?) {
                 reference.set_parameter(parameter.0, &values)?;
@@ -112,28 +129,15 @@ impl TrainerBuilder {
     }
 
     fn trainer(self, backend: Backend) -> Trainer {
-        let Self {
-            model,
-            loss,
-            optimizer,
-            options,
-            ..
-        } = self;
+        let Self { model, loss, optimizer, options, .. } = self;
         let learning_rate = optimizer.learning_rate();
-        Trainer {
-            model,
-            loss,
-            learning_rate,
-            batch: options.batch,
-            last_loss: None,
-            backend,
-        }
+        Trainer { model, loss, learning_rate, batch: options.batch, last_loss: None, backend }
     }
 
     fn initial_values(&self) -> Result<Vec<Vec<f32>>> {
         match &self.weights {
             Some(path) => read_weights(&self.model.graph, path),
-            None => Ok(self.model.graph.initial_values(self.seed)),
+            None => Ok(self.model.graph.initial_values(self.options.seed)),
         }
     }
 
@@ -145,19 +149,18 @@ impl TrainerBuilder {
         if self.options.in_flight == 0 {
             return Err(Error::argument("in_flight", "must not be zero"));
         }
+        if self.options.accumulate == 0 {
+            return Err(Error::argument("accumulate", "must not be zero"));
+        }
+        if self.options.clip_norm.is_some_and(|norm| !(norm > 0.0)) {
+            return Err(Error::argument("clip_norm", "must be above zero"));
+        }
         if self.model.parameter_count() == 0 {
             return Err(Error::argument("model", "has nothing to learn"));
         }
-        self.loss
-            .geometry(self.options.batch, self.model.output_shape())?;
-        let shapes = self
-            .model
-            .graph
-            .values()
-            .map(|value| self.model.graph.shape(value));
-        let largest = shapes
-            .map(|shape| shape.len().saturating_mul(self.options.batch))
-            .max();
+        self.loss.geometry(self.options.batch, self.model.output_shape())?;
+        let shapes = self.model.graph.values().map(|value| self.model.graph.shape(value));
+        let largest = shapes.map(|shape| shape.len().saturating_mul(self.options.batch)).max();
         if largest.is_some_and(|len| len > u32::MAX as usize / 4) {
             let reason = "makes a tensor of more than 2^30 elements";
             return Err(Error::argument("batch", reason));
@@ -195,13 +198,7 @@ enum Backend {
 
 impl std::fmt::Debug for Trainer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            model,
-            loss,
-            learning_rate,
-            batch,
-            ..
-        } = self;
+        let Self { model, loss, learning_rate, batch, .. } = self;
         f.debug_struct("Trainer")
             .field("model", model)
             .field("loss", loss)
@@ -214,17 +211,12 @@ impl std::fmt::Debug for Trainer {
 impl Trainer {
     /// Begins a trainer for a model.
     pub fn builder(model: Model) -> TrainerBuilder {
-        let options = PlanOptions {
-            batch: 64,
-            in_flight: 2,
-            memory_budget: u64::MAX,
-            max_slab: u64::MAX,
-        };
+        let options =
+            PlanOptions { batch: 64, in_flight: 2, memory_budget: u64::MAX, max_slab: u64::MAX, seed: 0, clip_norm: None, accumulate: 1 };
         TrainerBuilder {
             model,
             loss: Loss::default(),
             optimizer: Optimizer::adam(1e-3).into(),
-            seed: 0,
             weights: None,
             options,
         }
@@ -252,13 +244,28 @@ impl Trainer {
             let expected = format!("at most {} examples", self.batch);
             return Err(Error::shape("input", expected, examples));
         }
-        target.check(self.loss, self.model.output_shape().len(), examples)?;
+        target.check(&self.loss, self.model.output_shape().len(), examples)?;
         match &mut self.backend {
             Backend::Gpu(plan) => plan.step(input, &target).await,
             Backend::Cpu(reference) => {
                 self.last_loss = Some(reference.step(input, &target)?);
                 Ok(())
             }
+        }
+    }
+
+    /// Updates the parameters from the batches since the last update, where an epoch ends between
+    /// two of them. Does nothing where there are none, and never where each batch is an update.
+    #[cfg(feature = "native")]
+    pub fn update(&mut self) -> Result<()> {
+        pollster::block_on(self.update_async())
+    }
+
+    /// [`update`](Self::update) for asynchronous programs and the browser.
+    pub async fn update_async(&mut self) -> Result<()> {
+        match &mut self.backend {
+            Backend::Gpu(plan) => plan.update().await,
+            Backend::Cpu(reference) => reference.update_now(),
         }
     }
 
@@ -322,11 +329,7 @@ impl Trainer {
         let id = self.model.graph.parameter_named(name)?;
         let shape = &self.model.graph.parameter(id).shape;
         if shape.len() != values.len() {
-            return Err(Error::length(
-                &format!("parameter {name:?}"),
-                shape,
-                values.len(),
-            ));
+            return Err(Error::length(&format!("parameter {name:?}"), shape, values.len()));
         }
         match &mut self.backend {
             Backend::Gpu(plan) => plan.set_parameter(id, values).await,
@@ -383,11 +386,7 @@ impl Trainer {
     #[cfg(feature = "native")]
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<()> {
         let values = read_weights(&self.model.graph, path.as_ref())?;
-        let names: Vec<String> = self
-            .model
-            .parameters()
-            .map(|(name, _)| name.into())
-            .collect();
+        let names: Vec<String> = self.model.parameters().map(|(name, _)| name.into()).collect();
         for (name, values) in names.iter().zip(&values) {
             self.set_parameter(name, values)?;
         }
@@ -420,11 +419,7 @@ impl Trainer {
         let example = self.model.input_shape().len();
         if input.is_empty() || !input.len().is_multiple_of(example) {
             let expected = format!("whole examples of {}", self.model.input_shape());
-            return Err(Error::shape(
-                "input",
-                expected,
-                format!("{} elements", input.len()),
-            ));
+            return Err(Error::shape("input", expected, format!("{} elements", input.len())));
         }
         Ok(input.len() / example)
     }

@@ -1,7 +1,7 @@
-//! Element-wise functions.
+//! Element-wise functions and sums.
 
-use super::{Gradient, Read, ReadWrite, Recording, Region};
-use super::{code, flat_grid, vectors};
+use super::{Output, Read, ReadWrite, Recording, Region};
+use super::{code, constants, flat_grid, slope, vectors};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::op::Activation;
 
@@ -11,28 +11,30 @@ params! {
     }
 }
 
-pub(crate) const ACTIVATION_FORWARD: Kernel = Kernel {
+pub(crate) const FORWARD: Kernel = Kernel {
     name: "activation_forward",
     source: source!(
         "activation_forward.wgsl",
+        "core/epilogue4.wgsl",
         "core/activation.wgsl",
         "core/flat.wgsl"
     ),
-    bindings: &[Read, ReadWrite],
+    bindings: &[Read, Read, ReadWrite],
     params: Params::LAYOUT,
-    constants: &["ACTIVATION"],
+    constants: constants!(; epilogue),
 };
 
-pub(crate) const ACTIVATION_BACKWARD: Kernel = Kernel {
+pub(crate) const BACKWARD: Kernel = Kernel {
     name: "activation_backward",
     source: source!(
         "activation_backward.wgsl",
+        "core/epilogue4.wgsl",
         "core/activation.wgsl",
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, Read, ReadWrite],
     params: Params::LAYOUT,
-    constants: &["ACTIVATION", "GRADIENT_OF", "ACCUMULATE"],
+    constants: constants!("FUNCTION", "FUNCTION_SLOPE"; epilogue),
 };
 
 pub(crate) const ADD: Kernel = Kernel {
@@ -43,55 +45,34 @@ pub(crate) const ADD: Kernel = Kernel {
     constants: &[],
 };
 
-/// `y = f(x)` over `len` elements.
-pub(crate) fn forward(
+/// Copies `len` elements through the output's epilogue: `y = f(x)`.
+pub(crate) fn forward(recording: &mut Recording, len: usize, input: Region, output: Output) {
+    let params = Params { len: vectors(len) as u32 };
+    let regions = [Some(input), output.saved(), Some(output.region)];
+    let grid = flat_grid(vectors(len));
+    recording.dispatch(&FORWARD, &output.constants(), &regions, params, grid);
+}
+
+/// The gradient with respect to the argument of an activation, from the gradient with respect to its
+/// value, and the value or the argument, whichever [`Activation::gradient_from_value`] says.
+pub(crate) fn backward(
     recording: &mut Recording,
     activation: Activation,
     len: usize,
-    input: Region,
-    output: Region,
+    [source, gradient_output]: [Region; 2],
+    output: Output,
 ) {
-    let constants = [("ACTIVATION", code(Some(activation)))];
-    let params = Params {
-        len: vectors(len) as u32,
-    };
-    let regions = [Some(input), Some(output)];
-    let grid = flat_grid(vectors(len), 64);
-    recording.dispatch(&ACTIVATION_FORWARD, &constants, &regions, params, grid);
-}
-
-/// The gradient with respect to the argument of an activation, from its value and the gradient with
-/// respect to that; without an activation, the gradient as it is.
-pub(crate) fn backward(
-    recording: &mut Recording,
-    activation: Option<(Activation, Region)>,
-    len: usize,
-    gradient_output: Region,
-    gradient_input: Gradient,
-) {
-    let mut constants = vec![(
-        "ACTIVATION",
-        code(activation.map(|(activation, _)| activation)),
-    )];
-    constants.extend(gradient_input.constants());
-    let params = Params {
-        len: vectors(len) as u32,
-    };
-    let regions = [
-        activation.map(|(_, output)| output),
-        Some(gradient_output),
-        gradient_input.forward(),
-        Some(gradient_input.region),
-    ];
-    let grid = flat_grid(vectors(len), 64);
-    recording.dispatch(&ACTIVATION_BACKWARD, &constants, &regions, params, grid);
+    let function = Some(activation);
+    let mut constants = vec![("FUNCTION", code(function)), ("FUNCTION_SLOPE", slope(function))];
+    constants.extend(output.constants());
+    let params = Params { len: vectors(len) as u32 };
+    let regions = [Some(source), Some(gradient_output), output.saved(), Some(output.region)];
+    recording.dispatch(&BACKWARD, &constants, &regions, params, flat_grid(vectors(len)));
 }
 
 /// The sum of two tensors of `len` elements.
 pub(crate) fn add(recording: &mut Recording, len: usize, inputs: [Region; 2], output: Region) {
-    let params = Params {
-        len: vectors(len) as u32,
-    };
+    let params = Params { len: vectors(len) as u32 };
     let regions = [Some(inputs[0]), Some(inputs[1]), Some(output)];
-    recording.dispatch(&ADD, &[], &regions, params, flat_grid(vectors(len), 64));
+    recording.dispatch(&ADD, &[], &regions, params, flat_grid(vectors(len)));
 }

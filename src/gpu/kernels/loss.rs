@@ -1,8 +1,9 @@
 //! Losses and their gradients.
 
-use super::{Read, ReadWrite, Recording, Region, flat_grid};
+use super::{Read, ReadWrite, Recording, Region, flag, flat_grid};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
-use crate::op::{Loss, LossGeometry};
+use crate::gpu::record::Varies;
+use crate::op::{CrossEntropy, Loss, LossGeometry};
 
 params! {
     struct CrossEntropyParams {
@@ -10,12 +11,14 @@ params! {
         classes: u32,
         scale: f32,
         soft: u32,
+        smoothing: f32,
+        ignored: u32,
+        has_ignored: u32,
     }
 }
 
 params! {
-    struct MeanSquaredErrorParams {
-        rows: u32,
+    struct ElementwiseParams {
         len: u32,
         scale: f32,
     }
@@ -23,30 +26,31 @@ params! {
 
 params! {
     struct TotalParams {
-        rows: u32,
+        len: u32,
         scale: f32,
+        accumulate: u32,
     }
 }
 
 pub(crate) const CROSS_ENTROPY: Kernel = Kernel {
     name: "loss_cross_entropy",
     source: source!("loss_cross_entropy.wgsl", "core/flat.wgsl"),
-    bindings: &[Read, Read, Read, ReadWrite, ReadWrite],
+    bindings: &[Read, Read, Read, Read, ReadWrite, ReadWrite],
     params: CrossEntropyParams::LAYOUT,
-    constants: &[],
+    constants: &["HAS_WEIGHTS"],
 };
 
-pub(crate) const MEAN_SQUARED_ERROR: Kernel = Kernel {
-    name: "loss_mean_squared_error",
-    source: source!("loss_mean_squared_error.wgsl", "core/flat.wgsl"),
+pub(crate) const ELEMENTWISE: Kernel = Kernel {
+    name: "loss_elementwise",
+    source: source!("loss_elementwise.wgsl", "core/workgroup_sum.wgsl", "core/flat.wgsl"),
     bindings: &[Read, Read, ReadWrite, ReadWrite],
-    params: MeanSquaredErrorParams::LAYOUT,
-    constants: &[],
+    params: ElementwiseParams::LAYOUT,
+    constants: &["BINARY"],
 };
 
 pub(crate) const TOTAL: Kernel = Kernel {
     name: "loss_total",
-    source: source!("loss_total.wgsl"),
+    source: source!("loss_total.wgsl", "core/workgroup_sum.wgsl"),
     bindings: &[Read, ReadWrite],
     params: TotalParams::LAYOUT,
     constants: &[],
@@ -57,62 +61,93 @@ pub(crate) const TOTAL: Kernel = Kernel {
 pub(crate) struct Targets {
     /// `(N)` as u32, for the cross-entropy on labels.
     pub labels: Region,
-    /// `(N, classes)`, for the squared error and for the cross-entropy on probabilities.
+    /// `(N, classes)`, for the other losses and for the cross-entropy on probabilities.
     pub values: Region,
+    /// `(classes)`, where the classes have weights.
+    pub class_weights: Option<Region>,
 }
 
-/// Says in a cross-entropy's params whether the target is probabilities rather than labels, which
-/// can change from step to step.
-pub(crate) fn set_soft(params: &mut [u8], soft: bool) {
-    let params = &mut params[..size_of::<CrossEntropyParams>()];
-    let mut values: CrossEntropyParams = bytemuck::pod_read_unaligned(params);
-    values.soft = soft.into();
-    params.copy_from_slice(bytemuck::bytes_of(&values));
-}
-
-/// The loss of a batch and its gradient with respect to the model's output.
+/// The loss of a batch and its gradient with respect to the model's output. Both are sums over the
+/// batch times a scale that [`set_step`] fills in, since it may depend on the target. The partial
+/// sums are sized for `planned`, the geometry of the largest batch.
 pub(crate) fn loss(
     recording: &mut Recording,
-    loss: Loss,
-    geometry: &LossGeometry,
+    loss: &Loss,
+    [geometry, planned]: [&LossGeometry; 2],
     output: Region,
     targets: Targets,
     [total, gradient]: [Region; 2],
 ) {
-    let LossGeometry {
-        rows,
-        classes,
-        scale,
-    } = *geometry;
-    let (rows32, classes32, scale) = (rows as u32, classes as u32, scale as f32);
-    let row_loss = recording.transient("loss per example", rows);
-    let grid = flat_grid(rows, 64);
-    match loss {
-        Loss::CrossEntropy(_) => {
+    let LossGeometry { rows, classes } = *geometry;
+    let (partial, sums) = match loss {
+        Loss::CrossEntropy(options) => {
+            let partial = recording.transient("loss per example", planned.rows);
             let params = CrossEntropyParams {
-                rows: rows32,
-                classes: classes32,
-                scale,
+                rows: rows as u32,
+                classes: classes as u32,
+                scale: 1.0,
                 soft: 0,
+                smoothing: options.label_smoothing as f32,
+                ignored: options.ignored_label.unwrap_or(0),
+                has_ignored: options.ignored_label.is_some().into(),
             };
-            let Targets { labels, values } = targets;
-            let regions = [output, labels, values, row_loss, gradient].map(Some);
-            recording.dispatch(&CROSS_ENTROPY, &[], &regions, params, grid);
+            let Targets { labels, values, class_weights } = targets;
+            let constants = [("HAS_WEIGHTS", flag(class_weights.is_some()))];
+            let [output, labels, values] = [output, labels, values].map(Some);
+            let regions = [output, labels, values, class_weights, Some(partial), Some(gradient)];
+            recording.iterations(4 * classes);
+            recording.dispatch(&CROSS_ENTROPY, &constants, &regions, params, flat_grid(rows));
+            (partial, rows)
         }
-        Loss::MeanSquaredError(_) => {
-            let params = MeanSquaredErrorParams {
-                rows: rows32,
-                len: classes32,
-                scale,
-            };
-            let regions = [output, targets.values, row_loss, gradient].map(Some);
-            recording.dispatch(&MEAN_SQUARED_ERROR, &[], &regions, params, grid);
+        Loss::MeanSquaredError(_) | Loss::BinaryCrossEntropy(_) => {
+            let groups = |geometry: &LossGeometry| (geometry.rows * geometry.classes).div_ceil(64);
+            let partial = recording.transient("partial losses", groups(planned));
+            let len = rows * classes;
+            let params = ElementwiseParams { len: len as u32, scale: 1.0 };
+            let constants = [("BINARY", flag(matches!(loss, Loss::BinaryCrossEntropy(_))))];
+            let regions = [output, targets.values, partial, gradient].map(Some);
+            recording.dispatch(&ELEMENTWISE, &constants, &regions, params, flat_grid(len));
+            (partial, groups(geometry))
+        }
+    };
+    recording.varies(Varies::Loss);
+    let params = TotalParams { len: sums as u32, scale: 1.0, accumulate: 0 };
+    let regions = [Some(partial), Some(total)];
+    recording.iterations(sums.div_ceil(64));
+    recording.dispatch(&TOTAL, &[], &regions, params, [1, 1, 1]);
+    recording.varies(Varies::LossTotal);
+}
+
+/// What a step says of its loss.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LossStep {
+    /// What the sums over the batch are multiplied by.
+    pub scale: f32,
+    /// Whether the target is probabilities rather than labels.
+    pub soft: bool,
+    /// Whether the loss is added to that of the micro-batches before.
+    pub accumulate: bool,
+}
+
+/// Fills in what changes from step to step in a loss's params.
+pub(crate) fn set_step(loss: &Loss, params: &mut [u8], step: LossStep) {
+    match loss {
+        Loss::CrossEntropy(CrossEntropy { .. }) => {
+            super::edit(params, |params: &mut CrossEntropyParams| {
+                params.scale = step.scale;
+                params.soft = step.soft.into();
+            });
+        }
+        Loss::MeanSquaredError(_) | Loss::BinaryCrossEntropy(_) => {
+            super::edit(params, |params: &mut ElementwiseParams| params.scale = step.scale);
         }
     }
-    let params = TotalParams {
-        rows: rows32,
-        scale,
-    };
-    let regions = [Some(row_loss), Some(total)];
-    recording.dispatch(&TOTAL, &[], &regions, params, [1, 1, 1]);
+}
+
+/// Fills in what changes from step to step in the params of the loss's total.
+pub(crate) fn set_total_step(params: &mut [u8], step: LossStep) {
+    super::edit(params, |params: &mut TotalParams| {
+        params.scale = step.scale;
+        params.accumulate = step.accumulate.into();
+    });
 }

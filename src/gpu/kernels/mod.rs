@@ -1,18 +1,23 @@
 //! The host side of the kernels, one file per family: a kernel's description, its params, and a
 //! function that records it.
 //!
-//! Every function writes its output and reads the rest. A [`Gradient`] says where an input's
-//! gradient goes and what to do with it on the way.
+//! Every function writes its output and reads the rest. An [`Output`] says where a result goes and
+//! what happens to it on the way.
 
 pub(crate) mod activation;
+pub(crate) mod concat;
 pub(crate) mod conv2d;
+mod conv2d_rows;
+pub(crate) mod dropout;
 pub(crate) mod loss;
 pub(crate) mod matmul;
+pub(crate) mod norm;
 pub(crate) mod optimizer;
 pub(crate) mod pool2d;
 pub(crate) mod reduce;
 #[cfg(test)]
 mod shader_tests;
+pub(crate) mod softmax;
 
 use super::kernel::Access::{Read, ReadWrite};
 use super::record::{Recording, Region, folded};
@@ -20,66 +25,112 @@ use crate::op::{Activation, Size2};
 
 /// Every kernel, for the tests that hold them against their shaders.
 #[cfg(test)]
-pub(crate) const ALL: [&super::kernel::Kernel; 20] = [
-    &activation::ACTIVATION_FORWARD,
-    &activation::ACTIVATION_BACKWARD,
+pub(crate) const ALL: [&super::kernel::Kernel; 40] = [
+    &activation::FORWARD,
+    &activation::BACKWARD,
     &activation::ADD,
+    &concat::COPY,
     &conv2d::FORWARD,
     &conv2d::BACKWARD_INPUT,
     &conv2d::BACKWARD_WEIGHT,
-    &conv2d::BACKWARD_WEIGHT_TAPS,
-    &conv2d::BACKWARD_WEIGHT_SUM,
-    &conv2d::PACK_WEIGHT,
-    &conv2d::ROWS,
+    &conv2d::DIRECT_FORWARD,
+    &conv2d::DIRECT_BACKWARD_INPUT,
+    &conv2d::DIRECT_BACKWARD_WEIGHT,
+    &conv2d_rows::ROWS,
+    &conv2d_rows::PACK_WEIGHT,
+    &conv2d_rows::BACKWARD_WEIGHT_TAPS,
+    &conv2d_rows::BACKWARD_WEIGHT_SUM,
+    &dropout::DROPOUT,
     &loss::CROSS_ENTROPY,
-    &loss::MEAN_SQUARED_ERROR,
+    &loss::ELEMENTWISE,
     &loss::TOTAL,
-    &matmul::MATMUL,
+    &matmul::TILED,
+    &matmul::SUBGROUP,
+    &norm::BATCH_STATISTICS,
+    &norm::BATCH_FORWARD,
+    &norm::BATCH_BACKWARD_WEIGHT,
+    &norm::BATCH_BACKWARD_INPUT,
+    &norm::LAYER_FORWARD,
+    &norm::LAYER_BACKWARD_WEIGHT,
+    &norm::LAYER_BACKWARD_INPUT,
     &optimizer::SGD,
     &optimizer::ADAM,
+    &optimizer::RMSPROP,
+    &optimizer::NORM_PARTIAL,
+    &optimizer::NORM_TOTAL,
     &pool2d::MAX_FORWARD,
     &pool2d::MAX_BACKWARD,
+    &pool2d::AVG_FORWARD,
+    &pool2d::AVG_BACKWARD,
+    &pool2d::SOFTMAX_FORWARD,
+    &pool2d::SOFTMAX_BACKWARD,
     &reduce::BIAS,
     &reduce::SUM_PARTS,
 ];
 
-/// Where the gradient of a value goes.
+/// Where a result goes and what happens to it on the way: the epilogue of `core/epilogue.wgsl`.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Gradient {
+pub(crate) struct Output {
     pub region: Region,
-    /// The activation that made the value, and the value itself, where the activation is part of
-    /// the kernel that made the value: then the gradient wanted is that of its argument.
-    pub fused: Option<(Activation, Region)>,
+    /// The function applied to the result.
+    pub activation: Option<Activation>,
+    /// For the gradient of a value that an activation made as part of the kernel before it: the
+    /// activation and the value. What is written is then the gradient of its argument.
+    pub gradient_of: Option<(Activation, Region)>,
     /// Whether to add to what is there, for a value that is used more than once.
     pub accumulate: bool,
 }
 
-impl From<Region> for Gradient {
+impl From<Region> for Output {
     fn from(region: Region) -> Self {
-        Self {
-            region,
-            fused: None,
-            accumulate: false,
-        }
+        Self { region, activation: None, gradient_of: None, accumulate: false }
     }
 }
 
-impl Gradient {
-    /// The constants of a kernel that writes to it.
-    fn constants(&self) -> [(&'static str, f64); 2] {
-        let code = code(self.fused.map(|(activation, _)| activation));
-        [("GRADIENT_OF", code), ("ACCUMULATE", flag(self.accumulate))]
+impl Output {
+    /// The constants of the epilogue.
+    fn constants(&self) -> [(&'static str, f64); 5] {
+        let made_by = self.gradient_of.map(|(activation, _)| activation);
+        [
+            ("ACTIVATION", code(self.activation)),
+            ("SLOPE", slope(self.activation)),
+            ("GRADIENT_OF", code(made_by)),
+            ("GRADIENT_SLOPE", slope(made_by)),
+            ("ACCUMULATE", flag(self.accumulate)),
+        ]
     }
 
-    /// The forward value that such a kernel reads.
-    fn forward(&self) -> Option<Region> {
-        self.fused.map(|(_, region)| region)
+    /// The value that the epilogue reads.
+    fn saved(&self) -> Option<Region> {
+        self.gradient_of.map(|(_, value)| value)
     }
 }
+
+/// The names of the epilogue's constants after those of a kernel's own.
+macro_rules! constants {
+    ($($name:literal),* ; window) => {
+        &["KERNEL_H", "KERNEL_W", "STRIDE_H", "STRIDE_W", "PAD_TOP", "PAD_LEFT", "DILATION_H",
+          "DILATION_W", $($name),*]
+    };
+    ($($name:literal),* ; window, epilogue) => {
+        &["KERNEL_H", "KERNEL_W", "STRIDE_H", "STRIDE_W", "PAD_TOP", "PAD_LEFT", "DILATION_H",
+          "DILATION_W", $($name,)* "ACTIVATION", "SLOPE", "GRADIENT_OF", "GRADIENT_SLOPE",
+          "ACCUMULATE"]
+    };
+    ($($name:literal),* ; epilogue) => {
+        &[$($name,)* "ACTIVATION", "SLOPE", "GRADIENT_OF", "GRADIENT_SLOPE", "ACCUMULATE"]
+    };
+}
+use constants;
 
 /// An activation as an override constant.
 fn code(activation: Option<Activation>) -> f64 {
     activation.map_or(0, Activation::code).into()
+}
+
+/// Its slope for negative arguments as an override constant.
+fn slope(activation: Option<Activation>) -> f64 {
+    activation.map_or(0.0, Activation::slope).into()
 }
 
 /// A flag as an override constant.
@@ -87,16 +138,20 @@ fn flag(value: bool) -> f64 {
     f64::from(u8::from(value))
 }
 
-/// The grid of a kernel with an invocation per item, in workgroups of `size`.
-fn flat_grid(items: usize, size: usize) -> [u64; 3] {
-    let [x, y] = folded(items.div_ceil(size) as u64);
-    [x, y, 1]
+/// Whether rows of so many elements consist of whole vectors of four.
+fn whole_vectors(width: usize) -> f64 {
+    flag(width.is_multiple_of(4))
 }
 
-/// The grid of a blocked product: tiles of `tile` by `tile`, folded, times slices.
-fn product_grid(m: usize, n: usize, slices: usize, tile: usize) -> [u64; 3] {
-    let [x, y] = folded((m.div_ceil(tile) * n.div_ceil(tile)) as u64);
-    [x, y, slices as u64]
+/// The grid of a kernel with an invocation per item, in workgroups of 64.
+fn flat_grid(items: usize) -> [u64; 3] {
+    group_grid(items.div_ceil(64))
+}
+
+/// A grid of so many workgroups, folded.
+fn group_grid(groups: usize) -> [u64; 3] {
+    let [x, y] = folded(groups as u64);
+    [x, y, 1]
 }
 
 /// A number of elements in whole vectors of four.
@@ -121,4 +176,12 @@ fn window_constants(
         ("DILATION_H", dilation.height as f64),
         ("DILATION_W", dilation.width as f64),
     ]
+}
+
+/// Changes a params struct that has been recorded as bytes.
+fn edit<P: super::kernel::Params>(params: &mut [u8], change: impl FnOnce(&mut P)) {
+    let bytes = &mut params[..size_of::<P>()];
+    let mut value: P = bytemuck::pod_read_unaligned(bytes);
+    change(&mut value);
+    bytes.copy_from_slice(bytemuck::bytes_of(&value));
 }

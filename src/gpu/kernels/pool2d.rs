@@ -1,8 +1,9 @@
 //! Pooling.
 
-use super::{Gradient, Read, ReadWrite, Recording, Region, flat_grid};
+use super::{Output, Read, ReadWrite, Recording, Region};
+use super::{constants, flag, flat_grid, whole_vectors};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
-use crate::op::Pool2dGeometry;
+use crate::op::{Pool2dGeometry, Size2};
 
 params! {
     struct Params {
@@ -14,31 +15,38 @@ params! {
     }
 }
 
+params! {
+    struct SoftmaxParams {
+        planes: u32,
+        len: u32,
+    }
+}
+
 pub(crate) const MAX_FORWARD: Kernel = Kernel {
     name: "max_pool2d_forward",
-    source: source!("pool2d_forward.wgsl", "core/flat.wgsl"),
+    source: source!("pool2d_max_forward.wgsl", "core/flat.wgsl"),
     bindings: &[Read, ReadWrite, ReadWrite],
     params: Params::LAYOUT,
-    constants: &[
-        "KERNEL_H",
-        "KERNEL_W",
-        "STRIDE_H",
-        "STRIDE_W",
-        "PAD_TOP",
-        "PAD_LEFT",
-        "DILATION_H",
-        "DILATION_W",
-    ],
+    constants: constants!("PAIRS", "OUTPUT_VEC4"; window),
 };
 
 pub(crate) const MAX_BACKWARD: Kernel = Kernel {
     name: "max_pool2d_backward",
     source: source!(
-        "pool2d_backward.wgsl",
+        "pool2d_max_backward.wgsl",
+        "core/epilogue4.wgsl",
         "core/activation.wgsl",
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, Read, ReadWrite],
+    params: Params::LAYOUT,
+    constants: constants!("PAIRS"; window, epilogue),
+};
+
+pub(crate) const AVG_FORWARD: Kernel = Kernel {
+    name: "avg_pool2d_forward",
+    source: source!("pool2d_avg_forward.wgsl", "core/mean_window.wgsl", "core/flat.wgsl"),
+    bindings: &[Read, ReadWrite],
     params: Params::LAYOUT,
     constants: &[
         "KERNEL_H",
@@ -46,12 +54,49 @@ pub(crate) const MAX_BACKWARD: Kernel = Kernel {
         "STRIDE_H",
         "STRIDE_W",
         "PAD_TOP",
+        "PAD_BOTTOM",
         "PAD_LEFT",
-        "DILATION_H",
-        "DILATION_W",
-        "GRADIENT_OF",
-        "ACCUMULATE",
+        "PAD_RIGHT",
+        "COUNT_PADDING",
     ],
+};
+
+pub(crate) const AVG_BACKWARD: Kernel = Kernel {
+    name: "avg_pool2d_backward",
+    source: source!(
+        "pool2d_avg_backward.wgsl",
+        "core/mean_window.wgsl",
+        "core/epilogue.wgsl",
+        "core/activation.wgsl",
+        "core/flat.wgsl"
+    ),
+    bindings: &[Read, Read, ReadWrite],
+    params: Params::LAYOUT,
+    constants: constants!(
+        "KERNEL_H", "KERNEL_W", "STRIDE_H", "STRIDE_W", "PAD_TOP", "PAD_BOTTOM", "PAD_LEFT",
+        "PAD_RIGHT", "COUNT_PADDING"; epilogue
+    ),
+};
+
+pub(crate) const SOFTMAX_FORWARD: Kernel = Kernel {
+    name: "softmax_pool_forward",
+    source: source!("pool2d_softmax_forward.wgsl", "core/flat.wgsl"),
+    bindings: &[Read, ReadWrite, ReadWrite],
+    params: SoftmaxParams::LAYOUT,
+    constants: &[],
+};
+
+pub(crate) const SOFTMAX_BACKWARD: Kernel = Kernel {
+    name: "softmax_pool_backward",
+    source: source!(
+        "pool2d_softmax_backward.wgsl",
+        "core/epilogue.wgsl",
+        "core/activation.wgsl",
+        "core/flat.wgsl"
+    ),
+    bindings: &[Read, Read, Read, Read, Read, ReadWrite],
+    params: SoftmaxParams::LAYOUT,
+    constants: constants!(; epilogue),
 };
 
 /// The maximum of each window, and its place in the input plane.
@@ -61,9 +106,16 @@ pub(crate) fn max_forward(
     input: Region,
     [output, argmax]: [Region; 2],
 ) {
+    let Pool2dGeometry { in_size, out_size, kernel, stride, padding, .. } = *geometry;
+    let whole = in_size.width.is_multiple_of(4) && out_size.width.is_multiple_of(4);
+    let inside = padding == [0; 4] && in_size.width == 2 * out_size.width;
+    let pairs = whole && inside && kernel.width == 2 && stride.width == 2;
+    let pairs = pairs && geometry.dilation.width == 1;
+    let mut constants = window_constants(geometry).to_vec();
+    constants.extend([("PAIRS", flag(pairs)), ("OUTPUT_VEC4", whole_vectors(out_size.width))]);
     let regions = [Some(input), Some(output), Some(argmax)];
-    let grid = flat_grid(geometry.output_len(), 64);
-    let constants = window_constants(geometry);
+    recording.iterations(kernel.area() + kernel.height);
+    let grid = flat_grid(geometry.planes * out_size.height * out_size.width.div_ceil(4));
     recording.dispatch(&MAX_FORWARD, &constants, &regions, params(geometry), grid);
 }
 
@@ -72,18 +124,82 @@ pub(crate) fn max_backward(
     recording: &mut Recording,
     geometry: &Pool2dGeometry,
     [gradient_output, argmax]: [Region; 2],
-    gradient_input: Gradient,
+    output: Output,
 ) {
+    let Pool2dGeometry { planes, in_size, out_size, kernel, stride, padding, .. } = *geometry;
+    let two = Size2::from(2);
+    let twice = Size2 { height: 2 * out_size.height, width: 2 * out_size.width };
+    let pairs = [kernel, stride] == [two, two] && padding == [0; 4] && in_size == twice;
+    let pairs = pairs && geometry.dilation == Size2::ONE && out_size.width.is_multiple_of(4);
     let mut constants = window_constants(geometry).to_vec();
-    constants.extend(gradient_input.constants());
-    let regions = [
-        Some(gradient_output),
-        Some(argmax),
-        gradient_input.forward(),
-        Some(gradient_input.region),
-    ];
-    let grid = flat_grid(geometry.input_len(), 64);
+    constants.push(("PAIRS", flag(pairs)));
+    constants.extend(output.constants());
+    let regions = [Some(gradient_output), Some(argmax), output.saved(), Some(output.region)];
+    let strips = if pairs {
+        planes * out_size.height * out_size.width / 4
+    } else {
+        planes * in_size.height * in_size.width.div_ceil(4)
+    };
+    let grid = flat_grid(strips);
     recording.dispatch(&MAX_BACKWARD, &constants, &regions, params(geometry), grid);
+}
+
+/// The mean of each window.
+pub(crate) fn avg_forward(
+    recording: &mut Recording,
+    geometry: &Pool2dGeometry,
+    count_padding: bool,
+    input: Region,
+    output: Region,
+) {
+    let constants = mean_constants(geometry, count_padding);
+    let regions = [Some(input), Some(output)];
+    recording.iterations(geometry.kernel.area() + geometry.kernel.height);
+    let grid = flat_grid(geometry.output_len());
+    recording.dispatch(&AVG_FORWARD, &constants, &regions, params(geometry), grid);
+}
+
+/// Each mean's gradient, shared out over its window.
+pub(crate) fn avg_backward(
+    recording: &mut Recording,
+    geometry: &Pool2dGeometry,
+    count_padding: bool,
+    gradient_output: Region,
+    output: Output,
+) {
+    let mut constants = mean_constants(geometry, count_padding).to_vec();
+    constants.extend(output.constants());
+    let regions = [Some(gradient_output), output.saved(), Some(output.region)];
+    let grid = flat_grid(geometry.input_len());
+    recording.dispatch(&AVG_BACKWARD, &constants, &regions, params(geometry), grid);
+}
+
+/// Each plane's mean weighted with its softmax, and the statistics `(planes, 2)` of the softmax.
+pub(crate) fn softmax_forward(
+    recording: &mut Recording,
+    geometry: &Pool2dGeometry,
+    input: Region,
+    [output, statistics]: [Region; 2],
+) {
+    let regions = [Some(input), Some(output), Some(statistics)];
+    recording.iterations(2 * geometry.in_size.area());
+    let grid = flat_grid(geometry.planes);
+    recording.dispatch(&SOFTMAX_FORWARD, &[], &regions, softmax_params(geometry), grid);
+}
+
+/// The gradient of that pooling.
+pub(crate) fn softmax_backward(
+    recording: &mut Recording,
+    geometry: &Pool2dGeometry,
+    read: [Region; 4],
+    output: Output,
+) {
+    let [input, pooled, statistics, gradient_output] = read.map(Some);
+    let regions =
+        [input, pooled, statistics, gradient_output, output.saved(), Some(output.region)];
+    let (constants, params) = (output.constants(), softmax_params(geometry));
+    let grid = flat_grid(geometry.input_len());
+    recording.dispatch(&SOFTMAX_BACKWARD, &constants, &regions, params, grid);
 }
 
 fn params(geometry: &Pool2dGeometry) -> Params {
@@ -96,12 +212,27 @@ fn params(geometry: &Pool2dGeometry) -> Params {
     }
 }
 
+fn softmax_params(geometry: &Pool2dGeometry) -> SoftmaxParams {
+    SoftmaxParams { planes: geometry.planes as u32, len: geometry.in_size.area() as u32 }
+}
+
 fn window_constants(geometry: &Pool2dGeometry) -> [(&'static str, f64); 8] {
     let [top, _, left, _] = geometry.padding;
-    super::window_constants(
-        geometry.kernel,
-        geometry.stride,
-        [top, left],
-        geometry.dilation,
-    )
+    super::window_constants(geometry.kernel, geometry.stride, [top, left], geometry.dilation)
+}
+
+fn mean_constants(geometry: &Pool2dGeometry, count_padding: bool) -> [(&'static str, f64); 9] {
+    let Pool2dGeometry { kernel, stride, padding, .. } = *geometry;
+    let [top, bottom, left, right] = padding.map(|extent| extent as f64);
+    [
+        ("KERNEL_H", kernel.height as f64),
+        ("KERNEL_W", kernel.width as f64),
+        ("STRIDE_H", stride.height as f64),
+        ("STRIDE_W", stride.width as f64),
+        ("PAD_TOP", top),
+        ("PAD_BOTTOM", bottom),
+        ("PAD_LEFT", left),
+        ("PAD_RIGHT", right),
+        ("COUNT_PADDING", flag(count_padding)),
+    ]
 }

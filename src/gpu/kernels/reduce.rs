@@ -1,13 +1,15 @@
 //! Sums in a fixed order: bias gradients, and the parts of a split sum.
 
-use super::{Read, ReadWrite, Recording, Region, flat_grid};
+use super::{Read, ReadWrite, Recording, Region, flat_grid, group_grid, whole_vectors};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
+use crate::gpu::strategy;
 
 params! {
     struct BiasParams {
         batch: u32,
         channels: u32,
         plane: u32,
+        batch_per_part: u32,
     }
 }
 
@@ -20,10 +22,10 @@ params! {
 
 pub(crate) const BIAS: Kernel = Kernel {
     name: "bias",
-    source: source!("bias.wgsl", "core/flat.wgsl"),
+    source: source!("bias.wgsl", "core/workgroup_sum.wgsl", "core/flat.wgsl"),
     bindings: &[Read, ReadWrite],
     params: BiasParams::LAYOUT,
-    constants: &[],
+    constants: &["PLANE_VEC4"],
 };
 
 pub(crate) const SUM_PARTS: Kernel = Kernel {
@@ -34,20 +36,40 @@ pub(crate) const SUM_PARTS: Kernel = Kernel {
     constants: &[],
 };
 
-/// The sum of `(N, C, plane)` over all but the channels.
+/// The sum of `(N, C, plane)` over all but the channels. `planned_batch` is the largest N, which
+/// decides how the sum is split.
 pub(crate) fn bias_gradient(
     recording: &mut Recording,
     [batch, channels, plane]: [usize; 3],
+    planned_batch: usize,
     gradient_output: Region,
     gradient_bias: Region,
 ) {
+    if plane == 1 {
+        // The examples are the parts of the sum.
+        sum_parts(recording, gradient_output, batch, gradient_bias, channels);
+        return;
+    }
+    let parts = strategy::bias_parts(planned_batch, channels, plane);
+    let partial = match parts {
+        1 => gradient_bias,
+        _ => recording.transient("bias gradient parts", parts * channels),
+    };
+    let batch_per_part = batch.div_ceil(parts);
     let params = BiasParams {
         batch: batch as u32,
         channels: channels as u32,
         plane: plane as u32,
+        batch_per_part: batch_per_part as u32,
     };
-    let regions = [Some(gradient_output), Some(gradient_bias)];
-    recording.dispatch(&BIAS, &[], &regions, params, flat_grid(channels, 1));
+    let constants = [("PLANE_VEC4", whole_vectors(plane))];
+    let regions = [Some(gradient_output), Some(partial)];
+    recording.iterations(batch_per_part * (1 + plane.div_ceil(64)));
+    let [x, y, _] = group_grid(channels);
+    recording.dispatch(&BIAS, &constants, &regions, params, [x, y, parts as u64]);
+    if parts > 1 {
+        sum_parts(recording, partial, parts, gradient_bias, channels);
+    }
 }
 
 /// The sum of `parts` slabs of `len` elements.
@@ -58,10 +80,8 @@ pub(crate) fn sum_parts(
     total: Region,
     len: usize,
 ) {
-    let params = SumPartsParams {
-        len: len as u32,
-        parts: parts as u32,
-    };
+    let params = SumPartsParams { len: len as u32, parts: parts as u32 };
     let regions = [Some(partial), Some(total)];
-    recording.dispatch(&SUM_PARTS, &[], &regions, params, flat_grid(len, 64));
+    recording.iterations(parts);
+    recording.dispatch(&SUM_PARTS, &[], &regions, params, flat_grid(len));
 }

@@ -1,0 +1,68 @@
+// The input gradient of a convolution with few channels in a group, gathered: an invocation per
+// input pixel adds up what each tap of each filter carries back to it.
+
+@group(0) @binding(0) var<storage, read> gradient_output: array<f32>; // (N, O, OH, OW)
+@group(0) @binding(1) var<storage, read> weight: array<f32>;          // (O, C / groups, KH, KW)
+@group(0) @binding(2) var<storage, read> bias: array<f32>;            // (C), of a transpose convolution
+@group(0) @binding(3) var<storage, read> saved: array<f32>;           // (N, C, H, W)
+@group(0) @binding(4) var<storage, read_write> output: array<f32>;    // (N, C, H, W)
+@group(0) @binding(5) var<uniform> params: Params;
+
+struct Params {
+    batch: u32,
+    groups: u32,
+    in_channels: u32, // of one group
+    in_height: u32,
+    in_width: u32,
+    out_channels: u32, // of one group
+    out_height: u32,
+    out_width: u32,
+}
+
+override KERNEL_H: u32 = 1u;
+override KERNEL_W: u32 = 1u;
+override STRIDE_H: u32 = 1u;
+override STRIDE_W: u32 = 1u;
+override PAD_TOP: u32 = 0u;
+override PAD_LEFT: u32 = 0u;
+override DILATION_H: u32 = 1u;
+override DILATION_W: u32 = 1u;
+override HAS_BIAS: bool = false;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let at = flat_index(group, 64u, thread);
+    let x = at % params.in_width;
+    let row = at / params.in_width;
+    let y = row % params.in_height;
+    let plane = row / params.in_height;
+    let channels = params.groups * params.in_channels;
+    let channel = plane % channels;
+    let n = plane / channels;
+    if n >= params.batch { return; }
+    let first_channel = channel / params.in_channels * params.out_channels;
+    var sum = 0.0;
+    if HAS_BIAS { sum = bias[channel]; }
+    for (var o = first_channel; o < first_channel + params.out_channels; o++) {
+        let base = (n * params.groups * params.out_channels + o) * params.out_height;
+        let taps = (o * params.in_channels + channel % params.in_channels) * KERNEL_H * KERNEL_W;
+        for (var ky = 0u; ky < KERNEL_H; ky++) {
+            let py = y + PAD_TOP - ky * DILATION_H; // wraps to a large number above the plane
+            let oy = py / STRIDE_H;
+            if py % STRIDE_H == 0u && oy < params.out_height {
+                for (var kx = 0u; kx < KERNEL_W; kx++) {
+                    let px = x + PAD_LEFT - kx * DILATION_W;
+                    let ox = px / STRIDE_W;
+                    if px % STRIDE_W == 0u && ox < params.out_width {
+                        sum += weight[taps + ky * KERNEL_W + kx]
+                            * gradient_output[(base + oy) * params.out_width + ox];
+                    }
+                }
+            }
+        }
+    }
+    store(at, sum);
+}

@@ -1,0 +1,57 @@
+// The weight gradient of a convolution with few channels in a group: a workgroup per weight adds up
+// its products over all images and output pixels.
+
+@group(0) @binding(0) var<storage, read> gradient_output: array<f32>; // (N, O, OH, OW)
+@group(0) @binding(1) var<storage, read> input: array<f32>;           // (N, C, H, W)
+@group(0) @binding(2) var<storage, read_write> gradient_weight: array<f32>; // (O, C / groups, KH, KW)
+@group(0) @binding(3) var<uniform> params: Params;
+
+struct Params {
+    batch: u32,
+    groups: u32,
+    in_channels: u32, // of one group
+    in_height: u32,
+    in_width: u32,
+    out_channels: u32, // of one group
+    out_height: u32,
+    out_width: u32,
+}
+
+override KERNEL_H: u32 = 1u;
+override KERNEL_W: u32 = 1u;
+override STRIDE_H: u32 = 1u;
+override STRIDE_W: u32 = 1u;
+override PAD_TOP: u32 = 0u;
+override PAD_LEFT: u32 = 0u;
+override DILATION_H: u32 = 1u;
+override DILATION_W: u32 = 1u;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let at = flat_group(group);
+    let tap = at % (KERNEL_H * KERNEL_W);
+    let filter_plane = at / (KERNEL_H * KERNEL_W);
+    let o = filter_plane / params.in_channels;
+    let outputs = params.groups * params.out_channels;
+    if o >= outputs { return; }
+    let c = o / params.out_channels * params.in_channels + filter_plane % params.in_channels;
+    let ky = tap / KERNEL_W * DILATION_H;
+    let kx = tap % KERNEL_W * DILATION_W;
+    let plane = params.out_height * params.out_width;
+    var sum = 0.0;
+    for (var i = thread; i < params.batch * plane; i += 64u) {
+        let n = i / plane;
+        let pixel = i % plane;
+        let iy = pixel / params.out_width * STRIDE_H + ky - PAD_TOP; // wraps above the plane
+        let ix = pixel % params.out_width * STRIDE_W + kx - PAD_LEFT;
+        if iy < params.in_height && ix < params.in_width {
+            let base = (n * params.groups * params.in_channels + c) * params.in_height + iy;
+            sum += gradient_output[(n * outputs + o) * plane + pixel] * input[base * params.in_width + ix];
+        }
+    }
+    let total = workgroup_sum(thread, sum);
+    if thread == 0u { gradient_weight[at] = total; }
+}

@@ -1,0 +1,65 @@
+// Convolution with few channels in a group, depthwise above all, where a product has no rows to
+// share: an invocation computes one output from its window.
+
+@group(0) @binding(0) var<storage, read> input: array<f32>;        // (N, C, H, W)
+@group(0) @binding(1) var<storage, read> weight: array<f32>;       // (O, C / groups, KH, KW)
+@group(0) @binding(2) var<storage, read> bias: array<f32>;         // (O)
+@group(0) @binding(3) var<storage, read> saved: array<f32>;        // (N, O, OH, OW)
+@group(0) @binding(4) var<storage, read_write> output: array<f32>; // (N, O, OH, OW)
+@group(0) @binding(5) var<uniform> params: Params;
+
+struct Params {
+    batch: u32,
+    groups: u32,
+    in_channels: u32, // of one group
+    in_height: u32,
+    in_width: u32,
+    out_channels: u32, // of one group
+    out_height: u32,
+    out_width: u32,
+}
+
+override KERNEL_H: u32 = 1u;
+override KERNEL_W: u32 = 1u;
+override STRIDE_H: u32 = 1u;
+override STRIDE_W: u32 = 1u;
+override PAD_TOP: u32 = 0u;
+override PAD_LEFT: u32 = 0u;
+override DILATION_H: u32 = 1u;
+override DILATION_W: u32 = 1u;
+override HAS_BIAS: bool = false;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let at = flat_index(group, 64u, thread);
+    let x = at % params.out_width;
+    let row = at / params.out_width;
+    let y = row % params.out_height;
+    let plane = row / params.out_height;
+    let channels = params.groups * params.out_channels;
+    let channel = plane % channels;
+    let n = plane / channels;
+    if n >= params.batch { return; }
+    let first_plane = (n * params.groups + channel / params.out_channels) * params.in_channels;
+    var sum = 0.0;
+    if HAS_BIAS { sum = bias[channel]; }
+    for (var c = 0u; c < params.in_channels; c++) {
+        let base = (first_plane + c) * params.in_height * params.in_width;
+        let taps = (channel * params.in_channels + c) * KERNEL_H * KERNEL_W;
+        for (var ky = 0u; ky < KERNEL_H; ky++) {
+            let iy = y * STRIDE_H + ky * DILATION_H - PAD_TOP; // wraps to a large number above the plane
+            if iy < params.in_height {
+                for (var kx = 0u; kx < KERNEL_W; kx++) {
+                    let ix = x * STRIDE_W + kx * DILATION_W - PAD_LEFT;
+                    if ix < params.in_width {
+                        sum += weight[taps + ky * KERNEL_W + kx] * input[base + iy * params.in_width + ix];
+                    }
+                }
+            }
+        }
+    }
+    store(at, sum);
+}

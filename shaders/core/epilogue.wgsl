@@ -1,0 +1,22 @@
+
+// What happens to a result on its way to memory, chosen by override constants: an activation is
+// applied, or the gradient of one, and it is added to what is there.
+// Uses the kernel's buffers `saved` and `output`, array<f32> both.
+
+// The function applied to the result, and its slope for negative arguments.
+override ACTIVATION: u32 = 0u;
+override SLOPE: f32 = 0.0;
+// The function that made the value whose gradient this kernel writes, where it was part of the
+// kernel that made it: the result becomes the gradient with respect to the function's argument.
+// `saved` holds the value.
+override GRADIENT_OF: u32 = 0u;
+override GRADIENT_SLOPE: f32 = 0.0;
+// Whether the result is added to what is there.
+override ACCUMULATE: bool = false;
+
+fn store(at: u32, result: f32) {
+    var r = activate(ACTIVATION, SLOPE, result);
+    if GRADIENT_OF != 0u { r = activation_gradient(GRADIENT_OF, GRADIENT_SLOPE, saved[at], r); }
+    if ACCUMULATE { r += output[at]; }
+    output[at] = r;
+}

@@ -1,0 +1,60 @@
+
+// Blocked matrix product without workgroup memory, for subgroups of exactly 8 lanes.
+//
+// A subgroup computes 16 rows x 32 columns of C; lane l owns 4 neighbouring columns, so it holds
+// 16 vec4 accumulators. Four k at a time, the subgroup loads a 16 x 4 tile of A (two vec4 a lane,
+// which the lanes then share: every lane needs all of it) and each lane its own 4 x 4 tile of B.
+// Memory is what costs on lavapipe: 6 vec4 loads a lane serve 256 multiply-adds.
+//
+// Calls  load_a(m, k, lane) -> TileA      zero outside A
+//        quad_a(tile, q) -> mat4x4        rows m + 4 q .. + 3, one matrix column per k
+//        load_b(k, n) -> mat4x4           columns n .. n + 3, one matrix column per k; zero outside B
+//        initial_c(n) -> vec4             what the sums start from: zero or a bias
+//        store_c(m, n, vec4)
+// Grid   x, y: tiles of 16 rows x 32 columns, folded
+
+// What one lane holds of 16 x 4 elements of A.
+struct TileA { low: vec4<f32>, high: vec4<f32> }
+// Four rows of C.
+struct Quad { c0: vec4<f32>, c1: vec4<f32>, c2: vec4<f32>, c3: vec4<f32> }
+
+fn multiply_add(q: Quad, a: mat4x4<f32>, b: mat4x4<f32>) -> Quad {
+    return Quad(
+        q.c0 + a[0].x * b[0] + a[1].x * b[1] + a[2].x * b[2] + a[3].x * b[3],
+        q.c1 + a[0].y * b[0] + a[1].y * b[1] + a[2].y * b[2] + a[3].y * b[3],
+        q.c2 + a[0].z * b[0] + a[1].z * b[1] + a[2].z * b[2] + a[3].z * b[3],
+        q.c3 + a[0].w * b[0] + a[1].w * b[1] + a[2].w * b[2] + a[3].w * b[3],
+    );
+}
+
+fn store_quad(m: u32, n: u32, q: Quad) {
+    store_c(m, n, q.c0);
+    store_c(m + 1u, n, q.c1);
+    store_c(m + 2u, n, q.c2);
+    store_c(m + 3u, n, q.c3);
+}
+
+@compute @workgroup_size(8)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
+    let tile = flat_group(group);
+    let tiles_m = (params.m + 15u) / 16u;
+    let m = tile % tiles_m * 16u;
+    let n = tile / tiles_m * 32u + lane * 4u;
+    let start = initial_c(n);
+    var q0 = Quad(start, start, start, start);
+    var q1 = q0;
+    var q2 = q0;
+    var q3 = q0;
+    for (var k = 0u; k < params.k; k += 4u) {
+        let a = load_a(m, k, lane);
+        let b = load_b(k, n);
+        q0 = multiply_add(q0, quad_a(a, 0u), b);
+        q1 = multiply_add(q1, quad_a(a, 1u), b);
+        q2 = multiply_add(q2, quad_a(a, 2u), b);
+        q3 = multiply_add(q3, quad_a(a, 3u), b);
+    }
+    store_quad(m, n, q0);
+    store_quad(m + 4u, n, q1);
+    store_quad(m + 8u, n, q2);
+    store_quad(m + 12u, n, q3);
+}

@@ -1,0 +1,57 @@
+// Dropout: each element is zero with a probability, else scaled up. The same mask serves forward and
+// backward: it is a function of seed, step, layer and element, by the counter-based generator
+// Philox-4x32-10 (Salmon et al. 2011). Four elements to an invocation: one block of random words.
+
+@group(0) @binding(0) var<storage, read> input: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> saved: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> output: array<vec4<f32>>;
+@group(0) @binding(3) var<uniform> params: Params;
+
+struct Params {
+    len: u32, // in vectors of four
+    threshold: u32, // a word below it drops its element
+    scale: f32,
+    layer: u32,
+    step: u32,
+    seed_low: u32,
+    seed_high: u32,
+}
+
+// The upper half of a 64-bit product, from 16-bit digits.
+fn multiply_high(a: u32, b: u32) -> u32 {
+    let a0 = a & 0xffffu;
+    let a1 = a >> 16u;
+    let b0 = b & 0xffffu;
+    let b1 = b >> 16u;
+    let middle = a1 * b0 + ((a0 * b0) >> 16u);
+    let low = a0 * b1 + (middle & 0xffffu);
+    return a1 * b1 + (middle >> 16u) + (low >> 16u);
+}
+
+fn philox(first: vec4<u32>, seed: vec2<u32>) -> vec4<u32> {
+    var counter = first;
+    var key = seed;
+    for (var round = 0u; round < 10u; round++) {
+        counter = vec4(
+            multiply_high(0xCD9E8D57u, counter.z) ^ counter.y ^ key.x,
+            0xCD9E8D57u * counter.z,
+            multiply_high(0xD2511F53u, counter.x) ^ counter.w ^ key.y,
+            0xD2511F53u * counter.x,
+        );
+        key += vec2(0x9E3779B9u, 0xBB67AE85u);
+    }
+    return counter;
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let at = flat_index(group, 64u, thread);
+    if at >= params.len { return; }
+    let words = philox(vec4(at, params.step, params.layer, 1u), vec2(params.seed_low, params.seed_high));
+    // A product rather than a choice, so that NaN stays NaN.
+    let factor = select(vec4(params.scale), vec4<f32>(), words < vec4(params.threshold));
+    store4(at, input[at] * factor);
+}

@@ -1,0 +1,40 @@
+// y = gamma * (x - mean) * inverse deviation + beta, an invocation per element. In evaluation mean
+// and variance are the running estimates.
+
+@group(0) @binding(0) var<storage, read> input: array<f32>;      // (N, C, plane)
+@group(0) @binding(1) var<storage, read> gamma: array<f32>;      // (C)
+@group(0) @binding(2) var<storage, read> beta: array<f32>;       // (C)
+@group(0) @binding(3) var<storage, read> statistics: array<f32>; // (C, 2), in training
+@group(0) @binding(4) var<storage, read> running_mean: array<f32>;     // (C), in evaluation
+@group(0) @binding(5) var<storage, read> running_variance: array<f32>; // (C), in evaluation
+@group(0) @binding(6) var<storage, read_write> output: array<f32>; // (N, C, plane)
+@group(0) @binding(7) var<uniform> params: Params;
+
+struct Params {
+    batch: u32,
+    channels: u32,
+    plane: u32,
+    epsilon: f32,
+}
+
+override TRAINING: bool = true;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let at = flat_index(group, 64u, thread);
+    if at >= params.batch * params.channels * params.plane { return; }
+    let channel = at / params.plane % params.channels;
+    var mean: f32;
+    var inverse: f32;
+    if TRAINING {
+        mean = statistics[2u * channel];
+        inverse = statistics[2u * channel + 1u];
+    } else {
+        mean = running_mean[channel];
+        inverse = 1.0 / sqrt(running_variance[channel] + params.epsilon);
+    }
+    output[at] = gamma[channel] * ((input[at] - mean) * inverse) + beta[channel];
+}

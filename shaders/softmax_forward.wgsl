@@ -1,0 +1,35 @@
+// Softmax, or its logarithm, along the middle axis of (outer, extent, inner). The maximum is
+// subtracted first. An invocation per (outer, inner).
+
+@group(0) @binding(0) var<storage, read> input: array<f32>;
+@group(0) @binding(1) var<storage, read_write> output: array<f32>;
+@group(0) @binding(2) var<uniform> params: Params;
+
+struct Params {
+    outer: u32,
+    extent: u32,
+    inner: u32,
+}
+
+override LOG: bool = false;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let line = flat_index(group, 64u, thread);
+    let outer = line / params.inner;
+    if outer >= params.outer { return; }
+    let first = outer * params.extent * params.inner + line % params.inner;
+    let end = first + params.extent * params.inner;
+    var largest = input[first];
+    for (var i = first; i < end; i += params.inner) { largest = max(largest, input[i]); }
+    var total = 0.0;
+    for (var i = first; i < end; i += params.inner) { total += exp(input[i] - largest); }
+    let log_total = log(total);
+    for (var i = first; i < end; i += params.inner) {
+        let shifted = input[i] - largest;
+        output[i] = select(exp(shifted) / total, shifted - log_total, LOG);
+    }
+}

@@ -1,0 +1,56 @@
+//! Blocks of channels, copied into a joined value and out of its gradient.
+
+use super::{Output, Read, ReadWrite, Recording, Region, constants, flat_grid};
+use crate::gpu::kernel::{Kernel, Params as _, params, source};
+
+params! {
+    struct Params {
+        batch: u32,
+        len: u32,
+        input_stride: u32,
+        input_offset: u32,
+        output_stride: u32,
+        output_offset: u32,
+    }
+}
+
+pub(crate) const COPY: Kernel = Kernel {
+    name: "concat",
+    source: source!(
+        "concat.wgsl",
+        "core/epilogue.wgsl",
+        "core/activation.wgsl",
+        "core/flat.wgsl"
+    ),
+    bindings: &[Read, Read, ReadWrite],
+    params: Params::LAYOUT,
+    constants: constants!(; epilogue),
+};
+
+/// A block of elements in each example.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Block {
+    /// Elements of an example.
+    pub stride: usize,
+    /// Where the block begins.
+    pub offset: usize,
+}
+
+/// Copies a block of `len` elements of each example to another place.
+pub(crate) fn copy(
+    recording: &mut Recording,
+    [batch, len]: [usize; 2],
+    (input, from): (Region, Block),
+    (output, to): (Output, Block),
+) {
+    let params = Params {
+        batch: batch as u32,
+        len: len as u32,
+        input_stride: from.stride as u32,
+        input_offset: from.offset as u32,
+        output_stride: to.stride as u32,
+        output_offset: to.offset as u32,
+    };
+    let regions = [Some(input), output.saved(), Some(output.region)];
+    recording.dispatch(&COPY, &output.constants(), &regions, params, flat_grid(batch * len));
+}

@@ -1,0 +1,258 @@
+//! Convolution at stride 1 by rows of pixels, for subgroups of 8: the cores `rows` and `taps`.
+
+use super::{Output, Read, ReadWrite, Recording, Region};
+use super::{constants, flag, flat_grid, group_grid, whole_vectors};
+use crate::gpu::kernel::{Kernel, Params as _, params, source};
+use crate::gpu::strategy;
+use crate::op::{Conv2dGeometry, Size2};
+
+params! {
+    /// Of the convolution that the rows core runs: for an input gradient, the roles are swapped.
+    struct RowsParams {
+        batch: u32,
+        in_channels: u32,
+        in_height: u32,
+        in_width: u32,
+        out_channels: u32,
+        out_height: u32,
+        out_width: u32,
+    }
+}
+
+params! {
+    struct PackParams {
+        in_channels: u32,
+        out_channels: u32,
+    }
+}
+
+params! {
+    struct TapsParams {
+        batch: u32,
+        in_channels: u32,
+        in_height: u32,
+        in_width: u32,
+        out_channels: u32,
+        out_height: u32,
+        out_width: u32,
+        rows_per_split: u32,
+    }
+}
+
+params! {
+    struct TapsSumParams {
+        in_channels: u32,
+        out_channels: u32,
+        splits: u32,
+    }
+}
+
+pub(crate) const ROWS: Kernel = Kernel {
+    name: "conv2d_rows",
+    source: source!(
+        "conv2d_rows.wgsl",
+        "core/rows.wgsl",
+        "core/slide.wgsl",
+        "core/epilogue4.wgsl",
+        "core/activation.wgsl",
+        "core/flat.wgsl"
+    ),
+    bindings: &[Read, Read, Read, Read, ReadWrite],
+    params: RowsParams::LAYOUT,
+    constants: constants!(
+        "KERNEL_H", "KERNEL_W", "PAD_TOP", "PAD_LEFT", "INPUT_VEC4", "OUTPUT_VEC4", "EDGE_LOADS",
+        "HAS_BIAS"; epilogue
+    ),
+};
+
+pub(crate) const PACK_WEIGHT: Kernel = Kernel {
+    name: "conv2d_pack_weight",
+    source: source!("conv2d_pack_weight.wgsl", "core/flat.wgsl"),
+    bindings: &[Read, ReadWrite],
+    params: PackParams::LAYOUT,
+    constants: &["KERNEL_H", "KERNEL_W", "BACKWARD"],
+};
+
+pub(crate) const BACKWARD_WEIGHT_TAPS: Kernel = Kernel {
+    name: "conv2d_backward_weight_taps",
+    source: source!("conv2d_backward_weight_taps.wgsl", "core/taps.wgsl", "core/slide.wgsl"),
+    bindings: &[Read, Read, ReadWrite],
+    params: TapsParams::LAYOUT,
+    constants: &["KERNEL_H", "KERNEL_W", "PAD_TOP", "PAD_LEFT", "INPUT_VEC4", "OUTPUT_VEC4"],
+};
+
+pub(crate) const BACKWARD_WEIGHT_SUM: Kernel = Kernel {
+    name: "conv2d_backward_weight_sum",
+    source: source!("conv2d_backward_weight_sum.wgsl", "core/flat.wgsl"),
+    bindings: &[Read, ReadWrite],
+    params: TapsSumParams::LAYOUT,
+    constants: &["KERNEL_H", "KERNEL_W"],
+};
+
+/// Taps of a filter row that the cores take at once, of a row so wide.
+fn taps(width: usize) -> usize {
+    if width <= 5 { width } else { 4 }
+}
+
+/// `y = conv(x, w) + b` through the output's epilogue.
+pub(super) fn forward(
+    recording: &mut Recording,
+    geometry: &Conv2dGeometry,
+    [input, weight]: [Region; 2],
+    bias: Option<Region>,
+    output: Output,
+) {
+    let packed = pack(recording, geometry, weight, false);
+    let [top, _, left, _] = geometry.padding;
+    rows(recording, geometry, [top, left], [input, packed], bias, output);
+}
+
+/// The input gradient, which at stride 1 is itself a convolution of the output gradient: with the
+/// flipped filter, and a padding that makes up for the first one.
+pub(super) fn backward_input(
+    recording: &mut Recording,
+    geometry: &Conv2dGeometry,
+    [gradient_output, weight]: [Region; 2],
+    bias: Option<Region>,
+    output: Output,
+) {
+    let packed = pack(recording, geometry, weight, true);
+    let [top, _, left, _] = geometry.padding;
+    let padding = [geometry.kernel.height - 1 - top, geometry.kernel.width - 1 - left];
+    let swapped = Conv2dGeometry {
+        in_channels: geometry.out_channels,
+        in_size: geometry.out_size,
+        out_channels: geometry.in_channels,
+        out_size: geometry.in_size,
+        ..*geometry
+    };
+    rows(recording, &swapped, padding, [gradient_output, packed], bias, output);
+}
+
+/// The rows core on a geometry as it runs, with packed weights.
+fn rows(
+    recording: &mut Recording,
+    geometry: &Conv2dGeometry,
+    [top, left]: [usize; 2],
+    [input, packed]: [Region; 2],
+    bias: Option<Region>,
+    output: Output,
+) {
+    let Conv2dGeometry { batch, in_size, in_channels, out_size, kernel, .. } = *geometry;
+    let mut constants = vec![
+        ("KERNEL_H", kernel.height as f64),
+        ("KERNEL_W", kernel.width as f64),
+        ("PAD_TOP", top as f64),
+        ("PAD_LEFT", left as f64),
+        ("INPUT_VEC4", whole_vectors(in_size.width)),
+        ("OUTPUT_VEC4", whole_vectors(out_size.width)),
+        ("EDGE_LOADS", flag(needs_edge_loads(geometry, left))),
+        ("HAS_BIAS", flag(bias.is_some())),
+    ];
+    constants.extend(output.constants());
+    let regions = [Some(input), Some(packed), bias, output.saved(), Some(output.region)];
+    let strips = batch * out_size.height * out_size.width.div_ceil(4);
+    let [x, y, _] = group_grid(strips.div_ceil(8));
+    let grid = [x, y, geometry.out_channels.div_ceil(16) as u64];
+    recording.iterations(in_channels * kernel.height * (1 + kernel.width.div_ceil(4)));
+    recording.dispatch(&ROWS, &constants, &regions, rows_params(geometry), grid);
+}
+
+/// Whether a strip of pixels may need a block of the input that no neighbouring lane of its
+/// subgroup has loaded: a strip's window then runs across the end of its row or of its subgroup.
+fn needs_edge_loads(geometry: &Conv2dGeometry, left: usize) -> bool {
+    let width = geometry.kernel.width;
+    let strips = geometry.out_size.width.div_ceil(4);
+    let shift = (4 - left % 4) % 4;
+    let own = usize::from((shift + width + 6) / 4 == 3);
+    let whole_rows = width <= 5 && 8usize.is_multiple_of(strips);
+    let covered = strips + own >= geometry.in_size.width.div_ceil(4) + left.div_ceil(4);
+    !(whole_rows && covered)
+}
+
+/// The filters rearranged as the rows core reads them.
+fn pack(
+    recording: &mut Recording,
+    geometry: &Conv2dGeometry,
+    weight: Region,
+    backward: bool,
+) -> Region {
+    let Size2 { height, width } = geometry.kernel;
+    let channels = [geometry.in_channels, geometry.out_channels];
+    let [in_channels, out_channels] = if backward { [channels[1], channels[0]] } else { channels };
+    let padded = width.next_multiple_of(taps(width));
+    let rows = out_channels.div_ceil(16) * in_channels * height * padded;
+    let packed = recording.transient("packed weights", rows * 16);
+    let constants = [
+        ("KERNEL_H", height as f64),
+        ("KERNEL_W", width as f64),
+        ("BACKWARD", flag(backward)),
+    ];
+    let params = PackParams { in_channels: in_channels as u32, out_channels: out_channels as u32 };
+    let regions = [Some(weight), Some(packed)];
+    recording.dispatch(&PACK_WEIGHT, &constants, &regions, params, flat_grid(rows));
+    packed
+}
+
+/// The weight gradient by the taps core: partial sums over parts of the output rows, then those in
+/// order.
+pub(super) fn backward_weight(
+    recording: &mut Recording,
+    [geometry, planned]: [&Conv2dGeometry; 2],
+    [input, gradient_output]: [Region; 2],
+    gradient_weight: Region,
+) {
+    let Size2 { height, width } = geometry.kernel;
+    let chunks = width.div_ceil(taps(width));
+    let tiles = geometry.out_channels.div_ceil(16) * (geometry.in_channels * height).div_ceil(8);
+    let strips = planned.out_size.width.div_ceil(4);
+    let rows = |geometry: &Conv2dGeometry| geometry.batch * geometry.out_size.height;
+    let splits = strategy::tap_splits(tiles * chunks, rows(planned), strips);
+    let sums = splits * chunks * tiles * 16 * taps(width) * 8;
+    let partial = recording.transient("weight gradient parts", sums);
+
+    let RowsParams { batch, in_channels, in_height, in_width, out_channels, out_height, out_width } =
+        rows_params(geometry);
+    let [top, _, left, _] = geometry.padding;
+    let size = [("KERNEL_H", height as f64), ("KERNEL_W", width as f64)];
+    let mut constants = size.to_vec();
+    constants.extend([
+        ("PAD_TOP", top as f64),
+        ("PAD_LEFT", left as f64),
+        ("INPUT_VEC4", whole_vectors(geometry.in_size.width)),
+        ("OUTPUT_VEC4", whole_vectors(geometry.out_size.width)),
+    ]);
+    let rows_per_split = rows(geometry).div_ceil(splits);
+    let params = TapsParams {
+        batch,
+        in_channels,
+        in_height,
+        in_width,
+        out_channels,
+        out_height,
+        out_width,
+        rows_per_split: rows_per_split as u32,
+    };
+    let regions = [Some(gradient_output), Some(input), Some(partial)];
+    let grid = [tiles, splits, chunks].map(|extent| extent as u64);
+    recording.iterations(rows_per_split * (1 + strips));
+    recording.dispatch(&BACKWARD_WEIGHT_TAPS, &constants, &regions, params, grid);
+
+    let params = TapsSumParams { in_channels, out_channels, splits: splits as u32 };
+    let regions = [Some(partial), Some(gradient_weight)];
+    recording.iterations(splits);
+    let grid = flat_grid(geometry.weight_len());
+    recording.dispatch(&BACKWARD_WEIGHT_SUM, &size, &regions, params, grid);
+}
+
+fn rows_params(geometry: &Conv2dGeometry) -> RowsParams {
+    RowsParams {
+        batch: geometry.batch as u32,
+        in_channels: geometry.in_channels as u32,
+        in_height: geometry.in_size.height as u32,
+        in_width: geometry.in_size.width as u32,
+        out_channels: geometry.out_channels as u32,
+        out_height: geometry.out_size.height as u32,
+        out_width: geometry.out_size.width as u32,
+    }
+}

@@ -1,0 +1,63 @@
+//! Dropout, forward and backward.
+
+use super::{Output, Read, ReadWrite, Recording, Region, constants, flat_grid, vectors};
+use crate::gpu::kernel::{Kernel, Params as _, params, source};
+use crate::gpu::record::Varies;
+use crate::op::dropout;
+
+params! {
+    struct Params {
+        len: u32,
+        threshold: u32,
+        scale: f32,
+        layer: u32,
+        step: u32,
+        seed_low: u32,
+        seed_high: u32,
+    }
+}
+
+pub(crate) const DROPOUT: Kernel = Kernel {
+    name: "dropout",
+    source: source!(
+        "dropout.wgsl",
+        "core/epilogue4.wgsl",
+        "core/activation.wgsl",
+        "core/flat.wgsl"
+    ),
+    bindings: &[Read, Read, ReadWrite],
+    params: Params::LAYOUT,
+    constants: constants!(; epilogue),
+};
+
+/// `len` elements of a layer's value or gradient through its mask, which depends on the step.
+pub(crate) fn dropout(
+    recording: &mut Recording,
+    probability: f64,
+    layer: u32,
+    len: usize,
+    input: Region,
+    output: Output,
+) {
+    let params = Params {
+        len: vectors(len) as u32,
+        threshold: dropout::threshold(probability),
+        scale: dropout::scale(probability) as f32,
+        layer,
+        step: 0,
+        seed_low: 0,
+        seed_high: 0,
+    };
+    let regions = [Some(input), output.saved(), Some(output.region)];
+    let grid = flat_grid(vectors(len));
+    recording.dispatch(&DROPOUT, &output.constants(), &regions, params, grid);
+    recording.varies(Varies::Dropout);
+}
+
+/// Fills in what changes from step to step.
+pub(crate) fn set_step(params: &mut [u8], seed: u64, step: u64) {
+    super::edit(params, |params: &mut Params| {
+        (params.seed_low, params.seed_high) = (seed as u32, (seed >> 32) as u32);
+        params.step = step as u32;
+    });
+}

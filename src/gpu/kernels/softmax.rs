@@ -1,0 +1,69 @@
+//! Softmax and its logarithm.
+
+use super::{Output, Read, ReadWrite, Recording, Region, constants, flag, flat_grid};
+use crate::gpu::kernel::{Kernel, Params as _, params, source};
+use crate::op::SoftmaxGeometry;
+
+params! {
+    struct Params {
+        outer: u32,
+        extent: u32,
+        inner: u32,
+    }
+}
+
+pub(crate) const FORWARD: Kernel = Kernel {
+    name: "softmax_forward",
+    source: source!("softmax_forward.wgsl", "core/flat.wgsl"),
+    bindings: &[Read, ReadWrite],
+    params: Params::LAYOUT,
+    constants: &["LOG"],
+};
+
+pub(crate) const BACKWARD: Kernel = Kernel {
+    name: "softmax_backward",
+    source: source!(
+        "softmax_backward.wgsl",
+        "core/epilogue.wgsl",
+        "core/activation.wgsl",
+        "core/flat.wgsl"
+    ),
+    bindings: &[Read, Read, Read, ReadWrite],
+    params: Params::LAYOUT,
+    constants: constants!("LOG"; epilogue),
+};
+
+/// Softmax, or its logarithm, along the middle axis.
+pub(crate) fn forward(
+    recording: &mut Recording,
+    log: bool,
+    geometry: &SoftmaxGeometry,
+    input: Region,
+    output: Region,
+) {
+    let regions = [Some(input), Some(output)];
+    recording.iterations(3 * geometry.extent);
+    let grid = flat_grid(geometry.outer * geometry.inner);
+    recording.dispatch(&FORWARD, &[("LOG", flag(log))], &regions, params(geometry), grid);
+}
+
+/// Its gradient, from its value.
+pub(crate) fn backward(
+    recording: &mut Recording,
+    log: bool,
+    geometry: &SoftmaxGeometry,
+    [value, gradient_output]: [Region; 2],
+    output: Output,
+) {
+    let mut constants = vec![("LOG", flag(log))];
+    constants.extend(output.constants());
+    let regions = [Some(value), Some(gradient_output), output.saved(), Some(output.region)];
+    recording.iterations(2 * geometry.extent);
+    let grid = flat_grid(geometry.outer * geometry.inner);
+    recording.dispatch(&BACKWARD, &constants, &regions, params(geometry), grid);
+}
+
+fn params(geometry: &SoftmaxGeometry) -> Params {
+    let SoftmaxGeometry { outer, extent, inner } = *geometry;
+    Params { outer: outer as u32, extent: extent as u32, inner: inner as u32 }
+}

@@ -1,0 +1,141 @@
+//! Normalisation.
+
+use super::{Init, ParameterKind, ParameterSpec};
+use crate::{Error, Result, Shape};
+
+/// Batch normalisation (Ioffe and Szegedy 2015) of `(N, C, ...)`, channel by channel:
+/// `y = gamma * (x - mean) / sqrt(variance + epsilon) + beta`.
+///
+/// In training mean and (biased) variance are those of the batch, and running estimates of them are
+/// kept as PyTorch does: `running = (1 - momentum) * running + momentum * batch`, with the unbiased
+/// variance. In evaluation the running estimates take their place.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BatchNorm {
+    /// Keeps the division finite. Default 1e-5.
+    pub epsilon: f64,
+    /// The share of the newest batch in the running estimates. Default 0.1.
+    pub momentum: f64,
+}
+
+impl Default for BatchNorm {
+    fn default() -> Self {
+        Self { epsilon: 1e-5, momentum: 0.1 }
+    }
+}
+
+impl BatchNorm {
+    /// Batch normalisation with PyTorch's defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the term that keeps the division finite.
+    pub fn epsilon(mut self, epsilon: f64) -> Self {
+        self.epsilon = epsilon;
+        self
+    }
+
+    /// Sets the share of the newest batch in the running estimates.
+    pub fn momentum(mut self, momentum: f64) -> Self {
+        self.momentum = momentum;
+        self
+    }
+
+    /// The resolved extents for `batch` examples of shape `input`.
+    pub fn geometry(&self, batch: usize, input: &Shape) -> Result<BatchNormGeometry> {
+        if !(self.epsilon >= 0.0 && self.epsilon.is_finite()) {
+            return Err(Error::argument("batch_norm epsilon", format!("{}", self.epsilon)));
+        }
+        if !(0.0..=1.0).contains(&self.momentum) {
+            return Err(Error::argument("batch_norm momentum", format!("{}", self.momentum)));
+        }
+        match input[..] {
+            [channels, ref plane @ ..] if input.len() > 0 => {
+                Ok(BatchNormGeometry { batch, channels, plane: plane.iter().product() })
+            }
+            _ => Err(Error::shape("batch_norm", "channels [C, ...]", input)),
+        }
+    }
+
+    pub(crate) fn parameters(&self, input: &Shape) -> Result<Vec<ParameterSpec>> {
+        let channels = self.geometry(1, input)?.channels;
+        let constant = |name, value| ParameterSpec {
+            init: Init::Constant(value),
+            ..ParameterSpec::zeros(name, [channels].into())
+        };
+        let statistic =
+            |name, value| ParameterSpec { kind: ParameterKind::Statistic, ..constant(name, value) };
+        Ok(vec![
+            constant("weight", 1.0),
+            constant("bias", 0.0),
+            statistic("running_mean", 0.0),
+            statistic("running_var", 1.0),
+        ])
+    }
+}
+
+/// Every extent of a batch normalisation, resolved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct BatchNormGeometry {
+    /// Examples.
+    pub batch: usize,
+    /// Channels, each normalised by itself.
+    pub channels: usize,
+    /// Values of a channel in one example.
+    pub plane: usize,
+}
+
+impl BatchNormGeometry {
+    /// Values of a channel in the whole batch: those that its mean is taken over.
+    pub fn count(&self) -> usize {
+        self.batch * self.plane
+    }
+
+    /// Refuses, as PyTorch does, a training batch with one value per channel: it has no variance, and
+    /// every output would be beta.
+    pub(crate) fn check_training(&self) -> Result<()> {
+        if self.count() < 2 {
+            let expected = "more than one value per channel in training";
+            return Err(Error::shape("batch_norm", expected, self.count()));
+        }
+        Ok(())
+    }
+}
+
+/// Layer normalisation (Ba et al. 2016): each example by itself, over its whole shape, as
+/// `y = gamma * (x - mean) / sqrt(variance + epsilon) + beta` with a gamma and a beta per element.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LayerNorm {
+    /// Keeps the division finite. Default 1e-5.
+    pub epsilon: f64,
+}
+
+impl Default for LayerNorm {
+    fn default() -> Self {
+        Self { epsilon: 1e-5 }
+    }
+}
+
+impl LayerNorm {
+    /// Layer normalisation with PyTorch's defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the term that keeps the division finite.
+    pub fn epsilon(mut self, epsilon: f64) -> Self {
+        self.epsilon = epsilon;
+        self
+    }
+
+    pub(crate) fn parameters(&self, input: &Shape) -> Result<Vec<ParameterSpec>> {
+        if !(self.epsilon >= 0.0 && self.epsilon.is_finite()) {
+            return Err(Error::argument("layer_norm epsilon", format!("{}", self.epsilon)));
+        }
+        let ones = ParameterSpec {
+            init: Init::Constant(1.0),
+            ..ParameterSpec::zeros("weight", input.clone())
+        };
+        Ok(vec![ones, ParameterSpec::zeros("bias", input.clone())])
+    }
+}

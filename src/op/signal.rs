@@ -1,0 +1,123 @@
+//! One-dimensional layers: the two-dimensional ones on signals `(N, C, L)`, images of height 1.
+
+use super::{AvgPool2d, Conv2d, MaxPool2d, Op};
+use crate::Padding;
+
+macro_rules! signal_layer {
+    ($(#[$meta:meta])* $name:ident wraps $inner:ident) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct $name($inner);
+
+        impl $name {
+            /// Sets the step between positions.
+            pub fn stride(self, stride: usize) -> Self {
+                Self(self.0.stride([1, stride]))
+            }
+
+            /// Sets the padding on both sides.
+            pub fn padding(self, padding: usize) -> Self {
+                self.padding_sides([padding, padding])
+            }
+
+            /// Sets the padding before and after the signal.
+            pub fn padding_sides(self, [before, after]: [usize; 2]) -> Self {
+                Self(self.0.padding([0, 0, before, after]))
+            }
+        }
+
+        impl From<$name> for Op {
+            fn from(layer: $name) -> Self {
+                layer.0.into()
+            }
+        }
+    };
+}
+
+signal_layer! {
+    /// A convolution over signals `(N, C, L)` with weights `(O, C/groups, K)`. See [`Conv2d`].
+    ///
+    /// ```
+    /// use wgpu_cnn::{Conv1d, Model};
+    /// let model = Model::builder([2, 32]).push(Conv1d::new(6, 5).stride(2).padding(2)).build()?;
+    /// assert_eq!(model.output_shape().to_string(), "[6, 16]");
+    /// # Ok::<(), wgpu_cnn::Error>(())
+    /// ```
+    Conv1d wraps Conv2d
+}
+
+signal_layer! {
+    /// Max-pooling over signals `(N, C, L)`. See [`MaxPool2d`].
+    MaxPool1d wraps MaxPool2d
+}
+
+signal_layer! {
+    /// Mean pooling over signals `(N, C, L)`. See [`AvgPool2d`].
+    AvgPool1d wraps AvgPool2d
+}
+
+impl Conv1d {
+    /// A convolution with `out_channels` filters of `kernel` taps.
+    pub fn new(out_channels: usize, kernel: usize) -> Self {
+        Self(Conv2d::new(out_channels, [1, kernel]))
+    }
+
+    /// Pads so that at stride 1 the output is as long as the input. See [`Padding::Same`].
+    pub fn padding_same(self) -> Self {
+        Self(self.0.padding(Padding::Same))
+    }
+
+    /// Sets the distance between filter taps.
+    pub fn dilation(self, dilation: usize) -> Self {
+        Self(self.0.dilation([1, dilation]))
+    }
+
+    /// Sets the number of channel groups.
+    pub fn groups(self, groups: usize) -> Self {
+        Self(self.0.groups(groups))
+    }
+
+    /// Leaves the bias out or puts it in.
+    pub fn bias(self, bias: bool) -> Self {
+        Self(self.0.bias(bias))
+    }
+
+    /// Sets how the weights start.
+    pub fn init(self, init: super::Init) -> Self {
+        Self(self.0.init(init))
+    }
+}
+
+impl MaxPool1d {
+    /// Windows of `kernel` positions that touch without overlapping.
+    pub fn new(kernel: usize) -> Self {
+        Self(MaxPool2d::new([1, kernel]))
+    }
+
+    /// Sets the distance between the window's positions.
+    pub fn dilation(self, dilation: usize) -> Self {
+        Self(self.0.dilation([1, dilation]))
+    }
+
+    /// Sets whether a last window that does not fit whole counts too.
+    pub fn ceil_mode(self, ceil: bool) -> Self {
+        Self(self.0.ceil_mode(ceil))
+    }
+}
+
+impl AvgPool1d {
+    /// Windows of `kernel` positions that touch without overlapping.
+    pub fn new(kernel: usize) -> Self {
+        Self(AvgPool2d::new([1, kernel]))
+    }
+
+    /// Sets whether a last window that does not fit whole counts too.
+    pub fn ceil_mode(self, ceil: bool) -> Self {
+        Self(self.0.ceil_mode(ceil))
+    }
+
+    /// Sets whether the padding counts as values.
+    pub fn count_include_pad(self, count: bool) -> Self {
+        Self(self.0.count_include_pad(count))
+    }
+}

@@ -1,0 +1,173 @@
+//! Convolution and transpose convolution.
+
+use super::{Call, expect, split_batch};
+use crate::gpu::Tensor;
+use crate::gpu::kernels::{conv2d, reduce};
+use crate::op::{Conv2d, Conv2dGeometry, ConvTranspose2d};
+use crate::{Error, Result, Shape};
+
+/// Convolution of `x` `(N, C, H, W)` with `weight` `(O, C/groups, KH, KW)` and an optional bias
+/// `(O)`: `(N, O, OH, OW)`.
+///
+/// # Errors
+/// [`Error::Shape`] where the shapes do not fit each other or the layer.
+pub fn conv2d_forward(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    layer: &Conv2d,
+) -> Result<Tensor> {
+    let geometry = conv2d_geometry(layer, x.shape(), Some(weight))?;
+    if let Some(bias) = bias {
+        expect("bias", bias, [geometry.out_channels])?;
+    }
+    let call = Call::new(x.gpu());
+    let output = call.output(conv2d_output_shape(&geometry))?;
+    let inputs = [call.region(x), call.region(weight)];
+    let (bias, to) = (bias.map(|bias| call.region(bias)), call.region(&output));
+    conv2d::forward(&mut call.recording(), &geometry, inputs, bias, to.into());
+    call.run()?;
+    Ok(output)
+}
+
+/// The gradient of a convolution with respect to its input of shape `input`, from the gradient with
+/// respect to its output: a transpose convolution.
+pub fn conv2d_backward_input(
+    gradient_output: &Tensor,
+    weight: &Tensor,
+    input: impl Into<Shape>,
+    layer: &Conv2d,
+) -> Result<Tensor> {
+    let input = input.into();
+    let geometry = conv2d_geometry(layer, &input, Some(weight))?;
+    expect("output gradient", gradient_output, conv2d_output_shape(&geometry))?;
+    let call = Call::new(gradient_output.gpu());
+    let output = call.output(input)?;
+    let inputs = [call.region(gradient_output), call.region(weight)];
+    let to = call.region(&output).into();
+    conv2d::backward_input(&mut call.recording(), &geometry, inputs, None, to);
+    call.run()?;
+    Ok(output)
+}
+
+/// The gradient of a convolution of `x` with respect to its weights, `(O, C/groups, KH, KW)`.
+pub fn conv2d_backward_weight(
+    x: &Tensor,
+    gradient_output: &Tensor,
+    layer: &Conv2d,
+) -> Result<Tensor> {
+    let geometry = conv2d_geometry(layer, x.shape(), None)?;
+    expect("output gradient", gradient_output, conv2d_output_shape(&geometry))?;
+    let call = Call::new(x.gpu());
+    let output = call.output(geometry.weight_shape())?;
+    let inputs = [call.region(x), call.region(gradient_output)];
+    let to = call.region(&output);
+    conv2d::backward_weight(&mut call.recording(), [&geometry, &geometry], inputs, to);
+    call.run()?;
+    Ok(output)
+}
+
+/// Transpose convolution of `x` `(N, C, H, W)` with `weight` `(C, O/groups, KH, KW)` and an optional
+/// bias `(O)`: `(N, O, OH, OW)`.
+pub fn conv_transpose2d_forward(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    layer: &ConvTranspose2d,
+) -> Result<Tensor> {
+    let geometry = conv_transpose2d_geometry(layer, x.shape())?;
+    expect("conv_transpose2d weight", weight, geometry.weight_shape())?;
+    if let Some(bias) = bias {
+        expect("bias", bias, [geometry.in_channels])?;
+    }
+    let call = Call::new(x.gpu());
+    let output = call.output(conv2d_input_shape(&geometry))?;
+    let inputs = [call.region(x), call.region(weight)];
+    let (bias, to) = (bias.map(|bias| call.region(bias)), call.region(&output));
+    conv2d::backward_input(&mut call.recording(), &geometry, inputs, bias, to.into());
+    call.run()?;
+    Ok(output)
+}
+
+/// The gradient of a transpose convolution with respect to its input of shape `input`.
+pub fn conv_transpose2d_backward_input(
+    gradient_output: &Tensor,
+    weight: &Tensor,
+    input: impl Into<Shape>,
+    layer: &ConvTranspose2d,
+) -> Result<Tensor> {
+    let input = input.into();
+    let geometry = conv_transpose2d_geometry(layer, &input)?;
+    expect("conv_transpose2d weight", weight, geometry.weight_shape())?;
+    expect("output gradient", gradient_output, conv2d_input_shape(&geometry))?;
+    let call = Call::new(gradient_output.gpu());
+    let output = call.output(input)?;
+    let inputs = [call.region(gradient_output), call.region(weight)];
+    let to = call.region(&output).into();
+    conv2d::forward(&mut call.recording(), &geometry, inputs, None, to);
+    call.run()?;
+    Ok(output)
+}
+
+/// The gradient of a transpose convolution of `x` with respect to its weights,
+/// `(C, O/groups, KH, KW)`.
+pub fn conv_transpose2d_backward_weight(
+    x: &Tensor,
+    gradient_output: &Tensor,
+    layer: &ConvTranspose2d,
+) -> Result<Tensor> {
+    let geometry = conv_transpose2d_geometry(layer, x.shape())?;
+    expect("output gradient", gradient_output, conv2d_input_shape(&geometry))?;
+    let call = Call::new(x.gpu());
+    let output = call.output(geometry.weight_shape())?;
+    // The convolution whose transpose this is goes from this layer's output to its input.
+    let inputs = [call.region(gradient_output), call.region(x)];
+    let to = call.region(&output);
+    conv2d::backward_weight(&mut call.recording(), [&geometry, &geometry], inputs, to);
+    call.run()?;
+    Ok(output)
+}
+
+/// The gradient with respect to a bias per channel, from the gradient `(N, C, ...)` with respect to
+/// the output: `(C)`.
+pub fn bias_gradient(gradient_output: &Tensor) -> Result<Tensor> {
+    let [batch, channels, ref plane @ ..] = gradient_output.shape()[..] else {
+        let expected = "a batch of channels (N, C, ...)";
+        return Err(Error::shape("output gradient", expected, gradient_output.shape()));
+    };
+    let call = Call::new(gradient_output.gpu());
+    let output = call.output([channels])?;
+    let (from, to) = (call.region(gradient_output), call.region(&output));
+    let extents = [batch, channels, plane.iter().product()];
+    reduce::bias_gradient(&mut call.recording(), extents, batch, from, to);
+    call.run()?;
+    Ok(output)
+}
+
+fn conv2d_geometry(
+    layer: &Conv2d,
+    input: &Shape,
+    weight: Option<&Tensor>,
+) -> Result<Conv2dGeometry> {
+    let (batch, example) = split_batch("conv2d input", input)?;
+    let geometry = layer.geometry(batch, &example)?;
+    if let Some(weight) = weight {
+        expect("conv2d weight", weight, geometry.weight_shape())?;
+    }
+    Ok(geometry)
+}
+
+fn conv2d_output_shape(geometry: &Conv2dGeometry) -> Shape {
+    let Conv2dGeometry { batch, out_channels, out_size, .. } = *geometry;
+    [batch, out_channels, out_size.height, out_size.width].into()
+}
+
+fn conv2d_input_shape(geometry: &Conv2dGeometry) -> Shape {
+    let Conv2dGeometry { batch, in_channels, in_size, .. } = *geometry;
+    [batch, in_channels, in_size.height, in_size.width].into()
+}
+
+fn conv_transpose2d_geometry(layer: &ConvTranspose2d, input: &Shape) -> Result<Conv2dGeometry> {
+    let (batch, example) = split_batch("conv_transpose2d input", input)?;
+    layer.geometry(batch, &example)
+}

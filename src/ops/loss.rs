@@ -1,0 +1,58 @@
+//! Losses.
+
+use super::{Call, split_batch};
+use crate::Result;
+use crate::gpu::Tensor;
+use crate::gpu::kernels;
+use crate::gpu::record::Varies;
+use crate::op::{CrossEntropy, Loss, Target};
+
+/// The loss of a batch of outputs `(N, ...)`, as a tensor of one element, and its gradient with
+/// respect to them.
+pub fn loss(
+    output: &Tensor,
+    target: impl Into<Target>,
+    loss: impl Into<Loss>,
+) -> Result<(Tensor, Tensor)> {
+    let (batch, example) = split_batch("output", output.shape())?;
+    let (target, loss) = (target.into(), loss.into());
+    target.check(&loss, example.len(), batch)?;
+    let geometry = loss.geometry(batch, &example)?;
+    let step = kernels::loss::LossStep {
+        scale: (1.0 / loss.normaliser(&target, &geometry)) as f32,
+        soft: matches!(target, Target::Values(_)),
+        accumulate: false,
+    };
+    let gpu = output.gpu();
+    let (labels, values) = match target {
+        Target::Labels(labels) => (labels, vec![0.0]),
+        Target::Values(values) => (vec![0], values),
+    };
+    let labels = Tensor::from_slice(gpu, [labels.len()], &labels)?;
+    let values = Tensor::from_slice(gpu, [values.len()], &values)?;
+    let weights = match &loss {
+        Loss::CrossEntropy(CrossEntropy { class_weights: Some(weights), .. }) => {
+            Some(Tensor::from_slice(gpu, [weights.len()], weights)?)
+        }
+        _ => None,
+    };
+    let call = Call::new(gpu);
+    let (total, gradient) = (call.output([1])?, call.output(output.shape())?);
+    let targets = kernels::loss::Targets {
+        labels: call.region(&labels),
+        values: call.region(&values),
+        class_weights: weights.as_ref().map(|weights| call.region(weights)),
+    };
+    let (from, to) = (call.region(output), [call.region(&total), call.region(&gradient)]);
+    let geometries = [&geometry, &geometry];
+    kernels::loss::loss(&mut call.recording(), &loss, geometries, from, targets, to);
+    for dispatch in &mut call.recording().dispatches {
+        match dispatch.varies {
+            Varies::Loss => kernels::loss::set_step(&loss, &mut dispatch.params, step),
+            _ => kernels::loss::set_total_step(&mut dispatch.params, step),
+        }
+    }
+    call.run()?;
+    Ok((total, gradient))
+}
+

@@ -1,0 +1,116 @@
+//! Single operations on tensors of a device, for programs that use this library for its kernels.
+//!
+//! Each call allocates its result, submits its kernels and returns; it does not wait for them. A
+//! training step through a [`Trainer`](crate::Trainer) creates nothing and is much faster than the
+//! same operations one by one. Shapes include the batch: `(N, C, H, W)`. The twins of these
+//! functions on slices are in [`cpu`](crate::cpu).
+//!
+//! ```no_run
+//! use wgpu_cnn::{Conv2d, Gpu, MaxPool2d, Tensor, ops};
+//! let gpu = Gpu::new()?;
+//! let x = Tensor::from_slice(&gpu, [1, 1, 3, 3], &[3.0, 2.0, 5.0, 4.0, 1.0, 7.0, 3.0, 5.0, 0.0])?;
+//! let (values, argmax) = ops::max_pool2d_forward(&x, &MaxPool2d::new(2).stride(1))?;
+//! assert_eq!(values.to_vec()?, [4.0, 7.0, 5.0, 7.0]);
+//! assert_eq!(argmax.to_vec()?, [3, 5, 7, 5]);
+//! # Ok::<(), wgpu_cnn::Error>(())
+//! ```
+
+mod activation;
+mod conv2d;
+mod loss;
+mod matmul;
+mod norm;
+mod pool2d;
+mod softmax;
+
+pub use activation::{activation_backward, activation_forward, add, concat};
+pub use conv2d::{
+    bias_gradient, conv_transpose2d_backward_input, conv_transpose2d_backward_weight,
+    conv_transpose2d_forward, conv2d_backward_input, conv2d_backward_weight, conv2d_forward,
+};
+pub use loss::loss;
+pub use matmul::{linear_forward, matmul};
+pub use norm::{
+    BatchStatistics, batch_norm_backward, batch_norm_forward, batch_norm_forward_evaluation,
+    layer_norm_backward, layer_norm_forward,
+};
+pub use pool2d::{
+    avg_pool2d_backward, avg_pool2d_forward, max_pool2d_backward, max_pool2d_forward,
+    softmax_pool_backward, softmax_pool_forward,
+};
+pub use softmax::{softmax_backward, softmax_forward};
+
+use std::cell::{RefCell, RefMut};
+
+use crate::gpu::kernels::activation as activation_kernels;
+use crate::gpu::program::Program;
+use crate::gpu::record::{Recording, Region, Storage};
+use crate::gpu::{Element, Gpu, Tensor};
+use crate::{Error, Result, Shape};
+
+/// One operation in the making.
+struct Call {
+    gpu: Gpu,
+    recording: RefCell<Recording>,
+}
+
+impl Call {
+    fn new(gpu: &Gpu) -> Self {
+        Self { gpu: gpu.clone(), recording: RefCell::new(Recording::new(gpu.traits())) }
+    }
+
+    fn recording(&self) -> RefMut<'_, Recording> {
+        self.recording.borrow_mut()
+    }
+
+    fn output<T: Element>(&self, shape: impl Into<Shape>) -> Result<Tensor<T>> {
+        pollster::block_on(Tensor::uninitialised(&self.gpu, shape.into()))
+    }
+
+    fn region<T: Element>(&self, tensor: &Tensor<T>) -> Region {
+        let storage = Storage::Bound(tensor.buffer().clone());
+        self.recording().buffer("tensor", tensor.shape().len(), storage)
+    }
+
+    /// A tensor of the same contents, for a kernel that changes them.
+    fn copy(&self, tensor: &Tensor) -> Result<Tensor> {
+        let copy = self.output(tensor.shape())?;
+        let (from, to) = (self.region(tensor), self.region(&copy).into());
+        activation_kernels::forward(&mut self.recording(), tensor.shape().len(), from, to);
+        Ok(copy)
+    }
+
+    fn run(self) -> Result<()> {
+        let recording = self.recording.into_inner().finish()?;
+        pollster::block_on(async {
+            let program = Program::compile(&self.gpu, &recording).await?;
+            let params = program.params_block(&recording.dispatches);
+            let submit = || {
+                self.gpu.queue().write_buffer(program.uniforms(), 0, &params);
+                let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
+                let all = 0..recording.dispatches.len();
+                program.encode(&mut encoder, &recording.dispatches, &[all]);
+                self.gpu.queue().submit([encoder.finish()]);
+            };
+            self.gpu.guard("operation", submit).await?;
+            program.check_margins(&self.gpu).await
+        })
+    }
+}
+
+/// The extents of a batch `(N, ...)` and of one example.
+fn split_batch(name: &str, shape: &Shape) -> Result<(usize, Shape)> {
+    match shape[..] {
+        [batch, ref example @ ..] if batch > 0 => Ok((batch, example.into())),
+        _ => Err(Error::shape(name, "a batch (N, ...)", shape)),
+    }
+}
+
+fn expect<T: Element>(name: &str, tensor: &Tensor<T>, shape: impl Into<Shape>) -> Result<()> {
+    let shape = shape.into();
+    if *tensor.shape() == shape {
+        Ok(())
+    } else {
+        Err(Error::shape(name, shape.to_string(), tensor.shape()))
+    }
+}
