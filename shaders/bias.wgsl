@@ -1,46 +1,47 @@
-// The bias gradient: the output gradient summed over images and pixels. A workgroup per channel;
-// its invocations take every 64th value each and are then added as a tree, always in the same order.
+// The bias gradient: the output gradient summed over images and pixels. A workgroup per channel and
+// part of its values; its invocations take every 64th of them each and are then added as a tree,
+// always in the same order. Where there are several parts, sum_parts.wgsl adds them.
 
 @group(0) @binding(0) var<storage, read> gradient_output: array<f32>; // (N, C, plane)
-@group(0) @binding(1) var<storage, read_write> gradient_bias: array<f32>; // (C)
+@group(0) @binding(1) var<storage, read_write> gradient_bias: array<f32>; // (parts, C)
 @group(0) @binding(2) var<uniform> params: Params;
 
 struct Params {
     batch: u32,
     channels: u32,
     plane: u32,
+    parts: u32,
 }
-
-var<workgroup> sums: array<f32, 64>;
 
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let channel = flat_group(group);
+    let slot = flat_group(group); // part * channels + channel
+    let channel = slot % params.channels;
+    let part = slot / params.channels;
     var sum = 0.0;
-    if channel < params.channels {
-        // Along the longer of the two axes, so that every invocation has work.
-        if params.plane >= 64u {
-            for (var n = 0u; n < params.batch; n++) {
-                let first = (n * params.channels + channel) * params.plane;
-                for (var i = thread; i < params.plane; i += 64u) { sum += gradient_output[first + i]; }
-            }
-        } else {
-            for (var n = thread; n < params.batch; n += 64u) {
-                let first = (n * params.channels + channel) * params.plane;
-                for (var i = 0u; i < params.plane; i++) { sum += gradient_output[first + i]; }
+    if part < params.parts {
+        let values = params.batch * params.plane;
+        let length = (values + params.parts - 1u) / params.parts;
+        let end = min((part + 1u) * length, values);
+        // Divided once: from then on image and pixel advance by 64 values at a time.
+        let first = part * length + thread;
+        let images = 64u / params.plane;
+        let pixels = 64u % params.plane;
+        var n = first / params.plane;
+        var pixel = first % params.plane;
+        for (var i = first; i < end; i += 64u) {
+            sum += gradient_output[(n * params.channels + channel) * params.plane + pixel];
+            n += images;
+            pixel += pixels;
+            if pixel >= params.plane {
+                pixel -= params.plane;
+                n += 1u;
             }
         }
     }
-    sums[thread] = sum;
-    for (var half = 32u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if thread < half { sums[thread] += sums[thread + half]; }
-    }
-    if thread == 0u && channel < params.channels {
-        var result = sums[0];
-        gradient_bias[channel] = result;
-    }
+    sum = reduce_sum(thread, sum);
+    if thread == 0u && part < params.parts { gradient_bias[slot] = sum; }
 }

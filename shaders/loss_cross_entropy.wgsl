@@ -1,4 +1,5 @@
-// Softmax cross-entropy and its gradient, an invocation per example:
+// Softmax cross-entropy and its gradient, a workgroup per example, whose invocations take every 64th
+// class each:
 //   loss     = sum over c of target[c] * (log sum exp(logits) - logits[c])
 //   gradient = scale * (sum(target) * softmax(logits) - target)
 // Logits are shifted by their maximum, so that large ones stay finite.
@@ -17,6 +18,8 @@ struct Params {
     soft: u32, // whether the target is probabilities rather than labels
 }
 
+const LOWEST: f32 = -3.4028234e38;
+
 fn target_of(row: u32, class_index: u32) -> f32 {
     if params.soft != 0u { return probabilities[row * params.classes + class_index]; }
     return select(0.0, 1.0, labels[row] == class_index);
@@ -27,25 +30,29 @@ fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let row = flat_index(group, 64u, thread);
+    let row = flat_group(group);
     if row >= params.rows { return; }
     let first = row * params.classes;
-    var largest = logits[first];
-    for (var c = 1u; c < params.classes; c++) { largest = max(largest, logits[first + c]); }
+    var largest = LOWEST;
+    for (var c = thread; c < params.classes; c += 64u) { largest = max(largest, logits[first + c]); }
+    largest = reduce_max(thread, largest);
     var total = 0.0;
-    for (var c = 0u; c < params.classes; c++) { total += exp(logits[first + c] - largest); }
+    for (var c = thread; c < params.classes; c += 64u) { total += exp(logits[first + c] - largest); }
+    total = reduce_sum(thread, total);
     let log_total = log(total);
     var mass = 0.0;
     var loss = 0.0;
-    for (var c = 0u; c < params.classes; c++) {
+    for (var c = thread; c < params.classes; c += 64u) {
         let p = target_of(row, c);
         mass += p;
         // A class of probability 0 costs nothing, even where its logit is negative infinity.
         if p != 0.0 { loss += p * (log_total - (logits[first + c] - largest)); }
     }
-    for (var c = 0u; c < params.classes; c++) {
+    mass = reduce_sum(thread, mass);
+    loss = reduce_sum(thread, loss);
+    for (var c = thread; c < params.classes; c += 64u) {
         let softmax = exp(logits[first + c] - largest) / total;
         gradient[first + c] = params.scale * (mass * softmax - target_of(row, c));
     }
-    row_loss[row] = loss;
+    if thread == 0u { row_loss[row] = loss; }
 }

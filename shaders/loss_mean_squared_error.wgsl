@@ -1,4 +1,5 @@
-// The squared error and its gradient, an invocation per example:
+// The squared error and its gradient, a workgroup per example, whose invocations take every 64th
+// element each:
 //   loss = sum over i of (output[i] - target[i])^2,  gradient = scale * 2 (output - target)
 
 @group(0) @binding(0) var<storage, read> output: array<f32>;         // (N, len)
@@ -18,13 +19,14 @@ fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let row = flat_index(group, 64u, thread);
+    let row = flat_group(group);
     if row >= params.rows { return; }
     var loss = 0.0;
-    for (var i = row * params.len; i < (row + 1u) * params.len; i++) {
+    for (var i = row * params.len + thread; i < (row + 1u) * params.len; i += 64u) {
         let difference = output[i] - wanted[i];
         loss += difference * difference;
         gradient[i] = params.scale * 2.0 * difference;
     }
-    row_loss[row] = loss;
+    loss = reduce_sum(thread, loss);
+    if thread == 0u { row_loss[row] = loss; }
 }

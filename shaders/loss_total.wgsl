@@ -9,16 +9,10 @@ struct Params {
     scale: f32,
 }
 
-var<workgroup> sums: array<f32, 64>;
-
 @compute @workgroup_size(64)
 fn main(@builtin(local_invocation_index) thread: u32) {
     var sum = 0.0;
     for (var row = thread; row < params.rows; row += 64u) { sum += row_loss[row]; }
-    sums[thread] = sum;
-    for (var half = 32u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if thread < half { sums[thread] += sums[thread + half]; }
-    }
-    if thread == 0u { loss[0] = params.scale * sums[0]; }
+    sum = reduce_sum(thread, sum);
+    if thread == 0u { loss[0] = params.scale * sum; }
 }

@@ -109,7 +109,7 @@ pub fn bias_gradient(gradient_output: &Tensor) -> Result<Tensor> {
     let output = call.output([channels])?;
     let (from, to) = (call.region(gradient_output), call.region(&output));
     let extents = [batch, channels, plane.iter().product()];
-    reduce::bias_gradient(&mut call.recording(), extents, from, to);
+    reduce::bias_gradient(&mut call.recording(), extents, batch, from, to);
     call.run()?;
     Ok(output)
 }

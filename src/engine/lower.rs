@@ -421,17 +421,17 @@ impl<'a> Pass<'a> {
         match &node.op {
             Op::Conv2d(op) => {
                 let geometry = op.geometry(self.batch, shape)?;
-                let planned = op.geometry(self.task.planned_batch, shape)?;
+                let largest = op.geometry(self.task.planned_batch, shape)?;
                 let (weight, to) = weight.ok_or_else(|| internal("a convolution has no weight"))?;
                 let recording = &mut lowered.recording;
-                conv2d::backward_weight(recording, &geometry, &planned, [input, output], to);
+                conv2d::backward_weight(recording, &geometry, &largest, [input, output], to);
                 if let Some(bias) = bias {
                     let extents = [
                         geometry.batch,
                         geometry.out_channels,
                         geometry.out_size.area(),
                     ];
-                    reduce::bias_gradient(recording, extents, output, bias);
+                    reduce::bias_gradient(recording, extents, largest.batch, output, bias);
                 }
                 if let Some(to) = self.gradient(lowered, source)? {
                     let recording = &mut lowered.recording;
@@ -445,7 +445,8 @@ impl<'a> Pass<'a> {
                 matmul::linear_backward_weight(recording, &geometry, [input, output], to);
                 if let Some(bias) = bias {
                     let extents = [geometry.rows, geometry.out_features, 1];
-                    reduce::bias_gradient(recording, extents, output, bias);
+                    let largest = op.geometry(self.task.planned_batch, shape)?.rows;
+                    reduce::bias_gradient(recording, extents, largest, output, bias);
                 }
                 if let Some(to) = self.gradient(lowered, source)? {
                     let recording = &mut lowered.recording;
@@ -511,4 +512,24 @@ fn internal(what: &str) -> Error {
     Error::Gpu {
         message: format!("{what}: a defect of wgpu-cnn, please report it"),
     }
+}
+
+/// All kernels of a model's training step and prediction, for the tests of shaders.
+#[cfg(test)]
+pub(crate) fn record(
+    model: &Model,
+    loss: Loss,
+    optimizer: &Optimizer,
+    batch: usize,
+    traits: Traits,
+) -> Result<Recording> {
+    let (planned_batch, max_slab) = (batch, u64::MAX);
+    let task = Task {
+        model,
+        loss,
+        optimizer,
+        planned_batch,
+        max_slab,
+    };
+    Ok(lower(&task, traits, batch)?.recording)
 }

@@ -30,7 +30,11 @@ params! {
 
 pub(crate) const CROSS_ENTROPY: Kernel = Kernel {
     name: "loss_cross_entropy",
-    source: source!("loss_cross_entropy.wgsl", "core/flat.wgsl"),
+    source: source!(
+        "loss_cross_entropy.wgsl",
+        "core/reduce.wgsl",
+        "core/flat.wgsl"
+    ),
     bindings: &[Read, Read, Read, ReadWrite, ReadWrite],
     params: CrossEntropyParams::LAYOUT,
     constants: &[],
@@ -38,7 +42,11 @@ pub(crate) const CROSS_ENTROPY: Kernel = Kernel {
 
 pub(crate) const MEAN_SQUARED_ERROR: Kernel = Kernel {
     name: "loss_mean_squared_error",
-    source: source!("loss_mean_squared_error.wgsl", "core/flat.wgsl"),
+    source: source!(
+        "loss_mean_squared_error.wgsl",
+        "core/reduce.wgsl",
+        "core/flat.wgsl"
+    ),
     bindings: &[Read, Read, ReadWrite, ReadWrite],
     params: MeanSquaredErrorParams::LAYOUT,
     constants: &[],
@@ -46,7 +54,7 @@ pub(crate) const MEAN_SQUARED_ERROR: Kernel = Kernel {
 
 pub(crate) const TOTAL: Kernel = Kernel {
     name: "loss_total",
-    source: source!("loss_total.wgsl"),
+    source: source!("loss_total.wgsl", "core/reduce.wgsl"),
     bindings: &[Read, ReadWrite],
     params: TotalParams::LAYOUT,
     constants: &[],
@@ -86,7 +94,7 @@ pub(crate) fn loss(
     } = *geometry;
     let (rows32, classes32, scale) = (rows as u32, classes as u32, scale as f32);
     let row_loss = recording.transient("loss per example", rows);
-    let grid = flat_grid(rows, 64);
+    let grid = flat_grid(rows, 1);
     match loss {
         Loss::CrossEntropy(_) => {
             let params = CrossEntropyParams {

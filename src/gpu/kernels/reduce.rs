@@ -2,12 +2,14 @@
 
 use super::{Read, ReadWrite, Recording, Region, flat_grid};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
+use crate::gpu::strategy;
 
 params! {
     struct BiasParams {
         batch: u32,
         channels: u32,
         plane: u32,
+        parts: u32,
     }
 }
 
@@ -20,7 +22,7 @@ params! {
 
 pub(crate) const BIAS: Kernel = Kernel {
     name: "bias",
-    source: source!("bias.wgsl", "core/flat.wgsl"),
+    source: source!("bias.wgsl", "core/reduce.wgsl", "core/flat.wgsl"),
     bindings: &[Read, ReadWrite],
     params: BiasParams::LAYOUT,
     constants: &[],
@@ -34,20 +36,32 @@ pub(crate) const SUM_PARTS: Kernel = Kernel {
     constants: &[],
 };
 
-/// The sum of `(N, C, plane)` over all but the channels.
+/// The sum of `(N, C, plane)` over all but the channels. `planned_batch`, the largest, decides how
+/// it is split.
 pub(crate) fn bias_gradient(
     recording: &mut Recording,
     [batch, channels, plane]: [usize; 3],
+    planned_batch: usize,
     gradient_output: Region,
     gradient_bias: Region,
 ) {
+    let parts = (planned_batch * plane).div_ceil(64 * strategy::LOOP_LIMIT);
+    let target = match parts {
+        1 => gradient_bias,
+        _ => recording.transient("bias gradient parts", parts * channels),
+    };
     let params = BiasParams {
         batch: batch as u32,
         channels: channels as u32,
         plane: plane as u32,
+        parts: parts as u32,
     };
-    let regions = [Some(gradient_output), Some(gradient_bias)];
-    recording.dispatch(&BIAS, &[], &regions, params, flat_grid(channels, 1));
+    let regions = [Some(gradient_output), Some(target)];
+    let grid = flat_grid(channels * parts, 1);
+    recording.dispatch(&BIAS, &[], &regions, params, grid);
+    if parts > 1 {
+        sum_parts(recording, target, parts, gradient_bias, channels);
+    }
 }
 
 /// The sum of `parts` slabs of `len` elements.
