@@ -22,7 +22,7 @@ use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
 use common::chart::{self, History};
-use common::confusion::Confusion;
+use common::confusion::{Confusion, class_names};
 use common::dataset::{self, CLASSES, Images};
 use common::filters;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -117,7 +117,10 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         Some(gpu) => (builder.on(gpu)?, format!("gpu {}", gpu.info().name)),
         None => (builder.on_cpu()?, "cpu".to_owned()),
     };
-    println!("training on {device}\n{}\n", trainer.memory());
+    println!("training on {device}");
+    if let Some(memory) = trainer.memory() {
+        println!("{memory}");
+    }
     if let Some(file) = &options.weights {
         trainer.load(file)?;
     }
@@ -125,7 +128,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let names = class_names(&options.data);
     let mut order = fastrand::Rng::with_seed(options.seed);
     let mut history = History::default();
-    let mut confusion = evaluate(&trainer, &test, names)?;
+    let mut confusion = evaluate(&mut trainer, &test, names)?;
     println!(
         "before training: test accuracy {:.1} %",
         confusion.accuracy()
@@ -136,7 +139,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         let batches = train.shuffled(options.batch, order.u64(..));
         let loss = train_epoch(&mut trainer, batches, epoch, &mut history)?;
         let seconds = start.elapsed().as_secs_f64();
-        confusion = evaluate(&trainer, &test, names)?;
+        confusion = evaluate(&mut trainer, &test, names)?;
         history
             .accuracy
             .push(((epoch + 1) as f64, confusion.accuracy()));
@@ -217,7 +220,7 @@ fn train_epoch(
 }
 
 fn evaluate(
-    trainer: &Trainer,
+    trainer: &mut Trainer,
     images: &Images,
     names: [&'static str; CLASSES],
 ) -> wgpu_cnn::Result<Confusion> {
@@ -226,20 +229,6 @@ fn evaluate(
         confusion.add(&trainer.predict(&images)?, &labels);
     }
     Ok(confusion)
-}
-
-/// Fashion-MNIST and MNIST have the same files: the folder's name tells which it is.
-fn class_names(folder: &Path) -> [&'static str; CLASSES] {
-    #[rustfmt::skip]
-    const FASHION: [&str; CLASSES] = [
-        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
-        "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
-    ];
-    if folder.to_string_lossy().to_lowercase().contains("fashion") {
-        FASHION
-    } else {
-        [""; CLASSES]
-    }
 }
 
 /// Writes the curves, the filters of layer 0 and the weights to the folder `out`.

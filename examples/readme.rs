@@ -51,6 +51,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         test.len(),
         gpu.info().name
     );
-    trainer.save("weights.safetensors")?;
+    std::fs::create_dir_all("out")?;
+    trainer.save("out/readme.safetensors")?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 // The bias gradient: the output gradient summed over images and pixels. A workgroup per channel and
-// part of the images; its invocations take every 64th vector or value each.
+// part of its values; its invocations take every 64th of them each, four at a time where planes
+// consist of whole vectors. Where there are several parts, sum_parts.wgsl adds them.
 
 @group(0) @binding(0) var<storage, read> gradient_output: array<vec4<f32>>; // (N, C, plane)
 @group(0) @binding(1) var<storage, read_write> gradient_bias: array<f32>;   // (parts, C)
@@ -8,11 +9,10 @@
 struct Params {
     batch: u32,
     channels: u32,
-    plane: u32,
-    batch_per_part: u32,
+    plane: u32, // in vectors of four with PLANE_VEC4
+    parts: u32,
 }
 
-// plane % 4 == 0
 override PLANE_VEC4: bool = false;
 
 @compute @workgroup_size(64)
@@ -20,23 +20,34 @@ fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let channel = flat_group(group);
-    if channel >= params.channels { return; }
-    let begin = group.z * params.batch_per_part;
-    let end = min(begin + params.batch_per_part, params.batch);
+    let slot = flat_group(group); // part * channels + channel
+    let channel = slot % params.channels;
+    let part = slot / params.channels;
+    if part >= params.parts { return; }
+    let values = params.batch * params.plane;
+    let length = (values + params.parts - 1u) / params.parts;
+    let end = min((part + 1u) * length, values);
+    // Divided once: from then on image and pixel advance by 64 values at a time.
+    let first = part * length + thread;
+    let images = 64u / params.plane;
+    let pixels = 64u % params.plane;
+    var n = first / params.plane;
+    var pixel = first % params.plane;
     var sum = 0.0;
-    for (var n = begin; n < end; n++) {
-        let first = (n * params.channels + channel) * params.plane;
+    for (var i = first; i < end; i += 64u) {
+        let at = (n * params.channels + channel) * params.plane + pixel;
         if PLANE_VEC4 {
-            for (var i = thread; i < params.plane / 4u; i += 64u) {
-                sum += dot(gradient_output[first / 4u + i], vec4(1.0));
-            }
+            sum += dot(gradient_output[at], vec4(1.0));
         } else {
-            for (var i = first + thread; i < first + params.plane; i += 64u) {
-                sum += gradient_output[i / 4u][i % 4u];
-            }
+            sum += gradient_output[at / 4u][at % 4u];
+        }
+        n += images;
+        pixel += pixels;
+        if pixel >= params.plane {
+            pixel -= params.plane;
+            n += 1u;
         }
     }
-    let total = workgroup_sum(thread, sum);
-    if thread == 0u { gradient_bias[group.z * params.channels + channel] = total; }
+    let total = reduce_sum(thread, sum);
+    if thread == 0u { gradient_bias[slot] = total; }
 }

@@ -52,6 +52,6 @@ fn main(
             sum += gradient_output[(n * outputs + o) * plane + pixel] * input[base * params.in_width + ix];
         }
     }
-    let total = workgroup_sum(thread, sum);
+    let total = reduce_sum(thread, sum);
     if thread == 0u { gradient_weight[at] = total; }
 }

@@ -22,6 +22,6 @@ fn main(
         let at = first + i * 64u;
         if at < params.len { sum += dot(gradient[at], gradient[at]); }
     }
-    let total = workgroup_sum(thread, sum);
+    let total = reduce_sum(thread, sum);
     if thread == 0u && first < params.len { squares[params.first + flat_group(group)] = total; }
 }

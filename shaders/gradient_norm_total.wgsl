@@ -15,6 +15,6 @@ struct Params {
 fn main(@builtin(local_invocation_index) thread: u32) {
     var sum = 0.0;
     for (var i = thread; i < params.len; i += 64u) { sum += squares[i]; }
-    let norm = params.gradient_scale * sqrt(workgroup_sum(thread, sum));
+    let norm = params.gradient_scale * sqrt(reduce_sum(thread, sum));
     if thread == 0u { clip[0] = min(1.0, params.max_norm / (norm + 1e-6)); }
 }

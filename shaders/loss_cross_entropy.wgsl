@@ -1,5 +1,6 @@
-// Softmax cross-entropy and its gradient, an invocation per example. With t the target, a vector
-// over the classes made of label or probabilities, smoothing and class weights:
+// Softmax cross-entropy and its gradient, a workgroup per example, whose invocations take every 64th
+// class each. With t the target, a vector over the classes made of label or probabilities, smoothing
+// and class weights:
 //   loss     = sum over c of t[c] * (log sum exp(logits) - logits[c])
 //   gradient = scale * (sum(t) * softmax(logits) - t)
 // Logits are shifted by their maximum, so that large ones stay finite.
@@ -24,6 +25,8 @@ struct Params {
 
 override HAS_WEIGHTS: bool = false;
 
+const LOWEST: f32 = -3.4028234e38;
+
 fn target_of(row: u32, class_index: u32) -> f32 {
     var t: f32;
     if params.soft != 0u {
@@ -41,32 +44,31 @@ fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let row = flat_index(group, 64u, thread);
+    let row = flat_group(group);
     if row >= params.rows { return; }
     let first = row * params.classes;
-    if params.has_ignored != 0u && params.soft == 0u {
-        if labels[row] == params.ignored {
-            for (var c = 0u; c < params.classes; c++) { gradient[first + c] = 0.0; }
-            row_loss[row] = 0.0;
-            return;
-        }
-    }
-    var largest = logits[first];
-    for (var c = 1u; c < params.classes; c++) { largest = max(largest, logits[first + c]); }
+    let ignored = params.has_ignored != 0u && params.soft == 0u && labels[row] == params.ignored;
+    var largest = LOWEST;
+    for (var c = thread; c < params.classes; c += 64u) { largest = max(largest, logits[first + c]); }
+    largest = reduce_max(thread, largest);
     var total = 0.0;
-    for (var c = 0u; c < params.classes; c++) { total += exp(logits[first + c] - largest); }
+    for (var c = thread; c < params.classes; c += 64u) { total += exp(logits[first + c] - largest); }
+    total = reduce_sum(thread, total);
     let log_total = log(total);
     var mass = 0.0;
     var loss = 0.0;
-    for (var c = 0u; c < params.classes; c++) {
+    for (var c = thread; c < params.classes; c += 64u) {
         let t = target_of(row, c);
         mass += t;
         // A class that is not wanted costs nothing, even where its logit is negative infinity.
         if t != 0.0 { loss += t * (log_total - (logits[first + c] - largest)); }
     }
-    for (var c = 0u; c < params.classes; c++) {
+    mass = reduce_sum(thread, mass);
+    loss = reduce_sum(thread, loss);
+    for (var c = thread; c < params.classes; c += 64u) {
         let softmax = exp(logits[first + c] - largest) / total;
-        gradient[first + c] = params.scale * (mass * softmax - target_of(row, c));
+        let g = params.scale * (mass * softmax - target_of(row, c));
+        gradient[first + c] = select(g, 0.0, ignored);
     }
-    row_loss[row] = loss;
+    if thread == 0u { row_loss[row] = select(loss, 0.0, ignored); }
 }

@@ -35,6 +35,6 @@ fn main(
             gradient[at] = params.scale * 2.0 * (x - t);
         }
     }
-    let sum = workgroup_sum(thread, loss);
+    let sum = reduce_sum(thread, loss);
     if thread == 0u && at < params.len { partial_loss[flat_group(group)] = sum; }
 }

@@ -14,7 +14,7 @@ struct Params {
 fn main(@builtin(local_invocation_index) thread: u32) {
     var sum = 0.0;
     for (var i = thread; i < params.len; i += 64u) { sum += partial_loss[i]; }
-    var total = params.scale * workgroup_sum(thread, sum);
+    var total = params.scale * reduce_sum(thread, sum);
     if thread == 0u {
         if params.accumulate != 0u { total += loss[0]; }
         loss[0] = total;

@@ -30,8 +30,8 @@ fn main(
         gamma += gradient_output[at] * ((input[at] - mean) * inverse);
         beta += gradient_output[at];
     }
-    let total_gamma = workgroup_sum(thread, gamma);
-    let total_beta = workgroup_sum(thread, beta);
+    let total_gamma = reduce_sum(thread, gamma);
+    let total_beta = reduce_sum(thread, beta);
     if thread == 0u {
         gradient_gamma[channel] = total_gamma;
         gradient_beta[channel] = total_beta;

@@ -25,7 +25,7 @@ fn main(
     let count = params.batch * params.plane;
     var sum = 0.0;
     for (var i = thread; i < count; i += 64u) { sum += input[index(channel, i)]; }
-    let mean = workgroup_sum(thread, sum) / f32(count);
+    let mean = reduce_sum(thread, sum) / f32(count);
     var squares = 0.0;
     var differences = 0.0;
     for (var i = thread; i < count; i += 64u) {
@@ -34,8 +34,8 @@ fn main(
         squares += difference * difference;
     }
     // What rounding left in the mean: the corrected two-pass algorithm.
-    let rest = workgroup_sum(thread, differences) / f32(count);
-    let variance = workgroup_sum(thread, squares) / f32(count) - rest * rest;
+    let rest = reduce_sum(thread, differences) / f32(count);
+    let variance = reduce_sum(thread, squares) / f32(count) - rest * rest;
     if thread == 0u {
         statistics[2u * channel] = mean + rest;
         statistics[2u * channel + 1u] = 1.0 / sqrt(variance + params.epsilon);

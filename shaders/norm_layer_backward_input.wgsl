@@ -31,8 +31,8 @@ fn main(
         sum += h;
         product += h * ((input[first + i] - mean) * inverse);
     }
-    let mean_sum = workgroup_sum(thread, sum) / f32(params.len);
-    let mean_product = workgroup_sum(thread, product) / f32(params.len);
+    let mean_sum = reduce_sum(thread, sum) / f32(params.len);
+    let mean_product = reduce_sum(thread, product) / f32(params.len);
     for (var i = thread; i < params.len; i += 64u) {
         let normal = (input[first + i] - mean) * inverse;
         let h = gamma[i] * gradient_output[first + i];

@@ -25,7 +25,7 @@ fn main(
     let count = f32(params.len);
     var sum = 0.0;
     for (var i = thread; i < params.len; i += 64u) { sum += input[first + i]; }
-    let rough = workgroup_sum(thread, sum) / count;
+    let rough = reduce_sum(thread, sum) / count;
     var squares = 0.0;
     var differences = 0.0;
     for (var i = thread; i < params.len; i += 64u) {
@@ -33,9 +33,9 @@ fn main(
         differences += difference;
         squares += difference * difference;
     }
-    let rest = workgroup_sum(thread, differences) / count;
+    let rest = reduce_sum(thread, differences) / count;
     let mean = rough + rest;
-    let variance = workgroup_sum(thread, squares) / count - rest * rest;
+    let variance = reduce_sum(thread, squares) / count - rest * rest;
     let inverse = 1.0 / sqrt(variance + params.epsilon);
     for (var i = thread; i < params.len; i += 64u) {
         output[first + i] = gamma[i] * ((input[first + i] - mean) * inverse) + beta[i];

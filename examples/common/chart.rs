@@ -74,7 +74,7 @@ fn panel(
         .margin(14)
         .x_label_area_size(44)
         .y_label_area_size(48)
-        .build_cartesian_2d(0.0..1.04 * epochs, values)?;
+        .build_cartesian_2d(0.0..1.1 * epochs, values)?;
     chart
         .configure_mesh()
         .bold_line_style(BLACK.mix(0.12))
@@ -84,30 +84,36 @@ fn panel(
         .axis_desc_style(label(17))
         .x_desc("epoch")
         .x_labels(9)
-        .x_label_formatter(&|epoch| format!("{epoch}"))
+        .x_label_formatter(&|epoch| round(*epoch))
         .y_labels(8)
-        .y_label_formatter(&|value| format!("{value}"))
+        .y_label_formatter(&|value| round(*value))
         .draw()?;
     chart.draw_series(LineSeries::new(
         points.iter().copied(),
         color.stroke_width(2),
     ))?;
     if marks {
-        let dot = |&point: &(f64, f64)| Circle::new(point, 4, color.filled());
-        chart.draw_series(points.iter().map(dot))?;
-    }
-    // A long training has no room for every value, but always for the last.
-    let crowded = points.len() > 9;
-    let labelled = points
-        .iter()
-        .rev()
-        .take(if crowded { 1 } else { points.len() });
-    if marks {
-        use plotters::style::text_anchor::{HPos, Pos, VPos};
-        let style = label(16).pos(Pos::new(HPos::Center, VPos::Top));
-        chart.draw_series(labelled.map(|&point| {
-            EmptyElement::at(point) + Text::new(format!("{:.1}", point.1), (0, 9), style.clone())
+        // A long training has no room for every value, but always for the last.
+        let first = if points.len() > 9 {
+            points.len() - 1
+        } else {
+            0
+        };
+        chart.draw_series(points.iter().enumerate().map(|(at, &point)| {
+            let value = if at < first {
+                String::new()
+            } else {
+                format!("{:.1}", point.1)
+            };
+            EmptyElement::at(point)
+                + Circle::new((0, 0), 4, color.filled())
+                + Text::new(value, (4, 8), label(16))
         }))?;
     }
     Ok(())
+}
+
+/// A number on an axis, without the digits that only binary fractions have.
+fn round(value: f64) -> String {
+    ((value * 1e6).round() / 1e6).to_string()
 }

@@ -1,8 +1,23 @@
 //! Which class was taken for which.
 
 use std::fmt;
+use std::path::Path;
 
 use super::dataset::{CLASSES, answers};
+
+/// Fashion-MNIST and MNIST have the same files: the folder's name tells which it is.
+pub fn class_names(folder: &Path) -> [&'static str; CLASSES] {
+    #[rustfmt::skip]
+    const FASHION: [&str; CLASSES] = [
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+        "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+    ];
+    if folder.to_string_lossy().to_lowercase().contains("fashion") {
+        FASHION
+    } else {
+        [""; CLASSES]
+    }
+}
 
 /// A confusion matrix: how many images of each class were given each answer.
 pub struct Confusion {

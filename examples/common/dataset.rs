@@ -85,79 +85,95 @@ pub fn load(folder: &Path) -> Result<(Images, Images), Box<dyn Error>> {
 }
 
 fn load_split(folder: &Path, split: &str) -> Result<Images, Box<dyn Error>> {
-    let (path, [count, height, width], pixels) =
-        read_idx(folder, &format!("{split}-images-idx3-ubyte"))?;
-    let error = |path: &Path, reason: String| Err(format!("{}: {reason}", path.display()).into());
-    if pixels.is_empty() {
-        return error(&path, "holds no pixels".into());
+    let images = Idx::<3>::read(folder, &format!("{split}-images-idx3-ubyte"))?;
+    let labels = Idx::<1>::read(folder, &format!("{split}-labels-idx1-ubyte"))?;
+    let ([count, height, width], [labelled]) = (images.extents, labels.extents);
+    if images.values.is_empty() {
+        return Err(images.error("holds no pixels").into());
     }
-    let (path, [labelled], labels) = read_idx(folder, &format!("{split}-labels-idx1-ubyte"))?;
     if labelled != count {
-        return error(&path, format!("{labelled} labels for {count} images"));
+        return Err(labels
+            .error(&format!("{labelled} labels for {count} images"))
+            .into());
     }
-    if let Some(label) = labels.iter().find(|&&label| usize::from(label) >= CLASSES) {
-        return error(
-            &path,
-            format!("label {label}, where there are {CLASSES} classes"),
-        );
+    if let Some(label) = labels.values.iter().find(|&&l| usize::from(l) >= CLASSES) {
+        let reason = format!("holds label {label}, where there are {CLASSES} classes");
+        return Err(labels.error(&reason).into());
     }
     Ok(Images {
         size: [height, width],
-        pixels,
-        labels,
+        pixels: images.values,
+        labels: labels.values,
     })
 }
 
-/// Reads an IDX file of bytes with `RANK` axes: a magic number that ends with the type (8, bytes) and
-/// the number of axes, the extents, then the values; all integers are big-endian and of 32 bits.
-fn read_idx<const RANK: usize>(
-    folder: &Path,
-    name: &str,
-) -> Result<(PathBuf, [usize; RANK], Vec<u8>), Box<dyn Error>> {
-    let path = find(folder, name)?;
-    let error = |reason: String| format!("{}: {reason}", path.display());
-    let bytes = read(&path).map_err(|reason| error(reason.to_string()))?;
-    let mut rest = bytes.as_slice();
-    let mut integer = || {
-        let (integer, tail) = rest
-            .split_first_chunk()
-            .ok_or("the file ends within its header")?;
-        rest = tail;
-        Ok(u32::from_be_bytes(*integer) as usize)
-    };
-    let magic = integer().map_err(|reason: &str| error(reason.into()))?;
-    if magic != 0x800 + RANK {
-        let expected = 0x800 + RANK;
-        return Err(error(format!(
-            "magic number {magic:#010x}, expected {expected:#010x}"
-        ))
-        .into());
+/// The content of an IDX file of bytes with `RANK` axes.
+struct Idx<const RANK: usize> {
+    path: PathBuf,
+    extents: [usize; RANK],
+    values: Vec<u8>,
+}
+
+impl<const RANK: usize> Idx<RANK> {
+    /// Reads `name` or `name.gz` in `folder`.
+    fn read(folder: &Path, name: &str) -> Result<Self, String> {
+        let path = find(folder, name)?;
+        let mut file = Self {
+            path,
+            extents: [0; RANK],
+            values: Vec::new(),
+        };
+        match unpacked(&file.path) {
+            Ok(bytes) => file.parse(&bytes).map_err(|reason| file.error(&reason))?,
+            Err(reason) => return Err(file.error(&reason.to_string())),
+        }
+        Ok(file)
     }
-    let mut extents = [0; RANK];
-    for extent in &mut extents {
-        *extent = integer().map_err(|reason| error(reason.into()))?;
+
+    /// The format: a magic number that ends with the type (8, bytes) and the number of axes, the
+    /// extents, then the values; all integers are big-endian and of 32 bits.
+    fn parse(&mut self, mut bytes: &[u8]) -> Result<(), String> {
+        let mut integer = || {
+            let header = bytes.split_first_chunk();
+            let (integer, rest) = header.ok_or("the file ends within its header")?;
+            bytes = rest;
+            Ok::<_, String>(u32::from_be_bytes(*integer) as usize)
+        };
+        let (magic, expected) = (integer()?, 0x800 + RANK);
+        if magic != expected {
+            return Err(format!(
+                "magic number {magic:#010x}, expected {expected:#010x}"
+            ));
+        }
+        for extent in &mut self.extents {
+            *extent = integer()?;
+        }
+        let expected: u128 = self.extents.iter().map(|&extent| extent as u128).product();
+        if bytes.len() as u128 != expected {
+            let got = bytes.len();
+            return Err(format!("{got} values where the header says {expected}"));
+        }
+        self.values = bytes.to_vec();
+        Ok(())
     }
-    let expected: u128 = extents.iter().map(|&extent| extent as u128).product();
-    if rest.len() as u128 != expected {
-        let reason = format!(
-            "{} values where the header announces {expected}",
-            rest.len()
-        );
-        return Err(error(reason).into());
+
+    fn error(&self, reason: &str) -> String {
+        format!("{}: {reason}", self.path.display())
     }
-    let values = rest.to_vec();
-    Ok((path, extents, values))
 }
 
 /// `name` or `name.gz` in `folder`.
 fn find(folder: &Path, name: &str) -> Result<PathBuf, String> {
+    if !folder.is_dir() {
+        return Err(format!("{}: there is no such folder", folder.display()));
+    }
     let candidates = [folder.join(name), folder.join(format!("{name}.gz"))];
     let found = candidates.into_iter().find(|path| path.is_file());
     found.ok_or_else(|| format!("{}: holds neither {name} nor {name}.gz", folder.display()))
 }
 
 /// The content of a file, unpacked if it is gzipped.
-fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+fn unpacked(path: &Path) -> std::io::Result<Vec<u8>> {
     let bytes = fs::read(path)?;
     if !bytes.starts_with(&[0x1f, 0x8b]) {
         return Ok(bytes);

@@ -13,7 +13,7 @@ const WEIGHT: usize = 14;
 const GAP: usize = 10;
 const MARGIN: usize = 24;
 /// The scale below the grid.
-const SCALE: usize = 70;
+const SCALE: usize = 62;
 const COLUMNS: usize = 8;
 
 /// Draws each plane of `weights`, which has the shape (O, I, H, W): negative weights blue, zero
@@ -38,12 +38,13 @@ pub fn write(path: &Path, weights: &[f32], shape: &[usize]) -> Result<(), Box<dy
         for (plane, values) in weights.chunks(height * width).enumerate() {
             let left = MARGIN + plane % COLUMNS * (width * WEIGHT + GAP);
             let top = MARGIN + plane / COLUMNS * (height * WEIGHT + GAP);
+            canvas.draw(&frame(left, top, width * WEIGHT, height * WEIGHT))?;
             for (at, &value) in values.iter().enumerate() {
                 let (x, y) = (left + at % width * WEIGHT, top + at / width * WEIGHT);
                 canvas.draw(&block(x, y, WEIGHT, WEIGHT, color(value / bound)))?;
             }
         }
-        let (left, top, cells) = (MARGIN, size[1] - SCALE + 8, 101);
+        let (left, top, cells) = (MARGIN, size[1] - SCALE, 101);
         for cell in 0..cells {
             let value = cell as f32 / (cells - 1) as f32 * 2.0 - 1.0;
             canvas.draw(&block(left + 2 * cell, top, 2, 16, color(value)))?;
@@ -69,8 +70,14 @@ fn block(
     height: usize,
     color: RGBColor,
 ) -> Rectangle<(i32, i32)> {
-    let corners = [(x, y), (x + width - 1, y + height - 1)];
+    let corners = [(x, y), (x + width, y + height)];
     Rectangle::new(corners.map(|(x, y)| (x as i32, y as i32)), color.filled())
+}
+
+/// A line around a block, so that white weights at its edge can be told from the paper.
+fn frame(x: usize, y: usize, width: usize, height: usize) -> Rectangle<(i32, i32)> {
+    let corners = [(x - 1, y - 1), (x + width, y + height)];
+    Rectangle::new(corners.map(|(x, y)| (x as i32, y as i32)), BLACK.mix(0.3))
 }
 
 /// From -1 (blue) over 0 (white) to 1 (red).

@@ -6,6 +6,8 @@ mod memory;
 mod plan;
 mod reference;
 
+#[cfg(test)]
+pub(crate) use lower::record;
 pub use memory::MemoryReport;
 pub(crate) use plan::{Plan, PlanOptions};
 pub use reference::Reference;

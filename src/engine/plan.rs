@@ -342,7 +342,10 @@ impl Plan {
             Ok(self.gpu.queue().submit([encoder.finish()]))
         };
         let submission = self.gpu.guard("step", encode).await.and_then(|submission| {
-            submission.map_err(|error| Error::Gpu { message: error.to_string() })
+            // The buffer was mapped: only the loss of its device can have changed that.
+            submission.map_err(|error| Error::DeviceLost {
+                reason: error.to_string(),
+            })
         });
         // Mapped again in any case, so that the next step finds the buffer as this one did.
         let mapping = self.gpu.map(&self.uploads[at].buffer, wgpu::MapMode::Write);

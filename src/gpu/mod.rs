@@ -178,6 +178,8 @@ impl Gpu {
 
     /// The first error that came outside a call, if one did.
     pub(crate) fn check(&self) -> Result<()> {
+        // Only a poll tells that a device was lost; until then all calls on it do nothing.
+        let _ = self.inner.device.poll(wgpu::PollType::Poll);
         match &*lock(&self.inner.failure) {
             Some(error) => Err(error.clone()),
             None => Ok(()),
@@ -218,10 +220,17 @@ impl Gpu {
     /// Asks for a buffer to be mapped once the queue is done with it.
     pub(crate) fn map(&self, buffer: &wgpu::Buffer, mode: wgpu::MapMode) -> Mapping {
         let (sender, receiver) = oneshot_channel();
+        // The callback tells of every error; the scope keeps it from the device's own handler, which
+        // may be the user's.
+        let scope = self
+            .inner
+            .device
+            .push_error_scope(wgpu::ErrorFilter::Validation);
         buffer.map_async(mode, .., move |result| {
             // Nobody listens any more where the receiver is gone.
             let _ = sender.send(result);
         });
+        drop(scope.pop());
         Mapping(receiver)
     }
 
@@ -276,8 +285,8 @@ impl Gpu {
             .await?;
         let bytes = match staging.get_mapped_range(..size) {
             Ok(view) => Ok(view.to_vec()),
-            Err(error) => Err(Error::Gpu {
-                message: error.to_string(),
+            Err(error) => Err(Error::DeviceLost {
+                reason: error.to_string(),
             }),
         };
         staging.unmap();

@@ -269,3 +269,122 @@ pub(crate) fn folded(count: u64) -> [u64; 2] {
         [FOLD, count.div_ceil(FOLD)]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::kernels::activation::add;
+
+    /// Dispatches that each read two buffers and write a third; the buffers' sizes in elements.
+    fn recording(sizes: &[usize], dispatches: &[[usize; 3]]) -> Recording {
+        let mut recording = Recording::new(Traits::DEFAULT);
+        let buffer = |&len: &usize| recording.transient("", len);
+        let regions: Vec<Region> = sizes.iter().map(buffer).collect();
+        for &[left, right, output] in dispatches {
+            add(
+                &mut recording,
+                1,
+                [regions[left], regions[right]],
+                regions[output],
+            );
+        }
+        recording
+    }
+
+    /// The first and last dispatch that touches a buffer.
+    fn life(dispatches: &[[usize; 3]], buffer: usize) -> Option<[usize; 2]> {
+        let uses = |dispatch: &[usize; 3]| dispatch.contains(&buffer);
+        Some([
+            dispatches.iter().position(uses)?,
+            dispatches.iter().rposition(uses)?,
+        ])
+    }
+
+    #[test]
+    fn a_chain_needs_the_memory_of_its_two_largest_neighbours() {
+        let chain: Vec<[usize; 3]> = (0..7).map(|i| [i, i, i + 1]).collect();
+        let sizes = [100, 100, 60, 40, 100, 100, 80, 20];
+        let assignment = recording(&sizes, &chain).assign();
+        assert_eq!(assignment.sizes, [400, 400]);
+        assert_eq!(assignment.transient, [true, true]);
+        for (left, right) in assignment.slots.iter().zip(&assignment.slots[1..]) {
+            assert_ne!(left, right);
+        }
+    }
+
+    #[test]
+    fn buffers_that_live_at_once_never_share_memory() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        for _ in 0..300 {
+            let count = rng.usize(3..20);
+            let sizes: Vec<usize> = (0..count).map(|_| rng.usize(1..1000)).collect();
+            let dispatches: Vec<[usize; 3]> = (0..rng.usize(1..25))
+                .map(|_| [0; 3].map(|_| rng.usize(0..count)))
+                .collect();
+            let recording = recording(&sizes, &dispatches);
+            let assignment = recording.assign();
+            for (a, slot) in assignment.slots.iter().enumerate() {
+                let life_of_a = life(&dispatches, a);
+                assert_eq!(slot.is_some(), life_of_a.is_some());
+                let (Some(slot), Some([begin, end])) = (*slot, life_of_a) else {
+                    continue;
+                };
+                assert!(assignment.sizes[slot] >= recording.buffers[a].size);
+                for b in (0..a).filter(|&b| assignment.slots[b] == Some(slot)) {
+                    let [other_begin, other_end] = life(&dispatches, b).unwrap();
+                    assert!(
+                        end < other_begin || other_end < begin,
+                        "{a} and {b} share {slot}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn persistent_buffers_share_nothing_and_unused_ones_have_no_memory() {
+        let mut recording = recording(&[8, 8, 8], &[[0, 0, 1]]);
+        let kept = recording.buffer("", 8, Storage::Persistent);
+        add(&mut recording, 1, [kept, kept], kept);
+        let assignment = recording.assign();
+        let slot = assignment.slots[kept.buffer.0];
+        assert_eq!(
+            assignment
+                .slots
+                .iter()
+                .filter(|&&other| other == slot)
+                .count(),
+            1
+        );
+        assert!(!assignment.transient[slot.unwrap()]);
+        assert_eq!(assignment.slots[2], None);
+    }
+
+    #[test]
+    fn grids_fold_where_one_dimension_does_not_hold_them() {
+        assert_eq!(folded(1), [1, 1]);
+        assert_eq!(folded(FOLD), [FOLD, 1]);
+        assert_eq!(folded(FOLD + 1), [FOLD, 2]);
+        assert_eq!(folded(3 * FOLD), [FOLD, 3]);
+        let fold = include_str!("../../shaders/core/flat.wgsl");
+        assert!(fold.contains(&format!("const FOLD: u32 = {FOLD}u;")));
+    }
+
+    #[test]
+    fn what_breaks_a_limit_is_found_when_the_recording_ends() {
+        let mut recording = Recording::new(Traits {
+            max_binding: 64,
+            ..Traits::DEFAULT
+        });
+        recording.set_label("layer 1");
+        let (small, large) = (
+            recording.transient("small", 16),
+            recording.transient("large", 17),
+        );
+        add(&mut recording, 16, [small, small], small);
+        add(&mut recording, 17, [large, small], small);
+        let error = recording.finish().unwrap_err();
+        let said = "layer 1: large needs max_storage_buffer_binding_size of 80, the device has 64";
+        assert_eq!(error.to_string(), said);
+    }
+}

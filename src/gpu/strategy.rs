@@ -93,12 +93,15 @@ pub(crate) fn weight_gradient_parts(tiles: usize, inner: usize) -> usize {
     busy.max(inner.div_ceil(LOOP_LIMIT))
 }
 
-/// Parts that the images are split into for the bias gradient of `channels` planes.
+/// Parts that the values of a channel are split into for the bias gradient of `channels` planes.
 pub(crate) fn bias_parts(batch: usize, channels: usize, plane: usize) -> usize {
     /// Workgroups that keep a device busy.
     const WANTED: usize = 64;
-    let limit = (batch * (1 + plane.div_ceil(64))).div_ceil(LOOP_LIMIT);
-    (WANTED / channels).max(limit).clamp(1, batch)
+    /// The shortest sum worth a workgroup of its own.
+    const SHORTEST: usize = 4096;
+    let values = batch * plane;
+    let busy = (WANTED / channels).clamp(1, (values / SHORTEST).max(1));
+    busy.max(values.div_ceil(64 * LOOP_LIMIT))
 }
 
 /// Parts that the output rows of all images are split into for the taps core. `tiles` is the number

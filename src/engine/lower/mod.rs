@@ -330,3 +330,24 @@ fn layer(node: &Node) -> u32 {
 fn internal(what: &str) -> Error {
     Error::Gpu { message: format!("{what}: a defect of wgpu-cnn, please report it") }
 }
+
+/// All kernels of a model's training step and prediction, for the tests of shaders.
+#[cfg(test)]
+pub(crate) fn record(
+    model: &Model,
+    loss: &Loss,
+    optimizer: &Optimizer,
+    batch: usize,
+    traits: Traits,
+) -> Result<Recording> {
+    let task = Task {
+        model,
+        loss,
+        optimizer,
+        planned_batch: batch,
+        max_slab: u64::MAX,
+        clip_norm: Some(1.0),
+        accumulate: 2,
+    };
+    Ok(lower(&task, traits, batch)?.recording)
+}

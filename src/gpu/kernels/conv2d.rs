@@ -102,7 +102,7 @@ pub(crate) const DIRECT_BACKWARD_WEIGHT: Kernel = Kernel {
     name: "conv2d_direct_backward_weight",
     source: source!(
         "conv2d_direct_backward_weight.wgsl",
-        "core/workgroup_sum.wgsl",
+        "core/reduce.wgsl",
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, ReadWrite],

@@ -1,6 +1,6 @@
 //! Losses and their gradients.
 
-use super::{Read, ReadWrite, Recording, Region, flag, flat_grid};
+use super::{Read, ReadWrite, Recording, Region, flag, flat_grid, group_grid};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::gpu::record::Varies;
 use crate::op::{CrossEntropy, Loss, LossGeometry};
@@ -34,7 +34,7 @@ params! {
 
 pub(crate) const CROSS_ENTROPY: Kernel = Kernel {
     name: "loss_cross_entropy",
-    source: source!("loss_cross_entropy.wgsl", "core/flat.wgsl"),
+    source: source!("loss_cross_entropy.wgsl", "core/reduce.wgsl", "core/flat.wgsl"),
     bindings: &[Read, Read, Read, Read, ReadWrite, ReadWrite],
     params: CrossEntropyParams::LAYOUT,
     constants: &["HAS_WEIGHTS"],
@@ -42,7 +42,7 @@ pub(crate) const CROSS_ENTROPY: Kernel = Kernel {
 
 pub(crate) const ELEMENTWISE: Kernel = Kernel {
     name: "loss_elementwise",
-    source: source!("loss_elementwise.wgsl", "core/workgroup_sum.wgsl", "core/flat.wgsl"),
+    source: source!("loss_elementwise.wgsl", "core/reduce.wgsl", "core/flat.wgsl"),
     bindings: &[Read, Read, ReadWrite, ReadWrite],
     params: ElementwiseParams::LAYOUT,
     constants: &["BINARY"],
@@ -50,7 +50,7 @@ pub(crate) const ELEMENTWISE: Kernel = Kernel {
 
 pub(crate) const TOTAL: Kernel = Kernel {
     name: "loss_total",
-    source: source!("loss_total.wgsl", "core/workgroup_sum.wgsl"),
+    source: source!("loss_total.wgsl", "core/reduce.wgsl"),
     bindings: &[Read, ReadWrite],
     params: TotalParams::LAYOUT,
     constants: &[],
@@ -95,8 +95,8 @@ pub(crate) fn loss(
             let constants = [("HAS_WEIGHTS", flag(class_weights.is_some()))];
             let [output, labels, values] = [output, labels, values].map(Some);
             let regions = [output, labels, values, class_weights, Some(partial), Some(gradient)];
-            recording.iterations(4 * classes);
-            recording.dispatch(&CROSS_ENTROPY, &constants, &regions, params, flat_grid(rows));
+            recording.iterations(4 * classes.div_ceil(64));
+            recording.dispatch(&CROSS_ENTROPY, &constants, &regions, params, group_grid(rows));
             (partial, rows)
         }
         Loss::MeanSquaredError(_) | Loss::BinaryCrossEntropy(_) => {

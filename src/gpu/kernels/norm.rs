@@ -49,7 +49,7 @@ params! {
 
 pub(crate) const BATCH_STATISTICS: Kernel = Kernel {
     name: "norm_batch_statistics",
-    source: source!("norm_batch_statistics.wgsl", "core/workgroup_sum.wgsl", "core/flat.wgsl"),
+    source: source!("norm_batch_statistics.wgsl", "core/reduce.wgsl", "core/flat.wgsl"),
     bindings: &[Read, ReadWrite, ReadWrite, ReadWrite],
     params: StatisticsParams::LAYOUT,
     constants: &[],
@@ -67,7 +67,7 @@ pub(crate) const BATCH_BACKWARD_WEIGHT: Kernel = Kernel {
     name: "norm_batch_backward_weight",
     source: source!(
         "norm_batch_backward_weight.wgsl",
-        "core/workgroup_sum.wgsl",
+        "core/reduce.wgsl",
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, Read, ReadWrite, ReadWrite],
@@ -90,7 +90,7 @@ pub(crate) const BATCH_BACKWARD_INPUT: Kernel = Kernel {
 
 pub(crate) const LAYER_FORWARD: Kernel = Kernel {
     name: "norm_layer_forward",
-    source: source!("norm_layer_forward.wgsl", "core/workgroup_sum.wgsl", "core/flat.wgsl"),
+    source: source!("norm_layer_forward.wgsl", "core/reduce.wgsl", "core/flat.wgsl"),
     bindings: &[Read, Read, Read, ReadWrite, ReadWrite],
     params: LayerForwardParams::LAYOUT,
     constants: &[],
@@ -110,7 +110,7 @@ pub(crate) const LAYER_BACKWARD_INPUT: Kernel = Kernel {
         "norm_layer_backward_input.wgsl",
         "core/epilogue.wgsl",
         "core/activation.wgsl",
-        "core/workgroup_sum.wgsl",
+        "core/reduce.wgsl",
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, Read, Read, Read, ReadWrite],

@@ -89,7 +89,7 @@ pub(crate) const RMSPROP: Kernel = Kernel {
 
 pub(crate) const NORM_PARTIAL: Kernel = Kernel {
     name: "gradient_norm_partial",
-    source: source!("gradient_norm_partial.wgsl", "core/workgroup_sum.wgsl", "core/flat.wgsl"),
+    source: source!("gradient_norm_partial.wgsl", "core/reduce.wgsl", "core/flat.wgsl"),
     bindings: &[Read, ReadWrite],
     params: NormPartialParams::LAYOUT,
     constants: &[],
@@ -97,7 +97,7 @@ pub(crate) const NORM_PARTIAL: Kernel = Kernel {
 
 pub(crate) const NORM_TOTAL: Kernel = Kernel {
     name: "gradient_norm_total",
-    source: source!("gradient_norm_total.wgsl", "core/workgroup_sum.wgsl"),
+    source: source!("gradient_norm_total.wgsl", "core/reduce.wgsl"),
     bindings: &[Read, ReadWrite],
     params: NormTotalParams::LAYOUT,
     constants: &[],

@@ -9,7 +9,7 @@ params! {
         batch: u32,
         channels: u32,
         plane: u32,
-        batch_per_part: u32,
+        parts: u32,
     }
 }
 
@@ -22,7 +22,7 @@ params! {
 
 pub(crate) const BIAS: Kernel = Kernel {
     name: "bias",
-    source: source!("bias.wgsl", "core/workgroup_sum.wgsl", "core/flat.wgsl"),
+    source: source!("bias.wgsl", "core/reduce.wgsl", "core/flat.wgsl"),
     bindings: &[Read, ReadWrite],
     params: BiasParams::LAYOUT,
     constants: &["PLANE_VEC4"],
@@ -55,18 +55,17 @@ pub(crate) fn bias_gradient(
         1 => gradient_bias,
         _ => recording.transient("bias gradient parts", parts * channels),
     };
-    let batch_per_part = batch.div_ceil(parts);
+    let unit = if plane.is_multiple_of(4) { 4 } else { 1 };
     let params = BiasParams {
         batch: batch as u32,
         channels: channels as u32,
-        plane: plane as u32,
-        batch_per_part: batch_per_part as u32,
+        plane: (plane / unit) as u32,
+        parts: parts as u32,
     };
     let constants = [("PLANE_VEC4", whole_vectors(plane))];
     let regions = [Some(gradient_output), Some(partial)];
-    recording.iterations(batch_per_part * (1 + plane.div_ceil(64)));
-    let [x, y, _] = group_grid(channels);
-    recording.dispatch(&BIAS, &constants, &regions, params, [x, y, parts as u64]);
+    recording.iterations((batch * plane).div_ceil(64 * parts));
+    recording.dispatch(&BIAS, &constants, &regions, params, group_grid(channels * parts));
     if parts > 1 {
         sum_parts(recording, partial, parts, gradient_bias, channels);
     }

@@ -1,1 +1,418 @@
-//! placeholder
+//! Every kernel's WGSL held against what the host says of it, and translated for every back end with
+//! the constants that the host gives it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use naga::back::{PipelineConstants, hlsl, msl, pipeline_constants::process_overrides, spv};
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use naga::{
+    AddressSpace, Expression, Module, Scalar, ScalarKind, ShaderStage, StorageAccess, TypeInner,
+};
+
+use super::{ALL, activation, optimizer};
+use crate::gpu::kernel::Access::{Read, ReadWrite};
+use crate::gpu::kernel::Kernel;
+use crate::gpu::record::Recording;
+use crate::gpu::strategy::Traits;
+use crate::{Conv2d, Loss, MaxPool2d, Model, Optimizer, Padding};
+
+/// The module of a kernel, if naga finds it valid.
+fn parse(kernel: &Kernel) -> Result<(Module, ModuleInfo), String> {
+    let source = kernel.source;
+    let module = naga::front::wgsl::parse_str(source).map_err(|e| e.emit_to_string(source))?;
+    let mut validator = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP);
+    let info = validator
+        .validate(&module)
+        .map_err(|e| e.emit_to_string(source))?;
+    Ok((module, info))
+}
+
+/// Holds the WGSL of a kernel against its description.
+fn check(kernel: &Kernel) -> Result<(), String> {
+    let (module, _) = parse(kernel)?;
+    check_bindings(kernel, &module)?;
+    check_constants(kernel, &module)?;
+    let entries: Vec<_> = module
+        .entry_points
+        .iter()
+        .map(|e| (e.name.as_str(), e.stage))
+        .collect();
+    equal(
+        "entry points",
+        &entries,
+        &vec![("main", ShaderStage::Compute)],
+    )?;
+    let invocations: u32 = module.entry_points[0].workgroup_size.iter().product();
+    if invocations > 256 {
+        return Err(format!(
+            "{invocations} invocations in a workgroup, 256 is WebGPU's default"
+        ));
+    }
+    let mut layouter = naga::proc::Layouter::default();
+    layouter
+        .update(module.to_ctx())
+        .map_err(|error| error.to_string())?;
+    let shared = module
+        .global_variables
+        .iter()
+        .filter(|(_, v)| v.space == AddressSpace::WorkGroup);
+    let bytes: u32 = shared.map(|(_, variable)| layouter[variable.ty].size).sum();
+    if bytes > 16_384 {
+        return Err(format!(
+            "{bytes} bytes of workgroup memory, 16,384 is WebGPU's default"
+        ));
+    }
+    Ok(())
+}
+
+fn check_bindings(kernel: &Kernel, module: &Module) -> Result<(), String> {
+    let mut found = BTreeMap::new();
+    for (_, variable) in module.global_variables.iter() {
+        let Some(binding) = &variable.binding else {
+            continue;
+        };
+        let what = match variable.space {
+            AddressSpace::Storage { access } if access == StorageAccess::LOAD => "read",
+            AddressSpace::Storage { .. } => "read_write",
+            AddressSpace::Uniform => {
+                check_params(kernel, module, &module.types[variable.ty].inner)?;
+                "params"
+            }
+            _ => "something else",
+        };
+        found.insert((binding.group, binding.binding), what);
+    }
+    let storage = kernel.bindings.iter().map(|access| match access {
+        Read => "read",
+        ReadWrite => "read_write",
+    });
+    let expected = (0..)
+        .map(|binding| (0, binding))
+        .zip(storage.chain(["params"]))
+        .collect();
+    equal("bindings", &found, &expected)?;
+    match kernel.bindings.len() {
+        0..=8 => Ok(()),
+        count => Err(format!("{count} storage buffers, 8 is WebGPU's default")),
+    }
+}
+
+fn check_params(kernel: &Kernel, module: &Module, params: &TypeInner) -> Result<(), String> {
+    let TypeInner::Struct { members, span } = params else {
+        return Err(format!("the params are no struct but {params:?}"));
+    };
+    let field = |member: &naga::StructMember| {
+        let name = member.name.clone().unwrap_or_default();
+        let kind = match module.types[member.ty].inner {
+            TypeInner::Scalar(Scalar::U32) => "u32",
+            TypeInner::Scalar(Scalar::I32) => "i32",
+            TypeInner::Scalar(Scalar {
+                kind: ScalarKind::Float,
+                width: 4,
+            }) => "f32",
+            _ => "something else",
+        };
+        (name, kind, member.offset)
+    };
+    let found: Vec<_> = members.iter().map(field).collect();
+    let layout = kernel.params.iter().zip((0..).step_by(4));
+    let expected = layout.map(|(&(name, kind), offset)| (name.to_string(), kind, offset));
+    equal("params", &found, &expected.collect())?;
+    equal("bytes of params", &u64::from(*span), &kernel.params_size())
+}
+
+/// Each constant of the host is an override; an override that the host does not know of is derived
+/// from others.
+fn check_constants(kernel: &Kernel, module: &Module) -> Result<(), String> {
+    let mut given = BTreeSet::new();
+    for (_, constant) in module.overrides.iter() {
+        let name = constant.name.clone().unwrap_or_default();
+        if kernel.constants.contains(&name.as_str()) {
+            given.insert(name);
+            continue;
+        }
+        let init = constant.init.map(|init| &module.global_expressions[init]);
+        if matches!(init, None | Some(Expression::Literal(_))) {
+            return Err(format!(
+                "override {name} is not among the constants of the host"
+            ));
+        }
+    }
+    let expected = kernel
+        .constants
+        .iter()
+        .map(|name| name.to_string())
+        .collect();
+    equal("overrides", &given, &expected)
+}
+
+fn equal<T: PartialEq + std::fmt::Debug>(what: &str, wgsl: &T, rust: &T) -> Result<(), String> {
+    if wgsl == rust {
+        return Ok(());
+    }
+    Err(format!("{what} differ:\n  WGSL {wgsl:?}\n  Rust {rust:?}"))
+}
+
+/// A kernel's WGSL with these constants as SPIR-V, MSL and HLSL.
+fn translate(kernel: &Kernel, constants: &[(&'static str, f64)]) -> Result<(), String> {
+    let run = || -> Result<(), String> {
+        let (module, info) = parse(kernel)?;
+        let entry = (ShaderStage::Compute, "main");
+        let values: PipelineConstants = constants
+            .iter()
+            .map(|&(name, value)| (name.to_string(), value))
+            .collect();
+        let (module, info) = process_overrides(&module, &info, Some(entry), &values)
+            .map_err(|error| format!("overrides: {error}"))?;
+        let subgroups = kernel.source.contains("subgroup");
+
+        let options = spv::Options {
+            lang_version: (1, 3),
+            ..Default::default()
+        };
+        let entry = spv::PipelineOptions {
+            shader_stage: ShaderStage::Compute,
+            entry_point: "main".into(),
+        };
+        let words = spv::write_vec(&module, &info, &options, Some(&entry))
+            .map_err(|error| format!("SPIR-V: {error}"))?;
+        let options = msl::Options {
+            lang_version: (2, 4),
+            ..Default::default()
+        };
+        let (metal, translation) =
+            msl::write_string(&module, &info, &options, &msl::PipelineOptions::default())
+                .map_err(|error| format!("MSL: {error}"))?;
+        let names = translation.entry_point_names.into_iter();
+        names
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| format!("MSL: {error}"))?;
+        // Shader model 5.1 is what every DX12 device has; subgroups came with 6.0.
+        let shader_model = match subgroups {
+            true => hlsl::ShaderModel::V6_0,
+            false => hlsl::ShaderModel::V5_1,
+        };
+        let options = hlsl::Options {
+            shader_model,
+            ..Default::default()
+        };
+        let (mut text, entry) = (String::new(), hlsl::PipelineOptions::default());
+        let reflection = hlsl::Writer::new(&mut text, &options, &entry)
+            .write(&module, &info, None)
+            .map_err(|error| format!("HLSL: {error}"))?;
+        let names = reflection.entry_point_names.into_iter();
+        names
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| format!("HLSL: {error}"))?;
+        if words.is_empty() || metal.is_empty() || text.is_empty() {
+            return Err("a translation is empty".into());
+        }
+        Ok(())
+    };
+    run().map_err(|error| format!("{} with {constants:?}: {error}", kernel.name))
+}
+
+/// The adapters that the strategy table tells apart.
+fn adapters() -> [Traits; 2] {
+    [
+        Traits::DEFAULT,
+        Traits {
+            software: true,
+            subgroup_size: 8,
+            ..Traits::DEFAULT
+        },
+    ]
+}
+
+/// Training steps that use every kernel, in every fused form that the models of tests/gpu use.
+fn recordings(traits: Traits) -> Vec<Recording> {
+    let same = |channels, kernel: usize| Conv2d::new(channels, kernel).padding(Padding::Same);
+    let models = [
+        Model::builder([1, 28, 28])
+            .conv2d(32, 5)
+            .relu()
+            .max_pool2d(2)
+            .conv2d(64, 5)
+            .relu()
+            .max_pool2d(2)
+            .flatten()
+            .dense(128)
+            .relu()
+            .residual(|body| body.dense(128))
+            .dense(10)
+            .build(),
+        Model::builder([3, 7, 7])
+            .push(same(8, 3))
+            .relu()
+            .residual(|body| body.push(same(8, 3)).tanh().push(same(8, 4).bias(false)))
+            .sigmoid()
+            .residual(|body| body.push(MaxPool2d::new(3).stride(1).padding(1)))
+            .residual(|body| body.push(same(8, 7)).sigmoid())
+            .push(Conv2d::new(4, [1, 11]).padding([0, 9]))
+            .flatten()
+            .dense(3)
+            .tanh()
+            .build(),
+        Model::builder([4, 32, 32])
+            .push(Conv2d::new(8, 3).stride(2).padding(1).groups(2))
+            .relu()
+            .residual(|body| {
+                body.push(same(8, 3).groups(8))
+                    .sigmoid()
+                    .push(same(8, 1).groups(4))
+            })
+            .push(Conv2d::new(8, [3, 2]).dilation([2, 3]).stride([1, 2]))
+            .flatten()
+            .build(),
+    ];
+    let losses = [Loss::cross_entropy(), Loss::mean_squared_error()];
+    let optimizers: [Optimizer; 3] = [
+        Optimizer::sgd(0.1).into(),
+        Optimizer::sgd(0.1).momentum(0.9).into(),
+        Optimizer::adam(0.1).into(),
+    ];
+    let mut recordings = Vec::new();
+    for model in models.map(Result::unwrap) {
+        for (loss, optimizer) in losses.into_iter().cycle().zip(&optimizers) {
+            recordings.push(crate::engine::record(&model, loss, optimizer, 16, traits).unwrap());
+        }
+    }
+    recordings
+}
+
+#[test]
+fn every_shader_is_what_the_host_says_of_it() {
+    for kernel in ALL {
+        check(kernel).unwrap_or_else(|error| panic!("{}: {error}", kernel.name));
+    }
+    let names: BTreeSet<_> = ALL.iter().map(|kernel| kernel.name).collect();
+    assert_eq!(names.len(), ALL.len(), "two kernels of one name");
+}
+
+#[test]
+fn every_shader_translates_with_the_constants_that_it_is_given() {
+    let (mut kernels, mut given) = (BTreeMap::new(), BTreeSet::new());
+    for recording in adapters().into_iter().flat_map(recordings) {
+        for dispatch in recording.dispatches {
+            let (kernel, constants) = (dispatch.kernel, dispatch.constants);
+            given.extend(constants.iter().map(|(name, _)| (kernel.name, *name)));
+            let key = (kernel.name, format!("{constants:?}"));
+            kernels.insert(key, (kernel, constants));
+        }
+    }
+    let used: BTreeSet<_> = kernels.keys().map(|(name, _)| *name).collect();
+    let all: BTreeSet<_> = ALL.iter().map(|kernel| kernel.name).collect();
+    assert_eq!(
+        used, all,
+        "a kernel that no model here uses, or one that is missing from ALL"
+    );
+    let declared = ALL
+        .iter()
+        .flat_map(|k| k.constants.iter().map(|name| (k.name, *name)));
+    assert_eq!(
+        given,
+        declared.collect(),
+        "a constant that is never given, or not declared"
+    );
+    for (kernel, constants) in kernels.values() {
+        translate(kernel, constants).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+#[test]
+fn every_seeded_fault_is_found() {
+    let forward = || activation::ACTIVATION_FORWARD;
+    let faults = [
+        (
+            "params differ",
+            Kernel {
+                params: &[("length", "u32")],
+                ..forward()
+            },
+        ),
+        (
+            "params differ",
+            Kernel {
+                params: &[("len", "f32")],
+                ..forward()
+            },
+        ),
+        (
+            "params differ",
+            Kernel {
+                params: &[("len", "u32"), ("more", "u32")],
+                ..forward()
+            },
+        ),
+        (
+            "bindings differ",
+            Kernel {
+                bindings: &[ReadWrite, ReadWrite],
+                ..forward()
+            },
+        ),
+        (
+            "bindings differ",
+            Kernel {
+                bindings: &[Read, Read],
+                ..forward()
+            },
+        ),
+        (
+            "bindings differ",
+            Kernel {
+                bindings: &[Read, Read, ReadWrite],
+                ..forward()
+            },
+        ),
+        (
+            "overrides differ",
+            Kernel {
+                constants: &["ACTIVATION", "MISSING"],
+                ..forward()
+            },
+        ),
+        (
+            "override ACTIVATION is not among",
+            Kernel {
+                constants: &[],
+                ..forward()
+            },
+        ),
+        (
+            "entry points differ",
+            Kernel {
+                source: &forward().source.replace("main", "start").leak()[..],
+                ..forward()
+            },
+        ),
+        (
+            "expected",
+            Kernel {
+                source: "fn main(",
+                ..forward()
+            },
+        ),
+    ];
+    for (expected, kernel) in faults {
+        let said = check(&kernel).unwrap_err();
+        assert!(
+            said.contains(expected),
+            "{said:?} does not say {expected:?}"
+        );
+    }
+    // Two params in another order are of the same size.
+    let mut params = optimizer::SGD.params.to_vec();
+    params.swap(2, 3);
+    let swapped = Kernel {
+        params: params.leak(),
+        ..optimizer::SGD
+    };
+    assert!(check(&swapped).unwrap_err().contains("params differ"));
+
+    let said = translate(&forward(), &[("NO_SUCH_CONSTANT", 1.0)]).unwrap_err();
+    assert!(
+        said.starts_with("activation_forward with [(\"NO_SUCH_CONSTANT\", 1.0)]"),
+        "{said}"
+    );
+}

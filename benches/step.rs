@@ -1,0 +1,194 @@
+//! Whole training steps on the GPU and on the CPU reference: `cargo bench --bench step`, or
+//! `cargo bench --bench step -- lenet-64` for one of them.
+//!
+//! Ids are `step/<network>-<batch>/<gpu|cpu>`. An iteration uploads a batch, goes forward and
+//! backward, updates, and reads the loss back. Before the GPU is timed, its gradients and its losses
+//! are held against the CPU's.
+
+mod common;
+
+use std::cell::OnceCell;
+
+use common::Group;
+use criterion::{BenchmarkId, Throughput};
+use wgpu_cnn::{Conv2d, Gpu, Model, Optimizer, Trainer, TrainerBuilder};
+
+/// A network as it is timed.
+struct Case {
+    name: &'static str,
+    batch: usize,
+    input: [usize; 3],
+    model: fn([usize; 3]) -> Model,
+    optimizer: Optimizer,
+    /// Of each convolution and dense layer, the weights and the positions that each is used at.
+    products: &'static [(usize, usize)],
+}
+
+fn main() {
+    let gpu = common::adapter();
+    let momentum = Optimizer::from(Optimizer::sgd(0.01).momentum(0.9));
+    let lenet = |name, batch| Case {
+        name,
+        batch,
+        input: [1, 28, 28],
+        model: lenet,
+        optimizer: momentum,
+        products: &[
+            (32 * 25, 24 * 24),
+            (64 * 32 * 25, 8 * 8),
+            (1024 * 128, 1),
+            (128 * 10, 1),
+        ],
+    };
+    let vgg = Case {
+        name: "vgg-64",
+        batch: 64,
+        input: [3, 32, 32],
+        model: vgg,
+        optimizer: Optimizer::adam(1e-3).into(),
+        products: &[
+            (32 * 3 * 9, 32 * 32),
+            (32 * 32 * 9, 32 * 32),
+            (64 * 32 * 9, 16 * 16),
+            (64 * 64 * 9, 16 * 16),
+            (128 * 64 * 9, 8 * 8),
+            (128 * 128 * 9, 8 * 8),
+            (2048 * 256, 1),
+            (256 * 10, 1),
+        ],
+    };
+    let mut criterion = common::criterion();
+    let mut group = common::group(&mut criterion, "step");
+    for case in [lenet("lenet-64", 64), lenet("lenet-256", 256), vgg] {
+        bench(&mut group, &gpu, &case);
+    }
+    group.finish();
+    criterion.final_summary();
+}
+
+fn lenet(input: [usize; 3]) -> Model {
+    #[rustfmt::skip]
+    let model = Model::builder(input)
+        .conv2d(32, 5).relu().max_pool2d(2)
+        .conv2d(64, 5).relu().max_pool2d(2)
+        .flatten().dense(128).relu().dense(10);
+    model.build().unwrap()
+}
+
+fn vgg(input: [usize; 3]) -> Model {
+    let conv = |channels| Conv2d::new(channels, 3).padding(1);
+    let blocks = [32, 64, 128]
+        .into_iter()
+        .fold(Model::builder(input), |model, channels| {
+            model
+                .push(conv(channels))
+                .relu()
+                .push(conv(channels))
+                .relu()
+                .max_pool2d(2)
+        });
+    blocks
+        .flatten()
+        .dense(256)
+        .relu()
+        .dense(10)
+        .build()
+        .unwrap()
+}
+
+fn bench(group: &mut Group, gpu: &Gpu, case: &Case) {
+    group.throughput(Throughput::Elements(case.flops()));
+    let (input, labels) = case.data();
+    let sides: [(&str, &dyn Fn() -> Trainer); 2] = [
+        ("gpu", &|| {
+            check(case, gpu);
+            case.trainer().on(gpu).unwrap()
+        }),
+        ("cpu", &|| case.trainer().on_cpu().unwrap()),
+    ];
+    for (side, make) in sides {
+        // Made only for the sides that the command line asks for, and once.
+        let mut trainer = OnceCell::new();
+        group.bench_function(BenchmarkId::new(case.name, side), |bencher| {
+            trainer.get_or_init(make);
+            let trainer = trainer.get_mut().unwrap();
+            bencher.iter(|| {
+                trainer.step(&input, &labels).unwrap();
+                trainer.loss().unwrap()
+            });
+        });
+    }
+}
+
+impl Case {
+    fn trainer(&self) -> TrainerBuilder {
+        let model = (self.model)(self.input);
+        Trainer::builder(model)
+            .batch(self.batch)
+            .optimizer(self.optimizer)
+            .seed(7)
+    }
+
+    /// Additions and multiplications of the products of a step: forward, weight gradient and, from
+    /// the second layer on, input gradient.
+    fn flops(&self) -> u64 {
+        let products = self.products.iter().enumerate();
+        let passes = products.map(|(layer, (weights, positions))| {
+            weights * positions * if layer == 0 { 2 } else { 3 }
+        });
+        (2 * self.batch * passes.sum::<usize>()) as u64
+    }
+
+    /// Noise, and labels that a network can learn from it.
+    fn data(&self) -> (Vec<f32>, Vec<u8>) {
+        let len = self.batch * self.input.iter().product::<usize>();
+        let pixel = |at: u32| {
+            let bits = at.wrapping_mul(0x9e37_79b9);
+            ((bits ^ (bits >> 15)).wrapping_mul(0x85eb_ca6b) >> 8) as f32 / (1 << 24) as f32
+        };
+        let labels = (0..self.batch).map(|image| (image % 10) as u8);
+        ((0..len as u32).map(pixel).collect(), labels.collect())
+    }
+}
+
+/// Three steps on both sides: the first one's gradients, each one's loss.
+fn check(case: &Case, gpu: &Gpu) {
+    let (input, labels) = case.data();
+    let mut on_gpu = case.trainer().on(gpu).unwrap();
+    let mut on_cpu = case.trainer().on_cpu().unwrap();
+    let mut losses = Vec::new();
+    for step in 0..3 {
+        on_gpu.step(&input, &labels).unwrap();
+        on_cpu.step(&input, &labels).unwrap();
+        let (got, expected) = (on_gpu.loss().unwrap(), on_cpu.loss().unwrap());
+        // The first loss differs by rounding alone; later ones also by what rounding did to the
+        // weights in between, where Adam makes much of small gradients.
+        let tolerance = if step == 0 { 1e-5 } else { 1e-3 };
+        let near = (got - expected).abs() <= tolerance * expected.abs();
+        assert!(
+            near,
+            "{}: loss {got} in step {step}, the reference's {expected}",
+            case.name
+        );
+        losses.push(expected);
+        if step == 0 {
+            on_gpu.model().parameters().for_each(|(name, _)| {
+                let [got, expected] = [&on_gpu, &on_cpu].map(|side| side.gradient(name).unwrap());
+                let largest = expected
+                    .iter()
+                    .fold(0f32, |most, value| most.max(value.abs()));
+                let differences = got.iter().zip(&expected).map(|(a, b)| (a - b).abs());
+                // `fold` with a comparison that a NaN fails, so that a NaN stays.
+                let worst = differences.fold(0f32, |most, d| if d <= most { most } else { d });
+                let near = largest > 0.0 && worst <= 1e-3 * largest;
+                assert!(
+                    near,
+                    "{}: {name}'s gradient is off by {worst} of {largest}",
+                    case.name
+                );
+            });
+        }
+    }
+    let moved = (losses[2] - losses[0]).abs() > 1e-2 * losses[0];
+    assert!(moved, "{}: the losses {losses:?} do not move", case.name);
+}

@@ -1,0 +1,165 @@
+//! The kernels of src/gpu/kernels/activation.rs.
+
+use wgpu_cnn::{Activation, cpu, ops};
+
+use crate::common::{bits, each_gpu, integers, poisoned_gpus, random, tensor, uniform, wide};
+use crate::compare::{Expected, assert_bits, assert_same};
+
+const LENGTHS: [usize; 5] = [1, 3, 64, 257, 1031];
+
+/// Numbers from tiny to far beyond where the functions saturate.
+fn arguments(len: usize) -> Vec<f32> {
+    let scales = [1e-6, 0.1, 1.0, 3.0, 12.0, 90.0, 1e5];
+    let values = uniform(&mut random(len as u64), len);
+    values
+        .iter()
+        .zip(scales.iter().cycle())
+        .map(|(value, scale)| value * scale)
+        .collect()
+}
+
+/// What WGSL lets the built-in functions be off: exp by 3 + 2|x| units in the last place, tanh by
+/// 1e-5 (Mesa's: 1.7e-5).
+fn tolerance(function: Activation, x: f64, y: f64) -> f64 {
+    let unit = f64::from(f32::EPSILON);
+    match function {
+        Activation::Sigmoid => f64::from(f32::MIN_POSITIVE) + (8.0 + 2.0 * x.abs()) * unit * y,
+        Activation::Tanh => 2e-5 * y.abs().max(1e-2),
+        _ => 0.0,
+    }
+}
+
+#[test]
+fn values_equal_the_reference() {
+    for function in Activation::ALL {
+        for len in LENGTHS {
+            let x = arguments(len);
+            let mut values = vec![0.0; len];
+            cpu::activation_forward(function, &wide(&x), &mut values).unwrap();
+            let tolerances = x
+                .iter()
+                .zip(&values)
+                .map(|(&x, &y)| tolerance(function, x.into(), y));
+            let expected = Expected {
+                tolerances: tolerances.collect(),
+                values,
+            };
+            for (device, gpu) in each_gpu() {
+                let y = ops::activation_forward(&tensor(gpu, [len], &x), function).unwrap();
+                let name = format!("{}, {len}, {device}", function.name());
+                if len > 1 || function != Activation::Relu {
+                    expected.assert(&name, &y.to_vec().unwrap());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn gradients_equal_the_reference() {
+    for function in Activation::ALL {
+        for len in LENGTHS {
+            let x = arguments(len);
+            let mut y = vec![0.0f32; len];
+            cpu::activation_forward(function, &x, &mut y).unwrap();
+            let gy: Vec<f32> = uniform(&mut random(7), len)
+                .iter()
+                .map(|g| g + 1.5)
+                .collect();
+            let mut values = vec![0.0; len];
+            cpu::activation_backward(function, &wide(&x), &wide(&y), &wide(&gy), &mut values)
+                .unwrap();
+            // At most four roundings, of terms no larger than the gradient.
+            let expected = Expected::new(values, &wide(&gy), 4);
+            for (device, gpu) in each_gpu() {
+                let (y, gy) = (tensor(gpu, [len], &y), tensor(gpu, [len], &gy));
+                let gx = ops::activation_backward(function, &y, &gy).unwrap();
+                let name = format!("{}, {len}, {device}", function.name());
+                if len > 1 || function != Activation::Relu {
+                    expected.assert(&name, &gx.to_vec().unwrap());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn relu_passes_nan_both_ways() {
+    let nan = f32::NAN;
+    let (x, gy) = (
+        [nan, -nan, -1.0, 0.0, -0.0, 2.0],
+        [1.0, 2.0, 3.0, 4.0, nan, nan],
+    );
+    for (device, gpu) in each_gpu() {
+        let x = tensor(gpu, [6], &x);
+        let y = ops::activation_forward(&x, Activation::Relu).unwrap();
+        let values = y.to_vec().unwrap();
+        assert_same(device, &values[..2], &[nan, nan]);
+        assert_eq!(values[2..], [0.0, 0.0, 0.0, 2.0], "{device}");
+        let gx = ops::activation_backward(Activation::Relu, &y, &tensor(gpu, [6], &gy)).unwrap();
+        assert_same(
+            device,
+            &gx.to_vec().unwrap(),
+            &[1.0, 2.0, 0.0, 0.0, 0.0, nan],
+        );
+    }
+}
+
+#[test]
+fn all_functions_pass_nan_and_saturate() {
+    let (inf, nan) = (f32::INFINITY, f32::NAN);
+    let x = [nan, inf, -inf, f32::MAX, f32::MIN, 88.8, -88.8, -110.0];
+    for (device, gpu) in each_gpu() {
+        let x = tensor(gpu, [8], &x);
+        let of = |function| {
+            ops::activation_forward(&x, function)
+                .unwrap()
+                .to_vec()
+                .unwrap()
+        };
+        assert_same(
+            device,
+            &of(Activation::Relu),
+            &[nan, inf, 0.0, f32::MAX, 0.0, 88.8, 0.0, 0.0],
+        );
+        assert_same(
+            device,
+            &of(Activation::Tanh),
+            &[nan, 1.0, -1.0, 1.0, -1.0, 1.0, -1.0, -1.0],
+        );
+        let sigmoid = of(Activation::Sigmoid);
+        assert_same(device, &sigmoid[..6], &[nan, 1.0, 0.0, 1.0, 0.0, 1.0]);
+        assert!(
+            sigmoid[6..].iter().all(|&y| (0.0..1e-37).contains(&y)),
+            "{device} {sigmoid:?}"
+        );
+    }
+}
+
+#[test]
+fn sums_are_exact() {
+    for len in LENGTHS {
+        let mut rng = random(8);
+        let (left, right) = (uniform(&mut rng, len), uniform(&mut rng, len));
+        let expected: Vec<f32> = left.iter().zip(&right).map(|(a, b)| a + b).collect();
+        for (device, gpu) in each_gpu() {
+            let sum = ops::add(&tensor(gpu, [len], &left), &tensor(gpu, [len], &right)).unwrap();
+            assert_bits(device, &sum.to_vec().unwrap(), &expected);
+        }
+    }
+}
+
+/// More workgroups than a grid has along one dimension.
+#[test]
+fn a_grid_that_folds_covers_every_element() {
+    let len = 4 * 64 * 32_768 + 1001;
+    let x = integers(&mut random(9), len);
+    let expected: Vec<f32> = x.iter().map(|&x| x.max(0.0) + 0.0).collect();
+    for (_, gpu) in poisoned_gpus().take(1) {
+        let y = ops::activation_forward(&tensor(gpu, [len], &x), Activation::Relu).unwrap();
+        assert!(
+            bits(&y.to_vec().unwrap()) == bits(&expected),
+            "an element differs"
+        );
+    }
+}

@@ -1,0 +1,462 @@
+//! Every error is the right one, says what is wrong, and leaves everything as it was.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use wgpu_cnn::{
+    Activation, Conv2d, Error, Gpu, Loss, MaxPool2d, Model, Optimizer, Target, Tensor, Trainer,
+    ops, wgpu,
+};
+
+use crate::common::{bits, plain_gpu, poisoned_gpus, random, tensor, uniform};
+use crate::training::state;
+
+/// The name of an error's variant.
+fn kind(error: &Error) -> &'static str {
+    match error {
+        Error::NoAdapter { .. } => "no adapter",
+        Error::Shape { .. } => "shape",
+        Error::Limit { .. } => "limit",
+        Error::OutOfMemory { .. } => "memory",
+        Error::DeviceLost { .. } => "lost",
+        Error::File { .. } => "file",
+        Error::Argument { .. } => "argument",
+        _ => "other",
+    }
+}
+
+/// Demands an error of a kind whose message says `words`.
+#[track_caller]
+pub fn assert_error<T>(result: Result<T, Error>, expected: &str, words: &[&str]) {
+    let Err(error) = result else {
+        panic!("no error, expected one of kind {expected}: {words:?}")
+    };
+    assert_eq!(kind(&error), expected, "{error}");
+    let message = error.to_string();
+    for word in words {
+        assert!(message.contains(word), "{message:?} does not say {word:?}");
+    }
+}
+
+fn model() -> Model {
+    Model::builder([1, 6, 6])
+        .conv2d(4, 3)
+        .relu()
+        .flatten()
+        .dense(3)
+        .build()
+        .unwrap()
+}
+
+fn trainer(gpu: &Gpu) -> Trainer {
+    Trainer::builder(model()).batch(4).seed(9).on(gpu).unwrap()
+}
+
+#[test]
+fn a_refused_step_changes_nothing() {
+    let nothing: &[f32] = &[];
+    for (device, gpu) in poisoned_gpus() {
+        let (mut spared, mut tried) = (trainer(gpu), trainer(gpu));
+        assert_error(tried.loss(), "argument", &["loss", "no step"]);
+        assert_error(
+            tried.gradient("0.weight"),
+            "argument",
+            &["gradient", "no step"],
+        );
+        let mut rng = random(41);
+        for _ in 0..3 {
+            let x = uniform(&mut rng, 4 * 36);
+            let y = [0u8, 2, 1, 0];
+            assert_error(
+                tried.step(&x[1..], &y),
+                "shape",
+                &["input", "[1, 6, 6]", "143"],
+            );
+            assert_error(tried.step(nothing, &y), "shape", &["input"]);
+            let five = [&x[..], &x[..36]].concat();
+            assert_error(tried.step(&five, &[0u8; 5]), "shape", &["at most 4", "5"]);
+            assert_error(
+                tried.step(&x, &y[1..]),
+                "shape",
+                &["labels", "4 labels", "3"],
+            );
+            assert_error(
+                tried.step(&x, &[0u8, 1, 2, 3]),
+                "argument",
+                &["labels[3]", "class 3 of 3"],
+            );
+            assert_error(
+                tried.step(&x, &[0i32, -1, 2, 1]),
+                "argument",
+                &["labels[1]"],
+            );
+            assert_error(
+                tried.step(&x, &[0.5f32; 11]),
+                "shape",
+                &["4 rows of 3", "11"],
+            );
+            assert_error(tried.predict(&x[1..]), "shape", &["input", "143"]);
+            assert_error(tried.predict(nothing), "shape", &["input"]);
+            assert_error(
+                tried.set_learning_rate(f64::NAN),
+                "argument",
+                &["learning rate", "NaN"],
+            );
+            assert_error(
+                tried.set_learning_rate(-1.0),
+                "argument",
+                &["learning rate", "-1"],
+            );
+            assert_error(
+                tried.parameter("1.weight"),
+                "argument",
+                &["1.weight", "0.weight", "3.bias"],
+            );
+            assert_error(tried.gradient("bias"), "argument", &["\"bias\"", "3.bias"]);
+            assert_error(
+                tried.set_parameter("3.bias", &[1.0; 2]),
+                "shape",
+                &["3.bias", "[3]", "2"],
+            );
+            assert_error(
+                tried.set_parameter("nothing", &[1.0; 2]),
+                "argument",
+                &["nothing"],
+            );
+            for trainer in [&mut spared, &mut tried] {
+                trainer.step(&x, &y).unwrap();
+            }
+            assert_eq!(spared.loss().unwrap(), tried.loss().unwrap(), "{device}");
+        }
+        assert_eq!(state(&spared), state(&tried), "{device}");
+        let gradient = |trainer: &Trainer| bits(&trainer.gradient("0.weight").unwrap());
+        assert_eq!(gradient(&spared), gradient(&tried), "{device}");
+    }
+}
+
+#[test]
+fn a_trainer_that_cannot_be_is_refused() {
+    let Some(gpu) = plain_gpu() else { return };
+    let with = |optimizer: Optimizer| Trainer::builder(model()).optimizer(optimizer).on(gpu);
+    assert_error(
+        with(Optimizer::sgd(f64::NAN).into()),
+        "argument",
+        &["learning rate", "NaN"],
+    );
+    assert_error(
+        with(Optimizer::adam(f64::INFINITY).into()),
+        "argument",
+        &["learning rate"],
+    );
+    assert_error(
+        with(Optimizer::sgd(0.1).momentum(-0.5).into()),
+        "argument",
+        &["momentum", "-0.5"],
+    );
+    assert_error(
+        Trainer::builder(model()).batch(0).on(gpu),
+        "argument",
+        &["batch", "zero"],
+    );
+    assert_error(
+        Trainer::builder(model()).batch(0).memory(gpu),
+        "argument",
+        &["batch", "zero"],
+    );
+    assert_error(
+        Trainer::builder(model()).in_flight(0).on(gpu),
+        "argument",
+        &["in_flight"],
+    );
+    let batch = usize::MAX / 8;
+    assert_error(
+        Trainer::builder(model()).batch(batch).on(gpu),
+        "argument",
+        &["batch", "2^30"],
+    );
+    let nothing = Model::builder([4]).relu().build().unwrap();
+    assert_error(
+        Trainer::builder(nothing).on(gpu),
+        "argument",
+        &["nothing to learn"],
+    );
+    let image = Model::builder([1, 6, 6]).conv2d(4, 3).build().unwrap();
+    assert_error(
+        Trainer::builder(image).on(gpu),
+        "shape",
+        &["cross-entropy", "[4, 4, 4]"],
+    );
+    let loss = Loss::mean_squared_error();
+    let mut squared = Trainer::builder(model())
+        .batch(1)
+        .loss(loss)
+        .on(gpu)
+        .unwrap();
+    assert_error(
+        squared.step(&[0.0; 36], &[1u8]),
+        "argument",
+        &["values, not labels"],
+    );
+}
+
+#[test]
+fn shapes_are_refused_where_the_model_is_built() {
+    let build = |layer: Conv2d| Model::builder([2, 5, 5]).relu().push(layer).build();
+    let layer = "layer 1 (conv2d)";
+    assert_error(
+        build(Conv2d::new(3, 7)),
+        "shape",
+        &[layer, "at least 7x7", "5x5"],
+    );
+    assert_error(
+        build(Conv2d::new(3, 3).groups(2)),
+        "shape",
+        &[layer, "2 groups", "2 and 3"],
+    );
+    assert_error(build(Conv2d::new(0, 3)), "argument", &[layer, "zero"]);
+    assert_error(
+        build(Conv2d::new(3, 3).stride(0)),
+        "argument",
+        &[layer, "zero"],
+    );
+    let pool = Model::builder([2, 5, 5])
+        .push(MaxPool2d::new(2).padding(2))
+        .build();
+    assert_error(pool, "argument", &["layer 0 (max_pool2d)", "half"]);
+    assert_error(
+        Model::builder([2, 5]).flatten().conv2d(1, 1).build(),
+        "shape",
+        &[layer],
+    );
+}
+
+#[test]
+fn single_operations_refuse_what_does_not_fit() {
+    for (_, gpu) in poisoned_gpus() {
+        assert_error(
+            Tensor::from_slice(gpu, [2, 2], &[1.0; 3]),
+            "shape",
+            &["[2, 2]", "3"],
+        );
+        assert_error(
+            Tensor::<f32>::from_slice(gpu, [0], &[]),
+            "shape",
+            &["above zero"],
+        );
+        let of = |shape: &[usize]| tensor(gpu, shape, &vec![1.0; shape.iter().product()]);
+        let (x, w) = (of(&[1, 2, 5, 5]), of(&[3, 2, 3, 3]));
+        let layer = Conv2d::new(3, 3);
+        let wrong = ops::conv2d_forward(&x, &of(&[3, 1, 3, 3]), None, &layer);
+        assert_error(wrong, "shape", &["weight", "[3, 2, 3, 3]", "[3, 1, 3, 3]"]);
+        let wrong = ops::conv2d_forward(&x, &w, Some(&of(&[2])), &layer);
+        assert_error(wrong, "shape", &["bias", "[3]", "[2]"]);
+        let wrong = ops::conv2d_backward_weight(&x, &of(&[1, 3, 5, 5]), &layer);
+        assert_error(wrong, "shape", &["output gradient", "[1, 3, 3, 3]"]);
+        let wrong = ops::conv2d_backward_input(&of(&[1, 3, 3, 3]), &w, [1, 3, 5, 5], &layer);
+        assert_error(wrong, "shape", &["weight"]);
+        assert_error(
+            ops::conv2d_forward(&of(&[5]), &w, None, &layer),
+            "shape",
+            &["conv2d"],
+        );
+        assert_error(
+            ops::matmul(&x, false, &w, false),
+            "shape",
+            &["matmul a", "matrix"],
+        );
+        let (a, b) = (of(&[2, 3]), of(&[2, 3]));
+        assert_error(ops::matmul(&a, false, &b, false), "shape", &["3 rows", "2"]);
+        assert_error(
+            ops::add(&a, &of(&[3, 2])),
+            "shape",
+            &["right", "[2, 3]", "[3, 2]"],
+        );
+        let wrong = ops::activation_backward(Activation::Relu, &a, &of(&[6]));
+        assert_error(wrong, "shape", &["output gradient"]);
+        assert_error(ops::bias_gradient(&of(&[3])), "shape", &["(N, C, ...)"]);
+        let labels = Target::Labels(vec![0, 3]);
+        assert_error(
+            ops::loss(&a, labels, Loss::default()),
+            "argument",
+            &["labels[1]"],
+        );
+        let sum = ops::matmul(&a, false, &b, true).unwrap().to_vec().unwrap();
+        assert_eq!(sum, [3.0; 4]); // the device works as before
+    }
+}
+
+#[test]
+fn an_adapter_that_is_not_there_is_named_beside_those_that_are() {
+    let Some(gpu) = plain_gpu() else { return };
+    let none = Gpu::builder().adapter("no such adapter").build();
+    assert_error(none, "no adapter", &["no such adapter", &gpu.info().name]);
+    let upper = gpu.info().name.to_uppercase();
+    assert_eq!(
+        Gpu::builder().adapter(upper).build().unwrap().info().name,
+        gpu.info().name
+    );
+}
+
+#[test]
+fn limits_that_the_adapter_does_not_have_are_named() {
+    let Some(gpu) = plain_gpu() else { return };
+    let limits = wgpu::Limits {
+        max_bind_groups: 1 << 30,
+        ..gpu.limits().clone()
+    };
+    let refused = Gpu::builder().limits(limits).build();
+    assert_error(
+        refused,
+        "limit",
+        &["max_bind_groups", &(1u32 << 30).to_string()],
+    );
+}
+
+#[test]
+fn tensors_beyond_the_limits_name_the_layer_and_the_limit() {
+    let Some(gpu) = plain_gpu() else { return };
+    let small = wgpu::Limits {
+        max_storage_buffer_binding_size: 64 << 10,
+        max_buffer_size: 128 << 10,
+        ..gpu.limits().clone()
+    };
+    let gpu = Gpu::builder().limits(small).build().unwrap();
+    let on = |batch: usize, model: Model| Trainer::builder(model).batch(batch).on(&gpu);
+    let wide = Model::builder([1, 6, 6])
+        .conv2d(300, 3)
+        .flatten()
+        .dense(6)
+        .build()
+        .unwrap();
+    let words = ["max_storage_buffer_binding_size", "65536"];
+    assert_error(
+        on(1, wide),
+        "limit",
+        &[words[0], words[1], "parameter 2.weight"],
+    );
+    assert_error(
+        on(1000, model()),
+        "limit",
+        &["max_buffer_size", "131072", "model: input"],
+    );
+    assert_error(
+        on(300, model()),
+        "limit",
+        &[words[0], words[1], "layer 0 (conv2d)"],
+    );
+    let data = vec![0.0f32; 40_000];
+    assert_error(
+        Tensor::from_slice(&gpu, [40_000], &data),
+        "limit",
+        &["max_buffer_size"],
+    );
+    let long = tensor(&gpu, [20_000], &data[..20_000]);
+    assert_error(ops::add(&long, &long), "limit", &words);
+    // What fits works.
+    let mut trainer = on(4, model()).unwrap();
+    trainer.step(&[0.5; 4 * 36], &[0u8, 1, 2, 0]).unwrap();
+    assert!(trainer.loss().unwrap() > 0.0);
+}
+
+/// A device as a program that uses wgpu itself has it: default limits, no features.
+fn foreign_device() -> Option<(wgpu::AdapterInfo, wgpu::Device, wgpu::Queue)> {
+    let wanted = plain_gpu()?.info().name.clone();
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
+    let adapter = adapters
+        .into_iter()
+        .find(|adapter| adapter.get_info().name == wanted)?;
+    let device = pollster::block_on(adapter.request_device(&Default::default()));
+    let (device, queue) = device.unwrap();
+    Some((adapter.get_info(), device, queue))
+}
+
+#[test]
+fn a_lost_device_is_an_error_of_every_call() {
+    if plain_gpu().is_none() {
+        return;
+    }
+    let own = Gpu::new().unwrap();
+    let (info, device, queue) = foreign_device().unwrap();
+    for (gpu, own) in [(own, true), (Gpu::from_wgpu(info, device, queue), false)] {
+        let mut trainer = trainer(&gpu);
+        let (x, y) = (vec![0.5; 4 * 36], [0u8, 1, 2, 0]);
+        trainer.step(&x, &y).unwrap();
+        let there = tensor(&gpu, [4], &[1.0; 4]);
+        gpu.device().destroy();
+        for _ in 0..3 {
+            assert_error(trainer.step(&x, &y), "lost", &["lost"]);
+        }
+        assert_error(trainer.loss(), "lost", &["lost"]);
+        assert_error(trainer.predict(&x), "lost", &["lost"]);
+        assert_error(trainer.parameter("0.weight"), "lost", &["lost"]);
+        assert_error(
+            trainer.save(std::env::temp_dir().join("lost.safetensors")),
+            "lost",
+            &[],
+        );
+        assert_error(there.to_vec(), "lost", &["lost"]);
+        if own {
+            // Of a device of the user's own, the library hears only when it waits for something.
+            assert_error(
+                trainer.set_parameter("3.bias", &[0.0; 3]),
+                "lost",
+                &["lost"],
+            );
+            assert_error(ops::add(&there, &there), "lost", &["lost"]);
+            assert_error(Tensor::from_slice(&gpu, [4], &[1.0; 4]), "lost", &["lost"]);
+            assert_error(Trainer::builder(model()).on(&gpu), "lost", &["lost"]);
+        }
+        // What is checked before the device is asked stays as it is.
+        assert_error(trainer.step(&x[1..], &y), "shape", &["input"]);
+    }
+}
+
+#[test]
+fn a_device_of_the_users_own_works_and_stays_theirs() {
+    let Some((info, device, queue)) = foreign_device() else {
+        return;
+    };
+    let (lost, uncaptured) = (Arc::new(Mutex::new(None)), Arc::new(AtomicUsize::new(0)));
+    let (told, counted) = (lost.clone(), uncaptured.clone());
+    device.set_device_lost_callback(move |reason, _| *told.lock().unwrap() = Some(reason));
+    device.on_uncaptured_error(Arc::new(move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+    }));
+    let gpu = Gpu::from_wgpu(info, device.clone(), queue);
+    assert!(!gpu.device().features().contains(wgpu::Features::SUBGROUP));
+    let mut theirs = trainer(&gpu);
+    let mut ours = Trainer::builder(model()).batch(4).seed(9).on_cpu().unwrap();
+    let (x, y) = (uniform(&mut random(42), 4 * 36), [0u8, 1, 2, 0]);
+    for _ in 0..3 {
+        theirs.step(&x, &y).unwrap();
+        ours.step(&x, &y).unwrap();
+        let (theirs, ours) = (theirs.loss().unwrap(), ours.loss().unwrap());
+        assert!((theirs - ours).abs() < 1e-5, "{theirs} {ours}");
+    }
+    assert_error(Tensor::from_slice(&gpu, [2], &[1.0]), "shape", &["[2]"]);
+    assert_eq!(
+        uncaptured.load(Ordering::Relaxed),
+        0,
+        "an error of the library's own escaped"
+    );
+    let impossible = wgpu::BufferDescriptor {
+        label: None,
+        size: 16,
+        usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::MAP_WRITE,
+        mapped_at_creation: false,
+    };
+    let _ = device.create_buffer(&impossible);
+    assert_eq!(
+        uncaptured.load(Ordering::Relaxed),
+        1,
+        "the user's handler is not there any more"
+    );
+    theirs.step(&x, &y).unwrap();
+    device.destroy();
+    device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
+    assert_eq!(
+        *lost.lock().unwrap(),
+        Some(wgpu::DeviceLostReason::Destroyed)
+    );
+}

@@ -1,0 +1,15 @@
+//! The GPU held against the CPU reference: one module per family of kernels, then whole training
+//! steps, errors and files. All tests share the devices in `common`.
+
+mod activation;
+mod common;
+mod compare;
+mod conv2d;
+mod errors;
+mod lifetime;
+mod loss;
+mod matmul;
+mod optimizer;
+mod pool2d;
+mod training;
+mod weights;

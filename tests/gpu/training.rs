@@ -1,0 +1,492 @@
+//! Whole training steps, GPU against CPU reference.
+
+use wgpu_cnn::engine::Reference;
+use wgpu_cnn::{
+    Conv2d, Gpu, Loss, MaxPool2d, Model, Optimizer, Padding, Reduction, Target, Trainer,
+};
+
+use crate::common::{bits, child, labels, plain_gpu, poisoned_gpus, random, uniform, wide};
+use crate::compare::Expected;
+
+pub struct Case {
+    pub name: &'static str,
+    pub model: Model,
+    pub loss: Loss,
+    pub optimizer: Optimizer,
+    pub batch: usize,
+    /// How far the built-in functions of the model and its loss may be off, relatively.
+    accuracy: f64,
+}
+
+/// exp on Mesa's software driver, which the cross-entropy needs: 3.8e-6. WGSL allows more.
+const EXP: f64 = 4e-6;
+/// tanh there: 1.7e-5.
+const TANH: f64 = 2e-5;
+
+impl Case {
+    fn new(name: &'static str, batch: usize, model: Result<Model, wgpu_cnn::Error>) -> Self {
+        let optimizer = Optimizer::sgd(0.1).momentum(0.5).into();
+        let (model, loss) = (model.unwrap(), Loss::default());
+        Self {
+            name,
+            model,
+            loss,
+            optimizer,
+            batch,
+            accuracy: EXP,
+        }
+    }
+
+    fn loss(mut self, loss: Loss) -> Self {
+        self.loss = loss;
+        self
+    }
+
+    fn optimizer(mut self, optimizer: impl Into<Optimizer>) -> Self {
+        self.optimizer = optimizer.into();
+        self
+    }
+
+    fn accuracy(mut self, accuracy: f64) -> Self {
+        self.accuracy = accuracy;
+        self
+    }
+
+    pub fn trainer(&self, gpu: &Gpu) -> Trainer {
+        let builder = Trainer::builder(self.model.clone())
+            .batch(self.batch)
+            .seed(5);
+        builder
+            .loss(self.loss)
+            .optimizer(self.optimizer)
+            .on(gpu)
+            .unwrap()
+    }
+
+    fn reference<T: wgpu_cnn::cpu::Real>(&self) -> Reference<T> {
+        Reference::new(&self.model, self.loss, self.optimizer, 5).unwrap()
+    }
+
+    /// A batch of `examples`.
+    pub fn data(&self, rng: &mut fastrand::Rng, examples: usize) -> (Vec<f32>, Target) {
+        let outputs = self.model.output_shape().len();
+        let x = uniform(rng, examples * self.model.input_shape().len());
+        let target = match self.loss {
+            Loss::CrossEntropy(_) => Target::Labels(labels(rng, examples, outputs as u32)),
+            _ => Target::Values(uniform(rng, examples * outputs)),
+        };
+        (x, target)
+    }
+}
+
+/// Between them these models use every kernel in every fused form.
+pub fn cases() -> Vec<Case> {
+    let same = |channels, kernel: usize| Conv2d::new(channels, kernel).padding(Padding::Same);
+    let mse = Loss::mean_squared_error();
+    vec![
+        Case::new(
+            "a chain with pools",
+            6,
+            Model::builder([1, 14, 14])
+                .conv2d(6, 3)
+                .relu()
+                .max_pool2d(2)
+                .conv2d(18, 3)
+                .relu()
+                .max_pool2d(2)
+                .flatten()
+                .dense(20)
+                .relu()
+                .dense(10)
+                .build(),
+        )
+        .optimizer(Optimizer::adam(3e-3)),
+        Case::new(
+            "residual blocks, odd widths",
+            3,
+            Model::builder([3, 7, 7])
+                .push(same(8, 3))
+                .relu()
+                .residual(|body| body.push(same(8, 3)).relu().push(same(8, 3)))
+                .relu()
+                .residual(|body| body.push(MaxPool2d::new(3).stride(1).padding(1)))
+                .residual(|body| body.residual(|body| body.push(same(8, 5)).tanh()).relu())
+                .flatten()
+                .dense(4)
+                .build(),
+        )
+        .accuracy(TANH),
+        Case::new(
+            "residual blocks, whole vectors, and a value added to itself",
+            2,
+            Model::builder([2, 8, 8])
+                .push(same(4, 3))
+                .sigmoid()
+                .residual(|body| body.push(same(4, 3)))
+                .push(same(4, 1).bias(false))
+                .relu()
+                .residual(|body| body.push(MaxPool2d::new([3, 1]).stride(1).padding([1, 0])))
+                .residual(|body| body)
+                .max_pool2d(2)
+                .flatten()
+                .dense(5)
+                .build(),
+        )
+        .optimizer(Optimizer::sgd(0.005)),
+        Case::new(
+            "sigmoid, tanh and the squared error",
+            5,
+            Model::builder([2, 9, 9])
+                .conv2d(5, 4)
+                .tanh()
+                .conv2d(3, [2, 3])
+                .sigmoid()
+                .flatten()
+                .dense(6)
+                .build(),
+        )
+        .loss(mse)
+        .accuracy(TANH),
+        Case::new(
+            "an activation at the end",
+            4,
+            Model::builder([6])
+                .dense(9)
+                .relu()
+                .residual(|b| b.dense(9))
+                .dense(3)
+                .sigmoid()
+                .build(),
+        )
+        .loss(mse.reduction(Reduction::Sum))
+        .optimizer(Optimizer::sgd(0.05).weight_decay(0.01)),
+        Case::new(
+            "activations before all layers and one after another",
+            4,
+            Model::builder([2, 6, 6])
+                .tanh()
+                .conv2d(3, 3)
+                .relu()
+                .tanh()
+                .sigmoid()
+                .build(),
+        )
+        .loss(mse)
+        .accuracy(TANH),
+        Case::new(
+            "flatten at the end",
+            4,
+            Model::builder([2, 6, 6])
+                .max_pool2d(2)
+                .conv2d(7, 2)
+                .flatten()
+                .build(),
+        ),
+        Case::new(
+            "strides, groups and dilation",
+            3,
+            Model::builder([4, 13, 11])
+                .push(Conv2d::new(6, 3).stride(2).padding(1).groups(2))
+                .relu()
+                .push(Conv2d::new(6, 3).dilation([2, 1]).padding([2, 1]).groups(6))
+                .residual(|body| {
+                    body.push(same(6, 3).groups(3))
+                        .relu()
+                        .push(same(6, 3).groups(2))
+                })
+                .relu()
+                .residual(|body| body.push(same(6, 2).groups(2)))
+                .push(MaxPool2d::new(2).stride([3, 2]))
+                .flatten()
+                .dense(3)
+                .build(),
+        )
+        .optimizer(Optimizer::adam(1e-3)),
+        Case::new(
+            "a signal, rows of features",
+            5,
+            Model::builder([3, 20])
+                .conv2d(4, [1, 5])
+                .relu()
+                .dense(6)
+                .residual(|b| b.dense(6))
+                .build(),
+        )
+        .loss(mse),
+        Case::new(
+            "more images than a tile",
+            70,
+            Model::builder([1, 5, 5])
+                .conv2d(3, 2)
+                .relu()
+                .max_pool2d([2, 4])
+                .flatten()
+                .dense(2)
+                .build(),
+        ),
+    ]
+}
+
+/// What f64 says, and how far f32 may be from it: some times as far as the reference itself is when
+/// it computes in f32, and what the built-in functions are off.
+fn expected(exact: &[f64], rounded: &[f32], accuracy: f64) -> Expected {
+    let apart = exact
+        .iter()
+        .zip(rounded)
+        .map(|(a, &b)| (a - f64::from(b)).abs());
+    let rounding = apart.fold(0.0, f64::max);
+    let largest = exact.iter().map(|value| value.abs()).fold(0.0, f64::max);
+    let tolerance = 16.0 * rounding + 4.0 * accuracy * largest + f64::from(f32::MIN_POSITIVE);
+    Expected {
+        values: exact.to_vec(),
+        tolerances: vec![tolerance; exact.len()],
+    }
+}
+
+/// A trainer beside the reference in f64 and in f32.
+struct Race {
+    name: String,
+    trainer: Trainer,
+    exact: Reference<f64>,
+    rounded: Reference<f32>,
+    accuracy: f64,
+}
+
+impl Race {
+    fn new(case: &Case, device: &str, gpu: &Gpu) -> Self {
+        Self {
+            name: format!("{}, {device}", case.name),
+            trainer: case.trainer(gpu),
+            exact: case.reference(),
+            rounded: case.reference(),
+            accuracy: case.accuracy,
+        }
+    }
+
+    /// One step of each, with losses compared.
+    fn step(&mut self, what: &str, (x, target): &(Vec<f32>, Target)) {
+        self.trainer.step(x, target.clone()).unwrap();
+        let exact = self.exact.step(&wide(x), target).unwrap();
+        let rounded = self.rounded.step(x, target).unwrap();
+        let expected = expected(&[exact], &[rounded], self.accuracy);
+        expected.assert(
+            &format!("{}, loss, {what}", self.name),
+            &[self.trainer.loss().unwrap()],
+        );
+    }
+
+    fn assert_gradients(&self, what: &str) {
+        for (name, _) in self.trainer.model().parameters() {
+            let (exact, rounded) = (self.exact.gradient(name), self.rounded.gradient(name));
+            let expected = expected(exact.unwrap(), rounded.unwrap(), self.accuracy);
+            let got = self.trainer.gradient(name).unwrap();
+            expected.assert(&format!("{}, gradient of {name}, {what}", self.name), &got);
+        }
+    }
+
+    fn assert_parameters(&self, what: &str) {
+        for (name, _) in self.trainer.model().parameters() {
+            let (exact, rounded) = (self.exact.parameter(name), self.rounded.parameter(name));
+            let expected = expected(exact.unwrap(), rounded.unwrap(), self.accuracy);
+            let got = self.trainer.parameter(name).unwrap();
+            expected.assert(&format!("{}, {name}, {what}", self.name), &got);
+        }
+    }
+}
+
+#[test]
+fn ten_steps_equal_the_reference() {
+    for case in &cases() {
+        for (device, gpu) in poisoned_gpus() {
+            let mut race = Race::new(case, device, gpu);
+            let mut rng = random(21);
+            race.step("step 1", &case.data(&mut rng, case.batch));
+            race.assert_gradients("step 1");
+            for step in 2..=10 {
+                race.step(&format!("step {step}"), &case.data(&mut rng, case.batch));
+            }
+            race.assert_parameters("step 10");
+        }
+    }
+}
+
+#[test]
+fn a_smaller_batch_is_a_batch_of_its_own_size() {
+    for case in &cases() {
+        let few = case.batch / 2;
+        for (device, gpu) in poisoned_gpus() {
+            let mut rng = random(22);
+            let mut race = Race::new(case, device, gpu);
+            let data = case.data(&mut rng, few);
+            race.step("a smaller batch", &data);
+            race.assert_gradients("a smaller batch");
+            let planned_for_few = Case {
+                batch: few,
+                model: case.model.clone(),
+                ..*case
+            };
+            let mut other = planned_for_few.trainer(gpu);
+            other.step(&data.0, data.1).unwrap();
+            for (name, _) in case.model.parameters() {
+                let of = |trainer: &Trainer| trainer.gradient(name).unwrap();
+                let (here, there) = (of(&race.trainer), of(&other));
+                let expected = expected(&wide(&there), &there, f64::from(f32::EPSILON) * 8.0);
+                expected.assert(&format!("{}, gradient of {name}", race.name), &here);
+            }
+            race.step("a full batch after it", &case.data(&mut rng, case.batch));
+            race.assert_gradients("a full batch after it");
+            race.step("one example", &case.data(&mut rng, 1));
+            race.assert_gradients("one example");
+        }
+    }
+}
+
+#[test]
+fn soft_and_hard_labels_take_turns() {
+    let case = &cases()[0];
+    for (device, gpu) in poisoned_gpus() {
+        let mut race = Race::new(case, device, gpu);
+        let mut rng = random(23);
+        for step in 0..4 {
+            let (x, hard) = case.data(&mut rng, case.batch);
+            let soft = (0..case.batch * 10).map(|_| rng.f32() / 5.0).collect();
+            let target = if step % 2 == 0 {
+                Target::Values(soft)
+            } else {
+                hard
+            };
+            race.step(&format!("step {step}"), &(x, target));
+            race.assert_gradients(&format!("step {step}"));
+        }
+    }
+}
+
+#[test]
+fn initial_weights_are_the_same_bits_everywhere() {
+    for case in &cases() {
+        let builder = || {
+            Trainer::builder(case.model.clone())
+                .loss(case.loss)
+                .seed(77)
+        };
+        let cpu = builder().on_cpu().unwrap();
+        for (device, gpu) in poisoned_gpus() {
+            let gpu = builder().on(gpu).unwrap();
+            for (name, _) in case.model.parameters() {
+                let of = |trainer: &Trainer| bits(&trainer.parameter(name).unwrap());
+                assert_eq!(of(&gpu), of(&cpu), "{}, {name}, {device}", case.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn predictions_do_not_depend_on_how_many_are_asked_for() {
+    for case in &cases() {
+        let example = case.model.input_shape().len();
+        let x = case.data(&mut random(24), 3 * case.batch + 1).0;
+        let exact = case.reference::<f64>().forward(&wide(&x)).unwrap();
+        let rounded = case.reference::<f32>().forward(&x).unwrap();
+        for (device, gpu) in poisoned_gpus() {
+            let name = format!("{}, {device}", case.name);
+            let mut trainer = case.trainer(gpu);
+            let all = trainer.predict(&x).unwrap();
+            expected(&exact, &rounded, case.accuracy).assert(&name, &all);
+            for examples in [1, 2, case.batch] {
+                let parts = x.chunks(examples * example).take(5);
+                let parts: Vec<f32> = parts.flat_map(|x| trainer.predict(x).unwrap()).collect();
+                assert_eq!(
+                    bits(&parts),
+                    bits(&all[..parts.len()]),
+                    "{name}, {examples}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn predictions_leave_the_training_alone() {
+    let case = &cases()[0];
+    for (device, gpu) in poisoned_gpus() {
+        let (mut with, mut without) = (case.trainer(gpu), case.trainer(gpu));
+        let mut rng = random(25);
+        for _ in 0..3 {
+            let (x, target) = case.data(&mut rng, case.batch);
+            with.step(&x, target.clone()).unwrap();
+            with.predict(&x).unwrap();
+            without.step(&x, target).unwrap();
+            assert_eq!(with.loss().unwrap(), without.loss().unwrap(), "{device}");
+        }
+        assert_eq!(state(&with), state(&without), "{device}");
+    }
+}
+
+/// The bits of all parameters.
+pub fn state(trainer: &Trainer) -> Vec<Vec<u32>> {
+    let names = trainer.model().parameters().map(|(name, _)| name);
+    names
+        .map(|name| bits(&trainer.parameter(name).unwrap()))
+        .collect()
+}
+
+/// The bits of all parameters after some steps.
+fn train(case: &Case, gpu: &Gpu) -> Vec<Vec<u32>> {
+    let mut trainer = case.trainer(gpu);
+    let mut rng = random(26);
+    for _ in 0..5 {
+        let (x, target) = case.data(&mut rng, case.batch);
+        trainer.step(&x, target).unwrap();
+    }
+    state(&trainer)
+}
+
+/// A number that stands for everything in `value`.
+fn digest(value: &[Vec<u32>]) -> String {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new(); // with fixed keys
+    value.hash(&mut hasher);
+    format!("digest {:016x}", hasher.finish())
+}
+
+#[test]
+fn two_trainings_with_one_seed_give_the_same_bits() {
+    for case in &cases() {
+        for (device, gpu) in poisoned_gpus() {
+            assert_eq!(
+                train(case, gpu),
+                train(case, gpu),
+                "{}, {device}",
+                case.name
+            );
+        }
+    }
+}
+
+const CHILD: &str = "WGPU_CNN_TEST_CHILD";
+
+/// In a child process this is the first thing that the process does on the device.
+#[test]
+fn the_first_step_of_a_process_is_right_and_its_bits_are_those_of_any_process() {
+    let Some(gpu) = plain_gpu() else { return };
+    let case = &cases()[0];
+    if std::env::var(CHILD).is_ok() {
+        let mut race = Race::new(case, "a new process", gpu);
+        race.step("first step", &case.data(&mut random(27), case.batch));
+        race.assert_gradients("first step");
+        race.assert_parameters("first step");
+        println!("{}", digest(&train(case, gpu)));
+        return;
+    }
+    let here = digest(&train(case, gpu));
+    for _ in 0..2 {
+        let name = "the_first_step_of_a_process_is_right_and_its_bits_are_those_of_any_process";
+        let output = child(&format!("training::{name}"), &[(CHILD, "1")]);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{said}");
+        assert!(
+            said.contains(&here),
+            "{here}, but in a process of its own: {said}"
+        );
+    }
+}
