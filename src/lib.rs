@@ -1,4 +1,65 @@
-//! wgpu-cnn
+//! Trains convolutional neural networks on any GPU that [wgpu] reaches (Vulkan, Metal, DX12), in
+//! readable WGSL, with no CUDA and no vendor library.
+//!
+//! # A first network
+//!
+//! ```no_run
+//! use wgpu_cnn::{Gpu, Model, Optimizer, Trainer};
+//! # let batches = [(vec![0.0f32; 64 * 784], vec![0u8; 64])];
+//! # let images = vec![0.0f32; 784];
+//!
+//! let gpu = Gpu::new()?; // the best adapter; blocking
+//! let model = Model::builder([1, 28, 28])
+//!     .conv2d(32, 5).relu().max_pool2d(2)
+//!     .conv2d(64, 5).relu().max_pool2d(2)
+//!     .flatten().dense(128).relu().dense(10)
+//!     .build()?; // every shape error is found here, and names the layer
+//! let mut trainer = Trainer::builder(model)
+//!     .batch(64).optimizer(Optimizer::adam(1e-3)).seed(7)
+//!     .on(&gpu)?; // buffers, pipelines, bind groups: all made here
+//! for (images, labels) in &batches {
+//!     trainer.step(images, labels)?; // one submission, nothing created, a bounded queue
+//! }
+//! println!("loss {}", trainer.loss()?); // the only read-back
+//! let logits = trainer.predict(&images)?;
+//! trainer.save("weights.safetensors")?;
+//! # Ok::<(), wgpu_cnn::Error>(())
+//! ```
+//!
+//! Without a GPU, [`on_cpu`](TrainerBuilder::on_cpu) in place of `on(&gpu)` trains the same model
+//! with the same results within rounding.
+//!
+//! # Finding one's way
+//!
+//! * [`Model::builder`] writes a network down. Layers have a short form (`.conv2d(32, 5)`) and a full
+//!   one (`.push(`[`Conv2d::new`]`(32, [3, 5]).stride([2, 1]))`); blocks such as
+//!   [`residual`](ModelBuilder::residual) and [`concat`](ModelBuilder::concat) make it a graph.
+//! * [`Trainer`] holds weights, optimizer and device, and steps over batches. Parameters and
+//!   gradients are read and written by name; weights travel to and from PyTorch as safetensors.
+//! * [`Gpu`] is a device: the best adapter, one chosen through [`Gpu::builder`], or one that the
+//!   program already has.
+//! * [`ops`] are the kernels one by one on [`Tensor`]s; [`cpu`] are their twins on slices.
+//! * [`op`] is what each operator, loss and optimizer is: its hyper-parameters and its shapes.
+//!
+//! # What it promises
+//!
+//! * **Determinism.** The same seed on the same device and driver gives the same bits: no float
+//!   atomics, long sums split and added in a fixed order, randomness from a counter.
+//! * **PyTorch's numbers.** Layouts (NCHW, weights OIHW), parameter names, formulas and the treatment
+//!   of NaN, ties and padding are PyTorch's. The CPU reference is held to finite differences, the
+//!   kernels to the reference.
+//! * **Errors, never panics.** Every fallible call returns [`Result`]; an [`Error`] says which layer,
+//!   which limit, what was needed and what there is. After an error the trainer is as it was.
+//! * **Memory known beforehand.** [`TrainerBuilder::memory`] says what a plan takes before anything
+//!   is allocated, and [`memory_budget`](TrainerBuilder::memory_budget) bounds it. A step allocates
+//!   nothing.
+//!
+//! # Features
+//!
+//! `native` (default): blocking calls, the Vulkan, Metal and DX12 back ends, the threaded CPU
+//! reference. `webgpu`: the browser; only the calls that end in `_async` are there.
+#![deny(missing_docs)]
+
 pub mod cpu;
 pub mod engine;
 mod error;
@@ -9,15 +70,21 @@ pub mod op;
 pub mod ops;
 mod shape;
 mod train;
+
 pub use engine::{MemoryReport, Reference};
 pub use error::{Error, Result};
 pub use gpu::{Element, Gpu, GpuBuilder, Tensor};
 pub use model::{Model, ModelBuilder};
 pub use op::{
-    Activation, Adam, AvgPool1d, AvgPool2d, BatchNorm, Conv1d, Conv2d, ConvTranspose2d, CrossEntropy,
-    GlobalPool, Init, LayerNorm, Linear, Loss, MaxPool1d, MaxPool2d, Op, Optimizer, Padding,
-    Reduction, RmsProp, Sgd, Size2, Softmax, Target,
+    Activation, Adam, AvgPool1d, AvgPool2d, BatchNorm, Conv1d, Conv2d, ConvTranspose2d,
+    CrossEntropy, GlobalPool, Init, LayerNorm, Linear, Loss, MaxPool1d, MaxPool2d, Op, Optimizer,
+    Padding, Reduction, RmsProp, Sgd, Size2, Softmax, Target,
 };
 pub use shape::Shape;
 pub use train::{Trainer, TrainerBuilder};
 pub use wgpu;
+
+/// The README's samples, compiled with the other tests of the documentation.
+#[cfg(all(doctest, feature = "native"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
