@@ -15,16 +15,29 @@ const CHUNK: usize = 1 << 13;
 /// [`Error::Shape`](crate::Error::Shape) where the slices have different lengths.
 pub fn activation_forward<T: Real>(activation: Activation, x: &[T], y: &mut [T]) -> Result<()> {
     check_length("activation output", [x.len()], y.len())?;
+    let zero = T::zero();
     match activation {
-        Activation::Relu => map(x, y, |x| if x < T::zero() { T::zero() } else { x }),
-        Activation::Sigmoid => map(x, y, |x| T::one() / (T::one() + (-x).exp())),
+        Activation::Relu => map(x, y, |x| if x < zero { zero } else { x }),
+        Activation::Sigmoid => map(x, y, sigmoid),
         Activation::Tanh => map(x, y, T::tanh),
+        Activation::LeakyRelu { slope } => {
+            let slope = T::nearest(slope);
+            map(x, y, |x| if x > zero { x } else { slope * x });
+        }
+        Activation::Gelu => map(x, y, |x| x * normal_distribution(x)),
+        Activation::GeluTanh => map(x, y, |x| x * sigmoid(gelu_argument(x))),
+        Activation::Silu => map(x, y, |x| x / (T::one() + (-x).exp())),
+        Activation::Softplus => {
+            let linear = T::nearest(SOFTPLUS_LINEAR);
+            map(x, y, |x| if x > linear { x } else { x.exp().ln_1p() });
+        }
     }
     Ok(())
 }
 
-/// `gx = f'(x) * gy`, element by element, with `y = f(x)`. The gradient of ReLU is zero where
-/// `x <= 0`, whatever `gy` is there, and passes through where `x` is NaN.
+/// `gx = f'(x) * gy`, element by element, with `y = f(x)`. Where `x` is NaN, the gradients of ReLU
+/// and leaky ReLU are `gy` and `slope * gy`, as in PyTorch, and those of the others NaN. The gradient
+/// of ReLU is zero where `x <= 0`, whatever `gy` is there.
 ///
 /// # Errors
 ///
@@ -39,17 +52,72 @@ pub fn activation_backward<T: Real>(
     check_length("activation output", [x.len()], y.len())?;
     check_length("activation output gradient", [x.len()], gy.len())?;
     check_length("activation input gradient", [x.len()], gx.len())?;
+    let (zero, one) = (T::zero(), T::one());
     match activation {
-        Activation::Relu => map2(
-            x,
-            gy,
-            gx,
-            |x, gy| if x <= T::zero() { T::zero() } else { gy },
-        ),
-        Activation::Sigmoid => map2(y, gy, gx, |y, gy| gy * (T::one() - y) * y),
-        Activation::Tanh => map2(y, gy, gx, |y, gy| gy * (T::one() - y * y)),
+        Activation::Relu => map2(x, gy, gx, |x, gy| if x <= zero { zero } else { gy }),
+        Activation::Sigmoid => map2(y, gy, gx, |y, gy| gy * (one - y) * y),
+        Activation::Tanh => map2(y, gy, gx, |y, gy| gy * (one - y * y)),
+        Activation::LeakyRelu { slope } => {
+            let slope = T::nearest(slope);
+            map2(x, gy, gx, |x, gy| if x > zero { gy } else { slope * gy });
+        }
+        Activation::Gelu => map2(x, gy, gx, |x, gy| {
+            gy * (normal_distribution(x) + x * normal_density(x))
+        }),
+        Activation::GeluTanh => map2(x, gy, gx, |x, gy| {
+            let s = sigmoid(gelu_argument(x));
+            gy * (s + x * (s * (one - s)) * gelu_argument_derivative(x))
+        }),
+        Activation::Silu => map2(x, gy, gx, |x, gy| {
+            let s = sigmoid(x);
+            gy * (s * (one + x * (one - s)))
+        }),
+        Activation::Softplus => {
+            let linear = T::nearest(SOFTPLUS_LINEAR);
+            map2(
+                x,
+                gy,
+                gx,
+                |x, gy| if x > linear { gy } else { gy * sigmoid(x) },
+            );
+        }
     }
     Ok(())
+}
+
+/// Softplus is the identity above this argument, as in PyTorch.
+const SOFTPLUS_LINEAR: f64 = 20.0;
+
+/// `1 / (1 + exp(-x))`.
+pub(super) fn sigmoid<T: Real>(x: T) -> T {
+    T::one() / (T::one() + (-x).exp())
+}
+
+/// `Phi(x) = (1 + erf(x / sqrt(2))) / 2`, through the complementary error function, which does not
+/// cancel for negative arguments.
+fn normal_distribution<T: Real>(x: T) -> T {
+    let x = x.to_f64().unwrap_or(f64::NAN);
+    T::nearest(0.5 * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2))
+}
+
+/// `exp(-x^2 / 2) / sqrt(2 pi)`.
+fn normal_density<T: Real>(x: T) -> T {
+    let factor = 0.5 * std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2;
+    T::nearest(factor) * (T::nearest(-0.5) * x * x).exp()
+}
+
+/// The constants of [`gelu_argument`]: `2 sqrt(2 / pi)` and the cubic term's.
+const GELU_FACTOR: f64 = 2.0 * std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2;
+const GELU_CUBIC: f64 = 0.044715;
+
+/// `2 sqrt(2 / pi) (x + 0.044715 x^3)`: since `(1 + tanh(u)) / 2 = sigmoid(2 u)`, GELU's
+/// approximation is `x` times the logistic function of this.
+fn gelu_argument<T: Real>(x: T) -> T {
+    T::nearest(GELU_FACTOR) * (x + T::nearest(GELU_CUBIC) * x * x * x)
+}
+
+fn gelu_argument_derivative<T: Real>(x: T) -> T {
+    T::nearest(GELU_FACTOR) * (T::one() + T::nearest(3.0 * GELU_CUBIC) * x * x)
 }
 
 fn map<T: Real>(x: &[T], y: &mut [T], f: impl Fn(T) -> T + Send + Sync) {
@@ -116,6 +184,75 @@ mod tests {
         for activation in [Activation::Sigmoid, Activation::Tanh] {
             let (y, gx) = both(activation, &[f64::NAN], &[1.0]);
             assert!(y[0].is_nan() && gx[0].is_nan());
+        }
+    }
+
+    #[test]
+    fn smooth_functions_equal_known_values() {
+        // Abramowitz and Stegun: Phi(1) = 0.8413447460685429, phi(1) = 0.24197072451914337.
+        let (y, gx) = both(
+            Activation::Gelu,
+            &[1.0, -1.0, 0.0, -40.0, 40.0],
+            &[1.0, 1.0, 3.0, 1.0, 1.0],
+        );
+        let (distribution, density) = (0.8413447460685429, 0.24197072451914337);
+        let expected = [distribution, distribution - 1.0, 0.0, 0.0, 40.0];
+        approx::assert_abs_diff_eq!(y[..], expected, epsilon = 1e-15);
+        let expected = [
+            distribution + density,
+            1.0 - distribution - density,
+            1.5,
+            0.0,
+            1.0,
+        ];
+        approx::assert_abs_diff_eq!(gx[..], expected, epsilon = 1e-15);
+        let (y, gx) = both(Activation::GeluTanh, &[0.0, -40.0, 40.0], &[3.0, 1.0, 1.0]);
+        assert_eq!((y, gx), (vec![0.0, 0.0, 40.0], vec![1.5, 0.0, 1.0]));
+        let ln3 = 3.0f64.ln();
+        let (y, gx) = both(
+            Activation::Silu,
+            &[0.0, ln3, -1e4, 1e4],
+            &[2.0, 1.0, 1.0, 1.0],
+        );
+        approx::assert_abs_diff_eq!(y[..], [0.0, 0.75 * ln3, 0.0, 1e4], epsilon = 1e-12);
+        let expected = [1.0, 0.75 + 0.1875 * ln3, 0.0, 1.0];
+        approx::assert_abs_diff_eq!(gx[..], expected, epsilon = 1e-15);
+        let (y, gx) = both(
+            Activation::Softplus,
+            &[0.0, ln3, -1e4, 21.0],
+            &[1.0, 2.0, 1.0, 1.0],
+        );
+        let expected = [2.0f64.ln(), 4.0f64.ln(), 0.0, 21.0];
+        approx::assert_abs_diff_eq!(y[..], expected, epsilon = 1e-15);
+        approx::assert_abs_diff_eq!(gx[..], [0.5, 1.5, 0.0, 1.0], epsilon = 1e-15);
+        let leaky = Activation::LeakyRelu { slope: 0.25 };
+        let (y, gx) = both(leaky, &[-8.0, 0.0, 2.0], &[1.0, 2.0, 3.0]);
+        assert_eq!((y, gx), (vec![-2.0, 0.0, 2.0], vec![0.25, 0.5, 3.0]));
+    }
+
+    #[test]
+    fn infinities_and_nan_are_where_pytorch_puts_them() {
+        let (nan, inf) = (f64::NAN, f64::INFINITY);
+        let leaky = Activation::LeakyRelu { slope: 0.25 };
+        // Values and gradients at -inf, inf and NaN.
+        let cases = [
+            (leaky, [-inf, inf, nan], [0.25, 1.0, 0.25]),
+            (Activation::Gelu, [nan, inf, nan], [nan, nan, nan]),
+            (Activation::GeluTanh, [nan, inf, nan], [nan, nan, nan]),
+            (Activation::Silu, [nan, inf, nan], [nan, nan, nan]),
+            (Activation::Softplus, [0.0, inf, nan], [0.0, 1.0, nan]),
+        ];
+        let same = |a: &[f64], b: &[f64]| {
+            a.iter()
+                .zip(b)
+                .all(|(a, b)| a == b || a.is_nan() && b.is_nan())
+        };
+        for (activation, values, gradients) in cases {
+            let (y, gx) = both(activation, &[-inf, inf, nan], &[1.0; 3]);
+            assert!(
+                same(&y, &values) && same(&gx, &gradients),
+                "{activation:?} {y:?} {gx:?}"
+            );
         }
     }
 

@@ -133,13 +133,19 @@ pub fn conv2d_backward_bias<T: Real>(
     let (channels, outputs) = (geometry.out_channels, geometry.out_size.area());
     check_length("conv2d output gradient", output_shape(geometry), gy.len())?;
     check_length("conv2d bias gradient", [channels], gb.len())?;
-    for_each(gb.iter_mut().enumerate(), |(o, gb)| {
-        let planes = (0..geometry.batch).map(|image| (image * channels + o) * outputs);
-        *gb = planes
-            .map(|at| gy[at..at + outputs].iter().copied().sum())
+    sum_planes(geometry.batch, outputs, gy, gb);
+    Ok(())
+}
+
+/// The sum over images and pixels of each channel of `(N, C, plane)`.
+pub(super) fn sum_planes<T: Real>(batch: usize, plane: usize, values: &[T], sums: &mut [T]) {
+    let channels = sums.len();
+    for_each(sums.iter_mut().enumerate(), |(c, sum)| {
+        let planes = (0..batch).map(|image| (image * channels + c) * plane);
+        *sum = planes
+            .map(|at| values[at..at + plane].iter().copied().sum())
             .sum();
     });
-    Ok(())
 }
 
 fn output_shape(geometry: &Conv2dGeometry) -> [usize; 4] {

@@ -1,110 +1,185 @@
 //! Losses and their gradients. The twin of the `loss` kernels.
 
+use super::activation::sigmoid;
+use super::softmax::maximum_and_sum;
 use super::{Real, check_length};
-use crate::Result;
-use crate::op::{Loss, LossGeometry, Target};
+use crate::op::{CrossEntropy, Loss, LossGeometry, Target};
+use crate::{Result, Shape};
 
-/// The reduced loss of `output (rows, classes)`, with d loss / d output written to `gradient`.
+/// The loss of `output (rows, classes)` divided by `normaliser`, with its gradient with respect to
+/// the output written to `gradient`. The normaliser is usually
+/// [`Loss::normaliser`](crate::Loss::normaliser); with 1 the losses and gradients of several batches
+/// can be summed and divided later.
 ///
-/// Cross-entropy of a row `z` against probabilities `p` (of a label: 1 at its class, 0 elsewhere)
-/// is `-sum(p * log_softmax(z))`, and its gradient `sum(p) * softmax(z) - p`. The squared error is
-/// `sum((output - target)^2)`, its gradient `2 * (output - target)`. Loss and gradient are
-/// multiplied by the geometry's `scale`.
+/// * Cross-entropy of a row `z`: `-sum of t * log_softmax(z)`, its gradient `sum(t) * softmax(z) - t`,
+///   with `t[c] = weight[c] * ((1 - smoothing) * p[c] + smoothing / classes)` for the probabilities
+///   `p`, or for a label the same with `p` 1 at its class and 0 elsewhere. A row with the ignored
+///   label adds nothing, and its gradient is zero whatever the normaliser.
+/// * Squared error: `(output - target)^2`, its gradient `2 * (output - target)`.
+/// * Binary cross-entropy: `softplus(output) - target * output`, its gradient
+///   `sigmoid(output) - target`.
 ///
 /// # Errors
 ///
-/// [`Error::Shape`](crate::Error::Shape) where a slice or the target has another length,
-/// [`Error::Argument`](crate::Error::Argument) where a label is out of range or the loss takes none.
+/// [`Error::Shape`](crate::Error::Shape) where a slice, the target or the class weights have another
+/// length, [`Error::Argument`](crate::Error::Argument) where a label is out of range or the loss
+/// takes none.
 pub fn loss_forward_backward<T: Real>(
-    loss: Loss,
+    loss: &Loss,
     geometry: &LossGeometry,
+    normaliser: f64,
     output: &[T],
     target: &Target,
     gradient: &mut [T],
 ) -> Result<T> {
-    let &LossGeometry {
-        rows,
-        classes,
-        scale,
-    } = geometry;
+    let &LossGeometry { rows, classes } = geometry;
     check_length("loss output", [rows, classes], output.len())?;
     check_length("loss gradient", [rows, classes], gradient.len())?;
+    loss.geometry(rows, &Shape::from([classes]))?;
     target.check(loss, classes, rows)?;
+    let divisor = T::nearest(normaliser);
+    let classes = classes.max(1);
     let rows = output
-        .chunks_exact(classes.max(1))
-        .zip(gradient.chunks_exact_mut(classes.max(1)));
+        .chunks_exact(classes)
+        .zip(gradient.chunks_exact_mut(classes));
     let sum: T = match (loss, target) {
-        (Loss::CrossEntropy(_), Target::Labels(labels)) => rows
+        (Loss::CrossEntropy(loss), Target::Labels(labels)) => rows
             .zip(labels)
-            .map(|((z, gradient), &label)| cross_entropy_label(z, label as usize, gradient))
+            .map(|((z, gradient), &label)| label_cross_entropy(loss, z, label, divisor, gradient))
             .sum(),
-        (Loss::CrossEntropy(_), Target::Values(values)) => rows
-            .zip(values.chunks_exact(classes.max(1)))
-            .map(|((z, gradient), p)| cross_entropy_probabilities(z, p, gradient))
+        (Loss::CrossEntropy(loss), Target::Values(values)) => rows
+            .zip(values.chunks_exact(classes))
+            .map(|((z, gradient), p)| soft_cross_entropy(loss, z, p, divisor, gradient))
             .sum(),
-        (Loss::MeanSquaredError(_), Target::Values(values)) => rows
-            .zip(values.chunks_exact(classes.max(1)))
-            .map(|((output, gradient), target)| squared_error(output, target, gradient))
-            .sum(),
-        // `check` refuses labels for the squared error.
-        (Loss::MeanSquaredError(_), Target::Labels(_)) => T::nan(),
+        (Loss::MeanSquaredError(_), Target::Values(values)) => {
+            element_wise(output, values, gradient, |output, target| {
+                let difference = output - target;
+                (difference * difference, (difference + difference) / divisor)
+            })
+        }
+        (Loss::BinaryCrossEntropy(_), Target::Values(values)) => {
+            element_wise(output, values, gradient, |x, target| {
+                // ln(1 + exp(x)) - target * x, with an exponential that never overflows.
+                let linear = if x > T::zero() {
+                    (T::one() - target) * x
+                } else {
+                    -target * x
+                };
+                let loss = linear + (-x.abs()).exp().ln_1p();
+                (loss, (sigmoid(x) - target) / divisor)
+            })
+        }
+        // `check` refuses labels for these.
+        (Loss::MeanSquaredError(_) | Loss::BinaryCrossEntropy(_), Target::Labels(_)) => T::nan(),
     };
-    let scale = T::nearest(scale);
-    gradient.iter_mut().for_each(|gradient| *gradient *= scale);
-    Ok(sum * scale)
+    Ok(sum / divisor)
 }
 
-fn cross_entropy_label<T: Real>(z: &[T], label: usize, gradient: &mut [T]) -> T {
-    log_softmax(z, gradient);
-    let loss = -gradient[label];
-    gradient.iter_mut().for_each(|g| *g = g.exp());
-    gradient[label] = gradient[label] - T::one();
+fn label_cross_entropy<T: Real>(
+    loss: &CrossEntropy,
+    z: &[T],
+    label: u32,
+    divisor: T,
+    gradient: &mut [T],
+) -> T {
+    if Some(label) == loss.ignored_label {
+        // The target is zero, and so is the gradient, but where a logit is not finite.
+        cross_entropy(z, |_| Some(T::zero()), T::one(), gradient);
+        return T::zero();
+    }
+    // Without smoothing, the other classes are no part of the sum: a logit of negative infinity
+    // costs nothing there.
+    let target = |class| {
+        let hit = class == label as usize;
+        let counts = hit || loss.label_smoothing > 0.0;
+        counts.then(|| target(loss, class, z.len(), if hit { T::one() } else { T::zero() }))
+    };
+    cross_entropy(z, target, divisor, gradient)
+}
+
+fn soft_cross_entropy<T: Real>(
+    loss: &CrossEntropy,
+    z: &[T],
+    p: &[f32],
+    divisor: T,
+    gradient: &mut [T],
+) -> T {
+    let target = |class: usize| Some(target(loss, class, z.len(), T::nearest(p[class])));
+    cross_entropy(z, target, divisor, gradient)
+}
+
+/// A class's probability after smoothing and weighting.
+fn target<T: Real>(loss: &CrossEntropy, class: usize, classes: usize, p: T) -> T {
+    let [sharp, even] = [
+        1.0 - loss.label_smoothing,
+        loss.label_smoothing / classes as f64,
+    ];
+    let smoothed = T::nearest(sharp) * p + T::nearest(even);
+    match &loss.class_weights {
+        Some(weights) => T::nearest(weights[class]) * smoothed,
+        None => smoothed,
+    }
+}
+
+/// `-sum of t * log_softmax(z)`, with the gradient `(sum(t) * softmax(z) - t) / divisor`. A class
+/// without a target is left out of the sums.
+fn cross_entropy<T: Real>(
+    z: &[T],
+    target: impl Fn(usize) -> Option<T>,
+    divisor: T,
+    gradient: &mut [T],
+) -> T {
+    let (maximum, sum) = maximum_and_sum(z.iter().copied());
+    let log_sum = sum.ln();
+    let targets = || (0..z.len()).filter_map(|class| Some((class, target(class)?)));
+    let loss: T = targets()
+        .map(|(class, t)| t * (log_sum - (z[class] - maximum)))
+        .sum();
+    let total: T = targets().map(|(_, t)| t).sum();
+    for (class, (&z, gradient)) in z.iter().zip(gradient).enumerate() {
+        let softmax = (z - maximum).exp() / sum;
+        *gradient = (total * softmax - target(class).unwrap_or_else(T::zero)) / divisor;
+    }
     loss
 }
 
-fn cross_entropy_probabilities<T: Real>(z: &[T], p: &[f32], gradient: &mut [T]) -> T {
-    log_softmax(z, gradient);
-    let p = p.iter().map(|&p| T::nearest(p));
-    let total: T = p.clone().sum();
-    let terms = gradient.iter_mut().zip(p).map(|(g, p)| {
-        let log_softmax = *g;
-        *g = total * log_softmax.exp() - p;
-        p * log_softmax
-    });
-    -terms.sum::<T>()
-}
-
-fn squared_error<T: Real>(output: &[T], target: &[f32], gradient: &mut [T]) -> T {
+/// The sum of a loss over all elements; `work` gives an element's loss and gradient.
+fn element_wise<T: Real>(
+    output: &[T],
+    target: &[f32],
+    gradient: &mut [T],
+    work: impl Fn(T, T) -> (T, T),
+) -> T {
     let elements = output.iter().zip(target).zip(gradient);
-    let terms = elements.map(|((&output, &target), gradient)| {
-        let difference = output - T::nearest(target);
-        *gradient = difference + difference;
-        difference * difference
+    let losses = elements.map(|((&output, &target), gradient)| {
+        let (loss, derivative) = work(output, T::nearest(target));
+        *gradient = derivative;
+        loss
     });
-    terms.sum()
-}
-
-/// `z - m - ln(sum(exp(z - m)))` with `m = max(z)`, so that no exponential overflows.
-fn log_softmax<T: Real>(z: &[T], result: &mut [T]) {
-    let maximum = z.iter().copied().fold(T::neg_infinity(), T::max);
-    let log_sum = z.iter().map(|&z| (z - maximum).exp()).sum::<T>().ln();
-    z.iter()
-        .zip(result)
-        .for_each(|(&z, result)| *result = z - maximum - log_sum);
+    losses.sum()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Error, Shape};
+    use crate::Error;
     use approx::assert_abs_diff_eq;
 
-    fn run(loss: Loss, classes: usize, output: &[f64], target: &Target) -> (f64, Vec<f64>) {
-        let shape = Shape::from([classes]);
-        let geometry = loss.geometry(output.len() / classes, &shape).unwrap();
+    fn run(
+        loss: impl Into<Loss>,
+        classes: usize,
+        output: &[f64],
+        target: &Target,
+    ) -> (f64, Vec<f64>) {
+        let loss = loss.into();
+        let geometry = loss
+            .geometry(output.len() / classes, &Shape::from([classes]))
+            .unwrap();
+        let normaliser = loss.normaliser(target, &geometry);
         let mut gradient = vec![f64::NAN; output.len()];
-        let value = loss_forward_backward(loss, &geometry, output, target, &mut gradient).unwrap();
-        (value, gradient)
+        let value =
+            loss_forward_backward(&loss, &geometry, normaliser, output, target, &mut gradient);
+        (value.unwrap(), gradient)
     }
 
     #[test]
@@ -158,7 +233,101 @@ mod tests {
         let labels = Target::Labels(vec![0]);
         let loss = Loss::mean_squared_error();
         let geometry = loss.geometry(1, &Shape::from([2])).unwrap();
-        let refused = loss_forward_backward(loss, &geometry, &[0.0; 2], &labels, &mut [0.0; 2]);
+        let refused =
+            loss_forward_backward(&loss, &geometry, 1.0, &[0.0; 2], &labels, &mut [0.0; 2]);
         assert!(matches!(refused, Err(Error::Argument { .. })));
+    }
+
+    #[test]
+    fn smoothing_weights_and_ignored_labels_equal_values_computed_by_hand() {
+        // softmax(0, ln 3) = (1/4, 3/4)
+        let output = [0.0, 3.0f64.ln(), 0.0, 0.0];
+        let (quarter, rest) = (4.0f64.ln(), (4.0f64 / 3.0).ln());
+        let labels = Target::Labels(vec![0, 1]);
+        let smooth = Loss::cross_entropy().label_smoothing(0.2);
+        let (loss, gradient) = run(smooth.clone(), 2, &output, &labels);
+        let expected = (0.9 * quarter + 0.1 * rest + 2.0f64.ln()) / 2.0;
+        assert_abs_diff_eq!(loss, expected, epsilon = 1e-15);
+        assert_abs_diff_eq!(gradient[..], [-0.325, 0.325, 0.2, -0.2], epsilon = 1e-15);
+        let weighted = smooth.class_weights([3.0, 1.0]);
+        let (loss, gradient) = run(weighted.clone(), 2, &output, &labels);
+        let row = 0.3 * 2.0f64.ln() + 0.9 * 2.0f64.ln();
+        let expected = (2.7 * quarter + 0.1 * rest + row) / 4.0;
+        assert_abs_diff_eq!(loss, expected, epsilon = 1e-15);
+        let expected = [
+            (2.8 * 0.25 - 2.7) / 4.0,
+            (2.8 * 0.75 - 0.1) / 4.0,
+            0.3 / 4.0,
+            -0.3 / 4.0,
+        ];
+        assert_abs_diff_eq!(gradient[..], expected, epsilon = 1e-15);
+        // The second row counts for nothing, also in the normaliser.
+        let ignoring = weighted.clone().ignored_label(1);
+        let (loss, gradient) = run(ignoring.clone(), 2, &output, &labels);
+        assert_abs_diff_eq!(loss, (2.7 * quarter + 0.1 * rest) / 3.0, epsilon = 1e-15);
+        let expected = [(2.8 * 0.25 - 2.7) / 3.0, (2.8 * 0.75 - 0.1) / 3.0, 0.0, 0.0];
+        assert_abs_diff_eq!(gradient[..], expected, epsilon = 1e-15);
+        let (loss, gradient) = run(ignoring, 2, &output, &Target::Labels(vec![1, 1]));
+        assert!(loss.is_nan());
+        assert_eq!(gradient, [0.0; 4]);
+        // Probabilities are mixed with even ones and multiplied by the weights.
+        let probabilities = Target::Values(vec![1.0, 0.0, 0.5, 0.5]);
+        let (loss, _) = run(weighted, 2, &output, &probabilities);
+        let row = (1.5 + 0.5) * 2.0f64.ln();
+        assert_abs_diff_eq!(
+            loss,
+            (2.7 * quarter + 0.1 * rest + row) / 2.0,
+            epsilon = 1e-15
+        );
+    }
+
+    #[test]
+    fn binary_cross_entropy_equals_values_computed_by_hand() {
+        let sum = Loss::binary_cross_entropy().reduction(crate::Reduction::Sum);
+        let target = Target::Values(vec![0.0, 1.0, 0.25, 1.0, 0.0]);
+        let output = [0.0, 3.0f64.ln(), 0.0, -1e4, -1e4];
+        let (loss, gradient) = run(sum, 5, &output, &target);
+        let expected = 2.0 * 2.0f64.ln() + (4.0f64 / 3.0).ln() + 1e4;
+        assert_abs_diff_eq!(loss, expected, epsilon = 1e-11);
+        assert_abs_diff_eq!(gradient[..], [0.5, -0.25, 0.25, -1.0, 0.0], epsilon = 1e-15);
+    }
+
+    #[test]
+    fn a_class_at_negative_infinity_costs_nothing_unless_it_is_the_label() {
+        let output = [f64::NEG_INFINITY, 0.0, 0.0];
+        let (loss, gradient) = run(Loss::cross_entropy(), 3, &output, &Target::from(&[1u8]));
+        assert_abs_diff_eq!(loss, 2.0f64.ln(), epsilon = 1e-15);
+        assert_eq!(gradient, [0.0, -0.5, 0.5]);
+        let (loss, gradient) = run(Loss::cross_entropy(), 3, &output, &Target::from(&[0u8]));
+        assert_eq!((loss, gradient), (f64::INFINITY, vec![-1.0, 0.5, 0.5]));
+    }
+
+    #[test]
+    fn batches_add_up_to_one() {
+        let loss = Loss::from(
+            Loss::cross_entropy()
+                .class_weights([0.5, 2.0])
+                .ignored_label(-1),
+        );
+        let output = [0.3, -0.2, 1.5, 0.1, -0.7, 0.9];
+        let labels = Target::from(&[0i64, -1, 1]);
+        let (whole, gradient) = run(loss.clone(), 2, &output, &labels);
+        let (mut sum, mut normaliser, mut sums) = (0.0, 0.0, [0.0; 6]);
+        for (rows, labels) in [
+            (0..2, Target::from(&[0i64, -1])),
+            (2..3, Target::from(&[1i64])),
+        ] {
+            let geometry = LossGeometry {
+                rows: rows.len(),
+                classes: 2,
+            };
+            let range = 2 * rows.start..2 * rows.end;
+            let (output, sums) = (&output[range.clone()], &mut sums[range]);
+            sum += loss_forward_backward(&loss, &geometry, 1.0, output, &labels, sums).unwrap();
+            normaliser += loss.normaliser(&labels, &geometry);
+        }
+        assert_abs_diff_eq!(sum / normaliser, whole, epsilon = 1e-15);
+        let divided = sums.map(|sum| sum / normaliser);
+        assert_abs_diff_eq!(divided[..], gradient[..], epsilon = 1e-15);
     }
 }

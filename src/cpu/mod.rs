@@ -16,23 +16,43 @@
 //! ```
 
 mod activation;
+mod concat;
 mod conv2d;
+mod conv_transpose2d;
+mod dropout;
 mod loss;
 mod matmul;
+mod norm;
 mod optimizer;
 mod parallel;
 mod pool2d;
+mod softmax;
 
 pub use activation::{activation_backward, activation_forward};
+pub use concat::{concat_backward, concat_forward};
+pub use conv_transpose2d::{
+    conv_transpose2d_backward_bias, conv_transpose2d_backward_input,
+    conv_transpose2d_backward_weight, conv_transpose2d_forward,
+};
 pub use conv2d::{
     conv2d_backward_bias, conv2d_backward_input, conv2d_backward_weight, conv2d_forward,
 };
+pub use dropout::dropout;
 pub use loss::loss_forward_backward;
 pub use matmul::{
     linear_backward_bias, linear_backward_input, linear_backward_weight, linear_forward, matmul,
 };
-pub use optimizer::optimizer_update;
-pub use pool2d::{max_pool2d_backward, max_pool2d_forward};
+pub use norm::{
+    batch_norm_backward_input, batch_norm_backward_input_eval, batch_norm_backward_parameters,
+    batch_norm_forward, batch_norm_moments, batch_norm_update_running, layer_norm_backward_input,
+    layer_norm_backward_parameters, layer_norm_forward,
+};
+pub use optimizer::{clip_scale, global_norm, optimizer_update};
+pub use pool2d::{
+    avg_pool2d_backward, avg_pool2d_forward, max_pool2d_backward, max_pool2d_forward,
+    softmax_pool_backward, softmax_pool_forward,
+};
+pub use softmax::{softmax_backward, softmax_forward};
 
 use std::fmt::Debug;
 use std::iter::Sum;

@@ -1,8 +1,8 @@
-//! Optimizers. The twin of the `optimizer` kernels.
+//! Optimizers, and the norm of gradients. The twin of the `optimizer` kernels.
 
 use super::parallel::for_each;
 use super::{Real, check_length};
-use crate::op::{Adam, Optimizer, Sgd};
+use crate::op::{Adam, Optimizer, RmsProp, Sgd};
 use crate::{Error, Result};
 
 /// Parameters that one task updates.
@@ -10,12 +10,17 @@ const CHUNK: usize = 1 << 13;
 
 /// One update of a parameter. `step` counts from 1. `state` holds
 /// [`state_slots`](Optimizer::state_slots) slices as long as the parameter, zero before the first
-/// step: the velocity of SGD with momentum, the two moments of Adam. The formulas, and the order of
-/// their operations, are PyTorch's:
+/// step. The formulas, and the order of their operations, are PyTorch's:
 ///
-/// * SGD: `g += weight_decay * w; v = momentum * v + g; w -= lr * v`
-/// * Adam: `g += weight_decay * w; m += (1 - b1) * (g - m); v = b2 * v + (1 - b2) * g * g;
-///   w -= lr / (1 - b1^step) * m / (sqrt(v) / sqrt(1 - b2^step) + eps)`
+/// * SGD: `g += weight_decay * w; v = momentum * v + (1 - dampening) * g` (the first time `v = g`);
+///   `w -= lr * v`, or with Nesterov's momentum `w -= lr * (g + momentum * v)`
+/// * Adam: `g += weight_decay * w` (decoupled: `w *= 1 - lr * weight_decay`);
+///   `m += (1 - b1) * (g - m); v = b2 * v + (1 - b2) * g * g;
+///   w -= lr / (1 - b1^step) * m / (sqrt(v) / sqrt(1 - b2^step) + eps)`; with `amsgrad` the largest
+///   `v` so far in its place
+/// * RMSprop: `g += weight_decay * w; s = alpha * s + (1 - alpha) * g * g;
+///   w -= lr * g / (sqrt(s) + eps)`; centered `a += (1 - alpha) * (g - a)` and `sqrt(s - a * a)`;
+///   with momentum `v = momentum * v + g / (..); w -= lr * v`
 ///
 /// # Errors
 ///
@@ -40,55 +45,123 @@ pub fn optimizer_update<T: Real>(
     for slot in &*state {
         check_length("optimizer state", [parameter.len()], slot.len())?;
     }
-    let chunks = parameter.chunks_mut(CHUNK).zip(gradient.chunks(CHUNK));
-    match (optimizer, state) {
-        (Optimizer::Sgd(sgd), []) => for_each(chunks, |(w, g)| sgd_plain(sgd, w, g)),
-        (Optimizer::Sgd(sgd), [v, ..]) => {
-            for_each(chunks.zip(v.chunks_mut(CHUNK)), |((w, g), v)| {
-                sgd_momentum(sgd, w, g, v)
-            });
-        }
-        (Optimizer::Adam(adam), [m, v, ..]) => {
-            let moments = m.chunks_mut(CHUNK).zip(v.chunks_mut(CHUNK));
-            for_each(chunks.zip(moments), |((w, g), (m, v))| {
-                adam_update(adam, step, w, g, m, v)
-            });
-        }
-        (Optimizer::Adam(_), _) => {} // refused above
-    }
+    let mut slots: Vec<_> = state
+        .iter_mut()
+        .map(|slot| slot.chunks_mut(CHUNK))
+        .collect();
+    let chunks = parameter
+        .chunks_mut(CHUNK)
+        .zip(gradient.chunks(CHUNK))
+        .map(|(w, g)| {
+            let state: Vec<&mut [T]> = slots.iter_mut().filter_map(Iterator::next).collect();
+            (w, g, state)
+        });
+    for_each(chunks, |(w, g, mut state)| match optimizer {
+        Optimizer::Sgd(sgd) => sgd_update(sgd, step, w, g, &mut state),
+        Optimizer::Adam(adam) => adam_update(adam, step, w, g, &mut state),
+        Optimizer::RmsProp(rms) => rmsprop_update(rms, w, g, &mut state),
+    });
     Ok(())
 }
 
-fn sgd_plain<T: Real>(sgd: &Sgd, w: &mut [T], g: &[T]) {
+/// The square root of the sum of all gradients' squares.
+pub fn global_norm<'a, T: Real>(gradients: impl IntoIterator<Item = &'a [T]>) -> T {
+    // Chunk by chunk, so that the rounding of a long sum stays small.
+    let chunks = gradients
+        .into_iter()
+        .flat_map(|gradient| gradient.chunks(1 << 10));
+    let squares = chunks.map(|chunk| chunk.iter().map(|&g| g * g).sum::<T>());
+    squares.sum::<T>().sqrt()
+}
+
+/// What gradients of the global norm `norm` are multiplied by so that it stays within `max_norm`:
+/// `min(1, max_norm / (norm + 1e-6))`, as in `torch.nn.utils.clip_grad_norm_`. NaN stays NaN.
+pub fn clip_scale<T: Real>(max_norm: f64, norm: T) -> T {
+    let scale = T::nearest(max_norm) / (norm + T::nearest(1e-6));
+    if scale > T::one() { T::one() } else { scale }
+}
+
+fn sgd_update<T: Real>(sgd: &Sgd, step: u64, w: &mut [T], g: &[T], state: &mut [&mut [T]]) {
     let [lr, decay] = [sgd.learning_rate, sgd.weight_decay].map(T::nearest);
-    for (w, &g) in w.iter_mut().zip(g) {
-        *w = *w - lr * (g + decay * *w);
+    let Some(velocity) = state.first_mut() else {
+        for (w, &g) in w.iter_mut().zip(g) {
+            *w = *w - lr * (g + decay * *w);
+        }
+        return;
+    };
+    let undamped = if step == 1 { 1.0 } else { 1.0 - sgd.dampening };
+    let [momentum, undamped] = [sgd.momentum, undamped].map(T::nearest);
+    for ((w, &g), v) in w.iter_mut().zip(g).zip(velocity.iter_mut()) {
+        let g = g + decay * *w;
+        *v = momentum * *v + undamped * g;
+        let direction = if sgd.nesterov { g + momentum * *v } else { *v };
+        *w = *w - lr * direction;
     }
 }
 
-fn sgd_momentum<T: Real>(sgd: &Sgd, w: &mut [T], g: &[T], v: &mut [T]) {
-    let [lr, decay] = [sgd.learning_rate, sgd.weight_decay].map(T::nearest);
-    let momentum = T::nearest(sgd.momentum);
-    for ((w, &g), v) in w.iter_mut().zip(g).zip(v) {
-        *v = momentum * *v + (g + decay * *w);
-        *w = *w - lr * *v;
-    }
-}
-
-fn adam_update<T: Real>(adam: &Adam, step: u64, w: &mut [T], g: &[T], m: &mut [T], v: &mut [T]) {
+fn adam_update<T: Real>(adam: &Adam, step: u64, w: &mut [T], g: &[T], state: &mut [&mut [T]]) {
+    let [m, v, largest @ ..] = state else {
+        return; // refused above
+    };
     let [b1, b2] = adam.betas;
     let correction = |beta: f64| 1.0 - beta.powf(step as f64);
     let step_size = T::nearest(adam.learning_rate / correction(b1));
     let root_correction = T::nearest(correction(b2).sqrt());
     let [rest1, rest2, b2] = [1.0 - b1, 1.0 - b2, b2].map(T::nearest);
-    let [epsilon, decay] = [adam.epsilon, adam.weight_decay].map(T::nearest);
-    for (((w, &g), m), v) in w.iter_mut().zip(g).zip(m).zip(v) {
-        let g = g + decay * *w;
+    let (epsilon, decay) = (T::nearest(adam.epsilon), T::nearest(adam.weight_decay));
+    let kept = T::nearest(1.0 - adam.learning_rate * adam.weight_decay);
+    let moments = m.iter_mut().zip(v.iter_mut());
+    for (at, ((w, &g), (m, v))) in w.iter_mut().zip(g).zip(moments).enumerate() {
+        let g = if adam.decoupled { g } else { g + decay * *w };
+        if adam.decoupled {
+            *w *= kept;
+        }
         *m += rest1 * (g - *m);
         *v = b2 * *v + rest2 * g * g;
-        let denominator = v.sqrt() / root_correction + epsilon;
+        let second = match largest.first_mut() {
+            Some(largest) => {
+                largest[at] = maximum(largest[at], *v);
+                largest[at]
+            }
+            None => *v,
+        };
+        let denominator = second.sqrt() / root_correction + epsilon;
         *w = *w - step_size * *m / denominator;
     }
+}
+
+fn rmsprop_update<T: Real>(rms: &RmsProp, w: &mut [T], g: &[T], state: &mut [&mut [T]]) {
+    let [square, others @ ..] = state else {
+        return; // refused above
+    };
+    let (centered, momentum) = (usize::from(rms.centered), T::nearest(rms.momentum));
+    let [lr, epsilon, decay] = [rms.learning_rate, rms.epsilon, rms.weight_decay].map(T::nearest);
+    let [alpha, rest] = [rms.alpha, 1.0 - rms.alpha].map(T::nearest);
+    for (at, ((w, &g), square)) in w.iter_mut().zip(g).zip(square.iter_mut()).enumerate() {
+        let g = g + decay * *w;
+        *square = alpha * *square + rest * g * g;
+        let mut variance = *square;
+        if rms.centered {
+            let mean = &mut others[0][at];
+            *mean += rest * (g - *mean);
+            // Rounding must not make it negative, where PyTorch gives NaN.
+            variance = maximum(*square - *mean * *mean, T::zero());
+        }
+        let quotient = g / (variance.sqrt() + epsilon);
+        let direction = match others.get_mut(centered) {
+            Some(velocity) => {
+                velocity[at] = momentum * velocity[at] + quotient;
+                velocity[at]
+            }
+            None => quotient,
+        };
+        *w = *w - lr * direction;
+    }
+}
+
+/// The larger number; NaN where one is.
+fn maximum<T: Real>(a: T, b: T) -> T {
+    if a >= b || a.is_nan() { a } else { b }
 }
 
 #[cfg(test)]
@@ -138,5 +211,74 @@ mod tests {
         assert_eq!(w, [1.0; 2]);
         optimizer_update(&adam, 1, &mut w, &g, &mut good).unwrap();
         assert!(w[0] < 1.0);
+    }
+
+    #[test]
+    fn dampening_starts_with_the_second_step_and_nesterov_looks_ahead() {
+        let damped = Optimizer::from(Optimizer::sgd(1.0).momentum(0.5).dampening(0.25));
+        let (mut w, mut state) = ([0.0], [vec![0.0]]);
+        optimizer_update(&damped, 1, &mut w, &[4.0], &mut state).unwrap();
+        assert_eq!((w[0], state[0][0]), (-4.0, 4.0));
+        optimizer_update(&damped, 2, &mut w, &[4.0], &mut state).unwrap();
+        assert_eq!((w[0], state[0][0]), (-9.0, 5.0));
+        let nesterov = Optimizer::from(Optimizer::sgd(1.0).momentum(0.5).nesterov(true));
+        let (mut w, mut state) = ([0.0], [vec![0.0]]);
+        optimizer_update(&nesterov, 1, &mut w, &[4.0], &mut state).unwrap();
+        assert_eq!((w[0], state[0][0]), (-6.0, 4.0));
+    }
+
+    #[test]
+    fn adamw_decays_the_weight_alone_and_amsgrad_keeps_the_largest_moment() {
+        let adamw = Optimizer::adamw(0.5)
+            .weight_decay(0.5)
+            .betas([0.5, 0.75])
+            .epsilon(0.5);
+        let adamw = Optimizer::from(adamw.amsgrad(true));
+        let (mut w, mut state) = ([4.0], [vec![0.0], vec![0.0], vec![0.0]]);
+        optimizer_update(&adamw, 1, &mut w, &[2.0], &mut state).unwrap();
+        assert_abs_diff_eq!(w[0], 4.0 * 0.75 - 0.5 * 2.0 / 2.5, epsilon = 1e-15);
+        optimizer_update(&adamw, 2, &mut w, &[0.0], &mut state).unwrap();
+        assert_eq!([state[0][0], state[1][0], state[2][0]], [0.5, 0.75, 1.0]);
+        let root = (1.0f64 / (1.0 - 0.75 * 0.75)).sqrt();
+        let expected = 2.6 * 0.75 - 0.5 * (0.5 / 0.75) / (root + 0.5);
+        assert_abs_diff_eq!(w[0], expected, epsilon = 1e-15);
+    }
+
+    #[test]
+    fn rmsprop_equals_values_computed_by_hand() {
+        let plain = Optimizer::rmsprop(0.5).alpha(0.75).epsilon(0.5);
+        let (mut w, mut state) = ([1.0], [vec![0.0]]);
+        optimizer_update(&plain.into(), 1, &mut w, &[2.0], &mut state).unwrap();
+        assert_abs_diff_eq!(w[0], 1.0 - 0.5 * 2.0 / 1.5, epsilon = 1e-15);
+        let all = Optimizer::from(plain.centered(true).momentum(0.5));
+        let (mut w, mut state) = ([1.0], [vec![0.0], vec![0.0], vec![0.0]]);
+        optimizer_update(&all, 1, &mut w, &[2.0], &mut state).unwrap();
+        optimizer_update(&all, 2, &mut w, &[2.0], &mut state).unwrap();
+        assert_eq!([state[0][0], state[1][0]], [1.75, 0.875]);
+        let first = 2.0 / (0.75f64.sqrt() + 0.5);
+        let second = 0.5 * first + 2.0 / ((1.75f64 - 0.875 * 0.875).sqrt() + 0.5);
+        assert_abs_diff_eq!(state[2][0], second, epsilon = 1e-15);
+        assert_abs_diff_eq!(w[0], 1.0 - 0.5 * (first + second), epsilon = 1e-15);
+    }
+
+    #[test]
+    fn a_constant_gradient_has_no_negative_variance() {
+        let centered = Optimizer::from(Optimizer::rmsprop(0.1).alpha(0.5).centered(true));
+        let (mut w, mut state) = ([0.0f32], [vec![0.0], vec![0.0]]);
+        for step in 1..100 {
+            optimizer_update(&centered, step, &mut w, &[0.1], &mut state).unwrap();
+        }
+        assert!(w[0].is_finite());
+    }
+
+    #[test]
+    fn clipping_scales_to_the_norm_and_passes_nan() {
+        let gradients = [vec![3.0, 0.0], vec![4.0]];
+        let norm = global_norm(gradients.iter().map(Vec::as_slice));
+        assert_eq!(norm, 5.0);
+        assert_abs_diff_eq!(clip_scale(2.5, norm), 0.5, epsilon = 1e-6);
+        assert_eq!(clip_scale(10.0, norm), 1.0);
+        assert!(clip_scale(1.0, f64::NAN).is_nan());
+        assert_eq!(clip_scale(1.0, f32::INFINITY), 0.0);
     }
 }

@@ -1,4 +1,6 @@
-//! Two-dimensional max-pooling. The twin of the `max_pool2d` kernels.
+//! Two-dimensional pooling. The twin of the `pool2d` kernels.
+
+use std::ops::Range;
 
 use super::parallel::for_each;
 use super::{Real, check_length, inside};
@@ -26,7 +28,8 @@ pub fn max_pool2d_forward<T: Real>(
     y: &mut [T],
     argmax: &mut [u32],
 ) -> Result<()> {
-    let (inputs, outputs) = check(geometry, x.len(), y.len(), argmax.len())?;
+    let (inputs, outputs) = check("max_pool2d", geometry, x.len(), y.len())?;
+    check_length("max_pool2d argmax", [y.len()], argmax.len())?;
     let planes = x.chunks_exact(inputs).zip(y.chunks_exact_mut(outputs));
     for_each(
         planes.zip(argmax.chunks_exact_mut(outputs)),
@@ -80,7 +83,8 @@ pub fn max_pool2d_backward<T: Real>(
     argmax: &[u32],
     gx: &mut [T],
 ) -> Result<()> {
-    let (inputs, outputs) = check(geometry, gx.len(), gy.len(), argmax.len())?;
+    let (inputs, outputs) = check("max_pool2d", geometry, gx.len(), gy.len())?;
+    check_length("max_pool2d argmax", [gy.len()], argmax.len())?;
     if let Some(at) = argmax
         .iter()
         .position(|&a| a as usize >= inputs && a != NOWHERE)
@@ -101,8 +105,168 @@ pub fn max_pool2d_backward<T: Real>(
     Ok(())
 }
 
+/// `y[plane,i,j] = (sum of x[plane, a, b] over the window) / divisor` for `x (planes, H, W)` and
+/// `y (planes, OH, OW)`. The window covers rows `i*stride - padding` and on, as far as it lies within
+/// the padded image; the divisor is the number of positions that it covers there, or, without
+/// `count_include_pad`, of those within the image. The geometry's dilation is taken as 1.
+///
+/// # Errors
+///
+/// [`Error::Shape`] where a slice has another length than the geometry says.
+pub fn avg_pool2d_forward<T: Real>(
+    geometry: &Pool2dGeometry,
+    count_include_pad: bool,
+    x: &[T],
+    y: &mut [T],
+) -> Result<()> {
+    let (inputs, outputs) = check("avg_pool2d", geometry, x.len(), y.len())?;
+    let planes = x.chunks_exact(inputs).zip(y.chunks_exact_mut(outputs));
+    for_each(planes, |(x, y)| {
+        for (at, y) in y.iter_mut().enumerate() {
+            let (rows, columns, divisor) = mean_window(geometry, count_include_pad, at);
+            let rows = rows.map(|row| &x[row * geometry.in_size.width..][columns.clone()]);
+            let sum: T = rows.map(|row| row.iter().copied().sum::<T>()).sum();
+            *y = sum / T::nearest(divisor);
+        }
+    });
+    Ok(())
+}
+
+/// `gx[plane,a,b] = sum of gy[plane,i,j] / divisor over the windows that cover (a, b)`, for
+/// `gy (planes, OH, OW)` and `gx (planes, H, W)`: the transpose of [`avg_pool2d_forward`].
+///
+/// # Errors
+///
+/// [`Error::Shape`] where a slice has another length than the geometry says.
+pub fn avg_pool2d_backward<T: Real>(
+    geometry: &Pool2dGeometry,
+    count_include_pad: bool,
+    gy: &[T],
+    gx: &mut [T],
+) -> Result<()> {
+    let (inputs, outputs) = check("avg_pool2d", geometry, gx.len(), gy.len())?;
+    let planes = gx.chunks_exact_mut(inputs).zip(gy.chunks_exact(outputs));
+    for_each(planes, |(gx, gy)| {
+        gx.fill(T::zero());
+        for (at, &gy) in gy.iter().enumerate() {
+            let (rows, columns, divisor) = mean_window(geometry, count_include_pad, at);
+            let share = gy / T::nearest(divisor);
+            for row in rows {
+                let row = &mut gx[row * geometry.in_size.width..][columns.clone()];
+                row.iter_mut().for_each(|gx| *gx += share);
+            }
+        }
+    });
+    Ok(())
+}
+
+/// The rows and columns of the image that the window of output `at` covers, and what their sum is
+/// divided by.
+fn mean_window(
+    geometry: &Pool2dGeometry,
+    count_include_pad: bool,
+    at: usize,
+) -> (Range<usize>, Range<usize>, usize) {
+    let &Pool2dGeometry {
+        in_size,
+        out_size,
+        kernel,
+        stride,
+        padding,
+        ..
+    } = geometry;
+    let [top, bottom, left, right] = padding;
+    // Positions are counted from the padding's edge, so that none is negative.
+    let axis = |start: usize, kernel: usize, before: usize, extent: usize, behind: usize| {
+        let end = (start + kernel).min(before + extent + behind);
+        let first = start.saturating_sub(before).min(extent);
+        let covered = first..end.saturating_sub(before).clamp(first, extent);
+        (covered, end.saturating_sub(start))
+    };
+    let (i, j) = (at / out_size.width, at % out_size.width);
+    let (rows, height) = axis(
+        i * stride.height,
+        kernel.height,
+        top,
+        in_size.height,
+        bottom,
+    );
+    let (columns, width) = axis(j * stride.width, kernel.width, left, in_size.width, right);
+    let divisor = match count_include_pad {
+        true => height * width,
+        false => rows.len() * columns.len(),
+    };
+    (rows, columns, divisor.max(1))
+}
+
+/// `y[plane] = sum of p * x` with `p = softmax(x)` over the plane, for `x (planes, H, W)` and
+/// `y (planes)`. Computed as `m + sum of p * (x - m)` with the maximum `m`, so that it stays exact
+/// for large values.
+///
+/// # Errors
+///
+/// [`Error::Shape`] where a slice has another length than the geometry says.
+pub fn softmax_pool_forward<T: Real>(
+    geometry: &Pool2dGeometry,
+    x: &[T],
+    y: &mut [T],
+) -> Result<()> {
+    let (inputs, _) = check_softmax(geometry, x.len(), y.len())?;
+    for_each(x.chunks_exact(inputs).zip(y), |(x, y)| {
+        let (maximum, _, mean) = softmax_mean(x);
+        *y = maximum + mean;
+    });
+    Ok(())
+}
+
+/// `gx = gy * p * (1 + x - y)` with `p = softmax(x)` over the plane and `y` the pooled value, for
+/// `gy (planes)` and `gx (planes, H, W)`.
+///
+/// # Errors
+///
+/// [`Error::Shape`] where a slice has another length than the geometry says.
+pub fn softmax_pool_backward<T: Real>(
+    geometry: &Pool2dGeometry,
+    x: &[T],
+    gy: &[T],
+    gx: &mut [T],
+) -> Result<()> {
+    let (inputs, _) = check_softmax(geometry, x.len(), gy.len())?;
+    check_length("global_softmax_pool input gradient", [x.len()], gx.len())?;
+    let planes = x
+        .chunks_exact(inputs)
+        .zip(gy)
+        .zip(gx.chunks_exact_mut(inputs));
+    for_each(planes, |((x, &gy), gx)| {
+        let (maximum, sum, mean) = softmax_mean(x);
+        for (&x, gx) in x.iter().zip(gx) {
+            let above = x - maximum;
+            *gx = gy * (above.exp() / sum) * (T::one() + (above - mean));
+        }
+    });
+    Ok(())
+}
+
+/// The maximum of a plane, the sum of `exp(x - maximum)`, and the mean of `x - maximum` with these
+/// weights.
+fn softmax_mean<T: Real>(x: &[T]) -> (T, T, T) {
+    let maximum = x.iter().copied().fold(T::neg_infinity(), T::max);
+    let above = x.iter().map(|&x| x - maximum);
+    let sum: T = above.clone().map(T::exp).sum();
+    let weighted: T = above.map(|above| above.exp() * above).sum();
+    (maximum, sum, weighted / sum)
+}
+
+fn check_softmax(geometry: &Pool2dGeometry, x: usize, y: usize) -> Result<(usize, usize)> {
+    let whole = Pool2dGeometry {
+        out_size: 1.into(),
+        ..*geometry
+    };
+    check("global_softmax_pool", &whole, x, y)
+}
+
 /// Pixels of an input and of an output plane, if the slices have the lengths that they should.
-fn check(geometry: &Pool2dGeometry, x: usize, y: usize, argmax: usize) -> Result<(usize, usize)> {
+fn check(name: &str, geometry: &Pool2dGeometry, x: usize, y: usize) -> Result<(usize, usize)> {
     let &Pool2dGeometry {
         planes,
         in_size,
@@ -111,33 +275,30 @@ fn check(geometry: &Pool2dGeometry, x: usize, y: usize, argmax: usize) -> Result
         dilation,
         ..
     } = geometry;
-    let steps = [
-        stride.area(),
-        dilation.area(),
-        in_size.area(),
-        out_size.area(),
-    ];
-    if steps.contains(&0) {
+    if [stride, dilation, in_size, out_size]
+        .iter()
+        .any(|size| size.area() == 0)
+    {
         return Err(Error::argument(
-            "max_pool2d",
+            name,
             "stride, dilation and extents must not be zero",
         ));
     }
-    let output = [planes, out_size.height, out_size.width];
+    let input = [planes, in_size.height, in_size.width];
+    check_length(&format!("{name} input"), input, x)?;
     check_length(
-        "max_pool2d input",
-        [planes, in_size.height, in_size.width],
-        x,
+        &format!("{name} output"),
+        [planes, out_size.height, out_size.width],
+        y,
     )?;
-    check_length("max_pool2d output", output, y)?;
-    check_length("max_pool2d argmax", output, argmax)?;
     Ok((in_size.area(), out_size.area()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::MaxPool2d;
+    use crate::op::{AvgPool2d, GlobalPool, MaxPool2d};
+    use approx::assert_abs_diff_eq;
 
     const NAN: f32 = f32::NAN;
     const LOW: f32 = f32::NEG_INFINITY;
@@ -203,5 +364,55 @@ mod tests {
         argmax[3] = 6;
         let refused = max_pool2d_backward(&geometry, &[1.0; 4], &argmax, &mut gx);
         assert!(matches!(refused, Err(Error::Argument { .. })));
+    }
+
+    #[test]
+    fn windows_beyond_the_image_count_what_they_cover() {
+        let x: Vec<f32> = (1..=4).map(|x| x as f32).collect();
+        let pool = MaxPool2d::new(3).stride(2).ceil_mode(true);
+        assert_eq!(forward(&pool, [1, 2, 2], &x), (vec![4.0], vec![3]));
+        let average = |pool: AvgPool2d| {
+            let geometry = pool.geometry(1, &[1, 1, 4].into()).unwrap();
+            let mut y = vec![NAN; geometry.output_len()];
+            avg_pool2d_forward(&geometry, pool.count_include_pad, &x, &mut y).unwrap();
+            let mut gx = [NAN; 4];
+            let gy: Vec<f32> = (0..y.len()).map(|at| 6.0 * (at + 1) as f32).collect();
+            avg_pool2d_backward(&geometry, pool.count_include_pad, &gy, &mut gx).unwrap();
+            (y, gx)
+        };
+        let pool = AvgPool2d::new([1, 3]).stride([1, 2]).padding([0, 1]);
+        assert_eq!(
+            average(pool.clone()),
+            (vec![1.0, 3.0], [2.0, 6.0, 4.0, 4.0])
+        );
+        let inside = pool.clone().count_include_pad(false);
+        assert_eq!(average(inside), (vec![1.5, 3.0], [3.0, 7.0, 4.0, 4.0]));
+        // The third window covers the last value and the padding, but not what lies beyond.
+        let ceil = pool.ceil_mode(true);
+        assert_eq!(
+            average(ceil.clone()),
+            (vec![1.0, 3.0, 2.0], [2.0, 6.0, 4.0, 13.0])
+        );
+        let inside = ceil.count_include_pad(false);
+        assert_eq!(
+            average(inside),
+            (vec![1.5, 3.0, 4.0], [3.0, 7.0, 4.0, 22.0])
+        );
+    }
+
+    #[test]
+    fn softmax_pooling_equals_values_computed_by_hand() {
+        let geometry = GlobalPool::Softmax.geometry(2, &[1, 1, 2].into()).unwrap();
+        let ln3 = 3.0f64.ln();
+        // Weights 1/4 and 3/4; a shift of the plane shifts the value alone.
+        let x = [0.0, ln3, 1e4, 1e4 + ln3];
+        let (mut y, mut gx) = ([0.0; 2], [0.0; 4]);
+        softmax_pool_forward(&geometry, &x, &mut y).unwrap();
+        assert_abs_diff_eq!(y[..], [0.75 * ln3, 1e4 + 0.75 * ln3], epsilon = 1e-11);
+        softmax_pool_backward(&geometry, &x, &[1.0, 2.0], &mut gx).unwrap();
+        let share = [0.25 * (1.0 - 0.75 * ln3), 0.75 * (1.0 + 0.25 * ln3)];
+        let expected = [share[0], share[1], 2.0 * share[0], 2.0 * share[1]];
+        assert_abs_diff_eq!(gx[..], expected, epsilon = 1e-11);
+        assert!(softmax_pool_forward(&geometry, &x, &mut y[1..]).is_err());
     }
 }

@@ -1,0 +1,468 @@
+//! A model on the CPU: the graph, walked operator by operator.
+
+mod tape;
+#[cfg(test)]
+mod tests;
+
+use tape::{Masks, Tape, Walk, add, resized};
+
+use crate::cpu::{self, Real};
+use crate::model::ParameterId;
+use crate::op::{Loss, Optimizer, Target};
+use crate::{Error, Model, Result};
+
+/// A model trained by the CPU reference, in `f32` or `f64`: what the GPU is held to, and what trains
+/// where there is none.
+///
+/// ```
+/// use wgpu_cnn::engine::Reference;
+/// use wgpu_cnn::{Loss, Model, Optimizer, Target};
+/// let model = Model::builder([2]).dense(8).tanh().dense(2).build()?;
+/// let mut reference = Reference::<f32>::new(&model, Loss::default(), Optimizer::adam(0.05), 7)?;
+/// let images = [0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0];
+/// let labels = Target::from(&[0u8, 1, 1, 0]);
+/// for _ in 0..100 {
+///     reference.step(&images, &labels)?;
+/// }
+/// assert!(reference.loss(&images, &labels)? < 0.1);
+/// # Ok::<(), wgpu_cnn::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Reference<T> {
+    model: Model,
+    loss: Loss,
+    optimizer: Optimizer,
+    seed: u64,
+    /// The largest global norm of the gradients.
+    clip_norm: Option<f64>,
+    /// Batches per update.
+    accumulate: usize,
+    parameters: Vec<Vec<T>>,
+    /// Of the last step, each as long as its parameter; empty for statistics.
+    gradients: Vec<Vec<T>>,
+    /// Of each parameter, the optimizer's slots; none for statistics.
+    state: Vec<Vec<Vec<T>>>,
+    /// Batches so far.
+    steps: u64,
+    updates: u64,
+    pending: Pending<T>,
+    tape: Tape<T>,
+}
+
+/// The batches since the last update, where an update takes several.
+#[derive(Debug, Clone, Default)]
+struct Pending<T> {
+    batches: usize,
+    /// The sum of their losses.
+    loss: T,
+    /// The sums of their gradients.
+    gradients: Vec<Vec<T>>,
+    /// What the sums are to be divided by.
+    normaliser: f64,
+}
+
+impl<T: Real> Reference<T> {
+    /// A model with its initial parameters, which depend on the model and the seed alone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] where a hyper-parameter is out of its domain, [`Error::Shape`] where the
+    /// loss does not fit the model's output.
+    pub fn new(
+        model: &Model,
+        loss: impl Into<Loss>,
+        optimizer: impl Into<Optimizer>,
+        seed: u64,
+    ) -> Result<Self> {
+        let (loss, optimizer) = (loss.into(), optimizer.into());
+        optimizer.check()?;
+        loss.geometry(1, model.output_shape())?;
+        let initial = model.graph.initial_values(seed).into_iter();
+        let parameters: Vec<Vec<T>> = initial
+            .map(|values| values.into_iter().map(T::nearest).collect())
+            .collect();
+        let learned = model
+            .graph
+            .parameters()
+            .iter()
+            .map(|parameter| parameter.is_learned());
+        let lengths = parameters.iter().map(Vec::len).zip(learned);
+        let gradients: Vec<Vec<T>> = lengths
+            .map(|(len, learned)| vec![T::zero(); if learned { len } else { 0 }])
+            .collect();
+        let state = gradients
+            .iter()
+            .map(|zeros| vec![zeros.clone(); optimizer.state_slots()])
+            .collect();
+        Ok(Self {
+            model: model.clone(),
+            loss,
+            optimizer,
+            seed,
+            clip_norm: None,
+            accumulate: 1,
+            parameters,
+            gradients,
+            state,
+            steps: 0,
+            updates: 0,
+            pending: Pending::default(),
+            tape: Tape::default(),
+        })
+    }
+
+    /// Sets the largest global norm of the gradients: larger ones are scaled down before the update,
+    /// as by `torch.nn.utils.clip_grad_norm_`. Default none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] where it is not above zero.
+    pub fn set_clip_norm(&mut self, max_norm: Option<f64>) -> Result<()> {
+        match max_norm {
+            Some(norm) if norm.is_nan() || norm <= 0.0 => {
+                Err(Error::argument("clip_norm", "must be above zero"))
+            }
+            _ => {
+                self.clip_norm = max_norm;
+                Ok(())
+            }
+        }
+    }
+
+    /// Sets how many batches make one update. The update is that of one batch with all of their
+    /// examples, up to rounding, but for batch normalisation and dropout. Default 1.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] for 0.
+    pub fn set_accumulate(&mut self, batches: usize) -> Result<()> {
+        if batches == 0 {
+            return Err(Error::argument("accumulate", "must not be zero"));
+        }
+        self.accumulate = batches;
+        Ok(())
+    }
+
+    /// The model's output `(N, ..)` in evaluation for an input of `(N, ..)`, where N follows from the
+    /// length.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] where the input holds no whole number of examples, or none at all.
+    pub fn forward(&self, input: &[T]) -> Result<Vec<T>> {
+        let mut tape = Tape::default();
+        let (graph, parameters) = (&self.model.graph, &self.parameters[..]);
+        let batch = self.batch(input)?;
+        tape.forward(
+            Walk {
+                graph,
+                parameters,
+                batch,
+                training: None,
+            },
+            input,
+        )?;
+        Ok(tape.values.swap_remove(graph.output().0))
+    }
+
+    /// The loss of a batch in evaluation, nothing else.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`step`](Self::step).
+    pub fn loss(&self, input: &[T], target: &Target) -> Result<T> {
+        let batch = self.batch(input)?;
+        let geometry = self.loss.geometry(batch, self.model.output_shape())?;
+        target.check(&self.loss, geometry.classes, batch)?;
+        let output = self.forward(input)?;
+        let normaliser = self.loss.normaliser(target, &geometry);
+        let mut gradient = vec![T::zero(); output.len()];
+        cpu::loss_forward_backward(
+            &self.loss,
+            &geometry,
+            normaliser,
+            &output,
+            target,
+            &mut gradient,
+        )
+    }
+
+    /// The loss of a batch in training; [`gradient`](Self::gradient) then gives that of each
+    /// parameter. Running statistics follow the batch, learned parameters stay. Dropout's masks are
+    /// those of the next step.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`step`](Self::step).
+    pub fn loss_and_gradients(&mut self, input: &[T], target: &Target) -> Result<T> {
+        Ok(self.backward(input, target, Divided::Now, false)?.0)
+    }
+
+    /// As [`loss_and_gradients`](Self::loss_and_gradients), with the loss's gradient with respect to
+    /// the input, in the input's shape.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`step`](Self::step).
+    pub fn loss_and_input_gradient(&mut self, input: &[T], target: &Target) -> Result<(T, Vec<T>)> {
+        let (loss, _) = self.backward(input, target, Divided::Now, true)?;
+        Ok((
+            loss,
+            self.tape.gradients[self.model.graph.input().0].clone(),
+        ))
+    }
+
+    /// One step of training on a batch: loss, gradients, and an update with every
+    /// [`accumulate`](Self::set_accumulate)d batch. Gives the loss before the update, of all batches
+    /// since the last one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] where the input holds no whole number of examples or none, or the target not
+    /// as many, or a batch normalisation sees a single value per channel; [`Error::Argument`] where a
+    /// label is out of range or the loss takes none. Parameters, gradients and the optimizer's state
+    /// are then as before.
+    pub fn step(&mut self, input: &[T], target: &Target) -> Result<T> {
+        if self.accumulate == 1 && self.pending.batches == 0 {
+            let (loss, _) = self.backward(input, target, Divided::Now, false)?;
+            self.steps += 1;
+            self.update()?;
+            return Ok(loss);
+        }
+        let (loss, normaliser) = self.backward(input, target, Divided::Later, false)?;
+        self.steps += 1;
+        let pending = &mut self.pending;
+        if pending.batches == 0 {
+            (pending.loss, pending.normaliser) = (T::zero(), 0.0);
+            pending.gradients.clone_from(&self.gradients);
+        } else {
+            let sums = pending.gradients.iter_mut().zip(&self.gradients);
+            sums.for_each(|(sum, gradient)| add(sum, gradient));
+        }
+        pending.batches += 1;
+        pending.loss += loss;
+        // A sum of losses is not divided, however many batches it is over.
+        pending.normaliser = if self.loss.is_sum() {
+            1.0
+        } else {
+            pending.normaliser + normaliser
+        };
+        let loss = pending.loss / T::nearest(pending.normaliser);
+        self.divide_pending();
+        if self.pending.batches >= self.accumulate {
+            self.update()?;
+        }
+        Ok(loss)
+    }
+
+    /// Updates the parameters from the batches since the last update, if there are any: for the end
+    /// of an epoch that does not fill the last [`accumulate`](Self::set_accumulate)d update.
+    ///
+    /// # Errors
+    ///
+    /// None at present.
+    pub fn update_now(&mut self) -> Result<()> {
+        if self.pending.batches == 0 {
+            return Ok(());
+        }
+        self.divide_pending();
+        self.update()
+    }
+
+    /// The steps taken so far: batches trained on.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// The updates made so far.
+    pub fn updates(&self) -> u64 {
+        self.updates
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Every parameter, in the order of [`Model::parameters`].
+    pub fn parameters(&self) -> &[Vec<T>] {
+        &self.parameters
+    }
+
+    /// A parameter by its name, for example `0.weight`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] where the model has none of this name.
+    pub fn parameter(&self, name: &str) -> Result<&[T]> {
+        let ParameterId(id) = self.model.graph.parameter_named(name)?;
+        Ok(&self.parameters[id])
+    }
+
+    /// A parameter by its name, to be changed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] where the model has none of this name.
+    pub fn parameter_mut(&mut self, name: &str) -> Result<&mut [T]> {
+        let ParameterId(id) = self.model.graph.parameter_named(name)?;
+        Ok(&mut self.parameters[id])
+    }
+
+    /// Replaces a parameter.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] where the model has none of this name, [`Error::Shape`] where its length
+    /// is another.
+    pub fn set_parameter(&mut self, name: &str, values: &[T]) -> Result<()> {
+        let ParameterId(id) = self.model.graph.parameter_named(name)?;
+        let shape = &self.model.graph.parameter(ParameterId(id)).shape;
+        if shape.len() != values.len() {
+            return Err(Error::length(name, shape, values.len()));
+        }
+        self.parameters[id].copy_from_slice(values);
+        Ok(())
+    }
+
+    /// The last gradient of a parameter, before any clipping; with several batches per update, of
+    /// all since the last one. Zeros before the first.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] where the model has none of this name, or it is a running statistic.
+    pub fn gradient(&self, name: &str) -> Result<&[T]> {
+        let id = self.model.graph.parameter_named(name)?;
+        if !self.model.graph.parameter(id).is_learned() {
+            let reason = "is a running statistic, which has no gradient";
+            return Err(Error::argument(format!("parameter {name:?}"), reason));
+        }
+        Ok(&self.gradients[id.0])
+    }
+
+    /// The optimizer and its hyper-parameters.
+    pub fn optimizer(&self) -> &Optimizer {
+        &self.optimizer
+    }
+
+    /// Changes the learning rate, from the next step on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] where it is negative, infinite or NaN.
+    pub fn set_learning_rate(&mut self, learning_rate: f64) -> Result<()> {
+        let mut optimizer = self.optimizer;
+        optimizer.set_learning_rate(learning_rate);
+        optimizer.check()?;
+        self.optimizer = optimizer;
+        Ok(())
+    }
+
+    /// The number of examples in a batch.
+    fn batch(&self, input: &[T]) -> Result<usize> {
+        let shape = self.model.input_shape();
+        if input.is_empty() || !input.len().is_multiple_of(shape.len()) {
+            let expected = format!(
+                "one or more examples of {} elements, shape {shape}",
+                shape.len()
+            );
+            return Err(Error::shape("input", expected, input.len()));
+        }
+        Ok(input.len() / shape.len())
+    }
+
+    /// A pass of training. Gives the loss and what it was, or is to be, divided by; gradients follow
+    /// suit.
+    fn backward(
+        &mut self,
+        input: &[T],
+        target: &Target,
+        divided: Divided,
+        input_gradient: bool,
+    ) -> Result<(T, f64)> {
+        let (batch, graph, tape) = (self.batch(input)?, &self.model.graph, &mut self.tape);
+        let geometry = self.loss.geometry(batch, self.model.output_shape())?;
+        target.check(&self.loss, geometry.classes, geometry.rows)?;
+        let normaliser = self.loss.normaliser(target, &geometry);
+        let training = Some(Masks {
+            seed: self.seed,
+            step: self.steps,
+        });
+        let walk = Walk {
+            graph,
+            parameters: &self.parameters,
+            batch,
+            training,
+        };
+        tape.forward(walk, input)?;
+        tape.gradients.resize(tape.values.len(), Vec::new());
+        tape.gradients.iter_mut().for_each(Vec::clear);
+        let output = &tape.values[graph.output().0];
+        let gradient = resized(&mut tape.gradients[graph.output().0], output.len());
+        let divisor = match divided {
+            Divided::Now => normaliser,
+            Divided::Later => 1.0,
+        };
+        let loss =
+            cpu::loss_forward_backward(&self.loss, &geometry, divisor, output, target, gradient)?;
+        tape.backward(walk, &mut self.gradients, input_gradient)?;
+        tape.update_statistics(graph, batch, &mut self.parameters)?;
+        Ok((loss, normaliser))
+    }
+
+    /// Makes the gradients those of all pending batches together.
+    fn divide_pending(&mut self) {
+        // Where every row of every batch was ignored, the sums are zero, and so are the gradients.
+        let divisor = match self.pending.normaliser {
+            0.0 => T::one(),
+            normaliser => T::nearest(normaliser),
+        };
+        for (gradient, sum) in self.gradients.iter_mut().zip(&self.pending.gradients) {
+            gradient
+                .iter_mut()
+                .zip(sum)
+                .for_each(|(gradient, &sum)| *gradient = sum / divisor);
+        }
+    }
+
+    /// Changes the parameters by the gradients.
+    fn update(&mut self) -> Result<()> {
+        self.pending.batches = 0;
+        self.updates += 1;
+        let gradients = || self.gradients.iter().map(Vec::as_slice);
+        let scale = self
+            .clip_norm
+            .map(|most| cpu::clip_scale(most, cpu::global_norm(gradients())));
+        let mut clipped = Vec::new();
+        let parameters = self
+            .parameters
+            .iter_mut()
+            .zip(gradients())
+            .zip(&mut self.state);
+        let learned = self
+            .model
+            .graph
+            .parameters()
+            .iter()
+            .map(|parameter| parameter.is_learned());
+        for (((parameter, mut gradient), state), _) in
+            parameters.zip(learned).filter(|(_, learned)| *learned)
+        {
+            if let Some(scale) = scale {
+                clipped.clear();
+                clipped.extend(gradient.iter().map(|&gradient| scale * gradient));
+                gradient = &clipped;
+            }
+            cpu::optimizer_update(&self.optimizer, self.updates, parameter, gradient, state)?;
+        }
+        Ok(())
+    }
+}
+
+/// When loss and gradients are divided by the normaliser.
+#[derive(Debug, Clone, Copy)]
+enum Divided {
+    Now,
+    /// Once all batches of an update have been summed up.
+    Later,
+}
