@@ -14,7 +14,7 @@ use crate::gpu::kernel::Access::{Read, ReadWrite};
 use crate::gpu::kernel::Kernel;
 use crate::gpu::record::Recording;
 use crate::gpu::strategy::Traits;
-use crate::{Conv2d, Loss, MaxPool2d, Model, Optimizer, Padding};
+use crate::{AvgPool2d, Conv2d, ConvTranspose2d, Loss, MaxPool2d, Model, Optimizer, Padding};
 
 /// The module of a kernel, if naga finds it valid.
 fn parse(kernel: &Kernel) -> Result<(Module, ModuleInfo), String> {
@@ -264,20 +264,57 @@ fn recordings(traits: Traits) -> Vec<Recording> {
             .push(Conv2d::new(8, [3, 2]).dilation([2, 3]).stride([1, 2]))
             .flatten()
             .build(),
+        every_operator(),
     ];
-    let losses = [Loss::cross_entropy(), Loss::mean_squared_error()];
-    let optimizers: [Optimizer; 3] = [
+    let losses: [Loss; 4] = [
+        Loss::cross_entropy().into(),
+        Loss::mean_squared_error(),
+        Loss::binary_cross_entropy(),
+        Loss::cross_entropy().class_weights([1.0; 4]).into(),
+    ];
+    let optimizers: [Optimizer; 6] = [
         Optimizer::sgd(0.1).into(),
         Optimizer::sgd(0.1).momentum(0.9).into(),
+        Optimizer::sgd(0.1).momentum(0.9).nesterov(true).into(),
         Optimizer::adam(0.1).into(),
+        Optimizer::adamw(0.1).amsgrad(true).into(),
+        Optimizer::rmsprop(0.1).centered(true).momentum(0.9).into(),
     ];
     let mut recordings = Vec::new();
     for model in models.map(Result::unwrap) {
-        for (loss, optimizer) in losses.into_iter().cycle().zip(&optimizers) {
-            recordings.push(crate::engine::record(&model, loss, optimizer, 16, traits).unwrap());
+        for (loss, optimizer) in losses.iter().cycle().zip(&optimizers) {
+            if loss.geometry(16, model.output_shape()).is_ok() {
+                let recording = crate::engine::record(&model, loss, optimizer, 16, traits);
+                recordings.push(recording.unwrap());
+            }
         }
     }
     recordings
+}
+
+/// A model of four outputs with the operators that the others lack.
+fn every_operator() -> crate::Result<Model> {
+    Model::builder([2, 12, 12])
+        .push(Conv2d::new(8, 3).padding(1))
+        .batch_norm()
+        .leaky_relu(0.1)
+        .push(Conv2d::new(8, 3).padding(1).groups(8))
+        .silu()
+        .concat([|b| b.conv2d(4, 3).gelu(), |b| b.conv2d(6, 3).gelu_tanh()])
+        .residual_with(|b| b.conv2d(4, 1).softplus(), |s| s.conv2d(4, 1).leaky_relu(0.2))
+        .push(ConvTranspose2d::new(6, 3).stride(2).padding(1).output_padding(1))
+        .tanh()
+        .push(AvgPool2d::new(3).stride(2).padding(1))
+        .dropout(0.3)
+        .layer_norm()
+        .push(MaxPool2d::new(3).stride(2).padding(1).ceil_mode(true))
+        .concat([|b| b.global_max_pool(), |b| b.global_avg_pool(), |b| b.global_softmax_pool()])
+        .flatten()
+        .dense(5)
+        .softmax()
+        .dense(4)
+        .log_softmax()
+        .build()
 }
 
 #[test]
@@ -321,7 +358,7 @@ fn every_shader_translates_with_the_constants_that_it_is_given() {
 
 #[test]
 fn every_seeded_fault_is_found() {
-    let forward = || activation::ACTIVATION_FORWARD;
+    let forward = || activation::FORWARD;
     let faults = [
         (
             "params differ",
