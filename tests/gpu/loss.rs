@@ -54,13 +54,16 @@ const CASES: [Case; 6] = [
 
 const REDUCTIONS: [Reduction; 2] = [Reduction::Mean, Reduction::Sum];
 
-/// Rows of probabilities.
+/// Rows of probabilities; the sum of every other row is 1.5, since nothing says that it must be 1.
 fn probabilities(rng: &mut fastrand::Rng, rows: usize, classes: usize) -> Vec<f32> {
     let mut values: Vec<f32> = (0..rows * classes).map(|_| rng.f32()).collect();
-    for row in values.chunks_exact_mut(classes) {
+    for (row, wanted) in values
+        .chunks_exact_mut(classes)
+        .zip([1.5, 1.0].into_iter().cycle())
+    {
         row[0] = 0.0; // one class that cannot be
         let sum: f32 = row.iter().sum();
-        row.iter_mut().for_each(|p| *p /= sum);
+        row.iter_mut().for_each(|p| *p *= wanted / sum);
     }
     values
 }
