@@ -95,12 +95,12 @@ fn on_gpu(gpu: &Gpu) -> Result<Values> {
     let y = ops::activation_forward(&z, Activation::Sigmoid)?;
     let (loss, dy) = ops::loss(&y, &T, Loss::mean_squared_error())?;
 
-    let dz = ops::activation_backward(Activation::Sigmoid, &y, &dy)?;
+    let dz = ops::activation_backward(Activation::Sigmoid, &z, &y, &dy)?;
     let du = ops::conv2d_backward_weight(&p, &dz, &dense)?;
     let dc = ops::bias_gradient(&dz)?;
     let dp = ops::conv2d_backward_input(&dz, &u, p.shape(), &dense)?;
     let da = ops::max_pool2d_backward(&dp, &places, a.shape(), &pool)?;
-    let dv = ops::activation_backward(Activation::Sigmoid, &a, &da)?;
+    let dv = ops::activation_backward(Activation::Sigmoid, &v, &a, &da)?;
     let dw = ops::conv2d_backward_weight(&x, &dv, &conv)?;
     let db = ops::bias_gradient(&dv)?;
     let dx = ops::conv2d_backward_input(&dv, &w, x.shape(), &conv)?;
@@ -135,8 +135,9 @@ fn on_cpu() -> Result<Values> {
     cpu::conv2d_forward(&dense, &p, &U, Some(&C), &mut z)?;
     cpu::activation_forward(Activation::Sigmoid, &z, &mut y)?;
     let target = Target::from(&T);
-    let loss =
-        cpu::loss_forward_backward(mse, &mse.geometry(1, &[2].into())?, &y, &target, &mut dy)?;
+    let outputs = mse.geometry(1, &[2].into())?;
+    let count = mse.normaliser(&target, &outputs);
+    let loss = cpu::loss_forward_backward(&mse, &outputs, count, &y, &target, &mut dy)?;
 
     let (mut dz, mut du, mut dc, mut dp) = ([0.0; 2], [0.0; 8], [0.0; 2], [0.0; 4]);
     cpu::activation_backward(Activation::Sigmoid, &z, &y, &dy, &mut dz)?;

@@ -60,15 +60,16 @@ fn main(
     for (var c = thread; c < params.classes; c += 64u) {
         let t = target_of(row, c);
         mass += t;
-        // A class that is not wanted costs nothing, even where its logit is negative infinity.
-        if t != 0.0 { loss += t * (log_total - (logits[first + c] - largest)); }
+        // A class beside the label costs nothing, even where its logit is negative infinity.
+        if t != 0.0 || params.soft != 0u { loss += t * (log_total - (logits[first + c] - largest)); }
     }
-    mass = reduce_sum(thread, mass);
+    mass = select(reduce_sum(thread, mass), 0.0, ignored);
     loss = reduce_sum(thread, loss);
     for (var c = thread; c < params.classes; c += 64u) {
         let softmax = exp(logits[first + c] - largest) / total;
-        let g = params.scale * (mass * softmax - target_of(row, c));
-        gradient[first + c] = select(g, 0.0, ignored);
+        // Of an ignored row the gradient is 0, or NaN where the logits have no softmax.
+        let difference = mass * softmax - select(target_of(row, c), 0.0, ignored);
+        gradient[first + c] = select(params.scale, 1.0, ignored) * difference;
     }
     if thread == 0u { row_loss[row] = select(loss, 0.0, ignored); }
 }

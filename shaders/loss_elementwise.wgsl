@@ -28,7 +28,7 @@ fn main(
         let t = wanted[at];
         if BINARY {
             let e = exp(-abs(x));
-            loss = max(x, 0.0) - x * t + log(1.0 + e);
+            loss = select(-x * t, (1.0 - t) * x, x > 0.0) + log(1.0 + e);
             gradient[at] = params.scale * (select(e, 1.0, x >= 0.0) / (1.0 + e) - t);
         } else {
             loss = (x - t) * (x - t);

@@ -43,7 +43,8 @@ fn main(
         var a = params.one_minus_alpha * g;
         if !first { a += params.alpha * average[at]; }
         average[at] = a;
-        s = max(s - a * a, vec4<f32>()); // rounding may leave less than nothing
+        s -= a * a;
+        s = select(s, vec4<f32>(), s < vec4<f32>()); // rounding may leave less than nothing
     }
     var direction = g / (sqrt(s) + params.epsilon);
     if HAS_MOMENTUM {

@@ -122,7 +122,7 @@ fn check(what: &str, model: ModelBuilder, loss: Loss, target: Target, batch: usi
 }
 
 fn summed() -> Loss {
-    Loss::cross_entropy().reduction(Reduction::Sum)
+    Loss::cross_entropy().reduction(Reduction::Sum).into()
 }
 
 /// An operator between a convolution and a dense layer, on images of `[3, 8, 9]`.
@@ -225,9 +225,15 @@ fn losses() {
         0.1f32, 0.2, 0.3, 0.4, 0.0, 0.5, 0.25, 0.5, 1.0, 0.0, 0.0, 0.0,
     ]);
     for reduction in [Reduction::Mean, Reduction::Sum] {
-        let entropy = Loss::cross_entropy().reduction(reduction);
+        let entropy = Loss::from(Loss::cross_entropy().reduction(reduction));
         let squared = Loss::mean_squared_error().reduction(reduction);
-        check("cross-entropy, labels", model(), entropy, labels.clone(), 3);
+        check(
+            "cross-entropy, labels",
+            model(),
+            entropy.clone(),
+            labels.clone(),
+            3,
+        );
         check(
             "cross-entropy, probabilities",
             model(),

@@ -79,7 +79,7 @@ fn activation_gradient(kind: u32, slope: f32, saved: f32, gradient: f32) -> f32 
         case RELU: { return select(gradient, 0.0, not_positive(saved)); }
         case SIGMOID: { return gradient * saved * (1.0 - saved); }
         case TANH: { return gradient * (1.0 - saved * saved); }
-        case LEAKY_RELU: { return select(gradient, slope * gradient, not_positive(saved)); }
+        case LEAKY_RELU: { return select(slope * gradient, gradient, saved > 0.0 && !is_nan(saved)); }
         case GELU: {
             let density = ONE_OVER_SQRT_2_PI * exp(-0.5 * saved * saved);
             return gradient * (0.5 * (1.0 + error_function(saved * SQRT_HALF)) + saved * density);

@@ -8,7 +8,7 @@ use crate::gpu::program::Program;
 use crate::gpu::record::{BufferId, Dispatch, Region, Storage, Varies};
 use crate::gpu::{Gpu, Mapping};
 use crate::model::{Model, ParameterId};
-use crate::op::{Loss, Optimizer, Target};
+use crate::op::{Loss, Op, Optimizer, Target};
 use crate::{Error, Result};
 
 use super::MemoryReport;
@@ -74,6 +74,14 @@ struct Upload {
     buffer: wgpu::Buffer,
     /// `None` once it is known to be mapped.
     mapping: Option<(Mapping, Option<wgpu::SubmissionIndex>)>,
+}
+
+impl Progress {
+    /// What makes a mean of the sum of the micro-batches' gradients. Where every row was ignored the
+    /// sum is zero and stays so.
+    fn mean(&self) -> f32 {
+        if self.normaliser == 0.0 { 1.0 } else { (1.0 / self.normaliser) as f32 }
+    }
 }
 
 impl Plan {
@@ -164,6 +172,12 @@ impl Plan {
     pub async fn step(&mut self, input: &[f32], target: &Target) -> Result<()> {
         let batch = input.len() / self.model.input_shape().len();
         let geometry = self.loss.geometry(batch, self.model.output_shape())?;
+        for node in self.model.graph.nodes() {
+            if let Op::BatchNorm(norm) = &node.op {
+                let shape = self.model.graph.shape(node.inputs[0]);
+                norm.geometry(batch, shape)?.check_training()?;
+            }
+        }
         let micro = self.options.accumulate > 1;
         let mut progress = self.progress;
         if progress.pending == 0 {
@@ -188,7 +202,7 @@ impl Plan {
             ranges.push(self.lowered.update.clone());
             progress.pending = 0;
             progress.updates += 1;
-            progress.gradient_scale = if micro { (1.0 / progress.normaliser) as f32 } else { 1.0 };
+            progress.gradient_scale = if micro { progress.mean() } else { 1.0 };
         }
         let step = Step {
             loss: LossStep {
@@ -213,7 +227,7 @@ impl Plan {
         let mut progress = self.progress;
         progress.pending = 0;
         progress.updates += 1;
-        progress.gradient_scale = (1.0 / progress.normaliser) as f32;
+        progress.gradient_scale = progress.mean();
         let step = Step {
             update: progress.updates,
             gradient_scale: progress.gradient_scale,
@@ -256,7 +270,7 @@ impl Plan {
     pub async fn gradient(&self, id: ParameterId) -> Result<Vec<f32>> {
         let mut gradient = self.read_parameter(id, self.lowered.total_gradient(id)?).await?;
         if self.options.accumulate > 1 {
-            let scale = (1.0 / self.progress.normaliser) as f32;
+            let scale = self.progress.mean();
             gradient.iter_mut().for_each(|gradient| *gradient *= scale);
         }
         Ok(gradient)

@@ -54,6 +54,16 @@ macro_rules! source {
 }
 pub(crate) use source;
 
+/// The most that any kernel needs of a device, all of it within WebGPU's defaults.
+pub(crate) mod needs {
+    /// Invocations of a workgroup.
+    pub const INVOCATIONS: u32 = 256;
+    /// Bytes of workgroup memory.
+    pub const WORKGROUP_MEMORY: u32 = 8_704;
+    /// Storage buffers of a stage.
+    pub const STORAGE_BUFFERS: u32 = 8;
+}
+
 /// A kernel with its constants, as a key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct PipelineKey(&'static str, Vec<(&'static str, u64)>);

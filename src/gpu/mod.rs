@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 
 use crate::{Error, Result};
-use kernel::{Access, Kernel, PipelineKey};
+use kernel::{Access, Kernel, PipelineKey, needs};
 use strategy::Traits;
 
 /// A graphics device, with the pipelines that were compiled on it so far. Clones share it.
@@ -173,6 +173,45 @@ impl Gpu {
             uniform_alignment: self.inner.limits.min_uniform_buffer_offset_alignment.into(),
             max_binding: self.inner.limits.max_storage_buffer_binding_size,
             max_buffer: self.inner.limits.max_buffer_size,
+        }
+    }
+
+    /// Whether the device can run kernels at all: it may have been made with any limits.
+    pub(crate) fn check_limits(&self) -> Result<()> {
+        let limits = &self.inner.limits;
+        let most = [
+            (
+                "max_compute_invocations_per_workgroup",
+                limits.max_compute_invocations_per_workgroup,
+                needs::INVOCATIONS,
+            ),
+            (
+                "max_compute_workgroup_size_x",
+                limits.max_compute_workgroup_size_x,
+                needs::INVOCATIONS,
+            ),
+            (
+                "max_compute_workgroup_storage_size",
+                limits.max_compute_workgroup_storage_size,
+                needs::WORKGROUP_MEMORY,
+            ),
+            (
+                "max_storage_buffers_per_shader_stage",
+                limits.max_storage_buffers_per_shader_stage,
+                needs::STORAGE_BUFFERS,
+            ),
+        ];
+        match most
+            .iter()
+            .find(|(_, available, needed)| available < needed)
+        {
+            Some(&(limit, available, needed)) => Err(Error::Limit {
+                limit,
+                what: "a kernel".into(),
+                needed: needed.into(),
+                available: available.into(),
+            }),
+            None => Ok(()),
         }
     }
 

@@ -29,6 +29,7 @@ struct Stage {
 impl Program {
     /// Allocates what the recording needs and compiles its kernels.
     pub async fn compile(gpu: &Gpu, recording: &Recording) -> Result<Self> {
+        gpu.check_limits()?;
         let assignment = recording.assign();
         let mut physical = Vec::new();
         for (slot, &size) in assignment.sizes.iter().enumerate() {

@@ -27,6 +27,7 @@ pub fn batch_norm_forward(
 ) -> Result<(Tensor, BatchStatistics)> {
     let (batch, example) = split_batch("batch_norm input", x.shape())?;
     let geometry = layer.geometry(batch, &example)?;
+    geometry.check_training()?;
     for tensor in [gamma, beta, running_mean, running_variance] {
         expect("batch_norm parameter", tensor, [geometry.channels])?;
     }

@@ -271,7 +271,7 @@ fn single_operations_refuse_what_does_not_fit() {
             "shape",
             &["right", "[2, 3]", "[3, 2]"],
         );
-        let wrong = ops::activation_backward(Activation::Relu, &a, &of(&[6]));
+        let wrong = ops::activation_backward(Activation::Relu, &a, &a, &of(&[6]));
         assert_error(wrong, "shape", &["output gradient"]);
         assert_error(ops::bias_gradient(&of(&[3])), "shape", &["(N, C, ...)"]);
         let labels = Target::Labels(vec![0, 3]);
@@ -356,6 +356,37 @@ fn tensors_beyond_the_limits_name_the_layer_and_the_limit() {
     let mut trainer = on(4, model()).unwrap();
     trainer.step(&[0.5; 4 * 36], &[0u8, 1, 2, 0]).unwrap();
     assert!(trainer.loss().unwrap() > 0.0);
+}
+
+#[test]
+fn a_device_too_small_for_the_kernels_is_refused_by_name() {
+    let Some(gpu) = plain_gpu() else { return };
+    let limits = || gpu.limits().clone();
+    let devices = [
+        wgpu::Limits {
+            max_compute_invocations_per_workgroup: 128,
+            ..limits()
+        },
+        wgpu::Limits {
+            max_compute_workgroup_storage_size: 4096,
+            ..limits()
+        },
+        wgpu::Limits {
+            max_storage_buffers_per_shader_stage: 4,
+            ..limits()
+        },
+    ];
+    let names = [
+        "max_compute_invocations_per_workgroup of 256, the device has 128",
+        "max_compute_workgroup_storage_size of 8704, the device has 4096",
+        "max_storage_buffers_per_shader_stage of 5, the device has 4",
+    ];
+    for (limits, name) in devices.into_iter().zip(names) {
+        let gpu = Gpu::builder().limits(limits).build().unwrap();
+        assert_error(Trainer::builder(model()).on(&gpu), "limit", &[name]);
+        let x = tensor(&gpu, [2], &[1.0, 2.0]);
+        assert_error(ops::add(&x, &x), "limit", &[name]);
+    }
 }
 
 /// A device as a program that uses wgpu itself has it: default limits, no features.

@@ -10,7 +10,7 @@ fn the_memory_announced_is_the_memory_taken_and_shared() {
     let Some(gpu) = plain_gpu() else { return };
     for case in &cases() {
         let builder = Trainer::builder(case.model.clone())
-            .loss(case.loss)
+            .loss(case.loss.clone())
             .batch(case.batch);
         let announced = builder.memory(gpu).unwrap();
         let trainer = builder.on(gpu).unwrap();

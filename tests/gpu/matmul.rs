@@ -187,7 +187,7 @@ fn dense_layers_equal_the_reference() {
         let x = integers(&mut rng, batch * input.iter().product::<usize>());
         let loss = Loss::mean_squared_error().reduction(Reduction::Sum);
         let optimizer = Optimizer::sgd(0.0);
-        let mut reference = Reference::<f64>::new(&model, loss, optimizer, 0).unwrap();
+        let mut reference = Reference::<f64>::new(&model, loss.clone(), optimizer, 0).unwrap();
         let outputs = reference.forward(&wide(&x)).unwrap().len();
         let target = Target::Values(integers(&mut rng, outputs));
         let parameters: Vec<(String, Vec<f32>)> = model
@@ -214,7 +214,7 @@ fn dense_layers_equal_the_reference() {
             .collect();
         reference.loss_and_gradients(&wide(&x), &target).unwrap();
         for (device, gpu) in each_gpu() {
-            let builder = Trainer::builder(model.clone()).batch(batch).loss(loss);
+            let builder = Trainer::builder(model.clone()).batch(batch).loss(loss.clone());
             let mut trainer = builder.optimizer(optimizer).on(gpu).unwrap();
             for (name, values) in &parameters {
                 trainer.set_parameter(name, values).unwrap();

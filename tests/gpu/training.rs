@@ -57,14 +57,14 @@ impl Case {
             .batch(self.batch)
             .seed(5);
         builder
-            .loss(self.loss)
+            .loss(self.loss.clone())
             .optimizer(self.optimizer)
             .on(gpu)
             .unwrap()
     }
 
     fn reference<T: wgpu_cnn::cpu::Real>(&self) -> Reference<T> {
-        Reference::new(&self.model, self.loss, self.optimizer, 5).unwrap()
+        Reference::new(&self.model, self.loss.clone(), self.optimizer, 5).unwrap()
     }
 
     /// A batch of `examples`.
@@ -145,7 +145,7 @@ pub fn cases() -> Vec<Case> {
                 .dense(6)
                 .build(),
         )
-        .loss(mse)
+        .loss(mse.clone())
         .accuracy(TANH),
         Case::new(
             "an activation at the end",
@@ -158,7 +158,7 @@ pub fn cases() -> Vec<Case> {
                 .sigmoid()
                 .build(),
         )
-        .loss(mse.reduction(Reduction::Sum))
+        .loss(mse.clone().reduction(Reduction::Sum))
         .optimizer(Optimizer::sgd(0.05).weight_decay(0.01)),
         Case::new(
             "activations before all layers and one after another",
@@ -171,7 +171,7 @@ pub fn cases() -> Vec<Case> {
                 .sigmoid()
                 .build(),
         )
-        .loss(mse)
+        .loss(mse.clone())
         .accuracy(TANH),
         Case::new(
             "flatten at the end",
@@ -212,7 +212,7 @@ pub fn cases() -> Vec<Case> {
                 .residual(|b| b.dense(6))
                 .build(),
         )
-        .loss(mse),
+        .loss(mse.clone()),
         Case::new(
             "more images than a tile",
             70,
@@ -323,6 +323,7 @@ fn a_smaller_batch_is_a_batch_of_its_own_size() {
             let planned_for_few = Case {
                 batch: few,
                 model: case.model.clone(),
+                loss: case.loss.clone(),
                 ..*case
             };
             let mut other = planned_for_few.trainer(gpu);
@@ -366,7 +367,7 @@ fn initial_weights_are_the_same_bits_everywhere() {
     for case in &cases() {
         let builder = || {
             Trainer::builder(case.model.clone())
-                .loss(case.loss)
+                .loss(case.loss.clone())
                 .seed(77)
         };
         let cpu = builder().on_cpu().unwrap();

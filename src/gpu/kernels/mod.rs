@@ -25,7 +25,7 @@ use crate::op::{Activation, Size2};
 
 /// Every kernel, for the tests that hold them against their shaders.
 #[cfg(test)]
-pub(crate) const ALL: [&super::kernel::Kernel; 40] = [
+pub(crate) const ALL: [&super::kernel::Kernel; 42] = [
     &activation::FORWARD,
     &activation::BACKWARD,
     &activation::ADD,
@@ -66,6 +66,8 @@ pub(crate) const ALL: [&super::kernel::Kernel; 40] = [
     &pool2d::SOFTMAX_BACKWARD,
     &reduce::BIAS,
     &reduce::SUM_PARTS,
+    &softmax::FORWARD,
+    &softmax::BACKWARD,
 ];
 
 /// Where a result goes and what happens to it on the way: the epilogue of `core/epilogue.wgsl`.
