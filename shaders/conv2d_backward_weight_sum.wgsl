@@ -36,6 +36,7 @@ fn main(
     let first = ((tile * 16u + channel % 16u) * taps + kw % taps) * 8u + row % 8u;
     let stride = chunks * channel_tiles * row_tiles * 16u * taps * 8u;
     var sum = 0.0;
-    for (var s = 0u; s < params.splits; s++) { sum += partial_sums[first + s * stride]; }
+    let splits = loop_bound(params.splits, group);
+    for (var s = 0u; s < splits; s++) { sum += partial_sums[first + s * stride]; }
     gradient_weight[i] = sum;
 }

@@ -46,7 +46,8 @@ fn main(
     let first_plane = (n * params.groups + channel / params.out_channels) * params.in_channels;
     var sum = 0.0;
     if HAS_BIAS { sum = bias[channel]; }
-    for (var c = 0u; c < params.in_channels; c++) {
+    let in_channels = loop_bound(params.in_channels, group);
+    for (var c = 0u; c < in_channels; c++) {
         let base = (first_plane + c) * params.in_height * params.in_width;
         let taps = (channel * params.in_channels + c) * KERNEL_H * KERNEL_W;
         for (var ky = 0u; ky < KERNEL_H; ky++) {

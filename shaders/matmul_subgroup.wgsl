@@ -64,31 +64,43 @@ fn load_a(m: u32, k: u32, lane: u32) -> TileA {
     return a;
 }
 
-// A[m + 4 q .. + 3, k .. k + 3] out of that tile, in all lanes: one column of the matrix per k.
-fn quad_a(a: TileA, q: u32) -> mat4x4<f32> {
+// A[m + 4 q .. + 3, k .. k + 3] out of that tile, in all lanes.
+fn quad_a(a: TileA, q: u32) -> Block {
     if TRANSPOSE_A {
-        return mat4x4(subgroupShuffle(a.low, q), subgroupShuffle(a.low, q + 4u), subgroupShuffle(a.high, q), subgroupShuffle(a.high, q + 4u));
+        return Block(
+            subgroupShuffle(a.low, q),
+            subgroupShuffle(a.low, q + 4u),
+            subgroupShuffle(a.high, q),
+            subgroupShuffle(a.high, q + 4u),
+        );
     }
     var half = a.low;
     if q >= 2u { half = a.high; }
     let first = q % 2u * 4u;
-    return transpose(mat4x4(subgroupShuffle(half, first), subgroupShuffle(half, first + 1u), subgroupShuffle(half, first + 2u), subgroupShuffle(half, first + 3u)));
+    return transposed(Block(
+        subgroupShuffle(half, first),
+        subgroupShuffle(half, first + 1u),
+        subgroupShuffle(half, first + 2u),
+        subgroupShuffle(half, first + 3u),
+    ));
 }
 
-// B[k .. k + 3, n .. n + 3] of this lane, one column of the matrix per k.
-fn load_b(k: u32, n: u32) -> mat4x4<f32> {
-    var b = mat4x4<f32>();
+// B[k .. k + 3, n .. n + 3] of this lane.
+fn load_b(k: u32, n: u32) -> Block {
+    var b = Block();
     if TRANSPOSE_B {
-        if n < params.n { b[0] = load_b4(n, k, params.k); }
-        if n + 1u < params.n { b[1] = load_b4(n + 1u, k, params.k); }
-        if n + 2u < params.n { b[2] = load_b4(n + 2u, k, params.k); }
-        if n + 3u < params.n { b[3] = load_b4(n + 3u, k, params.k); }
-        return transpose(b);
+        if n < params.n { b.k0 = load_b4(n, k, params.k); }
+        if n + 1u < params.n { b.k1 = load_b4(n + 1u, k, params.k); }
+        if n + 2u < params.n { b.k2 = load_b4(n + 2u, k, params.k); }
+        if n + 3u < params.n { b.k3 = load_b4(n + 3u, k, params.k); }
+        return transposed(b);
     }
-    if n < params.n { b[0] = load_b4(k, n, params.n); }
-    if n < params.n && k + 1u < params.k { b[1] = load_b4(k + 1u, n, params.n); }
-    if n < params.n && k + 2u < params.k { b[2] = load_b4(k + 2u, n, params.n); }
-    if n < params.n && k + 3u < params.k { b[3] = load_b4(k + 3u, n, params.n); }
+    if n < params.n {
+        b.k0 = load_b4(k, n, params.n);
+        if k + 1u < params.k { b.k1 = load_b4(k + 1u, n, params.n); }
+        if k + 2u < params.k { b.k2 = load_b4(k + 2u, n, params.n); }
+        if k + 3u < params.k { b.k3 = load_b4(k + 3u, n, params.n); }
+    }
     return b;
 }
 

@@ -22,7 +22,8 @@ fn main(
     if i >= params.len { return; }
     var gamma = 0.0;
     var beta = 0.0;
-    for (var row = 0u; row < params.rows; row++) {
+    let rows = loop_bound(params.rows, group);
+    for (var row = 0u; row < rows; row++) {
         let at = row * params.len + i;
         let normal = (input[at] - statistics[2u * row]) * statistics[2u * row + 1u];
         gamma += gradient_output[at] * normal;

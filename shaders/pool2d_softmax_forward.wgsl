@@ -19,11 +19,12 @@ fn main(
     let plane = flat_index(group, 64u, thread);
     if plane >= params.planes { return; }
     let first = plane * params.len;
+    let len = loop_bound(params.len, group);
     var largest = input[first];
-    for (var i = 1u; i < params.len; i++) { largest = max(largest, input[first + i]); }
+    for (var i = 1u; i < len; i++) { largest = max(largest, input[first + i]); }
     var total = 0.0;
     var weighted = 0.0;
-    for (var i = 0u; i < params.len; i++) {
+    for (var i = 0u; i < len; i++) {
         let weight = exp(input[first + i] - largest);
         total += weight;
         weighted += weight * input[first + i];

@@ -17,7 +17,8 @@ fn main(
     let at = flat_index(group, 64u, thread);
     if at >= params.len { return; }
     var sum = 0.0;
-    for (var part = 0u; part < params.parts; part++) {
+    let parts = loop_bound(params.parts, group);
+    for (var part = 0u; part < parts; part++) {
         sum += partial[part * params.len + at];
     }
     total[at] = sum;

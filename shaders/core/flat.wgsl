@@ -10,3 +10,10 @@ fn flat_group(group: vec3<u32>) -> u32 {
 fn flat_index(group: vec3<u32>, size: u32, thread: u32) -> u32 {
     return flat_group(group) * size + thread;
 }
+
+// A loop's bound, as it is. Mesa's llvmpipe compiles a kernel anew, at every dispatch, for each value
+// of a uniform that alone bounds a loop; mixing in what only the dispatch knows keeps it from that.
+// Bounds are below 2^31, and the numbers of workgroups below 2^16.
+fn loop_bound(bound: u32, group: vec3<u32>) -> u32 {
+    return min(bound, ~group.z);
+}

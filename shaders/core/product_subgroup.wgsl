@@ -7,7 +7,7 @@
 // Memory is what costs on lavapipe: 6 vec4 loads a lane serve 256 multiply-adds.
 //
 // Calls  load_a(m, k, lane) -> TileA      zero outside A
-//        quad_a(tile, q) -> mat4x4        rows m + 4 q .. + 3, one matrix column per k
+//        quad_a(tile, q) -> Block         rows m + 4 q .. + 3
 //        load_b(k, n) -> mat4x4           columns n .. n + 3, one matrix column per k; zero outside B
 //        initial_c(n) -> vec4             what the sums start from: zero or a bias
 //        store_c(m, n, vec4)
@@ -18,12 +18,25 @@ struct TileA { low: vec4<f32>, high: vec4<f32> }
 // Four rows of C.
 struct Quad { c0: vec4<f32>, c1: vec4<f32>, c2: vec4<f32>, c3: vec4<f32> }
 
-fn multiply_add(q: Quad, a: mat4x4<f32>, b: mat4x4<f32>) -> Quad {
+// A 4 x 4 block, a vec4 of four rows or columns for each of four k.
+// (Not a mat4x4: llvmpipe in Mesa 22.3 never frees what it takes for matrices.)
+struct Block { k0: vec4<f32>, k1: vec4<f32>, k2: vec4<f32>, k3: vec4<f32> }
+
+fn transposed(b: Block) -> Block {
+    return Block(
+        vec4(b.k0.x, b.k1.x, b.k2.x, b.k3.x),
+        vec4(b.k0.y, b.k1.y, b.k2.y, b.k3.y),
+        vec4(b.k0.z, b.k1.z, b.k2.z, b.k3.z),
+        vec4(b.k0.w, b.k1.w, b.k2.w, b.k3.w),
+    );
+}
+
+fn multiply_add(q: Quad, a: Block, b: Block) -> Quad {
     return Quad(
-        q.c0 + a[0].x * b[0] + a[1].x * b[1] + a[2].x * b[2] + a[3].x * b[3],
-        q.c1 + a[0].y * b[0] + a[1].y * b[1] + a[2].y * b[2] + a[3].y * b[3],
-        q.c2 + a[0].z * b[0] + a[1].z * b[1] + a[2].z * b[2] + a[3].z * b[3],
-        q.c3 + a[0].w * b[0] + a[1].w * b[1] + a[2].w * b[2] + a[3].w * b[3],
+        q.c0 + a.k0.x * b.k0 + a.k1.x * b.k1 + a.k2.x * b.k2 + a.k3.x * b.k3,
+        q.c1 + a.k0.y * b.k0 + a.k1.y * b.k1 + a.k2.y * b.k2 + a.k3.y * b.k3,
+        q.c2 + a.k0.z * b.k0 + a.k1.z * b.k1 + a.k2.z * b.k2 + a.k3.z * b.k3,
+        q.c3 + a.k0.w * b.k0 + a.k1.w * b.k1 + a.k2.w * b.k2 + a.k3.w * b.k3,
     );
 }
 
@@ -45,7 +58,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
     var q1 = q0;
     var q2 = q0;
     var q3 = q0;
-    for (var k = 0u; k < params.k; k += 4u) {
+    let k_end = loop_bound(params.k, group);
+    for (var k = 0u; k < k_end; k += 4u) {
         let a = load_a(m, k, lane);
         let b = load_b(k, n);
         q0 = multiply_add(q0, quad_a(a, 0u), b);

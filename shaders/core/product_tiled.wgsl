@@ -77,7 +77,8 @@ fn main(
     var c1 = vec4<f32>();
     var c2 = vec4<f32>();
     var c3 = vec4<f32>();
-    for (var k0 = size.k_begin; k0 < size.k_end; k0 += STEP) {
+    let k_end = loop_bound(size.k_end, group);
+    for (var k0 = size.k_begin; k0 < k_end; k0 += STEP) {
         var a = vec4<f32>();
         var b = vec4<f32>();
         if k0 + a_k < size.k_end {

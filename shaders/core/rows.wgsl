@@ -94,7 +94,8 @@ fn main(
         spread(b1, 0u), spread(b1, 1u), spread(b1, 2u), spread(b1, 3u),
         spread(b1, 4u), spread(b1, 5u), spread(b1, 6u), spread(b1, 7u),
     );
-    for (var c = 0u; c < params.in_channels; c++) {
+    let in_channels = loop_bound(params.in_channels, group);
+    for (var c = 0u; c < in_channels; c++) {
         for (var kh = kh_begin; kh < kh_end; kh++) {
             let in_y = i32(y + kh) - i32(PAD_TOP);
             let row_inside = in_grid && in_y >= 0 && in_y < i32(params.in_height);

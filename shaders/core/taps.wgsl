@@ -75,7 +75,7 @@ fn main(
     let channel = channel_tile * 16u + lane;                                     // and channel + 8
 
     let in_blocks = i32((params.in_width + 3u) / 4u);
-    let out_blocks = (params.out_width + 3u) / 4u;
+    let out_blocks = loop_bound((params.out_width + 3u) / 4u, group);
     let begin = group.y * params.rows_per_split;
     let end = min(begin + params.rows_per_split, params.batch * params.out_height);
     var n = begin / params.out_height;

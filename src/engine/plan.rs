@@ -80,7 +80,11 @@ impl Progress {
     /// What makes a mean of the sum of the micro-batches' gradients. Where every row was ignored the
     /// sum is zero and stays so.
     fn mean(&self) -> f32 {
-        if self.normaliser == 0.0 { 1.0 } else { (1.0 / self.normaliser) as f32 }
+        if self.normaliser == 0.0 {
+            1.0
+        } else {
+            (1.0 / self.normaliser) as f32
+        }
     }
 }
 
@@ -93,7 +97,11 @@ impl Plan {
         optimizer: &Optimizer,
         options: PlanOptions,
     ) -> Result<MemoryReport> {
-        let lowered = lower(&task(model, loss, optimizer, options), gpu.traits(), options.batch)?;
+        let lowered = lower(
+            &task(model, loss, optimizer, options),
+            gpu.traits(),
+            options.batch,
+        )?;
         Ok(memory_report(&lowered, options))
     }
 
@@ -105,7 +113,11 @@ impl Plan {
         optimizer: Optimizer,
         options: PlanOptions,
     ) -> Result<Self> {
-        let lowered = lower(&task(model, &loss, &optimizer, options), gpu.traits(), options.batch)?;
+        let lowered = lower(
+            &task(model, &loss, &optimizer, options),
+            gpu.traits(),
+            options.batch,
+        )?;
         let memory = memory_report(&lowered, options);
         if memory.total() > options.memory_budget {
             return Err(Error::OutOfMemory {
@@ -145,7 +157,8 @@ impl Plan {
             progress: Progress::default(),
         };
         if let (Some(region), Loss::CrossEntropy(loss)) = (plan.lowered.class_weights, &plan.loss) {
-            plan.write(region, loss.class_weights.as_deref().unwrap_or_default()).await?;
+            plan.write(region, loss.class_weights.as_deref().unwrap_or_default())
+                .await?;
         }
         Ok(plan)
     }
@@ -195,8 +208,16 @@ impl Plan {
         let updates = progress.pending >= self.options.accumulate;
         let mut ranges = vec![self.lowered.gradients.clone()];
         if micro {
-            let Lowered { begin_sum, add_to_sum, .. } = &self.lowered;
-            ranges.push(if begins { begin_sum.clone() } else { add_to_sum.clone() });
+            let Lowered {
+                begin_sum,
+                add_to_sum,
+                ..
+            } = &self.lowered;
+            ranges.push(if begins {
+                begin_sum.clone()
+            } else {
+                add_to_sum.clone()
+            });
         }
         if updates {
             ranges.push(self.lowered.update.clone());
@@ -206,7 +227,11 @@ impl Plan {
         }
         let step = Step {
             loss: LossStep {
-                scale: if micro { 1.0 } else { (1.0 / normaliser) as f32 },
+                scale: if micro {
+                    1.0
+                } else {
+                    (1.0 / normaliser) as f32
+                },
                 soft: matches!(target, Target::Values(_)),
                 accumulate: !begins,
             },
@@ -233,14 +258,18 @@ impl Plan {
             gradient_scale: progress.gradient_scale,
             ..Step::default()
         };
-        self.submit(&[self.lowered.update.clone()], &[], None, step).await?;
+        self.submit(&[self.lowered.update.clone()], &[], None, step)
+            .await?;
         self.progress = progress;
         Ok(())
     }
 
     /// The loss of the last step: with micro-batches, of those since the last update.
     pub async fn loss(&self) -> Result<f32> {
-        let loss = Region { size: 4, ..self.lowered.loss };
+        let loss = Region {
+            size: 4,
+            ..self.lowered.loss
+        };
         let loss = self.read(loss, &self.read_back).await?[0];
         match self.options.accumulate {
             1 => Ok(loss),
@@ -250,13 +279,19 @@ impl Plan {
 
     /// The outputs for any number of examples, in batches.
     pub async fn predict(&mut self, input: &[f32]) -> Result<Vec<f32>> {
-        let (example, outputs) = (self.model.input_shape().len(), self.model.output_shape().len());
+        let (example, outputs) = (
+            self.model.input_shape().len(),
+            self.model.output_shape().len(),
+        );
         let mut output = Vec::with_capacity(input.len() / example * outputs);
         for chunk in input.chunks(self.options.batch * example) {
             let range = self.lowered.predict.clone();
             self.submit(&[range], chunk, None, Step::default()).await?;
             let size = (chunk.len() / example * outputs * 4) as u64;
-            let region = Region { size, ..self.lowered.output };
+            let region = Region {
+                size,
+                ..self.lowered.output
+            };
             output.extend(self.read(region, &self.read_back).await?);
         }
         Ok(output)
@@ -268,7 +303,9 @@ impl Plan {
 
     /// The gradient that the last update took; with micro-batches pending, their mean so far.
     pub async fn gradient(&self, id: ParameterId) -> Result<Vec<f32>> {
-        let mut gradient = self.read_parameter(id, self.lowered.total_gradient(id)?).await?;
+        let mut gradient = self
+            .read_parameter(id, self.lowered.total_gradient(id)?)
+            .await?;
         if self.options.accumulate > 1 {
             let scale = self.progress.mean();
             gradient.iter_mut().for_each(|gradient| *gradient *= scale);
@@ -281,8 +318,15 @@ impl Plan {
     }
 
     async fn write(&self, region: Region, values: &[f32]) -> Result<()> {
-        let (buffer, offset) = (self.buffer(region.buffer)?, self.gpu.margin() + region.offset);
-        let write = || self.gpu.queue().write_buffer(buffer, offset, bytemuck::cast_slice(values));
+        let (buffer, offset) = (
+            self.buffer(region.buffer)?,
+            self.gpu.margin() + region.offset,
+        );
+        let write = || {
+            self.gpu
+                .queue()
+                .write_buffer(buffer, offset, bytemuck::cast_slice(values))
+        };
         self.gpu.guard("upload", write).await
     }
 
@@ -293,15 +337,24 @@ impl Plan {
     }
 
     async fn read(&self, region: Region, staging: &wgpu::Buffer) -> Result<Vec<f32>> {
-        let Region { buffer, offset, size } = region;
+        let Region {
+            buffer,
+            offset,
+            size,
+        } = region;
         self.program.check_margins(&self.gpu).await?;
         let offset = self.gpu.margin() + offset;
-        let bytes = self.gpu.read(self.buffer(buffer)?, offset, size, staging).await?;
+        let bytes = self
+            .gpu
+            .read(self.buffer(buffer)?, offset, size, staging)
+            .await?;
         Ok(bytemuck::pod_collect_to_vec(&bytes))
     }
 
     fn buffer(&self, id: BufferId) -> Result<&wgpu::Buffer> {
-        let missing = || Error::Gpu { message: "a buffer of the plan has no memory".into() };
+        let missing = || Error::Gpu {
+            message: "a buffer of the plan has no memory".into(),
+        };
         self.program.buffer(id).ok_or_else(missing)
     }
 
@@ -332,20 +385,28 @@ impl Plan {
         let margin = self.gpu.margin();
         let destinations = [
             (params.as_slice(), self.program.uniforms(), 0),
-            (bytemuck::cast_slice(input), self.buffer(self.lowered.input.buffer)?, margin),
+            (
+                bytemuck::cast_slice(input),
+                self.buffer(self.lowered.input.buffer)?,
+                margin,
+            ),
             (target, self.buffer(target_region.buffer)?, margin),
         ];
 
         let upload = &self.uploads[at];
         let encode = || -> std::result::Result<wgpu::SubmissionIndex, wgpu::MapRangeError> {
             let mut view = upload.buffer.get_mapped_range_mut(..)?;
-            let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
+            let mut encoder = self
+                .gpu
+                .device()
+                .create_command_encoder(&Default::default());
             let mut offset = 0;
             for (bytes, destination, to) in destinations {
                 if bytes.is_empty() {
                     continue;
                 }
-                view.slice(offset..offset + bytes.len()).copy_from_slice(bytes);
+                view.slice(offset..offset + bytes.len())
+                    .copy_from_slice(bytes);
                 let (from, size) = (offset as u64, bytes.len() as u64);
                 encoder.copy_buffer_to_buffer(&upload.buffer, from, destination, to, size);
                 offset += bytes.len();
@@ -370,7 +431,10 @@ impl Plan {
 
     /// Makes the params and grids of a smaller batch, if they are not at hand.
     fn prepare(&mut self, batch: usize) -> Result<()> {
-        if batch == 0 || batch == self.options.batch || self.partial.as_ref().is_some_and(|p| p.0 == batch) {
+        if batch == 0
+            || batch == self.options.batch
+            || self.partial.as_ref().is_some_and(|p| p.0 == batch)
+        {
             return Ok(());
         }
         let task = task(&self.model, &self.loss, &self.optimizer, self.options);
@@ -414,8 +478,17 @@ struct Step {
 
 impl Default for Step {
     fn default() -> Self {
-        let loss = LossStep { scale: 1.0, soft: false, accumulate: false };
-        Self { loss, batch: 0, update: 1, gradient_scale: 1.0 }
+        let loss = LossStep {
+            scale: 1.0,
+            soft: false,
+            accumulate: false,
+        };
+        Self {
+            loss,
+            batch: 0,
+            update: 1,
+            gradient_scale: 1.0,
+        }
     }
 }
 
@@ -425,8 +498,22 @@ fn task<'a>(
     optimizer: &'a Optimizer,
     options: PlanOptions,
 ) -> Task<'a> {
-    let PlanOptions { batch: planned_batch, max_slab, clip_norm, accumulate, .. } = options;
-    Task { model, loss, optimizer, planned_batch, max_slab, clip_norm, accumulate }
+    let PlanOptions {
+        batch: planned_batch,
+        max_slab,
+        clip_norm,
+        accumulate,
+        ..
+    } = options;
+    Task {
+        model,
+        loss,
+        optimizer,
+        planned_batch,
+        max_slab,
+        clip_norm,
+        accumulate,
+    }
 }
 
 /// Bytes of a staging buffer.
@@ -439,20 +526,37 @@ fn memory_report(lowered: &Lowered, options: PlanOptions) -> MemoryReport {
     let sum = |region: fn(&Slab) -> u64| lowered.slabs.iter().map(region).sum();
     let assignment = recording.assign();
     let shared = assignment.sizes.iter().zip(&assignment.transient);
-    let transient = recording.buffers.iter().filter(|b| matches!(b.storage, Storage::Transient));
+    let transient = recording
+        .buffers
+        .iter()
+        .filter(|b| matches!(b.storage, Storage::Transient));
     let alignment = recording.traits.uniform_alignment;
     let params = recording.dispatches.iter();
-    let params: u64 =
-        params.map(|dispatch| (dispatch.params.len() as u64).next_multiple_of(alignment)).sum();
-    let Lowered { input, labels, values, loss, output, .. } = lowered;
+    let params: u64 = params
+        .map(|dispatch| (dispatch.params.len() as u64).next_multiple_of(alignment))
+        .sum();
+    let Lowered {
+        input,
+        labels,
+        values,
+        loss,
+        output,
+        ..
+    } = lowered;
     MemoryReport {
         parameters: sum(|slab| slab.parameter.size)
             + lowered.statistics.map_or(0, |statistics| statistics.size),
         gradients: sum(|slab| slab.gradient.size + slab.sum.map_or(0, |sum| sum.size)),
         optimizer_state: sum(|slab| slab.state.iter().map(|state| state.size).sum()),
-        activations: shared.filter(|(_, transient)| **transient).map(|(size, _)| size).sum(),
+        activations: shared
+            .filter(|(_, transient)| **transient)
+            .map(|(size, _)| size)
+            .sum(),
         activations_unshared: transient.map(|buffer| buffer.size).sum(),
-        batch: [input, labels, values, loss, output].iter().map(|region| region.size).sum::<u64>()
+        batch: [input, labels, values, loss, output]
+            .iter()
+            .map(|region| region.size)
+            .sum::<u64>()
             + lowered.class_weights.map_or(0, |weights| weights.size),
         staging: params
             + options.in_flight as u64 * upload_size(lowered, params)

@@ -124,8 +124,17 @@ impl Gpu {
         });
         let limits = device.limits();
         let (pipelines, layouts) = Default::default();
-        let inner =
-            Inner { device, queue, info, limits, failure, pipelines, layouts, dummies, debugging };
+        let inner = Inner {
+            device,
+            queue,
+            info,
+            limits,
+            failure,
+            pipelines,
+            layouts,
+            dummies,
+            debugging,
+        };
         Self {
             inner: Arc::new(inner),
         }
@@ -158,7 +167,11 @@ impl Gpu {
             Access::ReadWrite => &self.inner.dummies[1],
         };
         let offset = DUMMY * binding as u64 % buffer.size();
-        wgpu::BufferBinding { buffer, offset, size: std::num::NonZeroU64::new(DUMMY) }
+        wgpu::BufferBinding {
+            buffer,
+            offset,
+            size: std::num::NonZeroU64::new(DUMMY),
+        }
     }
 
     /// What the choice of kernels depends on.

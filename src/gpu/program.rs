@@ -131,16 +131,31 @@ fn bind_group(
     offset: u64,
 ) -> wgpu::BindGroup {
     let present = |region: &Region| {
-        let (buffer, size) = (buffers[region.buffer.0].as_ref()?, NonZeroU64::new(region.size));
-        Some(BufferBinding { buffer, offset: gpu.margin() + region.offset, size })
+        let (buffer, size) = (
+            buffers[region.buffer.0].as_ref()?,
+            NonZeroU64::new(region.size),
+        );
+        Some(BufferBinding {
+            buffer,
+            offset: gpu.margin() + region.offset,
+            size,
+        })
     };
-    let storage = dispatch.bindings.iter().zip(dispatch.kernel.bindings).enumerate();
+    let storage = dispatch
+        .bindings
+        .iter()
+        .zip(dispatch.kernel.bindings)
+        .enumerate();
     let storage = storage.map(|(binding, (region, &access))| {
         let bound = region.as_ref().and_then(present);
         bound.unwrap_or_else(|| gpu.dummy(access, binding))
     });
     let size = NonZeroU64::new(dispatch.kernel.params_size());
-    let params = BufferBinding { buffer: uniforms, offset, size };
+    let params = BufferBinding {
+        buffer: uniforms,
+        offset,
+        size,
+    };
     let entries: Vec<wgpu::BindGroupEntry> = (0..)
         .zip(storage.chain([params]))
         .map(|(binding, bound)| {

@@ -90,7 +90,8 @@ pub(crate) fn weight_gradient_parts(tiles: usize, inner: usize) -> usize {
     /// The shortest sum worth a workgroup of its own.
     const SHORTEST: usize = 256;
     let busy = (WANTED / tiles.max(1)).clamp(1, (inner / SHORTEST).max(1));
-    busy.max(inner.div_ceil(LOOP_LIMIT))
+    // Each step of 16 makes one turn more than it is long.
+    busy.max(inner.div_ceil(LOOP_LIMIT / 17 * 16))
 }
 
 /// Parts that the values of a channel are split into for the bias gradient of `channels` planes.
@@ -109,7 +110,9 @@ pub(crate) fn bias_parts(batch: usize, channels: usize, plane: usize) -> usize {
 pub(crate) fn tap_splits(tiles: usize, rows: usize, strips: usize) -> usize {
     /// Workgroups that keep a device busy.
     const WANTED: usize = 96;
-    let wanted = WANTED.div_ceil(tiles).max((rows * (1 + strips)).div_ceil(LOOP_LIMIT));
+    let wanted = WANTED
+        .div_ceil(tiles)
+        .max((rows * (1 + strips)).div_ceil(LOOP_LIMIT));
     let per_split = rows.div_ceil(wanted.min(rows));
     rows.div_ceil(per_split)
 }

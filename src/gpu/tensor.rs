@@ -36,8 +36,18 @@ pub struct Tensor<T = f32> {
 
 impl<T> Clone for Tensor<T> {
     fn clone(&self) -> Self {
-        let Self { gpu, shape, buffer, element } = self;
-        Self { gpu: gpu.clone(), shape: shape.clone(), buffer: buffer.clone(), element: *element }
+        let Self {
+            gpu,
+            shape,
+            buffer,
+            element,
+        } = self;
+        Self {
+            gpu: gpu.clone(),
+            shape: shape.clone(),
+            buffer: buffer.clone(),
+            element: *element,
+        }
     }
 }
 
@@ -106,9 +116,16 @@ impl<T: Element> Tensor<T> {
     pub fn reshape(&self, shape: impl Into<Shape>) -> Result<Self> {
         let shape = shape.into();
         if shape.len() != self.shape.len() {
-            return Err(Error::shape("reshape", format!("{} elements", self.shape.len()), shape));
+            return Err(Error::shape(
+                "reshape",
+                format!("{} elements", self.shape.len()),
+                shape,
+            ));
         }
-        Ok(Self { shape, ..self.clone() })
+        Ok(Self {
+            shape,
+            ..self.clone()
+        })
     }
 
     /// The extents.

@@ -213,7 +213,10 @@ impl ModelBuilder {
     ) -> Self {
         self.branches(
             Op::Add,
-            [("body".to_string(), Box::new(body) as Branch), ("shortcut".into(), Box::new(shortcut))],
+            [
+                ("body".to_string(), Box::new(body) as Branch),
+                ("shortcut".into(), Box::new(shortcut)),
+            ],
         )
     }
 
@@ -233,7 +236,8 @@ impl ModelBuilder {
     /// ```
     pub fn concat<const N: usize>(mut self, branches: [fn(Self) -> Self; N]) -> Self {
         if N == 0 {
-            self.error.get_or_insert(Error::argument("concat", "needs a branch"));
+            self.error
+                .get_or_insert(Error::argument("concat", "needs a branch"));
             return self;
         }
         let numbered = branches.into_iter().enumerate();
@@ -253,10 +257,20 @@ impl ModelBuilder {
         let (outer, mut ends) = (self.prefix.clone(), Vec::new());
         for (branch, chain) in branches {
             let prefix = format!("{name}.{branch}.");
-            self = chain(Self { prefix, layers: 0, end: start, ..self });
+            self = chain(Self {
+                prefix,
+                layers: 0,
+                end: start,
+                ..self
+            });
             ends.push(self.end);
         }
-        Self { prefix: outer, layers, ..self }.append(name, join, ends)
+        Self {
+            prefix: outer,
+            layers,
+            ..self
+        }
+        .append(name, join, ends)
     }
 
     /// The model, or the first error met, which names its layer.

@@ -59,7 +59,11 @@ impl Model {
 
     /// The number of learned values.
     pub fn parameter_count(&self) -> usize {
-        let learned = self.graph.parameters().iter().filter(|parameter| parameter.is_learned());
+        let learned = self
+            .graph
+            .parameters()
+            .iter()
+            .filter(|parameter| parameter.is_learned());
         learned.map(|parameter| parameter.shape.len()).sum()
     }
 }

@@ -78,6 +78,9 @@ impl Activation {
     /// Whether the gradient follows from the function's value alone, without its argument. Such a
     /// function can be part of the product before it.
     pub(crate) fn gradient_from_value(self) -> bool {
-        matches!(self, Self::Relu | Self::Sigmoid | Self::Tanh | Self::LeakyRelu { .. })
+        matches!(
+            self,
+            Self::Relu | Self::Sigmoid | Self::Tanh | Self::LeakyRelu { .. }
+        )
     }
 }

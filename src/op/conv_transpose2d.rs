@@ -105,20 +105,41 @@ impl ConvTranspose2d {
         let name = "conv_transpose2d";
         let [in_channels, in_height, in_width] = image(name, input)?;
         if self.out_channels == 0 || self.groups == 0 {
-            return Err(Error::argument(name, "output channels and groups must not be zero"));
+            return Err(Error::argument(
+                name,
+                "output channels and groups must not be zero",
+            ));
         }
         if in_channels % self.groups != 0 || self.out_channels % self.groups != 0 {
             return Err(Error::shape(
                 name,
-                format!("input and output channels divisible by {} groups", self.groups),
+                format!(
+                    "input and output channels divisible by {} groups",
+                    self.groups
+                ),
                 format!("{in_channels} and {}", self.out_channels),
             ));
         }
-        let Self { kernel, stride, output_padding, dilation, .. } = *self;
+        let Self {
+            kernel,
+            stride,
+            output_padding,
+            dilation,
+            ..
+        } = *self;
         let padding = self.padding.resolve(kernel, dilation);
-        let window = Window { kernel, stride, padding, dilation, ceil: false };
+        let window = Window {
+            kernel,
+            stride,
+            padding,
+            dilation,
+            ceil: false,
+        };
         window.output(name, Size2::from(1 << 24)).map_err(|_| {
-            Error::argument(name, "kernel, stride and dilation must be between 1 and 2^24")
+            Error::argument(
+                name,
+                "kernel, stride and dilation must be between 1 and 2^24",
+            )
         })?;
         let fits = |added: usize, stride: usize, dilation: usize| added < stride.max(dilation);
         if !fits(output_padding.height, stride.height, dilation.height)
@@ -128,7 +149,12 @@ impl ConvTranspose2d {
             return Err(Error::argument(format!("{name} output padding"), reason));
         }
         let [top, bottom, left, right] = padding;
-        let extent = |input: usize, kernel: usize, stride: usize, cut: usize, dilation: usize, added: usize| {
+        let extent = |input: usize,
+                      kernel: usize,
+                      stride: usize,
+                      cut: usize,
+                      dilation: usize,
+                      added: usize| {
             let whole = (input - 1) * stride + (kernel - 1) * dilation + 1 + added;
             whole.checked_sub(cut).filter(|&extent| extent > 0)
         };
@@ -149,7 +175,11 @@ impl ConvTranspose2d {
             output_padding.width,
         );
         let (Some(height), Some(width)) = (height, width) else {
-            return Err(Error::shape(name, "an output larger than its padding", input));
+            return Err(Error::shape(
+                name,
+                "an output larger than its padding",
+                input,
+            ));
         };
         Ok(Conv2dGeometry {
             batch,
@@ -157,7 +187,10 @@ impl ConvTranspose2d {
             in_channels: self.out_channels,
             in_size: Size2 { height, width },
             out_channels: in_channels,
-            out_size: Size2 { height: in_height, width: in_width },
+            out_size: Size2 {
+                height: in_height,
+                width: in_width,
+            },
             kernel,
             stride,
             padding,
@@ -166,12 +199,20 @@ impl ConvTranspose2d {
     }
 
     pub(crate) fn output_shape(&self, input: &Shape) -> Result<Shape> {
-        Ok(like_image(input, self.out_channels, self.geometry(1, input)?.in_size))
+        Ok(like_image(
+            input,
+            self.out_channels,
+            self.geometry(1, input)?.in_size,
+        ))
     }
 
     pub(crate) fn parameters(&self, input: &Shape) -> Result<Vec<ParameterSpec>> {
         let [i, o, kh, kw] = self.geometry(1, input)?.weight_shape();
-        let shape = if input.rank() == 2 { [i, o, kw].into() } else { [i, o, kh, kw].into() };
+        let shape = if input.rank() == 2 {
+            [i, o, kw].into()
+        } else {
+            [i, o, kh, kw].into()
+        };
         // PyTorch's fan-in of a transpose convolution is that of the transposed layout.
         let fans = [o * kh * kw, i / self.groups * kh * kw];
         let mut parameters = vec![ParameterSpec::weight(shape, self.init, fans)];

@@ -4,7 +4,9 @@ use super::philox4x32;
 
 /// A random word below this drops its element.
 pub(crate) fn threshold(probability: f64) -> u32 {
-    (probability * 4_294_967_296.0).round().min(f64::from(u32::MAX)) as u32
+    (probability * 4_294_967_296.0)
+        .round()
+        .min(f64::from(u32::MAX)) as u32
 }
 
 /// What a kept element is multiplied by, so that the expected value stays.
@@ -37,7 +39,9 @@ mod tests {
     #[test]
     fn seed_step_layer_and_block_each_change_the_mask() {
         let mask = |seed, step, layer, first| -> Vec<[bool; 4]> {
-            (first..first + 8).map(|block| kept(0.5, seed, step, layer, block)).collect()
+            (first..first + 8)
+                .map(|block| kept(0.5, seed, step, layer, block))
+                .collect()
         };
         let one = mask(1, 2, 3, 4);
         assert_ne!(one, mask(1 << 32 | 1, 2, 3, 4));

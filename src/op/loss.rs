@@ -131,12 +131,21 @@ impl Loss {
                     let expected = format!("{} class weights", output.len());
                     return Err(Error::shape("cross-entropy", expected, weights.len()));
                 }
-                if !weights.iter().all(|weight| *weight >= 0.0 && weight.is_finite()) {
-                    return Err(Error::argument("class weights", "must be finite and not negative"));
+                if !weights
+                    .iter()
+                    .all(|weight| *weight >= 0.0 && weight.is_finite())
+                {
+                    return Err(Error::argument(
+                        "class weights",
+                        "must be finite and not negative",
+                    ));
                 }
             }
         }
-        Ok(LossGeometry { rows: batch, classes: output.len() })
+        Ok(LossGeometry {
+            rows: batch,
+            classes: output.len(),
+        })
     }
 
     /// Whether the losses of a batch are summed up.
@@ -244,11 +253,14 @@ impl Target {
         match (self, loss) {
             (Self::Labels(labels), Loss::CrossEntropy(loss)) => {
                 if labels.len() != batch {
-                    return Err(Error::shape("labels", format!("{batch} labels"), labels.len()));
+                    return Err(Error::shape(
+                        "labels",
+                        format!("{batch} labels"),
+                        labels.len(),
+                    ));
                 }
-                let fits = |label: u32| {
-                    (label as usize) < classes || Some(label) == loss.ignored_label
-                };
+                let fits =
+                    |label: u32| (label as usize) < classes || Some(label) == loss.ignored_label;
                 match labels.iter().position(|&label| !fits(label)) {
                     Some(at) => Err(Error::argument(
                         format!("labels[{at}]"),
@@ -257,9 +269,10 @@ impl Target {
                     None => Ok(()),
                 }
             }
-            (Self::Labels(_), _) => {
-                Err(Error::argument("target", "this loss takes values, not labels"))
-            }
+            (Self::Labels(_), _) => Err(Error::argument(
+                "target",
+                "this loss takes values, not labels",
+            )),
             (Self::Values(values), _) if values.len() != batch * classes => Err(Error::shape(
                 "target",
                 format!("{batch} rows of {classes} values"),

@@ -127,22 +127,32 @@ impl Op {
             Self::Activation(Activation::LeakyRelu { slope })
                 if !(*slope >= 0.0 && slope.is_finite()) =>
             {
-                Err(Error::argument("leaky_relu slope", format!("{slope} is not positive")))
+                Err(Error::argument(
+                    "leaky_relu slope",
+                    format!("{slope} is not positive"),
+                ))
             }
             Self::Softmax(softmax) => softmax.geometry(1, input).map(|_| input.clone()),
-            Self::Dropout(p) if !(0.0..1.0).contains(p) => {
-                Err(Error::argument("dropout probability", format!("{p} is not within 0..1")))
-            }
+            Self::Dropout(p) if !(0.0..1.0).contains(p) => Err(Error::argument(
+                "dropout probability",
+                format!("{p} is not within 0..1"),
+            )),
             Self::Activation(_) | Self::BatchNorm(_) | Self::LayerNorm(_) | Self::Dropout(_) => {
                 Ok(input.clone())
             }
             Self::Flatten => Ok([input.len()].into()),
             Self::Reshape(shape) if shape.len() == input.len() => Ok(shape.clone()),
-            Self::Reshape(shape) => {
-                Err(Error::shape("reshape", format!("{} elements for {shape}", shape.len()), input))
-            }
+            Self::Reshape(shape) => Err(Error::shape(
+                "reshape",
+                format!("{} elements for {shape}", shape.len()),
+                input,
+            )),
             Self::Add if inputs[0] == inputs[1] => Ok(input.clone()),
-            Self::Add => Err(Error::shape("add", format!("two values of {input}"), inputs[1])),
+            Self::Add => Err(Error::shape(
+                "add",
+                format!("two values of {input}"),
+                inputs[1],
+            )),
             Self::Concat => concat_shape(inputs),
         }
     }
@@ -197,11 +207,21 @@ pub(crate) struct ParameterSpec {
 impl ParameterSpec {
     fn weight(shape: Shape, init: Init, [fan_in, fan_out]: [usize; 2]) -> Self {
         let kind = ParameterKind::Learned;
-        Self { name: "weight", shape, kind, init, fan_in, fan_out }
+        Self {
+            name: "weight",
+            shape,
+            kind,
+            init,
+            fan_in,
+            fan_out,
+        }
     }
 
     fn zeros(name: &'static str, shape: Shape) -> Self {
-        Self { name, ..Self::weight(shape, Init::Constant(0.0), [0, 0]) }
+        Self {
+            name,
+            ..Self::weight(shape, Init::Constant(0.0), [0, 0])
+        }
     }
 }
 
@@ -210,7 +230,13 @@ fn image(name: &str, shape: &Shape) -> Result<[usize; 3]> {
     let extents = match shape[..] {
         [channels, height, width] => [channels, height, width],
         [channels, length] => [channels, 1, length],
-        _ => return Err(Error::shape(name, "an image [C, H, W] or a signal [C, L]", shape)),
+        _ => {
+            return Err(Error::shape(
+                name,
+                "an image [C, H, W] or a signal [C, L]",
+                shape,
+            ));
+        }
     };
     if extents.contains(&0) {
         return Err(Error::shape(name, "extents above zero", shape));

@@ -19,7 +19,10 @@ pub struct BatchNorm {
 
 impl Default for BatchNorm {
     fn default() -> Self {
-        Self { epsilon: 1e-5, momentum: 0.1 }
+        Self {
+            epsilon: 1e-5,
+            momentum: 0.1,
+        }
     }
 }
 
@@ -44,15 +47,23 @@ impl BatchNorm {
     /// The resolved extents for `batch` examples of shape `input`.
     pub fn geometry(&self, batch: usize, input: &Shape) -> Result<BatchNormGeometry> {
         if !(self.epsilon >= 0.0 && self.epsilon.is_finite()) {
-            return Err(Error::argument("batch_norm epsilon", format!("{}", self.epsilon)));
+            return Err(Error::argument(
+                "batch_norm epsilon",
+                format!("{}", self.epsilon),
+            ));
         }
         if !(0.0..=1.0).contains(&self.momentum) {
-            return Err(Error::argument("batch_norm momentum", format!("{}", self.momentum)));
+            return Err(Error::argument(
+                "batch_norm momentum",
+                format!("{}", self.momentum),
+            ));
         }
         match input[..] {
-            [channels, ref plane @ ..] if input.len() > 0 => {
-                Ok(BatchNormGeometry { batch, channels, plane: plane.iter().product() })
-            }
+            [channels, ref plane @ ..] if input.len() > 0 => Ok(BatchNormGeometry {
+                batch,
+                channels,
+                plane: plane.iter().product(),
+            }),
             _ => Err(Error::shape("batch_norm", "channels [C, ...]", input)),
         }
     }
@@ -63,8 +74,10 @@ impl BatchNorm {
             init: Init::Constant(value),
             ..ParameterSpec::zeros(name, [channels].into())
         };
-        let statistic =
-            |name, value| ParameterSpec { kind: ParameterKind::Statistic, ..constant(name, value) };
+        let statistic = |name, value| ParameterSpec {
+            kind: ParameterKind::Statistic,
+            ..constant(name, value)
+        };
         Ok(vec![
             constant("weight", 1.0),
             constant("bias", 0.0),
@@ -130,7 +143,10 @@ impl LayerNorm {
 
     pub(crate) fn parameters(&self, input: &Shape) -> Result<Vec<ParameterSpec>> {
         if !(self.epsilon >= 0.0 && self.epsilon.is_finite()) {
-            return Err(Error::argument("layer_norm epsilon", format!("{}", self.epsilon)));
+            return Err(Error::argument(
+                "layer_norm epsilon",
+                format!("{}", self.epsilon),
+            ));
         }
         let ones = ParameterSpec {
             init: Init::Constant(1.0),

@@ -144,7 +144,13 @@ impl Optimizer {
     /// Stochastic gradient descent without momentum or decay; both can be added.
     pub fn sgd(learning_rate: f64) -> Sgd {
         let (momentum, dampening, weight_decay) = (0.0, 0.0, 0.0);
-        Sgd { learning_rate, momentum, dampening, nesterov: false, weight_decay }
+        Sgd {
+            learning_rate,
+            momentum,
+            dampening,
+            nesterov: false,
+            weight_decay,
+        }
     }
 
     /// Adam with its authors' defaults.
@@ -161,7 +167,11 @@ impl Optimizer {
 
     /// AdamW: Adam with a decoupled weight decay of 0.01.
     pub fn adamw(learning_rate: f64) -> Adam {
-        Adam { weight_decay: 0.01, decoupled: true, ..Self::adam(learning_rate) }
+        Adam {
+            weight_decay: 0.01,
+            decoupled: true,
+            ..Self::adam(learning_rate)
+        }
     }
 
     /// RMSprop with PyTorch's defaults.
@@ -212,26 +222,49 @@ impl Optimizer {
                 return Ok(());
             }
             let Range { start, end } = range;
-            Err(Error::argument(name, format!("{value} is not within {start}..{end}")))
+            Err(Error::argument(
+                name,
+                format!("{value} is not within {start}..{end}"),
+            ))
         };
         let positive = || 0.0..f64::INFINITY;
         within("learning rate", self.learning_rate(), positive())?;
         match *self {
-            Self::Sgd(Sgd { momentum, dampening, nesterov, weight_decay, .. }) => {
+            Self::Sgd(Sgd {
+                momentum,
+                dampening,
+                nesterov,
+                weight_decay,
+                ..
+            }) => {
                 within("momentum", momentum, positive())?;
                 within("dampening", dampening, f64::NEG_INFINITY..f64::INFINITY)?;
                 within("weight decay", weight_decay, positive())?;
                 if nesterov && (momentum == 0.0 || dampening != 0.0) {
-                    return Err(Error::argument("nesterov", "needs momentum and no dampening"));
+                    return Err(Error::argument(
+                        "nesterov",
+                        "needs momentum and no dampening",
+                    ));
                 }
             }
-            Self::Adam(Adam { betas, epsilon, weight_decay, .. }) => {
+            Self::Adam(Adam {
+                betas,
+                epsilon,
+                weight_decay,
+                ..
+            }) => {
                 within("beta 1", betas[0], 0.0..1.0)?;
                 within("beta 2", betas[1], 0.0..1.0)?;
                 within("epsilon", epsilon, positive())?;
                 within("weight decay", weight_decay, positive())?;
             }
-            Self::RmsProp(RmsProp { alpha, epsilon, momentum, weight_decay, .. }) => {
+            Self::RmsProp(RmsProp {
+                alpha,
+                epsilon,
+                momentum,
+                weight_decay,
+                ..
+            }) => {
                 within("alpha", alpha, positive())?;
                 within("epsilon", epsilon, positive())?;
                 within("momentum", momentum, positive())?;

@@ -36,7 +36,13 @@ impl MaxPool2d {
     pub fn new(kernel: impl Into<Size2>) -> Self {
         let kernel = kernel.into();
         let (padding, dilation) = (Padding::ZERO, Size2::ONE);
-        Self { kernel, stride: kernel, padding, dilation, ceil_mode: false }
+        Self {
+            kernel,
+            stride: kernel,
+            padding,
+            dilation,
+            ceil_mode: false,
+        }
     }
 
     /// Sets the step between windows.
@@ -65,9 +71,26 @@ impl MaxPool2d {
 
     /// The resolved extents for `batch` images of shape `input`.
     pub fn geometry(&self, batch: usize, input: &Shape) -> Result<Pool2dGeometry> {
-        let Self { kernel, stride, padding, dilation, ceil_mode: ceil } = *self;
+        let Self {
+            kernel,
+            stride,
+            padding,
+            dilation,
+            ceil_mode: ceil,
+        } = *self;
         let padding = padding.resolve(kernel, dilation);
-        geometry("max_pool2d", batch, input, Window { kernel, stride, padding, dilation, ceil })
+        geometry(
+            "max_pool2d",
+            batch,
+            input,
+            Window {
+                kernel,
+                stride,
+                padding,
+                dilation,
+                ceil,
+            },
+        )
     }
 
     pub(crate) fn output_shape(&self, input: &Shape) -> Result<Shape> {
@@ -104,7 +127,13 @@ impl AvgPool2d {
     pub fn new(kernel: impl Into<Size2>) -> Self {
         let kernel = kernel.into();
         let padding = Padding::ZERO;
-        Self { kernel, stride: kernel, padding, ceil_mode: false, count_include_pad: true }
+        Self {
+            kernel,
+            stride: kernel,
+            padding,
+            ceil_mode: false,
+            count_include_pad: true,
+        }
     }
 
     /// Sets the step between windows.
@@ -133,9 +162,26 @@ impl AvgPool2d {
 
     /// The resolved extents for `batch` images of shape `input`.
     pub fn geometry(&self, batch: usize, input: &Shape) -> Result<Pool2dGeometry> {
-        let Self { kernel, stride, padding, ceil_mode: ceil, .. } = *self;
+        let Self {
+            kernel,
+            stride,
+            padding,
+            ceil_mode: ceil,
+            ..
+        } = *self;
         let (padding, dilation) = (padding.resolve(kernel, Size2::ONE), Size2::ONE);
-        geometry("avg_pool2d", batch, input, Window { kernel, stride, padding, dilation, ceil })
+        geometry(
+            "avg_pool2d",
+            batch,
+            input,
+            Window {
+                kernel,
+                stride,
+                padding,
+                dilation,
+                ceil,
+            },
+        )
     }
 
     pub(crate) fn output_shape(&self, input: &Shape) -> Result<Shape> {
@@ -161,7 +207,13 @@ impl GlobalPool {
     pub fn geometry(self, batch: usize, input: &Shape) -> Result<Pool2dGeometry> {
         let [_, height, width] = image(self.name(), input)?;
         let (kernel, stride, dilation) = (Size2 { height, width }, Size2::ONE, Size2::ONE);
-        let window = Window { kernel, stride, padding: [0; 4], dilation, ceil: false };
+        let window = Window {
+            kernel,
+            stride,
+            padding: [0; 4],
+            dilation,
+            ceil: false,
+        };
         geometry(self.name(), batch, input, window)
     }
 
@@ -212,7 +264,13 @@ impl Pool2dGeometry {
 fn geometry(name: &str, batch: usize, input: &Shape, window: Window) -> Result<Pool2dGeometry> {
     let [channels, in_size @ ..] = image(name, input)?;
     let in_size = Size2::from(in_size);
-    let Window { kernel, stride, padding, dilation, .. } = window;
+    let Window {
+        kernel,
+        stride,
+        padding,
+        dilation,
+        ..
+    } = window;
     let [top, bottom, left, right] = padding;
     // PyTorch's rule, for each side: without it a window could lie wholly in the padding.
     if top.max(bottom) > kernel.height / 2 || left.max(right) > kernel.width / 2 {
@@ -222,7 +280,15 @@ fn geometry(name: &str, batch: usize, input: &Shape, window: Window) -> Result<P
     }
     let out_size = window.output(name, in_size)?;
     let planes = batch * channels;
-    Ok(Pool2dGeometry { planes, in_size, out_size, kernel, stride, padding, dilation })
+    Ok(Pool2dGeometry {
+        planes,
+        in_size,
+        out_size,
+        kernel,
+        stride,
+        padding,
+        dilation,
+    })
 }
 
 fn output_shape(input: &Shape, geometry: &Pool2dGeometry) -> Result<Shape> {

@@ -14,7 +14,10 @@ pub struct Softmax {
 
 impl Default for Softmax {
     fn default() -> Self {
-        Self { axis: -1, log: false }
+        Self {
+            axis: -1,
+            log: false,
+        }
     }
 }
 
@@ -39,7 +42,11 @@ impl Softmax {
     /// The resolved extents for `batch` examples of shape `input`.
     pub fn geometry(&self, batch: usize, input: &Shape) -> Result<SoftmaxGeometry> {
         let rank = input.rank() as isize;
-        let axis = if self.axis < 0 { self.axis + rank } else { self.axis };
+        let axis = if self.axis < 0 {
+            self.axis + rank
+        } else {
+            self.axis
+        };
         if !(0..rank).contains(&axis) {
             let expected = format!("an axis of {input}");
             return Err(Error::shape("softmax", expected, self.axis));

@@ -137,30 +137,57 @@ impl Window {
     /// The extents of the plane of window positions over a plane of extents `input`. The one place
     /// where this arithmetic lives.
     pub fn output(&self, name: &str, input: Size2) -> Result<Size2> {
-        let Self { kernel, stride, padding: [top, bottom, left, right], dilation, ceil } = *self;
-        if [kernel, stride, dilation].iter().any(|size| size.height.min(size.width) == 0) {
+        let Self {
+            kernel,
+            stride,
+            padding: [top, bottom, left, right],
+            dilation,
+            ceil,
+        } = *self;
+        if [kernel, stride, dilation]
+            .iter()
+            .any(|size| size.height.min(size.width) == 0)
+        {
             let reason = "kernel, stride and dilation must not be zero";
             return Err(Error::argument(name, reason));
         }
         // The kernels compute positions in 32 bits.
         let largest = 1 << 24;
         let extents = [kernel, stride, dilation, input].map(|s| s.height.max(s.width));
-        if extents.into_iter().chain([top, bottom, left, right]).any(|extent| extent > largest) {
-            return Err(Error::argument(name, format!("an extent is larger than {largest}")));
+        if extents
+            .into_iter()
+            .chain([top, bottom, left, right])
+            .any(|extent| extent > largest)
+        {
+            return Err(Error::argument(
+                name,
+                format!("an extent is larger than {largest}"),
+            ));
         }
-        let positions = |input: usize, kernel, stride: usize, [before, behind]: [usize; 2], dilation| {
-            let extent = (kernel - 1) * dilation + 1;
-            let rounding = if ceil { stride - 1 } else { 0 };
-            let room = (input + before + behind + rounding).checked_sub(extent)?;
-            // The last position's number; if it begins in the padding behind, it does not count.
-            let last = room / stride;
-            let counts = !ceil || last * stride < input + before;
-            Some(last + usize::from(counts))
-        };
-        let height =
-            positions(input.height, kernel.height, stride.height, [top, bottom], dilation.height);
-        let width =
-            positions(input.width, kernel.width, stride.width, [left, right], dilation.width);
+        let positions =
+            |input: usize, kernel, stride: usize, [before, behind]: [usize; 2], dilation| {
+                let extent = (kernel - 1) * dilation + 1;
+                let rounding = if ceil { stride - 1 } else { 0 };
+                let room = (input + before + behind + rounding).checked_sub(extent)?;
+                // The last position's number; if it begins in the padding behind, it does not count.
+                let last = room / stride;
+                let counts = !ceil || last * stride < input + before;
+                Some(last + usize::from(counts))
+            };
+        let height = positions(
+            input.height,
+            kernel.height,
+            stride.height,
+            [top, bottom],
+            dilation.height,
+        );
+        let width = positions(
+            input.width,
+            kernel.width,
+            stride.width,
+            [left, right],
+            dilation.width,
+        );
         match (height, width) {
             (Some(height), Some(width)) => Ok(Size2 { height, width }),
             _ => Err(Error::shape(
@@ -172,7 +199,11 @@ impl Window {
                     kernel.height,
                     kernel.width
                 ),
-                format!("{}x{}", input.height + top + bottom, input.width + left + right),
+                format!(
+                    "{}x{}",
+                    input.height + top + bottom,
+                    input.width + left + right
+                ),
             )),
         }
     }
@@ -184,7 +215,13 @@ mod tests {
 
     fn window(kernel: usize, stride: usize, padding: [usize; 4], dilation: usize) -> Window {
         let (kernel, stride) = (kernel.into(), stride.into());
-        Window { kernel, stride, padding, dilation: dilation.into(), ceil: false }
+        Window {
+            kernel,
+            stride,
+            padding,
+            dilation: dilation.into(),
+            ceil: false,
+        }
     }
 
     #[test]
@@ -193,7 +230,9 @@ mod tests {
         assert_eq!(padding, [1, 2, 1, 1]);
         for (kernel, stride) in [(4, 1), (3, 2), (5, 3), (1, 2)] {
             let padding = Padding::Same.resolve(kernel.into(), Size2::ONE);
-            let output = window(kernel, stride, padding, 1).output("t", 13.into()).unwrap();
+            let output = window(kernel, stride, padding, 1)
+                .output("t", 13.into())
+                .unwrap();
             assert_eq!(output.height, 13usize.div_ceil(stride));
         }
     }
@@ -208,13 +247,19 @@ mod tests {
         assert!(matches!(fits(6, 1, 1), Err(Error::Shape { .. })));
         assert!(matches!(fits(0, 1, 1), Err(Error::Argument { .. })));
         assert!(matches!(fits(3, 0, 1), Err(Error::Argument { .. })));
-        assert!(matches!(fits(usize::MAX, 1, usize::MAX), Err(Error::Argument { .. })));
+        assert!(matches!(
+            fits(usize::MAX, 1, usize::MAX),
+            Err(Error::Argument { .. })
+        ));
     }
 
     #[test]
     fn ceil_mode_counts_a_window_that_begins_inside_the_input() {
         let positions = |input: usize, kernel, stride, padding| {
-            let window = Window { ceil: true, ..window(kernel, stride, [padding; 4], 1) };
+            let window = Window {
+                ceil: true,
+                ..window(kernel, stride, [padding; 4], 1)
+            };
             window.output("t", input.into()).unwrap().height
         };
         assert_eq!(positions(7, 3, 2, 0), 3);

@@ -11,7 +11,10 @@ use crate::{Error, Result, Shape};
 pub fn activation_forward(x: &Tensor, function: Activation) -> Result<Tensor> {
     let call = Call::new(x.gpu());
     let output = call.output(x.shape())?;
-    let to = Output { activation: Some(function), ..call.region(&output).into() };
+    let to = Output {
+        activation: Some(function),
+        ..call.region(&output).into()
+    };
     let from = call.region(x);
     activation::forward(&mut call.recording(), x.shape().len(), from, to);
     call.run()?;
@@ -43,7 +46,10 @@ pub fn add(left: &Tensor, right: &Tensor) -> Result<Tensor> {
     expect("right", right, left.shape())?;
     let call = Call::new(left.gpu());
     let output = call.output(left.shape())?;
-    let (inputs, to) = ([call.region(left), call.region(right)], call.region(&output));
+    let (inputs, to) = (
+        [call.region(left), call.region(right)],
+        call.region(&output),
+    );
     activation::add(&mut call.recording(), left.shape().len(), inputs, to);
     call.run()?;
     Ok(output)
@@ -76,8 +82,16 @@ pub fn concat(tensors: &[&Tensor]) -> Result<Tensor> {
     for tensor in tensors {
         let stride = tensor.shape().len() / batch;
         let from = (call.region(tensor), Block { stride, offset: 0 });
-        let block = Block { stride: whole, offset };
-        copy(&mut call.recording(), [batch, stride], from, (to.into(), block));
+        let block = Block {
+            stride: whole,
+            offset,
+        };
+        copy(
+            &mut call.recording(),
+            [batch, stride],
+            from,
+            (to.into(), block),
+        );
         offset += stride;
     }
     call.run()?;

@@ -40,7 +40,11 @@ pub fn conv2d_backward_input(
 ) -> Result<Tensor> {
     let input = input.into();
     let geometry = conv2d_geometry(layer, &input, Some(weight))?;
-    expect("output gradient", gradient_output, conv2d_output_shape(&geometry))?;
+    expect(
+        "output gradient",
+        gradient_output,
+        conv2d_output_shape(&geometry),
+    )?;
     let call = Call::new(gradient_output.gpu());
     let output = call.output(input)?;
     let inputs = [call.region(gradient_output), call.region(weight)];
@@ -57,7 +61,11 @@ pub fn conv2d_backward_weight(
     layer: &Conv2d,
 ) -> Result<Tensor> {
     let geometry = conv2d_geometry(layer, x.shape(), None)?;
-    expect("output gradient", gradient_output, conv2d_output_shape(&geometry))?;
+    expect(
+        "output gradient",
+        gradient_output,
+        conv2d_output_shape(&geometry),
+    )?;
     let call = Call::new(x.gpu());
     let output = call.output(geometry.weight_shape())?;
     let inputs = [call.region(x), call.region(gradient_output)];
@@ -99,7 +107,11 @@ pub fn conv_transpose2d_backward_input(
     let input = input.into();
     let geometry = conv_transpose2d_geometry(layer, &input)?;
     expect("conv_transpose2d weight", weight, geometry.weight_shape())?;
-    expect("output gradient", gradient_output, conv2d_input_shape(&geometry))?;
+    expect(
+        "output gradient",
+        gradient_output,
+        conv2d_input_shape(&geometry),
+    )?;
     let call = Call::new(gradient_output.gpu());
     let output = call.output(input)?;
     let inputs = [call.region(gradient_output), call.region(weight)];
@@ -117,7 +129,11 @@ pub fn conv_transpose2d_backward_weight(
     layer: &ConvTranspose2d,
 ) -> Result<Tensor> {
     let geometry = conv_transpose2d_geometry(layer, x.shape())?;
-    expect("output gradient", gradient_output, conv2d_input_shape(&geometry))?;
+    expect(
+        "output gradient",
+        gradient_output,
+        conv2d_input_shape(&geometry),
+    )?;
     let call = Call::new(x.gpu());
     let output = call.output(geometry.weight_shape())?;
     // The convolution whose transpose this is goes from this layer's output to its input.
@@ -133,7 +149,11 @@ pub fn conv_transpose2d_backward_weight(
 pub fn bias_gradient(gradient_output: &Tensor) -> Result<Tensor> {
     let [batch, channels, ref plane @ ..] = gradient_output.shape()[..] else {
         let expected = "a batch of channels (N, C, ...)";
-        return Err(Error::shape("output gradient", expected, gradient_output.shape()));
+        return Err(Error::shape(
+            "output gradient",
+            expected,
+            gradient_output.shape(),
+        ));
     };
     let call = Call::new(gradient_output.gpu());
     let output = call.output([channels])?;
@@ -158,12 +178,22 @@ fn conv2d_geometry(
 }
 
 fn conv2d_output_shape(geometry: &Conv2dGeometry) -> Shape {
-    let Conv2dGeometry { batch, out_channels, out_size, .. } = *geometry;
+    let Conv2dGeometry {
+        batch,
+        out_channels,
+        out_size,
+        ..
+    } = *geometry;
     [batch, out_channels, out_size.height, out_size.width].into()
 }
 
 fn conv2d_input_shape(geometry: &Conv2dGeometry) -> Shape {
-    let Conv2dGeometry { batch, in_channels, in_size, .. } = *geometry;
+    let Conv2dGeometry {
+        batch,
+        in_channels,
+        in_size,
+        ..
+    } = *geometry;
     [batch, in_channels, in_size.height, in_size.width].into()
 }
 

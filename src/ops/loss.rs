@@ -31,9 +31,10 @@ pub fn loss(
     let labels = Tensor::from_slice(gpu, [labels.len()], &labels)?;
     let values = Tensor::from_slice(gpu, [values.len()], &values)?;
     let weights = match &loss {
-        Loss::CrossEntropy(CrossEntropy { class_weights: Some(weights), .. }) => {
-            Some(Tensor::from_slice(gpu, [weights.len()], weights)?)
-        }
+        Loss::CrossEntropy(CrossEntropy {
+            class_weights: Some(weights),
+            ..
+        }) => Some(Tensor::from_slice(gpu, [weights.len()], weights)?),
         _ => None,
     };
     let call = Call::new(gpu);
@@ -43,7 +44,10 @@ pub fn loss(
         values: call.region(&values),
         class_weights: weights.as_ref().map(|weights| call.region(weights)),
     };
-    let (from, to) = (call.region(output), [call.region(&total), call.region(&gradient)]);
+    let (from, to) = (
+        call.region(output),
+        [call.region(&total), call.region(&gradient)],
+    );
     let geometries = [&geometry, &geometry];
     kernels::loss::loss(&mut call.recording(), &loss, geometries, from, targets, to);
     for dispatch in &mut call.recording().dispatches {
@@ -55,4 +59,3 @@ pub fn loss(
     call.run()?;
     Ok((total, gradient))
 }
-

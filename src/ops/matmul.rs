@@ -21,8 +21,14 @@ pub fn matmul(a: &Tensor, transpose_a: bool, b: &Tensor, transpose_b: bool) -> R
     }
     let call = Call::new(a.gpu());
     let output = call.output([m, n])?;
-    let a = Factor { region: call.region(a), transposed: transpose_a };
-    let b = Factor { region: call.region(b), transposed: transpose_b };
+    let a = Factor {
+        region: call.region(a),
+        transposed: transpose_a,
+    };
+    let b = Factor {
+        region: call.region(b),
+        transposed: transpose_b,
+    };
     let to = call.region(&output).into();
     kernels::matmul(&mut call.recording(), [m, n, k], [a, b], None, to);
     call.run()?;
@@ -32,9 +38,14 @@ pub fn matmul(a: &Tensor, transpose_a: bool, b: &Tensor, transpose_b: bool) -> R
 /// The dense layer `x W^T + b` of `x` `(N, in)` with `weight` `(out, in)` and an optional bias
 /// `(out)`: `(N, out)`. Its gradients are products: `gx = gy W`, `gW = gy^T x`.
 pub fn linear_forward(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    let ([rows, in_features], [out_features, inner]) = (extents("x", x)?, extents("weight", weight)?);
+    let ([rows, in_features], [out_features, inner]) =
+        (extents("x", x)?, extents("weight", weight)?);
     if in_features != inner {
-        return Err(Error::shape("weight", format!("{in_features} columns"), inner));
+        return Err(Error::shape(
+            "weight",
+            format!("{in_features} columns"),
+            inner,
+        ));
     }
     if let Some(bias) = bias {
         expect("bias", bias, [out_features])?;
@@ -43,7 +54,11 @@ pub fn linear_forward(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Res
     let output = call.output([rows, out_features])?;
     let inputs = [call.region(x), call.region(weight)];
     let (bias, to) = (bias.map(|bias| call.region(bias)), call.region(&output));
-    let geometry = LinearGeometry { rows, in_features, out_features };
+    let geometry = LinearGeometry {
+        rows,
+        in_features,
+        out_features,
+    };
     kernels::linear_forward(&mut call.recording(), &geometry, inputs, bias, to.into());
     call.run()?;
     Ok(output)

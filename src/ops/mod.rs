@@ -56,7 +56,10 @@ struct Call {
 
 impl Call {
     fn new(gpu: &Gpu) -> Self {
-        Self { gpu: gpu.clone(), recording: RefCell::new(Recording::new(gpu.traits())) }
+        Self {
+            gpu: gpu.clone(),
+            recording: RefCell::new(Recording::new(gpu.traits())),
+        }
     }
 
     fn recording(&self) -> RefMut<'_, Recording> {
@@ -69,7 +72,8 @@ impl Call {
 
     fn region<T: Element>(&self, tensor: &Tensor<T>) -> Region {
         let storage = Storage::Bound(tensor.buffer().clone());
-        self.recording().buffer("tensor", tensor.shape().len(), storage)
+        self.recording()
+            .buffer("tensor", tensor.shape().len(), storage)
     }
 
     /// A tensor of the same contents, for a kernel that changes them.
@@ -86,8 +90,13 @@ impl Call {
             let program = Program::compile(&self.gpu, &recording).await?;
             let params = program.params_block(&recording.dispatches);
             let submit = || {
-                self.gpu.queue().write_buffer(program.uniforms(), 0, &params);
-                let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
+                self.gpu
+                    .queue()
+                    .write_buffer(program.uniforms(), 0, &params);
+                let mut encoder = self
+                    .gpu
+                    .device()
+                    .create_command_encoder(&Default::default());
                 let all = 0..recording.dispatches.len();
                 program.encode(&mut encoder, &recording.dispatches, &[all]);
                 self.gpu.queue().submit([encoder.finish()]);

@@ -38,10 +38,24 @@ pub fn batch_norm_forward(
     let inputs = [x, gamma, beta].map(|tensor| call.region(tensor));
     let statistics = [&kept, &copies[0], &copies[1]].map(|tensor| call.region(tensor));
     let to = call.region(&output);
-    norm::batch_forward(&mut call.recording(), layer, &geometry, inputs, statistics, to);
+    norm::batch_forward(
+        &mut call.recording(),
+        layer,
+        &geometry,
+        inputs,
+        statistics,
+        to,
+    );
     call.run()?;
     let [running_mean, running_variance] = copies;
-    Ok((output, BatchStatistics { batch: kept, running_mean, running_variance }))
+    Ok((
+        output,
+        BatchStatistics {
+            batch: kept,
+            running_mean,
+            running_variance,
+        },
+    ))
 }
 
 /// Batch normalisation of `x` `(N, C, ...)` in evaluation, by the running statistics.
@@ -59,15 +73,11 @@ pub fn batch_norm_forward_evaluation(
     let call = Call::new(x.gpu());
     let output = call.output(x.shape())?;
     let inputs = [x, gamma, beta].map(|tensor| call.region(tensor));
-    let (running, to) = (running.map(|tensor| call.region(tensor)), call.region(&output));
-    norm::batch_forward_evaluation(
-        &mut call.recording(),
-        layer,
-        &geometry,
-        inputs,
-        running,
-        to,
+    let (running, to) = (
+        running.map(|tensor| call.region(tensor)),
+        call.region(&output),
     );
+    norm::batch_forward_evaluation(&mut call.recording(), layer, &geometry, inputs, running, to);
     call.run()?;
     Ok(output)
 }
@@ -88,8 +98,10 @@ pub fn batch_norm_backward(
     expect("output gradient", gradient_output, x.shape())?;
     let call = Call::new(x.gpu());
     let to_input = call.output(x.shape())?;
-    let [to_gamma, to_beta] =
-        [call.output([geometry.channels])?, call.output([geometry.channels])?];
+    let [to_gamma, to_beta] = [
+        call.output([geometry.channels])?,
+        call.output([geometry.channels])?,
+    ];
     let inputs = [x, gradient_output, statistics, gamma].map(|tensor| call.region(tensor));
     let gradients = [call.region(&to_gamma), call.region(&to_beta)];
     let to = Some(call.region(&to_input).into());
@@ -113,7 +125,13 @@ pub fn layer_norm_forward(
     let inputs = [x, gamma, beta].map(|tensor| call.region(tensor));
     let outputs = [call.region(&kept), call.region(&output)];
     let extents = [batch, example.len()];
-    norm::layer_forward(&mut call.recording(), layer.epsilon, extents, inputs, outputs);
+    norm::layer_forward(
+        &mut call.recording(),
+        layer.epsilon,
+        extents,
+        inputs,
+        outputs,
+    );
     call.run()?;
     Ok((output, kept))
 }

@@ -119,5 +119,11 @@ fn softmax_geometry(input: &Shape) -> Result<(Pool2dGeometry, Shape)> {
 }
 
 fn output_shape(batch: usize, example: &Shape, geometry: &Pool2dGeometry) -> Shape {
-    [batch, example[0], geometry.out_size.height, geometry.out_size.width].into()
+    [
+        batch,
+        example[0],
+        geometry.out_size.height,
+        geometry.out_size.width,
+    ]
+    .into()
 }

@@ -105,8 +105,14 @@ impl TrainerBuilder {
     pub async fn on_async(self, gpu: &Gpu) -> Result<Trainer> {
         self.check()?;
         let values = self.initial_values()?;
-        let mut plan =
-            Plan::compile(gpu, &self.model, self.loss.clone(), self.optimizer, self.options).await?;
+        let mut plan = Plan::compile(
+            gpu,
+            &self.model,
+            self.loss.clone(),
+            self.optimizer,
+            self.options,
+        )
+        .await?;
         for (id, values) in values.iter().enumerate() {
             plan.set_parameter(ParameterId(id), values).await?;
         }
@@ -129,9 +135,22 @@ impl TrainerBuilder {
     }
 
     fn trainer(self, backend: Backend) -> Trainer {
-        let Self { model, loss, optimizer, options, .. } = self;
+        let Self {
+            model,
+            loss,
+            optimizer,
+            options,
+            ..
+        } = self;
         let learning_rate = optimizer.learning_rate();
-        Trainer { model, loss, learning_rate, batch: options.batch, last_loss: None, backend }
+        Trainer {
+            model,
+            loss,
+            learning_rate,
+            batch: options.batch,
+            last_loss: None,
+            backend,
+        }
     }
 
     fn initial_values(&self) -> Result<Vec<Vec<f32>>> {
@@ -158,9 +177,16 @@ impl TrainerBuilder {
         if self.model.parameter_count() == 0 {
             return Err(Error::argument("model", "has nothing to learn"));
         }
-        self.loss.geometry(self.options.batch, self.model.output_shape())?;
-        let shapes = self.model.graph.values().map(|value| self.model.graph.shape(value));
-        let largest = shapes.map(|shape| shape.len().saturating_mul(self.options.batch)).max();
+        self.loss
+            .geometry(self.options.batch, self.model.output_shape())?;
+        let shapes = self
+            .model
+            .graph
+            .values()
+            .map(|value| self.model.graph.shape(value));
+        let largest = shapes
+            .map(|shape| shape.len().saturating_mul(self.options.batch))
+            .max();
         if largest.is_some_and(|len| len > u32::MAX as usize / 4) {
             let reason = "makes a tensor of more than 2^30 elements";
             return Err(Error::argument("batch", reason));
@@ -198,7 +224,13 @@ enum Backend {
 
 impl std::fmt::Debug for Trainer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { model, loss, learning_rate, batch, .. } = self;
+        let Self {
+            model,
+            loss,
+            learning_rate,
+            batch,
+            ..
+        } = self;
         f.debug_struct("Trainer")
             .field("model", model)
             .field("loss", loss)
@@ -211,8 +243,15 @@ impl std::fmt::Debug for Trainer {
 impl Trainer {
     /// Begins a trainer for a model.
     pub fn builder(model: Model) -> TrainerBuilder {
-        let options =
-            PlanOptions { batch: 64, in_flight: 2, memory_budget: u64::MAX, max_slab: u64::MAX, seed: 0, clip_norm: None, accumulate: 1 };
+        let options = PlanOptions {
+            batch: 64,
+            in_flight: 2,
+            memory_budget: u64::MAX,
+            max_slab: u64::MAX,
+            seed: 0,
+            clip_norm: None,
+            accumulate: 1,
+        };
         TrainerBuilder {
             model,
             loss: Loss::default(),
@@ -329,7 +368,11 @@ impl Trainer {
         let id = self.model.graph.parameter_named(name)?;
         let shape = &self.model.graph.parameter(id).shape;
         if shape.len() != values.len() {
-            return Err(Error::length(&format!("parameter {name:?}"), shape, values.len()));
+            return Err(Error::length(
+                &format!("parameter {name:?}"),
+                shape,
+                values.len(),
+            ));
         }
         match &mut self.backend {
             Backend::Gpu(plan) => plan.set_parameter(id, values).await,
@@ -386,7 +429,11 @@ impl Trainer {
     #[cfg(feature = "native")]
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<()> {
         let values = read_weights(&self.model.graph, path.as_ref())?;
-        let names: Vec<String> = self.model.parameters().map(|(name, _)| name.into()).collect();
+        let names: Vec<String> = self
+            .model
+            .parameters()
+            .map(|(name, _)| name.into())
+            .collect();
         for (name, values) in names.iter().zip(&values) {
             self.set_parameter(name, values)?;
         }
@@ -419,7 +466,11 @@ impl Trainer {
         let example = self.model.input_shape().len();
         if input.is_empty() || !input.len().is_multiple_of(example) {
             let expected = format!("whole examples of {}", self.model.input_shape());
-            return Err(Error::shape("input", expected, format!("{} elements", input.len())));
+            return Err(Error::shape(
+                "input",
+                expected,
+                format!("{} elements", input.len()),
+            ));
         }
         Ok(input.len() / example)
     }

@@ -25,7 +25,9 @@ fn tolerance(function: Activation, x: f64, y: f64) -> f64 {
     match function {
         Activation::Sigmoid => f64::from(f32::MIN_POSITIVE) + (8.0 + 2.0 * x.abs()) * unit * y,
         Activation::Tanh => 8.0 * unit,
-        Activation::Silu => f64::from(f32::MIN_POSITIVE) * x.abs() + (8.0 + 2.0 * x.abs()) * unit * y.abs(),
+        Activation::Silu => {
+            f64::from(f32::MIN_POSITIVE) * x.abs() + (8.0 + 2.0 * x.abs()) * unit * y.abs()
+        }
         Activation::GeluTanh => 16.0 * unit * (1.0 + y.abs()),
         Activation::Gelu => 4.0 * unit * (x.abs().min(8.0) + y.abs()),
         Activation::Softplus => 8.0 * unit * (1.0 + y.abs()),

@@ -214,7 +214,9 @@ fn dense_layers_equal_the_reference() {
             .collect();
         reference.loss_and_gradients(&wide(&x), &target).unwrap();
         for (device, gpu) in each_gpu() {
-            let builder = Trainer::builder(model.clone()).batch(batch).loss(loss.clone());
+            let builder = Trainer::builder(model.clone())
+                .batch(batch)
+                .loss(loss.clone());
             let mut trainer = builder.optimizer(optimizer).on(gpu).unwrap();
             for (name, values) in &parameters {
                 trainer.set_parameter(name, values).unwrap();

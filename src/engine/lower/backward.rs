@@ -15,7 +15,9 @@ impl Pass<'_> {
         let graph = self.graph();
         let output = self.fusion.root(graph.output());
         lowered.recording.set_label("loss");
-        let gradient = lowered.recording.transient("output gradient", self.planned_len(output));
+        let gradient = lowered
+            .recording
+            .transient("output gradient", self.planned_len(output));
         let shape = self.task.model.output_shape();
         let geometry = self.task.loss.geometry(self.batch, shape)?;
         let planned = self.task.loss.geometry(self.task.planned_batch, shape)?;
@@ -26,7 +28,14 @@ impl Pass<'_> {
         };
         let (value, results) = (self.value(output)?, [lowered.loss, gradient]);
         let recording = &mut lowered.recording;
-        loss::loss(recording, self.task.loss, [&geometry, &planned], value, targets, results);
+        loss::loss(
+            recording,
+            self.task.loss,
+            [&geometry, &planned],
+            value,
+            targets,
+            results,
+        );
         self.gradients[output.0] = Some(gradient);
         for node in graph.nodes().iter().rev() {
             let written = self.fusion.written(node.output);
@@ -42,7 +51,12 @@ impl Pass<'_> {
         Ok(())
     }
 
-    fn backward_node(&mut self, lowered: &mut Lowered, node: &Node, gradient: Region) -> Result<()> {
+    fn backward_node(
+        &mut self,
+        lowered: &mut Lowered,
+        node: &Node,
+        gradient: Region,
+    ) -> Result<()> {
         let source = node.inputs[0];
         let input = self.value(source)?;
         let shape = self.graph().shape(source);
@@ -62,7 +76,11 @@ impl Pass<'_> {
                 let recording = &mut lowered.recording;
                 conv2d::backward_weight(recording, [&geometry, &planned], [input, gradient], to);
                 if let Some((_, to)) = bias {
-                    let extents = [geometry.batch, geometry.out_channels, geometry.out_size.area()];
+                    let extents = [
+                        geometry.batch,
+                        geometry.out_channels,
+                        geometry.out_size.area(),
+                    ];
                     reduce::bias_gradient(recording, extents, planned_batch, gradient, to);
                 }
                 if let Some(to) = self.gradient(lowered, source)? {
@@ -79,7 +97,11 @@ impl Pass<'_> {
                 let recording = &mut lowered.recording;
                 conv2d::backward_weight(recording, [&geometry, &planned], [gradient, input], to);
                 if let Some((_, to)) = bias {
-                    let extents = [geometry.batch, geometry.in_channels, geometry.in_size.area()];
+                    let extents = [
+                        geometry.batch,
+                        geometry.in_channels,
+                        geometry.in_size.area(),
+                    ];
                     reduce::bias_gradient(recording, extents, planned_batch, gradient, to);
                 }
                 if let Some(to) = self.gradient(lowered, source)? {
@@ -121,7 +143,13 @@ impl Pass<'_> {
                 for (source, whole, block) in self.blocks(node) {
                     if let Some(to) = self.gradient(lowered, source)? {
                         let extents = [self.batch, block.stride];
-                        let from = (gradient, Block { stride: whole, ..block });
+                        let from = (
+                            gradient,
+                            Block {
+                                stride: whole,
+                                ..block
+                            },
+                        );
                         let to = (to, Block { offset: 0, ..block });
                         copy(&mut lowered.recording, extents, from, to);
                     }
@@ -216,6 +244,10 @@ impl Pass<'_> {
         });
         self.gradients[root.0] = Some(region);
         let accumulate = existing.is_some();
-        Ok(Some(Output { gradient_of, accumulate, ..region.into() }))
+        Ok(Some(Output {
+            gradient_of,
+            accumulate,
+            ..region.into()
+        }))
     }
 }

@@ -11,7 +11,11 @@ use crate::op::{GlobalPool, Op};
 impl Pass<'_> {
     /// Records the operators in order. The model's output goes to `destination`, or to a buffer of
     /// its own.
-    pub(super) fn forward(&mut self, lowered: &mut Lowered, destination: Option<Region>) -> Result<()> {
+    pub(super) fn forward(
+        &mut self,
+        lowered: &mut Lowered,
+        destination: Option<Region>,
+    ) -> Result<()> {
         let graph = self.graph();
         self.values[graph.input().0] = Some(lowered.input);
         let output = self.fusion.root(graph.output());
@@ -27,16 +31,30 @@ impl Pass<'_> {
             }
             let region = match destination {
                 Some(region) if written == output => region,
-                _ => lowered.recording.transient(&node.name, self.planned_len(written)),
+                _ => lowered
+                    .recording
+                    .transient(&node.name, self.planned_len(written)),
             };
             self.values[written.0] = Some(region);
             let activation = self.fusion.activation(written);
-            self.forward_node(lowered, node, Output { activation, ..region.into() })?;
+            self.forward_node(
+                lowered,
+                node,
+                Output {
+                    activation,
+                    ..region.into()
+                },
+            )?;
         }
         // A model that ends in what does nothing in evaluation still has to write its output.
         let value = self.value(output)?;
         if let Some(destination) = destination.filter(|destination| *destination != value) {
-            activation::forward(&mut lowered.recording, self.len(output), value, destination.into());
+            activation::forward(
+                &mut lowered.recording,
+                self.len(output),
+                value,
+                destination.into(),
+            );
         }
         Ok(())
     }
@@ -49,7 +67,9 @@ impl Pass<'_> {
         let weight_of = || weight.ok_or_else(|| internal("a layer has no weight"));
         let bias_of = || bias.ok_or_else(|| internal("a normalisation has no bias"));
         let running = match node.statistics() {
-            Some([mean, variance]) => Some([lowered.parameter(mean)?, lowered.parameter(variance)?]),
+            Some([mean, variance]) => {
+                Some([lowered.parameter(mean)?, lowered.parameter(variance)?])
+            }
             None => None,
         };
         let (len, region) = (self.len(node.output), output.region);
@@ -91,7 +111,10 @@ impl Pass<'_> {
                 pool2d::softmax_forward(recording, &geometry, input, [region, kept]);
             }
             Op::Activation(op) => {
-                let output = Output { activation: Some(*op), ..output };
+                let output = Output {
+                    activation: Some(*op),
+                    ..output
+                };
                 activation::forward(recording, len, input, output);
             }
             Op::Softmax(op) => {
@@ -132,7 +155,13 @@ impl Pass<'_> {
             Op::Concat => {
                 for (source, whole, block) in self.blocks(node) {
                     let extents = [self.batch, block.stride];
-                    let to = (output, Block { stride: whole, ..block });
+                    let to = (
+                        output,
+                        Block {
+                            stride: whole,
+                            ..block
+                        },
+                    );
                     let from = (self.value(source)?, Block { offset: 0, ..block });
                     copy(recording, extents, from, to);
                 }

@@ -27,11 +27,20 @@ impl Fusion {
             let before = node.inputs.iter().any(|input| learns[root[input.0].0]);
             learns[root[node.output.0].0] |= before || !node.parameters.is_empty();
         }
-        let mut fusion =
-            Self { activation: vec![None; root.len()], written: root.clone(), root, learns };
+        let mut fusion = Self {
+            activation: vec![None; root.len()],
+            written: root.clone(),
+            root,
+            learns,
+        };
         for node in graph.nodes() {
-            let product = matches!(node.op, Op::Conv2d(_) | Op::ConvTranspose2d(_) | Op::Linear(_));
-            if let (true, Some((activation, value))) = (product, fusion.only_reader(graph, node.output)) {
+            let product = matches!(
+                node.op,
+                Op::Conv2d(_) | Op::ConvTranspose2d(_) | Op::Linear(_)
+            );
+            if let (true, Some((activation, value))) =
+                (product, fusion.only_reader(graph, node.output))
+            {
                 fusion.activation[value.0] = Some(activation);
                 fusion.written[node.output.0] = value;
             }

@@ -95,7 +95,11 @@ struct Place {
 
 impl Place {
     fn within(self, slab: Region) -> Region {
-        Region { buffer: slab.buffer, offset: self.offset, size: self.size }
+        Region {
+            buffer: slab.buffer,
+            offset: self.offset,
+            size: self.size,
+        }
     }
 }
 
@@ -107,7 +111,8 @@ impl Lowered {
             Some(slab) => Some(self.slabs[slab].parameter),
             None => self.statistics,
         };
-        slab.map(|slab| place.within(slab)).ok_or_else(|| internal("a parameter has no place"))
+        slab.map(|slab| place.within(slab))
+            .ok_or_else(|| internal("a parameter has no place"))
     }
 
     /// Where a batch's gradient of a parameter lies; a statistic has none.
@@ -122,7 +127,9 @@ impl Lowered {
 
     fn within(&self, id: ParameterId, region: impl Fn(&Slab) -> Region) -> Result<Region> {
         let place = self.places[id.0];
-        let slab = place.slab.map(|slab| place.within(region(&self.slabs[slab])));
+        let slab = place
+            .slab
+            .map(|slab| place.within(region(&self.slabs[slab])));
         slab.ok_or_else(|| Error::argument("gradient", "a running statistic has none"))
     }
 }
@@ -181,13 +188,18 @@ pub(super) fn lower(task: &Task, traits: Traits, batch: usize) -> Result<Lowered
 
 /// Records what happens to the gradients: their sum over micro-batches, clipping, the optimizer.
 fn record_update(task: &Task, lowered: &mut Lowered) {
-    let Lowered { recording, slabs, .. } = lowered;
+    let Lowered {
+        recording, slabs, ..
+    } = lowered;
     recording.set_label("optimizer");
     let mut sums = [false, true].map(|accumulate| {
         let start = recording.dispatches.len();
         for slab in slabs.iter() {
             if let Some(sum) = slab.sum {
-                let output = Output { accumulate, ..sum.into() };
+                let output = Output {
+                    accumulate,
+                    ..sum.into()
+                };
                 activation::forward(recording, 4 * slab.vectors(), slab.gradient, output);
             }
         }
@@ -198,7 +210,10 @@ fn record_update(task: &Task, lowered: &mut Lowered) {
     let start = recording.dispatches.len();
     let clip = task.clip_norm.map(|max_norm| {
         let clip = recording.transient("clip", 1);
-        let totals: Vec<_> = slabs.iter().map(|slab| (slab.total(), slab.vectors())).collect();
+        let totals: Vec<_> = slabs
+            .iter()
+            .map(|slab| (slab.total(), slab.vectors()))
+            .collect();
         optimizer::clip(recording, &totals, max_norm, clip);
         clip
     });
@@ -222,7 +237,11 @@ fn place_parameters(
     for parameter in task.model.graph.parameters() {
         let size = (parameter.shape.len() as u64 * 4).next_multiple_of(16);
         if !parameter.is_learned() {
-            places.push(Place { slab: None, offset: statistics, size });
+            places.push(Place {
+                slab: None,
+                offset: statistics,
+                size,
+            });
             statistics = (statistics + size).next_multiple_of(traits.storage_alignment);
             continue;
         }
@@ -234,20 +253,25 @@ fn place_parameters(
                 available: max_slab,
             });
         }
-        let offset = sizes.last().map(|end| end.next_multiple_of(traits.storage_alignment));
+        let offset = sizes
+            .last()
+            .map(|end| end.next_multiple_of(traits.storage_alignment));
         let offset = offset.filter(|offset| offset + size <= max_slab);
         let offset = offset.unwrap_or_else(|| {
             sizes.push(0);
             0
         });
-        places.push(Place { slab: Some(sizes.len() - 1), offset, size });
+        places.push(Place {
+            slab: Some(sizes.len() - 1),
+            offset,
+            size,
+        });
         if let Some(end) = sizes.last_mut() {
             *end = offset + size;
         }
     }
-    let mut persistent = |label: &str, size: u64| {
-        recording.buffer(label, size as usize / 4, Storage::Persistent)
-    };
+    let mut persistent =
+        |label: &str, size: u64| recording.buffer(label, size as usize / 4, Storage::Persistent);
     let slabs = sizes.into_iter().map(|size| Slab {
         parameter: persistent("parameters", size),
         gradient: persistent("gradients", size),
@@ -277,7 +301,15 @@ struct Pass<'a> {
 impl<'a> Pass<'a> {
     fn new(task: &'a Task<'a>, fusion: &'a Fusion, batch: usize, training: bool) -> Self {
         let (values, gradients, kept) = Default::default();
-        let mut pass = Self { task, fusion, batch, training, values, gradients, kept };
+        let mut pass = Self {
+            task,
+            fusion,
+            batch,
+            training,
+            values,
+            gradients,
+            kept,
+        };
         let count = pass.graph().values().count();
         for regions in [&mut pass.values, &mut pass.gradients, &mut pass.kept] {
             regions.resize(count, None);
@@ -328,7 +360,9 @@ fn layer(node: &Node) -> u32 {
 }
 
 fn internal(what: &str) -> Error {
-    Error::Gpu { message: format!("{what}: a defect of wgpu-cnn, please report it") }
+    Error::Gpu {
+        message: format!("{what}: a defect of wgpu-cnn, please report it"),
+    }
 }
 
 /// All kernels of a model's training step and prediction, for the tests of shaders.

@@ -47,7 +47,9 @@ pub(crate) const ADD: Kernel = Kernel {
 
 /// Copies `len` elements through the output's epilogue: `y = f(x)`.
 pub(crate) fn forward(recording: &mut Recording, len: usize, input: Region, output: Output) {
-    let params = Params { len: vectors(len) as u32 };
+    let params = Params {
+        len: vectors(len) as u32,
+    };
     let regions = [Some(input), output.saved(), Some(output.region)];
     let grid = flat_grid(vectors(len));
     recording.dispatch(&FORWARD, &output.constants(), &regions, params, grid);
@@ -63,16 +65,34 @@ pub(crate) fn backward(
     output: Output,
 ) {
     let function = Some(activation);
-    let mut constants = vec![("FUNCTION", code(function)), ("FUNCTION_SLOPE", slope(function))];
+    let mut constants = vec![
+        ("FUNCTION", code(function)),
+        ("FUNCTION_SLOPE", slope(function)),
+    ];
     constants.extend(output.constants());
-    let params = Params { len: vectors(len) as u32 };
-    let regions = [Some(source), Some(gradient_output), output.saved(), Some(output.region)];
-    recording.dispatch(&BACKWARD, &constants, &regions, params, flat_grid(vectors(len)));
+    let params = Params {
+        len: vectors(len) as u32,
+    };
+    let regions = [
+        Some(source),
+        Some(gradient_output),
+        output.saved(),
+        Some(output.region),
+    ];
+    recording.dispatch(
+        &BACKWARD,
+        &constants,
+        &regions,
+        params,
+        flat_grid(vectors(len)),
+    );
 }
 
 /// The sum of two tensors of `len` elements.
 pub(crate) fn add(recording: &mut Recording, len: usize, inputs: [Region; 2], output: Region) {
-    let params = Params { len: vectors(len) as u32 };
+    let params = Params {
+        len: vectors(len) as u32,
+    };
     let regions = [Some(inputs[0]), Some(inputs[1]), Some(output)];
     recording.dispatch(&ADD, &[], &regions, params, flat_grid(vectors(len)));
 }

@@ -52,5 +52,11 @@ pub(crate) fn copy(
         output_offset: to.offset as u32,
     };
     let regions = [Some(input), output.saved(), Some(output.region)];
-    recording.dispatch(&COPY, &output.constants(), &regions, params, flat_grid(batch * len));
+    recording.dispatch(
+        &COPY,
+        &output.constants(),
+        &regions,
+        params,
+        flat_grid(batch * len),
+    );
 }

@@ -66,7 +66,11 @@ pub(crate) const BACKWARD_INPUT: Kernel = Kernel {
 
 pub(crate) const BACKWARD_WEIGHT: Kernel = Kernel {
     name: "conv2d_backward_weight",
-    source: source!("conv2d_backward_weight.wgsl", "core/product_tiled.wgsl", "core/flat.wgsl"),
+    source: source!(
+        "conv2d_backward_weight.wgsl",
+        "core/product_tiled.wgsl",
+        "core/flat.wgsl"
+    ),
     bindings: &[Read, Read, ReadWrite],
     params: BackwardWeightParams::LAYOUT,
     constants: constants!("A_ALONG_K", "B_ALONG_K"; window),
@@ -125,13 +129,25 @@ pub(crate) fn forward(
     let mut constants = window_constants(geometry).to_vec();
     constants.push(("HAS_BIAS", flag(bias.is_some())));
     constants.extend(output.constants());
-    let regions = [Some(input), Some(weight), bias, output.saved(), Some(output.region)];
+    let regions = [
+        Some(input),
+        Some(weight),
+        bias,
+        output.saved(),
+        Some(output.region),
+    ];
     let [_, in_channels, kernel_h, kernel_w] = geometry.weight_shape();
     let inner = in_channels * kernel_h * kernel_w;
     if strategy == ConvStrategy::Direct {
         recording.iterations(inner + in_channels * (1 + kernel_h));
         let grid = flat_grid(geometry.output_len());
-        recording.dispatch(&DIRECT_FORWARD, &constants, &regions, params(geometry), grid);
+        recording.dispatch(
+            &DIRECT_FORWARD,
+            &constants,
+            &regions,
+            params(geometry),
+            grid,
+        );
     } else {
         constants.extend([("A_ALONG_K", 1.0), ("B_ALONG_K", 0.0)]);
         let pixels = geometry.batch * geometry.out_size.area();
@@ -158,20 +174,38 @@ pub(crate) fn backward_input(
     let mut constants = window_constants(geometry).to_vec();
     constants.push(("HAS_BIAS", flag(bias.is_some())));
     constants.extend(output.constants());
-    let regions = [Some(gradient_output), Some(weight), bias, output.saved(), Some(output.region)];
+    let regions = [
+        Some(gradient_output),
+        Some(weight),
+        bias,
+        output.saved(),
+        Some(output.region),
+    ];
     let [out_channels, _, kernel_h, kernel_w] = geometry.weight_shape();
     let filters = out_channels / geometry.groups;
     let inner = filters * kernel_h * kernel_w;
     if strategy == ConvStrategy::Direct {
         recording.iterations(inner + filters * (1 + kernel_h));
         let grid = flat_grid(geometry.input_len());
-        recording.dispatch(&DIRECT_BACKWARD_INPUT, &constants, &regions, params(geometry), grid);
+        recording.dispatch(
+            &DIRECT_BACKWARD_INPUT,
+            &constants,
+            &regions,
+            params(geometry),
+            grid,
+        );
     } else {
         constants.extend([("A_ALONG_K", 1.0), ("B_ALONG_K", 0.0)]);
         let pixels = geometry.batch * geometry.in_size.area();
         let channels = geometry.in_channels / geometry.groups;
         let grid = product_grid(recording, [channels, pixels, inner], geometry.groups);
-        recording.dispatch(&BACKWARD_INPUT, &constants, &regions, params(geometry), grid);
+        recording.dispatch(
+            &BACKWARD_INPUT,
+            &constants,
+            &regions,
+            params(geometry),
+            grid,
+        );
     }
 }
 
@@ -198,7 +232,10 @@ pub(crate) fn backward_weight(
         }
         ConvStrategy::Tiled => {
             let [out_channels, in_channels, kernel_h, kernel_w] = geometry.weight_shape();
-            let (m, n) = (out_channels / geometry.groups, in_channels * kernel_h * kernel_w);
+            let (m, n) = (
+                out_channels / geometry.groups,
+                in_channels * kernel_h * kernel_w,
+            );
             let tiles = m.div_ceil(TILE) * n.div_ceil(TILE) * geometry.groups;
             let parts = strategy::weight_gradient_parts(tiles, pixels);
             let len = geometry.weight_len();
@@ -258,5 +295,10 @@ fn backward_weight_params(geometry: &Conv2dGeometry, parts: usize) -> BackwardWe
 
 fn window_constants(geometry: &Conv2dGeometry) -> [(&'static str, f64); 8] {
     let [top, _, left, _] = geometry.padding;
-    super::window_constants(geometry.kernel, geometry.stride, [top, left], geometry.dilation)
+    super::window_constants(
+        geometry.kernel,
+        geometry.stride,
+        [top, left],
+        geometry.dilation,
+    )
 }

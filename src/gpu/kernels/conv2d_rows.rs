@@ -75,10 +75,22 @@ pub(crate) const PACK_WEIGHT: Kernel = Kernel {
 
 pub(crate) const BACKWARD_WEIGHT_TAPS: Kernel = Kernel {
     name: "conv2d_backward_weight_taps",
-    source: source!("conv2d_backward_weight_taps.wgsl", "core/taps.wgsl", "core/slide.wgsl"),
+    source: source!(
+        "conv2d_backward_weight_taps.wgsl",
+        "core/taps.wgsl",
+        "core/slide.wgsl",
+        "core/flat.wgsl"
+    ),
     bindings: &[Read, Read, ReadWrite],
     params: TapsParams::LAYOUT,
-    constants: &["KERNEL_H", "KERNEL_W", "PAD_TOP", "PAD_LEFT", "INPUT_VEC4", "OUTPUT_VEC4"],
+    constants: &[
+        "KERNEL_H",
+        "KERNEL_W",
+        "PAD_TOP",
+        "PAD_LEFT",
+        "INPUT_VEC4",
+        "OUTPUT_VEC4",
+    ],
 };
 
 pub(crate) const BACKWARD_WEIGHT_SUM: Kernel = Kernel {
@@ -104,7 +116,14 @@ pub(super) fn forward(
 ) {
     let packed = pack(recording, geometry, weight, false);
     let [top, _, left, _] = geometry.padding;
-    rows(recording, geometry, [top, left], [input, packed], bias, output);
+    rows(
+        recording,
+        geometry,
+        [top, left],
+        [input, packed],
+        bias,
+        output,
+    );
 }
 
 /// The input gradient, which at stride 1 is itself a convolution of the output gradient: with the
@@ -118,7 +137,10 @@ pub(super) fn backward_input(
 ) {
     let packed = pack(recording, geometry, weight, true);
     let [top, _, left, _] = geometry.padding;
-    let padding = [geometry.kernel.height - 1 - top, geometry.kernel.width - 1 - left];
+    let padding = [
+        geometry.kernel.height - 1 - top,
+        geometry.kernel.width - 1 - left,
+    ];
     let swapped = Conv2dGeometry {
         in_channels: geometry.out_channels,
         in_size: geometry.out_size,
@@ -126,7 +148,14 @@ pub(super) fn backward_input(
         out_size: geometry.in_size,
         ..*geometry
     };
-    rows(recording, &swapped, padding, [gradient_output, packed], bias, output);
+    rows(
+        recording,
+        &swapped,
+        padding,
+        [gradient_output, packed],
+        bias,
+        output,
+    );
 }
 
 /// The rows core on a geometry as it runs, with packed weights.
@@ -138,7 +167,14 @@ fn rows(
     bias: Option<Region>,
     output: Output,
 ) {
-    let Conv2dGeometry { batch, in_size, in_channels, out_size, kernel, .. } = *geometry;
+    let Conv2dGeometry {
+        batch,
+        in_size,
+        in_channels,
+        out_size,
+        kernel,
+        ..
+    } = *geometry;
     let mut constants = vec![
         ("KERNEL_H", kernel.height as f64),
         ("KERNEL_W", kernel.width as f64),
@@ -150,7 +186,13 @@ fn rows(
         ("HAS_BIAS", flag(bias.is_some())),
     ];
     constants.extend(output.constants());
-    let regions = [Some(input), Some(packed), bias, output.saved(), Some(output.region)];
+    let regions = [
+        Some(input),
+        Some(packed),
+        bias,
+        output.saved(),
+        Some(output.region),
+    ];
     let strips = batch * out_size.height * out_size.width.div_ceil(4);
     let [x, y, _] = group_grid(strips.div_ceil(8));
     let grid = [x, y, geometry.out_channels.div_ceil(16) as u64];
@@ -179,7 +221,11 @@ fn pack(
 ) -> Region {
     let Size2 { height, width } = geometry.kernel;
     let channels = [geometry.in_channels, geometry.out_channels];
-    let [in_channels, out_channels] = if backward { [channels[1], channels[0]] } else { channels };
+    let [in_channels, out_channels] = if backward {
+        [channels[1], channels[0]]
+    } else {
+        channels
+    };
     let padded = width.next_multiple_of(taps(width));
     let rows = out_channels.div_ceil(16) * in_channels * height * padded;
     let packed = recording.transient("packed weights", rows * 16);
@@ -188,7 +234,10 @@ fn pack(
         ("KERNEL_W", width as f64),
         ("BACKWARD", flag(backward)),
     ];
-    let params = PackParams { in_channels: in_channels as u32, out_channels: out_channels as u32 };
+    let params = PackParams {
+        in_channels: in_channels as u32,
+        out_channels: out_channels as u32,
+    };
     let regions = [Some(weight), Some(packed)];
     recording.dispatch(&PACK_WEIGHT, &constants, &regions, params, flat_grid(rows));
     packed
@@ -211,8 +260,15 @@ pub(super) fn backward_weight(
     let sums = splits * chunks * tiles * 16 * taps(width) * 8;
     let partial = recording.transient("weight gradient parts", sums);
 
-    let RowsParams { batch, in_channels, in_height, in_width, out_channels, out_height, out_width } =
-        rows_params(geometry);
+    let RowsParams {
+        batch,
+        in_channels,
+        in_height,
+        in_width,
+        out_channels,
+        out_height,
+        out_width,
+    } = rows_params(geometry);
     let [top, _, left, _] = geometry.padding;
     let size = [("KERNEL_H", height as f64), ("KERNEL_W", width as f64)];
     let mut constants = size.to_vec();
@@ -238,7 +294,11 @@ pub(super) fn backward_weight(
     recording.iterations(rows_per_split * (1 + strips));
     recording.dispatch(&BACKWARD_WEIGHT_TAPS, &constants, &regions, params, grid);
 
-    let params = TapsSumParams { in_channels, out_channels, splits: splits as u32 };
+    let params = TapsSumParams {
+        in_channels,
+        out_channels,
+        splits: splits as u32,
+    };
     let regions = [Some(partial), Some(gradient_weight)];
     recording.iterations(splits);
     let grid = flat_grid(geometry.weight_len());

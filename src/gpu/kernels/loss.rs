@@ -34,7 +34,11 @@ params! {
 
 pub(crate) const CROSS_ENTROPY: Kernel = Kernel {
     name: "loss_cross_entropy",
-    source: source!("loss_cross_entropy.wgsl", "core/reduce.wgsl", "core/flat.wgsl"),
+    source: source!(
+        "loss_cross_entropy.wgsl",
+        "core/reduce.wgsl",
+        "core/flat.wgsl"
+    ),
     bindings: &[Read, Read, Read, Read, ReadWrite, ReadWrite],
     params: CrossEntropyParams::LAYOUT,
     constants: &["HAS_WEIGHTS"],
@@ -42,7 +46,11 @@ pub(crate) const CROSS_ENTROPY: Kernel = Kernel {
 
 pub(crate) const ELEMENTWISE: Kernel = Kernel {
     name: "loss_elementwise",
-    source: source!("loss_elementwise.wgsl", "core/reduce.wgsl", "core/flat.wgsl"),
+    source: source!(
+        "loss_elementwise.wgsl",
+        "core/reduce.wgsl",
+        "core/flat.wgsl"
+    ),
     bindings: &[Read, Read, ReadWrite, ReadWrite],
     params: ElementwiseParams::LAYOUT,
     constants: &["BINARY"],
@@ -91,19 +99,39 @@ pub(crate) fn loss(
                 ignored: options.ignored_label.unwrap_or(0),
                 has_ignored: options.ignored_label.is_some().into(),
             };
-            let Targets { labels, values, class_weights } = targets;
+            let Targets {
+                labels,
+                values,
+                class_weights,
+            } = targets;
             let constants = [("HAS_WEIGHTS", flag(class_weights.is_some()))];
             let [output, labels, values] = [output, labels, values].map(Some);
-            let regions = [output, labels, values, class_weights, Some(partial), Some(gradient)];
+            let regions = [
+                output,
+                labels,
+                values,
+                class_weights,
+                Some(partial),
+                Some(gradient),
+            ];
             recording.iterations(4 * classes.div_ceil(64));
-            recording.dispatch(&CROSS_ENTROPY, &constants, &regions, params, group_grid(rows));
+            recording.dispatch(
+                &CROSS_ENTROPY,
+                &constants,
+                &regions,
+                params,
+                group_grid(rows),
+            );
             (partial, rows)
         }
         Loss::MeanSquaredError(_) | Loss::BinaryCrossEntropy(_) => {
             let groups = |geometry: &LossGeometry| (geometry.rows * geometry.classes).div_ceil(64);
             let partial = recording.transient("partial losses", groups(planned));
             let len = rows * classes;
-            let params = ElementwiseParams { len: len as u32, scale: 1.0 };
+            let params = ElementwiseParams {
+                len: len as u32,
+                scale: 1.0,
+            };
             let constants = [("BINARY", flag(matches!(loss, Loss::BinaryCrossEntropy(_))))];
             let regions = [output, targets.values, partial, gradient].map(Some);
             recording.dispatch(&ELEMENTWISE, &constants, &regions, params, flat_grid(len));
@@ -111,7 +139,11 @@ pub(crate) fn loss(
         }
     };
     recording.varies(Varies::Loss);
-    let params = TotalParams { len: sums as u32, scale: 1.0, accumulate: 0 };
+    let params = TotalParams {
+        len: sums as u32,
+        scale: 1.0,
+        accumulate: 0,
+    };
     let regions = [Some(partial), Some(total)];
     recording.iterations(sums.div_ceil(64));
     recording.dispatch(&TOTAL, &[], &regions, params, [1, 1, 1]);
@@ -139,7 +171,9 @@ pub(crate) fn set_step(loss: &Loss, params: &mut [u8], step: LossStep) {
             });
         }
         Loss::MeanSquaredError(_) | Loss::BinaryCrossEntropy(_) => {
-            super::edit(params, |params: &mut ElementwiseParams| params.scale = step.scale);
+            super::edit(params, |params: &mut ElementwiseParams| {
+                params.scale = step.scale
+            });
         }
     }
 }

@@ -78,8 +78,18 @@ pub(crate) fn matmul(
     bias: Option<Region>,
     c: Output,
 ) {
-    let regions = [Some(a.region), Some(b.region), bias, c.saved(), Some(c.region)];
-    let params = Params { m: m as u32, n: n as u32, k: k as u32 };
+    let regions = [
+        Some(a.region),
+        Some(b.region),
+        bias,
+        c.saved(),
+        Some(c.region),
+    ];
+    let params = Params {
+        m: m as u32,
+        n: n as u32,
+        k: k as u32,
+    };
     let transposed = [
         ("TRANSPOSE_A", flag(a.transposed)),
         ("TRANSPOSE_B", flag(b.transposed)),
@@ -133,9 +143,19 @@ pub(crate) fn linear_forward(
     bias: Option<Region>,
     output: Output,
 ) {
-    let LinearGeometry { rows, in_features, out_features } = *geometry;
+    let LinearGeometry {
+        rows,
+        in_features,
+        out_features,
+    } = *geometry;
     let factors = [Factor::plain(input), Factor::transposed(weight)];
-    matmul(recording, [rows, out_features, in_features], factors, bias, output);
+    matmul(
+        recording,
+        [rows, out_features, in_features],
+        factors,
+        bias,
+        output,
+    );
 }
 
 /// `gx = gy W`.
@@ -145,9 +165,19 @@ pub(crate) fn linear_backward_input(
     [gradient_output, weight]: [Region; 2],
     output: Output,
 ) {
-    let LinearGeometry { rows, in_features, out_features } = *geometry;
+    let LinearGeometry {
+        rows,
+        in_features,
+        out_features,
+    } = *geometry;
     let factors = [Factor::plain(gradient_output), Factor::plain(weight)];
-    matmul(recording, [rows, in_features, out_features], factors, None, output);
+    matmul(
+        recording,
+        [rows, in_features, out_features],
+        factors,
+        None,
+        output,
+    );
 }
 
 /// `gW = gy^T x`.

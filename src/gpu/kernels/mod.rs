@@ -85,7 +85,12 @@ pub(crate) struct Output {
 
 impl From<Region> for Output {
     fn from(region: Region) -> Self {
-        Self { region, activation: None, gradient_of: None, accumulate: false }
+        Self {
+            region,
+            activation: None,
+            gradient_of: None,
+            accumulate: false,
+        }
     }
 }
 

@@ -49,7 +49,11 @@ params! {
 
 pub(crate) const BATCH_STATISTICS: Kernel = Kernel {
     name: "norm_batch_statistics",
-    source: source!("norm_batch_statistics.wgsl", "core/reduce.wgsl", "core/flat.wgsl"),
+    source: source!(
+        "norm_batch_statistics.wgsl",
+        "core/reduce.wgsl",
+        "core/flat.wgsl"
+    ),
     bindings: &[Read, ReadWrite, ReadWrite, ReadWrite],
     params: StatisticsParams::LAYOUT,
     constants: &[],
@@ -90,7 +94,11 @@ pub(crate) const BATCH_BACKWARD_INPUT: Kernel = Kernel {
 
 pub(crate) const LAYER_FORWARD: Kernel = Kernel {
     name: "norm_layer_forward",
-    source: source!("norm_layer_forward.wgsl", "core/reduce.wgsl", "core/flat.wgsl"),
+    source: source!(
+        "norm_layer_forward.wgsl",
+        "core/reduce.wgsl",
+        "core/flat.wgsl"
+    ),
     bindings: &[Read, Read, Read, ReadWrite, ReadWrite],
     params: LayerForwardParams::LAYOUT,
     constants: &[],
@@ -153,7 +161,8 @@ pub(crate) fn batch_forward_evaluation(
     running: [Region; 2],
     output: Region,
 ) {
-    let [input, gamma, beta, mean, variance] = [input, gamma, beta, running[0], running[1]].map(Some);
+    let [input, gamma, beta, mean, variance] =
+        [input, gamma, beta, running[0], running[1]].map(Some);
     let regions = [input, gamma, beta, None, mean, variance, Some(output)];
     normalise(recording, norm, geometry, false, &regions);
 }
@@ -166,7 +175,12 @@ fn normalise(
     regions: &[Option<Region>],
 ) {
     let [batch, channels, plane] = extents(geometry);
-    let params = ForwardParams { batch, channels, plane, epsilon: norm.epsilon as f32 };
+    let params = ForwardParams {
+        batch,
+        channels,
+        plane,
+        epsilon: norm.epsilon as f32,
+    };
     let grid = flat_grid(geometry.batch * geometry.channels * geometry.plane);
     let constants = [("TRAINING", flag(training))];
     recording.dispatch(&BATCH_FORWARD, &constants, regions, params, grid);
@@ -181,23 +195,51 @@ pub(crate) fn batch_backward(
     output: Option<Output>,
 ) {
     let [batch, channels, plane] = extents(geometry);
-    let params = BackwardParams { batch, channels, plane };
-    let regions = [input, gradient_output, statistics, gradients[0], gradients[1]].map(Some);
+    let params = BackwardParams {
+        batch,
+        channels,
+        plane,
+    };
+    let regions = [
+        input,
+        gradient_output,
+        statistics,
+        gradients[0],
+        gradients[1],
+    ]
+    .map(Some);
     recording.iterations((geometry.batch * geometry.plane).div_ceil(64));
     let grid = group_grid(geometry.channels);
     recording.dispatch(&BATCH_BACKWARD_WEIGHT, &[], &regions, params, grid);
     if let Some(output) = output {
         let [gradient_gamma, gradient_beta] = gradients;
-        let read = [input, gradient_output, statistics, gamma, gradient_gamma, gradient_beta];
+        let read = [
+            input,
+            gradient_output,
+            statistics,
+            gamma,
+            gradient_gamma,
+            gradient_beta,
+        ];
         let mut regions = read.map(Some).to_vec();
         regions.extend([output.saved(), Some(output.region)]);
         let grid = flat_grid(geometry.batch * geometry.channels * geometry.plane);
-        recording.dispatch(&BATCH_BACKWARD_INPUT, &output.constants(), &regions, params, grid);
+        recording.dispatch(
+            &BATCH_BACKWARD_INPUT,
+            &output.constants(),
+            &regions,
+            params,
+            grid,
+        );
     }
 }
 
 fn extents(geometry: &BatchNormGeometry) -> [u32; 3] {
-    [geometry.batch as u32, geometry.channels as u32, geometry.plane as u32]
+    [
+        geometry.batch as u32,
+        geometry.channels as u32,
+        geometry.plane as u32,
+    ]
 }
 
 /// Layer normalisation of `(rows, len)`, with the statistics `(rows, 2)` for the backward pass.
@@ -209,7 +251,11 @@ pub(crate) fn layer_forward(
     [statistics, output]: [Region; 2],
 ) {
     let epsilon = epsilon as f32;
-    let params = LayerForwardParams { rows: rows as u32, len: len as u32, epsilon };
+    let params = LayerForwardParams {
+        rows: rows as u32,
+        len: len as u32,
+        epsilon,
+    };
     let regions = [input, gamma, beta, statistics, output].map(Some);
     recording.iterations(3 * len.div_ceil(64));
     recording.dispatch(&LAYER_FORWARD, &[], &regions, params, group_grid(rows));
@@ -223,15 +269,39 @@ pub(crate) fn layer_backward(
     gradients: [Region; 2],
     output: Option<Output>,
 ) {
-    let params = LayerBackwardParams { rows: rows as u32, len: len as u32 };
-    let regions = [input, gradient_output, statistics, gradients[0], gradients[1]].map(Some);
+    let params = LayerBackwardParams {
+        rows: rows as u32,
+        len: len as u32,
+    };
+    let regions = [
+        input,
+        gradient_output,
+        statistics,
+        gradients[0],
+        gradients[1],
+    ]
+    .map(Some);
     recording.iterations(rows);
-    recording.dispatch(&LAYER_BACKWARD_WEIGHT, &[], &regions, params, flat_grid(len));
+    recording.dispatch(
+        &LAYER_BACKWARD_WEIGHT,
+        &[],
+        &regions,
+        params,
+        flat_grid(len),
+    );
     if let Some(output) = output {
-        let mut regions = [input, gradient_output, statistics, gamma].map(Some).to_vec();
+        let mut regions = [input, gradient_output, statistics, gamma]
+            .map(Some)
+            .to_vec();
         regions.extend([output.saved(), Some(output.region)]);
         recording.iterations(2 * len.div_ceil(64));
         let grid = group_grid(rows);
-        recording.dispatch(&LAYER_BACKWARD_INPUT, &output.constants(), &regions, params, grid);
+        recording.dispatch(
+            &LAYER_BACKWARD_INPUT,
+            &output.constants(),
+            &regions,
+            params,
+            grid,
+        );
     }
 }

@@ -65,7 +65,11 @@ params! {
 
 pub(crate) const SGD: Kernel = Kernel {
     name: "optimizer_sgd",
-    source: source!("optimizer_sgd.wgsl", "core/gradient_slab.wgsl", "core/flat.wgsl"),
+    source: source!(
+        "optimizer_sgd.wgsl",
+        "core/gradient_slab.wgsl",
+        "core/flat.wgsl"
+    ),
     bindings: &[Read, Read, ReadWrite, ReadWrite],
     params: SgdParams::LAYOUT,
     constants: &["HAS_MOMENTUM", "NESTEROV", "HAS_CLIP"],
@@ -73,7 +77,11 @@ pub(crate) const SGD: Kernel = Kernel {
 
 pub(crate) const ADAM: Kernel = Kernel {
     name: "optimizer_adam",
-    source: source!("optimizer_adam.wgsl", "core/gradient_slab.wgsl", "core/flat.wgsl"),
+    source: source!(
+        "optimizer_adam.wgsl",
+        "core/gradient_slab.wgsl",
+        "core/flat.wgsl"
+    ),
     bindings: &[Read, Read, ReadWrite, ReadWrite, ReadWrite, ReadWrite],
     params: AdamParams::LAYOUT,
     constants: &["AMSGRAD", "HAS_CLIP"],
@@ -81,7 +89,11 @@ pub(crate) const ADAM: Kernel = Kernel {
 
 pub(crate) const RMSPROP: Kernel = Kernel {
     name: "optimizer_rmsprop",
-    source: source!("optimizer_rmsprop.wgsl", "core/gradient_slab.wgsl", "core/flat.wgsl"),
+    source: source!(
+        "optimizer_rmsprop.wgsl",
+        "core/gradient_slab.wgsl",
+        "core/flat.wgsl"
+    ),
     bindings: &[Read, Read, ReadWrite, ReadWrite, ReadWrite, ReadWrite],
     params: RmsPropParams::LAYOUT,
     constants: &["CENTERED", "HAS_MOMENTUM", "HAS_CLIP"],
@@ -89,7 +101,11 @@ pub(crate) const RMSPROP: Kernel = Kernel {
 
 pub(crate) const NORM_PARTIAL: Kernel = Kernel {
     name: "gradient_norm_partial",
-    source: source!("gradient_norm_partial.wgsl", "core/reduce.wgsl", "core/flat.wgsl"),
+    source: source!(
+        "gradient_norm_partial.wgsl",
+        "core/reduce.wgsl",
+        "core/flat.wgsl"
+    ),
     bindings: &[Read, ReadWrite],
     params: NormPartialParams::LAYOUT,
     constants: &[],
@@ -130,8 +146,14 @@ pub(crate) fn update(
         Optimizer::Adam(adam) => {
             let constants = [("AMSGRAD", flag(adam.amsgrad)), has_clip];
             let moments = [slots.next(), slots.next()];
-            let regions =
-                [Some(gradient), clip, Some(parameter), moments[0], moments[1], slots.next()];
+            let regions = [
+                Some(gradient),
+                clip,
+                Some(parameter),
+                moments[0],
+                moments[1],
+                slots.next(),
+            ];
             let params: AdamParams = bytemuck::Zeroable::zeroed();
             recording.dispatch(&ADAM, &constants, &regions, params, grid);
         }
@@ -141,31 +163,50 @@ pub(crate) fn update(
             let velocity = slots.next();
             let momentum = ("HAS_MOMENTUM", flag(velocity.is_some()));
             let constants = [("CENTERED", flag(rms.centered)), momentum, has_clip];
-            let regions = [Some(gradient), clip, Some(parameter), square, average, velocity];
+            let regions = [
+                Some(gradient),
+                clip,
+                Some(parameter),
+                square,
+                average,
+                velocity,
+            ];
             let params: RmsPropParams = bytemuck::Zeroable::zeroed();
             recording.dispatch(&RMSPROP, &constants, &regions, params, grid);
         }
     }
-    recording.varies(Varies::Optimizer { vectors: len as u32 });
+    recording.varies(Varies::Optimizer {
+        vectors: len as u32,
+    });
 }
 
 /// The params of an optimizer's kernel over `len` vectors of four, at a step counted from 1.
 pub(crate) fn params(optimizer: &Optimizer, step: u64, len: u32, gradient_scale: f32) -> Vec<u8> {
     let first_step = u32::from(step == 1);
     match *optimizer {
-        Optimizer::Sgd(Sgd { learning_rate, momentum, dampening, weight_decay, .. }) => {
-            bytes(SgdParams {
-                len,
-                first_step,
-                gradient_scale,
-                learning_rate: learning_rate as f32,
-                momentum: momentum as f32,
-                one_minus_dampening: (1.0 - dampening) as f32,
-                weight_decay: weight_decay as f32,
-            })
-        }
+        Optimizer::Sgd(Sgd {
+            learning_rate,
+            momentum,
+            dampening,
+            weight_decay,
+            ..
+        }) => bytes(SgdParams {
+            len,
+            first_step,
+            gradient_scale,
+            learning_rate: learning_rate as f32,
+            momentum: momentum as f32,
+            one_minus_dampening: (1.0 - dampening) as f32,
+            weight_decay: weight_decay as f32,
+        }),
         Optimizer::Adam(adam) => {
-            let Adam { learning_rate, betas: [beta1, beta2], epsilon, weight_decay, .. } = adam;
+            let Adam {
+                learning_rate,
+                betas: [beta1, beta2],
+                epsilon,
+                weight_decay,
+                ..
+            } = adam;
             let power = step.min(i32::MAX as u64) as i32;
             let (penalty, decay) = match adam.decoupled {
                 true => (0.0, 1.0 - learning_rate * weight_decay),
@@ -217,19 +258,39 @@ pub(crate) fn clip(
     let squares = recording.transient("squared gradients", total);
     let mut first = 0;
     for &(gradient, len) in slabs {
-        let params = NormPartialParams { len: len as u32, first: first as u32 };
+        let params = NormPartialParams {
+            len: len as u32,
+            first: first as u32,
+        };
         let regions = [Some(gradient), Some(squares)];
-        recording.dispatch(&NORM_PARTIAL, &[], &regions, params, group_grid(groups(len)));
+        recording.dispatch(
+            &NORM_PARTIAL,
+            &[],
+            &regions,
+            params,
+            group_grid(groups(len)),
+        );
         first += groups(len);
     }
-    let params =
-        NormTotalParams { len: total as u32, max_norm: max_norm as f32, gradient_scale: 1.0 };
+    let params = NormTotalParams {
+        len: total as u32,
+        max_norm: max_norm as f32,
+        gradient_scale: 1.0,
+    };
     recording.iterations(total.div_ceil(64));
-    recording.dispatch(&NORM_TOTAL, &[], &[Some(squares), Some(clip)], params, [1, 1, 1]);
+    recording.dispatch(
+        &NORM_TOTAL,
+        &[],
+        &[Some(squares), Some(clip)],
+        params,
+        [1, 1, 1],
+    );
     recording.varies(Varies::Clip);
 }
 
 /// Fills in what changes from step to step in the params of the norm's total.
 pub(crate) fn set_clip_step(params: &mut [u8], gradient_scale: f32) {
-    super::edit(params, |params: &mut NormTotalParams| params.gradient_scale = gradient_scale);
+    super::edit(params, |params: &mut NormTotalParams| {
+        params.gradient_scale = gradient_scale
+    });
 }

@@ -45,7 +45,11 @@ pub(crate) const MAX_BACKWARD: Kernel = Kernel {
 
 pub(crate) const AVG_FORWARD: Kernel = Kernel {
     name: "avg_pool2d_forward",
-    source: source!("pool2d_avg_forward.wgsl", "core/mean_window.wgsl", "core/flat.wgsl"),
+    source: source!(
+        "pool2d_avg_forward.wgsl",
+        "core/mean_window.wgsl",
+        "core/flat.wgsl"
+    ),
     bindings: &[Read, ReadWrite],
     params: Params::LAYOUT,
     constants: &[
@@ -106,13 +110,23 @@ pub(crate) fn max_forward(
     input: Region,
     [output, argmax]: [Region; 2],
 ) {
-    let Pool2dGeometry { in_size, out_size, kernel, stride, padding, .. } = *geometry;
+    let Pool2dGeometry {
+        in_size,
+        out_size,
+        kernel,
+        stride,
+        padding,
+        ..
+    } = *geometry;
     let whole = in_size.width.is_multiple_of(4) && out_size.width.is_multiple_of(4);
     let inside = padding == [0; 4] && in_size.width == 2 * out_size.width;
     let pairs = whole && inside && kernel.width == 2 && stride.width == 2;
     let pairs = pairs && geometry.dilation.width == 1;
     let mut constants = window_constants(geometry).to_vec();
-    constants.extend([("PAIRS", flag(pairs)), ("OUTPUT_VEC4", whole_vectors(out_size.width))]);
+    constants.extend([
+        ("PAIRS", flag(pairs)),
+        ("OUTPUT_VEC4", whole_vectors(out_size.width)),
+    ]);
     let regions = [Some(input), Some(output), Some(argmax)];
     recording.iterations(kernel.area() + kernel.height);
     let grid = flat_grid(geometry.planes * out_size.height * out_size.width.div_ceil(4));
@@ -126,15 +140,31 @@ pub(crate) fn max_backward(
     [gradient_output, argmax]: [Region; 2],
     output: Output,
 ) {
-    let Pool2dGeometry { planes, in_size, out_size, kernel, stride, padding, .. } = *geometry;
+    let Pool2dGeometry {
+        planes,
+        in_size,
+        out_size,
+        kernel,
+        stride,
+        padding,
+        ..
+    } = *geometry;
     let two = Size2::from(2);
-    let twice = Size2 { height: 2 * out_size.height, width: 2 * out_size.width };
+    let twice = Size2 {
+        height: 2 * out_size.height,
+        width: 2 * out_size.width,
+    };
     let pairs = [kernel, stride] == [two, two] && padding == [0; 4] && in_size == twice;
     let pairs = pairs && geometry.dilation == Size2::ONE && out_size.width.is_multiple_of(4);
     let mut constants = window_constants(geometry).to_vec();
     constants.push(("PAIRS", flag(pairs)));
     constants.extend(output.constants());
-    let regions = [Some(gradient_output), Some(argmax), output.saved(), Some(output.region)];
+    let regions = [
+        Some(gradient_output),
+        Some(argmax),
+        output.saved(),
+        Some(output.region),
+    ];
     let strips = if pairs {
         planes * out_size.height * out_size.width / 4
     } else {
@@ -184,7 +214,13 @@ pub(crate) fn softmax_forward(
     let regions = [Some(input), Some(output), Some(statistics)];
     recording.iterations(2 * geometry.in_size.area());
     let grid = flat_grid(geometry.planes);
-    recording.dispatch(&SOFTMAX_FORWARD, &[], &regions, softmax_params(geometry), grid);
+    recording.dispatch(
+        &SOFTMAX_FORWARD,
+        &[],
+        &regions,
+        softmax_params(geometry),
+        grid,
+    );
 }
 
 /// The gradient of that pooling.
@@ -195,8 +231,14 @@ pub(crate) fn softmax_backward(
     output: Output,
 ) {
     let [input, pooled, statistics, gradient_output] = read.map(Some);
-    let regions =
-        [input, pooled, statistics, gradient_output, output.saved(), Some(output.region)];
+    let regions = [
+        input,
+        pooled,
+        statistics,
+        gradient_output,
+        output.saved(),
+        Some(output.region),
+    ];
     let (constants, params) = (output.constants(), softmax_params(geometry));
     let grid = flat_grid(geometry.input_len());
     recording.dispatch(&SOFTMAX_BACKWARD, &constants, &regions, params, grid);
@@ -213,16 +255,29 @@ fn params(geometry: &Pool2dGeometry) -> Params {
 }
 
 fn softmax_params(geometry: &Pool2dGeometry) -> SoftmaxParams {
-    SoftmaxParams { planes: geometry.planes as u32, len: geometry.in_size.area() as u32 }
+    SoftmaxParams {
+        planes: geometry.planes as u32,
+        len: geometry.in_size.area() as u32,
+    }
 }
 
 fn window_constants(geometry: &Pool2dGeometry) -> [(&'static str, f64); 8] {
     let [top, _, left, _] = geometry.padding;
-    super::window_constants(geometry.kernel, geometry.stride, [top, left], geometry.dilation)
+    super::window_constants(
+        geometry.kernel,
+        geometry.stride,
+        [top, left],
+        geometry.dilation,
+    )
 }
 
 fn mean_constants(geometry: &Pool2dGeometry, count_padding: bool) -> [(&'static str, f64); 9] {
-    let Pool2dGeometry { kernel, stride, padding, .. } = *geometry;
+    let Pool2dGeometry {
+        kernel,
+        stride,
+        padding,
+        ..
+    } = *geometry;
     let [top, bottom, left, right] = padding.map(|extent| extent as f64);
     [
         ("KERNEL_H", kernel.height as f64),

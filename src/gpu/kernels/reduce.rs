@@ -65,7 +65,13 @@ pub(crate) fn bias_gradient(
     let constants = [("PLANE_VEC4", whole_vectors(plane))];
     let regions = [Some(gradient_output), Some(partial)];
     recording.iterations((batch * plane).div_ceil(64 * parts));
-    recording.dispatch(&BIAS, &constants, &regions, params, group_grid(channels * parts));
+    recording.dispatch(
+        &BIAS,
+        &constants,
+        &regions,
+        params,
+        group_grid(channels * parts),
+    );
     if parts > 1 {
         sum_parts(recording, partial, parts, gradient_bias, channels);
     }
@@ -79,7 +85,10 @@ pub(crate) fn sum_parts(
     total: Region,
     len: usize,
 ) {
-    let params = SumPartsParams { len: len as u32, parts: parts as u32 };
+    let params = SumPartsParams {
+        len: len as u32,
+        parts: parts as u32,
+    };
     let regions = [Some(partial), Some(total)];
     recording.iterations(parts);
     recording.dispatch(&SUM_PARTS, &[], &regions, params, flat_grid(len));

@@ -301,14 +301,26 @@ fn every_operator() -> crate::Result<Model> {
         .push(Conv2d::new(8, 3).padding(1).groups(8))
         .silu()
         .concat([|b| b.conv2d(4, 3).gelu(), |b| b.conv2d(6, 3).gelu_tanh()])
-        .residual_with(|b| b.conv2d(4, 1).softplus(), |s| s.conv2d(4, 1).leaky_relu(0.2))
-        .push(ConvTranspose2d::new(6, 3).stride(2).padding(1).output_padding(1))
+        .residual_with(
+            |b| b.conv2d(4, 1).softplus(),
+            |s| s.conv2d(4, 1).leaky_relu(0.2),
+        )
+        .push(
+            ConvTranspose2d::new(6, 3)
+                .stride(2)
+                .padding(1)
+                .output_padding(1),
+        )
         .tanh()
         .push(AvgPool2d::new(3).stride(2).padding(1))
         .dropout(0.3)
         .layer_norm()
         .push(MaxPool2d::new(3).stride(2).padding(1).ceil_mode(true))
-        .concat([|b| b.global_max_pool(), |b| b.global_avg_pool(), |b| b.global_softmax_pool()])
+        .concat([
+            |b| b.global_max_pool(),
+            |b| b.global_avg_pool(),
+            |b| b.global_softmax_pool(),
+        ])
         .flatten()
         .dense(5)
         .softmax()

@@ -44,7 +44,13 @@ pub(crate) fn forward(
     let regions = [Some(input), Some(output)];
     recording.iterations(3 * geometry.extent);
     let grid = flat_grid(geometry.outer * geometry.inner);
-    recording.dispatch(&FORWARD, &[("LOG", flag(log))], &regions, params(geometry), grid);
+    recording.dispatch(
+        &FORWARD,
+        &[("LOG", flag(log))],
+        &regions,
+        params(geometry),
+        grid,
+    );
 }
 
 /// Its gradient, from its value.
@@ -57,13 +63,26 @@ pub(crate) fn backward(
 ) {
     let mut constants = vec![("LOG", flag(log))];
     constants.extend(output.constants());
-    let regions = [Some(value), Some(gradient_output), output.saved(), Some(output.region)];
+    let regions = [
+        Some(value),
+        Some(gradient_output),
+        output.saved(),
+        Some(output.region),
+    ];
     recording.iterations(2 * geometry.extent);
     let grid = flat_grid(geometry.outer * geometry.inner);
     recording.dispatch(&BACKWARD, &constants, &regions, params(geometry), grid);
 }
 
 fn params(geometry: &SoftmaxGeometry) -> Params {
-    let SoftmaxGeometry { outer, extent, inner } = *geometry;
-    Params { outer: outer as u32, extent: extent as u32, inner: inner as u32 }
+    let SoftmaxGeometry {
+        outer,
+        extent,
+        inner,
+    } = *geometry;
+    Params {
+        outer: outer as u32,
+        extent: extent as u32,
+        inner: inner as u32,
+    }
 }
