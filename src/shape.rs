@@ -18,11 +18,15 @@ pub struct Shape(Vec<usize>);
 
 impl Shape {
     /// The number of elements, saturating where the product outgrows `usize`.
-    #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         self.0
             .iter()
             .fold(1, |product, &extent| product.saturating_mul(extent))
+    }
+
+    /// Whether there is no element: an extent is zero.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// The number of axes.

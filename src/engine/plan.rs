@@ -258,8 +258,8 @@ impl Plan {
             gradient_scale: progress.gradient_scale,
             ..Step::default()
         };
-        self.submit(&[self.lowered.update.clone()], &[], None, step)
-            .await?;
+        let ranges = [self.lowered.update.clone()];
+        self.submit(&ranges, &[], None, step).await?;
         self.progress = progress;
         Ok(())
     }

@@ -250,20 +250,22 @@ impl Gpu {
             (internal.pop(), memory.pop(), validation.pop(), result)
         };
         let (internal, memory, validation, result) = errors;
-        for error in [internal.await, memory.await, validation.await]
-            .into_iter()
-            .flatten()
-        {
-            return Err(match error {
-                wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory {
-                    what: what.into(),
+        let errors = [internal.await, memory.await, validation.await];
+        match errors.into_iter().flatten().next() {
+            Some(wgpu::Error::OutOfMemory { .. }) => {
+                let what = what.into();
+                return Err(Error::OutOfMemory {
+                    what,
                     needed: 0,
                     available: None,
-                },
-                error => Error::Gpu {
+                });
+            }
+            Some(error) => {
+                return Err(Error::Gpu {
                     message: format!("{what}: {error}"),
-                },
-            });
+                });
+            }
+            None => {}
         }
         self.check()?;
         Ok(result)

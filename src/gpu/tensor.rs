@@ -54,7 +54,7 @@ impl<T> Clone for Tensor<T> {
 impl<T: Element> Tensor<T> {
     /// A tensor without defined contents.
     pub(crate) async fn uninitialised(gpu: &Gpu, shape: Shape) -> Result<Self> {
-        if shape.len() == 0 {
+        if shape.is_empty() {
             return Err(Error::shape("tensor", "extents above zero", &shape));
         }
         let size = padded(shape.len() as u64 * 4);

@@ -110,7 +110,10 @@ impl ConvTranspose2d {
                 "output channels and groups must not be zero",
             ));
         }
-        if in_channels % self.groups != 0 || self.out_channels % self.groups != 0 {
+        if ![in_channels, self.out_channels]
+            .iter()
+            .all(|c| c.is_multiple_of(self.groups))
+        {
             return Err(Error::shape(
                 name,
                 format!(

@@ -59,7 +59,7 @@ impl BatchNorm {
             ));
         }
         match input[..] {
-            [channels, ref plane @ ..] if input.len() > 0 => Ok(BatchNormGeometry {
+            [channels, ref plane @ ..] if !input.is_empty() => Ok(BatchNormGeometry {
                 batch,
                 channels,
                 plane: plane.iter().product(),

@@ -171,7 +171,11 @@ impl TrainerBuilder {
         if self.options.accumulate == 0 {
             return Err(Error::argument("accumulate", "must not be zero"));
         }
-        if self.options.clip_norm.is_some_and(|norm| !(norm > 0.0)) {
+        if self
+            .options
+            .clip_norm
+            .is_some_and(|norm| norm.is_nan() || norm <= 0.0)
+        {
             return Err(Error::argument("clip_norm", "must be above zero"));
         }
         if self.model.parameter_count() == 0 {
