@@ -29,6 +29,7 @@ pub(crate) enum Storage {
     /// Needed from its first dispatch to its last; the memory serves others before and after.
     Transient,
     /// Somebody else's.
+    #[cfg_attr(not(feature = "native"), allow(dead_code))]
     Bound(wgpu::Buffer),
 }
 

@@ -8,7 +8,9 @@ mod weights;
 
 pub use builder::ModelBuilder;
 pub(crate) use graph::{Graph, Node, ParameterId, ValueId};
-pub(crate) use weights::{read_weights, write_weights};
+pub(crate) use weights::read_weights;
+#[cfg(feature = "native")]
+pub(crate) use weights::write_weights;
 
 use crate::Shape;
 

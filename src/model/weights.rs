@@ -2,12 +2,15 @@
 
 use std::path::Path;
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+#[cfg(feature = "native")]
+use safetensors::tensor::TensorView;
+use safetensors::tensor::{Dtype, SafeTensors};
 
 use super::Graph;
 use crate::{Error, Result, Shape};
 
 /// Writes every parameter under its name as little-endian f32. `values` is in the graph's order.
+#[cfg(feature = "native")]
 pub(crate) fn write_weights(graph: &Graph, values: &[Vec<f32>], path: &Path) -> Result<()> {
     let bytes: Vec<Vec<u8>> = values
         .iter()

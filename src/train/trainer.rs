@@ -1,9 +1,13 @@
 //! The training loop's vocabulary.
 
-use std::path::{Path, PathBuf};
+#[cfg(feature = "native")]
+use std::path::Path;
+use std::path::PathBuf;
 
 use crate::engine::{MemoryReport, Plan, PlanOptions, Reference};
-use crate::model::{Model, ParameterId, read_weights, write_weights};
+#[cfg(feature = "native")]
+use crate::model::write_weights;
+use crate::model::{Model, ParameterId, read_weights};
 use crate::op::{Loss, Optimizer, Target};
 use crate::{Error, Gpu, Result};
 

@@ -1,0 +1,100 @@
+//! The README's tables, held against the code.
+
+use wgpu_cnn::{
+    Activation, AvgPool2d, BatchNorm, Conv2d, ConvTranspose2d, GlobalPool, LayerNorm, Linear,
+    MaxPool2d, Op, Softmax,
+};
+
+const README: &str = include_str!("../README.md");
+
+/// Every operator, in the order of `Op`.
+fn operators() -> Vec<Op> {
+    let mut operators: Vec<Op> = vec![
+        Conv2d::new(1, 1).into(),
+        ConvTranspose2d::new(1, 1).into(),
+        MaxPool2d::new(1).into(),
+        AvgPool2d::new(1).into(),
+        GlobalPool::Max.into(),
+        GlobalPool::Average.into(),
+        GlobalPool::Softmax.into(),
+        Linear::new(1).into(),
+        Softmax::new().into(),
+        Softmax::new().log(true).into(),
+        BatchNorm::new().into(),
+        LayerNorm::new().into(),
+        Op::Dropout(0.5),
+        Op::Flatten,
+        Op::Reshape([1].into()),
+        Op::Add,
+        Op::Concat,
+    ];
+    operators.extend(Activation::ALL.map(Op::from));
+    operators
+}
+
+/// The cells of the rows of the table whose first column is called `first`.
+fn table(first: &str) -> Vec<Vec<&'static str>> {
+    let mut lines = README
+        .lines()
+        .skip_while(|line| !line.starts_with(&format!("| {first} |")));
+    let header = lines.next().expect("the table is there");
+    let columns = header.matches('|').count() - 1;
+    let rows = lines.skip(1).take_while(|line| line.starts_with('|'));
+    rows.map(|row| {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        assert_eq!(cells.len(), columns, "{row}");
+        cells
+    })
+    .collect()
+}
+
+/// The names in backticks of a table's first column.
+fn names(first: &str) -> Vec<&'static str> {
+    let rows = table(first);
+    assert!(!rows.is_empty());
+    rows.iter()
+        .flat_map(|cells| cells[0].split('`').skip(1).step_by(2))
+        .collect()
+}
+
+#[test]
+fn the_operator_table_is_complete() {
+    let names = names("operator");
+    for operator in operators() {
+        assert!(
+            names.contains(&operator.name()),
+            "{} has no row",
+            operator.name()
+        );
+    }
+    // Signals go through the operators of images.
+    let of_signals = ["conv1d", "max_pool1d", "avg_pool1d"];
+    let known: Vec<&str> = operators().iter().map(Op::name).chain(of_signals).collect();
+    for name in names {
+        assert!(known.contains(&name), "{name} is no operator");
+    }
+}
+
+#[test]
+fn every_row_says_where_it_exists_and_what_holds_it() {
+    for cells in table("operator") {
+        assert_eq!(cells[2..4], ["yes", "yes"], "{cells:?}");
+        assert!(
+            !cells[4].is_empty() && cells[5].contains("differences"),
+            "{cells:?}"
+        );
+    }
+}
+
+#[test]
+fn the_tables_of_losses_and_optimizers_name_what_there_is() {
+    assert_eq!(
+        names("loss"),
+        [
+            "cross_entropy",
+            "mean_squared_error",
+            "binary_cross_entropy"
+        ]
+    );
+    assert_eq!(names("optimizer"), ["sgd", "adam", "adamw", "rmsprop"]);
+}
