@@ -71,7 +71,7 @@ pub mod ops;
 mod shape;
 mod train;
 
-pub use engine::{MemoryReport, Reference};
+pub use engine::{Check, MemoryReport, Reference, VerifyReport};
 pub use error::{Error, Result};
 pub use gpu::{Element, Gpu, GpuBuilder, Tensor};
 pub use model::{Model, ModelBuilder};

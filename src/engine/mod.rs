@@ -5,9 +5,11 @@ mod lower;
 mod memory;
 mod plan;
 mod reference;
+mod verify;
 
 #[cfg(test)]
 pub(crate) use lower::record;
 pub use memory::MemoryReport;
 pub(crate) use plan::{Plan, PlanOptions};
 pub use reference::Reference;
+pub use verify::{Check, VerifyReport};

@@ -10,8 +10,8 @@ use crate::op::{GlobalPool, Op};
 use crate::{Error, Result};
 
 impl Pass<'_> {
-    /// Records the loss and then every operator's gradients, last operator first.
-    pub(super) fn backward(&mut self, lowered: &mut Lowered) -> Result<()> {
+    /// Records the loss and its gradient with respect to the model's output, which it gives.
+    pub(super) fn loss(&mut self, lowered: &mut Lowered) -> Result<Region> {
         let graph = self.graph();
         let output = self.fusion.root(graph.output());
         lowered.recording.set_label("loss");
@@ -37,6 +37,13 @@ impl Pass<'_> {
             results,
         );
         self.gradients[output.0] = Some(gradient);
+        Ok(gradient)
+    }
+
+    /// Records the loss and then every operator's gradients, last operator first.
+    pub(super) fn backward(&mut self, lowered: &mut Lowered) -> Result<()> {
+        self.loss(lowered)?;
+        let graph = self.graph();
         for node in graph.nodes().iter().rev() {
             let written = self.fusion.written(node.output);
             let part_of_product = self.fusion.activation(node.output).is_some();
@@ -51,7 +58,7 @@ impl Pass<'_> {
         Ok(())
     }
 
-    fn backward_node(
+    pub(super) fn backward_node(
         &mut self,
         lowered: &mut Lowered,
         node: &Node,

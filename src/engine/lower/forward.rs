@@ -59,7 +59,12 @@ impl Pass<'_> {
         Ok(())
     }
 
-    fn forward_node(&mut self, lowered: &mut Lowered, node: &Node, output: Output) -> Result<()> {
+    pub(super) fn forward_node(
+        &mut self,
+        lowered: &mut Lowered,
+        node: &Node,
+        output: Output,
+    ) -> Result<()> {
         let input = self.value(node.inputs[0])?;
         let shape = self.graph().shape(node.inputs[0]);
         let parameter = |id: Option<ParameterId>| id.map(|id| lowered.parameter(id)).transpose();

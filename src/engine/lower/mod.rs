@@ -4,6 +4,7 @@
 mod backward;
 mod forward;
 mod fusion;
+mod single;
 
 use std::ops::Range;
 
@@ -16,6 +17,7 @@ use crate::op::{Loss, Optimizer};
 use crate::{Error, Result};
 
 use fusion::Fusion;
+pub(super) use single::{Form, Single, loss_alone, singles, update_alone};
 
 /// What is lowered.
 #[derive(Debug, Clone, Copy)]
@@ -104,6 +106,45 @@ impl Place {
 }
 
 impl Lowered {
+    /// The buffers that a model keeps, and no kernels yet.
+    fn new(task: &Task, traits: Traits) -> Result<Self> {
+        let planned = task.planned_batch;
+        let outputs = task.model.output_shape().len();
+        let mut recording = Recording::new(traits);
+        recording.set_label("model");
+        let mut persistent =
+            |label: &str, len: usize| recording.buffer(label, len, Storage::Persistent);
+        let input = persistent("input", planned * task.model.input_shape().len());
+        let takes_labels = matches!(task.loss, Loss::CrossEntropy(_));
+        let labels = persistent("labels", if takes_labels { planned } else { 1 });
+        let values = persistent("target values", planned * outputs);
+        let loss = persistent("loss", 1);
+        let output = persistent("output", planned * outputs);
+        let class_weights = match task.loss {
+            Loss::CrossEntropy(loss) => loss.class_weights.as_ref(),
+            _ => None,
+        };
+        let class_weights = class_weights.map(|weights| persistent("class weights", weights.len()));
+        let (slabs, statistics, places) = place_parameters(task, &mut recording)?;
+        Ok(Self {
+            recording,
+            gradients: 0..0,
+            begin_sum: 0..0,
+            add_to_sum: 0..0,
+            update: 0..0,
+            predict: 0..0,
+            input,
+            labels,
+            values,
+            class_weights,
+            loss,
+            output,
+            slabs,
+            statistics,
+            places,
+        })
+    }
+
     /// Where a parameter or a statistic lies.
     pub fn parameter(&self, id: ParameterId) -> Result<Region> {
         let place = self.places[id.0];
@@ -137,42 +178,8 @@ impl Lowered {
 /// Records a model's kernels for `batch` examples. The buffers are those of the planned batch, and
 /// so are the kernels and their order: only params and grids depend on `batch`.
 pub(super) fn lower(task: &Task, traits: Traits, batch: usize) -> Result<Lowered> {
-    let planned = task.planned_batch;
-    let outputs = task.model.output_shape().len();
-    let mut recording = Recording::new(traits);
-    recording.set_label("model");
-    let mut persistent =
-        |label: &str, len: usize| recording.buffer(label, len, Storage::Persistent);
-    let input = persistent("input", planned * task.model.input_shape().len());
-    let takes_labels = matches!(task.loss, Loss::CrossEntropy(_));
-    let labels = persistent("labels", if takes_labels { planned } else { 1 });
-    let values = persistent("target values", planned * outputs);
-    let loss = persistent("loss", 1);
-    let output = persistent("output", planned * outputs);
-    let class_weights = match task.loss {
-        Loss::CrossEntropy(loss) => loss.class_weights.as_ref(),
-        _ => None,
-    };
-    let class_weights = class_weights.map(|weights| persistent("class weights", weights.len()));
-    let (slabs, statistics, places) = place_parameters(task, &mut recording)?;
-    let mut lowered = Lowered {
-        recording,
-        gradients: 0..0,
-        begin_sum: 0..0,
-        add_to_sum: 0..0,
-        update: 0..0,
-        predict: 0..0,
-        input,
-        labels,
-        values,
-        class_weights,
-        loss,
-        output,
-        slabs,
-        statistics,
-        places,
-    };
-
+    let mut lowered = Lowered::new(task, traits)?;
+    let output = lowered.output;
     let fusion = Fusion::of(&task.model.graph);
     let mut pass = Pass::new(task, &fusion, batch, true);
     pass.forward(&mut lowered, None)?;

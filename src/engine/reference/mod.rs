@@ -1,10 +1,13 @@
 //! A model on the CPU: the graph, walked operator by operator.
 
+mod single;
 mod tape;
 #[cfg(test)]
 mod tests;
 
-use tape::{Masks, Tape, Walk, add, resized};
+pub(super) use single::{Gradients, SingleReference};
+pub(super) use tape::Masks;
+use tape::{Tape, Walk, add, resized};
 
 use crate::cpu::{self, Real};
 use crate::model::ParameterId;

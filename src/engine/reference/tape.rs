@@ -7,7 +7,7 @@ use crate::{Error, Result};
 
 /// What dropout's masks follow from, beside layer and element.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Masks {
+pub(in crate::engine) struct Masks {
     pub seed: u64,
     /// Batches trained on before this one.
     pub step: u64,
@@ -47,26 +47,31 @@ pub(super) struct Tape<T> {
     /// The loss's gradient with respect to each value; empty where none is needed or has arrived.
     pub gradients: Vec<Vec<T>>,
     /// What each node keeps beside its output.
-    kept: Vec<Kept<T>>,
+    pub kept: Vec<Kept<T>>,
     /// A further gradient of a value that is used more than once.
     further: Vec<T>,
 }
 
 #[derive(Debug, Clone, Default)]
-struct Kept<T> {
+pub(super) struct Kept<T> {
     /// Of max-pooling.
-    argmax: Vec<u32>,
+    pub argmax: Vec<u32>,
     /// Of batch normalisation in training: the batch's mean and variance.
-    mean: Vec<T>,
-    variance: Vec<T>,
+    pub mean: Vec<T>,
+    pub variance: Vec<T>,
 }
 
 impl<T: Real> Tape<T> {
+    /// Makes room for what the graph's nodes leave.
+    pub fn resize(&mut self, graph: &Graph) {
+        self.values.resize(graph.values().count(), Vec::new());
+        self.kept.resize_with(graph.nodes().len(), Kept::default);
+    }
+
     /// Computes every value from the input.
     pub fn forward(&mut self, walk: Walk<T>, input: &[T]) -> Result<()> {
         let graph = walk.graph;
-        self.values.resize(graph.values().count(), Vec::new());
-        self.kept.resize_with(graph.nodes().len(), Kept::default);
+        self.resize(graph);
         resized(&mut self.values[graph.input().0], input.len()).copy_from_slice(input);
         for (index, node) in graph.nodes().iter().enumerate() {
             let mut y = std::mem::take(&mut self.values[node.output.0]);
@@ -77,7 +82,7 @@ impl<T: Real> Tape<T> {
         Ok(())
     }
 
-    fn node_forward(
+    pub fn node_forward(
         &mut self,
         walk: Walk<T>,
         index: usize,
@@ -204,7 +209,7 @@ impl<T: Real> Tape<T> {
     }
 
     /// The gradients of a node's own parameters.
-    fn parameter_gradients(
+    pub fn parameter_gradients(
         &self,
         walk: Walk<T>,
         index: usize,
@@ -277,7 +282,7 @@ impl<T: Real> Tape<T> {
 
     /// The gradient that a node hands to the input at one of its positions. `gradients` holds those
     /// of its own parameters.
-    fn input_gradient(
+    pub fn input_gradient(
         &self,
         walk: Walk<T>,
         (index, position): (usize, usize),

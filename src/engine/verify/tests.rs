@@ -1,0 +1,136 @@
+//! Faults that are seeded into the dispatches of a model, and found.
+
+use super::*;
+use crate::{Conv2d, ConvTranspose2d};
+
+/// A device, or none where that is allowed.
+fn gpu() -> Option<Gpu> {
+    let required = std::env::var("WGPU_CNN_REQUIRE_GPU").is_ok_and(|value| value == "1");
+    match Gpu::new() {
+        Ok(gpu) => Some(gpu),
+        Err(error) if required => panic!("WGPU_CNN_REQUIRE_GPU=1, but {error}"),
+        Err(error) => {
+            eprintln!("skipped: {error}");
+            None
+        }
+    }
+}
+
+fn model() -> Model {
+    Model::builder([2, 8, 8])
+        .push(Conv2d::new(4, 3).padding(1))
+        .leaky_relu(0.25)
+        .residual(|body| body.push(Conv2d::new(4, 3).padding(1).groups(4)).silu())
+        .max_pool2d(2)
+        .batch_norm()
+        .push(ConvTranspose2d::new(3, 3).stride(2))
+        .dropout(0.25)
+        .global_softmax_pool()
+        .flatten()
+        .dense(4)
+        .build()
+        .unwrap()
+}
+
+/// A fault: in dispatches of which layer, and what of them is changed.
+type Fault = (&'static str, &'static str, fn(&mut Dispatch));
+
+fn set_param(dispatch: &mut Dispatch, name: &str, change: impl Fn(u32) -> u32) {
+    let at = dispatch
+        .kernel
+        .params
+        .iter()
+        .position(|(field, _)| *field == name);
+    let Some(at) = at else { return };
+    let bytes = &mut dispatch.params[4 * at..4 * at + 4];
+    let value = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    bytes.copy_from_slice(&change(value).to_le_bytes());
+}
+
+fn set_constant(dispatch: &mut Dispatch, name: &str, change: impl Fn(f64) -> f64) {
+    for (constant, value) in &mut dispatch.constants {
+        if *constant == name {
+            *value = change(*value);
+        }
+    }
+}
+
+const FAULTS: [Fault; 14] = [
+    ("layer 0 (conv2d)", "", |d| {
+        set_constant(d, "SLOPE", |slope| slope + 1e-3)
+    }),
+    ("layer 0 (conv2d)", "", |d| {
+        set_constant(d, "PAD_LEFT", |pad| pad + 1.0)
+    }),
+    ("layer 2.body.0 (conv2d)", "", |d| {
+        set_param(d, "batch", |batch| batch - 1)
+    }),
+    ("layer 2.body.1 (silu)", "", |d| {
+        set_constant(d, "ACTIVATION", |_| 5.0)
+    }),
+    ("layer 2 (add)", "activation_forward", |d| {
+        set_constant(d, "ACCUMULATE", |a| 1.0 - a)
+    }),
+    ("layer 3 (max_pool2d)", "", |d| {
+        set_constant(d, "STRIDE_H", |stride| stride + 1.0)
+    }),
+    ("layer 3 (max_pool2d)", "", |d| d.workgroups[0] = 0),
+    ("layer 4 (batch_norm)", "norm_batch_forward", |d| {
+        set_constant(d, "TRAINING", |training| 1.0 - training)
+    }),
+    ("layer 4 (batch_norm)", "norm_batch_backward_weight", |d| {
+        set_param(d, "batch", |batch| batch - 1)
+    }),
+    ("layer 4 (batch_norm)", "norm_batch_statistics", |d| {
+        set_param(d, "momentum", |bits| bits ^ (1 << 12))
+    }),
+    ("layer 5 (conv_transpose2d)", "", |d| {
+        set_param(d, "in_channels", |channels| channels - 1)
+    }),
+    ("layer 6 (dropout)", "", |d| {
+        set_param(d, "layer", |layer| layer + 1)
+    }),
+    ("layer 9 (linear)", "", |d| set_param(d, "k", |k| k - 1)),
+    ("optimizer", "optimizer_adam", |d| d.bindings.swap(3, 4)),
+];
+
+#[test]
+fn faults_in_kernels_fail_and_name_the_layer() {
+    let Some(gpu) = gpu() else { return };
+    let model = model();
+    let report = gpu.verify(&model, 5).unwrap();
+    assert!(report.passed() && report.failed_kernels() == 0, "{report}");
+    for (number, (layer, kernel, change)) in FAULTS.into_iter().enumerate() {
+        let tamper = |dispatch: &mut Dispatch| {
+            if dispatch.label == layer && dispatch.kernel.name.starts_with(kernel) {
+                change(dispatch);
+            }
+        };
+        let report = pollster::block_on(verify(&gpu, &model, 5, &tamper)).unwrap();
+        let named = |check: &Check| check.layer.starts_with(layer) && check.reason.is_some();
+        assert!(
+            report.failed().next().is_some(),
+            "fault {number} in {layer} was not found"
+        );
+        assert!(report.failed().all(named), "fault {number}: {report}");
+        let summary = format!(
+            "{} kernels, {} failed",
+            report.kernels(),
+            report.failed_kernels()
+        );
+        assert!(report.failed_kernels() > 0 && report.to_string().ends_with(&summary));
+    }
+}
+
+#[test]
+fn planned_kernels_that_no_check_covers_fail() {
+    let Some(gpu) = gpu() else { return };
+    let model = model();
+    let mut verifier = Verifier::new(&gpu, &model, 2, &|_| {});
+    let planned = verifier.planned().unwrap();
+    verifier.report_missing(planned.clone());
+    assert_eq!(verifier.checks.len(), planned.len());
+    let names = |name: &str| verifier.checks.iter().any(|check| check.kernel == name);
+    assert!(names("dropout") && names("norm_batch_forward") && names("optimizer_rmsprop"));
+    assert!(verifier.checks.iter().all(|check| !check.passed));
+}
