@@ -47,10 +47,13 @@ fn main(
         let pixel = i % plane;
         let iy = pixel / params.out_width * STRIDE_H + ky - PAD_TOP; // wraps above the plane
         let ix = pixel % params.out_width * STRIDE_W + kx - PAD_LEFT;
+        // The padding's zeros are factors too, as in PyTorch: they make NaN of an infinite gradient.
+        var x = 0.0;
         if iy < params.in_height && ix < params.in_width {
             let base = (n * params.groups * params.in_channels + c) * params.in_height + iy;
-            sum += gradient_output[(n * outputs + o) * plane + pixel] * input[base * params.in_width + ix];
+            x = input[base * params.in_width + ix];
         }
+        sum += gradient_output[(n * outputs + o) * plane + pixel] * x;
     }
     let total = reduce_sum(thread, sum);
     if thread == 0u { gradient_weight[at] = total; }

@@ -48,6 +48,12 @@ fn tap_high(t: Tile, w: vec4<f32>, p: vec4<f32>) -> Tile {
     return tap(t, subgroupBroadcast(w, 4u), subgroupBroadcast(w, 5u), subgroupBroadcast(w, 6u), subgroupBroadcast(w, 7u), p);
 }
 
+// The pixels of tap `kw`, which is slide's `first` in the window; zeros beyond the last tap, whose zero
+// weight would make NaN of infinity.
+fn window(a: vec4<f32>, b: vec4<f32>, d: vec4<f32>, first: u32, kw: u32) -> vec4<f32> {
+    return select(vec4<f32>(), slide(a, b, d, first), KERNEL_W <= 5u || kw < KERNEL_W);
+}
+
 // One lane's value, in all lanes and for 4 pixels.
 fn spread(v: f32, lane: u32) -> vec4<f32> {
     return vec4(subgroupShuffle(v, lane));
@@ -118,15 +124,16 @@ fn main(
                 }
 
                 let w = ((((group.z * params.in_channels + c) * KERNEL_H + kh) * chunks + chunk) * taps) * 4u + lane;
+                let kw = chunk * taps;
                 var w01 = vec4<f32>();
                 if taps > 1u || lane < 4u { w01 = load_weight(w); }
                 t = tap_low(t, w01, slide(a, b, d, shift));
-                if taps > 1u { t = tap_high(t, w01, slide(a, b, d, shift + 1u)); }
+                if taps > 1u { t = tap_high(t, w01, window(a, b, d, shift + 1u, kw + 1u)); }
                 if taps > 2u {
                     var w23 = vec4<f32>();
                     if taps > 3u || lane < 4u { w23 = load_weight(w + 8u); }
-                    t = tap_low(t, w23, slide(a, b, d, shift + 2u));
-                    if taps > 3u { t = tap_high(t, w23, slide(a, b, d, shift + 3u)); }
+                    t = tap_low(t, w23, window(a, b, d, shift + 2u, kw + 2u));
+                    if taps > 3u { t = tap_high(t, w23, window(a, b, d, shift + 3u, kw + 3u)); }
                 }
                 if taps > 4u {
                     var w4 = vec4<f32>();

@@ -20,26 +20,32 @@ struct Sums { t0: Rows, t1: Rows, t2: Rows, t3: Rows, t4: Rows }
 // The three blocks of input that hold the window, for four filter rows (in every lane alike).
 struct Blocks { a: vec4<f32>, b: vec4<f32>, c: vec4<f32> }
 
-fn dots(g: vec4<f32>, r0: Blocks, r1: Blocks, r2: Blocks, r3: Blocks, first: u32) -> vec4<f32> {
+// Four gradient pixels times four of a window. Those beyond the row's end are left out, not
+// multiplied by zero, which would make NaN of infinity.
+fn product(g: vec4<f32>, r: Blocks, first: u32, inside: vec4<bool>) -> f32 {
+    let window = slide(r.a, r.b, r.c, first);
+    if OUTPUT_VEC4 { return dot(g, window); }
+    return dot(g, select(vec4<f32>(), window, inside));
+}
+
+fn dots(g: vec4<f32>, r0: Blocks, r1: Blocks, r2: Blocks, r3: Blocks, first: u32, inside: vec4<bool>) -> vec4<f32> {
     return vec4(
-        dot(g, slide(r0.a, r0.b, r0.c, first)),
-        dot(g, slide(r1.a, r1.b, r1.c, first)),
-        dot(g, slide(r2.a, r2.b, r2.c, first)),
-        dot(g, slide(r3.a, r3.b, r3.c, first)),
+        product(g, r0, first, inside), product(g, r1, first, inside),
+        product(g, r2, first, inside), product(g, r3, first, inside),
     );
 }
 
-fn tap(s: Rows, g: vec4<f32>, r0: Blocks, r1: Blocks, r2: Blocks, r3: Blocks, r4: Blocks, r5: Blocks, r6: Blocks, r7: Blocks, first: u32) -> Rows {
-    return Rows(s.low + dots(g, r0, r1, r2, r3, first), s.high + dots(g, r4, r5, r6, r7, first));
+fn tap(s: Rows, g: vec4<f32>, r0: Blocks, r1: Blocks, r2: Blocks, r3: Blocks, r4: Blocks, r5: Blocks, r6: Blocks, r7: Blocks, first: u32, inside: vec4<bool>) -> Rows {
+    return Rows(s.low + dots(g, r0, r1, r2, r3, first, inside), s.high + dots(g, r4, r5, r6, r7, first, inside));
 }
 
-fn taps(s: Sums, g: vec4<f32>, r0: Blocks, r1: Blocks, r2: Blocks, r3: Blocks, r4: Blocks, r5: Blocks, r6: Blocks, r7: Blocks, shift: u32) -> Sums {
+fn taps(s: Sums, g: vec4<f32>, r0: Blocks, r1: Blocks, r2: Blocks, r3: Blocks, r4: Blocks, r5: Blocks, r6: Blocks, r7: Blocks, shift: u32, inside: vec4<bool>) -> Sums {
     var t = s;
-    t.t0 = tap(t.t0, g, r0, r1, r2, r3, r4, r5, r6, r7, shift);
-    if TAPS > 1u { t.t1 = tap(t.t1, g, r0, r1, r2, r3, r4, r5, r6, r7, shift + 1u); }
-    if TAPS > 2u { t.t2 = tap(t.t2, g, r0, r1, r2, r3, r4, r5, r6, r7, shift + 2u); }
-    if TAPS > 3u { t.t3 = tap(t.t3, g, r0, r1, r2, r3, r4, r5, r6, r7, shift + 3u); }
-    if TAPS > 4u { t.t4 = tap(t.t4, g, r0, r1, r2, r3, r4, r5, r6, r7, shift + 4u); }
+    t.t0 = tap(t.t0, g, r0, r1, r2, r3, r4, r5, r6, r7, shift, inside);
+    if TAPS > 1u { t.t1 = tap(t.t1, g, r0, r1, r2, r3, r4, r5, r6, r7, shift + 1u, inside); }
+    if TAPS > 2u { t.t2 = tap(t.t2, g, r0, r1, r2, r3, r4, r5, r6, r7, shift + 2u, inside); }
+    if TAPS > 3u { t.t3 = tap(t.t3, g, r0, r1, r2, r3, r4, r5, r6, r7, shift + 3u, inside); }
+    if TAPS > 4u { t.t4 = tap(t.t4, g, r0, r1, r2, r3, r4, r5, r6, r7, shift + 4u, inside); }
     return t;
 }
 
@@ -102,6 +108,7 @@ fn main(
             var c = vec4<f32>();
             if row_inside && next >= 0 && next < in_blocks { c = load_input(in_row, u32(next)); }
 
+            let inside = block * 4u + vec4(0u, 1u, 2u, 3u) < vec4(params.out_width);
             var w = Blocks(a, b, c);
             if blocks == 2u { w = Blocks(b, c, c); }
             if blocks == 1u { w = Blocks(c, c, c); }
@@ -113,8 +120,8 @@ fn main(
             let r5 = Blocks(subgroupBroadcast(w.a, 5u), subgroupBroadcast(w.b, 5u), subgroupBroadcast(w.c, 5u));
             let r6 = Blocks(subgroupBroadcast(w.a, 6u), subgroupBroadcast(w.b, 6u), subgroupBroadcast(w.c, 6u));
             let r7 = Blocks(subgroupBroadcast(w.a, 7u), subgroupBroadcast(w.b, 7u), subgroupBroadcast(w.c, 7u));
-            s0 = taps(s0, g0, r0, r1, r2, r3, r4, r5, r6, r7, shift);
-            s1 = taps(s1, g1, r0, r1, r2, r3, r4, r5, r6, r7, shift);
+            s0 = taps(s0, g0, r0, r1, r2, r3, r4, r5, r6, r7, shift, inside);
+            s1 = taps(s1, g1, r0, r1, r2, r3, r4, r5, r6, r7, shift, inside);
             a = b;
             b = c;
         }

@@ -20,6 +20,7 @@ mod conv2d;
 mod loss;
 mod matmul;
 mod norm;
+mod optimizer;
 mod pool2d;
 mod softmax;
 
@@ -34,6 +35,7 @@ pub use norm::{
     BatchStatistics, batch_norm_backward, batch_norm_forward, batch_norm_forward_evaluation,
     layer_norm_backward, layer_norm_forward,
 };
+pub use optimizer::optimizer_update;
 pub use pool2d::{
     avg_pool2d_backward, avg_pool2d_forward, max_pool2d_backward, max_pool2d_forward,
     softmax_pool_backward, softmax_pool_forward,

@@ -11,5 +11,7 @@ mod loss;
 mod matmul;
 mod optimizer;
 mod pool2d;
+mod properties;
+mod reproducible;
 mod training;
 mod weights;

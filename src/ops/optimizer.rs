@@ -1,0 +1,61 @@
+//! Updates of parameters.
+
+use super::{Call, expect};
+use crate::gpu::Tensor;
+use crate::gpu::kernels::optimizer;
+use crate::gpu::record::Varies;
+use crate::op::Optimizer;
+use crate::{Error, Result};
+
+/// One update of a parameter by its gradient: the new parameter and the new state. `step` counts from
+/// 1; `state` holds [`state_slots`](Optimizer::state_slots) tensors like the parameter, zero before
+/// the first step.
+///
+/// # Errors
+/// [`Error::Argument`] for hyper-parameters out of range and for step 0, [`Error::Shape`] where the
+/// tensors do not fit each other.
+pub fn optimizer_update(
+    optimizer: impl Into<Optimizer>,
+    step: u64,
+    parameter: &Tensor,
+    gradient: &Tensor,
+    state: &[Tensor],
+) -> Result<(Tensor, Vec<Tensor>)> {
+    let (optimizer, shape) = (optimizer.into(), parameter.shape());
+    optimizer.check()?;
+    if step == 0 {
+        return Err(Error::argument("step", "counts from 1"));
+    }
+    expect("gradient", gradient, shape)?;
+    if state.len() != optimizer.state_slots() {
+        let expected = format!("{} tensors", optimizer.state_slots());
+        return Err(Error::shape("optimizer state", expected, state.len()));
+    }
+    for slot in state {
+        expect("optimizer state", slot, shape)?;
+    }
+    let call = Call::new(parameter.gpu());
+    let new_parameter = call.copy(parameter)?;
+    let new_state = state
+        .iter()
+        .map(|slot| call.copy(slot))
+        .collect::<Result<Vec<_>>>()?;
+    let regions = [call.region(gradient), call.region(&new_parameter)];
+    let slots: Vec<_> = new_state.iter().map(|slot| call.region(slot)).collect();
+    let len = shape.len().div_ceil(4);
+    optimizer::update(
+        &mut call.recording(),
+        &optimizer,
+        len,
+        regions,
+        None,
+        &slots,
+    );
+    for dispatch in &mut call.recording().dispatches {
+        if let Varies::Optimizer { vectors } = dispatch.varies {
+            dispatch.params = optimizer::params(&optimizer, step, vectors, 1.0);
+        }
+    }
+    call.run()?;
+    Ok((new_parameter, new_state))
+}

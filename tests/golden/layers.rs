@@ -1,0 +1,216 @@
+//! The library's layers, losses and optimizers by their names in the cases.
+
+use serde_json::Value;
+use wgpu_cnn::{
+    Activation, AvgPool2d, BatchNorm, Conv2d, ConvTranspose2d, GlobalPool, LayerNorm, Linear, Loss,
+    MaxPool2d, Op, Optimizer, Reduction, Size2, Softmax,
+};
+
+use crate::options::Options;
+
+/// A layer with its options. The number of outputs is 0 where the options leave it to the weights.
+pub fn layer(name: &str, options: &Options) -> Result<Op, String> {
+    let unknown = || Err(format!("unknown operator {name:?}"));
+    let (family, axes) = match name.split_at_checked(name.len().saturating_sub(2)) {
+        Some((family, "1d")) => (family, 1),
+        Some((family, "2d")) => (family, 2),
+        _ => (name, 0),
+    };
+    if axes == 0 {
+        return match name {
+            "linear" => {
+                options.redundant(&["in_features"]);
+                let outputs = options.extent("out_features", 0)?;
+                Ok(Linear::new(outputs)
+                    .bias(options.flag("bias", true)?)
+                    .into())
+            }
+            "flatten" => Ok(Op::Flatten),
+            "dropout" => Ok(Op::Dropout(options.number("p", 0.5)?)),
+            "layer_norm" => {
+                options.redundant(&["normalized_shape"]);
+                Ok(LayerNorm::new()
+                    .epsilon(options.number("eps", 1e-5)?)
+                    .into())
+            }
+            "softmax" | "log_softmax" => Ok(softmax(name, options)?.into()),
+            _ => match activation(name, options)? {
+                Some(activation) => Ok(activation.into()),
+                None => unknown(),
+            },
+        };
+    }
+    let stride = options.size("stride", axes, 1)?;
+    let kernel = || {
+        let size = options.size("kernel", axes, 1)?;
+        size.ok_or_else(|| "kernel is missing".to_string())
+    };
+    let dilation = || Ok::<_, String>(options.size("dilation", axes, 1)?.unwrap_or(Size2::ONE));
+    match family {
+        "conv" => {
+            options.redundant(&["in_channels"]);
+            let outputs = options.extent("out_channels", 0)?;
+            let conv = Conv2d::new(outputs, kernel()?)
+                .stride(stride.unwrap_or(Size2::ONE))
+                .padding(options.padding(axes)?)
+                .dilation(dilation()?)
+                .groups(options.extent("groups", 1)?)
+                .bias(options.flag("bias", true)?);
+            Ok(conv.into())
+        }
+        "conv_transpose" => {
+            options.redundant(&["in_channels"]);
+            let outputs = options.extent("out_channels", 0)?;
+            let added = options
+                .size("output_padding", axes, 0)?
+                .unwrap_or(Size2::from(0));
+            let conv = ConvTranspose2d::new(outputs, kernel()?)
+                .stride(stride.unwrap_or(Size2::ONE))
+                .padding(options.padding(axes)?)
+                .output_padding(added)
+                .dilation(dilation()?)
+                .groups(options.extent("groups", 1)?)
+                .bias(options.flag("bias", true)?);
+            Ok(conv.into())
+        }
+        "max_pool" => {
+            let kernel = kernel()?;
+            let pool = MaxPool2d::new(kernel)
+                .stride(stride.unwrap_or(kernel))
+                .padding(options.padding(axes)?)
+                .dilation(dilation()?)
+                .ceil_mode(options.flag("ceil_mode", false)?);
+            Ok(pool.into())
+        }
+        "avg_pool" => {
+            let kernel = kernel()?;
+            if dilation()? != Size2::ONE {
+                return Err("unknown option \"dilation\" of mean pooling".into());
+            }
+            let pool = AvgPool2d::new(kernel)
+                .stride(stride.unwrap_or(kernel))
+                .padding(options.padding(axes)?)
+                .ceil_mode(options.flag("ceil_mode", false)?)
+                .count_include_pad(options.flag("count_include_pad", true)?);
+            Ok(pool.into())
+        }
+        "global_avg_pool" => Ok(GlobalPool::Average.into()),
+        "global_max_pool" => Ok(GlobalPool::Max.into()),
+        "global_softmax_pool" => Ok(GlobalPool::Softmax.into()),
+        "batch_norm" => {
+            options.redundant(&["num_features"]);
+            let norm = BatchNorm::new()
+                .epsilon(options.number("eps", 1e-5)?)
+                .momentum(options.number("momentum", 0.1)?);
+            match options.text("running_var", "unbiased")? {
+                "unbiased" => Ok(norm.into()),
+                other => Err(format!("unknown running_var {other:?}")),
+            }
+        }
+        _ => unknown(),
+    }
+}
+
+/// Softmax or its logarithm along an axis of the whole tensor, the batch included.
+pub fn softmax(name: &str, options: &Options) -> Result<Softmax, String> {
+    let axis = options.integer("axis", -1)? as isize;
+    Ok(Softmax::new().axis(axis).log(name == "log_softmax"))
+}
+
+fn activation(name: &str, options: &Options) -> Result<Option<Activation>, String> {
+    Ok(Some(match name {
+        "relu" => Activation::Relu,
+        "sigmoid" => Activation::Sigmoid,
+        "tanh" => Activation::Tanh,
+        "leaky_relu" => {
+            let slope = options.number("slope", 0.01)?;
+            Activation::LeakyRelu {
+                slope: options.number("negative_slope", slope)? as f32,
+            }
+        }
+        "gelu" | "gelu_erf" => Activation::Gelu,
+        "gelu_tanh" => Activation::GeluTanh,
+        "silu" => Activation::Silu,
+        "softplus" => Activation::Softplus,
+        _ => return Ok(None),
+    }))
+}
+
+/// A loss by its name as an operator or as a function of a network, or `None`.
+pub fn loss(name: &str, options: &Options) -> Result<Option<Loss>, String> {
+    let cross_entropy = || {
+        let mut loss =
+            Loss::cross_entropy().label_smoothing(options.number("label_smoothing", 0.0)?);
+        if let Some(label) = options.get("ignore_index") {
+            loss = loss.ignored_label(label.as_i64().ok_or("ignore_index is not a whole number")?);
+        }
+        for name in ["weight", "class_weights"] {
+            if let Some(weights) = options.list(name, Value::as_f64)? {
+                loss = loss.class_weights(weights.iter().map(|&w| w as f32).collect::<Vec<_>>());
+            }
+        }
+        Ok::<Loss, String>(loss.into())
+    };
+    let loss = match name {
+        "cross_entropy" | "cross_entropy_soft" => cross_entropy()?,
+        "mse" | "mse_loss" => Loss::mean_squared_error(),
+        "bce_with_logits" | "binary_cross_entropy_with_logits" => Loss::binary_cross_entropy(),
+        _ => return Ok(None),
+    };
+    match options.text("reduction", "mean")? {
+        "mean" => Ok(Some(loss.reduction(Reduction::Mean))),
+        "sum" => Ok(Some(loss.reduction(Reduction::Sum))),
+        other => Err(format!("unknown reduction {other:?}")),
+    }
+}
+
+/// An optimizer by its name as an operator or by its class, or `None`.
+pub fn optimizer(name: &str, options: &Options) -> Result<Option<Optimizer>, String> {
+    let number = |name: &str, default: f64| options.number(name, default);
+    let betas = || match options.list("betas", Value::as_f64)?.as_deref() {
+        None => Ok([0.9, 0.999]),
+        Some(&[first, second]) => Ok([first, second]),
+        Some(betas) => Err(format!("betas are {betas:?}")),
+    };
+    let optimizer = match name.to_lowercase().as_str() {
+        "sgd" => Optimizer::sgd(number("lr", 1e-3)?)
+            .momentum(number("momentum", 0.0)?)
+            .dampening(number("dampening", 0.0)?)
+            .nesterov(options.flag("nesterov", false)?)
+            .weight_decay(number("weight_decay", 0.0)?)
+            .into(),
+        name @ ("adam" | "adamw") => {
+            let rate = number("lr", 1e-3)?;
+            let adam = if name == "adam" {
+                Optimizer::adam(rate)
+            } else {
+                Optimizer::adamw(rate)
+            };
+            adam.betas(betas()?)
+                .epsilon(number("eps", 1e-8)?)
+                .weight_decay(number("weight_decay", adam.weight_decay)?)
+                .amsgrad(options.flag("amsgrad", false)?)
+                .into()
+        }
+        "rmsprop" => Optimizer::rmsprop(number("lr", 1e-2)?)
+            .alpha(number("alpha", 0.99)?)
+            .epsilon(number("eps", 1e-8)?)
+            .momentum(number("momentum", 0.0)?)
+            .centered(options.flag("centered", false)?)
+            .weight_decay(number("weight_decay", 0.0)?)
+            .into(),
+        _ => return Ok(None),
+    };
+    Ok(Some(optimizer))
+}
+
+/// Whether a layer's results depend on the driver's exp, log or tanh.
+pub fn is_transcendental(op: &Op) -> bool {
+    match op {
+        Op::Activation(function) => {
+            !matches!(function, Activation::Relu | Activation::LeakyRelu { .. })
+        }
+        Op::Softmax(_) | Op::GlobalPool(GlobalPool::Softmax) => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,275 @@
+//! Single operators on a GPU.
+
+use wgpu_cnn::{
+    AvgPool2d, BatchNorm, GlobalPool, Gpu, Loss, MaxPool2d, Op, Optimizer, Shape, Size2, Tensor,
+    ops,
+};
+
+use crate::Result;
+use crate::format::{Case, Outputs};
+use crate::work::Trajectory;
+
+pub fn layer(gpu: &Gpu, op: &Op, training: bool, case: &Case) -> Result<Outputs> {
+    let inputs = Inputs { gpu, case };
+    let mut out = Outputs::default();
+    match op {
+        Op::Conv2d(conv) => {
+            let (batch, image) = case.images()?;
+            let g = conv.geometry(batch, &image)?;
+            let x = inputs.images()?;
+            let w = inputs.tensor("w", g.weight_shape())?;
+            let b = inputs.optional("b", [g.out_channels])?;
+            let y = ops::conv2d_forward(&x, &w, b.as_ref(), conv)?;
+            put(&mut out, "y", &y)?;
+            if let Some(gy) = inputs.optional("gy", y.shape())? {
+                put(
+                    &mut out,
+                    "gx",
+                    &ops::conv2d_backward_input(&gy, &w, x.shape(), conv)?,
+                )?;
+                put(&mut out, "gw", &ops::conv2d_backward_weight(&x, &gy, conv)?)?;
+                put(&mut out, "gb", &ops::bias_gradient(&gy)?)?;
+            }
+        }
+        Op::ConvTranspose2d(conv) => {
+            let (batch, image) = case.images()?;
+            let g = conv.geometry(batch, &image)?;
+            let x = inputs.images()?;
+            let w = inputs.tensor("w", g.weight_shape())?;
+            let b = inputs.optional("b", [conv.out_channels])?;
+            let y = ops::conv_transpose2d_forward(&x, &w, b.as_ref(), conv)?;
+            put(&mut out, "y", &y)?;
+            if let Some(gy) = inputs.optional("gy", y.shape())? {
+                let gx = ops::conv_transpose2d_backward_input(&gy, &w, x.shape(), conv)?;
+                put(&mut out, "gx", &gx)?;
+                put(
+                    &mut out,
+                    "gw",
+                    &ops::conv_transpose2d_backward_weight(&x, &gy, conv)?,
+                )?;
+                put(&mut out, "gb", &ops::bias_gradient(&gy)?)?;
+            }
+        }
+        Op::MaxPool2d(pool) => max_pool(&inputs, pool, &mut out)?,
+        Op::AvgPool2d(pool) => avg_pool(&inputs, pool, &mut out)?,
+        Op::GlobalPool(pool) => global_pool(&inputs, *pool, &mut out)?,
+        Op::Linear(linear) => {
+            let (batch, example) = case.examples()?;
+            let g = linear.geometry(batch, &example)?;
+            let x = inputs.tensor("x", [g.rows, g.in_features])?;
+            let w = inputs.tensor("w", [g.out_features, g.in_features])?;
+            let b = inputs.optional("b", [g.out_features])?;
+            let y = ops::linear_forward(&x, &w, b.as_ref())?;
+            put(&mut out, "y", &y)?;
+            if let Some(gy) = inputs.optional("gy", y.shape())? {
+                put(&mut out, "gx", &ops::matmul(&gy, false, &w, false)?)?;
+                put(&mut out, "gw", &ops::matmul(&gy, true, &x, false)?)?;
+                put(&mut out, "gb", &ops::bias_gradient(&gy)?)?;
+            }
+        }
+        &Op::Activation(function) => {
+            let x = inputs.tensor("x", case.shape("x")?)?;
+            let y = ops::activation_forward(&x, function)?;
+            put(&mut out, "y", &y)?;
+            if let Some(gy) = inputs.optional("gy", y.shape())? {
+                put(
+                    &mut out,
+                    "gx",
+                    &ops::activation_backward(function, &x, &y, &gy)?,
+                )?;
+            }
+        }
+        Op::Softmax(softmax) => {
+            let x = inputs.tensor("x", case.shape("x")?.batched(1))?;
+            let y = ops::softmax_forward(&x, softmax)?;
+            put(&mut out, "y", &y)?;
+            if let Some(gy) = inputs.optional("gy", y.shape())? {
+                put(&mut out, "gx", &ops::softmax_backward(&y, &gy, softmax)?)?;
+            }
+        }
+        Op::BatchNorm(norm) => batch_norm(&inputs, norm, training, &mut out)?,
+        Op::LayerNorm(norm) => {
+            let [rows, len] = case.normalised_rows()?;
+            let x = inputs.tensor("x", [rows, len])?;
+            let [gamma, beta] = [
+                inputs.vector(&case.floats_or("gamma", len, 1.0)?)?,
+                inputs.vector(&case.floats_or("beta", len, 0.0)?)?,
+            ];
+            let (y, kept) = ops::layer_norm_forward(&x, [&gamma, &beta], norm)?;
+            put(&mut out, "y", &y)?;
+            if let Some(gy) = inputs.optional("gy", y.shape())? {
+                let [gx, ggamma, gbeta] = ops::layer_norm_backward(&x, &gamma, &kept, &gy)?;
+                put(&mut out, "gx", &gx)?;
+                put(&mut out, "ggamma", &ggamma)?;
+                put(&mut out, "gbeta", &gbeta)?;
+            }
+        }
+        _ => return Err(format!("{:?} is no case of its own", op.name()).into()),
+    }
+    Ok(out)
+}
+
+fn max_pool(inputs: &Inputs, pool: &MaxPool2d, out: &mut Outputs) -> Result<()> {
+    let x = inputs.images()?;
+    let (y, indices) = ops::max_pool2d_forward(&x, pool)?;
+    put(out, "y", &y)?;
+    out.integers("indices", indices.to_vec()?);
+    if let Some(gy) = inputs.optional("gy", y.shape())? {
+        put(
+            out,
+            "gx",
+            &ops::max_pool2d_backward(&gy, &indices, x.shape(), pool)?,
+        )?;
+    }
+    Ok(())
+}
+
+fn avg_pool(inputs: &Inputs, pool: &AvgPool2d, out: &mut Outputs) -> Result<()> {
+    let x = inputs.images()?;
+    let y = ops::avg_pool2d_forward(&x, pool)?;
+    put(out, "y", &y)?;
+    if let Some(gy) = inputs.optional("gy", y.shape())? {
+        put(out, "gx", &ops::avg_pool2d_backward(&gy, x.shape(), pool)?)?;
+    }
+    Ok(())
+}
+
+fn global_pool(inputs: &Inputs, pool: GlobalPool, out: &mut Outputs) -> Result<()> {
+    let (_, image) = inputs.case.images()?;
+    let plane = Size2::from([image[1], image[2]]);
+    match pool {
+        GlobalPool::Max => max_pool(inputs, &MaxPool2d::new(plane), out),
+        GlobalPool::Average => avg_pool(inputs, &AvgPool2d::new(plane), out),
+        GlobalPool::Softmax => {
+            let x = inputs.images()?;
+            let (y, kept) = ops::softmax_pool_forward(&x)?;
+            put(out, "y", &y)?;
+            if let Some(gy) = inputs.optional("gy", y.shape())? {
+                put(
+                    out,
+                    "gx",
+                    &ops::softmax_pool_backward(&x, (&y, &kept), &gy)?,
+                )?;
+            }
+            Ok(())
+        }
+    }
+}
+
+fn batch_norm(inputs: &Inputs, norm: &BatchNorm, training: bool, out: &mut Outputs) -> Result<()> {
+    let (_, example) = inputs.case.examples()?;
+    let x = inputs.tensor("x", inputs.case.shape("x")?)?;
+    let channels = example.first().copied().unwrap_or(0);
+    let [gamma, beta, mean, variance] = inputs.case.batch_norm_parameters(channels)?;
+    // Of the running statistics, for the backward pass in evaluation.
+    let deviation = |variance: f32| (f64::from(variance) + norm.epsilon).sqrt();
+    let pairs = mean.iter().zip(&variance);
+    let kept = pairs.flat_map(|(&mean, &variance)| [mean, (1.0 / deviation(variance)) as f32]);
+    let kept: Vec<f32> = kept.collect();
+    let [gamma, beta] = [inputs.vector(&gamma)?, inputs.vector(&beta)?];
+    let [mean, variance] = [inputs.vector(&mean)?, inputs.vector(&variance)?];
+    let gy = inputs.optional("gy", x.shape())?;
+    if training {
+        let (y, statistics) =
+            ops::batch_norm_forward(&x, [&gamma, &beta], [&mean, &variance], norm)?;
+        put(out, "y", &y)?;
+        put(out, "running_mean_after", &statistics.running_mean)?;
+        put(out, "running_var_after", &statistics.running_variance)?;
+        if let Some(gy) = gy {
+            let [gx, ggamma, gbeta] =
+                ops::batch_norm_backward(&x, &gamma, &statistics.batch, &gy, norm)?;
+            put(out, "gx", &gx)?;
+            put(out, "ggamma", &ggamma)?;
+            put(out, "gbeta", &gbeta)?;
+        }
+        return Ok(());
+    }
+    let evaluate = |x: &Tensor, beta: &Tensor, mean: &Tensor| {
+        ops::batch_norm_forward_evaluation(x, [&gamma, beta], [mean, &variance], norm)
+    };
+    put(out, "y", &evaluate(&x, &beta, &mean)?)?;
+    put(out, "running_mean_after", &mean)?;
+    put(out, "running_var_after", &variance)?;
+    if let Some(gy) = gy {
+        // In evaluation the layer is linear: its gradient is itself without the shifts.
+        let zeros = inputs.vector(&vec![0.0; channels])?;
+        put(out, "gx", &evaluate(&gy, &zeros, &zeros)?)?;
+        let kept = Tensor::from_slice(inputs.gpu, [channels, 2], &kept)?;
+        let [_, ggamma, gbeta] = ops::batch_norm_backward(&x, &gamma, &kept, &gy, norm)?;
+        put(out, "ggamma", &ggamma)?;
+        put(out, "gbeta", &gbeta)?;
+    }
+    Ok(())
+}
+
+pub fn loss(gpu: &Gpu, loss: &Loss, case: &Case) -> Result<Outputs> {
+    let x = Inputs { gpu, case }.tensor("x", case.shape("x")?)?;
+    let (loss, gx) = ops::loss(&x, case.loss_target()?, loss.clone())?;
+    let mut out = Outputs::default();
+    put(&mut out, "loss", &loss)?;
+    put(&mut out, "gx", &gx)?;
+    Ok(out)
+}
+
+pub fn optimizer(gpu: &Gpu, optimizer: &Optimizer, case: &Case) -> Result<Outputs> {
+    let inputs = Inputs { gpu, case };
+    let mut out = Outputs::default();
+    for (
+        j,
+        Trajectory {
+            parameter,
+            gradients,
+        },
+    ) in case.trajectories()?.into_iter().enumerate()
+    {
+        let zeros = inputs.vector(&vec![0.0; parameter.len()])?;
+        let mut parameter = inputs.vector(parameter)?;
+        let mut state = vec![zeros; optimizer.state_slots()];
+        for (k, gradient) in gradients.into_iter().enumerate() {
+            let (step, gradient) = (k as u64 + 1, inputs.vector(gradient)?);
+            (parameter, state) =
+                ops::optimizer_update(*optimizer, step, &parameter, &gradient, &state)?;
+            put(&mut out, &format!("s{k}_p{j}"), &parameter)?;
+        }
+    }
+    Ok(out)
+}
+
+/// A case's inputs as tensors.
+struct Inputs<'a> {
+    gpu: &'a Gpu,
+    case: &'a Case,
+}
+
+impl Inputs<'_> {
+    fn tensor(&self, name: &str, shape: impl Into<Shape>) -> Result<Tensor> {
+        Ok(Tensor::from_slice(
+            self.gpu,
+            shape,
+            self.case.floats(name)?,
+        )?)
+    }
+
+    fn optional(&self, name: &str, shape: impl Into<Shape>) -> Result<Option<Tensor>> {
+        self.case
+            .inputs
+            .contains_key(name)
+            .then(|| self.tensor(name, shape))
+            .transpose()
+    }
+
+    fn vector(&self, values: &[f32]) -> Result<Tensor> {
+        Ok(Tensor::from_slice(self.gpu, [values.len()], values)?)
+    }
+
+    /// `x` as `(N, C, H, W)`.
+    fn images(&self) -> Result<Tensor> {
+        let (batch, image) = self.case.images()?;
+        self.tensor("x", image.batched(batch))
+    }
+}
+
+fn put(out: &mut Outputs, name: &str, tensor: &Tensor) -> Result<()> {
+    out.floats(name, tensor.to_vec()?);
+    Ok(())
+}
