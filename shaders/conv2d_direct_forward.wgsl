@@ -52,13 +52,14 @@ fn main(
         let taps = (channel * params.in_channels + c) * KERNEL_H * KERNEL_W;
         for (var ky = 0u; ky < KERNEL_H; ky++) {
             let iy = y * STRIDE_H + ky * DILATION_H - PAD_TOP; // wraps to a large number above the plane
-            if iy < params.in_height {
-                for (var kx = 0u; kx < KERNEL_W; kx++) {
-                    let ix = x * STRIDE_W + kx * DILATION_W - PAD_LEFT;
-                    if ix < params.in_width {
-                        sum += weight[taps + ky * KERNEL_W + kx] * input[base + iy * params.in_width + ix];
-                    }
+            for (var kx = 0u; kx < KERNEL_W; kx++) {
+                let ix = x * STRIDE_W + kx * DILATION_W - PAD_LEFT;
+                // The padding's zeros are factors too, as in PyTorch.
+                var pixel = 0.0;
+                if iy < params.in_height && ix < params.in_width {
+                    pixel = input[base + iy * params.in_width + ix];
                 }
+                sum += weight[taps + ky * KERNEL_W + kx] * pixel;
             }
         }
     }

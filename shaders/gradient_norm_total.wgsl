@@ -16,5 +16,7 @@ fn main(@builtin(local_invocation_index) thread: u32) {
     var sum = 0.0;
     for (var i = thread; i < params.len; i += 64u) { sum += squares[i]; }
     let norm = params.gradient_scale * sqrt(reduce_sum(thread, sum));
-    if thread == 0u { clip[0] = min(1.0, params.max_norm / (norm + 1e-6)); }
+    let factor = params.max_norm / (norm + 1e-6);
+    // A norm that is NaN makes all gradients NaN.
+    if thread == 0u { clip[0] = select(factor, 1.0, factor > 1.0 && !is_nan(factor)); }
 }

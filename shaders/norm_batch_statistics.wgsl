@@ -35,7 +35,8 @@ fn main(
     }
     // What rounding left in the mean: the corrected two-pass algorithm.
     let rest = reduce_sum(thread, differences) / f32(count);
-    let variance = reduce_sum(thread, squares) / f32(count) - rest * rest;
+    let rounded = reduce_sum(thread, squares) / f32(count) - rest * rest;
+    let variance = select(rounded, 0.0, rounded < 0.0);
     if thread == 0u {
         statistics[2u * channel] = mean + rest;
         statistics[2u * channel + 1u] = 1.0 / sqrt(variance + params.epsilon);

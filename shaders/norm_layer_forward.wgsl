@@ -35,7 +35,8 @@ fn main(
     }
     let rest = reduce_sum(thread, differences) / count;
     let mean = rough + rest;
-    let variance = reduce_sum(thread, squares) / count - rest * rest;
+    let rounded = reduce_sum(thread, squares) / count - rest * rest;
+    let variance = select(rounded, 0.0, rounded < 0.0);
     let inverse = 1.0 / sqrt(variance + params.epsilon);
     for (var i = thread; i < params.len; i += 64u) {
         output[first + i] = gamma[i] * ((input[first + i] - mean) * inverse) + beta[i];

@@ -6,8 +6,9 @@
 
 @group(0) @binding(0) var<storage, read> gradient_output: array<vec4<f32>>; // (planes, OH, OW)
 @group(0) @binding(1) var<storage, read> argmax: array<vec4<u32>>;          // (planes, OH, OW)
-@group(0) @binding(2) var<storage, read> saved: array<vec4<f32>>;           // (planes, H, W)
-@group(0) @binding(3) var<storage, read_write> output: array<vec4<f32>>;    // (planes, H, W)
+@group(0) @binding(2) var<storage, read> saved: array<f32>;                 // (planes, H, W)
+// Scalars, since a strip may end within a vector that another invocation writes the rest of.
+@group(0) @binding(3) var<storage, read_write> output: array<f32>;          // (planes, H, W)
 @group(0) @binding(4) var<uniform> params: Params;
 
 struct Params {
@@ -33,8 +34,14 @@ override PAIRS: bool = false;
 fn store_pairs(at: u32, place: u32, gradient: vec4<f32>, chosen: vec4<u32>) {
     let even = select(vec4<f32>(), gradient, chosen == vec4(place) + vec4(0u, 2u, 4u, 6u));
     let odd = select(vec4<f32>(), gradient, chosen == vec4(place) + vec4(1u, 3u, 5u, 7u));
-    store4(at / 4u, vec4(even.x, odd.x, even.y, odd.y));
-    store4(at / 4u + 1u, vec4(even.z, odd.z, even.w, odd.w));
+    store(at, even.x);
+    store(at + 1u, odd.x);
+    store(at + 2u, even.y);
+    store(at + 3u, odd.y);
+    store(at + 4u, even.z);
+    store(at + 5u, odd.z);
+    store(at + 6u, even.w);
+    store(at + 7u, odd.w);
 }
 
 fn pairs(strip: u32) {

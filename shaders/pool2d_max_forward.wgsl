@@ -5,8 +5,9 @@
 // An invocation computes a strip: four neighbouring outputs of one row, one per vector component.
 
 @group(0) @binding(0) var<storage, read> input: array<vec4<f32>>;        // (planes, H, W)
-@group(0) @binding(1) var<storage, read_write> output: array<vec4<f32>>; // (planes, OH, OW)
-@group(0) @binding(2) var<storage, read_write> argmax: array<vec4<u32>>; // (planes, OH, OW)
+// Scalars, since a strip may end within a vector that another invocation writes the rest of.
+@group(0) @binding(1) var<storage, read_write> output: array<f32>; // (planes, OH, OW)
+@group(0) @binding(2) var<storage, read_write> argmax: array<u32>; // (planes, OH, OW)
 @group(0) @binding(3) var<uniform> params: Params;
 
 struct Params {
@@ -28,8 +29,6 @@ override DILATION_W: u32 = 1u;
 // Windows two wide side by side, rows of input and output in whole vectors: a strip reads two
 // vectors of each row.
 override PAIRS: bool = false;
-// out_width % 4 == 0
-override OUTPUT_VEC4: bool = false;
 
 const NOWHERE: u32 = 0xffffffffu;
 
@@ -98,19 +97,14 @@ fn main(
     }
 
     let at = out_row * params.out_width + out_x;
-    if OUTPUT_VEC4 {
-        output[at / 4u] = best.value;
-        argmax[at / 4u] = best.place;
-    } else {
-        let left_over = params.out_width - out_x;
-        write(at, best.value.x, best.place.x);
-        if left_over > 1u { write(at + 1u, best.value.y, best.place.y); }
-        if left_over > 2u { write(at + 2u, best.value.z, best.place.z); }
-        if left_over > 3u { write(at + 3u, best.value.w, best.place.w); }
-    }
+    let left_over = params.out_width - out_x;
+    write(at, best.value.x, best.place.x);
+    if left_over > 1u { write(at + 1u, best.value.y, best.place.y); }
+    if left_over > 2u { write(at + 2u, best.value.z, best.place.z); }
+    if left_over > 3u { write(at + 3u, best.value.w, best.place.w); }
 }
 
 fn write(at: u32, value: f32, place: u32) {
-    output[at / 4u][at % 4u] = value;
-    argmax[at / 4u][at % 4u] = place;
+    output[at] = value;
+    argmax[at] = place;
 }

@@ -22,7 +22,8 @@ fn store4(at: u32, result: vec4<f32>) {
     output[at] = r;
 }
 
-// One element; `at` counts in elements.
+// One element; `at` counts in elements. Only for adapters where the components of a vector are stored
+// apart, as they are in SPIR-V: neighbouring invocations may write to one vector.
 fn store(at: u32, result: f32) {
     let vector = at / 4u;
     let lane = at % 4u;

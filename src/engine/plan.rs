@@ -72,7 +72,7 @@ struct Progress {
 /// A staging buffer: the params of all dispatches, then the input, then the target.
 struct Upload {
     buffer: wgpu::Buffer,
-    /// `None` once it is known to be mapped.
+    /// `None` while it is known to be mapped.
     mapping: Option<(Mapping, Option<wgpu::SubmissionIndex>)>,
 }
 
@@ -131,11 +131,13 @@ impl Plan {
         let usage = wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC;
         let mut uploads = Vec::new();
         for _ in 0..options.in_flight {
-            let buffer = gpu.buffer("upload", size, usage).await?;
-            let mapping = Some((gpu.map(&buffer, wgpu::MapMode::Write), None));
-            uploads.push(Upload { buffer, mapping });
+            let buffer = gpu.mapped_buffer("upload", size, usage).await?;
+            uploads.push(Upload {
+                buffer,
+                mapping: None,
+            });
         }
-        let read_back = gpu.read_back_buffer(lowered.output.size.max(16)).await?;
+        let read_back = gpu.read_back_buffer(lowered.output.size).await?;
         log::debug!(
             "{} kernels for a training step, {} for a prediction, {memory}",
             lowered.gradients.len() + lowered.update.len(),
@@ -156,6 +158,7 @@ impl Plan {
             read_back,
             progress: Progress::default(),
         };
+        plan.clear_slabs().await?;
         if let (Some(region), Loss::CrossEntropy(loss)) = (plan.lowered.class_weights, &plan.loss) {
             plan.write(region, loss.class_weights.as_deref().unwrap_or_default())
                 .await?;
@@ -169,6 +172,27 @@ impl Plan {
 
     pub fn memory(&self) -> MemoryReport {
         self.memory
+    }
+
+    /// Makes the gaps between parameters zero in the gradients, whose norm is that of whole slabs.
+    async fn clear_slabs(&self) -> Result<()> {
+        let mut regions = Vec::new();
+        for slab in &self.lowered.slabs {
+            for region in [Some(slab.gradient), slab.sum].into_iter().flatten() {
+                regions.push((self.buffer(region.buffer)?, region.size));
+            }
+        }
+        let clear = || {
+            let mut encoder = self
+                .gpu
+                .device()
+                .create_command_encoder(&Default::default());
+            for (buffer, size) in regions {
+                encoder.clear_buffer(buffer, self.gpu.margin(), Some(size));
+            }
+            self.gpu.queue().submit([encoder.finish()]);
+        };
+        self.gpu.guard("gradients", clear).await
     }
 
     /// Batches so far.
@@ -270,7 +294,9 @@ impl Plan {
             size: 4,
             ..self.lowered.loss
         };
-        let loss = self.read(loss, &self.read_back).await?[0];
+        // A buffer of its own, since several may ask at once.
+        let staging = self.gpu.read_back_buffer(16).await?;
+        let loss = self.read(loss, &staging).await?[0];
         match self.options.accumulate {
             1 => Ok(loss),
             _ => Ok((f64::from(loss) / self.progress.normaliser) as f32),
@@ -416,13 +442,14 @@ impl Plan {
             self.program.encode(&mut encoder, dispatches, ranges);
             Ok(self.gpu.queue().submit([encoder.finish()]))
         };
+        self.gpu.check()?;
         let submission = self.gpu.guard("step", encode).await.and_then(|submission| {
             // The buffer was mapped: only the loss of its device can have changed that.
             submission.map_err(|error| Error::DeviceLost {
                 reason: error.to_string(),
             })
         });
-        // Mapped again in any case, so that the next step finds the buffer as this one did.
+        // Mapped again whatever became of the commands, so that the next step finds the buffer as this one did.
         let mapping = self.gpu.map(&self.uploads[at].buffer, wgpu::MapMode::Write);
         let submission = submission.inspect(|_| self.next_upload = (at + 1) % self.uploads.len());
         self.uploads[at].mapping = Some((mapping, submission.clone().ok()));
@@ -558,8 +585,6 @@ fn memory_report(lowered: &Lowered, options: PlanOptions) -> MemoryReport {
             .map(|region| region.size)
             .sum::<u64>()
             + lowered.class_weights.map_or(0, |weights| weights.size),
-        staging: params
-            + options.in_flight as u64 * upload_size(lowered, params)
-            + output.size.max(16),
+        staging: params + options.in_flight as u64 * upload_size(lowered, params) + output.size,
     }
 }

@@ -126,9 +126,9 @@ impl Kernel {
         };
         // SAFETY: without naga's checks a shader must not read or write outside its bindings, nor
         // loop without end. Every kernel of this crate guards its edges by its params, which the
-        // host derives from the sizes of the very buffers that it binds (the recorder refuses a
-        // binding that is shorter than its tensor), and every loop counts up to a bound. The tests
-        // run each kernel with the checks on and off and with NaN around every buffer.
+        // host derives from the same geometry that the sizes of its bindings come from, and every
+        // loop counts up to a bound. The tests run each kernel with the checks on and off, and with
+        // NaN around every buffer that is examined afterwards.
         let module = unsafe { device.create_shader_module_trusted(descriptor, checks) };
         let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label: Some(self.name),

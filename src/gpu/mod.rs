@@ -184,7 +184,12 @@ impl Gpu {
             subgroup_size: if subgroups { info.subgroup_min_size } else { 0 },
             storage_alignment: self.inner.limits.min_storage_buffer_offset_alignment.into(),
             uniform_alignment: self.inner.limits.min_uniform_buffer_offset_alignment.into(),
-            max_binding: self.inner.limits.max_storage_buffer_binding_size,
+            // Shaders count elements in 32 bits.
+            max_binding: self
+                .inner
+                .limits
+                .max_storage_buffer_binding_size
+                .min(4 << 30),
             max_buffer: self.inner.limits.max_buffer_size,
         }
     }
@@ -232,9 +237,11 @@ impl Gpu {
     pub(crate) fn check(&self) -> Result<()> {
         // Only a poll tells that a device was lost; until then all calls on it do nothing.
         let _ = self.inner.device.poll(wgpu::PollType::Poll);
-        match &*lock(&self.inner.failure) {
-            Some(error) => Err(error.clone()),
+        let mut failure = lock(&self.inner.failure);
+        match &*failure {
             None => Ok(()),
+            Some(lost @ Error::DeviceLost { .. }) => Err(lost.clone()),
+            Some(_) => failure.take().map_or(Ok(()), Err),
         }
     }
 
@@ -360,6 +367,26 @@ impl Gpu {
         size: u64,
         usage: wgpu::BufferUsages,
     ) -> Result<wgpu::Buffer> {
+        self.create(what, size, usage, false).await
+    }
+
+    /// A buffer that is mapped from the start.
+    pub(crate) async fn mapped_buffer(
+        &self,
+        what: &str,
+        size: u64,
+        usage: wgpu::BufferUsages,
+    ) -> Result<wgpu::Buffer> {
+        self.create(what, size, usage, true).await
+    }
+
+    async fn create(
+        &self,
+        what: &str,
+        size: u64,
+        usage: wgpu::BufferUsages,
+        mapped_at_creation: bool,
+    ) -> Result<wgpu::Buffer> {
         let available = self.inner.limits.max_buffer_size;
         if size > available {
             let limit = "max_buffer_size";
@@ -374,7 +401,7 @@ impl Gpu {
             label: Some(what),
             size,
             usage,
-            mapped_at_creation: false,
+            mapped_at_creation,
         };
         let buffer = self
             .guard(what, || self.inner.device.create_buffer(&descriptor))

@@ -72,7 +72,13 @@ pub(crate) fn conv2d_backward_input(traits: &Traits, geometry: &Conv2dGeometry) 
 
 /// The core for a convolution's weight gradient.
 pub(crate) fn conv2d_backward_weight(traits: &Traits, geometry: &Conv2dGeometry) -> ConvStrategy {
-    conv2d_forward(traits, geometry)
+    // The taps core has a workgroup per tile of 16 channels and 8 filter rows along one dimension.
+    let rows = geometry.in_channels * geometry.kernel.height;
+    let tiles = geometry.out_channels.div_ceil(16) * rows.div_ceil(8);
+    match conv2d_forward(traits, geometry) {
+        ConvStrategy::Rows if tiles > 65_535 => ConvStrategy::Tiled,
+        strategy => strategy,
+    }
 }
 
 /// Whether a group has so few channels that tiles of 64 would be nearly empty.
@@ -110,10 +116,9 @@ pub(crate) fn bias_parts(batch: usize, channels: usize, plane: usize) -> usize {
 pub(crate) fn tap_splits(tiles: usize, rows: usize, strips: usize) -> usize {
     /// Workgroups that keep a device busy.
     const WANTED: usize = 96;
-    let wanted = WANTED
-        .div_ceil(tiles)
-        .max((rows * (1 + strips)).div_ceil(LOOP_LIMIT));
-    let per_split = rows.div_ceil(wanted.min(rows));
+    let wanted = WANTED.div_ceil(tiles);
+    let longest = (LOOP_LIMIT / (1 + strips)).max(1);
+    let per_split = rows.div_ceil(wanted.min(rows)).min(longest);
     rows.div_ceil(per_split)
 }
 

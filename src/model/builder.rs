@@ -21,6 +21,9 @@ pub struct ModelBuilder {
     error: Option<Error>,
 }
 
+/// Elements that a tensor has fewer of.
+const LARGEST: usize = 1 << 30;
+
 /// A chain of layers from a given value on.
 type Branch<'a> = Box<dyn FnOnce(ModelBuilder) -> ModelBuilder + 'a>;
 
@@ -28,7 +31,8 @@ impl ModelBuilder {
     pub(super) fn new(input: Shape) -> Self {
         let error = match input.len() {
             0 => Some(Error::shape("input", "extents above zero", &input)),
-            _ => None,
+            1..LARGEST => None,
+            _ => Some(Error::shape("input", "less than 2^30 elements", &input)),
         };
         let graph = Graph::new(input);
         let end = graph.input();
@@ -257,12 +261,23 @@ impl ModelBuilder {
         let (outer, mut ends) = (self.prefix.clone(), Vec::new());
         for (branch, chain) in branches {
             let prefix = format!("{name}.{branch}.");
+            let before = self.graph.clone();
             self = chain(Self {
                 prefix,
                 layers: 0,
                 end: start,
                 ..self
             });
+            if !self.graph.extends(&before) {
+                let reason = "must return the builder that it was given";
+                let error = Error::argument(format!("layer {name} {branch}"), reason);
+                return Self {
+                    graph: before,
+                    end: start,
+                    error: Some(error),
+                    ..self
+                };
+            }
             ends.push(self.end);
         }
         Self {

@@ -105,6 +105,11 @@ impl Graph {
         &self.parameters[id.0]
     }
 
+    /// Whether this graph begins as another one.
+    pub fn extends(&self, other: &Self) -> bool {
+        self.nodes.starts_with(&other.nodes) && self.shapes.starts_with(&other.shapes)
+    }
+
     pub fn parameter_named(&self, name: &str) -> Result<ParameterId> {
         let at = self
             .parameters

@@ -211,9 +211,13 @@ pub enum Target {
     Values(Vec<f32>),
 }
 
-/// A label in 32 bits. One that does not fit is out of range for every model.
-fn label_from(label: impl TryInto<u32>) -> u32 {
-    label.try_into().unwrap_or(u32::MAX)
+/// A label in 32 bits. Negative ones and those that do not fit are out of range for every model.
+fn label_from(label: impl TryInto<i64>) -> u32 {
+    match label.try_into() {
+        Ok(label) if (i64::from(i32::MIN)..0).contains(&label) => label as i32 as u32,
+        Ok(label) => label.try_into().unwrap_or(u32::MAX),
+        Err(_) => u32::MAX,
+    }
 }
 
 macro_rules! target_from {

@@ -169,8 +169,8 @@ impl TrainerBuilder {
         if self.options.batch == 0 {
             return Err(Error::argument("batch", "must not be zero"));
         }
-        if self.options.in_flight == 0 {
-            return Err(Error::argument("in_flight", "must not be zero"));
+        if !(1..=64).contains(&self.options.in_flight) {
+            return Err(Error::argument("in_flight", "must be between 1 and 64"));
         }
         if self.options.accumulate == 0 {
             return Err(Error::argument("accumulate", "must not be zero"));

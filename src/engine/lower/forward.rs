@@ -20,6 +20,9 @@ impl Pass<'_> {
         self.values[graph.input().0] = Some(lowered.input);
         let output = self.fusion.root(graph.output());
         for node in graph.nodes() {
+            if node.op.is_view() {
+                continue;
+            }
             let written = self.fusion.written(node.output);
             if self.values[written.0].is_some() {
                 continue; // a view, or an activation that the product before it has applied

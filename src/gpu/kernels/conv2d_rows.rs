@@ -196,7 +196,8 @@ fn rows(
     let strips = batch * out_size.height * out_size.width.div_ceil(4);
     let [x, y, _] = group_grid(strips.div_ceil(8));
     let grid = [x, y, geometry.out_channels.div_ceil(16) as u64];
-    recording.iterations(in_channels * kernel.height * (1 + kernel.width.div_ceil(4)));
+    recording
+        .iterations(in_channels * kernel.height * (1 + kernel.width.div_ceil(taps(kernel.width))));
     recording.dispatch(&ROWS, &constants, &regions, rows_params(geometry), grid);
 }
 

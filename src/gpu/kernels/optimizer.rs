@@ -113,7 +113,11 @@ pub(crate) const NORM_PARTIAL: Kernel = Kernel {
 
 pub(crate) const NORM_TOTAL: Kernel = Kernel {
     name: "gradient_norm_total",
-    source: source!("gradient_norm_total.wgsl", "core/reduce.wgsl"),
+    source: source!(
+        "gradient_norm_total.wgsl",
+        "core/reduce.wgsl",
+        "core/activation.wgsl"
+    ),
     bindings: &[Read, ReadWrite],
     params: NormTotalParams::LAYOUT,
     constants: &[],

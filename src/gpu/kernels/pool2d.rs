@@ -1,7 +1,7 @@
 //! Pooling.
 
 use super::{Output, Read, ReadWrite, Recording, Region};
-use super::{constants, flag, flat_grid, whole_vectors};
+use super::{constants, flag, flat_grid};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::op::{Pool2dGeometry, Size2};
 
@@ -27,14 +27,14 @@ pub(crate) const MAX_FORWARD: Kernel = Kernel {
     source: source!("pool2d_max_forward.wgsl", "core/flat.wgsl"),
     bindings: &[Read, ReadWrite, ReadWrite],
     params: Params::LAYOUT,
-    constants: constants!("PAIRS", "OUTPUT_VEC4"; window),
+    constants: constants!("PAIRS"; window),
 };
 
 pub(crate) const MAX_BACKWARD: Kernel = Kernel {
     name: "max_pool2d_backward",
     source: source!(
         "pool2d_max_backward.wgsl",
-        "core/epilogue4.wgsl",
+        "core/epilogue.wgsl",
         "core/activation.wgsl",
         "core/flat.wgsl"
     ),
@@ -123,10 +123,7 @@ pub(crate) fn max_forward(
     let pairs = whole && inside && kernel.width == 2 && stride.width == 2;
     let pairs = pairs && geometry.dilation.width == 1;
     let mut constants = window_constants(geometry).to_vec();
-    constants.extend([
-        ("PAIRS", flag(pairs)),
-        ("OUTPUT_VEC4", whole_vectors(out_size.width)),
-    ]);
+    constants.push(("PAIRS", flag(pairs)));
     let regions = [Some(input), Some(output), Some(argmax)];
     recording.iterations(kernel.area() + kernel.height);
     let grid = flat_grid(geometry.planes * out_size.height * out_size.width.div_ceil(4));

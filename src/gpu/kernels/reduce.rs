@@ -45,7 +45,7 @@ pub(crate) fn bias_gradient(
     gradient_output: Region,
     gradient_bias: Region,
 ) {
-    if plane == 1 {
+    if plane == 1 && planned_batch <= 1024 {
         // The examples are the parts of the sum.
         sum_parts(recording, gradient_output, batch, gradient_bias, channels);
         return;
