@@ -208,7 +208,7 @@ fn watch(device: &wgpu::Device) -> Arc<Mutex<Option<Error>>> {
     let lost = failure.clone();
     device.set_device_lost_callback(move |reason, message| {
         let reason = format!("{reason:?}: {message}");
-        lock(&lost).get_or_insert(Error::DeviceLost { reason });
+        *lock(&lost) = Some(Error::DeviceLost { reason });
     });
     let uncaptured = failure.clone();
     device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
