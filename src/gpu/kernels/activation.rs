@@ -16,7 +16,8 @@ pub(crate) const FORWARD: Kernel = Kernel {
     source: source!(
         "activation_forward.wgsl",
         "core/epilogue4.wgsl",
-        "core/activation.wgsl",
+        "core/activation_all.wgsl",
+        "core/activation_base.wgsl",
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, ReadWrite],
@@ -29,7 +30,8 @@ pub(crate) const BACKWARD: Kernel = Kernel {
     source: source!(
         "activation_backward.wgsl",
         "core/epilogue4.wgsl",
-        "core/activation.wgsl",
+        "core/activation_all.wgsl",
+        "core/activation_base.wgsl",
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, Read, ReadWrite],

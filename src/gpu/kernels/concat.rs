@@ -20,6 +20,7 @@ pub(crate) const COPY: Kernel = Kernel {
         "concat.wgsl",
         "core/epilogue.wgsl",
         "core/activation.wgsl",
+        "core/activation_base.wgsl",
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, ReadWrite],

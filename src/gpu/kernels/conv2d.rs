@@ -43,6 +43,7 @@ pub(crate) const FORWARD: Kernel = Kernel {
         "core/product_tiled.wgsl",
         "core/epilogue.wgsl",
         "core/activation.wgsl",
+        "core/activation_base.wgsl",
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, Read, Read, ReadWrite],
@@ -57,6 +58,7 @@ pub(crate) const BACKWARD_INPUT: Kernel = Kernel {
         "core/product_tiled.wgsl",
         "core/epilogue.wgsl",
         "core/activation.wgsl",
+        "core/activation_base.wgsl",
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, Read, Read, ReadWrite],
@@ -82,6 +84,7 @@ pub(crate) const DIRECT_FORWARD: Kernel = Kernel {
         "conv2d_direct_forward.wgsl",
         "core/epilogue.wgsl",
         "core/activation.wgsl",
+        "core/activation_base.wgsl",
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, Read, Read, ReadWrite],
@@ -95,6 +98,7 @@ pub(crate) const DIRECT_BACKWARD_INPUT: Kernel = Kernel {
         "conv2d_direct_backward_input.wgsl",
         "core/epilogue.wgsl",
         "core/activation.wgsl",
+        "core/activation_base.wgsl",
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, Read, Read, ReadWrite],

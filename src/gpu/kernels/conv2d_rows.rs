@@ -55,6 +55,7 @@ pub(crate) const ROWS: Kernel = Kernel {
         "core/slide.wgsl",
         "core/epilogue4.wgsl",
         "core/activation.wgsl",
+        "core/activation_base.wgsl",
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, Read, Read, ReadWrite],

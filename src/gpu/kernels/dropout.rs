@@ -23,6 +23,7 @@ pub(crate) const DROPOUT: Kernel = Kernel {
         "dropout.wgsl",
         "core/epilogue4.wgsl",
         "core/activation.wgsl",
+        "core/activation_base.wgsl",
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, ReadWrite],

@@ -21,6 +21,7 @@ pub(crate) const TILED: Kernel = Kernel {
         "core/product_tiled.wgsl",
         "core/epilogue.wgsl",
         "core/activation.wgsl",
+        "core/activation_base.wgsl",
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, Read, Read, ReadWrite],
@@ -37,6 +38,7 @@ pub(crate) const SUBGROUP: Kernel = Kernel {
         "core/product_subgroup.wgsl",
         "core/epilogue4.wgsl",
         "core/activation.wgsl",
+        "core/activation_base.wgsl",
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, Read, Read, ReadWrite],

@@ -85,6 +85,7 @@ pub(crate) const BATCH_BACKWARD_INPUT: Kernel = Kernel {
         "norm_batch_backward_input.wgsl",
         "core/epilogue.wgsl",
         "core/activation.wgsl",
+        "core/activation_base.wgsl",
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, Read, Read, Read, Read, Read, ReadWrite],
@@ -118,6 +119,7 @@ pub(crate) const LAYER_BACKWARD_INPUT: Kernel = Kernel {
         "norm_layer_backward_input.wgsl",
         "core/epilogue.wgsl",
         "core/activation.wgsl",
+        "core/activation_base.wgsl",
         "core/reduce.wgsl",
         "core/flat.wgsl"
     ),

@@ -116,7 +116,8 @@ pub(crate) const NORM_TOTAL: Kernel = Kernel {
     source: source!(
         "gradient_norm_total.wgsl",
         "core/reduce.wgsl",
-        "core/activation.wgsl"
+        "core/activation.wgsl",
+        "core/activation_base.wgsl"
     ),
     bindings: &[Read, ReadWrite],
     params: NormTotalParams::LAYOUT,

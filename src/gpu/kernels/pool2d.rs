@@ -36,6 +36,7 @@ pub(crate) const MAX_BACKWARD: Kernel = Kernel {
         "pool2d_max_backward.wgsl",
         "core/epilogue.wgsl",
         "core/activation.wgsl",
+        "core/activation_base.wgsl",
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, Read, ReadWrite],
@@ -72,6 +73,7 @@ pub(crate) const AVG_BACKWARD: Kernel = Kernel {
         "core/mean_window.wgsl",
         "core/epilogue.wgsl",
         "core/activation.wgsl",
+        "core/activation_base.wgsl",
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, ReadWrite],
@@ -96,6 +98,7 @@ pub(crate) const SOFTMAX_BACKWARD: Kernel = Kernel {
         "pool2d_softmax_backward.wgsl",
         "core/epilogue.wgsl",
         "core/activation.wgsl",
+        "core/activation_base.wgsl",
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, Read, Read, Read, ReadWrite],

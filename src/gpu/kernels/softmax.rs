@@ -26,6 +26,7 @@ pub(crate) const BACKWARD: Kernel = Kernel {
         "softmax_backward.wgsl",
         "core/epilogue.wgsl",
         "core/activation.wgsl",
+        "core/activation_base.wgsl",
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, Read, ReadWrite],
