@@ -1,8 +1,10 @@
 //! What a textbook says of convolution and pooling, in numbers small enough to check by hand. Every
 //! fact is stated once, for any [`Device`].
 
-use wgpu_cnn::cpu;
+use std::sync::OnceLock;
+
 use wgpu_cnn::op::{Conv2dGeometry, Pool2dGeometry, Size2};
+use wgpu_cnn::{Conv2d, Gpu, MaxPool2d, Tensor, cpu, ops};
 
 /// The operations that the facts are about.
 trait Device {
@@ -332,26 +334,111 @@ fn input_gradient_is_convolution_with_the_flipped_filter(device: &impl Device) {
     }
 }
 
-mod on_cpu {
-    use super::Cpu;
+/// The kernels. Absent only where there is no adapter and none is required.
+struct Kernels(&'static Gpu);
 
-    #[test]
-    fn overlapping_windows_share_a_maximum() {
-        super::overlapping_windows_share_a_maximum(&Cpu);
-    }
+fn kernels() -> Option<Kernels> {
+    static GPU: OnceLock<Option<Gpu>> = OnceLock::new();
+    let required = std::env::var("WGPU_CNN_REQUIRE_GPU").is_ok_and(|value| value == "1");
+    let gpu = GPU.get_or_init(|| match Gpu::new() {
+        Ok(gpu) => Some(gpu),
+        Err(error) if required => panic!("{error}"),
+        Err(error) => {
+            eprintln!("skipped on the GPU: {error}");
+            None
+        }
+    });
+    gpu.as_ref().map(Kernels)
+}
 
-    #[test]
-    fn touching_windows_keep_their_gradients_apart() {
-        super::touching_windows_keep_their_gradients_apart(&Cpu);
-    }
-
-    #[test]
-    fn scanning_perceptron_is_convolution() {
-        super::scanning_perceptron_is_convolution(&Cpu);
-    }
-
-    #[test]
-    fn input_gradient_is_convolution_with_the_flipped_filter() {
-        super::input_gradient_is_convolution_with_the_flipped_filter(&Cpu);
+impl Kernels {
+    fn tensor(&self, shape: [usize; 4], data: &[f32]) -> Tensor {
+        Tensor::from_slice(self.0, shape, data).unwrap()
     }
 }
+
+fn layer(g: &Conv2dGeometry) -> Conv2d {
+    Conv2d::new(g.out_channels, g.kernel)
+        .stride(g.stride)
+        .padding(g.padding)
+        .dilation(g.dilation)
+        .groups(g.groups)
+}
+
+fn pool(g: &Pool2dGeometry) -> MaxPool2d {
+    let pool = MaxPool2d::new(g.kernel).stride(g.stride);
+    pool.padding(g.padding).dilation(g.dilation)
+}
+
+fn shape(batch: usize, channels: usize, size: Size2) -> [usize; 4] {
+    [batch, channels, size.height, size.width]
+}
+
+impl Device for Kernels {
+    fn conv2d_forward(&self, g: &Conv2dGeometry, x: &[f32], w: &[f32], b: &[f32]) -> Vec<f32> {
+        let x = self.tensor(shape(g.batch, g.in_channels, g.in_size), x);
+        let w = self.tensor(g.weight_shape(), w);
+        let b = Tensor::from_slice(self.0, [b.len()], b).unwrap();
+        let y = ops::conv2d_forward(&x, &w, Some(&b), &layer(g));
+        y.unwrap().to_vec().unwrap()
+    }
+
+    fn conv2d_backward_input(&self, g: &Conv2dGeometry, gy: &[f32], w: &[f32]) -> Vec<f32> {
+        let gy = self.tensor(shape(g.batch, g.out_channels, g.out_size), gy);
+        let w = self.tensor(g.weight_shape(), w);
+        let input = shape(g.batch, g.in_channels, g.in_size);
+        let gx = ops::conv2d_backward_input(&gy, &w, input, &layer(g));
+        gx.unwrap().to_vec().unwrap()
+    }
+
+    fn conv2d_backward_weight(&self, g: &Conv2dGeometry, x: &[f32], gy: &[f32]) -> Vec<f32> {
+        let x = self.tensor(shape(g.batch, g.in_channels, g.in_size), x);
+        let gy = self.tensor(shape(g.batch, g.out_channels, g.out_size), gy);
+        let gw = ops::conv2d_backward_weight(&x, &gy, &layer(g));
+        gw.unwrap().to_vec().unwrap()
+    }
+
+    fn conv2d_backward_bias(&self, g: &Conv2dGeometry, gy: &[f32]) -> Vec<f32> {
+        let gy = self.tensor(shape(g.batch, g.out_channels, g.out_size), gy);
+        ops::bias_gradient(&gy).unwrap().to_vec().unwrap()
+    }
+
+    fn max_pool2d_forward(&self, g: &Pool2dGeometry, x: &[f32]) -> (Vec<f32>, Vec<u32>) {
+        let x = self.tensor(shape(1, g.planes, g.in_size), x);
+        let (y, argmax) = ops::max_pool2d_forward(&x, &pool(g)).unwrap();
+        (y.to_vec().unwrap(), argmax.to_vec().unwrap())
+    }
+
+    fn max_pool2d_backward(&self, g: &Pool2dGeometry, gy: &[f32], argmax: &[u32]) -> Vec<f32> {
+        let windows = shape(1, g.planes, g.out_size);
+        let gy = self.tensor(windows, gy);
+        let argmax = Tensor::from_slice(self.0, windows, argmax).unwrap();
+        let input = shape(1, g.planes, g.in_size);
+        let gx = ops::max_pool2d_backward(&gy, &argmax, input, &pool(g));
+        gx.unwrap().to_vec().unwrap()
+    }
+}
+
+/// Every fact, on one device.
+macro_rules! facts {
+    ($module:ident, $device:expr) => {
+        mod $module {
+            facts!(@each $device;
+                overlapping_windows_share_a_maximum
+                touching_windows_keep_their_gradients_apart
+                scanning_perceptron_is_convolution
+                input_gradient_is_convolution_with_the_flipped_filter
+            );
+        }
+    };
+    (@each $device:expr; $($fact:ident)*) => {$(
+        #[test]
+        fn $fact() {
+            if let Some(device) = $device {
+                super::$fact(&device);
+            }
+        }
+    )*};
+}
+facts!(on_cpu, Some(super::Cpu));
+facts!(on_gpu, super::kernels());
