@@ -1,6 +1,7 @@
 //! The GPU held against the CPU reference: one module per family of kernels, then whole training
 //! steps, errors and files. All tests share the devices in `common`.
 
+mod accumulate;
 mod activation;
 mod common;
 mod compare;
