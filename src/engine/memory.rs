@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use crate::gpu::record::Storage;
+
+use super::lower::{Lowered, Slab};
+
 /// The device memory of a [`Trainer`](crate::Trainer) in bytes, by purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MemoryReport {
@@ -53,5 +57,52 @@ impl fmt::Display for MemoryReport {
             mib(self.batch),
             mib(self.staging),
         )
+    }
+}
+
+/// Bytes of a staging buffer.
+pub(super) fn upload_size(lowered: &Lowered, params: u64) -> u64 {
+    params + lowered.input.size + lowered.values.size.max(lowered.labels.size)
+}
+
+/// What a lowered model takes with so many steps in flight.
+pub(super) fn memory_report(lowered: &Lowered, in_flight: usize) -> MemoryReport {
+    let recording = &lowered.recording;
+    let sum = |region: fn(&Slab) -> u64| lowered.slabs.iter().map(region).sum();
+    let assignment = recording.assign();
+    let shared = assignment.sizes.iter().zip(&assignment.transient);
+    let transient = recording
+        .buffers
+        .iter()
+        .filter(|b| matches!(b.storage, Storage::Transient));
+    let alignment = recording.traits.uniform_alignment;
+    let params = recording.dispatches.iter();
+    let params: u64 = params
+        .map(|dispatch| (dispatch.params.len() as u64).next_multiple_of(alignment))
+        .sum();
+    let Lowered {
+        input,
+        labels,
+        values,
+        loss,
+        output,
+        ..
+    } = lowered;
+    MemoryReport {
+        parameters: sum(|slab| slab.parameter.size)
+            + lowered.statistics.map_or(0, |statistics| statistics.size),
+        gradients: sum(|slab| slab.gradient.size + slab.sum.map_or(0, |sum| sum.size)),
+        optimizer_state: sum(|slab| slab.state.iter().map(|state| state.size).sum()),
+        activations: shared
+            .filter(|(_, transient)| **transient)
+            .map(|(size, _)| size)
+            .sum(),
+        activations_unshared: transient.map(|buffer| buffer.size).sum(),
+        batch: [input, labels, values, loss, output]
+            .iter()
+            .map(|region| region.size)
+            .sum::<u64>()
+            + lowered.class_weights.map_or(0, |weights| weights.size),
+        staging: params + in_flight as u64 * upload_size(lowered, params) + output.size,
     }
 }

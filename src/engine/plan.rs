@@ -5,14 +5,15 @@ use std::ops::Range;
 use crate::gpu::kernels::loss::LossStep;
 use crate::gpu::kernels::{dropout, loss, optimizer};
 use crate::gpu::program::Program;
-use crate::gpu::record::{BufferId, Dispatch, Region, Storage, Varies};
+use crate::gpu::record::{BufferId, Dispatch, Region, Varies};
 use crate::gpu::{Gpu, Mapping};
 use crate::model::{Model, ParameterId};
 use crate::op::{Loss, Op, Optimizer, Target};
 use crate::{Error, Result};
 
 use super::MemoryReport;
-use super::lower::{Lowered, Slab, Task, lower};
+use super::lower::{Lowered, Task, lower};
+use super::memory::{memory_report, upload_size};
 
 /// How a plan is made.
 #[derive(Debug, Clone, Copy)]
@@ -102,7 +103,7 @@ impl Plan {
             gpu.traits(),
             options.batch,
         )?;
-        Ok(memory_report(&lowered, options))
+        Ok(memory_report(&lowered, options.in_flight))
     }
 
     /// Plans, allocates and compiles. The parameters are undefined until they are set.
@@ -118,7 +119,7 @@ impl Plan {
             gpu.traits(),
             options.batch,
         )?;
-        let memory = memory_report(&lowered, options);
+        let memory = memory_report(&lowered, options.in_flight);
         if memory.total() > options.memory_budget {
             return Err(Error::OutOfMemory {
                 what: format!("a batch of {}: {memory}", options.batch),
@@ -540,51 +541,5 @@ fn task<'a>(
         max_slab,
         clip_norm,
         accumulate,
-    }
-}
-
-/// Bytes of a staging buffer.
-fn upload_size(lowered: &Lowered, params: u64) -> u64 {
-    params + lowered.input.size + lowered.values.size.max(lowered.labels.size)
-}
-
-fn memory_report(lowered: &Lowered, options: PlanOptions) -> MemoryReport {
-    let recording = &lowered.recording;
-    let sum = |region: fn(&Slab) -> u64| lowered.slabs.iter().map(region).sum();
-    let assignment = recording.assign();
-    let shared = assignment.sizes.iter().zip(&assignment.transient);
-    let transient = recording
-        .buffers
-        .iter()
-        .filter(|b| matches!(b.storage, Storage::Transient));
-    let alignment = recording.traits.uniform_alignment;
-    let params = recording.dispatches.iter();
-    let params: u64 = params
-        .map(|dispatch| (dispatch.params.len() as u64).next_multiple_of(alignment))
-        .sum();
-    let Lowered {
-        input,
-        labels,
-        values,
-        loss,
-        output,
-        ..
-    } = lowered;
-    MemoryReport {
-        parameters: sum(|slab| slab.parameter.size)
-            + lowered.statistics.map_or(0, |statistics| statistics.size),
-        gradients: sum(|slab| slab.gradient.size + slab.sum.map_or(0, |sum| sum.size)),
-        optimizer_state: sum(|slab| slab.state.iter().map(|state| state.size).sum()),
-        activations: shared
-            .filter(|(_, transient)| **transient)
-            .map(|(size, _)| size)
-            .sum(),
-        activations_unshared: transient.map(|buffer| buffer.size).sum(),
-        batch: [input, labels, values, loss, output]
-            .iter()
-            .map(|region| region.size)
-            .sum::<u64>()
-            + lowered.class_weights.map_or(0, |weights| weights.size),
-        staging: params + options.in_flight as u64 * upload_size(lowered, params) + output.size,
     }
 }
