@@ -151,3 +151,18 @@ fn a_missing_adapter_is_a_failure_where_a_gpu_is_required_and_a_line_elsewhere()
         "{said}"
     );
 }
+
+/// What two processes compare of their results.
+pub fn digest(state: &[Vec<u32>]) -> String {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new(); // with fixed keys
+    state.hash(&mut hasher);
+    format!("digest {:016x}", hasher.finish())
+}
+
+/// Bytes of this process's resident memory.
+#[cfg(target_os = "linux")]
+pub fn resident() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+}

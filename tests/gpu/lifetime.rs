@@ -2,6 +2,8 @@
 
 use wgpu_cnn::{Error, Model, Optimizer, Trainer, TrainerBuilder};
 
+#[cfg(target_os = "linux")]
+use crate::common::resident;
 use crate::common::{child, plain_gpu, poisoned_gpus, random};
 use crate::training::{cases, state};
 
@@ -140,10 +142,6 @@ fn steps_whose_loss_nobody_reads_take_no_more_memory() {
 /// be 2,000 times 16 KiB.
 #[cfg(target_os = "linux")]
 fn growth() -> u64 {
-    let resident = || -> u64 {
-        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-        statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
-    };
     let model = Model::builder([1024]).dense(2).build().unwrap();
     let mut trainer = Trainer::builder(model)
         .batch(4)

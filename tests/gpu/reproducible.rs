@@ -1,13 +1,13 @@
 //! What holds from process to process: the same bits, and memory that stays as it is.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use wgpu_cnn::{
     Activation, AvgPool2d, Conv1d, Conv2d, ConvTranspose2d, Gpu, Loss, MaxPool2d, Model, Padding,
     Softmax, Trainer,
 };
 
-use crate::common::{child, labels, plain_gpu, random, uniform};
+#[cfg(target_os = "linux")]
+use crate::common::resident;
+use crate::common::{child, digest, labels, plain_gpu, random, uniform};
 use crate::training::state;
 
 const CHILD: &str = "WGPU_CNN_TEST_REPRODUCIBLE";
@@ -68,13 +68,6 @@ fn fifty_steps(gpu: &Gpu) -> Vec<Vec<u32>> {
     state(&trainer)
 }
 
-/// A number that stands for the bits of all parameters.
-fn digest(state: &[Vec<u32>]) -> String {
-    let mut hasher = DefaultHasher::new(); // with fixed keys
-    state.hash(&mut hasher);
-    format!("digest {:016x}", hasher.finish())
-}
-
 /// In a process of its own, since other tests take memory too. Mesa's llvmpipe compiles some
 /// kernels anew at every dispatch and keeps each of them: those whose loops only a uniform bounds.
 #[test]
@@ -119,13 +112,6 @@ fn growth(gpu: &Gpu, model: Model, loss: Loss, count: u64) -> u64 {
     let before = resident();
     steps(count);
     resident().saturating_sub(before)
-}
-
-/// Bytes of memory that this process takes.
-#[cfg(target_os = "linux")]
-fn resident() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-    statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
 }
 
 /// Between them these use every operator.

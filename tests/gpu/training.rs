@@ -5,7 +5,7 @@ use wgpu_cnn::{
     Conv2d, Gpu, Loss, MaxPool2d, Model, Optimizer, Padding, Reduction, Target, Trainer,
 };
 
-use crate::common::{bits, child, labels, plain_gpu, poisoned_gpus, random, uniform, wide};
+use crate::common::{bits, child, digest, labels, plain_gpu, poisoned_gpus, random, uniform, wide};
 use crate::compare::Expected;
 
 pub struct Case {
@@ -440,14 +440,6 @@ fn train(case: &Case, gpu: &Gpu) -> Vec<Vec<u32>> {
         trainer.step(&x, target).unwrap();
     }
     state(&trainer)
-}
-
-/// A number that stands for everything in `value`.
-fn digest(value: &[Vec<u32>]) -> String {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    let mut hasher = DefaultHasher::new(); // with fixed keys
-    value.hash(&mut hasher);
-    format!("digest {:016x}", hasher.finish())
 }
 
 #[test]
