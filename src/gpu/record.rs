@@ -53,6 +53,8 @@ pub(crate) struct Dispatch {
     pub label: String,
     /// What the step fills in.
     pub varies: Varies,
+    /// Additions and multiplications, of those kernels that are made of little else.
+    pub flops: u64,
 }
 
 /// What of a dispatch's params is known only when its step runs.
@@ -175,7 +177,15 @@ impl Recording {
             workgroups,
             label,
             varies: Varies::Nothing,
+            flops: 0,
         });
+    }
+
+    /// Says how many additions and multiplications the last dispatch makes.
+    pub fn flops(&mut self, flops: u64) {
+        if let Some(dispatch) = self.dispatches.last_mut() {
+            dispatch.flops = flops;
+        }
     }
 
     /// Says that the last dispatch's params change from step to step.

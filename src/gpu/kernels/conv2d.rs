@@ -159,6 +159,7 @@ pub(crate) fn forward(
         let grid = product_grid(recording, [channels, pixels, inner], geometry.groups);
         recording.dispatch(&FORWARD, &constants, &regions, params(geometry), grid);
     }
+    recording.flops(geometry.flops());
 }
 
 /// The gradient with respect to the input, from the gradient with respect to the output; for a
@@ -211,6 +212,7 @@ pub(crate) fn backward_input(
             grid,
         );
     }
+    recording.flops(geometry.flops());
 }
 
 /// The gradient with respect to the weights, from the input and the gradient with respect to the
@@ -233,6 +235,7 @@ pub(crate) fn backward_weight(
             recording.iterations(pixels.div_ceil(64));
             let (params, grid) = (params(geometry), group_grid(geometry.weight_len()));
             recording.dispatch(&DIRECT_BACKWARD_WEIGHT, &constants, &regions, params, grid);
+            recording.flops(geometry.flops());
         }
         ConvStrategy::Tiled => {
             let [out_channels, in_channels, kernel_h, kernel_w] = geometry.weight_shape();
@@ -253,6 +256,7 @@ pub(crate) fn backward_weight(
             let slices = geometry.groups * parts;
             let grid = product_grid(recording, [m, n, pixels.div_ceil(parts)], slices);
             recording.dispatch(&BACKWARD_WEIGHT, &constants, &regions, params, grid);
+            recording.flops(geometry.flops());
             if parts > 1 {
                 reduce::sum_parts(recording, target, parts, gradient_weight, len);
             }

@@ -200,6 +200,7 @@ fn rows(
     recording
         .iterations(in_channels * kernel.height * (1 + kernel.width.div_ceil(taps(kernel.width))));
     recording.dispatch(&ROWS, &constants, &regions, rows_params(geometry), grid);
+    recording.flops(geometry.flops());
 }
 
 /// Whether a strip of pixels may need a block of the input that no neighbouring lane of its
@@ -295,6 +296,7 @@ pub(super) fn backward_weight(
     let grid = [tiles, splits, chunks].map(|extent| extent as u64);
     recording.iterations(rows_per_split * (1 + strips));
     recording.dispatch(&BACKWARD_WEIGHT_TAPS, &constants, &regions, params, grid);
+    recording.flops(geometry.flops());
 
     let params = TapsSumParams {
         in_channels,

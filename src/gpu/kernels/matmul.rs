@@ -120,6 +120,7 @@ pub(crate) fn matmul(
         let grid = product_grid(recording, [m, n, k], 1);
         recording.dispatch(&TILED, &constants, &regions, params, grid);
     }
+    recording.flops(2 * (m * n) as u64 * k as u64);
 }
 
 /// The grid of the tiled product of C `(m, n)` with sums of length `k`, times slices.
