@@ -5,13 +5,14 @@
 @group(0) @binding(1) var<storage, read> b: array<f32>;       // (K, N), or (N, K) if transposed
 @group(0) @binding(2) var<storage, read> bias: array<f32>;    // (N)
 @group(0) @binding(3) var<storage, read> saved: array<f32>;   // (M, N)
-@group(0) @binding(4) var<storage, read_write> output: array<f32>; // (M, N)
+@group(0) @binding(4) var<storage, read_write> output: array<f32>; // (parts, M, N)
 @group(0) @binding(5) var<uniform> params: Params;
 
 struct Params {
     m: u32,
     n: u32,
     k: u32,
+    parts: u32, // that the sums are split into, each with a slab of C of its own
 }
 
 override TRANSPOSE_A: bool = false;
@@ -21,16 +22,18 @@ override HAS_BIAS: bool = false;
 struct Row { first: u32, step: u32 }
 struct Column { first: u32, step: u32 }
 
-fn product_size(slice: u32) -> Size {
-    return Size(params.m, params.n, 0u, params.k);
+fn product_size(part: u32) -> Size {
+    let length = (params.k + params.parts - 1u) / params.parts;
+    let end = min((part + 1u) * length, params.k);
+    return Size(params.m, params.n, min(part * length, end), end);
 }
 
-fn product_row(slice: u32, m: u32) -> Row {
+fn product_row(part: u32, m: u32) -> Row {
     if TRANSPOSE_A { return Row(m, params.m); }
     return Row(m * params.k, 1u);
 }
 
-fn product_column(slice: u32, n: u32) -> Column {
+fn product_column(part: u32, n: u32) -> Column {
     if TRANSPOSE_B { return Column(n * params.k, 1u); }
     return Column(n, params.n);
 }
@@ -43,8 +46,8 @@ fn load_b(column: Column, k: u32) -> f32 {
     return b[column.first + k * column.step];
 }
 
-fn store_c(slice: u32, m: u32, n: u32, value: f32) {
+fn store_c(part: u32, m: u32, n: u32, value: f32) {
     var result = value;
     if HAS_BIAS { result += bias[n]; }
-    store(m * params.n + n, result);
+    store((part * params.m + m) * params.n + n, result);
 }

@@ -1,13 +1,19 @@
-// Adds the parts of a split sum in order.
+// Adds the parts of a split sum in order, with an optional bias along the columns and an activation,
+// or an activation's gradient, on the way out.
 
-@group(0) @binding(0) var<storage, read> partial: array<f32>;     // (parts, len)
-@group(0) @binding(1) var<storage, read_write> total: array<f32>; // (len)
-@group(0) @binding(2) var<uniform> params: Params;
+@group(0) @binding(0) var<storage, read> partial: array<f32>; // (parts, rows, columns)
+@group(0) @binding(1) var<storage, read> bias: array<f32>;    // (columns)
+@group(0) @binding(2) var<storage, read> saved: array<f32>;   // (rows, columns)
+@group(0) @binding(3) var<storage, read_write> output: array<f32>; // (rows, columns)
+@group(0) @binding(4) var<uniform> params: Params;
 
 struct Params {
-    len: u32,
+    len: u32, // rows * columns
+    columns: u32,
     parts: u32,
 }
+
+override HAS_BIAS: bool = false;
 
 @compute @workgroup_size(64)
 fn main(
@@ -21,5 +27,6 @@ fn main(
     for (var part = 0u; part < parts; part++) {
         sum += partial[part * params.len + at];
     }
-    total[at] = sum;
+    if HAS_BIAS { sum += bias[at % params.columns]; }
+    store(at, sum);
 }

@@ -465,7 +465,10 @@ impl Plan {
         {
             return Ok(());
         }
-        let task = task(&self.model, &self.loss, &self.optimizer, self.options);
+        let task = Task {
+            decisions: &self.lowered.recording.decisions,
+            ..task(&self.model, &self.loss, &self.optimizer, self.options)
+        };
         let lowered = lower(&task, self.gpu.traits(), batch)?;
         self.partial = Some((batch, lowered.recording.dispatches));
         Ok(())
@@ -541,5 +544,7 @@ fn task<'a>(
         max_slab,
         clip_norm,
         accumulate,
+        choices: None,
+        decisions: &[],
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use super::strategy::Core;
 use super::{Debugging, Gpu, lock};
 use crate::{Error, Result};
 
@@ -22,6 +23,7 @@ pub struct GpuBuilder {
     allow_software: bool,
     allow_subgroups: bool,
     limits: Option<wgpu::Limits>,
+    preferred: Option<String>,
     debugging: Debugging,
 }
 
@@ -33,6 +35,7 @@ impl Default for GpuBuilder {
             allow_software: true,
             allow_subgroups: true,
             limits: None,
+            preferred: None,
             debugging: Debugging::default(),
         }
     }
@@ -78,6 +81,14 @@ impl GpuBuilder {
         self
     }
 
+    /// Takes one core for every product and convolution that it serves, in place of the one that is
+    /// known or measured to be fast: `"tiled-32"`, `"tiled-64"`, `"tiled-128"`, `"subgroup"`,
+    /// `"rows"` or `"direct"`. For tests and for reports on a driver.
+    pub fn prefer_core(mut self, name: impl Into<String>) -> Self {
+        self.preferred = Some(name.into());
+        self
+    }
+
     /// Requests exactly these limits. The default is WebGPU's, with buffers as large as the adapter
     /// has them.
     pub fn limits(mut self, limits: wgpu::Limits) -> Self {
@@ -89,14 +100,18 @@ impl GpuBuilder {
     ///
     /// # Errors
     /// [`Error::NoAdapter`] where no adapter fits, [`Error::Limit`] where the one that fits has
-    /// lower limits than were asked for.
+    /// lower limits than were asked for, [`Error::Argument`] for a core that does not exist.
     #[cfg(feature = "native")]
     pub fn build(self) -> Result<Gpu> {
         pollster::block_on(self.build_async())
     }
 
     /// [`build`](Self::build) for asynchronous programs and the browser.
-    pub async fn build_async(self) -> Result<Gpu> {
+    pub async fn build_async(mut self) -> Result<Gpu> {
+        if let Some(name) = &self.preferred {
+            let missing = || Error::argument("prefer_core", "names no core");
+            self.debugging.preferred = Some(Core::named(name).ok_or_else(missing)?);
+        }
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
         let adapter = self.choose(&instance).await?;
         let info = adapter.get_info();

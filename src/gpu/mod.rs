@@ -18,7 +18,7 @@ use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 
 use crate::{Error, Result};
 use kernel::{Access, Kernel, PipelineKey, needs};
-use strategy::Traits;
+use strategy::{Core, Traits};
 
 /// A graphics device, with the pipelines that were compiled on it so far. Clones share it.
 ///
@@ -55,6 +55,8 @@ struct Debugging {
     shader_checks: bool,
     /// Memory is filled with NaN and surrounded by it.
     poison: bool,
+    /// The core that is taken wherever it serves.
+    preferred: Option<Core>,
 }
 
 /// Bytes of NaN before and after a poisoned buffer: as much as a binding's offset may need.
@@ -191,6 +193,7 @@ impl Gpu {
                 .max_storage_buffer_binding_size
                 .min(4 << 30),
             max_buffer: self.inner.limits.max_buffer_size,
+            preferred: self.inner.debugging.preferred,
         }
     }
 

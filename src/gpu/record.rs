@@ -2,7 +2,7 @@
 //! what a model will do, and what memory that takes, is known before anything is allocated.
 
 use super::kernel::{Kernel, Params};
-use super::strategy::{LOOP_LIMIT, Traits};
+use super::strategy::{self, Choices, Core, LOOP_LIMIT, Traits, Work};
 use super::tensor::padded;
 use crate::{Error, Result};
 
@@ -76,12 +76,27 @@ pub(crate) enum Varies {
     },
 }
 
+/// What a recording chose by the sizes of a piece of work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// The core for it.
+    Core(Core),
+    /// How many parts a sum is split into.
+    Parts(usize),
+}
+
 /// Kernels in the order of their execution, and the buffers that they work on.
 #[derive(Debug)]
 pub(crate) struct Recording {
     pub traits: Traits,
     pub buffers: Vec<BufferInfo>,
     pub dispatches: Vec<Dispatch>,
+    /// What was measured to be fast.
+    pub choices: Choices,
+    /// What was chosen on the way, in order.
+    pub decisions: Vec<Decision>,
+    /// Decisions that are made already.
+    made: std::vec::IntoIter<Decision>,
     label: String,
     error: Option<Error>,
 }
@@ -92,9 +107,38 @@ impl Recording {
             traits,
             buffers: vec![],
             dispatches: vec![],
+            choices: Choices::new(),
+            decisions: vec![],
+            made: vec![].into_iter(),
             label: String::new(),
             error: None,
         }
+    }
+
+    /// Takes the decisions of another recording of the same work for a larger batch, so that
+    /// pipelines and buffers are the same.
+    pub fn decide_as(&mut self, decisions: Vec<Decision>) {
+        self.made = decisions.into_iter();
+    }
+
+    /// The core for a piece of work.
+    pub fn core(&mut self, work: &Work) -> Core {
+        let core = match self.made.next() {
+            Some(Decision::Core(core)) => core,
+            _ => strategy::core(&self.traits, &self.choices, work),
+        };
+        self.decisions.push(Decision::Core(core));
+        core
+    }
+
+    /// How many parts a sum is split into.
+    pub fn parts(&mut self, choose: impl FnOnce() -> usize) -> usize {
+        let parts = match self.made.next() {
+            Some(Decision::Parts(parts)) => parts,
+            _ => choose(),
+        };
+        self.decisions.push(Decision::Parts(parts));
+        parts
     }
 
     /// Names the layer that the next dispatches work for.

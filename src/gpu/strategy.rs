@@ -1,4 +1,7 @@
-//! Which core serves which shape on which adapter.
+//! Which core serves which shape on which adapter, and how long sums are split.
+
+use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::op::{Conv2dGeometry, Size2};
 
@@ -15,6 +18,8 @@ pub(crate) struct Traits {
     pub max_binding: u64,
     /// The largest buffer in bytes.
     pub max_buffer: u64,
+    /// The core that is taken wherever it serves, in place of the table's choice.
+    pub preferred: Option<Core>,
 }
 
 impl Traits {
@@ -27,77 +32,313 @@ impl Traits {
         uniform_alignment: 256,
         max_binding: 128 << 20,
         max_buffer: 256 << 20,
+        preferred: None,
     };
+
+    /// Whether cores for subgroups of exactly 8 serve: on software adapters, where workgroup memory
+    /// is no faster than any other and sharing by shuffles is.
+    fn subgroups_of_8(&self) -> bool {
+        self.software && self.subgroup_size == 8
+    }
+
+    /// Whether the loops of one invocation may make so many iterations.
+    fn allows(&self, iterations: usize) -> bool {
+        !self.software || iterations <= LOOP_LIMIT
+    }
 }
 
-/// Which core convolves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ConvStrategy {
-    /// The blocked product with tiles in workgroup memory.
-    Tiled,
-    /// Rows of pixels shared by a subgroup of 8.
+/// A way to compute a product or a convolution: a file of `shaders/core`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Core {
+    /// The blocked product, with tiles in workgroup memory that have 32 rows and columns.
+    Tiled32,
+    /// The same with 64.
+    Tiled64,
+    /// The same with 128.
+    Tiled128,
+    /// The blocked product without workgroup memory, for subgroups of 8.
+    Subgroup,
+    /// Convolution by rows of pixels, shared by a subgroup of 8.
     Rows,
-    /// An invocation per output.
+    /// Convolution with an invocation per output.
     Direct,
 }
 
-/// Whether cores for subgroups of exactly 8 serve: on software adapters, where workgroup memory is
-/// no faster than any other and sharing by shuffles is.
-pub(crate) fn subgroups_of_8(traits: &Traits) -> bool {
-    traits.software && traits.subgroup_size == 8
+impl Core {
+    pub const ALL: [Self; 6] = [
+        Self::Tiled32,
+        Self::Tiled64,
+        Self::Tiled128,
+        Self::Subgroup,
+        Self::Rows,
+        Self::Direct,
+    ];
+
+    /// Its name in files and options.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tiled32 => "tiled-32",
+            Self::Tiled64 => "tiled-64",
+            Self::Tiled128 => "tiled-128",
+            Self::Subgroup => "subgroup",
+            Self::Rows => "rows",
+            Self::Direct => "direct",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|core| core.name() == name)
+    }
+
+    /// Rows and columns of C that a workgroup of the tiled cores computes.
+    pub fn side(self) -> usize {
+        match self {
+            Self::Tiled32 => 32,
+            Self::Tiled64 => 64,
+            _ => 128,
+        }
+    }
 }
 
-/// The core for a convolution's forward pass.
-pub(crate) fn conv2d_forward(traits: &Traits, geometry: &Conv2dGeometry) -> ConvStrategy {
+/// The extents of a product C `(m, n)` with sums of length `k`, and the number of such products.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extents {
+    pub m: usize,
+    pub n: usize,
+    pub k: usize,
+    pub slices: usize,
+}
+
+impl Extents {
+    /// The workgroups of tiles of a side.
+    pub fn tiles(&self, side: usize) -> usize {
+        self.m.div_ceil(side) * self.n.div_ceil(side) * self.slices
+    }
+}
+
+/// What a core is chosen for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// `(m, n, k)`, and whether A and B are transposed.
+    Matmul([usize; 3], [bool; 2]),
+    Conv2dForward(Conv2dGeometry),
+    Conv2dBackwardInput(Conv2dGeometry),
+    Conv2dBackwardWeight(Conv2dGeometry),
+}
+
+impl Work {
+    /// The product that it is.
+    pub fn extents(&self) -> Extents {
+        let (m, n, k, slices) = match self {
+            Self::Matmul([m, n, k], _) => (*m, *n, *k, 1),
+            Self::Conv2dForward(g) => {
+                let pixels = g.batch * g.out_size.area();
+                let channels = g.out_channels / g.groups;
+                (channels, pixels, taps(g, g.in_channels), g.groups)
+            }
+            Self::Conv2dBackwardInput(g) => {
+                let pixels = g.batch * g.in_size.area();
+                let channels = g.in_channels / g.groups;
+                (channels, pixels, taps(g, g.out_channels), g.groups)
+            }
+            Self::Conv2dBackwardWeight(g) => {
+                let pixels = g.batch * g.out_size.area();
+                let channels = g.out_channels / g.groups;
+                (channels, taps(g, g.in_channels), pixels, g.groups)
+            }
+        };
+        Extents { m, n, k, slices }
+    }
+
+    /// Of a convolution.
+    pub fn geometry(&self) -> Option<&Conv2dGeometry> {
+        match self {
+            Self::Matmul(..) => None,
+            Self::Conv2dForward(geometry)
+            | Self::Conv2dBackwardInput(geometry)
+            | Self::Conv2dBackwardWeight(geometry) => Some(geometry),
+        }
+    }
+
+    /// Additions and multiplications, padding counted.
+    pub fn flops(&self) -> u64 {
+        match self {
+            Self::Matmul([m, n, k], _) => 2 * (m * n) as u64 * *k as u64,
+            Self::Conv2dForward(geometry)
+            | Self::Conv2dBackwardInput(geometry)
+            | Self::Conv2dBackwardWeight(geometry) => geometry.flops(),
+        }
+    }
+
+    /// The kernel's name.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Matmul(..) => "matmul",
+            Self::Conv2dForward(_) => "conv2d_forward",
+            Self::Conv2dBackwardInput(_) => "conv2d_backward_input",
+            Self::Conv2dBackwardWeight(_) => "conv2d_backward_weight",
+        }
+    }
+}
+
+/// Taps of so many channels in one group.
+fn taps(geometry: &Conv2dGeometry, channels: usize) -> usize {
+    channels / geometry.groups * geometry.kernel.area()
+}
+
+impl fmt::Display for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.name())?;
+        let Some(geometry) = self.geometry() else {
+            let Self::Matmul([m, n, k], transposed) = self else {
+                return Ok(());
+            };
+            let [a, b] = transposed.map(|transposed| if transposed { "^T" } else { "" });
+            return write!(f, "{m}x{k}{a} * {k}x{n}{b}");
+        };
+        let Conv2dGeometry {
+            batch,
+            groups,
+            in_channels,
+            in_size,
+            out_channels,
+            kernel,
+            stride,
+            padding: [top, bottom, left, right],
+            dilation,
+            ..
+        } = geometry;
+        let by = |size: &Size2| format!("{}x{}", size.height, size.width);
+        let (image, kernel) = (by(in_size), by(kernel));
+        write!(f, "{batch}x{in_channels}x{image} {out_channels}x{kernel}")?;
+        write!(f, " stride {} dilation {}", by(stride), by(dilation))?;
+        write!(f, " padding {top},{bottom},{left},{right} groups {groups}")
+    }
+}
+
+/// The cores that can do a piece of work on an adapter.
+pub(crate) fn candidates(traits: &Traits, work: &Work) -> Vec<Core> {
+    let serves = |core: &Core| serves(*core, traits, work);
+    Core::ALL.into_iter().filter(serves).collect()
+}
+
+/// Cores that were measured to be the fastest, by the work as it is displayed.
+pub(crate) type Choices = BTreeMap<String, Core>;
+
+/// The core for a piece of work: the preferred one, the chosen one, or the table's.
+pub(crate) fn core(traits: &Traits, choices: &Choices, work: &Work) -> Core {
+    let chosen = || choices.get(&work.to_string()).copied();
+    let serving = |core: &Core| serves(*core, traits, work);
+    let preferred = traits.preferred.filter(serving);
+    let other = || {
+        chosen()
+            .filter(serving)
+            .unwrap_or_else(|| table(traits, work))
+    };
+    preferred.unwrap_or_else(other)
+}
+
+/// Whether a core can do a piece of work on an adapter.
+pub(crate) fn serves(core: Core, traits: &Traits, work: &Work) -> bool {
+    match core {
+        Core::Tiled32 | Core::Tiled64 | Core::Tiled128 => {
+            // The weight gradient splits sums that are too long.
+            let splits = matches!(work, Work::Conv2dBackwardWeight(_));
+            splits || traits.allows(tiled_iterations(work.extents().k))
+        }
+        Core::Subgroup => traits.subgroups_of_8() && work.geometry().is_none(),
+        Core::Rows => traits.subgroups_of_8() && rows_serve(work),
+        Core::Direct => match work {
+            Work::Matmul(..) => false,
+            Work::Conv2dBackwardWeight(_) => traits.allows(work.extents().k.div_ceil(64)),
+            // A turn for each tap, filter row and channel.
+            _ => traits.allows(3 * work.extents().k),
+        },
+    }
+}
+
+/// What is known to be fast.
+fn table(traits: &Traits, work: &Work) -> Core {
+    match work.geometry() {
+        None if serves(Core::Subgroup, traits, work) => Core::Subgroup,
+        Some(_) if serves(Core::Rows, traits, work) => Core::Rows,
+        Some(geometry) if few_channels(geometry) && serves(Core::Direct, traits, work) => {
+            Core::Direct
+        }
+        _ => tile(work),
+    }
+}
+
+/// The largest tile of which there are enough to fill a device and which is not mostly empty.
+fn tile(work: &Work) -> Core {
+    /// Workgroups that fill a device.
+    const WANTED: usize = 128;
+    let extents = work.extents();
+    let (m, n) = (extents.m as f64, extents.n as f64);
+    let splits = matches!(work, Work::Matmul(..) | Work::Conv2dBackwardWeight(_));
+    let parts = if splits { extents.k / SHORTEST_SUM } else { 1 };
+    let fills = |side: usize| extents.tiles(side) * parts.max(1) >= WANTED;
+    let padded = |side: usize| {
+        (extents.m.next_multiple_of(side) * extents.n.next_multiple_of(side)) as f64 / (m * n)
+    };
+    let good = |side: usize| fills(side) && padded(side) <= 1.3 * padded(32);
+    match () {
+        () if good(128) => Core::Tiled128,
+        () if good(64) => Core::Tiled64,
+        () => Core::Tiled32,
+    }
+}
+
+/// Whether the core for rows of pixels can do a convolution.
+fn rows_serve(work: &Work) -> bool {
+    let Some(geometry) = work.geometry() else {
+        return false;
+    };
     let plain = geometry.stride == Size2::ONE && geometry.dilation == Size2::ONE;
-    if subgroups_of_8(traits) && geometry.groups == 1 && plain {
-        ConvStrategy::Rows
-    } else if few_channels(geometry) {
-        ConvStrategy::Direct
-    } else {
-        ConvStrategy::Tiled
-    }
+    let fits = match work {
+        Work::Conv2dBackwardInput(_) => {
+            // As a convolution of the output gradient its padding must not be negative.
+            let [top, _, left, _] = geometry.padding;
+            top < geometry.kernel.height && left < geometry.kernel.width
+        }
+        Work::Conv2dBackwardWeight(_) => {
+            // The taps core has a workgroup per tile of 16 channels and 8 filter rows along one
+            // dimension.
+            let rows = geometry.in_channels * geometry.kernel.height;
+            geometry.out_channels.div_ceil(16) * rows.div_ceil(8) <= 65_535
+        }
+        _ => true,
+    };
+    plain && geometry.groups == 1 && fits
 }
 
-/// The core for a convolution's input gradient.
-pub(crate) fn conv2d_backward_input(traits: &Traits, geometry: &Conv2dGeometry) -> ConvStrategy {
-    // As a convolution of the output gradient its padding must not be negative.
-    let [top, _, left, _] = geometry.padding;
-    let within = top < geometry.kernel.height && left < geometry.kernel.width;
-    match conv2d_forward(traits, geometry) {
-        ConvStrategy::Rows if !within => ConvStrategy::Tiled,
-        strategy => strategy,
-    }
-}
-
-/// The core for a convolution's weight gradient.
-pub(crate) fn conv2d_backward_weight(traits: &Traits, geometry: &Conv2dGeometry) -> ConvStrategy {
-    // The taps core has a workgroup per tile of 16 channels and 8 filter rows along one dimension.
-    let rows = geometry.in_channels * geometry.kernel.height;
-    let tiles = geometry.out_channels.div_ceil(16) * rows.div_ceil(8);
-    match conv2d_forward(traits, geometry) {
-        ConvStrategy::Rows if tiles > 65_535 => ConvStrategy::Tiled,
-        strategy => strategy,
-    }
-}
-
-/// Whether a group has so few channels that tiles of 64 would be nearly empty.
+/// Whether a group has so few channels that tiles would be nearly empty.
 fn few_channels(geometry: &Conv2dGeometry) -> bool {
     let channels = |all: usize| all / geometry.groups;
     geometry.groups > 1 && channels(geometry.in_channels).max(channels(geometry.out_channels)) <= 8
 }
 
-/// Parts that the long sum of a weight gradient is split into, so that its few tiles fill the
-/// device; the parts are added in a fixed order. `tiles` is the number of tiles of the product,
-/// `inner` the length of the sum.
-pub(crate) fn weight_gradient_parts(tiles: usize, inner: usize) -> usize {
+/// The shortest part of a split sum that is worth a workgroup of its own.
+const SHORTEST_SUM: usize = 256;
+
+/// Parts that the long sums of a product are split into, so that its few tiles fill the device; the
+/// parts are added in a fixed order.
+pub(crate) fn sum_parts(work: &Work, side: usize) -> usize {
     /// Workgroups that keep a device busy.
-    const WANTED: usize = 64;
-    /// The shortest sum worth a workgroup of its own.
-    const SHORTEST: usize = 256;
-    let busy = (WANTED / tiles.max(1)).clamp(1, (inner / SHORTEST).max(1));
-    // Each step of 16 makes one turn more than it is long.
-    busy.max(inner.div_ceil(LOOP_LIMIT / 17 * 16))
+    const WANTED: usize = 128;
+    let extents = work.extents();
+    let busy = (WANTED / extents.tiles(side).max(1)).clamp(1, (extents.k / SHORTEST_SUM).max(1));
+    match work {
+        Work::Conv2dBackwardWeight(_) => busy.max(extents.k.div_ceil(LOOP_LIMIT / 9 * 8)),
+        Work::Matmul(..) => busy,
+        _ => 1,
+    }
+}
+
+/// Iterations that the loops of an invocation of the tiled cores make for sums of length `k`: a turn
+/// of the outer loop and 8 or 16 of the inner one for each step.
+pub(crate) fn tiled_iterations(k: usize) -> usize {
+    k.div_ceil(8) * 9
 }
 
 /// Parts that the values of a channel are split into for the bias gradient of `channels` planes.

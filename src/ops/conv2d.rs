@@ -70,7 +70,7 @@ pub fn conv2d_backward_weight(
     let output = call.output(geometry.weight_shape())?;
     let inputs = [call.region(x), call.region(gradient_output)];
     let to = call.region(&output);
-    conv2d::backward_weight(&mut call.recording(), [&geometry, &geometry], inputs, to);
+    conv2d::backward_weight(&mut call.recording(), &geometry, inputs, to);
     call.run()?;
     Ok(output)
 }
@@ -139,7 +139,7 @@ pub fn conv_transpose2d_backward_weight(
     // The convolution whose transpose this is goes from this layer's output to its input.
     let inputs = [call.region(gradient_output), call.region(x)];
     let to = call.region(&output);
-    conv2d::backward_weight(&mut call.recording(), [&geometry, &geometry], inputs, to);
+    conv2d::backward_weight(&mut call.recording(), &geometry, inputs, to);
     call.run()?;
     Ok(output)
 }
@@ -159,7 +159,7 @@ pub fn bias_gradient(gradient_output: &Tensor) -> Result<Tensor> {
     let output = call.output([channels])?;
     let (from, to) = (call.region(gradient_output), call.region(&output));
     let extents = [batch, channels, plane.iter().product()];
-    reduce::bias_gradient(&mut call.recording(), extents, batch, from, to);
+    reduce::bias_gradient(&mut call.recording(), extents, from, to);
     call.run()?;
     Ok(output)
 }

@@ -136,16 +136,18 @@ fn outputs(case: &Case, work: &Work, gpu: Option<&Gpu>) -> Result<Outputs> {
     }
 }
 
-/// The adapter's device with subgroups and the one without, which takes other kernels; none where
-/// there is no adapter.
+/// The adapter's device, and one for each core that takes it wherever it serves; none where there is
+/// no adapter.
 fn gpus() -> &'static [Gpu] {
     static GPUS: OnceLock<Vec<Gpu>> = OnceLock::new();
     // A device at a time.
     static LOCK: Mutex<()> = Mutex::new(());
     let _lock = LOCK.lock();
     GPUS.get_or_init(|| {
-        let devices = [true, false].map(|allow| Gpu::builder().allow_subgroups(allow).build());
-        match devices.into_iter().collect::<wgpu_cnn::Result<Vec<Gpu>>>() {
+        let cores = ["tiled-32", "tiled-64", "tiled-128", "direct"];
+        let preferring = cores.map(|core| Gpu::builder().prefer_core(core).build());
+        let devices = std::iter::once(Gpu::new()).chain(preferring);
+        match devices.collect::<wgpu_cnn::Result<Vec<Gpu>>>() {
             Ok(gpus) => {
                 println!("\ngpu: {}", gpus[0].info().name);
                 gpus

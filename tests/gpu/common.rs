@@ -16,6 +16,8 @@ struct Variant {
     poison: bool,
     checks: bool,
     subgroups: bool,
+    /// The core that it takes wherever that serves.
+    core: Option<&'static str>,
     gpu: OnceLock<Option<Gpu>>,
 }
 
@@ -26,16 +28,29 @@ impl Variant {
             poison,
             checks,
             subgroups,
+            core: None,
             gpu: OnceLock::new(),
         }
+    }
+
+    /// Poisoned, with one core wherever it serves.
+    const fn core(name: &'static str) -> Self {
+        let mut variant = Self::new(name, true, false, true);
+        variant.core = Some(name);
+        variant
     }
 
     fn gpu(&'static self) -> Option<&'static Gpu> {
         let create = || {
             let builder = Gpu::builder()
                 .poison(self.poison)
-                .shader_checks(self.checks);
-            accept(builder.allow_subgroups(self.subgroups).build(), required())
+                .shader_checks(self.checks)
+                .allow_subgroups(self.subgroups);
+            let builder = match self.core {
+                Some(core) => builder.prefer_core(core),
+                None => builder,
+            };
+            accept(builder.build(), required())
         };
         self.gpu.get_or_init(create).as_ref()
     }
@@ -47,6 +62,20 @@ static VARIANTS: [Variant; 4] = [
     Variant::new("poison, checks", true, true, true),
     Variant::new("checks, no subgroups", false, true, false),
 ];
+
+/// Devices that take one core wherever it serves, whatever the table of strategies says.
+static CORES: [Variant; 4] = [
+    Variant::core("tiled-32"),
+    Variant::core("tiled-64"),
+    Variant::core("tiled-128"),
+    Variant::core("direct"),
+];
+
+/// [`each_gpu`] and a device for each core: what the tables of products and convolutions run on.
+pub fn each_core() -> impl Iterator<Item = (&'static str, &'static Gpu)> {
+    let cores = CORES.iter();
+    each_gpu().chain(cores.filter_map(|variant| Some((variant.name, variant.gpu()?))))
+}
 
 /// Every device, with its name: what the tables of kernels run on.
 pub fn each_gpu() -> impl Iterator<Item = (&'static str, &'static Gpu)> {

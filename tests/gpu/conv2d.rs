@@ -3,7 +3,7 @@
 use wgpu_cnn::op::Conv2dGeometry;
 use wgpu_cnn::{Conv2d, Gpu, Padding, Shape, cpu, ops};
 
-use crate::common::{Fill, each_gpu, integers, poisoned_gpus, random, tensor, uniform};
+use crate::common::{Fill, each_core, integers, poisoned_gpus, random, tensor, uniform};
 use crate::compare::{Expected, assert_same};
 
 struct Case {
@@ -259,7 +259,7 @@ fn run(cases: &[Case]) {
         for (kind, fill) in kinds {
             let data = Data::new(&case.geometry(), fill);
             let expected = expected(case, &data);
-            for (device, gpu) in each_gpu() {
+            for (device, gpu) in each_core() {
                 let results = on_gpu(gpu, case, &data);
                 for ((what, got), expected) in RESULTS.iter().zip(&results).zip(&expected) {
                     let name = format!("{}, {what}, {kind}, {device}", case.name);

@@ -3,7 +3,7 @@
 use wgpu_cnn::engine::Reference;
 use wgpu_cnn::{Gpu, Linear, Loss, Model, Optimizer, Reduction, Target, Trainer, cpu, ops};
 
-use crate::common::{Fill, each_gpu, integers, poisoned_gpus, random, tensor, uniform, wide};
+use crate::common::{Fill, each_core, integers, poisoned_gpus, random, tensor, uniform, wide};
 use crate::compare::{Expected, assert_same};
 
 struct Case {
@@ -88,7 +88,7 @@ fn products_equal_the_reference_in_all_four_forms() {
                     cpu::matmul(m, n, k, &a, ta, &b, tb, &mut c).unwrap();
                     c
                 });
-                for (device, gpu) in each_gpu() {
+                for (device, gpu) in each_core() {
                     let name = format!("{name}, {kind}, {ta} {tb}, {device}");
                     let c = product(gpu, case, [ta, tb], &a, &b);
                     expected.assert(&name, &c);
@@ -213,7 +213,7 @@ fn dense_layers_equal_the_reference() {
             .map(|&y| y as f32)
             .collect();
         reference.loss_and_gradients(&wide(&x), &target).unwrap();
-        for (device, gpu) in each_gpu() {
+        for (device, gpu) in each_core() {
             let builder = Trainer::builder(model.clone())
                 .batch(batch)
                 .loss(loss.clone());

@@ -67,7 +67,6 @@ impl Pass<'_> {
         let source = node.inputs[0];
         let input = self.value(source)?;
         let shape = self.graph().shape(source);
-        let planned_batch = self.task.planned_batch;
         let of = |id: Option<ParameterId>| match id {
             Some(id) => Ok(Some((lowered.parameter(id)?, lowered.gradient(id)?))),
             None => Ok::<_, Error>(None),
@@ -78,17 +77,16 @@ impl Pass<'_> {
         match &node.op {
             Op::Conv2d(op) => {
                 let geometry = op.geometry(self.batch, shape)?;
-                let planned = op.geometry(planned_batch, shape)?;
                 let (weight, to) = weight_of()?;
                 let recording = &mut lowered.recording;
-                conv2d::backward_weight(recording, [&geometry, &planned], [input, gradient], to);
+                conv2d::backward_weight(recording, &geometry, [input, gradient], to);
                 if let Some((_, to)) = bias {
                     let extents = [
                         geometry.batch,
                         geometry.out_channels,
                         geometry.out_size.area(),
                     ];
-                    reduce::bias_gradient(recording, extents, planned_batch, gradient, to);
+                    reduce::bias_gradient(recording, extents, gradient, to);
                 }
                 if let Some(to) = self.gradient(lowered, source)? {
                     let recording = &mut lowered.recording;
@@ -99,17 +97,16 @@ impl Pass<'_> {
                 // The convolution whose transpose this is takes this layer's output gradient to its
                 // input gradient.
                 let geometry = op.geometry(self.batch, shape)?;
-                let planned = op.geometry(planned_batch, shape)?;
                 let (weight, to) = weight_of()?;
                 let recording = &mut lowered.recording;
-                conv2d::backward_weight(recording, [&geometry, &planned], [gradient, input], to);
+                conv2d::backward_weight(recording, &geometry, [gradient, input], to);
                 if let Some((_, to)) = bias {
                     let extents = [
                         geometry.batch,
                         geometry.in_channels,
                         geometry.in_size.area(),
                     ];
-                    reduce::bias_gradient(recording, extents, planned_batch, gradient, to);
+                    reduce::bias_gradient(recording, extents, gradient, to);
                 }
                 if let Some(to) = self.gradient(lowered, source)? {
                     let recording = &mut lowered.recording;
@@ -123,7 +120,7 @@ impl Pass<'_> {
                 matmul::linear_backward_weight(recording, &geometry, [input, gradient], to);
                 if let Some((_, to)) = bias {
                     let extents = [geometry.rows, geometry.out_features, 1];
-                    reduce::bias_gradient(recording, extents, planned_batch, gradient, to);
+                    reduce::bias_gradient(recording, extents, gradient, to);
                 }
                 if let Some(to) = self.gradient(lowered, source)? {
                     let recording = &mut lowered.recording;

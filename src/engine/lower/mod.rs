@@ -10,8 +10,8 @@ use std::ops::Range;
 
 use crate::gpu::kernels::concat::Block;
 use crate::gpu::kernels::{Output, activation, optimizer};
-use crate::gpu::record::{Recording, Region, Storage};
-use crate::gpu::strategy::Traits;
+use crate::gpu::record::{Decision, Recording, Region, Storage};
+use crate::gpu::strategy::{Choices, Traits};
 use crate::model::{Graph, Model, Node, ParameterId, ValueId};
 use crate::op::{Loss, Optimizer};
 use crate::{Error, Result};
@@ -33,6 +33,10 @@ pub(super) struct Task<'a> {
     pub clip_norm: Option<f64>,
     /// Micro-batches per update.
     pub accumulate: usize,
+    /// What was found to be fast.
+    pub choices: Option<&'a Choices>,
+    /// The decisions of the planned batch, for a smaller one.
+    pub decisions: &'a [Decision],
 }
 
 /// The kernels of a model.
@@ -111,6 +115,8 @@ impl Lowered {
         let planned = task.planned_batch;
         let outputs = task.model.output_shape().len();
         let mut recording = Recording::new(traits);
+        recording.choices = task.choices.cloned().unwrap_or_default();
+        recording.decide_as(task.decisions.to_vec());
         recording.set_label("model");
         let mut persistent =
             |label: &str, len: usize| recording.buffer(label, len, Storage::Persistent);
@@ -389,6 +395,8 @@ pub(crate) fn record(
         max_slab: u64::MAX,
         clip_norm: Some(1.0),
         accumulate: 2,
+        choices: None,
+        decisions: &[],
     };
     Ok(lower(&task, traits, batch)?.recording)
 }

@@ -366,6 +366,8 @@ fn task<'a>(
         max_slab,
         clip_norm,
         accumulate,
+        choices: None,
+        decisions: &[],
     }
 }
 

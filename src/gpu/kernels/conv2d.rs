@@ -1,11 +1,11 @@
 //! Convolution: forward, input gradient, weight gradient. A transpose convolution is the same
 //! kernels with the roles changed.
 
-use super::matmul::{TILE, product_grid};
+use super::product::{Product, product};
 use super::{Output, Read, ReadWrite, Recording, Region};
 use super::{constants, conv2d_rows, flag, flat_grid, group_grid, reduce};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
-use crate::gpu::strategy::{self, ConvStrategy};
+use crate::gpu::strategy::{self, Core, Extents, Work};
 use crate::op::Conv2dGeometry;
 
 params! {
@@ -36,47 +36,39 @@ params! {
     }
 }
 
-pub(crate) const FORWARD: Kernel = Kernel {
-    name: "conv2d_forward",
-    source: source!(
+pub(crate) const FORWARD: Product = product!(
+    "conv2d_forward",
+    bindings: &[Read, Read, Read, Read, ReadWrite],
+    params: Params,
+    constants: ["HAS_BIAS"; window, epilogue],
+    source: [
         "conv2d_forward.wgsl",
-        "core/product_tiled.wgsl",
         "core/epilogue.wgsl",
         "core/activation.wgsl",
-        "core/activation_base.wgsl",
-        "core/flat.wgsl"
-    ),
-    bindings: &[Read, Read, Read, Read, ReadWrite],
-    params: Params::LAYOUT,
-    constants: constants!("HAS_BIAS", "A_ALONG_K", "B_ALONG_K"; window, epilogue),
-};
+        "core/activation_base.wgsl"
+    ]
+);
 
-pub(crate) const BACKWARD_INPUT: Kernel = Kernel {
-    name: "conv2d_backward_input",
-    source: source!(
+pub(crate) const BACKWARD_INPUT: Product = product!(
+    "conv2d_backward_input",
+    bindings: &[Read, Read, Read, Read, ReadWrite],
+    params: Params,
+    constants: ["HAS_BIAS"; window, epilogue],
+    source: [
         "conv2d_backward_input.wgsl",
-        "core/product_tiled.wgsl",
         "core/epilogue.wgsl",
         "core/activation.wgsl",
-        "core/activation_base.wgsl",
-        "core/flat.wgsl"
-    ),
-    bindings: &[Read, Read, Read, Read, ReadWrite],
-    params: Params::LAYOUT,
-    constants: constants!("HAS_BIAS", "A_ALONG_K", "B_ALONG_K"; window, epilogue),
-};
+        "core/activation_base.wgsl"
+    ]
+);
 
-pub(crate) const BACKWARD_WEIGHT: Kernel = Kernel {
-    name: "conv2d_backward_weight",
-    source: source!(
-        "conv2d_backward_weight.wgsl",
-        "core/product_tiled.wgsl",
-        "core/flat.wgsl"
-    ),
+pub(crate) const BACKWARD_WEIGHT: Product = product!(
+    "conv2d_backward_weight",
     bindings: &[Read, Read, ReadWrite],
-    params: BackwardWeightParams::LAYOUT,
-    constants: constants!("A_ALONG_K", "B_ALONG_K"; window),
-};
+    params: BackwardWeightParams,
+    constants: [; window],
+    source: ["conv2d_backward_weight.wgsl"]
+);
 
 pub(crate) const DIRECT_FORWARD: Kernel = Kernel {
     name: "conv2d_direct_forward",
@@ -122,143 +114,123 @@ pub(crate) const DIRECT_BACKWARD_WEIGHT: Kernel = Kernel {
 pub(crate) fn forward(
     recording: &mut Recording,
     geometry: &Conv2dGeometry,
-    [input, weight]: [Region; 2],
+    inputs: [Region; 2],
     bias: Option<Region>,
     output: Output,
 ) {
-    let strategy = strategy::conv2d_forward(&recording.traits, geometry);
-    if strategy == ConvStrategy::Rows {
-        return conv2d_rows::forward(recording, geometry, [input, weight], bias, output);
+    let work = Work::Conv2dForward(*geometry);
+    let core = recording.core(&work);
+    if core == Core::Rows {
+        return conv2d_rows::forward(recording, geometry, inputs, bias, output);
     }
-    let mut constants = window_constants(geometry).to_vec();
-    constants.push(("HAS_BIAS", flag(bias.is_some())));
-    constants.extend(output.constants());
-    let regions = [
-        Some(input),
-        Some(weight),
-        bias,
-        output.saved(),
-        Some(output.region),
-    ];
-    let [_, in_channels, kernel_h, kernel_w] = geometry.weight_shape();
-    let inner = in_channels * kernel_h * kernel_w;
-    if strategy == ConvStrategy::Direct {
-        recording.iterations(inner + in_channels * (1 + kernel_h));
-        let grid = flat_grid(geometry.output_len());
-        recording.dispatch(
-            &DIRECT_FORWARD,
-            &constants,
-            &regions,
-            params(geometry),
-            grid,
-        );
-    } else {
-        constants.extend([("A_ALONG_K", 1.0), ("B_ALONG_K", 0.0)]);
-        let pixels = geometry.batch * geometry.out_size.area();
-        let channels = geometry.out_channels / geometry.groups;
-        let grid = product_grid(recording, [channels, pixels, inner], geometry.groups);
-        recording.dispatch(&FORWARD, &constants, &regions, params(geometry), grid);
-    }
-    recording.flops(geometry.flops());
+    let kernels = (&DIRECT_FORWARD, &FORWARD);
+    gather(recording, core, &work, kernels, inputs, bias, output);
 }
 
 /// The gradient with respect to the input, from the gradient with respect to the output; for a
-/// transpose convolution, its forward pass, with a bias.
+/// transpose convolution, its forward pass, with a bias. `inputs` are the gradient and the weights.
 pub(crate) fn backward_input(
     recording: &mut Recording,
     geometry: &Conv2dGeometry,
-    [gradient_output, weight]: [Region; 2],
+    inputs: [Region; 2],
     bias: Option<Region>,
     output: Output,
 ) {
-    let inputs = [gradient_output, weight];
-    let strategy = strategy::conv2d_backward_input(&recording.traits, geometry);
-    if strategy == ConvStrategy::Rows {
+    let work = Work::Conv2dBackwardInput(*geometry);
+    let core = recording.core(&work);
+    if core == Core::Rows {
         return conv2d_rows::backward_input(recording, geometry, inputs, bias, output);
     }
+    let kernels = (&DIRECT_BACKWARD_INPUT, &BACKWARD_INPUT);
+    gather(recording, core, &work, kernels, inputs, bias, output);
+}
+
+/// Either of the two by the direct kernel or by the product: images and weights to images.
+fn gather(
+    recording: &mut Recording,
+    core: Core,
+    work: &Work,
+    (direct, product): (&'static Kernel, &Product),
+    [images, weight]: [Region; 2],
+    bias: Option<Region>,
+    output: Output,
+) {
+    let Some(geometry) = work.geometry() else {
+        return;
+    };
     let mut constants = window_constants(geometry).to_vec();
     constants.push(("HAS_BIAS", flag(bias.is_some())));
     constants.extend(output.constants());
     let regions = [
-        Some(gradient_output),
+        Some(images),
         Some(weight),
         bias,
         output.saved(),
         Some(output.region),
     ];
-    let [out_channels, _, kernel_h, kernel_w] = geometry.weight_shape();
-    let filters = out_channels / geometry.groups;
-    let inner = filters * kernel_h * kernel_w;
-    if strategy == ConvStrategy::Direct {
-        recording.iterations(inner + filters * (1 + kernel_h));
-        let grid = flat_grid(geometry.input_len());
-        recording.dispatch(
-            &DIRECT_BACKWARD_INPUT,
-            &constants,
-            &regions,
-            params(geometry),
-            grid,
-        );
+    let (params, extents) = (params(geometry), work.extents());
+    if core == Core::Direct {
+        // A turn for each tap, filter row and channel.
+        recording.iterations(3 * extents.k);
+        let grid = flat_grid(extents.m * extents.n * extents.slices);
+        recording.dispatch(direct, &constants, &regions, params, grid);
     } else {
         constants.extend([("A_ALONG_K", 1.0), ("B_ALONG_K", 0.0)]);
-        let pixels = geometry.batch * geometry.in_size.area();
-        let channels = geometry.in_channels / geometry.groups;
-        let grid = product_grid(recording, [channels, pixels, inner], geometry.groups);
-        recording.dispatch(
-            &BACKWARD_INPUT,
-            &constants,
-            &regions,
-            params(geometry),
-            grid,
-        );
+        product.dispatch(recording, core, extents, constants, &regions, params);
     }
-    recording.flops(geometry.flops());
+    recording.flops(work.flops());
 }
 
 /// The gradient with respect to the weights, from the input and the gradient with respect to the
-/// output. `planned` is the geometry of the largest batch, which decides how the sum is split.
+/// output.
 pub(crate) fn backward_weight(
     recording: &mut Recording,
-    [geometry, planned]: [&Conv2dGeometry; 2],
+    geometry: &Conv2dGeometry,
     [input, gradient_output]: [Region; 2],
     gradient_weight: Region,
 ) {
-    let inputs = [input, gradient_output];
-    let regions = [Some(gradient_output), Some(input), Some(gradient_weight)];
+    let work = Work::Conv2dBackwardWeight(*geometry);
+    let core = recording.core(&work);
     let mut constants = window_constants(geometry).to_vec();
-    let pixels = planned.batch * planned.out_size.area();
-    match strategy::conv2d_backward_weight(&recording.traits, planned) {
-        ConvStrategy::Rows => {
-            conv2d_rows::backward_weight(recording, [geometry, planned], inputs, gradient_weight);
+    let extents = work.extents();
+    match core {
+        Core::Rows => {
+            let inputs = [input, gradient_output];
+            conv2d_rows::backward_weight(recording, geometry, inputs, gradient_weight);
         }
-        ConvStrategy::Direct => {
-            recording.iterations(pixels.div_ceil(64));
+        Core::Direct => {
+            let regions = [Some(gradient_output), Some(input), Some(gradient_weight)];
+            recording.iterations(extents.k.div_ceil(64));
             let (params, grid) = (params(geometry), group_grid(geometry.weight_len()));
             recording.dispatch(&DIRECT_BACKWARD_WEIGHT, &constants, &regions, params, grid);
-            recording.flops(geometry.flops());
+            recording.flops(work.flops());
         }
-        ConvStrategy::Tiled => {
-            let [out_channels, in_channels, kernel_h, kernel_w] = geometry.weight_shape();
-            let (m, n) = (
-                out_channels / geometry.groups,
-                in_channels * kernel_h * kernel_w,
-            );
-            let tiles = m.div_ceil(TILE) * n.div_ceil(TILE) * geometry.groups;
-            let parts = strategy::weight_gradient_parts(tiles, pixels);
+        core => {
+            let parts = recording.parts(|| strategy::sum_parts(&work, core.side()));
             let len = geometry.weight_len();
             let target = match parts {
                 1 => gradient_weight,
                 _ => recording.transient("weight gradient parts", parts * len),
             };
-            constants.extend([("A_ALONG_K", 1.0), ("B_ALONG_K", 1.0)]);
             let regions = [Some(gradient_output), Some(input), Some(target)];
             let params = backward_weight_params(geometry, parts);
-            let slices = geometry.groups * parts;
-            let grid = product_grid(recording, [m, n, pixels.div_ceil(parts)], slices);
-            recording.dispatch(&BACKWARD_WEIGHT, &constants, &regions, params, grid);
-            recording.flops(geometry.flops());
+            let extents = Extents {
+                k: extents.k.div_ceil(parts),
+                slices: extents.slices * parts,
+                ..extents
+            };
+            constants.extend([("A_ALONG_K", 1.0), ("B_ALONG_K", 1.0)]);
+            BACKWARD_WEIGHT.dispatch(recording, core, extents, constants, &regions, params);
+            recording.flops(work.flops());
             if parts > 1 {
-                reduce::sum_parts(recording, target, parts, gradient_weight, len);
+                reduce::sum_parts(
+                    recording,
+                    target,
+                    parts,
+                    [1, len],
+                    None,
+                    gradient_weight.into(),
+                );
             }
         }
     }

@@ -250,16 +250,16 @@ fn pack(
 /// order.
 pub(super) fn backward_weight(
     recording: &mut Recording,
-    [geometry, planned]: [&Conv2dGeometry; 2],
+    geometry: &Conv2dGeometry,
     [input, gradient_output]: [Region; 2],
     gradient_weight: Region,
 ) {
     let Size2 { height, width } = geometry.kernel;
     let chunks = width.div_ceil(taps(width));
     let tiles = geometry.out_channels.div_ceil(16) * (geometry.in_channels * height).div_ceil(8);
-    let strips = planned.out_size.width.div_ceil(4);
-    let rows = |geometry: &Conv2dGeometry| geometry.batch * geometry.out_size.height;
-    let splits = strategy::tap_splits(tiles * chunks, rows(planned), strips);
+    let strips = geometry.out_size.width.div_ceil(4);
+    let rows = geometry.batch * geometry.out_size.height;
+    let splits = recording.parts(|| strategy::tap_splits(tiles * chunks, rows, strips));
     let sums = splits * chunks * tiles * 16 * taps(width) * 8;
     let partial = recording.transient("weight gradient parts", sums);
 
@@ -281,7 +281,7 @@ pub(super) fn backward_weight(
         ("INPUT_VEC4", whole_vectors(geometry.in_size.width)),
         ("OUTPUT_VEC4", whole_vectors(geometry.out_size.width)),
     ]);
-    let rows_per_split = rows(geometry).div_ceil(splits);
+    let rows_per_split = rows.div_ceil(splits);
     let params = TapsParams {
         batch,
         in_channels,

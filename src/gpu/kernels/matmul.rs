@@ -1,9 +1,10 @@
 //! The matrix product, and the dense layer that is made of it.
 
-use super::{Output, Read, ReadWrite, Recording, Region};
+use super::product::{Product, product};
+use super::{Output, Read, ReadWrite, Recording, Region, reduce};
 use super::{constants, flag, group_grid, whole_vectors};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
-use crate::gpu::strategy;
+use crate::gpu::strategy::{self, Core, Extents, Work};
 use crate::op::LinearGeometry;
 
 params! {
@@ -14,22 +15,27 @@ params! {
     }
 }
 
-pub(crate) const TILED: Kernel = Kernel {
-    name: "matmul",
-    source: source!(
+params! {
+    struct TiledParams {
+        m: u32,
+        n: u32,
+        k: u32,
+        parts: u32,
+    }
+}
+
+pub(crate) const TILED: Product = product!(
+    "matmul",
+    bindings: &[Read, Read, Read, Read, ReadWrite],
+    params: TiledParams,
+    constants: ["TRANSPOSE_A", "TRANSPOSE_B", "HAS_BIAS"; epilogue],
+    source: [
         "matmul.wgsl",
-        "core/product_tiled.wgsl",
         "core/epilogue.wgsl",
         "core/activation.wgsl",
-        "core/activation_base.wgsl",
-        "core/flat.wgsl"
-    ),
-    bindings: &[Read, Read, Read, Read, ReadWrite],
-    params: Params::LAYOUT,
-    constants: constants!(
-        "TRANSPOSE_A", "TRANSPOSE_B", "HAS_BIAS", "A_ALONG_K", "B_ALONG_K"; epilogue
-    ),
-};
+        "core/activation_base.wgsl"
+    ]
+);
 
 pub(crate) const SUBGROUP: Kernel = Kernel {
     name: "matmul_subgroup",
@@ -80,63 +86,86 @@ pub(crate) fn matmul(
     bias: Option<Region>,
     c: Output,
 ) {
-    let regions = [
-        Some(a.region),
-        Some(b.region),
-        bias,
-        c.saved(),
-        Some(c.region),
-    ];
-    let params = Params {
-        m: m as u32,
-        n: n as u32,
-        k: k as u32,
+    let work = Work::Matmul([m, n, k], [a.transposed, b.transposed]);
+    let core = recording.core(&work);
+    let parts = match core {
+        Core::Subgroup => 1,
+        core => recording.parts(|| strategy::sum_parts(&work, core.side())),
     };
-    let transposed = [
+    let mut constants = vec![
         ("TRANSPOSE_A", flag(a.transposed)),
         ("TRANSPOSE_B", flag(b.transposed)),
-        ("HAS_BIAS", flag(bias.is_some())),
     ];
-    let mut constants = transposed.to_vec();
-    constants.extend(c.constants());
-    if strategy::subgroups_of_8(&recording.traits) {
+    let [m32, n32, k32] = [m, n, k].map(|extent| extent as u32);
+    if core == Core::Subgroup {
         let [a_width, b_width] = [
             if a.transposed { m } else { k },
             if b.transposed { k } else { n },
         ];
         constants.extend([
+            ("HAS_BIAS", flag(bias.is_some())),
             ("A_VEC4", whole_vectors(a_width)),
             ("B_VEC4", whole_vectors(b_width)),
             ("OUTPUT_VEC4", whole_vectors(n)),
         ]);
+        constants.extend(c.constants());
+        let regions = [
+            Some(a.region),
+            Some(b.region),
+            bias,
+            c.saved(),
+            Some(c.region),
+        ];
+        let params = Params {
+            m: m32,
+            n: n32,
+            k: k32,
+        };
         recording.iterations(k.div_ceil(4));
         let grid = group_grid(m.div_ceil(16) * n.div_ceil(32));
         recording.dispatch(&SUBGROUP, &constants, &regions, params, grid);
-    } else {
-        constants.extend([
-            ("A_ALONG_K", flag(!a.transposed)),
-            ("B_ALONG_K", flag(b.transposed)),
-        ]);
-        let grid = product_grid(recording, [m, n, k], 1);
-        recording.dispatch(&TILED, &constants, &regions, params, grid);
+        recording.flops(work.flops());
+        return;
     }
-    recording.flops(2 * (m * n) as u64 * k as u64);
+    // Parts of the sums go to slabs of their own, and what happens to a result to their sum.
+    let (to, bias_now) = match parts {
+        1 => (c, bias),
+        _ => (
+            recording.transient("product parts", parts * m * n).into(),
+            None,
+        ),
+    };
+    constants.extend([
+        ("HAS_BIAS", flag(bias_now.is_some())),
+        ("A_ALONG_K", flag(!a.transposed)),
+        ("B_ALONG_K", flag(b.transposed)),
+    ]);
+    constants.extend(to.constants());
+    let regions = [
+        Some(a.region),
+        Some(b.region),
+        bias_now,
+        to.saved(),
+        Some(to.region),
+    ];
+    let params = TiledParams {
+        m: m32,
+        n: n32,
+        k: k32,
+        parts: parts as u32,
+    };
+    let extents = Extents {
+        m,
+        n,
+        k: k.div_ceil(parts),
+        slices: parts,
+    };
+    TILED.dispatch(recording, core, extents, constants, &regions, params);
+    recording.flops(work.flops());
+    if parts > 1 {
+        reduce::sum_parts(recording, to.region, parts, [m, n], bias, c);
+    }
 }
-
-/// The grid of the tiled product of C `(m, n)` with sums of length `k`, times slices.
-pub(super) fn product_grid(
-    recording: &mut Recording,
-    [m, n, k]: [usize; 3],
-    slices: usize,
-) -> [u64; 3] {
-    // A step along k makes one turn of the outer loop and 16 of the inner one.
-    recording.iterations(k.div_ceil(16) * 17);
-    let [x, y, _] = group_grid(m.div_ceil(TILE) * n.div_ceil(TILE));
-    [x, y, slices as u64]
-}
-
-/// Rows and columns of C that a workgroup of the tiled core computes.
-pub(super) const TILE: usize = 64;
 
 /// `y = x W^T + b` through the output's epilogue.
 pub(crate) fn linear_forward(

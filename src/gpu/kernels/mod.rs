@@ -14,6 +14,7 @@ pub(crate) mod matmul;
 pub(crate) mod norm;
 pub(crate) mod optimizer;
 pub(crate) mod pool2d;
+mod product;
 pub(crate) mod reduce;
 #[cfg(test)]
 mod shader_tests;
@@ -25,14 +26,17 @@ use crate::op::{Activation, Size2};
 
 /// Every kernel, for the tests that hold them against their shaders.
 #[cfg(test)]
-pub(crate) const ALL: [&super::kernel::Kernel; 42] = [
+pub(crate) const ALL: [&super::kernel::Kernel; 46] = [
     &activation::FORWARD,
     &activation::BACKWARD,
     &activation::ADD,
     &concat::COPY,
-    &conv2d::FORWARD,
-    &conv2d::BACKWARD_INPUT,
-    &conv2d::BACKWARD_WEIGHT,
+    conv2d::FORWARD.by_4x4,
+    conv2d::FORWARD.by_8x8,
+    conv2d::BACKWARD_INPUT.by_4x4,
+    conv2d::BACKWARD_INPUT.by_8x8,
+    conv2d::BACKWARD_WEIGHT.by_4x4,
+    conv2d::BACKWARD_WEIGHT.by_8x8,
     &conv2d::DIRECT_FORWARD,
     &conv2d::DIRECT_BACKWARD_INPUT,
     &conv2d::DIRECT_BACKWARD_WEIGHT,
@@ -44,7 +48,8 @@ pub(crate) const ALL: [&super::kernel::Kernel; 42] = [
     &loss::CROSS_ENTROPY,
     &loss::ELEMENTWISE,
     &loss::TOTAL,
-    &matmul::TILED,
+    matmul::TILED.by_4x4,
+    matmul::TILED.by_8x8,
     &matmul::SUBGROUP,
     &norm::BATCH_STATISTICS,
     &norm::BATCH_FORWARD,

@@ -1,6 +1,7 @@
 //! Sums in a fixed order: bias gradients, and the parts of a split sum.
 
-use super::{Read, ReadWrite, Recording, Region, flat_grid, group_grid, whole_vectors};
+use super::{Output, Read, ReadWrite, Recording, Region};
+use super::{constants, flag, flat_grid, group_grid, whole_vectors};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::gpu::strategy;
 
@@ -16,6 +17,7 @@ params! {
 params! {
     struct SumPartsParams {
         len: u32,
+        columns: u32,
         parts: u32,
     }
 }
@@ -30,27 +32,40 @@ pub(crate) const BIAS: Kernel = Kernel {
 
 pub(crate) const SUM_PARTS: Kernel = Kernel {
     name: "sum_parts",
-    source: source!("sum_parts.wgsl", "core/flat.wgsl"),
-    bindings: &[Read, ReadWrite],
+    source: source!(
+        "sum_parts.wgsl",
+        "core/epilogue.wgsl",
+        "core/activation.wgsl",
+        "core/activation_base.wgsl",
+        "core/flat.wgsl"
+    ),
+    bindings: &[Read, Read, Read, ReadWrite],
     params: SumPartsParams::LAYOUT,
-    constants: &[],
+    constants: constants!("HAS_BIAS"; epilogue),
 };
 
-/// The sum of `(N, C, plane)` over all but the channels. `planned_batch` is the largest N, which
-/// decides how the sum is split.
+/// The sum of `(N, C, plane)` over all but the channels.
 pub(crate) fn bias_gradient(
     recording: &mut Recording,
     [batch, channels, plane]: [usize; 3],
-    planned_batch: usize,
     gradient_output: Region,
     gradient_bias: Region,
 ) {
-    if plane == 1 && planned_batch <= 1024 {
-        // The examples are the parts of the sum.
-        sum_parts(recording, gradient_output, batch, gradient_bias, channels);
+    let parts = recording.parts(|| match plane {
+        1 if batch <= 1024 => 0, // the examples are the parts of the sum
+        _ => strategy::bias_parts(batch, channels, plane),
+    });
+    if parts == 0 {
+        sum_parts(
+            recording,
+            gradient_output,
+            batch,
+            [1, channels],
+            None,
+            gradient_bias.into(),
+        );
         return;
     }
-    let parts = strategy::bias_parts(planned_batch, channels, plane);
     let partial = match parts {
         1 => gradient_bias,
         _ => recording.transient("bias gradient parts", parts * channels),
@@ -65,31 +80,38 @@ pub(crate) fn bias_gradient(
     let constants = [("PLANE_VEC4", whole_vectors(plane))];
     let regions = [Some(gradient_output), Some(partial)];
     recording.iterations((batch * plane).div_ceil(64 * parts));
-    recording.dispatch(
-        &BIAS,
-        &constants,
-        &regions,
-        params,
-        group_grid(channels * parts),
-    );
+    let grid = group_grid(channels * parts);
+    recording.dispatch(&BIAS, &constants, &regions, params, grid);
     if parts > 1 {
-        sum_parts(recording, partial, parts, gradient_bias, channels);
+        sum_parts(
+            recording,
+            partial,
+            parts,
+            [1, channels],
+            None,
+            gradient_bias.into(),
+        );
     }
 }
 
-/// The sum of `parts` slabs of `len` elements.
+/// The sum of `parts` slabs of `(rows, columns)`, and a bias, through the output's epilogue.
 pub(crate) fn sum_parts(
     recording: &mut Recording,
     partial: Region,
     parts: usize,
-    total: Region,
-    len: usize,
+    [rows, columns]: [usize; 2],
+    bias: Option<Region>,
+    output: Output,
 ) {
     let params = SumPartsParams {
-        len: len as u32,
+        len: (rows * columns) as u32,
+        columns: columns as u32,
         parts: parts as u32,
     };
-    let regions = [Some(partial), Some(total)];
+    let mut constants = vec![("HAS_BIAS", flag(bias.is_some()))];
+    constants.extend(output.constants());
+    let regions = [Some(partial), bias, output.saved(), Some(output.region)];
     recording.iterations(parts);
-    recording.dispatch(&SUM_PARTS, &[], &regions, params, flat_grid(len));
+    let grid = flat_grid(rows * columns);
+    recording.dispatch(&SUM_PARTS, &constants, &regions, params, grid);
 }

@@ -13,7 +13,7 @@ use super::{ALL, activation, optimizer};
 use crate::gpu::kernel::Access::{Read, ReadWrite};
 use crate::gpu::kernel::{Kernel, needs};
 use crate::gpu::record::Recording;
-use crate::gpu::strategy::Traits;
+use crate::gpu::strategy::{Core, Traits};
 use crate::{AvgPool2d, Conv2d, ConvTranspose2d, Loss, MaxPool2d, Model, Optimizer, Padding};
 
 /// The module of a kernel, if naga finds it valid.
@@ -212,16 +212,18 @@ fn translate(kernel: &Kernel, constants: &[(&'static str, f64)]) -> Result<(), S
     run().map_err(|error| format!("{} with {constants:?}: {error}", kernel.name))
 }
 
-/// The adapters that the strategy table tells apart.
-fn adapters() -> [Traits; 2] {
-    [
-        Traits::DEFAULT,
-        Traits {
-            software: true,
-            subgroup_size: 8,
-            ..Traits::DEFAULT
-        },
-    ]
+/// The adapters that the strategy table tells apart, with every core that can be preferred there.
+fn adapters() -> Vec<Traits> {
+    let software = Traits {
+        software: true,
+        subgroup_size: 8,
+        ..Traits::DEFAULT
+    };
+    let preferring = Core::ALL.map(|core| Traits {
+        preferred: Some(core),
+        ..software
+    });
+    [&[Traits::DEFAULT, software][..], &preferring].concat()
 }
 
 /// Training steps that use every kernel, in every fused form that the models of tests/gpu use.

@@ -1,0 +1,71 @@
+
+// The blocked matrix product C[m, n] = sum over k of A[m, k] * B[k, n], with tiles in workgroup
+// memory: for GPUs. A workgroup of SIDE x SIDE invocations computes a tile of C of 4 SIDE x 4 SIDE, in
+// steps of SIDE along k; each invocation computes 4 x 4 of it in registers.
+//
+//                n0 ..                       one step:  load a tile of A and one of B, a quad of each
+//              +--------+                               per invocation; then SIDE times
+//            k | tile_b |                               quad of A (4 rows) x quad of B (4 columns)
+//         k    +--------+
+//      +-----+ +--------+
+//   m0 | ti  | |   C    |   invocation (row, column) of SIDE x SIDE owns the rows
+//   .. | le_a| |        |   m0 + row + {0, 1, 2, 3} * SIDE, and columns likewise
+//      +-----+ +--------+
+//
+// A quad is four rows (or columns) SIDE apart, so that neighbouring invocations load and store
+// neighbours in memory whatever the alignment.
+// Grid   x, y: tiles, folded; z: slices. core/product.wgsl says what a kernel provides.
+
+// 16: tiles of 64 x 64. 8: tiles of 32 x 32, for small products.
+override SIDE: u32 = 16u;
+
+const TILE_QUADS: u32 = 272u; // 16 * 17, for the larger SIDE
+
+@compute @workgroup_size(SIDE * SIDE)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let slice = group.z;
+    let size = product_size(slice);
+    let corner = tile_corner(group, size, 4u * SIDE);
+
+    // What this invocation loads: a quad of A at one k, a quad of B at one k.
+    let low = thread % SIDE;
+    let high = thread / SIDE;
+    let a_k = select(high, low, A_ALONG_K);
+    let a_quad = select(low, high, A_ALONG_K);
+    let b_k = select(high, low, B_ALONG_K);
+    let b_quad = select(low, high, B_ALONG_K);
+    let rows = rows_of(slice, size, corner.x + a_quad, SIDE);
+    let columns = columns_of(slice, size, corner.y + b_quad, SIDE);
+    // One quad more than a tile has, so that a column of it lies in different banks.
+    let pitch = SIDE + 1u;
+
+    var c0 = vec4<f32>();
+    var c1 = vec4<f32>();
+    var c2 = vec4<f32>();
+    var c3 = vec4<f32>();
+    let k_end = loop_bound(size.k_end, group);
+    for (var k0 = size.k_begin; k0 < k_end; k0 += SIDE) {
+        tile_a[a_k * pitch + a_quad] = load_quad_a(rows, k0 + a_k, k_end);
+        tile_b[b_k * pitch + b_quad] = load_quad_b(columns, k0 + b_k, k_end);
+        workgroupBarrier();
+        for (var k = 0u; k < SIDE; k++) {
+            let a = tile_a[k * pitch + high];
+            let b = tile_b[k * pitch + low];
+            c0 += a.x * b;
+            c1 += a.y * b;
+            c2 += a.z * b;
+            c3 += a.w * b;
+        }
+        workgroupBarrier();
+    }
+
+    let m = corner.x + high;
+    let n = corner.y + low;
+    store_quad(slice, size, m, n, SIDE, c0);
+    store_quad(slice, size, m + SIDE, n, SIDE, c1);
+    store_quad(slice, size, m + 2u * SIDE, n, SIDE, c2);
+    store_quad(slice, size, m + 3u * SIDE, n, SIDE, c3);
+}

@@ -1,0 +1,114 @@
+
+// The blocked matrix product of core/product_4x4.wgsl with larger tiles, for products that are large
+// enough to fill a GPU with them: a workgroup of 16 x 16 invocations computes 128 x 128 of C in steps
+// of 8 along k; each invocation computes 8 x 8 of it in registers, so that an element in workgroup
+// memory serves 8 multiplications instead of 4. The tiles of the next step are on their way from
+// memory while this one is multiplied.
+//
+//                n0 .. n0+127
+//              +-------------+     invocation (row, column) of 16 x 16 owns two quads of rows,
+//            8 |   tile_b    |     m0 + row + {0, 32, 64, 96} and those 16 below them,
+//         8    +-------------+     and columns likewise
+//      +-----+ +-------------+
+//   m0 | ti  | |             |     c<rows of a quad><quad of rows><quad of columns>
+//   .. | le_a| |     C       |
+// m0 + |     | |             |
+//  127 +-----+ +-------------+
+//
+// Grid   x, y: tiles, folded; z: slices. core/product.wgsl says what a kernel provides.
+
+const TILE: u32 = 128u;
+const STEP: u32 = 8u;
+const QUADS: u32 = 32u; // in a row of a tile, and the distance between the members of a quad
+const PITCH: u32 = 33u; // one quad more, so that a column of a tile lies in different banks
+
+const TILE_QUADS: u32 = 264u; // STEP * PITCH
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let slice = group.z;
+    let size = product_size(slice);
+    let corner = tile_corner(group, size, TILE);
+
+    // What this invocation loads: a quad of A at one k, a quad of B at one k.
+    let a_k = select(thread / QUADS, thread % STEP, A_ALONG_K);
+    let a_quad = select(thread % QUADS, thread / STEP, A_ALONG_K);
+    let b_k = select(thread / QUADS, thread % STEP, B_ALONG_K);
+    let b_quad = select(thread % QUADS, thread / STEP, B_ALONG_K);
+    let rows = rows_of(slice, size, corner.x + a_quad, QUADS);
+    let columns = columns_of(slice, size, corner.y + b_quad, QUADS);
+
+    // What it computes.
+    let low = thread % 16u;
+    let high = thread / 16u;
+    var c000 = vec4<f32>();
+    var c001 = vec4<f32>();
+    var c010 = vec4<f32>();
+    var c011 = vec4<f32>();
+    var c100 = vec4<f32>();
+    var c101 = vec4<f32>();
+    var c110 = vec4<f32>();
+    var c111 = vec4<f32>();
+    var c200 = vec4<f32>();
+    var c201 = vec4<f32>();
+    var c210 = vec4<f32>();
+    var c211 = vec4<f32>();
+    var c300 = vec4<f32>();
+    var c301 = vec4<f32>();
+    var c310 = vec4<f32>();
+    var c311 = vec4<f32>();
+
+    let k_end = loop_bound(size.k_end, group);
+    var next_a = load_quad_a(rows, size.k_begin + a_k, k_end);
+    var next_b = load_quad_b(columns, size.k_begin + b_k, k_end);
+    for (var k0 = size.k_begin; k0 < k_end; k0 += STEP) {
+        tile_a[a_k * PITCH + a_quad] = next_a;
+        tile_b[b_k * PITCH + b_quad] = next_b;
+        workgroupBarrier();
+        next_a = load_quad_a(rows, k0 + STEP + a_k, k_end);
+        next_b = load_quad_b(columns, k0 + STEP + b_k, k_end);
+        for (var k = 0u; k < STEP; k++) {
+            let a0 = tile_a[k * PITCH + high];
+            let a1 = tile_a[k * PITCH + high + 16u];
+            let b0 = tile_b[k * PITCH + low];
+            let b1 = tile_b[k * PITCH + low + 16u];
+            c000 += a0.x * b0;
+            c001 += a0.x * b1;
+            c100 += a0.y * b0;
+            c101 += a0.y * b1;
+            c200 += a0.z * b0;
+            c201 += a0.z * b1;
+            c300 += a0.w * b0;
+            c301 += a0.w * b1;
+            c010 += a1.x * b0;
+            c011 += a1.x * b1;
+            c110 += a1.y * b0;
+            c111 += a1.y * b1;
+            c210 += a1.z * b0;
+            c211 += a1.z * b1;
+            c310 += a1.w * b0;
+            c311 += a1.w * b1;
+        }
+        workgroupBarrier();
+    }
+
+    let m = corner.x + high;
+    let n = corner.y + low;
+    store_pair(slice, size, m, n, c000, c001);
+    store_pair(slice, size, m + 16u, n, c010, c011);
+    store_pair(slice, size, m + 32u, n, c100, c101);
+    store_pair(slice, size, m + 48u, n, c110, c111);
+    store_pair(slice, size, m + 64u, n, c200, c201);
+    store_pair(slice, size, m + 80u, n, c210, c211);
+    store_pair(slice, size, m + 96u, n, c300, c301);
+    store_pair(slice, size, m + 112u, n, c310, c311);
+}
+
+// The two quads of columns of a row.
+fn store_pair(slice: u32, size: Size, m: u32, n: u32, c0: vec4<f32>, c1: vec4<f32>) {
+    store_quad(slice, size, m, n, QUADS, c0);
+    store_quad(slice, size, m, n + 16u, QUADS, c1);
+}

@@ -1,0 +1,68 @@
+//! The blocked matrix product in its forms: what `matmul` and `conv2d` build on.
+
+use super::{Recording, Region, group_grid};
+use crate::gpu::kernel::{Kernel, Params};
+use crate::gpu::strategy::{Core, Extents, tiled_iterations};
+
+/// A kernel over the cores `product_4x4` and `product_8x8`. Its constants `A_ALONG_K` and `B_ALONG_K`
+/// say whether neighbours along k are neighbours in memory.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Product {
+    /// Tiles of 32 or 64, with 4 x 4 results an invocation.
+    pub by_4x4: &'static Kernel,
+    /// Tiles of 128, with 8 x 8 results an invocation.
+    pub by_8x8: &'static Kernel,
+}
+
+/// Describes such a kernel: its name, and what a [`Kernel`] has.
+macro_rules! product {
+    (
+        $name:literal, bindings: $bindings:expr, params: $params:ty, constants: [$($constant:literal),* ; $($more:tt)*],
+        source: [$($file:literal),+]
+    ) => {
+        Product {
+            by_4x4: &Kernel {
+                name: $name,
+                source: source!($($file),+, "core/product_4x4.wgsl", "core/product.wgsl", "core/flat.wgsl"),
+                bindings: $bindings,
+                params: <$params>::LAYOUT,
+                constants: constants!("SIDE", "A_ALONG_K", "B_ALONG_K" $(, $constant)* ; $($more)*),
+            },
+            by_8x8: &Kernel {
+                name: concat!($name, "_8x8"),
+                source: source!($($file),+, "core/product_8x8.wgsl", "core/product.wgsl", "core/flat.wgsl"),
+                bindings: $bindings,
+                params: <$params>::LAYOUT,
+                constants: constants!("A_ALONG_K", "B_ALONG_K" $(, $constant)* ; $($more)*),
+            },
+        }
+    };
+}
+pub(super) use product;
+
+impl Product {
+    /// Records the product on one of the tiled cores. `extents.k` is the length of the sums in one
+    /// slice.
+    pub fn dispatch<P: Params>(
+        &self,
+        recording: &mut Recording,
+        core: Core,
+        extents: Extents,
+        mut constants: Vec<(&'static str, f64)>,
+        bindings: &[Option<Region>],
+        params: P,
+    ) {
+        let side = core.side();
+        let kernel = match core {
+            Core::Tiled128 => self.by_8x8,
+            _ => {
+                constants.push(("SIDE", (side / 4) as f64));
+                self.by_4x4
+            }
+        };
+        recording.iterations(tiled_iterations(extents.k));
+        let [x, y, _] = group_grid(extents.m.div_ceil(side) * extents.n.div_ceil(side));
+        let grid = [x, y, extents.slices as u64];
+        recording.dispatch(kernel, &constants, bindings, params, grid);
+    }
+}
