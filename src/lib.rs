@@ -63,6 +63,8 @@
 pub mod cpu;
 pub mod engine;
 mod error;
+#[cfg(feature = "native")]
+mod file;
 mod gpu;
 mod model;
 pub mod op;

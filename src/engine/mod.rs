@@ -1,12 +1,16 @@
 //! A model and a batch size, made runnable: lowered to kernels and planned on a GPU, or walked on
 //! the CPU.
 
+#[cfg(feature = "native")]
+mod autotune;
 mod lower;
 mod memory;
 mod plan;
 mod reference;
 mod verify;
 
+#[cfg(feature = "native")]
+pub(crate) use autotune::{default_path, known_choices};
 #[cfg(test)]
 pub(crate) use lower::record;
 pub use memory::MemoryReport;

@@ -1,17 +1,22 @@
 //! A model on a GPU: everything that a step needs is made here, once.
 
 use std::ops::Range;
+#[cfg(feature = "native")]
+use std::path::Path;
 
 use crate::gpu::kernels::loss::LossStep;
 use crate::gpu::kernels::{dropout, loss, optimizer};
 use crate::gpu::program::Program;
 use crate::gpu::record::{BufferId, Dispatch, Region, Varies};
+use crate::gpu::strategy::Choices;
 use crate::gpu::{Gpu, Mapping};
 use crate::model::{Model, ParameterId};
 use crate::op::{Loss, Op, Optimizer, Target};
 use crate::{Error, Result};
 
 use super::MemoryReport;
+#[cfg(feature = "native")]
+use super::autotune;
 use super::lower::{Lowered, Task, lower};
 use super::memory::{memory_report, upload_size};
 
@@ -90,6 +95,19 @@ impl Progress {
 }
 
 impl Plan {
+    /// The fastest cores for a plan, from a file of measurements; what is not there is measured.
+    #[cfg(feature = "native")]
+    pub async fn tune(
+        gpu: &Gpu,
+        model: &Model,
+        loss: &Loss,
+        optimizer: &Optimizer,
+        options: PlanOptions,
+        path: &Path,
+    ) -> Result<Choices> {
+        autotune::choices(gpu, &task(model, loss, optimizer, options), path).await
+    }
+
     /// The memory that a plan would take. Allocates nothing.
     pub fn memory_of(
         gpu: &Gpu,
@@ -97,12 +115,13 @@ impl Plan {
         loss: &Loss,
         optimizer: &Optimizer,
         options: PlanOptions,
+        choices: &Choices,
     ) -> Result<MemoryReport> {
-        let lowered = lower(
-            &task(model, loss, optimizer, options),
-            gpu.traits(),
-            options.batch,
-        )?;
+        let task = Task {
+            choices: Some(choices),
+            ..task(model, loss, optimizer, options)
+        };
+        let lowered = lower(&task, gpu.traits(), options.batch)?;
         Ok(memory_report(&lowered, options.in_flight))
     }
 
@@ -113,12 +132,13 @@ impl Plan {
         loss: Loss,
         optimizer: Optimizer,
         options: PlanOptions,
+        choices: &Choices,
     ) -> Result<Self> {
-        let lowered = lower(
-            &task(model, &loss, &optimizer, options),
-            gpu.traits(),
-            options.batch,
-        )?;
+        let task = Task {
+            choices: Some(choices),
+            ..task(model, &loss, &optimizer, options)
+        };
+        let lowered = lower(&task, gpu.traits(), options.batch)?;
         let memory = memory_report(&lowered, options.in_flight);
         if memory.total() > options.memory_budget {
             return Err(Error::OutOfMemory {

@@ -298,23 +298,31 @@ impl Gpu {
         Mapping(receiver)
     }
 
+    /// Waits until the device is done with a submission, or with all of them. Native back ends make
+    /// progress only when they are polled; in the browser this is nothing.
+    pub(crate) fn wait(&self, submission_index: Option<wgpu::SubmissionIndex>) -> Result<()> {
+        let wait = wgpu::PollType::Wait {
+            submission_index,
+            timeout: None,
+        };
+        match self.inner.device.poll(wait) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                self.check()?;
+                Err(Error::DeviceLost {
+                    reason: error.to_string(),
+                })
+            }
+        }
+    }
+
     /// Waits until a buffer is mapped: for a submission, or for all of them.
     pub(crate) async fn mapped(
         &self,
         mapping: Mapping,
         submission_index: Option<wgpu::SubmissionIndex>,
     ) -> Result<()> {
-        // Native back ends make progress only when they are polled; in the browser this is nothing.
-        let wait = wgpu::PollType::Wait {
-            submission_index,
-            timeout: None,
-        };
-        if let Err(error) = self.inner.device.poll(wait) {
-            self.check()?;
-            return Err(Error::DeviceLost {
-                reason: error.to_string(),
-            });
-        }
+        self.wait(submission_index)?;
         let result = mapping.0.receive().await;
         self.check()?;
         match result {

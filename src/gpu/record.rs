@@ -93,6 +93,8 @@ pub(crate) struct Recording {
     pub dispatches: Vec<Dispatch>,
     /// What was measured to be fast.
     pub choices: Choices,
+    /// What a core was chosen for, in order.
+    pub works: Vec<Work>,
     /// What was chosen on the way, in order.
     pub decisions: Vec<Decision>,
     /// Decisions that are made already.
@@ -108,6 +110,7 @@ impl Recording {
             buffers: vec![],
             dispatches: vec![],
             choices: Choices::new(),
+            works: vec![],
             decisions: vec![],
             made: vec![].into_iter(),
             label: String::new(),
@@ -127,6 +130,7 @@ impl Recording {
             Some(Decision::Core(core)) => core,
             _ => strategy::core(&self.traits, &self.choices, work),
         };
+        self.works.push(*work);
         self.decisions.push(Decision::Core(core));
         core
     }

@@ -30,12 +30,7 @@ pub(crate) fn write_weights(graph: &Graph, values: &[Vec<f32>], path: &Path) -> 
         ));
     }
     let file = safetensors::serialize(views, None).map_err(|e| Error::file(path, e))?;
-    // Through a second file, so that an interrupted write never leaves half a file under the name.
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    std::fs::write(&partial, file)
-        .and_then(|()| std::fs::rename(&partial, path))
-        .map_err(|e| Error::file(path, e))
+    crate::file::replace(path, &file)
 }
 
 /// Reads every parameter of the graph, in its order. The file must hold each of them, by name, in

@@ -1,5 +1,7 @@
 //! Training: a model, a loss and an optimizer, stepped over batches.
 
+mod builder;
 mod trainer;
 
-pub use trainer::{Trainer, TrainerBuilder};
+pub use builder::TrainerBuilder;
+pub use trainer::Trainer;

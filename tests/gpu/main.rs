@@ -3,6 +3,7 @@
 
 mod accumulate;
 mod activation;
+mod autotune;
 mod common;
 mod compare;
 mod conv2d;

@@ -1,0 +1,243 @@
+//! Choosing cores by measurement: each product and convolution of a model, at its own shape, on every
+//! core that serves it. A core whose result is not the CPU reference's is out, however fast.
+
+mod file;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::lower::{Task, lower};
+use crate::gpu::kernels::matmul::Factor;
+use crate::gpu::kernels::{conv2d, matmul};
+use crate::gpu::program::Program;
+use crate::gpu::record::{Recording, Region, Storage};
+use crate::gpu::strategy::{Choices, Core, Traits, Work, candidates};
+use crate::{Error, Gpu, Result, cpu};
+
+use file::ChoicesFile;
+pub(crate) use file::default_path;
+
+/// What a core needs for a piece of work.
+#[derive(Debug, Clone, Copy)]
+struct Timing {
+    core: Core,
+    seconds: f64,
+}
+
+/// The choices of a file for this adapter, without measuring any.
+pub(crate) fn known_choices(gpu: &Gpu, path: &Path) -> Result<Choices> {
+    ChoicesFile::read(path, gpu)?.choices()
+}
+
+/// The choices for a task: those of the file, and measurements of what is not there, which are
+/// added to it.
+pub(super) async fn choices(gpu: &Gpu, task: &Task<'_>, path: &Path) -> Result<Choices> {
+    let mut file = ChoicesFile::read(path, gpu)?;
+    let mut choices = file.choices()?;
+    let works = lower(task, gpu.traits(), task.planned_batch)?
+        .recording
+        .works;
+    for work in works {
+        let (key, cores) = (work.to_string(), candidates(&gpu.traits(), &work));
+        if cores.len() < 2 || choices.contains_key(&key) {
+            continue;
+        }
+        let timings = measure(gpu, &work, &cores).await?;
+        let Some(best) = timings.first() else {
+            let message = format!("{key}: no core gives the reference's result");
+            return Err(Error::Gpu { message });
+        };
+        log::info!(
+            "{key}: {} in {:.3} ms",
+            best.core.name(),
+            best.seconds * 1e3
+        );
+        choices.insert(key.clone(), best.core);
+        file.insert(key, &timings)?;
+    }
+    Ok(choices)
+}
+
+/// The cores that give the reference's result, the fastest first.
+async fn measure(gpu: &Gpu, work: &Work, cores: &[Core]) -> Result<Vec<Timing>> {
+    let inputs = inputs(work);
+    let expected = reference(work, &inputs)?;
+    let mut timings: Vec<Timing> = Vec::new();
+    for &core in cores {
+        let bench = match Bench::new(gpu, work, core, &inputs).await {
+            Ok(bench) => bench,
+            // One core may need more memory for its parts than there is; another will do.
+            Err(error @ (Error::OutOfMemory { .. } | Error::Limit { .. })) => {
+                log::warn!("{work}: {} is left out: {error}", core.name());
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        if !equal(&bench.result().await?, &expected) {
+            log::warn!("{work}: {} is left out: wrong result", core.name());
+            continue;
+        }
+        let best = timings.iter().map(|timing| timing.seconds).reduce(f64::min);
+        let seconds = bench.seconds(best).await?;
+        timings.push(Timing { core, seconds });
+    }
+    timings.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
+    Ok(timings)
+}
+
+/// Whether two results are the same number for number. The data are integers, whose sums are exact in
+/// any order, and a result that is mostly zero would prove nothing.
+fn equal(got: &[f32], expected: &[f32]) -> bool {
+    let nonzero = expected.iter().filter(|&&value| value != 0.0).count();
+    got == expected && nonzero >= expected.len() / 8
+}
+
+/// The lengths of the two inputs and of the result.
+fn lengths(work: &Work) -> [usize; 3] {
+    match work {
+        Work::Matmul([m, n, k], _) => [m * k, k * n, m * n],
+        Work::Conv2dForward(g) => [g.input_len(), g.weight_len(), g.output_len()],
+        Work::Conv2dBackwardInput(g) => [g.output_len(), g.weight_len(), g.input_len()],
+        Work::Conv2dBackwardWeight(g) => [g.input_len(), g.output_len(), g.weight_len()],
+    }
+}
+
+/// Integers from -3 to 3, hashed from their place.
+fn inputs(work: &Work) -> [Vec<f32>; 2] {
+    let [a, b, _] = lengths(work);
+    [(1u32, a), (2, b)].map(|(seed, len)| {
+        let value = |at: u32| {
+            let bits = (at ^ seed.rotate_left(20)).wrapping_mul(0x9e37_79b9);
+            let bits = (bits ^ (bits >> 15)).wrapping_mul(0x85eb_ca6b);
+            ((bits ^ (bits >> 13)) % 7) as f32 - 3.0
+        };
+        (0..len as u32).map(value).collect()
+    })
+}
+
+fn reference(work: &Work, [a, b]: &[Vec<f32>; 2]) -> Result<Vec<f32>> {
+    let mut result = vec![0.0; lengths(work)[2]];
+    let to = &mut result;
+    match work {
+        Work::Matmul([m, n, k], [ta, tb]) => cpu::matmul(*m, *n, *k, a, *ta, b, *tb, to)?,
+        Work::Conv2dForward(geometry) => cpu::conv2d_forward(geometry, a, b, None, to)?,
+        Work::Conv2dBackwardInput(geometry) => cpu::conv2d_backward_input(geometry, a, b, to)?,
+        Work::Conv2dBackwardWeight(geometry) => cpu::conv2d_backward_weight(geometry, a, b, to)?,
+    }
+    Ok(result)
+}
+
+/// A piece of work on one core, ready to run.
+struct Bench<'a> {
+    gpu: &'a Gpu,
+    recording: Recording,
+    program: Program,
+    output: Region,
+    len: usize,
+}
+
+impl<'a> Bench<'a> {
+    async fn new(gpu: &'a Gpu, work: &Work, core: Core, inputs: &[Vec<f32>; 2]) -> Result<Self> {
+        let mut recording = Recording::new(Traits {
+            preferred: Some(core),
+            ..gpu.traits()
+        });
+        recording.set_label(work.to_string());
+        let lengths = lengths(work);
+        let [a, b, output] = lengths.map(|len| recording.buffer("", len, Storage::Persistent));
+        record(&mut recording, work, [a, b], output);
+        let recording = recording.finish()?;
+        let program = Program::compile(gpu, &recording).await?;
+        let params = program.params_block(&recording.dispatches);
+        let upload = || {
+            let queue = gpu.queue();
+            queue.write_buffer(program.uniforms(), 0, &params);
+            for (region, values) in [a, b].iter().zip(inputs) {
+                if let Some(buffer) = program.buffer(region.buffer) {
+                    queue.write_buffer(buffer, gpu.margin(), bytemuck::cast_slice(values));
+                }
+            }
+        };
+        gpu.guard("autotune", upload).await?;
+        Ok(Self {
+            gpu,
+            recording,
+            program,
+            output,
+            len: lengths[2],
+        })
+    }
+
+    /// Runs it so many times, until the device is done.
+    async fn run(&self, times: usize) -> Result<()> {
+        let dispatches = &self.recording.dispatches;
+        let all = vec![0..dispatches.len(); times];
+        let submit = || {
+            let device = self.gpu.device();
+            let mut encoder = device.create_command_encoder(&Default::default());
+            self.program.encode(&mut encoder, dispatches, &all);
+            self.gpu.queue().submit([encoder.finish()])
+        };
+        let submission = self.gpu.guard("autotune", submit).await?;
+        self.gpu.wait(Some(submission))
+    }
+
+    async fn result(&self) -> Result<Vec<f32>> {
+        self.run(1).await?;
+        let missing = || Error::Gpu {
+            message: "a result has no memory".into(),
+        };
+        let buffer = self
+            .program
+            .buffer(self.output.buffer)
+            .ok_or_else(missing)?;
+        let size = self.len as u64 * 4;
+        let staging = self.gpu.read_back_buffer(size).await?;
+        let bytes = self.gpu.read(buffer, self.gpu.margin(), size, &staging);
+        Ok(bytemuck::pod_collect_to_vec(&bytes.await?))
+    }
+
+    /// Seconds of a run: the best of several, unless the first is hopeless beside the best core's.
+    async fn seconds(&self, best: Option<f64>) -> Result<f64> {
+        /// What a clock can tell apart from a submission's own cost.
+        const ENOUGH: Duration = Duration::from_millis(20);
+        const HOPELESS: f64 = 3.0;
+        let mut times = 1;
+        loop {
+            let time = self.time(times).await?;
+            let each = time.as_secs_f64() / times as f64;
+            if best.is_some_and(|best| each > HOPELESS * best && time > ENOUGH / 4) {
+                return Ok(each);
+            }
+            if time >= ENOUGH || times >= 256 {
+                let (second, third) = (self.time(times).await?, self.time(times).await?);
+                return Ok(time.min(second).min(third).as_secs_f64() / times as f64);
+            }
+            times *= 2;
+        }
+    }
+
+    async fn time(&self, times: usize) -> Result<Duration> {
+        let start = Instant::now();
+        self.run(times).await?;
+        Ok(start.elapsed())
+    }
+}
+
+fn record(recording: &mut Recording, work: &Work, [a, b]: [Region; 2], output: Region) {
+    let to = output.into();
+    match work {
+        Work::Matmul(extents, transposed) => {
+            let factor = |(region, transposed)| Factor { region, transposed };
+            let factors = [(a, transposed[0]), (b, transposed[1])].map(factor);
+            matmul::matmul(recording, *extents, factors, None, to);
+        }
+        Work::Conv2dForward(geometry) => conv2d::forward(recording, geometry, [a, b], None, to),
+        Work::Conv2dBackwardInput(geometry) => {
+            conv2d::backward_input(recording, geometry, [a, b], None, to);
+        }
+        Work::Conv2dBackwardWeight(geometry) => {
+            conv2d::backward_weight(recording, geometry, [a, b], output);
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! How a [`Trainer`] is made.
+
+use std::path::PathBuf;
+
+use super::trainer::{Backend, Trainer};
+use crate::engine::{MemoryReport, Plan, PlanOptions, Reference};
+#[cfg(feature = "native")]
+use crate::engine::{default_path, known_choices};
+use crate::gpu::strategy::Choices;
+use crate::model::{Model, ParameterId, read_weights};
+use crate::op::{Loss, Optimizer};
+use crate::{Error, Gpu, Result};
+
+/// How a [`Trainer`] is made.
+#[derive(Debug, Clone)]
+pub struct TrainerBuilder {
+    model: Model,
+    loss: Loss,
+    optimizer: Optimizer,
+    weights: Option<PathBuf>,
+    /// Whether the cores are chosen by measurement, and the file of the user's choice for that.
+    #[cfg(feature = "native")]
+    autotune: (bool, Option<PathBuf>),
+    options: PlanOptions,
+}
+
+impl TrainerBuilder {
+    pub(super) fn new(model: Model) -> Self {
+        let options = PlanOptions {
+            batch: 64,
+            in_flight: 2,
+            memory_budget: u64::MAX,
+            max_slab: u64::MAX,
+            seed: 0,
+            clip_norm: None,
+            accumulate: 1,
+        };
+        Self {
+            model,
+            loss: Loss::default(),
+            optimizer: Optimizer::adam(1e-3).into(),
+            weights: None,
+            #[cfg(feature = "native")]
+            autotune: (false, None),
+            options,
+        }
+    }
+
+    /// Sets the number of examples per step. The last batch of an epoch may be smaller. Default 64.
+    pub fn batch(mut self, batch: usize) -> Self {
+        self.options.batch = batch;
+        self
+    }
+
+    /// Sets the loss. Default mean cross-entropy.
+    pub fn loss(mut self, loss: impl Into<Loss>) -> Self {
+        self.loss = loss.into();
+        self
+    }
+
+    /// Sets the optimizer. Default Adam at 1e-3.
+    pub fn optimizer(mut self, optimizer: impl Into<Optimizer>) -> Self {
+        self.optimizer = optimizer.into();
+        self
+    }
+
+    /// Sets the seed that the parameters start from and that dropout's masks are made from.
+    /// Default 0.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.options.seed = seed;
+        self
+    }
+
+    /// Scales the gradients down where the norm of all of them together is larger than `norm`, as
+    /// PyTorch's `clip_grad_norm_` (Pascanu et al. 2013). Default not at all.
+    pub fn clip_norm(mut self, norm: f64) -> Self {
+        self.options.clip_norm = Some(norm);
+        self
+    }
+
+    /// Sets how many batches make an update. Their losses are averaged as if they were one large
+    /// batch, so that memory is that of a small one. Default 1.
+    pub fn accumulate(mut self, batches: usize) -> Self {
+        self.options.accumulate = batches;
+        self
+    }
+
+    /// Starts from saved weights rather than from the seed.
+    pub fn weights(mut self, path: impl Into<PathBuf>) -> Self {
+        self.weights = Some(path.into());
+        self
+    }
+
+    /// Sets how many steps may be on their way at once; `step` waits for the oldest beyond that.
+    /// Default 2.
+    pub fn in_flight(mut self, steps: usize) -> Self {
+        self.options.in_flight = steps;
+        self
+    }
+
+    /// Sets the bytes of device memory that the trainer may take: more is an
+    /// [`Error::OutOfMemory`] before anything is allocated. Default no bound but the device's.
+    pub fn memory_budget(mut self, bytes: u64) -> Self {
+        self.options.memory_budget = bytes;
+        self
+    }
+
+    /// Sets the largest buffer for parameters in bytes; more of them are kept in several. Default
+    /// the device's limit of a binding.
+    pub fn max_slab(mut self, bytes: u64) -> Self {
+        self.options.max_slab = bytes;
+        self
+    }
+
+    /// Chooses how each product and convolution is computed by measuring, when the trainer is made
+    /// on a GPU, every way there is at the model's own shapes and batch. A way whose result is not
+    /// exactly the CPU reference's, on data whose sums are exact, never wins.
+    ///
+    /// What was measured is kept in a JSON file that can be read and edited, by adapter and driver,
+    /// and is not measured again: `wgpu-cnn/autotune.json` in the user's cache folder, or a
+    /// [file of your own](Self::autotune_file). The ways differ in the order of their sums, so
+    /// with autotuning the bits of a training are a function of that file too. Default off: a
+    /// built-in table chooses.
+    #[cfg(feature = "native")]
+    pub fn autotune(mut self, autotune: bool) -> Self {
+        self.autotune.0 = autotune;
+        self
+    }
+
+    /// [Autotunes](Self::autotune) with this file.
+    #[cfg(feature = "native")]
+    pub fn autotune_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.autotune = (true, Some(path.into()));
+        self
+    }
+
+    /// The memory that [`on`](Self::on) would take, without allocating any. With
+    /// [autotuning](Self::autotune) it may be a little more or less once all is measured.
+    pub fn memory(&self, gpu: &Gpu) -> Result<MemoryReport> {
+        self.check()?;
+        let choices = self.known_choices(gpu)?;
+        let (loss, optimizer) = (&self.loss, &self.optimizer);
+        Plan::memory_of(gpu, &self.model, loss, optimizer, self.options, &choices)
+    }
+
+    /// The file of measurements, with autotuning.
+    #[cfg(feature = "native")]
+    fn autotune_path(&self) -> Result<Option<PathBuf>> {
+        match &self.autotune {
+            (false, _) => Ok(None),
+            (true, Some(path)) => Ok(Some(path.clone())),
+            (true, None) => default_path().map(Some),
+        }
+    }
+
+    #[cfg(feature = "native")]
+    fn known_choices(&self, gpu: &Gpu) -> Result<Choices> {
+        match self.autotune_path()? {
+            Some(path) => known_choices(gpu, &path),
+            None => Ok(Choices::new()),
+        }
+    }
+
+    #[cfg(feature = "native")]
+    async fn choices(&self, gpu: &Gpu) -> Result<Choices> {
+        let Some(path) = self.autotune_path()? else {
+            return Ok(Choices::new());
+        };
+        let (loss, optimizer) = (&self.loss, &self.optimizer);
+        Plan::tune(gpu, &self.model, loss, optimizer, self.options, &path).await
+    }
+
+    #[cfg(not(feature = "native"))]
+    fn known_choices(&self, _: &Gpu) -> Result<Choices> {
+        Ok(Choices::new())
+    }
+
+    #[cfg(not(feature = "native"))]
+    async fn choices(&self, _: &Gpu) -> Result<Choices> {
+        Ok(Choices::new())
+    }
+
+    /// Makes the trainer on a GPU: buffers, pipelines and bind groups, all of them.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for hyper-parameters out of range, [`Error::Shape`] for a loss that does
+    /// not fit the model's output, [`Error::Limit`] and [`Error::OutOfMemory`] for what the device
+    /// does not have, [`Error::File`] for weights that do not fit and for a file of measurements
+    /// that cannot be read.
+    #[cfg(feature = "native")]
+    pub fn on(self, gpu: &Gpu) -> Result<Trainer> {
+        pollster::block_on(self.on_async(gpu))
+    }
+
+    /// [`on`](Self::on) for asynchronous programs and the browser.
+    pub async fn on_async(self, gpu: &Gpu) -> Result<Trainer> {
+        self.check()?;
+        let values = self.initial_values()?;
+        let choices = self.choices(gpu).await?;
+        let mut plan = Plan::compile(
+            gpu,
+            &self.model,
+            self.loss.clone(),
+            self.optimizer,
+            self.options,
+            &choices,
+        )
+        .await?;
+        for (id, values) in values.iter().enumerate() {
+            plan.set_parameter(ParameterId(id), values).await?;
+        }
+        Ok(self.trainer(Backend::Gpu(Box::new(plan))))
+    }
+
+    /// Makes the trainer on the CPU reference: the same results within rounding, without a GPU.
+    pub fn on_cpu(self) -> Result<Trainer> {
+        self.check()?;
+        let (loss, options) = (self.loss.clone(), self.options);
+        let mut reference = Reference::new(&self.model, loss, self.optimizer, options.seed)?;
+        reference.set_clip_norm(options.clip_norm)?;
+        reference.set_accumulate(options.accumulate)?;
+        if self.weights.is_some() {
+            for (parameter, values) in self.model.parameters().zip(self.initial_values()?) {
+                reference.set_parameter(parameter.0, &values)?;
+            }
+        }
+        Ok(self.trainer(Backend::Cpu(Box::new(reference))))
+    }
+
+    fn trainer(self, backend: Backend) -> Trainer {
+        Trainer::new(
+            self.model,
+            self.loss,
+            self.optimizer.learning_rate(),
+            self.options.batch,
+            backend,
+        )
+    }
+
+    fn initial_values(&self) -> Result<Vec<Vec<f32>>> {
+        match &self.weights {
+            Some(path) => read_weights(&self.model.graph, path),
+            None => Ok(self.model.graph.initial_values(self.options.seed)),
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        self.optimizer.check()?;
+        if self.options.batch == 0 {
+            return Err(Error::argument("batch", "must not be zero"));
+        }
+        if !(1..=64).contains(&self.options.in_flight) {
+            return Err(Error::argument("in_flight", "must be between 1 and 64"));
+        }
+        if self.options.accumulate == 0 {
+            return Err(Error::argument("accumulate", "must not be zero"));
+        }
+        if self
+            .options
+            .clip_norm
+            .is_some_and(|norm| norm.is_nan() || norm <= 0.0)
+        {
+            return Err(Error::argument("clip_norm", "must be above zero"));
+        }
+        if self.model.parameter_count() == 0 {
+            return Err(Error::argument("model", "has nothing to learn"));
+        }
+        self.loss
+            .geometry(self.options.batch, self.model.output_shape())?;
+        let shapes = self
+            .model
+            .graph
+            .values()
+            .map(|value| self.model.graph.shape(value));
+        let largest = shapes
+            .map(|shape| shape.len().saturating_mul(self.options.batch))
+            .max();
+        if largest.is_some_and(|len| len > u32::MAX as usize / 4) {
+            let reason = "makes a tensor of more than 2^30 elements";
+            return Err(Error::argument("batch", reason));
+        }
+        Ok(())
+    }
+}
