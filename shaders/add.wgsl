@@ -1,4 +1,4 @@
-// The sum of two tensors, four elements to an invocation.
+// The sum of two tensors, and a function of it, four elements to an invocation.
 
 @group(0) @binding(0) var<storage, read> left: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> right: array<vec4<f32>>;
@@ -9,6 +9,10 @@ struct Params {
     len: u32, // in vectors of four
 }
 
+// The function applied to the result, and its slope for negative arguments.
+override ACTIVATION: u32 = 0u;
+override SLOPE: f32 = 0.0;
+
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -16,5 +20,5 @@ fn main(
 ) {
     let at = flat_index(group, 64u, thread);
     if at >= params.len { return; }
-    output[at] = left[at] + right[at];
+    output[at] = activate4(ACTIVATION, SLOPE, left[at] + right[at]);
 }

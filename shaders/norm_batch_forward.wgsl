@@ -1,4 +1,4 @@
-// y = gamma * (x - mean) * inverse deviation + beta, an invocation per element. In evaluation mean
+// y = f(gamma * (x - mean) * inverse deviation + beta), an invocation per element. In evaluation mean
 // and variance are the running estimates.
 
 @group(0) @binding(0) var<storage, read> input: array<f32>;      // (N, C, plane)
@@ -18,6 +18,9 @@ struct Params {
 }
 
 override TRAINING: bool = true;
+// The function applied to the result, and its slope for negative arguments.
+override ACTIVATION: u32 = 0u;
+override SLOPE: f32 = 0.0;
 
 @compute @workgroup_size(64)
 fn main(
@@ -36,5 +39,6 @@ fn main(
         mean = running_mean[channel];
         inverse = 1.0 / sqrt(running_variance[channel] + params.epsilon);
     }
-    output[at] = gamma[channel] * ((input[at] - mean) * inverse) + beta[channel];
+    let y = gamma[channel] * ((input[at] - mean) * inverse) + beta[channel];
+    output[at] = activate(ACTIVATION, SLOPE, y);
 }

@@ -1,4 +1,4 @@
-// Max-pooling: the maximum of each window and where in the input plane it is.
+// Max-pooling: the maximum of each window, or a function of it, and where in the input plane it is.
 // The first maximum in row-major order wins; padding never does; a NaN wins over everything, and
 // the last NaN of a window gives the place.
 //
@@ -29,6 +29,9 @@ override DILATION_W: u32 = 1u;
 // Windows two wide side by side, rows of input and output in whole vectors: a strip reads two
 // vectors of each row.
 override PAIRS: bool = false;
+// The function applied to the result, and its slope for negative arguments.
+override ACTIVATION: u32 = 0u;
+override SLOPE: f32 = 0.0;
 
 const NOWHERE: u32 = 0xffffffffu;
 
@@ -105,6 +108,6 @@ fn main(
 }
 
 fn write(at: u32, value: f32, place: u32) {
-    output[at] = value;
+    output[at] = activate(ACTIVATION, SLOPE, value);
     argmax[at] = place;
 }

@@ -344,7 +344,7 @@ mod tests {
                 &mut recording,
                 1,
                 [regions[left], regions[right]],
-                regions[output],
+                regions[output].into(),
             );
         }
         recording
@@ -404,7 +404,7 @@ mod tests {
     fn persistent_buffers_share_nothing_and_unused_ones_have_no_memory() {
         let mut recording = recording(&[8, 8, 8], &[[0, 0, 1]]);
         let kept = recording.buffer("", 8, Storage::Persistent);
-        add(&mut recording, 1, [kept, kept], kept);
+        add(&mut recording, 1, [kept, kept], kept.into());
         let assignment = recording.assign();
         let slot = assignment.slots[kept.buffer.0];
         assert_eq!(
@@ -440,8 +440,8 @@ mod tests {
             recording.transient("small", 16),
             recording.transient("large", 17),
         );
-        add(&mut recording, 16, [small, small], small);
-        add(&mut recording, 17, [large, small], small);
+        add(&mut recording, 16, [small, small], small.into());
+        add(&mut recording, 17, [large, small], small.into());
         let error = recording.finish().unwrap_err();
         let said = "layer 1: large needs max_storage_buffer_binding_size of 80, the device has 64";
         assert_eq!(error.to_string(), said);

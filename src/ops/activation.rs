@@ -50,7 +50,7 @@ pub fn add(left: &Tensor, right: &Tensor) -> Result<Tensor> {
         [call.region(left), call.region(right)],
         call.region(&output),
     );
-    activation::add(&mut call.recording(), left.shape().len(), inputs, to);
+    activation::add(&mut call.recording(), left.shape().len(), inputs, to.into());
     call.run()?;
     Ok(output)
 }

@@ -44,7 +44,7 @@ pub fn batch_norm_forward(
         &geometry,
         inputs,
         statistics,
-        to,
+        to.into(),
     );
     call.run()?;
     let [running_mean, running_variance] = copies;
@@ -77,7 +77,14 @@ pub fn batch_norm_forward_evaluation(
         running.map(|tensor| call.region(tensor)),
         call.region(&output),
     );
-    norm::batch_forward_evaluation(&mut call.recording(), layer, &geometry, inputs, running, to);
+    norm::batch_forward_evaluation(
+        &mut call.recording(),
+        layer,
+        &geometry,
+        inputs,
+        running,
+        to.into(),
+    );
     call.run()?;
     Ok(output)
 }

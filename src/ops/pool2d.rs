@@ -12,8 +12,9 @@ pub fn max_pool2d_forward(x: &Tensor, layer: &MaxPool2d) -> Result<(Tensor, Tens
     let (geometry, shape) = max_geometry(layer, x.shape())?;
     let call = Call::new(x.gpu());
     let (output, argmax) = (call.output(shape.clone())?, call.output(shape)?);
-    let (from, to) = (call.region(x), [call.region(&output), call.region(&argmax)]);
-    pool2d::max_forward(&mut call.recording(), &geometry, from, to);
+    let (from, to) = (call.region(x), call.region(&output).into());
+    let places = call.region(&argmax);
+    pool2d::max_forward(&mut call.recording(), &geometry, from, to, places);
     call.run()?;
     Ok((output, argmax))
 }

@@ -46,8 +46,8 @@ impl Pass<'_> {
         let graph = self.graph();
         for node in graph.nodes().iter().rev() {
             let written = self.fusion.written(node.output);
-            let part_of_product = self.fusion.activation(node.output).is_some();
-            if node.op.is_view() || part_of_product {
+            let part_of_another = self.fusion.activation(node.output).is_some();
+            if node.op.is_view() || part_of_another {
                 continue;
             }
             if let Some(gradient) = self.gradients[written.0] {
@@ -160,11 +160,18 @@ impl Pass<'_> {
                 }
             }
             Op::Add => {
+                let heir = self.heir(node);
                 for &source in &node.inputs {
+                    if Some(self.fusion.root(source)) == heir {
+                        continue;
+                    }
                     if let Some(to) = self.gradient(lowered, source)? {
                         let len = self.len(node.output);
                         activation::forward(&mut lowered.recording, len, gradient, to);
                     }
+                }
+                if let Some(heir) = heir {
+                    self.gradients[heir.0] = Some(gradient);
                 }
             }
             _ => {
@@ -228,6 +235,19 @@ impl Pass<'_> {
             _ => return Err(internal("an operator has no gradient")),
         }
         Ok(())
+    }
+
+    /// The input of a sum that can take over the buffer of the sum's gradient, which is its own: the
+    /// first to be told of its gradient, where that needs no change.
+    fn heir(&self, node: &Node) -> Option<ValueId> {
+        let roots: Vec<_> = node.inputs.iter().map(|&i| self.fusion.root(i)).collect();
+        let alone = |root: &&ValueId| roots.iter().filter(|other| other == root).count() == 1;
+        let fits = |root: &&ValueId| {
+            self.fusion.learns(**root)
+                && self.fusion.activation(**root).is_none()
+                && self.gradients[root.0].is_none()
+        };
+        roots.iter().filter(alone).find(fits).copied()
     }
 
     /// Where a value's gradient goes, if anything before it learns. The first to ask writes, the

@@ -102,7 +102,7 @@ impl Pass<'_> {
                 };
                 let argmax = recording.transient("argmax", self.planned_len(node.output));
                 self.kept[node.output.0] = Some(argmax);
-                pool2d::max_forward(recording, &geometry, input, [region, argmax]);
+                pool2d::max_forward(recording, &geometry, input, output, argmax);
             }
             Op::AvgPool2d(op) => {
                 let geometry = op.geometry(self.batch, shape)?;
@@ -138,11 +138,11 @@ impl Pass<'_> {
                     let kept = recording.transient("statistics", 2 * geometry.channels);
                     self.kept[node.output.0] = Some(kept);
                     let statistics = [kept, mean, variance];
-                    norm::batch_forward(recording, op, &geometry, inputs, statistics, region);
+                    norm::batch_forward(recording, op, &geometry, inputs, statistics, output);
                 } else {
                     let running = [mean, variance];
                     norm::batch_forward_evaluation(
-                        recording, op, &geometry, inputs, running, region,
+                        recording, op, &geometry, inputs, running, output,
                     );
                 }
             }
@@ -158,7 +158,7 @@ impl Pass<'_> {
             }
             Op::Add => {
                 let inputs = [input, self.value(node.inputs[1])?];
-                activation::add(recording, len, inputs, region);
+                activation::add(recording, len, inputs, output);
             }
             Op::Concat => {
                 for (source, whole, block) in self.blocks(node) {

@@ -1,14 +1,14 @@
 //! What a graph becomes before it is lowered: which values are one and the same, which activations
-//! are part of the product before them, and which values need a gradient.
+//! are part of the kernel before them, and which values need a gradient.
 
 use crate::model::{Graph, ValueId};
-use crate::op::{Activation, Op};
+use crate::op::{Activation, GlobalPool, Op};
 
 /// The answers, by value.
 pub(super) struct Fusion {
     /// The value that each value is a view of, or itself.
     root: Vec<ValueId>,
-    /// The activation that the product which makes a value also applies.
+    /// The activation that the kernel which makes a value also applies.
     activation: Vec<Option<Activation>>,
     /// The value that a node writes instead of its own: that of the activation it applies.
     written: Vec<ValueId>,
@@ -34,12 +34,18 @@ impl Fusion {
             learns,
         };
         for node in graph.nodes() {
-            let product = matches!(
+            let applies = matches!(
                 node.op,
-                Op::Conv2d(_) | Op::ConvTranspose2d(_) | Op::Linear(_)
+                Op::Conv2d(_)
+                    | Op::ConvTranspose2d(_)
+                    | Op::Linear(_)
+                    | Op::MaxPool2d(_)
+                    | Op::GlobalPool(GlobalPool::Max)
+                    | Op::BatchNorm(_)
+                    | Op::Add
             );
             if let (true, Some((activation, value))) =
-                (product, fusion.only_reader(graph, node.output))
+                (applies, fusion.only_reader(graph, node.output))
             {
                 fusion.activation[value.0] = Some(activation);
                 fusion.written[node.output.0] = value;
@@ -79,7 +85,7 @@ impl Fusion {
         self.written[output.0]
     }
 
-    /// The activation that is part of the product which makes a value.
+    /// The activation that is part of the kernel which makes a value.
     pub(super) fn activation(&self, value: ValueId) -> Option<Activation> {
         self.activation[value.0]
     }

@@ -64,8 +64,8 @@ pub(in crate::engine) fn singles(task: &Task, traits: Traits) -> Result<Vec<Sing
     arrived[output.0] = true;
     let mut singles = Vec::new();
     for (index, node) in graph.nodes().iter().enumerate().rev() {
-        let part_of_product = fusion.activation(node.output).is_some();
-        if node.op.is_view() || part_of_product {
+        let part_of_another = fusion.activation(node.output).is_some();
+        if node.op.is_view() || part_of_another {
             continue;
         }
         let new = |form| Single::new(task, traits, &fusion, (index, node), form);
@@ -171,6 +171,10 @@ impl Single {
             let Some(region) = pass.gradients[value.0].filter(|_| fusion.learns(value)) else {
                 continue;
             };
+            if region == gradient {
+                arrived[value.0] = true; // handed on as it is, by no kernel
+                continue;
+            }
             let (accumulates, gradient_of) = (arrived[value.0], fusion.activation(value));
             let gradient = InputGradient {
                 value,

@@ -41,10 +41,15 @@ pub(crate) const BACKWARD: Kernel = Kernel {
 
 pub(crate) const ADD: Kernel = Kernel {
     name: "add",
-    source: source!("add.wgsl", "core/flat.wgsl"),
+    source: source!(
+        "add.wgsl",
+        "core/activation.wgsl",
+        "core/activation_base.wgsl",
+        "core/flat.wgsl"
+    ),
     bindings: &[Read, Read, ReadWrite],
     params: Params::LAYOUT,
-    constants: &[],
+    constants: constants!(; activation),
 };
 
 /// Copies `len` elements through the output's epilogue: `y = f(x)`.
@@ -91,10 +96,12 @@ pub(crate) fn backward(
 }
 
 /// The sum of two tensors of `len` elements.
-pub(crate) fn add(recording: &mut Recording, len: usize, inputs: [Region; 2], output: Region) {
+pub(crate) fn add(recording: &mut Recording, len: usize, inputs: [Region; 2], output: Output) {
     let params = Params {
         len: vectors(len) as u32,
     };
-    let regions = [Some(inputs[0]), Some(inputs[1]), Some(output)];
-    recording.dispatch(&ADD, &[], &regions, params, flat_grid(vectors(len)));
+    let regions = [Some(inputs[0]), Some(inputs[1]), Some(output.region)];
+    let constants = output.activation_constants();
+    let grid = flat_grid(vectors(len));
+    recording.dispatch(&ADD, &constants, &regions, params, grid);
 }

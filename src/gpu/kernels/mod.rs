@@ -112,14 +112,30 @@ impl Output {
         ]
     }
 
+    /// The constants of a kernel that applies a function and does nothing else of the epilogue.
+    fn activation_constants(&self) -> [(&'static str, f64); 2] {
+        debug_assert!(self.gradient_of.is_none() && !self.accumulate);
+        [
+            ("ACTIVATION", code(self.activation)),
+            ("SLOPE", slope(self.activation)),
+        ]
+    }
+
     /// The value that the epilogue reads.
     fn saved(&self) -> Option<Region> {
         self.gradient_of.map(|(_, value)| value)
     }
 }
 
-/// The names of the epilogue's constants after those of a kernel's own.
+/// The names of a kernel's constants: its own, and those of a window, an epilogue or an activation.
 macro_rules! constants {
+    ($($name:literal),* ; activation) => {
+        &[$($name,)* "ACTIVATION", "SLOPE"]
+    };
+    ($($name:literal),* ; window, activation) => {
+        &["KERNEL_H", "KERNEL_W", "STRIDE_H", "STRIDE_W", "PAD_TOP", "PAD_LEFT", "DILATION_H",
+          "DILATION_W", $($name,)* "ACTIVATION", "SLOPE"]
+    };
     ($($name:literal),* ; window) => {
         &["KERNEL_H", "KERNEL_W", "STRIDE_H", "STRIDE_W", "PAD_TOP", "PAD_LEFT", "DILATION_H",
           "DILATION_W", $($name),*]

@@ -61,10 +61,15 @@ pub(crate) const BATCH_STATISTICS: Kernel = Kernel {
 
 pub(crate) const BATCH_FORWARD: Kernel = Kernel {
     name: "norm_batch_forward",
-    source: source!("norm_batch_forward.wgsl", "core/flat.wgsl"),
+    source: source!(
+        "norm_batch_forward.wgsl",
+        "core/activation.wgsl",
+        "core/activation_base.wgsl",
+        "core/flat.wgsl"
+    ),
     bindings: &[Read, Read, Read, Read, Read, Read, ReadWrite],
     params: ForwardParams::LAYOUT,
-    constants: &["TRAINING"],
+    constants: constants!("TRAINING"; activation),
 };
 
 pub(crate) const BATCH_BACKWARD_WEIGHT: Kernel = Kernel {
@@ -135,7 +140,7 @@ pub(crate) fn batch_forward(
     geometry: &BatchNormGeometry,
     [input, gamma, beta]: [Region; 3],
     [statistics, running_mean, running_variance]: [Region; 3],
-    output: Region,
+    output: Output,
 ) {
     let [batch, channels, plane] = extents(geometry);
     let params = StatisticsParams {
@@ -150,8 +155,8 @@ pub(crate) fn batch_forward(
     let grid = group_grid(geometry.channels);
     recording.dispatch(&BATCH_STATISTICS, &[], &regions, params, grid);
     let [input, gamma, beta, statistics] = [input, gamma, beta, statistics].map(Some);
-    let regions = [input, gamma, beta, statistics, None, None, Some(output)];
-    normalise(recording, norm, geometry, true, &regions);
+    let regions = [input, gamma, beta, statistics, None, None];
+    normalise(recording, norm, geometry, true, regions, output);
 }
 
 /// Batch normalisation in evaluation, by the running estimates.
@@ -161,12 +166,12 @@ pub(crate) fn batch_forward_evaluation(
     geometry: &BatchNormGeometry,
     [input, gamma, beta]: [Region; 3],
     running: [Region; 2],
-    output: Region,
+    output: Output,
 ) {
     let [input, gamma, beta, mean, variance] =
         [input, gamma, beta, running[0], running[1]].map(Some);
-    let regions = [input, gamma, beta, None, mean, variance, Some(output)];
-    normalise(recording, norm, geometry, false, &regions);
+    let regions = [input, gamma, beta, None, mean, variance];
+    normalise(recording, norm, geometry, false, regions, output);
 }
 
 fn normalise(
@@ -174,7 +179,8 @@ fn normalise(
     norm: &BatchNorm,
     geometry: &BatchNormGeometry,
     training: bool,
-    regions: &[Option<Region>],
+    inputs: [Option<Region>; 6],
+    output: Output,
 ) {
     let [batch, channels, plane] = extents(geometry);
     let params = ForwardParams {
@@ -184,8 +190,10 @@ fn normalise(
         epsilon: norm.epsilon as f32,
     };
     let grid = flat_grid(geometry.batch * geometry.channels * geometry.plane);
-    let constants = [("TRAINING", flag(training))];
-    recording.dispatch(&BATCH_FORWARD, &constants, regions, params, grid);
+    let mut constants = vec![("TRAINING", flag(training))];
+    constants.extend(output.activation_constants());
+    let regions = [&inputs[..], &[Some(output.region)]].concat();
+    recording.dispatch(&BATCH_FORWARD, &constants, &regions, params, grid);
 }
 
 /// The gradients of gamma and beta, and from them that of the input if it is wanted.

@@ -24,10 +24,15 @@ params! {
 
 pub(crate) const MAX_FORWARD: Kernel = Kernel {
     name: "max_pool2d_forward",
-    source: source!("pool2d_max_forward.wgsl", "core/flat.wgsl"),
+    source: source!(
+        "pool2d_max_forward.wgsl",
+        "core/activation.wgsl",
+        "core/activation_base.wgsl",
+        "core/flat.wgsl"
+    ),
     bindings: &[Read, ReadWrite, ReadWrite],
     params: Params::LAYOUT,
-    constants: constants!("PAIRS"; window),
+    constants: constants!("PAIRS"; window, activation),
 };
 
 pub(crate) const MAX_BACKWARD: Kernel = Kernel {
@@ -106,12 +111,13 @@ pub(crate) const SOFTMAX_BACKWARD: Kernel = Kernel {
     constants: constants!(; epilogue),
 };
 
-/// The maximum of each window, and its place in the input plane.
+/// The maximum of each window, or an activation of it, and its place in the input plane.
 pub(crate) fn max_forward(
     recording: &mut Recording,
     geometry: &Pool2dGeometry,
     input: Region,
-    [output, argmax]: [Region; 2],
+    output: Output,
+    argmax: Region,
 ) {
     let Pool2dGeometry {
         in_size,
@@ -127,7 +133,8 @@ pub(crate) fn max_forward(
     let pairs = pairs && geometry.dilation.width == 1;
     let mut constants = window_constants(geometry).to_vec();
     constants.push(("PAIRS", flag(pairs)));
-    let regions = [Some(input), Some(output), Some(argmax)];
+    constants.extend(output.activation_constants());
+    let regions = [Some(input), Some(output.region), Some(argmax)];
     recording.iterations(kernel.area() + kernel.height);
     let grid = flat_grid(geometry.planes * out_size.height * out_size.width.div_ceil(4));
     recording.dispatch(&MAX_FORWARD, &constants, &regions, params(geometry), grid);
