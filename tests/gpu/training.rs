@@ -214,6 +214,25 @@ pub fn cases() -> Vec<Case> {
         )
         .loss(mse.clone()),
         Case::new(
+            "activations after everything that can apply them",
+            4,
+            Model::builder([2, 8, 8])
+                .push(same(4, 3))
+                .max_pool2d(2)
+                .relu()
+                .push(same(4, 3))
+                .leaky_relu(0.1)
+                .residual(|body| body.push(same(4, 3)))
+                .relu()
+                .residual(|body| body.residual(|inner| inner.push(same(4, 1))))
+                .tanh()
+                .global_max_pool()
+                .sigmoid()
+                .flatten()
+                .dense(3)
+                .build(),
+        ),
+        Case::new(
             "more images than a tile",
             70,
             Model::builder([1, 5, 5])
