@@ -71,9 +71,9 @@ pub mod ops;
 mod shape;
 mod train;
 
-pub use engine::{Check, MemoryReport, Reference, VerifyReport};
+pub use engine::{Check, MemoryReport, Profile, ProfileEntry, Reference, VerifyReport};
 pub use error::{Error, Result};
-pub use gpu::{Element, Gpu, GpuBuilder, Tensor};
+pub use gpu::{Clock, Element, Gpu, GpuBuilder, Peaks, Tensor};
 pub use model::{Model, ModelBuilder};
 pub use op::{
     Activation, Adam, AvgPool1d, AvgPool2d, BatchNorm, Conv1d, Conv2d, ConvTranspose2d,

@@ -4,6 +4,8 @@
 mod lower;
 mod memory;
 mod plan;
+mod profile;
+mod profile_table;
 mod reference;
 mod verify;
 
@@ -11,5 +13,7 @@ mod verify;
 pub(crate) use lower::record;
 pub use memory::MemoryReport;
 pub(crate) use plan::{Plan, PlanOptions};
+pub(crate) use profile::profile;
+pub use profile::{Profile, ProfileEntry};
 pub use reference::Reference;
 pub use verify::{Check, VerifyReport};

@@ -13,6 +13,7 @@ pub(crate) mod loss;
 pub(crate) mod matmul;
 pub(crate) mod norm;
 pub(crate) mod optimizer;
+pub(crate) mod peak;
 pub(crate) mod pool2d;
 pub(crate) mod reduce;
 #[cfg(test)]
@@ -25,7 +26,7 @@ use crate::op::{Activation, Size2};
 
 /// Every kernel, for the tests that hold them against their shaders.
 #[cfg(test)]
-pub(crate) const ALL: [&super::kernel::Kernel; 42] = [
+pub(crate) const ALL: [&super::kernel::Kernel; 44] = [
     &activation::FORWARD,
     &activation::BACKWARD,
     &activation::ADD,
@@ -58,6 +59,8 @@ pub(crate) const ALL: [&super::kernel::Kernel; 42] = [
     &optimizer::RMSPROP,
     &optimizer::NORM_PARTIAL,
     &optimizer::NORM_TOTAL,
+    &peak::ARITHMETIC,
+    &peak::BANDWIDTH,
     &pool2d::MAX_FORWARD,
     &pool2d::MAX_BACKWARD,
     &pool2d::AVG_FORWARD,
