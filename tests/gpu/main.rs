@@ -12,6 +12,7 @@ mod loss;
 mod matmul;
 mod optimizer;
 mod pool2d;
+mod profile;
 mod properties;
 mod reproducible;
 mod training;
