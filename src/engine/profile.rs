@@ -48,8 +48,8 @@ pub struct ProfileEntry {
     /// Additions and multiplications of these runs, where the kernel is made of little else; 0 for
     /// kernels that memory bounds.
     pub flops: u64,
-    /// The bytes of the buffers that these runs read and write, each counted once. What is moved
-    /// may be more, where a kernel reads something again, or less, where a cache still holds it.
+    /// The bytes of what these runs read and write, each counted once. What memory moves may be
+    /// more, where a kernel reads something again, or less, where a cache still holds it.
     pub bytes: u64,
 }
 

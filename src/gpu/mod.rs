@@ -108,7 +108,8 @@ impl Gpu {
     /// library catches its own errors in scopes.
     ///
     /// The device should have been requested with `Features::SUBGROUP` where the adapter has it:
-    /// some kernels are faster for it.
+    /// some kernels are faster for it. With `Features::TIMESTAMP_QUERY` a
+    /// [profile](crate::Trainer::profile) is exact.
     pub fn from_wgpu(info: wgpu::AdapterInfo, device: wgpu::Device, queue: wgpu::Queue) -> Self {
         Self::assemble(info, device, queue, Arc::default(), Debugging::default())
     }

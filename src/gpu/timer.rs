@@ -103,7 +103,8 @@ impl Timer {
             let commands = self.gpu.guard("timed kernels", encode).await?;
             self.gpu.wait()?;
             let begin = now();
-            self.gpu.queue().submit([commands]);
+            let submit = || self.gpu.queue().submit([commands]);
+            self.gpu.guard("timed kernels", submit).await?;
             self.gpu.wait()?;
             times.push(since(begin).unwrap_or_default());
         }
@@ -160,13 +161,11 @@ impl Queries {
                     program.encode_as(&descriptor, &mut encoder, dispatches, ranges);
                 }
             }
-            for (set, (first, passes)) in self
-                .sets
-                .iter()
-                .zip((0..).step_by(PASSES).zip(passes.chunks(PASSES)))
-            {
+            let mut offset = 0;
+            for (set, passes) in self.sets.iter().zip(passes.chunks(PASSES)) {
                 let count = 2 * passes.len() as u32;
-                encoder.resolve_query_set(set, 0..count, &self.resolved, first * 16);
+                encoder.resolve_query_set(set, 0..count, &self.resolved, offset);
+                offset += u64::from(count) * 8;
             }
             gpu.queue().submit([encoder.finish()]);
         };
