@@ -36,6 +36,7 @@
 //!   [`residual`](ModelBuilder::residual) and [`concat`](ModelBuilder::concat) make it a graph.
 //! * [`Trainer`] holds weights, optimizer and device, and steps over batches. Parameters and
 //!   gradients are read and written by name; weights travel to and from PyTorch as safetensors.
+//!   [`Trainer::profile`] says where the time of a step goes.
 //! * [`Gpu`] is a device: the best adapter, one chosen through [`Gpu::builder`], or one that the
 //!   program already has.
 //! * [`ops`] are the kernels one by one on [`Tensor`]s; [`cpu`] are their twins on slices.

@@ -1,7 +1,7 @@
 //! How long the device takes over its work: by its own timestamps, or by the wall clock.
 
 use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Gpu;
 use super::program::Program;
@@ -176,7 +176,7 @@ impl Queries {
         let period = f64::from(gpu.queue().get_timestamp_period());
         let time = |[begin, end]: [u64; 2]| {
             let nanoseconds = end.saturating_sub(begin) as f64 * period;
-            Duration::from_secs_f64(nanoseconds * 1e-9)
+            Duration::try_from_secs_f64(nanoseconds * 1e-9).unwrap_or_default()
         };
         Ok(ticks.into_iter().map(time).collect())
     }
@@ -193,16 +193,12 @@ impl Gpu {
     }
 }
 
-/// A moment of the host's clock. The browser has none for this crate.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Moment(std::time::Instant);
-
-/// This moment, where there is a clock.
-pub(crate) fn now() -> Option<Moment> {
-    (!cfg!(target_arch = "wasm32")).then(|| Moment(std::time::Instant::now()))
+/// This moment by the host's clock. The browser has none for this crate.
+pub(crate) fn now() -> Option<Instant> {
+    (!cfg!(target_arch = "wasm32")).then(Instant::now)
 }
 
 /// The time since then.
-pub(crate) fn since(moment: Option<Moment>) -> Option<Duration> {
-    moment.map(|Moment(begin)| begin.elapsed())
+pub(crate) fn since(moment: Option<Instant>) -> Option<Duration> {
+    moment.map(|begin| begin.elapsed())
 }
