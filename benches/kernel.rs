@@ -1,17 +1,22 @@
 //! Single kernels on the GPU, beside their CPU twins and the `gemm` crate: `cargo bench --bench
 //! kernel`. Every result is checked before it is timed.
 //!
-//! Ids are `kernel/<operation>/<gpu|cpu|gemm>`. The GPU's figures are those of the public functions
-//! in `ops`, which make their output and their bind groups in each call: tenths of a millisecond, and
-//! the first touch of the output's memory. A training step pays for neither.
+//! Ids are `kernel/<operation>/<gpu|cpu|gemm>`. `matmul-4096` and the convolutions that end in
+//! `-large` run on the GPU alone, and not on a software adapter unless `WGPU_CNN_BENCH_LARGE=1`.
+//!
+//! The GPU's figures are those of the public functions in `ops`, which make their output and their
+//! bind groups in each call: tenths of a millisecond, and the first touch of the output's memory. A
+//! training step pays for neither. Each is followed by its share of the adapter's peak.
 
 mod common;
 #[path = "common/im2col.rs"]
 mod im2col;
+#[path = "common/large.rs"]
+mod large;
 
 use std::cell::LazyCell;
 
-use common::Group;
+use common::{Group, Samples};
 use criterion::{BenchmarkId, Throughput};
 use gemm::Parallelism;
 use wgpu_cnn::{Conv2d, Gpu, MaxPool2d, Shape, Tensor, cpu, ops, wgpu};
@@ -25,14 +30,12 @@ fn main() {
     let mut group = common::group(&mut criterion, "kernel");
     conv2d(&mut group, &gpu);
     max_pool2d(&mut group, &gpu);
-    let software = gpu.info().device_type == wgpu::DeviceType::Cpu;
-    let sizes: &[usize] = if software {
-        &[256, 512, 1024]
-    } else {
-        &[256, 512, 1024, 4096]
-    };
-    for &size in sizes {
+    for size in [256, 512, 1024] {
         matmul(&mut group, &gpu, size);
+    }
+    if large::wanted(&gpu) {
+        large::matmul(&mut group, &gpu);
+        large::conv2d(&mut group, &gpu);
     }
     group.finish();
     criterion.final_summary();
@@ -55,14 +58,20 @@ fn conv2d(group: &mut Group, gpu: &Gpu) {
     // Input and output have the same shape.
     let (x_gpu, gy_gpu) = (tensor(IMAGES, &x), tensor(IMAGES, &gy));
     let w_gpu = tensor(geometry.weight_shape(), &w);
-    group.throughput(Throughput::Elements(geometry.flops()));
+    let work = Throughput::Elements(geometry.flops());
+    group.throughput(work.clone());
 
     let forward = |y: &mut Vec<f32>| cpu::conv2d_forward(&geometry, &x, &w, None, y).unwrap();
     let reference = LazyCell::new(|| filled(y_len, forward));
     let run = || ops::conv2d_forward(&x_gpu, &w_gpu, None, &layer).unwrap();
-    on_gpu(group, gpu, "conv2d_forward", &reference, run, |y| {
-        y.to_vec().unwrap()
-    });
+    on_gpu(
+        group,
+        (gpu, &work),
+        "conv2d_forward",
+        &reference,
+        run,
+        |y| y.to_vec().unwrap(),
+    );
     on_cpu(group, "conv2d_forward", "cpu", &reference, forward);
     let library = |y: &mut Vec<f32>| im2col::conv2d_forward(&geometry, &x, &w, y);
     on_cpu(group, "conv2d_forward", "gemm", &reference, library);
@@ -70,9 +79,14 @@ fn conv2d(group: &mut Group, gpu: &Gpu) {
     let backward = |gx: &mut Vec<f32>| cpu::conv2d_backward_input(&geometry, &gy, &w, gx).unwrap();
     let reference = LazyCell::new(|| filled(x_len, backward));
     let run = || ops::conv2d_backward_input(&gy_gpu, &w_gpu, IMAGES, &layer).unwrap();
-    on_gpu(group, gpu, "conv2d_backward_input", &reference, run, |gx| {
-        gx.to_vec().unwrap()
-    });
+    on_gpu(
+        group,
+        (gpu, &work),
+        "conv2d_backward_input",
+        &reference,
+        run,
+        |gx| gx.to_vec().unwrap(),
+    );
     on_cpu(group, "conv2d_backward_input", "cpu", &reference, backward);
 
     let backward = |gw: &mut Vec<f32>| cpu::conv2d_backward_weight(&geometry, &x, &gy, gw).unwrap();
@@ -80,7 +94,7 @@ fn conv2d(group: &mut Group, gpu: &Gpu) {
     let run = || ops::conv2d_backward_weight(&x_gpu, &gy_gpu, &layer).unwrap();
     on_gpu(
         group,
-        gpu,
+        (gpu, &work),
         "conv2d_backward_weight",
         &reference,
         run,
@@ -106,7 +120,8 @@ fn max_pool2d(group: &mut Group, gpu: &Gpu) {
     ];
     let x_gpu = Tensor::from_slice(gpu, IMAGES, &x).unwrap();
     let gy_gpu = Tensor::from_slice(gpu, pooled, &gy).unwrap();
-    group.throughput(Throughput::Bytes(4 * (x_len + 2 * y_len) as u64));
+    let work = Throughput::Bytes(4 * (x_len + 2 * y_len) as u64);
+    group.throughput(work.clone());
 
     let empty = || (vec![0.0; y_len], vec![0; y_len]);
     let forward = |(y, argmax): &mut (Vec<f32>, Vec<u32>)| {
@@ -124,21 +139,16 @@ fn max_pool2d(group: &mut Group, gpu: &Gpu) {
     let run = || ops::max_pool2d_forward(&x_gpu, &layer).unwrap();
     on_gpu(
         group,
-        gpu,
+        (gpu, &work),
         "max_pool2d_forward",
         &reference,
         run,
         |(y, argmax)| both(&y.to_vec().unwrap(), &argmax.to_vec().unwrap()),
     );
-    time(
-        group,
-        "max_pool2d_forward",
-        "cpu",
-        &reference,
-        empty(),
-        forward,
-        |(y, argmax)| both(y, argmax),
-    );
+    let verify = |(y, argmax): &(Vec<f32>, Vec<u32>)| {
+        check("max_pool2d_forward/cpu", &both(y, argmax), &reference);
+    };
+    time(group, "max_pool2d_forward", "cpu", empty(), forward, verify);
 
     let argmax = &expected.1;
     let argmax_gpu = Tensor::from_slice(gpu, pooled, argmax).unwrap();
@@ -146,9 +156,14 @@ fn max_pool2d(group: &mut Group, gpu: &Gpu) {
         |gx: &mut Vec<f32>| cpu::max_pool2d_backward(&geometry, &gy, argmax, gx).unwrap();
     let reference = LazyCell::new(|| filled(x_len, backward));
     let run = || ops::max_pool2d_backward(&gy_gpu, &argmax_gpu, IMAGES, &layer).unwrap();
-    on_gpu(group, gpu, "max_pool2d_backward", &reference, run, |gx| {
-        gx.to_vec().unwrap()
-    });
+    on_gpu(
+        group,
+        (gpu, &work),
+        "max_pool2d_backward",
+        &reference,
+        run,
+        |gx| gx.to_vec().unwrap(),
+    );
     on_cpu(group, "max_pool2d_backward", "cpu", &reference, backward);
 }
 
@@ -157,26 +172,42 @@ fn matmul(group: &mut Group, gpu: &Gpu, size: usize) {
     let name = format!("matmul-{size}");
     let [a, b] = [1, 2].map(|seed| integers(seed, size * size, 4));
     let [a_gpu, b_gpu] = [&a, &b].map(|m| Tensor::from_slice(gpu, [size, size], m).unwrap());
-    group.throughput(Throughput::Elements(2 * (size as u64).pow(3)));
+    let work = Throughput::Elements(2 * (size as u64).pow(3));
+    group.throughput(work.clone());
 
     let product =
         |c: &mut Vec<f32>| cpu::matmul(size, size, size, &a, false, &b, false, c).unwrap();
     let reference = LazyCell::new(|| filled(size * size, product));
     let run = || ops::matmul(&a_gpu, false, &b_gpu, false).unwrap();
-    on_gpu(group, gpu, &name, &reference, run, |c| c.to_vec().unwrap());
+    on_gpu(group, (gpu, &work), &name, &reference, run, |c| {
+        c.to_vec().unwrap()
+    });
     on_cpu(group, &name, "cpu", &reference, product);
     let library = |c: &mut Vec<f32>| im2col::matmul([size; 3], &a, &b, c, Parallelism::Rayon(0));
     on_cpu(group, &name, "gemm", &reference, library);
 }
 
-/// Times a function of `ops`, from the call to the end of its kernels.
+/// Times a function of `ops`, from the call to the end of its kernels, and says what that is of the
+/// adapter's peak.
 fn on_gpu<R>(
     group: &mut Group,
-    gpu: &Gpu,
+    (gpu, work): (&Gpu, &Throughput),
     name: &str,
     reference: &[f32],
     run: impl Fn() -> R,
     result: impl Fn(&R) -> Vec<f32>,
+) {
+    let verify = |output: &R| check(&format!("{name}/gpu"), &result(output), reference);
+    checked_on_gpu(group, (gpu, work), name, run, verify);
+}
+
+/// The same with a check of one's own.
+fn checked_on_gpu<R>(
+    group: &mut Group,
+    (gpu, work): (&Gpu, &Throughput),
+    name: &str,
+    run: impl Fn() -> R,
+    verify: impl Fn(&R),
 ) {
     let run = |output: &mut Option<R>| {
         *output = Some(run());
@@ -184,8 +215,8 @@ fn on_gpu<R>(
             .poll(wgpu::PollType::wait_indefinitely())
             .unwrap();
     };
-    let result = |output: &Option<R>| output.as_ref().map(&result).unwrap_or_default();
-    time(group, name, "gpu", reference, None, run, result);
+    let verify = |output: &Option<R>| output.iter().for_each(&verify);
+    time(group, name, "gpu", None, run, verify).print_share(gpu, work);
 }
 
 /// Times a function that writes into a slice.
@@ -197,9 +228,8 @@ fn on_cpu(
     run: impl FnMut(&mut Vec<f32>),
 ) {
     let output = vec![0.0; reference.len()];
-    time(group, name, side, reference, output, run, |output| {
-        output.clone()
-    });
+    let verify = |output: &Vec<f32>| check(&format!("{name}/{side}"), output, reference);
+    time(group, name, side, output, run, verify);
 }
 
 /// Runs once and checks the result, then times.
@@ -207,20 +237,20 @@ fn time<S>(
     group: &mut Group,
     name: &str,
     side: &str,
-    reference: &[f32],
     mut state: S,
     mut run: impl FnMut(&mut S),
-    result: impl Fn(&S) -> Vec<f32>,
-) {
-    let mut checked = false;
+    verify: impl Fn(&S),
+) -> Samples {
+    let (mut checked, mut samples) = (false, Samples::default());
     group.bench_function(BenchmarkId::new(name, side), |bencher| {
         if !checked {
             run(&mut state);
-            check(&format!("{name}/{side}"), &result(&state), reference);
+            verify(&state);
             checked = true;
         }
-        bencher.iter(|| run(&mut state));
+        samples.iter(bencher, || run(&mut state));
     });
+    samples
 }
 
 /// All inputs are small integers, so that every sum is exact in any order and results are equal or

@@ -9,7 +9,7 @@ mod common;
 
 use std::cell::OnceCell;
 
-use common::Group;
+use common::{Group, Samples};
 use criterion::{BenchmarkId, Throughput};
 use wgpu_cnn::{Conv2d, Gpu, Model, Optimizer, Trainer, TrainerBuilder};
 
@@ -97,7 +97,8 @@ fn vgg(input: [usize; 3]) -> Model {
 }
 
 fn bench(group: &mut Group, gpu: &Gpu, case: &Case) {
-    group.throughput(Throughput::Elements(case.flops()));
+    let work = Throughput::Elements(case.flops());
+    group.throughput(work.clone());
     let (input, labels) = case.data();
     let sides: [(&str, &dyn Fn() -> Trainer); 2] = [
         ("gpu", &|| {
@@ -109,14 +110,18 @@ fn bench(group: &mut Group, gpu: &Gpu, case: &Case) {
     for (side, make) in sides {
         // Made only for the sides that the command line asks for, and once.
         let mut trainer = OnceCell::new();
+        let mut samples = Samples::default();
         group.bench_function(BenchmarkId::new(case.name, side), |bencher| {
             trainer.get_or_init(make);
             let trainer = trainer.get_mut().unwrap();
-            bencher.iter(|| {
+            samples.iter(bencher, || {
                 trainer.step(&input, &labels).unwrap();
                 trainer.loss().unwrap()
             });
         });
+        if side == "gpu" {
+            samples.print_share(gpu, &work);
+        }
     }
 }
 

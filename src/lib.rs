@@ -36,6 +36,7 @@
 //!   [`residual`](ModelBuilder::residual) and [`concat`](ModelBuilder::concat) make it a graph.
 //! * [`Trainer`] holds weights, optimizer and device, and steps over batches. Parameters and
 //!   gradients are read and written by name; weights travel to and from PyTorch as safetensors.
+//!   [`Trainer::profile`] says where the time of a step goes.
 //! * [`Gpu`] is a device: the best adapter, one chosen through [`Gpu::builder`], or one that the
 //!   program already has.
 //! * [`ops`] are the kernels one by one on [`Tensor`]s; [`cpu`] are their twins on slices.
@@ -73,9 +74,9 @@ pub mod ops;
 mod shape;
 mod train;
 
-pub use engine::{Check, MemoryReport, Reference, VerifyReport};
+pub use engine::{Check, MemoryReport, Profile, ProfileEntry, Reference, VerifyReport};
 pub use error::{Error, Result};
-pub use gpu::{Element, Gpu, GpuBuilder, Tensor};
+pub use gpu::{Clock, Element, Gpu, GpuBuilder, Peaks, Tensor};
 pub use model::{Model, ModelBuilder};
 pub use op::{
     Activation, Adam, AvgPool1d, AvgPool2d, BatchNorm, Conv1d, Conv2d, ConvTranspose2d,

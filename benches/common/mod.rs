@@ -1,9 +1,10 @@
-//! What the benches share: the adapter, criterion's settings, and rates in GFLOP/s.
+//! What the benches share: the adapter and its peaks, criterion's settings, and rates in GFLOP/s.
 
-use std::time::Duration;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
 
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
-use criterion::{BenchmarkGroup, Criterion, SamplingMode, Throughput};
+use criterion::{Bencher, BenchmarkGroup, Criterion, SamplingMode, Throughput};
 use wgpu_cnn::Gpu;
 
 pub type Group<'a> = BenchmarkGroup<'a, GigaFlops>;
@@ -23,8 +24,48 @@ pub fn adapter() -> Gpu {
         info.backend,
         kind(info.device_type)
     );
+    let peaks = gpu.peaks().unwrap();
+    println!("gpu's peaks: {peaks}");
     println!("cpu: {threads} threads\n");
     gpu
+}
+
+/// What a benchmark took in each of its samples.
+#[derive(Default)]
+pub struct Samples(Vec<Duration>);
+
+impl Samples {
+    /// [`Bencher::iter`], with an eye on the time.
+    pub fn iter<R>(&mut self, bencher: &mut Bencher<GigaFlops>, mut run: impl FnMut() -> R) {
+        bencher.iter_custom(|iterations| {
+            let begin = Instant::now();
+            (0..iterations).for_each(|_| drop(black_box(run())));
+            let time = begin.elapsed();
+            self.0.push(time.div_f64(iterations as f64));
+            time
+        });
+    }
+
+    /// Says what the median is of the adapter's peak. Says nothing of a benchmark that did not run
+    /// or only ran as a test.
+    pub fn print_share(mut self, gpu: &Gpu, work: &Throughput) {
+        if self.0.len() < 5 {
+            return;
+        }
+        self.0.sort();
+        let nanoseconds = self.0[self.0.len() / 2].as_nanos() as f64;
+        let peaks = gpu.peaks().unwrap();
+        let (amount, peak, name) = match *work {
+            Throughput::Elements(flops) => (flops, peaks.gflops, "GFLOP/s"),
+            Throughput::Bytes(bytes) => (bytes, peaks.gigabytes_per_second, "GB/s"),
+            _ => return,
+        };
+        let share = amount as f64 / nanoseconds / peak * 100.0;
+        println!(
+            "{:24}share:  {share:.1} % of the peak of {peak:.1} {name}\n",
+            ""
+        );
+    }
 }
 
 fn kind(device: wgpu_cnn::wgpu::DeviceType) -> &'static str {

@@ -6,6 +6,8 @@ mod autotune;
 mod lower;
 mod memory;
 mod plan;
+mod profile;
+mod profile_table;
 mod reference;
 mod verify;
 
@@ -15,5 +17,7 @@ pub(crate) use autotune::{default_path, known_choices};
 pub(crate) use lower::record;
 pub use memory::MemoryReport;
 pub(crate) use plan::{Plan, PlanOptions};
+pub(crate) use profile::profile;
+pub use profile::{Profile, ProfileEntry};
 pub use reference::Reference;
 pub use verify::{Check, VerifyReport};

@@ -3,12 +3,14 @@
 use std::ops::Range;
 #[cfg(feature = "native")]
 use std::path::Path;
+use std::time::Duration;
 
 use crate::gpu::kernels::loss::LossStep;
 use crate::gpu::kernels::{dropout, loss, optimizer};
 use crate::gpu::program::Program;
 use crate::gpu::record::{BufferId, Dispatch, Region, Varies};
 use crate::gpu::strategy::Choices;
+use crate::gpu::timer::Timer;
 use crate::gpu::{Gpu, Mapping};
 use crate::model::{Model, ParameterId};
 use crate::op::{Loss, Op, Optimizer, Target};
@@ -228,6 +230,33 @@ impl Plan {
     /// A batch that has been checked: its gradients and, with the last of its micro-batches, an
     /// update of the parameters.
     pub async fn step(&mut self, input: &[f32], target: &Target) -> Result<()> {
+        let (ranges, step, progress) = self.next(input, target)?;
+        self.submit(&ranges, input, Some(target), step).await?;
+        self.progress = progress;
+        Ok(())
+    }
+
+    /// The same step, kernel by kernel: the dispatches in their order, and how long each took.
+    pub async fn timed_step(
+        &mut self,
+        timer: &Timer,
+        input: &[f32],
+        target: &Target,
+    ) -> Result<Vec<(usize, Duration)>> {
+        let (ranges, step, progress) = self.next(input, target)?;
+        self.submit(&[], input, Some(target), step).await?;
+        let batch = input.len() / self.model.input_shape().len();
+        let order: Vec<usize> = ranges.into_iter().flatten().collect();
+        let passes: Vec<_> = order.iter().map(|&at| vec![at..at + 1; 1]).collect();
+        let times = timer
+            .time(&self.program, self.dispatches(batch), &passes)
+            .await?;
+        self.progress = progress;
+        Ok(order.into_iter().zip(times).collect())
+    }
+
+    /// The dispatches that the next batch runs, what it says to them, and how far it comes.
+    fn next(&self, input: &[f32], target: &Target) -> Result<(Vec<Range<usize>>, Step, Progress)> {
         let batch = input.len() / self.model.input_shape().len();
         let geometry = self.loss.geometry(batch, self.model.output_shape())?;
         for node in self.model.graph.nodes() {
@@ -284,9 +313,31 @@ impl Plan {
             update: progress.updates,
             gradient_scale: progress.gradient_scale,
         };
-        self.submit(&ranges, input, Some(target), step).await?;
-        self.progress = progress;
-        Ok(())
+        Ok((ranges, step, progress))
+    }
+
+    /// The kernels as they are for a batch of this size, once it has been prepared.
+    pub fn dispatches(&self, batch: usize) -> &[Dispatch] {
+        match &self.partial {
+            Some((size, dispatches)) if *size == batch => dispatches,
+            _ => &self.lowered.recording.dispatches,
+        }
+    }
+
+    /// The kernels of a plan that was made for batches of this size: they bind no more than such a
+    /// batch needs.
+    pub fn dispatches_planned_for(&self, batch: usize) -> Result<Vec<Dispatch>> {
+        let options = PlanOptions {
+            batch,
+            ..self.options
+        };
+        let task = task(&self.model, &self.loss, &self.optimizer, options);
+        Ok(lower(&task, self.gpu.traits(), batch)?.recording.dispatches)
+    }
+
+    /// Whether batches wait for an update.
+    pub fn is_pending(&self) -> bool {
+        self.progress.pending > 0
     }
 
     /// Updates the parameters from the micro-batches since the last update, if there are any.
@@ -419,10 +470,7 @@ impl Plan {
         if let Some((mapping, submission)) = self.uploads[at].mapping.take() {
             self.gpu.mapped(mapping, submission).await?;
         }
-        let dispatches = match &self.partial {
-            Some((size, dispatches)) if *size == batch => dispatches,
-            _ => &self.lowered.recording.dispatches,
-        };
+        let dispatches = self.dispatches(batch);
         let params = self.params(dispatches, step);
         let (target, target_region): (&[u8], Region) = match target {
             Some(Target::Labels(labels)) => (bytemuck::cast_slice(labels), self.lowered.labels),

@@ -3,16 +3,20 @@
 mod adapter;
 pub(crate) mod kernel;
 pub(crate) mod kernels;
+mod peak;
 pub(crate) mod program;
 pub(crate) mod record;
 pub(crate) mod strategy;
 mod tensor;
+pub(crate) mod timer;
 
 pub use adapter::GpuBuilder;
+pub use peak::Peaks;
 pub use tensor::{Element, Tensor};
+pub use timer::Clock;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 
@@ -46,6 +50,8 @@ struct Inner {
     /// Bound where a kernel's optional buffer is absent: one for those it reads, one for the others.
     dummies: [wgpu::Buffer; 2],
     debugging: Debugging,
+    /// Measured when they are first asked for.
+    peaks: OnceLock<Peaks>,
 }
 
 /// What a device does to find defects.
@@ -104,7 +110,8 @@ impl Gpu {
     /// library catches its own errors in scopes.
     ///
     /// The device should have been requested with `Features::SUBGROUP` where the adapter has it:
-    /// some kernels are faster for it.
+    /// some kernels are faster for it. With `Features::TIMESTAMP_QUERY` a
+    /// [profile](crate::Trainer::profile) is exact.
     pub fn from_wgpu(info: wgpu::AdapterInfo, device: wgpu::Device, queue: wgpu::Queue) -> Self {
         Self::assemble(info, device, queue, Arc::default(), Debugging::default())
     }
@@ -136,6 +143,7 @@ impl Gpu {
             layouts,
             dummies,
             debugging,
+            peaks: OnceLock::new(),
         };
         Self {
             inner: Arc::new(inner),
@@ -145,6 +153,15 @@ impl Gpu {
     /// The adapter's name, vendor, driver, back end and kind.
     pub fn info(&self) -> &wgpu::AdapterInfo {
         &self.inner.info
+    }
+
+    /// The adapter by name, back end and driver, for reports.
+    pub(crate) fn described(&self) -> String {
+        let info = &self.inner.info;
+        let backend = info.backend.to_string();
+        let mut parts = vec![info.name.as_str(), &backend, &info.driver_info];
+        parts.retain(|part| !part.is_empty());
+        parts.join(", ")
     }
 
     /// The limits that the device was created with.

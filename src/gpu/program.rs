@@ -113,7 +113,18 @@ impl Program {
         dispatches: &[Dispatch],
         ranges: &[Range<usize>],
     ) {
-        let mut pass = encoder.begin_compute_pass(&Default::default());
+        self.encode_as(&Default::default(), encoder, dispatches, ranges);
+    }
+
+    /// [`encode`](Self::encode) with a label or timestamps for the pass.
+    pub fn encode_as(
+        &self,
+        descriptor: &wgpu::ComputePassDescriptor,
+        encoder: &mut wgpu::CommandEncoder,
+        dispatches: &[Dispatch],
+        ranges: &[Range<usize>],
+    ) {
+        let mut pass = encoder.begin_compute_pass(descriptor);
         for at in ranges.iter().cloned().flatten() {
             let (stage, [x, y, z]) = (&self.stages[at], dispatches[at].workgroups);
             pass.set_pipeline(&stage.pipeline);

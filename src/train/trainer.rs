@@ -96,12 +96,7 @@ impl Trainer {
     /// [`step`](Self::step) for asynchronous programs and the browser.
     pub async fn step_async(&mut self, input: &[f32], target: impl Into<Target>) -> Result<()> {
         let target = target.into();
-        let examples = self.examples(input)?;
-        if examples > self.batch {
-            let expected = format!("at most {} examples", self.batch);
-            return Err(Error::shape("input", expected, examples));
-        }
-        target.check(&self.loss, self.model.output_shape().len(), examples)?;
+        self.check_batch(input, &target)?;
         match &mut self.backend {
             Backend::Gpu(plan) => plan.step(input, &target).await,
             Backend::Cpu(reference) => {
@@ -277,6 +272,24 @@ impl Trainer {
             Backend::Gpu(plan) => Some(plan.memory()),
             Backend::Cpu(_) => None,
         }
+    }
+
+    /// The plan, unless this trainer is on the CPU.
+    pub(super) fn plan(&mut self) -> Option<&mut Plan> {
+        match &mut self.backend {
+            Backend::Gpu(plan) => Some(plan),
+            Backend::Cpu(_) => None,
+        }
+    }
+
+    /// Whether a batch is one that a step takes.
+    pub(super) fn check_batch(&self, input: &[f32], target: &Target) -> Result<()> {
+        let examples = self.examples(input)?;
+        if examples > self.batch {
+            let expected = format!("at most {} examples", self.batch);
+            return Err(Error::shape("input", expected, examples));
+        }
+        target.check(&self.loss, self.model.output_shape().len(), examples)
     }
 
     /// The number of examples that a slice holds.

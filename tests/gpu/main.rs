@@ -13,6 +13,7 @@ mod loss;
 mod matmul;
 mod optimizer;
 mod pool2d;
+mod profile;
 mod properties;
 mod reproducible;
 mod training;

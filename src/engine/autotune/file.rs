@@ -2,7 +2,7 @@
 //!
 //! ```json
 //! {
-//!   "wgpu-cnn 0.1.0, llvmpipe (LLVM 15.0.6, 256 bits), vulkan, llvmpipe Mesa 22.3.6": {
+//!   "wgpu-cnn 0.1.0, llvmpipe (LLVM 15.0.6, 256 bits), vulkan, Mesa 22.3.6": {
 //!     "matmul 64x1024 * 1024x128^T": {
 //!       "core": "subgroup",
 //!       "milliseconds": { "subgroup": 0.91, "tiled-32": 4.3 }
@@ -110,13 +110,9 @@ impl ChoicesFile {
 
 /// What measurements are valid for: these kernels, on this adapter, with this driver.
 fn adapter(gpu: &Gpu) -> String {
-    let info = gpu.info();
     format!(
-        "wgpu-cnn {}, {}, {}, {} {}",
+        "wgpu-cnn {}, {}",
         env!("CARGO_PKG_VERSION"),
-        info.name,
-        info.backend,
-        info.driver,
-        info.driver_info
+        gpu.described()
     )
 }

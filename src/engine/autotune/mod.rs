@@ -4,7 +4,6 @@
 mod file;
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use super::lower::{Task, lower};
 use crate::gpu::kernels::matmul::Factor;
@@ -12,6 +11,7 @@ use crate::gpu::kernels::{conv2d, matmul};
 use crate::gpu::program::Program;
 use crate::gpu::record::{Recording, Region, Storage};
 use crate::gpu::strategy::{Choices, Core, Traits, Work, candidates};
+use crate::gpu::timer::Timer;
 use crate::{Error, Gpu, Result, cpu};
 
 use file::ChoicesFile;
@@ -132,6 +132,7 @@ struct Bench<'a> {
     gpu: &'a Gpu,
     recording: Recording,
     program: Program,
+    timer: Timer,
     output: Region,
     len: usize,
 }
@@ -163,27 +164,14 @@ impl<'a> Bench<'a> {
             gpu,
             recording,
             program,
+            timer: Timer::new(gpu, 2).await?,
             output,
             len: lengths[2],
         })
     }
 
-    /// Runs it so many times, until the device is done.
-    async fn run(&self, times: usize) -> Result<()> {
-        let dispatches = &self.recording.dispatches;
-        let all = vec![0..dispatches.len(); times];
-        let submit = || {
-            let device = self.gpu.device();
-            let mut encoder = device.create_command_encoder(&Default::default());
-            self.program.encode(&mut encoder, dispatches, &all);
-            self.gpu.queue().submit([encoder.finish()])
-        };
-        let submission = self.gpu.guard("autotune", submit).await?;
-        self.gpu.wait(Some(submission))
-    }
-
     async fn result(&self) -> Result<Vec<f32>> {
-        self.run(1).await?;
+        self.time(1, 1).await?;
         let missing = || Error::Gpu {
             message: "a result has no memory".into(),
         };
@@ -199,28 +187,30 @@ impl<'a> Bench<'a> {
 
     /// Seconds of a run: the best of several, unless the first is hopeless beside the best core's.
     async fn seconds(&self, best: Option<f64>) -> Result<f64> {
-        /// What a clock can tell apart from a submission's own cost.
-        const ENOUGH: Duration = Duration::from_millis(20);
+        /// What a clock can tell apart from a pass's own cost.
+        const ENOUGH: f64 = 0.02;
         const HOPELESS: f64 = 3.0;
         let mut times = 1;
         loop {
-            let time = self.time(times).await?;
-            let each = time.as_secs_f64() / times as f64;
-            if best.is_some_and(|best| each > HOPELESS * best && time > ENOUGH / 4) {
-                return Ok(each);
+            let first = self.time(times, 1).await?;
+            let hopeless = best.is_some_and(|best| first > HOPELESS * best * times as f64);
+            if hopeless && first > ENOUGH / 4.0 {
+                return Ok(first / times as f64);
             }
-            if time >= ENOUGH || times >= 256 {
-                let (second, third) = (self.time(times).await?, self.time(times).await?);
-                return Ok(time.min(second).min(third).as_secs_f64() / times as f64);
+            if first >= ENOUGH || times >= 256 {
+                return Ok(self.time(times, 2).await?.min(first) / times as f64);
             }
             times *= 2;
         }
     }
 
-    async fn time(&self, times: usize) -> Result<Duration> {
-        let start = Instant::now();
-        self.run(times).await?;
-        Ok(start.elapsed())
+    /// Seconds of the shortest of several passes, each of so many runs.
+    async fn time(&self, runs: usize, passes: usize) -> Result<f64> {
+        let dispatches = &self.recording.dispatches;
+        let passes = vec![vec![0..dispatches.len(); runs]; passes];
+        let times = self.timer.time(&self.program, dispatches, &passes).await?;
+        let shortest = times.into_iter().min().unwrap_or_default();
+        Ok(shortest.as_secs_f64())
     }
 }
 

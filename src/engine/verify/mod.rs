@@ -98,18 +98,8 @@ async fn verify(
     verifier.losses().await?;
     verifier.updates().await?;
     verifier.report_missing(planned);
-    let info = gpu.info();
-    let adapter = [
-        info.name.clone(),
-        info.backend.to_string(),
-        info.driver_info.clone(),
-    ];
-    let adapter: Vec<String> = adapter
-        .into_iter()
-        .filter(|part| !part.is_empty())
-        .collect();
     Ok(VerifyReport {
-        adapter: adapter.join(", "),
+        adapter: gpu.described(),
         batch,
         checks: verifier.checks,
     })

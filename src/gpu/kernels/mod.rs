@@ -13,6 +13,7 @@ pub(crate) mod loss;
 pub(crate) mod matmul;
 pub(crate) mod norm;
 pub(crate) mod optimizer;
+pub(crate) mod peak;
 pub(crate) mod pool2d;
 mod product;
 pub(crate) mod reduce;
@@ -26,7 +27,7 @@ use crate::op::{Activation, Size2};
 
 /// Every kernel, for the tests that hold them against their shaders.
 #[cfg(test)]
-pub(crate) const ALL: [&super::kernel::Kernel; 46] = [
+pub(crate) const ALL: [&super::kernel::Kernel; 48] = [
     &activation::FORWARD,
     &activation::BACKWARD,
     &activation::ADD,
@@ -63,6 +64,8 @@ pub(crate) const ALL: [&super::kernel::Kernel; 46] = [
     &optimizer::RMSPROP,
     &optimizer::NORM_PARTIAL,
     &optimizer::NORM_TOTAL,
+    &peak::ARITHMETIC,
+    &peak::BANDWIDTH,
     &pool2d::MAX_FORWARD,
     &pool2d::MAX_BACKWARD,
     &pool2d::AVG_FORWARD,

@@ -9,7 +9,7 @@ use naga::{
     AddressSpace, Expression, Module, Scalar, ScalarKind, ShaderStage, StorageAccess, TypeInner,
 };
 
-use super::{ALL, activation, optimizer};
+use super::{ALL, activation, optimizer, peak};
 use crate::gpu::kernel::Access::{Read, ReadWrite};
 use crate::gpu::kernel::{Kernel, needs};
 use crate::gpu::record::Recording;
@@ -294,6 +294,15 @@ fn recordings(traits: Traits) -> Vec<Recording> {
     recordings
 }
 
+/// The kernels that no model uses: those that measure an adapter.
+fn measurements(traits: Traits) -> Recording {
+    let mut recording = Recording::new(traits);
+    let buffers = [0; 2].map(|_| recording.transient("", 64));
+    peak::arithmetic(&mut recording, 1, buffers[0]);
+    peak::bandwidth(&mut recording, 64, buffers);
+    recording.finish().unwrap()
+}
+
 /// A model of four outputs with the operators that the others lack.
 fn every_operator() -> crate::Result<Model> {
     Model::builder([2, 12, 12])
@@ -343,7 +352,9 @@ fn every_shader_is_what_the_host_says_of_it() {
 #[test]
 fn every_shader_translates_with_the_constants_that_it_is_given() {
     let (mut kernels, mut given) = (BTreeMap::new(), BTreeSet::new());
-    for recording in adapters().into_iter().flat_map(recordings) {
+    let measurements = adapters().into_iter().map(measurements);
+    let recordings = adapters().into_iter().flat_map(recordings);
+    for recording in recordings.chain(measurements) {
         for dispatch in recording.dispatches {
             let (kernel, constants) = (dispatch.kernel, dispatch.constants);
             given.extend(constants.iter().map(|(name, _)| (kernel.name, *name)));
@@ -355,7 +366,7 @@ fn every_shader_translates_with_the_constants_that_it_is_given() {
     let all: BTreeSet<_> = ALL.iter().map(|kernel| kernel.name).collect();
     assert_eq!(
         used, all,
-        "a kernel that no model here uses, or one that is missing from ALL"
+        "a kernel that nothing here records, or one that is missing from ALL"
     );
     let declared = ALL
         .iter()
