@@ -262,7 +262,7 @@ fn table(traits: &Traits, work: &Work) -> Core {
     match work.geometry() {
         None if serves(Core::Subgroup, traits, work) => Core::Subgroup,
         Some(_) if serves(Core::Rows, traits, work) => Core::Rows,
-        Some(geometry) if few_channels(geometry) && serves(Core::Direct, traits, work) => {
+        Some(geometry) if direct(work, geometry) && serves(Core::Direct, traits, work) => {
             Core::Direct
         }
         _ => tile(work),
@@ -312,10 +312,13 @@ fn rows_serve(work: &Work) -> bool {
     plain && geometry.groups == 1 && fits
 }
 
-/// Whether a group has so few channels that tiles would be nearly empty.
-fn few_channels(geometry: &Conv2dGeometry) -> bool {
-    let channels = |all: usize| all / geometry.groups;
-    geometry.groups > 1 && channels(geometry.in_channels).max(channels(geometry.out_channels)) <= 8
+/// Whether a group has so few channels that tiles would be nearly empty, or an image so few, as in
+/// the first layer, that a product would find more addresses than it multiplies.
+fn direct(work: &Work, geometry: &Conv2dGeometry) -> bool {
+    let [from, to] =
+        [geometry.in_channels, geometry.out_channels].map(|channels| channels / geometry.groups);
+    let few = geometry.groups > 1 && from.max(to) <= 8;
+    few || (matches!(work, Work::Conv2dForward(_)) && from <= 4)
 }
 
 /// The shortest part of a split sum that is worth a workgroup of its own.

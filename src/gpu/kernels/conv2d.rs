@@ -84,6 +84,23 @@ pub(crate) const DIRECT_FORWARD: Kernel = Kernel {
     constants: constants!("HAS_BIAS"; window, epilogue),
 };
 
+pub(crate) const DIRECT_WIDE_FORWARD: Kernel = Kernel {
+    name: "conv2d_direct_wide_forward",
+    source: source!(
+        "conv2d_direct_wide_forward.wgsl",
+        "core/epilogue.wgsl",
+        "core/activation.wgsl",
+        "core/activation_base.wgsl",
+        "core/flat.wgsl"
+    ),
+    bindings: &[Read, Read, Read, Read, ReadWrite],
+    params: Params::LAYOUT,
+    constants: constants!("HAS_BIAS"; window, epilogue),
+};
+
+/// Taps of all input channels for which the wide direct kernel has room.
+const WIDE_TAPS: usize = 128;
+
 pub(crate) const DIRECT_BACKWARD_INPUT: Kernel = Kernel {
     name: "conv2d_direct_backward_input",
     source: source!(
@@ -124,6 +141,17 @@ pub(crate) fn forward(
         return conv2d_rows::forward(recording, geometry, inputs, bias, output);
     }
     let kernels = (&DIRECT_FORWARD, &FORWARD);
+    let Extents { m, n, k, slices } = work.extents();
+    if core == Core::Direct && m >= 8 && k <= WIDE_TAPS {
+        let [x, y, _] = flat_grid(n);
+        let grid = [x, y, (m.div_ceil(16) * slices) as u64];
+        let (constants, regions) = gather_bindings(geometry, inputs, bias, output);
+        recording.iterations(3 * k + 4 * k.div_ceil(64) + 32);
+        let params = params(geometry);
+        recording.dispatch(&DIRECT_WIDE_FORWARD, &constants, &regions, params, grid);
+        recording.flops(work.flops());
+        return;
+    }
     gather(recording, core, &work, kernels, inputs, bias, output);
 }
 
@@ -151,23 +179,14 @@ fn gather(
     core: Core,
     work: &Work,
     (direct, product): (&'static Kernel, &Product),
-    [images, weight]: [Region; 2],
+    inputs: [Region; 2],
     bias: Option<Region>,
     output: Output,
 ) {
     let Some(geometry) = work.geometry() else {
         return;
     };
-    let mut constants = window_constants(geometry).to_vec();
-    constants.push(("HAS_BIAS", flag(bias.is_some())));
-    constants.extend(output.constants());
-    let regions = [
-        Some(images),
-        Some(weight),
-        bias,
-        output.saved(),
-        Some(output.region),
-    ];
+    let (mut constants, regions) = gather_bindings(geometry, inputs, bias, output);
     let (params, extents) = (params(geometry), work.extents());
     if core == Core::Direct {
         // A turn for each tap, filter row and channel.
@@ -179,6 +198,26 @@ fn gather(
         product.dispatch(recording, core, extents, constants, &regions, params);
     }
     recording.flops(work.flops());
+}
+
+/// The constants and the bindings of the kernels that take images and weights to images.
+fn gather_bindings(
+    geometry: &Conv2dGeometry,
+    [images, weight]: [Region; 2],
+    bias: Option<Region>,
+    output: Output,
+) -> (Vec<(&'static str, f64)>, [Option<Region>; 5]) {
+    let mut constants = window_constants(geometry).to_vec();
+    constants.push(("HAS_BIAS", flag(bias.is_some())));
+    constants.extend(output.constants());
+    let regions = [
+        Some(images),
+        Some(weight),
+        bias,
+        output.saved(),
+        Some(output.region),
+    ];
+    (constants, regions)
 }
 
 /// The gradient with respect to the weights, from the input and the gradient with respect to the
@@ -281,4 +320,15 @@ fn window_constants(geometry: &Conv2dGeometry) -> [(&'static str, f64); 8] {
         [top, left],
         geometry.dilation,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wide_kernel_has_room_for_the_taps_that_it_is_given() {
+        let room = format!("const MAX_TAPS: u32 = {WIDE_TAPS}u;");
+        assert!(DIRECT_WIDE_FORWARD.source.contains(&room));
+    }
 }

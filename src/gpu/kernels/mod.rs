@@ -27,7 +27,7 @@ use crate::op::{Activation, Size2};
 
 /// Every kernel, for the tests that hold them against their shaders.
 #[cfg(test)]
-pub(crate) const ALL: [&super::kernel::Kernel; 48] = [
+pub(crate) const ALL: [&super::kernel::Kernel; 49] = [
     &activation::FORWARD,
     &activation::BACKWARD,
     &activation::ADD,
@@ -39,6 +39,7 @@ pub(crate) const ALL: [&super::kernel::Kernel; 48] = [
     conv2d::BACKWARD_WEIGHT.by_4x4,
     conv2d::BACKWARD_WEIGHT.by_8x8,
     &conv2d::DIRECT_FORWARD,
+    &conv2d::DIRECT_WIDE_FORWARD,
     &conv2d::DIRECT_BACKWARD_INPUT,
     &conv2d::DIRECT_BACKWARD_WEIGHT,
     &conv2d_rows::ROWS,
