@@ -40,6 +40,7 @@
 //! * [`Gpu`] is a device: the best adapter, one chosen through [`Gpu::builder`], or one that the
 //!   program already has.
 //! * [`ops`] are the kernels one by one on [`Tensor`]s; [`cpu`] are their twins on slices.
+//! * [`guide`] has pages to read: how the kernels work, and what a training step costs.
 //! * [`op`] is what each operator, loss and optimizer is: its hyper-parameters and its shapes.
 //!
 //! # What it promises
@@ -67,6 +68,7 @@ mod error;
 #[cfg(feature = "native")]
 mod file;
 mod gpu;
+pub mod guide;
 mod model;
 pub mod op;
 #[cfg(feature = "native")]

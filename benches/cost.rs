@@ -1,0 +1,97 @@
+//! What a training step costs, and how that grows: `cargo bench --bench cost` prints a table of time and
+//! memory over batch, channels and image size, which the page `guide::cost` of the documentation holds
+//! for one machine.
+//!
+//! The network: two 3x3 convolutions of C channels, max-pooling, two of 2 C, max-pooling, a dense layer;
+//! images of 3 channels and S x S pixels, N of them; Adam. One of the three changes at a time.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use wgpu_cnn::{Conv2d, Gpu, MemoryReport, Model, Optimizer, Result, Trainer};
+
+/// N, C and S.
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    batch: usize,
+    channels: usize,
+    pixels: usize,
+}
+
+const BASE: Size = Size {
+    batch: 32,
+    channels: 32,
+    pixels: 32,
+};
+
+fn main() -> Result<()> {
+    let gpu = common::adapter();
+    println!(
+        "| N | C | S | step | images a second | memory | parameters, gradients, optimizer | activations | batch, staging |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|");
+    let batches = [8, 16, 32, 64, 128].map(|batch| Size { batch, ..BASE });
+    let channels = [8, 16, 64].map(|channels| Size { channels, ..BASE });
+    let pixels = [8, 16, 64].map(|pixels| Size { pixels, ..BASE });
+    for size in batches.into_iter().chain(channels).chain(pixels) {
+        measure(&gpu, size)?;
+    }
+    Ok(())
+}
+
+fn model(size: Size) -> Result<Model> {
+    let conv = |channels| Conv2d::new(channels, 3).padding(1);
+    let blocks = [size.channels, 2 * size.channels].into_iter();
+    let builder = Model::builder([3, size.pixels, size.pixels]);
+    let body = blocks.fold(builder, |model, channels| {
+        let model = model.push(conv(channels)).relu();
+        model.push(conv(channels)).relu().max_pool2d(2)
+    });
+    body.flatten().dense(10).build()
+}
+
+fn measure(gpu: &Gpu, size: Size) -> Result<()> {
+    let model = model(size)?;
+    let input = vec![0.5; size.batch * model.input_shape().len()];
+    let labels: Vec<u8> = (0..size.batch).map(|image| (image % 10) as u8).collect();
+    let builder = Trainer::builder(model).batch(size.batch);
+    let mut trainer = builder.optimizer(Optimizer::adam(1e-3)).on(gpu)?;
+    let mut step = || -> Result<Duration> {
+        let begin = Instant::now();
+        trainer.step(&input, &labels)?;
+        trainer.loss()?;
+        Ok(begin.elapsed())
+    };
+    step()?;
+    let mut times = Vec::new();
+    for _ in 0..10 {
+        times.push(step()?);
+    }
+    times.sort();
+    let median = times[times.len() / 2].as_secs_f64();
+    let memory = trainer.memory().unwrap_or_default();
+    let MemoryReport {
+        parameters,
+        gradients,
+        optimizer_state,
+        activations,
+        batch,
+        staging,
+        ..
+    } = memory;
+    let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+    println!(
+        "| {} | {} | {} | {:.1} ms | {:.0} | {} | {} | {} | {} |",
+        size.batch,
+        size.channels,
+        size.pixels,
+        median * 1e3,
+        size.batch as f64 / median,
+        mib(memory.total()),
+        mib(parameters + gradients + optimizer_state),
+        mib(activations),
+        mib(batch + staging),
+    );
+    Ok(())
+}
