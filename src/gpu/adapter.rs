@@ -1,8 +1,9 @@
 //! Choosing an adapter and creating a device on it.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use super::{Debugging, Gpu, lock};
+use super::{Debugging, DiskCache, Gpu, lock};
 use crate::{Error, Result};
 
 /// Chooses the adapter and the limits of a [`Gpu`].
@@ -22,6 +23,7 @@ pub struct GpuBuilder {
     allow_software: bool,
     allow_subgroups: bool,
     limits: Option<wgpu::Limits>,
+    pipeline_cache: Option<PathBuf>,
     debugging: Debugging,
 }
 
@@ -33,6 +35,7 @@ impl Default for GpuBuilder {
             allow_software: true,
             allow_subgroups: true,
             limits: None,
+            pipeline_cache: None,
             debugging: Debugging::default(),
         }
     }
@@ -85,6 +88,20 @@ impl GpuBuilder {
         self
     }
 
+    /// Keeps the driver's compiled pipelines in a folder, which is made if it is missing, so that the
+    /// next process starts faster. Each adapter has its file there, read here and written when a
+    /// trainer or an operation has compiled something new. A file that cannot be read, is damaged or
+    /// comes from another driver is a warning in the log and then replaced; one that cannot be written
+    /// is a warning too.
+    ///
+    /// Vulkan alone has this; elsewhere nothing happens. Many drivers keep a cache of their own
+    /// anyway. The driver trusts what it finds in the file, so nobody else should be able to write
+    /// there. Default none.
+    pub fn pipeline_cache(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.pipeline_cache = Some(folder.into());
+        self
+    }
+
     /// Creates the device.
     ///
     /// # Errors
@@ -130,6 +147,8 @@ impl GpuBuilder {
         }
         let mut wanted = wgpu::Features::TIMESTAMP_QUERY;
         wanted.set(wgpu::Features::SUBGROUP, self.allow_subgroups);
+        let cached = self.pipeline_cache.is_some();
+        wanted.set(wgpu::Features::PIPELINE_CACHE, cached);
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("wgpu-cnn"),
             required_features: adapter.features() & wanted,
@@ -144,7 +163,12 @@ impl GpuBuilder {
                     reason: format!("{}: {error}", info.name),
                 })?;
         let failure = watch(&device);
-        Ok(Gpu::assemble(info, device, queue, failure, self.debugging))
+        let disk = match &self.pipeline_cache {
+            Some(folder) => DiskCache::open(&device, &info, folder).await,
+            None => None,
+        };
+        let debugging = self.debugging;
+        Ok(Gpu::assemble(info, device, queue, failure, debugging, disk))
     }
 
     async fn choose(&self, instance: &wgpu::Instance) -> Result<wgpu::Adapter> {

@@ -1,8 +1,10 @@
 //! The device, tensors on it, and the kernels that run there.
 
 mod adapter;
+mod disk;
 pub(crate) mod kernel;
 pub(crate) mod kernels;
+mod pipelines;
 pub(crate) mod program;
 pub(crate) mod record;
 pub(crate) mod strategy;
@@ -11,13 +13,14 @@ mod tensor;
 pub use adapter::GpuBuilder;
 pub use tensor::{Element, Tensor};
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 
 use crate::{Error, Result};
-use kernel::{Access, Kernel, PipelineKey, needs};
+use disk::DiskCache;
+use kernel::{Access, needs};
+use pipelines::Pipelines;
 use strategy::Traits;
 
 /// A graphics device, with the pipelines that were compiled on it so far. Clones share it.
@@ -40,9 +43,7 @@ struct Inner {
     limits: wgpu::Limits,
     /// The first error that came outside a call, the device's loss above all.
     failure: Arc<Mutex<Option<Error>>>,
-    pipelines: Mutex<HashMap<PipelineKey, Arc<wgpu::ComputePipeline>>>,
-    /// Layouts of bind groups, a kernel each.
-    layouts: Mutex<HashMap<&'static str, wgpu::BindGroupLayout>>,
+    pipelines: Pipelines,
     /// Bound where a kernel's optional buffer is absent: one for those it reads, one for the others.
     dummies: [wgpu::Buffer; 2],
     debugging: Debugging,
@@ -104,7 +105,8 @@ impl Gpu {
     /// The device should have been requested with `Features::SUBGROUP` where the adapter has it:
     /// some kernels are faster for it.
     pub fn from_wgpu(info: wgpu::AdapterInfo, device: wgpu::Device, queue: wgpu::Queue) -> Self {
-        Self::assemble(info, device, queue, Arc::default(), Debugging::default())
+        let (failure, debugging) = Default::default();
+        Self::assemble(info, device, queue, failure, debugging, None)
     }
 
     fn assemble(
@@ -113,6 +115,7 @@ impl Gpu {
         queue: wgpu::Queue,
         failure: Arc<Mutex<Option<Error>>>,
         debugging: Debugging,
+        disk: Option<DiskCache>,
     ) -> Self {
         let dummies = ["absent input", "absent output"].map(|label| {
             device.create_buffer(&wgpu::BufferDescriptor {
@@ -123,15 +126,13 @@ impl Gpu {
             })
         });
         let limits = device.limits();
-        let (pipelines, layouts) = Default::default();
         let inner = Inner {
             device,
             queue,
             info,
             limits,
             failure,
-            pipelines,
-            layouts,
+            pipelines: Pipelines::new(disk),
             dummies,
             debugging,
         };
@@ -460,38 +461,6 @@ impl Gpu {
             }
         }
         Ok(())
-    }
-
-    fn layout(&self, kernel: &'static Kernel) -> wgpu::BindGroupLayout {
-        let mut layouts = lock(&self.inner.layouts);
-        let create = || kernel.bind_group_layout(&self.inner.device);
-        layouts.entry(kernel.name).or_insert_with(create).clone()
-    }
-
-    /// The pipeline of a kernel with these constants, compiled at most once.
-    fn pipeline(
-        &self,
-        kernel: &'static Kernel,
-        constants: &[(&'static str, f64)],
-    ) -> Arc<wgpu::ComputePipeline> {
-        let key = PipelineKey::new(kernel, constants);
-        if let Some(pipeline) = lock(&self.inner.pipelines).get(&key) {
-            return pipeline.clone();
-        }
-        let layout = self.layout(kernel);
-        let pipeline = Arc::new(kernel.compile(
-            &self.inner.device,
-            &layout,
-            constants,
-            self.inner.debugging.shader_checks,
-        ));
-        lock(&self.inner.pipelines).insert(key, pipeline.clone());
-        pipeline
-    }
-
-    /// Leaves out a pipeline that did not compile.
-    fn forget(&self, kernel: &'static Kernel, constants: &[(&'static str, f64)]) {
-        lock(&self.inner.pipelines).remove(&PipelineKey::new(kernel, constants));
     }
 }
 

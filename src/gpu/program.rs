@@ -2,11 +2,11 @@
 
 use std::num::NonZeroU64;
 use std::ops::Range;
-use std::sync::Arc;
 
 use wgpu::BufferBinding;
 
 use super::Gpu;
+use super::pipelines::Request;
 use super::record::{BufferId, Dispatch, Recording, Region, Storage};
 use crate::Result;
 
@@ -22,7 +22,7 @@ pub(crate) struct Program {
 }
 
 struct Stage {
-    pipeline: Arc<wgpu::ComputePipeline>,
+    pipeline: wgpu::ComputePipeline,
     bind_group: wgpu::BindGroup,
 }
 
@@ -54,20 +54,30 @@ impl Program {
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let uniforms = gpu.buffer("params", size.max(alignment), usage).await?;
 
-        let mut stages = Vec::new();
+        let mut made = Vec::new();
         for (dispatch, &offset) in recording.dispatches.iter().zip(&offsets) {
-            let (kernel, constants) = (dispatch.kernel, &dispatch.constants);
-            let what = format!("{} ({})", dispatch.label, kernel.name);
-            let create = || Stage {
-                pipeline: gpu.pipeline(kernel, constants),
-                bind_group: bind_group(gpu, dispatch, &buffers, &uniforms, offset),
-            };
-            let stage = gpu.guard(&what, create).await;
-            if stage.is_err() {
-                gpu.forget(kernel, constants);
-            }
-            stages.push(stage?);
+            let what = format!("{} ({})", dispatch.label, dispatch.kernel.name);
+            let create = || bind_group(gpu, dispatch, &buffers, &uniforms, offset);
+            let bind_group = gpu.guard(&what, create).await?;
+            made.push((what, bind_group));
         }
+        let requests = recording.dispatches.iter().zip(&made);
+        let requests: Vec<Request> = requests
+            .map(|(dispatch, (what, bind_group))| Request {
+                kernel: dispatch.kernel,
+                constants: &dispatch.constants,
+                what,
+                bind_group,
+            })
+            .collect();
+        let pipelines = gpu.pipelines(&requests).await?;
+        let stages = pipelines.into_iter().zip(made);
+        let stages = stages
+            .map(|(pipeline, (_, bind_group))| Stage {
+                pipeline,
+                bind_group,
+            })
+            .collect();
         Ok(Self {
             stages,
             buffers,
@@ -165,7 +175,7 @@ fn bind_group(
         .collect();
     gpu.device().create_bind_group(&wgpu::BindGroupDescriptor {
         label: Some(&dispatch.label),
-        layout: &gpu.layout(dispatch.kernel),
+        layout: &gpu.layouts(dispatch.kernel).bind_group,
         entries: &entries,
     })
 }
