@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
+use crate::op::Activation;
+
 /// What kernels may do to their results, and what takes its place where they apply ReLU or nothing:
 /// a driver takes long over code that is there for each element that an invocation stores.
 const SIMPLE_FUNCTIONS: &str = include_str!("../../shaders/core/activation.wgsl");
 const RELU_ALONE: &str = include_str!("../../shaders/core/activation_relu.wgsl");
-/// Its number in the shaders; that of the identity is 0.
-const RELU: u32 = 1;
 
 /// How a kernel uses a storage buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,8 +120,9 @@ impl Kernel {
 
     /// Whether a dispatch applies no function to its results but ReLU.
     pub fn is_plain(constants: &[(&'static str, f64)]) -> bool {
+        let relu = f64::from(Activation::Relu.code());
         let plain = |&(name, value): &(&str, f64)| match name {
-            "ACTIVATION" | "GRADIENT_OF" => value <= f64::from(RELU),
+            "ACTIVATION" | "GRADIENT_OF" => value == 0.0 || value == relu,
             _ => true,
         };
         constants.iter().all(plain)

@@ -13,10 +13,13 @@ use crate::Result;
 pub(super) struct Pipelines {
     compiled: Mutex<HashMap<PipelineKey, wgpu::ComputePipeline>>,
     /// Parsed once for all pipelines of a kernel, plain ones apart.
-    modules: Mutex<HashMap<(&'static str, bool), Arc<OnceLock<wgpu::ShaderModule>>>>,
+    modules: Mutex<HashMap<(&'static str, bool), Module>>,
     layouts: Mutex<HashMap<&'static str, Layouts>>,
     disk: Option<DiskCache>,
 }
+
+/// A module, which the first one to need it makes while others wait.
+type Module = Arc<OnceLock<wgpu::ShaderModule>>;
 
 /// The layouts of a kernel.
 #[derive(Clone)]
