@@ -5,6 +5,7 @@ mod lower;
 mod memory;
 mod plan;
 mod reference;
+mod step;
 mod verify;
 
 #[cfg(test)]

@@ -238,6 +238,11 @@ impl Gpu {
     pub(crate) fn check(&self) -> Result<()> {
         // Only a poll tells that a device was lost; until then all calls on it do nothing.
         let _ = self.inner.device.poll(wgpu::PollType::Poll);
+        self.failure()
+    }
+
+    /// The same as far as the last poll told of it.
+    fn failure(&self) -> Result<()> {
         let mut failure = lock(&self.inner.failure);
         match &*failure {
             None => Ok(()),
@@ -249,34 +254,21 @@ impl Gpu {
     /// Runs `commands` and gives back what wgpu says of them. `what` names them in errors.
     pub(crate) async fn guard<R>(&self, what: &str, commands: impl FnOnce() -> R) -> Result<R> {
         self.check()?;
-        let device = &self.inner.device;
-        let errors = {
-            let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
-            let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-            let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
-            let result = commands();
-            (internal.pop(), memory.pop(), validation.pop(), result)
-        };
-        let (internal, memory, validation, result) = errors;
-        let errors = [internal.await, memory.await, validation.await];
-        match errors.into_iter().flatten().next() {
-            Some(wgpu::Error::OutOfMemory { .. }) => {
-                let what = what.into();
-                return Err(Error::OutOfMemory {
-                    what,
-                    needed: 0,
-                    available: None,
-                });
-            }
-            Some(error) => {
-                return Err(Error::Gpu {
-                    message: format!("{what}: {error}"),
-                });
-            }
-            None => {}
-        }
+        let scopes = self.scopes();
+        let result = commands();
+        scopes.close(what).await?;
         self.check()?;
         Ok(result)
+    }
+
+    /// Catches the errors of what this thread does until they are closed.
+    pub(crate) fn scopes(&self) -> Scopes {
+        let device = &self.inner.device;
+        Scopes {
+            validation: device.push_error_scope(wgpu::ErrorFilter::Validation),
+            memory: device.push_error_scope(wgpu::ErrorFilter::OutOfMemory),
+            internal: device.push_error_scope(wgpu::ErrorFilter::Internal),
+        }
     }
 
     /// Asks for a buffer to be mapped once the queue is done with it.
@@ -299,7 +291,7 @@ impl Gpu {
     /// Waits until a buffer is mapped: for a submission, or for all of them.
     pub(crate) async fn mapped(
         &self,
-        mapping: Mapping,
+        mapping: &Mapping,
         submission_index: Option<wgpu::SubmissionIndex>,
     ) -> Result<()> {
         // Native back ends make progress only when they are polled; in the browser this is nothing.
@@ -314,7 +306,7 @@ impl Gpu {
             });
         }
         let result = mapping.0.receive().await;
-        self.check()?;
+        self.failure()?;
         match result {
             Some(Ok(())) => Ok(()),
             Some(Err(error)) => Err(Error::DeviceLost {
@@ -343,16 +335,15 @@ impl Gpu {
             self.inner.queue.submit([encoder.finish()]);
         })
         .await?;
-        self.mapped(self.map(staging, wgpu::MapMode::Read), None)
-            .await?;
-        let bytes = match staging.get_mapped_range(..size) {
+        let mapping = self.map(staging, wgpu::MapMode::Read);
+        let _unmap = Unmap { gpu: self, staging };
+        self.mapped(&mapping, None).await?;
+        match staging.get_mapped_range(..size) {
             Ok(view) => Ok(view.to_vec()),
             Err(error) => Err(Error::DeviceLost {
                 reason: error.to_string(),
             }),
-        };
-        staging.unmap();
-        bytes
+        }
     }
 
     /// A buffer to read `size` bytes through.
@@ -466,3 +457,50 @@ impl Gpu {
 
 /// A buffer on its way to being mapped.
 pub(crate) struct Mapping(OneshotReceiver<std::result::Result<(), wgpu::BufferAsyncError>>);
+
+/// Open error scopes. They belong to the thread that opened them.
+pub(crate) struct Scopes {
+    validation: wgpu::ErrorScopeGuard,
+    memory: wgpu::ErrorScopeGuard,
+    internal: wgpu::ErrorScopeGuard,
+}
+
+impl Scopes {
+    /// Closes them at once. What wgpu says comes later; `what` names it.
+    pub fn close(self, what: &str) -> impl Future<Output = Result<()>> {
+        let (internal, memory, validation) = (
+            self.internal.pop(),
+            self.memory.pop(),
+            self.validation.pop(),
+        );
+        async move {
+            let errors = [internal.await, memory.await, validation.await];
+            match errors.into_iter().flatten().next() {
+                Some(wgpu::Error::OutOfMemory { .. }) => Err(Error::OutOfMemory {
+                    what: what.into(),
+                    needed: 0,
+                    available: None,
+                }),
+                Some(error) => Err(Error::Gpu {
+                    message: format!("{what}: {error}"),
+                }),
+                None => Ok(()),
+            }
+        }
+    }
+}
+
+/// Unmaps a buffer however its reading ends, a dropped future included.
+struct Unmap<'a> {
+    gpu: &'a Gpu,
+    staging: &'a wgpu::Buffer,
+}
+
+impl Drop for Unmap<'_> {
+    fn drop(&mut self) {
+        // Where mapping it has failed, there is nothing to unmap.
+        let scopes = self.gpu.scopes();
+        self.staging.unmap();
+        drop(scopes.close("unmap"));
+    }
+}

@@ -14,5 +14,6 @@ mod optimizer;
 mod pool2d;
 mod properties;
 mod reproducible;
+mod startup;
 mod training;
 mod weights;
