@@ -1,20 +1,22 @@
 //! From nothing to the first loss: `cargo bench --bench startup`.
 //!
-//! Each sample is a process of its own. `cold` runs without the driver's cache of compiled shaders
-//! (Mesa's, which `MESA_SHADER_CACHE_DISABLE` turns off; other drivers may keep theirs), `warm` with
-//! it, and `cached` with a pipeline cache of the program's own instead. `device` is the time to a
-//! device, `plan` that to a trainer on it, `first step` that to the first loss read; `start-up` is
-//! the last two together. The smallest and the middle one of the samples are printed.
+//! Each sample is a process of its own. `cold` runs without the driver's own cache of compiled shaders
+//! (Mesa's, which `MESA_SHADER_CACHE_DISABLE` turns off; that of another driver stays), `warm` with it,
+//! and `cached` with `Gpu::builder().pipeline_cache` in its place. `device` is the time to a device,
+//! `plan` from there to a trainer, `first step` from there to the first loss; `start-up` is the last two
+//! together. Of each the smallest sample and the middle one are printed.
 //!
-//! `recording` is the time that a call of `step` takes on an idle device, until it returns: the
-//! batch is copied, and one submission recorded and handed to the driver.
+//! `recording` is the time until a call of `step` returns that finds the device idle: one submission is
+//! recorded and handed to the driver. With 64 images most of the difference to one image is their copy.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use wgpu_cnn::{Gpu, Model, Optimizer, Trainer};
+use wgpu_cnn::{Gpu, GpuBuilder, Model, Optimizer, Trainer};
 
 const CHILD: &str = "WGPU_CNN_STARTUP_CHILD";
+const FOLDER: &str = "WGPU_CNN_STARTUP_FOLDER";
 const SAMPLES: usize = 5;
 const BATCH: usize = 64;
 
@@ -22,16 +24,17 @@ fn main() {
     if let Ok(mode) = std::env::var(CHILD) {
         return child(&mode);
     }
-    let gpu = device();
+    let gpu = device(Gpu::builder());
     let info = gpu.info();
     println!("gpu: {}, {}", info.name, info.backend);
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     println!("cpu: {cpus} threads\n");
-    for mode in ["cold", "warm"] {
+    let folder = std::env::temp_dir().join(format!("wgpu-cnn-startup-{}", std::process::id()));
+    for mode in ["cold", "warm", "cached"] {
         if mode != "cold" {
-            sample(mode); // fills the cache
+            sample(mode, &folder); // fills the cache
         }
-        let samples: Vec<[f64; 3]> = (0..SAMPLES).map(|_| sample(mode)).collect();
+        let samples: Vec<[f64; 3]> = (0..SAMPLES).map(|_| sample(mode, &folder)).collect();
         let column = |at: usize| samples.iter().map(|sample| sample[at]).collect();
         let sums = samples.iter().map(|[_, plan, step]| plan + step).collect();
         println!(
@@ -42,11 +45,13 @@ fn main() {
             seconds(column(0))
         );
     }
-    recording(&gpu);
+    let _ = std::fs::remove_dir_all(&folder);
+    recording(&gpu, BATCH);
+    recording(&gpu, 1);
 }
 
-fn device() -> Gpu {
-    Gpu::new().unwrap_or_else(|error| {
+fn device(builder: GpuBuilder) -> Gpu {
+    builder.build().unwrap_or_else(|error| {
         eprintln!("error: {error}");
         std::process::exit(1);
     })
@@ -60,7 +65,7 @@ fn trainer(gpu: &Gpu) -> Trainer {
         .flatten().dense(128).relu().dense(10);
     let builder = Trainer::builder(model.build().unwrap()).batch(BATCH);
     let builder = builder.optimizer(Optimizer::sgd(0.01).momentum(0.9));
-    builder.in_flight(8).on(gpu).unwrap()
+    builder.on(gpu).unwrap()
 }
 
 fn data() -> (Vec<f32>, Vec<u8>) {
@@ -72,9 +77,9 @@ fn data() -> (Vec<f32>, Vec<u8>) {
 }
 
 /// Starts a process and reads what it measured.
-fn sample(mode: &str) -> [f64; 3] {
+fn sample(mode: &str, folder: &Path) -> [f64; 3] {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.env(CHILD, mode);
+    command.env(CHILD, mode).env(FOLDER, folder);
     match mode {
         "warm" => command.env_remove("MESA_SHADER_CACHE_DISABLE"),
         _ => command.env("MESA_SHADER_CACHE_DISABLE", "true"),
@@ -89,10 +94,13 @@ fn sample(mode: &str) -> [f64; 3] {
     })
 }
 
-fn child(_mode: &str) {
+fn child(mode: &str) {
     let (input, labels) = data();
     let begin = Instant::now();
-    let gpu = device();
+    let gpu = device(match (mode, std::env::var_os(FOLDER)) {
+        ("cached", Some(folder)) => Gpu::builder().pipeline_cache(folder),
+        _ => Gpu::builder(),
+    });
     let ready = begin.elapsed();
     let mut trainer = trainer(&gpu);
     let planned = begin.elapsed();
@@ -106,9 +114,11 @@ fn child(_mode: &str) {
     );
 }
 
-fn recording(gpu: &Gpu) {
+fn recording(gpu: &Gpu, images: usize) {
     let mut trainer = trainer(gpu);
-    let (input, labels) = data();
+    let (mut input, mut labels) = data();
+    input.truncate(images * 784);
+    labels.truncate(images);
     let mut times = Vec::new();
     for _ in 0..100 {
         let begin = Instant::now();
@@ -120,7 +130,7 @@ fn recording(gpu: &Gpu) {
     times.sort();
     let micros = |time: Duration| time.as_secs_f64() * 1e6;
     let (least, middle) = (micros(times[0]), micros(times[times.len() / 2]));
-    println!("recording/lenet-64: {least:.0} us at least, {middle:.0} us in the middle");
+    println!("recording/lenet-64/{images}: {least:.0}..{middle:.0} us");
 }
 
 /// The smallest and the middle one.
