@@ -5,8 +5,6 @@
 //! The network: two 3x3 convolutions of C channels, max-pooling, two of 2 C, max-pooling, a dense layer;
 //! images of 3 channels and S x S pixels, N of them; Adam. One of the three changes at a time.
 
-mod common;
-
 use std::time::{Duration, Instant};
 
 use wgpu_cnn::{Conv2d, Gpu, MemoryReport, Model, Optimizer, Result, Trainer};
@@ -26,7 +24,8 @@ const BASE: Size = Size {
 };
 
 fn main() -> Result<()> {
-    let gpu = common::adapter();
+    let gpu = Gpu::new()?;
+    println!("gpu: {}, {}\n", gpu.info().name, gpu.info().backend);
     println!(
         "| N | C | S | step | images a second | memory | parameters, gradients, optimizer | activations | batch, staging |"
     );

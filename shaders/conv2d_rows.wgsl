@@ -66,10 +66,8 @@ fn store_output(n: u32, channel: u32, y: u32, x: u32, sum: vec4<f32>) {
     if OUTPUT_VEC4 {
         store4(i / 4u, sum);
     } else {
-        let left = params.out_width - x;
-        store(i, sum.x);
-        if left > 1u { store(i + 1u, sum.y); }
-        if left > 2u { store(i + 2u, sum.z); }
-        if left > 3u { store(i + 3u, sum.w); }
+        for (var pixel = 0u; pixel < 4u; pixel++) {
+            if x + pixel < params.out_width { store(i + pixel, sum[pixel]); }
+        }
     }
 }

@@ -123,9 +123,8 @@ fn store_c(m: u32, n: u32, sum: vec4<f32>) {
     if OUTPUT_VEC4 {
         store4(i / 4u, sum);
     } else {
-        store(i, sum.x);
-        if n + 1u < params.n { store(i + 1u, sum.y); }
-        if n + 2u < params.n { store(i + 2u, sum.z); }
-        if n + 3u < params.n { store(i + 3u, sum.w); }
+        for (var column = 0u; column < 4u; column++) {
+            if n + column < params.n { store(i + column, sum[column]); }
+        }
     }
 }

@@ -9,6 +9,7 @@ mod plan;
 mod profile;
 mod profile_table;
 mod reference;
+mod step;
 mod verify;
 
 #[cfg(feature = "native")]

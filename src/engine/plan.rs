@@ -6,9 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::gpu::kernels::loss::LossStep;
-use crate::gpu::kernels::{dropout, loss, optimizer};
 use crate::gpu::program::Program;
-use crate::gpu::record::{BufferId, Dispatch, Region, Varies};
+use crate::gpu::record::{BufferId, Dispatch, Region};
 use crate::gpu::strategy::Choices;
 use crate::gpu::timer::Timer;
 use crate::gpu::{Gpu, Mapping};
@@ -21,6 +20,7 @@ use super::MemoryReport;
 use super::autotune;
 use super::lower::{Lowered, Task, lower};
 use super::memory::{memory_report, upload_size};
+use super::step::Step;
 
 /// How a plan is made.
 #[derive(Debug, Clone, Copy)]
@@ -50,8 +50,10 @@ pub(crate) struct Plan {
     optimizer: Optimizer,
     options: PlanOptions,
     lowered: Lowered,
+    /// The params of all dispatches, as the program has them in memory. A step changes what varies.
+    params: Vec<u8>,
     /// The same kernels with the params and grids of a smaller batch, the last one used.
-    partial: Option<(usize, Vec<Dispatch>)>,
+    partial: Option<Partial>,
     program: Program,
     memory: MemoryReport,
     uploads: Vec<Upload>,
@@ -60,6 +62,13 @@ pub(crate) struct Plan {
     /// For outputs and losses.
     read_back: wgpu::Buffer,
     progress: Progress,
+}
+
+/// What differs for a batch that is smaller than planned.
+struct Partial {
+    batch: usize,
+    dispatches: Vec<Dispatch>,
+    params: Vec<u8>,
 }
 
 /// How far training has come.
@@ -172,6 +181,7 @@ impl Plan {
             loss,
             optimizer,
             options,
+            params: program.params_block(&lowered.recording.dispatches),
             lowered,
             partial: None,
             program,
@@ -319,7 +329,7 @@ impl Plan {
     /// The kernels as they are for a batch of this size, once it has been prepared.
     pub fn dispatches(&self, batch: usize) -> &[Dispatch] {
         match &self.partial {
-            Some((size, dispatches)) if *size == batch => dispatches,
+            Some(partial) if partial.batch == batch => &partial.dispatches,
             _ => &self.lowered.recording.dispatches,
         }
     }
@@ -331,7 +341,10 @@ impl Plan {
             batch,
             ..self.options
         };
-        let task = task(&self.model, &self.loss, &self.optimizer, options);
+        let task = Task {
+            decisions: &self.lowered.recording.decisions,
+            ..task(&self.model, &self.loss, &self.optimizer, options)
+        };
         Ok(lower(&task, self.gpu.traits(), batch)?.recording.dispatches)
     }
 
@@ -467,11 +480,12 @@ impl Plan {
         let batch = input.len() / self.model.input_shape().len();
         self.prepare(batch)?;
         let at = self.next_upload;
-        if let Some((mapping, submission)) = self.uploads[at].mapping.take() {
-            self.gpu.mapped(mapping, submission).await?;
-        }
-        let dispatches = self.dispatches(batch);
-        let params = self.params(dispatches, step);
+        self.reclaim(at).await?;
+        self.fill(batch, step);
+        let (dispatches, params) = match &self.partial {
+            Some(partial) if partial.batch == batch => (&partial.dispatches, &partial.params),
+            _ => (&self.lowered.recording.dispatches, &self.params),
+        };
         let (target, target_region): (&[u8], Region) = match target {
             Some(Target::Labels(labels)) => (bytemuck::cast_slice(labels), self.lowered.labels),
             Some(Target::Values(values)) => (bytemuck::cast_slice(values), self.lowered.values),
@@ -511,25 +525,49 @@ impl Plan {
             self.program.encode(&mut encoder, dispatches, ranges);
             Ok(self.gpu.queue().submit([encoder.finish()]))
         };
-        self.gpu.check()?;
-        let submission = self.gpu.guard("step", encode).await.and_then(|submission| {
-            // The buffer was mapped: only the loss of its device can have changed that.
-            submission.map_err(|error| Error::DeviceLost {
-                reason: error.to_string(),
-            })
-        });
-        // Mapped again whatever became of the commands, so that the next step finds the buffer as this one did.
-        let mapping = self.gpu.map(&self.uploads[at].buffer, wgpu::MapMode::Write);
-        let submission = submission.inspect(|_| self.next_upload = (at + 1) % self.uploads.len());
+        let scopes = self.gpu.scopes();
+        let submission = encode();
+        let verdict = scopes.close("step");
+        // Mapped again whatever became of the commands, and before anything is waited for, so that the
+        // next step finds the buffer as this one did.
+        let mapping = self.gpu.map(&upload.buffer, wgpu::MapMode::Write);
         self.uploads[at].mapping = Some((mapping, submission.clone().ok()));
-        submission.map(|_| ())
+        verdict.await?;
+        // The buffer was mapped: only the loss of its device can have changed that.
+        submission.map_err(|error| Error::DeviceLost {
+            reason: error.to_string(),
+        })?;
+        self.next_upload = (at + 1) % self.uploads.len();
+        Ok(())
+    }
+
+    /// Writes what varies from step to step into the params.
+    fn fill(&mut self, batch: usize, step: Step) {
+        let (dispatches, params) = match &mut self.partial {
+            Some(partial) if partial.batch == batch => (&partial.dispatches, &mut partial.params),
+            _ => (&self.lowered.recording.dispatches, &mut self.params),
+        };
+        for (at, dispatch) in dispatches.iter().enumerate() {
+            let params = &mut params[self.program.params_offset(at)..];
+            step.fill(dispatch, params, &self.loss, &self.optimizer, &self.options);
+        }
+    }
+
+    /// Waits until an upload is mapped. After this, the device is there as far as one knows.
+    async fn reclaim(&mut self, at: usize) -> Result<()> {
+        let Some((mapping, submission)) = &self.uploads[at].mapping else {
+            return self.gpu.check();
+        };
+        let result = self.gpu.mapped(mapping, submission.clone()).await;
+        self.uploads[at].mapping = None;
+        result
     }
 
     /// Makes the params and grids of a smaller batch, if they are not at hand.
     fn prepare(&mut self, batch: usize) -> Result<()> {
         if batch == 0
             || batch == self.options.batch
-            || self.partial.as_ref().is_some_and(|p| p.0 == batch)
+            || self.partial.as_ref().is_some_and(|p| p.batch == batch)
         {
             return Ok(());
         }
@@ -538,56 +576,13 @@ impl Plan {
             ..task(&self.model, &self.loss, &self.optimizer, self.options)
         };
         let lowered = lower(&task, self.gpu.traits(), batch)?;
-        self.partial = Some((batch, lowered.recording.dispatches));
+        let dispatches = lowered.recording.dispatches;
+        self.partial = Some(Partial {
+            batch,
+            params: self.program.params_block(&dispatches),
+            dispatches,
+        });
         Ok(())
-    }
-
-    /// The params of all dispatches, those that change from step to step among them.
-    fn params(&self, dispatches: &[Dispatch], step: Step) -> Vec<u8> {
-        let mut block = self.program.params_block(dispatches);
-        for (at, dispatch) in dispatches.iter().enumerate() {
-            let params = &mut block[self.program.params_offset(at)..];
-            match dispatch.varies {
-                Varies::Nothing => {}
-                Varies::Loss => loss::set_step(&self.loss, params, step.loss),
-                Varies::LossTotal => loss::set_total_step(params, step.loss),
-                Varies::Dropout => dropout::set_step(params, self.options.seed, step.batch),
-                Varies::Clip => optimizer::set_clip_step(params, step.gradient_scale),
-                Varies::Optimizer { vectors } => {
-                    let (update, scale) = (step.update.max(1), step.gradient_scale);
-                    let values = optimizer::params(&self.optimizer, update, vectors, scale);
-                    params[..values.len()].copy_from_slice(&values);
-                }
-            }
-        }
-        block
-    }
-}
-
-/// What a submission says to the kernels whose params vary.
-#[derive(Debug, Clone, Copy)]
-struct Step {
-    loss: LossStep,
-    /// Batches before this one.
-    batch: u64,
-    /// The update that this submission makes, counted from 1.
-    update: u64,
-    gradient_scale: f32,
-}
-
-impl Default for Step {
-    fn default() -> Self {
-        let loss = LossStep {
-            scale: 1.0,
-            soft: false,
-            accumulate: false,
-        };
-        Self {
-            loss,
-            batch: 0,
-            update: 1,
-            gradient_scale: 1.0,
-        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! Choosing an adapter and creating a device on it.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use super::strategy::Core;
-use super::{Debugging, Gpu, lock};
+use super::{Debugging, DiskCache, Gpu, lock};
 use crate::{Error, Result};
 
 /// Chooses the adapter and the limits of a [`Gpu`].
@@ -24,6 +25,7 @@ pub struct GpuBuilder {
     allow_subgroups: bool,
     limits: Option<wgpu::Limits>,
     preferred: Option<String>,
+    pipeline_cache: Option<PathBuf>,
     debugging: Debugging,
 }
 
@@ -36,6 +38,7 @@ impl Default for GpuBuilder {
             allow_subgroups: true,
             limits: None,
             preferred: None,
+            pipeline_cache: None,
             debugging: Debugging::default(),
         }
     }
@@ -96,6 +99,20 @@ impl GpuBuilder {
         self
     }
 
+    /// Keeps the driver's compiled pipelines in a folder, which is made if it is missing, so that the
+    /// next process starts faster. Each adapter has its file there, read here and written when a
+    /// trainer or an operation has compiled something new. A file that cannot be read, is damaged or
+    /// comes from another driver is a warning in the log and then replaced; one that cannot be written
+    /// is a warning too.
+    ///
+    /// Vulkan alone has this; elsewhere nothing happens. Many drivers keep a cache of their own
+    /// anyway. The driver trusts what it finds in the file, so nobody else should be able to write
+    /// there. Default none.
+    pub fn pipeline_cache(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.pipeline_cache = Some(folder.into());
+        self
+    }
+
     /// Creates the device.
     ///
     /// # Errors
@@ -145,6 +162,8 @@ impl GpuBuilder {
         }
         let mut wanted = wgpu::Features::TIMESTAMP_QUERY;
         wanted.set(wgpu::Features::SUBGROUP, self.allow_subgroups);
+        let cached = self.pipeline_cache.is_some();
+        wanted.set(wgpu::Features::PIPELINE_CACHE, cached);
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("wgpu-cnn"),
             required_features: adapter.features() & wanted,
@@ -159,7 +178,12 @@ impl GpuBuilder {
                     reason: format!("{}: {error}", info.name),
                 })?;
         let failure = watch(&device);
-        Ok(Gpu::assemble(info, device, queue, failure, self.debugging))
+        let disk = match &self.pipeline_cache {
+            Some(folder) => DiskCache::open(&device, &info, folder).await,
+            None => None,
+        };
+        let debugging = self.debugging;
+        Ok(Gpu::assemble(info, device, queue, failure, debugging, disk))
     }
 
     async fn choose(&self, instance: &wgpu::Instance) -> Result<wgpu::Adapter> {

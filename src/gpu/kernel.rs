@@ -1,5 +1,14 @@
 //! What the host knows of a shader: its source, its bindings, its params and its constants.
 
+use std::borrow::Cow;
+
+use crate::op::Activation;
+
+/// What kernels may do to their results, and what takes its place where they apply ReLU or nothing:
+/// a driver takes long over code that is there for each element that an invocation stores.
+const SIMPLE_FUNCTIONS: &str = include_str!("../../shaders/core/activation.wgsl");
+const RELU_ALONE: &str = include_str!("../../shaders/core/activation_relu.wgsl");
+
 /// How a kernel uses a storage buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
@@ -109,18 +118,35 @@ impl Kernel {
         })
     }
 
-    pub fn compile(
+    /// Whether a dispatch applies no function to its results but ReLU.
+    pub fn is_plain(constants: &[(&'static str, f64)]) -> bool {
+        let relu = f64::from(Activation::Relu.code());
+        let plain = |&(name, value): &(&str, f64)| match name {
+            "ACTIVATION" | "GRADIENT_OF" => value == 0.0 || value == relu,
+            _ => true,
+        };
+        constants.iter().all(plain)
+    }
+
+    /// The WGSL for dispatches that are [plain](Self::is_plain), or for all.
+    pub fn variant(&self, plain: bool) -> Cow<'static, str> {
+        match plain {
+            true => self.source.replace(SIMPLE_FUNCTIONS, RELU_ALONE).into(),
+            false => self.source.into(),
+        }
+    }
+
+    pub fn module(
         &self,
         device: &wgpu::Device,
-        layout: &wgpu::BindGroupLayout,
-        constants: &[(&'static str, f64)],
-        checks: bool,
-    ) -> wgpu::ComputePipeline {
+        plain: bool,
+        runtime_checks: bool,
+    ) -> wgpu::ShaderModule {
         let descriptor = wgpu::ShaderModuleDescriptor {
             label: Some(self.name),
-            source: wgpu::ShaderSource::Wgsl(self.source.into()),
+            source: wgpu::ShaderSource::Wgsl(self.variant(plain)),
         };
-        let checks = match checks {
+        let checks = match runtime_checks {
             true => wgpu::ShaderRuntimeChecks::checked(),
             false => wgpu::ShaderRuntimeChecks::unchecked(),
         };
@@ -129,22 +155,27 @@ impl Kernel {
         // host derives from the same geometry that the sizes of its bindings come from, and every
         // loop counts up to a bound. The tests run each kernel with the checks on and off, and with
         // NaN around every buffer that is examined afterwards.
-        let module = unsafe { device.create_shader_module_trusted(descriptor, checks) };
-        let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-            label: Some(self.name),
-            bind_group_layouts: &[Some(layout)],
-            immediate_size: 0,
-        });
+        unsafe { device.create_shader_module_trusted(descriptor, checks) }
+    }
+
+    pub fn pipeline(
+        &self,
+        device: &wgpu::Device,
+        layout: &wgpu::PipelineLayout,
+        module: &wgpu::ShaderModule,
+        constants: &[(&'static str, f64)],
+        cache: Option<&wgpu::PipelineCache>,
+    ) -> wgpu::ComputePipeline {
         device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(self.name),
-            layout: Some(&pipeline_layout),
-            module: &module,
+            layout: Some(layout),
+            module,
             entry_point: Some("main"),
             compilation_options: wgpu::PipelineCompilationOptions {
                 constants,
                 zero_initialize_workgroup_memory: false,
             },
-            cache: None,
+            cache,
         })
     }
 }

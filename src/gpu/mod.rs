@@ -1,9 +1,11 @@
 //! The device, tensors on it, and the kernels that run there.
 
 mod adapter;
+mod disk;
 pub(crate) mod kernel;
 pub(crate) mod kernels;
 mod peak;
+mod pipelines;
 pub(crate) mod program;
 pub(crate) mod record;
 pub(crate) mod strategy;
@@ -15,13 +17,14 @@ pub use peak::Peaks;
 pub use tensor::{Element, Tensor};
 pub use timer::Clock;
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 
 use crate::{Error, Result};
-use kernel::{Access, Kernel, PipelineKey, needs};
+use disk::DiskCache;
+use kernel::{Access, needs};
+use pipelines::Pipelines;
 use strategy::{Core, Traits};
 
 /// A graphics device, with the pipelines that were compiled on it so far. Clones share it.
@@ -44,9 +47,7 @@ struct Inner {
     limits: wgpu::Limits,
     /// The first error that came outside a call, the device's loss above all.
     failure: Arc<Mutex<Option<Error>>>,
-    pipelines: Mutex<HashMap<PipelineKey, Arc<wgpu::ComputePipeline>>>,
-    /// Layouts of bind groups, a kernel each.
-    layouts: Mutex<HashMap<&'static str, wgpu::BindGroupLayout>>,
+    pipelines: Pipelines,
     /// Bound where a kernel's optional buffer is absent: one for those it reads, one for the others.
     dummies: [wgpu::Buffer; 2],
     debugging: Debugging,
@@ -113,7 +114,8 @@ impl Gpu {
     /// some kernels are faster for it. With `Features::TIMESTAMP_QUERY` a
     /// [profile](crate::Trainer::profile) is exact.
     pub fn from_wgpu(info: wgpu::AdapterInfo, device: wgpu::Device, queue: wgpu::Queue) -> Self {
-        Self::assemble(info, device, queue, Arc::default(), Debugging::default())
+        let (failure, debugging) = Default::default();
+        Self::assemble(info, device, queue, failure, debugging, None)
     }
 
     fn assemble(
@@ -122,6 +124,7 @@ impl Gpu {
         queue: wgpu::Queue,
         failure: Arc<Mutex<Option<Error>>>,
         debugging: Debugging,
+        disk: Option<DiskCache>,
     ) -> Self {
         let dummies = ["absent input", "absent output"].map(|label| {
             device.create_buffer(&wgpu::BufferDescriptor {
@@ -132,15 +135,13 @@ impl Gpu {
             })
         });
         let limits = device.limits();
-        let (pipelines, layouts) = Default::default();
         let inner = Inner {
             device,
             queue,
             info,
             limits,
             failure,
-            pipelines,
-            layouts,
+            pipelines: Pipelines::new(disk),
             dummies,
             debugging,
             peaks: OnceLock::new(),
@@ -257,6 +258,11 @@ impl Gpu {
     pub(crate) fn check(&self) -> Result<()> {
         // Only a poll tells that a device was lost; until then all calls on it do nothing.
         let _ = self.inner.device.poll(wgpu::PollType::Poll);
+        self.failure()
+    }
+
+    /// The same as far as the last poll told of it.
+    fn failure(&self) -> Result<()> {
         let mut failure = lock(&self.inner.failure);
         match &*failure {
             None => Ok(()),
@@ -268,34 +274,21 @@ impl Gpu {
     /// Runs `commands` and gives back what wgpu says of them. `what` names them in errors.
     pub(crate) async fn guard<R>(&self, what: &str, commands: impl FnOnce() -> R) -> Result<R> {
         self.check()?;
-        let device = &self.inner.device;
-        let errors = {
-            let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
-            let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-            let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
-            let result = commands();
-            (internal.pop(), memory.pop(), validation.pop(), result)
-        };
-        let (internal, memory, validation, result) = errors;
-        let errors = [internal.await, memory.await, validation.await];
-        match errors.into_iter().flatten().next() {
-            Some(wgpu::Error::OutOfMemory { .. }) => {
-                let what = what.into();
-                return Err(Error::OutOfMemory {
-                    what,
-                    needed: 0,
-                    available: None,
-                });
-            }
-            Some(error) => {
-                return Err(Error::Gpu {
-                    message: format!("{what}: {error}"),
-                });
-            }
-            None => {}
-        }
+        let scopes = self.scopes();
+        let result = commands();
+        scopes.close(what).await?;
         self.check()?;
         Ok(result)
+    }
+
+    /// Catches the errors of what this thread does until they are closed.
+    pub(crate) fn scopes(&self) -> Scopes {
+        let device = &self.inner.device;
+        Scopes {
+            validation: device.push_error_scope(wgpu::ErrorFilter::Validation),
+            memory: device.push_error_scope(wgpu::ErrorFilter::OutOfMemory),
+            internal: device.push_error_scope(wgpu::ErrorFilter::Internal),
+        }
     }
 
     /// Asks for a buffer to be mapped once the queue is done with it.
@@ -336,12 +329,12 @@ impl Gpu {
     /// Waits until a buffer is mapped: for a submission, or for all of them.
     pub(crate) async fn mapped(
         &self,
-        mapping: Mapping,
+        mapping: &Mapping,
         submission_index: Option<wgpu::SubmissionIndex>,
     ) -> Result<()> {
         self.wait(submission_index)?;
         let result = mapping.0.receive().await;
-        self.check()?;
+        self.failure()?;
         match result {
             Some(Ok(())) => Ok(()),
             Some(Err(error)) => Err(Error::DeviceLost {
@@ -370,16 +363,15 @@ impl Gpu {
             self.inner.queue.submit([encoder.finish()]);
         })
         .await?;
-        self.mapped(self.map(staging, wgpu::MapMode::Read), None)
-            .await?;
-        let bytes = match staging.get_mapped_range(..size) {
+        let mapping = self.map(staging, wgpu::MapMode::Read);
+        let _unmap = Unmap { gpu: self, staging };
+        self.mapped(&mapping, None).await?;
+        match staging.get_mapped_range(..size) {
             Ok(view) => Ok(view.to_vec()),
             Err(error) => Err(Error::DeviceLost {
                 reason: error.to_string(),
             }),
-        };
-        staging.unmap();
-        bytes
+        }
     }
 
     /// A buffer to read `size` bytes through.
@@ -489,39 +481,54 @@ impl Gpu {
         }
         Ok(())
     }
-
-    fn layout(&self, kernel: &'static Kernel) -> wgpu::BindGroupLayout {
-        let mut layouts = lock(&self.inner.layouts);
-        let create = || kernel.bind_group_layout(&self.inner.device);
-        layouts.entry(kernel.name).or_insert_with(create).clone()
-    }
-
-    /// The pipeline of a kernel with these constants, compiled at most once.
-    fn pipeline(
-        &self,
-        kernel: &'static Kernel,
-        constants: &[(&'static str, f64)],
-    ) -> Arc<wgpu::ComputePipeline> {
-        let key = PipelineKey::new(kernel, constants);
-        if let Some(pipeline) = lock(&self.inner.pipelines).get(&key) {
-            return pipeline.clone();
-        }
-        let layout = self.layout(kernel);
-        let pipeline = Arc::new(kernel.compile(
-            &self.inner.device,
-            &layout,
-            constants,
-            self.inner.debugging.shader_checks,
-        ));
-        lock(&self.inner.pipelines).insert(key, pipeline.clone());
-        pipeline
-    }
-
-    /// Leaves out a pipeline that did not compile.
-    fn forget(&self, kernel: &'static Kernel, constants: &[(&'static str, f64)]) {
-        lock(&self.inner.pipelines).remove(&PipelineKey::new(kernel, constants));
-    }
 }
 
 /// A buffer on its way to being mapped.
 pub(crate) struct Mapping(OneshotReceiver<std::result::Result<(), wgpu::BufferAsyncError>>);
+
+/// Open error scopes. They belong to the thread that opened them.
+pub(crate) struct Scopes {
+    validation: wgpu::ErrorScopeGuard,
+    memory: wgpu::ErrorScopeGuard,
+    internal: wgpu::ErrorScopeGuard,
+}
+
+impl Scopes {
+    /// Closes them at once. What wgpu says comes later; `what` names it.
+    pub fn close(self, what: &str) -> impl Future<Output = Result<()>> {
+        let (internal, memory, validation) = (
+            self.internal.pop(),
+            self.memory.pop(),
+            self.validation.pop(),
+        );
+        async move {
+            let errors = [internal.await, memory.await, validation.await];
+            match errors.into_iter().flatten().next() {
+                Some(wgpu::Error::OutOfMemory { .. }) => Err(Error::OutOfMemory {
+                    what: what.into(),
+                    needed: 0,
+                    available: None,
+                }),
+                Some(error) => Err(Error::Gpu {
+                    message: format!("{what}: {error}"),
+                }),
+                None => Ok(()),
+            }
+        }
+    }
+}
+
+/// Unmaps a buffer however its reading ends, a dropped future included.
+struct Unmap<'a> {
+    gpu: &'a Gpu,
+    staging: &'a wgpu::Buffer,
+}
+
+impl Drop for Unmap<'_> {
+    fn drop(&mut self) {
+        // Where mapping it has failed, there is nothing to unmap.
+        let scopes = self.gpu.scopes();
+        self.staging.unmap();
+        drop(scopes.close("unmap"));
+    }
+}

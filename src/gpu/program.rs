@@ -2,11 +2,11 @@
 
 use std::num::NonZeroU64;
 use std::ops::Range;
-use std::sync::Arc;
 
 use wgpu::BufferBinding;
 
 use super::Gpu;
+use super::pipelines::Request;
 use super::record::{BufferId, Dispatch, Recording, Region, Storage};
 use crate::Result;
 
@@ -22,7 +22,7 @@ pub(crate) struct Program {
 }
 
 struct Stage {
-    pipeline: Arc<wgpu::ComputePipeline>,
+    pipeline: wgpu::ComputePipeline,
     bind_group: wgpu::BindGroup,
 }
 
@@ -54,20 +54,30 @@ impl Program {
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let uniforms = gpu.buffer("params", size.max(alignment), usage).await?;
 
-        let mut stages = Vec::new();
+        let mut made = Vec::new();
         for (dispatch, &offset) in recording.dispatches.iter().zip(&offsets) {
-            let (kernel, constants) = (dispatch.kernel, &dispatch.constants);
-            let what = format!("{} ({})", dispatch.label, kernel.name);
-            let create = || Stage {
-                pipeline: gpu.pipeline(kernel, constants),
-                bind_group: bind_group(gpu, dispatch, &buffers, &uniforms, offset),
-            };
-            let stage = gpu.guard(&what, create).await;
-            if stage.is_err() {
-                gpu.forget(kernel, constants);
-            }
-            stages.push(stage?);
+            let what = format!("{} ({})", dispatch.label, dispatch.kernel.name);
+            let create = || bind_group(gpu, dispatch, &buffers, &uniforms, offset);
+            let bind_group = gpu.guard(&what, create).await?;
+            made.push((what, bind_group));
         }
+        let requests = recording.dispatches.iter().zip(&made);
+        let requests: Vec<Request> = requests
+            .map(|(dispatch, (what, bind_group))| Request {
+                kernel: dispatch.kernel,
+                constants: &dispatch.constants,
+                what,
+                bind_group,
+            })
+            .collect();
+        let pipelines = gpu.pipelines(&requests).await?;
+        let stages = pipelines.into_iter().zip(made);
+        let stages = stages
+            .map(|(pipeline, (_, bind_group))| Stage {
+                pipeline,
+                bind_group,
+            })
+            .collect();
         Ok(Self {
             stages,
             buffers,
@@ -176,7 +186,111 @@ fn bind_group(
         .collect();
     gpu.device().create_bind_group(&wgpu::BindGroupDescriptor {
         label: Some(&dispatch.label),
-        layout: &gpu.layout(dispatch.kernel),
+        layout: &gpu.layouts(dispatch.kernel).bind_group,
         entries: &entries,
     })
+}
+
+#[cfg(all(test, feature = "native"))]
+mod tests {
+    use super::*;
+    use crate::gpu::kernel::Kernel;
+    use crate::gpu::kernels::activation;
+    use crate::{Loss, Model, Optimizer};
+
+    fn poisoned() -> Option<Gpu> {
+        let required = std::env::var("WGPU_CNN_REQUIRE_GPU").is_ok_and(|value| value == "1");
+        match Gpu::builder().poison(true).build() {
+            Ok(gpu) => Some(gpu),
+            Err(error) if required => panic!("WGPU_CNN_REQUIRE_GPU=1, but {error}"),
+            Err(error) => {
+                eprintln!("skipped: {error}");
+                None
+            }
+        }
+    }
+
+    /// A step with statistics, clipping, micro-batches and an optimizer with state.
+    fn recording(gpu: &Gpu) -> Recording {
+        let model = Model::builder([2, 9, 9])
+            .conv2d(4, 3)
+            .batch_norm()
+            .relu()
+            .max_pool2d(2)
+            .dropout(0.5)
+            .flatten()
+            .dense(5)
+            .build()
+            .unwrap();
+        let (loss, optimizer) = (Loss::default(), Optimizer::adam(0.1).into());
+        crate::engine::record(&model, &loss, &optimizer, 4, gpu.traits()).unwrap()
+    }
+
+    #[test]
+    fn compiling_changes_no_memory() {
+        let Some(gpu) = poisoned() else { return };
+        pollster::block_on(async {
+            let program = Program::compile(&gpu, &recording(&gpu)).await.unwrap();
+            for buffer in program.buffers.iter().flatten() {
+                let staging = gpu.read_back_buffer(buffer.size()).await.unwrap();
+                let bytes = gpu.read(buffer, 0, buffer.size(), &staging).await.unwrap();
+                let nan = 0x7fc0_0000_u32.to_le_bytes();
+                assert!(bytes.chunks(4).all(|word| word == nan));
+            }
+        });
+    }
+
+    #[test]
+    fn a_pipeline_is_compiled_once_and_shared() {
+        let Some(gpu) = poisoned() else { return };
+        let recording = recording(&gpu);
+        let compile = || pollster::block_on(Program::compile(&gpu, &recording)).unwrap();
+        let [first, second] = [compile(), compile()];
+        for (a, first) in first.stages.iter().enumerate() {
+            for (b, second) in second.stages.iter().enumerate() {
+                let [a, b] = [a, b].map(|at| &recording.dispatches[at]);
+                let same = a.kernel.name == b.kernel.name && a.constants == b.constants;
+                assert_eq!(first.pipeline == second.pipeline, same);
+            }
+        }
+    }
+
+    #[test]
+    fn a_kernel_that_does_not_compile_is_named_with_its_layer() {
+        static BAD: Kernel = Kernel {
+            name: "bad",
+            source: "fn main(",
+            ..activation::ADD
+        };
+        let Some(gpu) = poisoned() else { return };
+        let good = recording(&gpu);
+        let mut bad = recording(&gpu);
+        let last = bad.dispatches.len() / 2;
+        let add = |recording: &mut Recording| {
+            let [left, right, sum] = [(); 3].map(|()| recording.transient("", 64));
+            activation::add(recording, 64, [left, right], sum.into());
+        };
+        add(&mut bad);
+        let mut dispatch = bad.dispatches.pop().unwrap();
+        dispatch.kernel = &BAD;
+        dispatch.label = "layer 3 (wrong)".into();
+        bad.dispatches.insert(last, dispatch);
+        for _ in 0..2 {
+            let error = pollster::block_on(Program::compile(&gpu, &bad))
+                .err()
+                .unwrap();
+            let said = error.to_string();
+            assert!(said.contains("layer 3 (wrong) (bad): "), "{said}");
+            assert!(said.contains("expected"), "{said}");
+        }
+        pollster::block_on(Program::compile(&gpu, &good)).unwrap();
+    }
+
+    #[test]
+    fn a_pool_of_one_thread_compiles_too() {
+        let Some(gpu) = poisoned() else { return };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+        let compile = || pollster::block_on(Program::compile(&gpu, &recording(&gpu)));
+        assert!(pool.unwrap().install(compile).is_ok());
+    }
 }

@@ -135,6 +135,30 @@ fn a_refused_step_changes_nothing() {
 }
 
 #[test]
+fn an_error_from_outside_refuses_a_call_and_no_more() {
+    if plain_gpu().is_none() {
+        return;
+    }
+    let gpu = Gpu::new().unwrap();
+    let (mut spared, mut tried) = (trainer(&gpu), trainer(&gpu));
+    let (x, y) = (uniform(&mut random(43), 4 * 36), [0u8, 2, 1, 0]);
+    for _ in 0..6 {
+        // An error that no scope catches, of the program's own use of the device.
+        let _ = gpu.device().create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: 16,
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::MAP_WRITE,
+            mapped_at_creation: false,
+        });
+        assert_error(tried.step(&x, &y), "other", &["Usage"]);
+        for trainer in [&mut spared, &mut tried] {
+            trainer.step(&x, &y).unwrap();
+        }
+    }
+    assert_eq!(state(&spared), state(&tried));
+}
+
+#[test]
 fn a_trainer_that_cannot_be_is_refused() {
     let Some(gpu) = plain_gpu() else { return };
     let with = |optimizer: Optimizer| Trainer::builder(model()).optimizer(optimizer).on(gpu);

@@ -16,5 +16,6 @@ mod pool2d;
 mod profile;
 mod properties;
 mod reproducible;
+mod startup;
 mod training;
 mod weights;

@@ -16,9 +16,9 @@ use crate::gpu::record::Recording;
 use crate::gpu::strategy::{Core, Traits};
 use crate::{AvgPool2d, Conv2d, ConvTranspose2d, Loss, MaxPool2d, Model, Optimizer, Padding};
 
-/// The module of a kernel, if naga finds it valid.
-fn parse(kernel: &Kernel) -> Result<(Module, ModuleInfo), String> {
-    let source = kernel.source;
+/// The module of a variant of a kernel, if naga finds it valid.
+fn parse(kernel: &Kernel, plain: bool) -> Result<(Module, ModuleInfo), String> {
+    let source = &kernel.variant(plain);
     let module = naga::front::wgsl::parse_str(source).map_err(|e| e.emit_to_string(source))?;
     let mut validator = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP);
     let info = validator
@@ -29,7 +29,12 @@ fn parse(kernel: &Kernel) -> Result<(Module, ModuleInfo), String> {
 
 /// Holds the WGSL of a kernel against its description.
 fn check(kernel: &Kernel) -> Result<(), String> {
-    let (module, _) = parse(kernel)?;
+    check_variant(kernel, false)?;
+    check_variant(kernel, true).map_err(|error| format!("with ReLU alone: {error}"))
+}
+
+fn check_variant(kernel: &Kernel, plain: bool) -> Result<(), String> {
+    let (module, _) = parse(kernel, plain)?;
     check_bindings(kernel, &module)?;
     check_constants(kernel, &module)?;
     let entries: Vec<_> = module
@@ -156,7 +161,7 @@ fn equal<T: PartialEq + std::fmt::Debug>(what: &str, wgsl: &T, rust: &T) -> Resu
 /// A kernel's WGSL with these constants as SPIR-V, MSL and HLSL.
 fn translate(kernel: &Kernel, constants: &[(&'static str, f64)]) -> Result<(), String> {
     let run = || -> Result<(), String> {
-        let (module, info) = parse(kernel)?;
+        let (module, info) = parse(kernel, Kernel::is_plain(constants))?;
         let entry = (ShaderStage::Compute, "main");
         let values: PipelineConstants = constants
             .iter()
@@ -347,6 +352,23 @@ fn every_shader_is_what_the_host_says_of_it() {
     }
     let names: BTreeSet<_> = ALL.iter().map(|kernel| kernel.name).collect();
     assert_eq!(names.len(), ALL.len(), "two kernels of one name");
+}
+
+#[test]
+fn kernels_that_apply_simple_functions_have_a_plain_variant() {
+    for kernel in ALL {
+        let [full, plain] = [false, true].map(|plain| kernel.variant(plain));
+        let every = kernel.source.contains("fn error_function");
+        if kernel.constants.contains(&"ACTIVATION") {
+            assert_eq!(full != plain, !every, "{}", kernel.name);
+        }
+    }
+    let with = |activation, gradient_of| {
+        Kernel::is_plain(&[("ACTIVATION", activation), ("GRADIENT_OF", gradient_of)])
+    };
+    let relu = f64::from(crate::Activation::Relu.code());
+    assert!(with(0.0, 0.0) && with(relu, 0.0) && with(0.0, relu));
+    assert!(!with(2.0, 0.0) && !with(0.0, 2.0));
 }
 
 #[test]

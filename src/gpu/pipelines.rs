@@ -1,0 +1,173 @@
+//! Pipelines: one for each kernel with its constants, compiled on all cores.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use super::disk::DiskCache;
+use super::kernel::{Kernel, PipelineKey};
+use super::{Gpu, lock};
+use crate::Result;
+
+/// What has been compiled on a device.
+#[derive(Default)]
+pub(super) struct Pipelines {
+    compiled: Mutex<HashMap<PipelineKey, wgpu::ComputePipeline>>,
+    /// Parsed once for all pipelines of a kernel, plain ones apart.
+    modules: Mutex<HashMap<(&'static str, bool), Module>>,
+    layouts: Mutex<HashMap<&'static str, Layouts>>,
+    disk: Option<DiskCache>,
+}
+
+/// A module, which the first one to need it makes while others wait.
+type Module = Arc<OnceLock<wgpu::ShaderModule>>;
+
+/// The layouts of a kernel.
+#[derive(Clone)]
+pub(super) struct Layouts {
+    pub bind_group: wgpu::BindGroupLayout,
+    pipeline: wgpu::PipelineLayout,
+}
+
+/// A pipeline that somebody needs.
+pub(super) struct Request<'a> {
+    pub kernel: &'static Kernel,
+    pub constants: &'a [(&'static str, f64)],
+    /// Who, for errors.
+    pub what: &'a str,
+    /// What the pipeline will be used with.
+    pub bind_group: &'a wgpu::BindGroup,
+}
+
+impl Request<'_> {
+    fn key(&self) -> PipelineKey {
+        PipelineKey::new(self.kernel, self.constants)
+    }
+}
+
+impl Pipelines {
+    pub fn new(disk: Option<DiskCache>) -> Self {
+        Self {
+            disk,
+            ..Self::default()
+        }
+    }
+}
+
+impl Gpu {
+    /// A pipeline for each request. Those that were not there are compiled, each of them once, and
+    /// on several threads at a time where there are threads.
+    pub(super) async fn pipelines(
+        &self,
+        requests: &[Request<'_>],
+    ) -> Result<Vec<wgpu::ComputePipeline>> {
+        let mut missing: HashMap<PipelineKey, &Request> = HashMap::new();
+        let mut order = Vec::new();
+        for request in requests {
+            let key = request.key();
+            let compiled = lock(&self.inner.pipelines.compiled).contains_key(&key);
+            if !compiled && missing.insert(key, request).is_none() {
+                order.push(request);
+            }
+        }
+        self.compile_all(&order).await?;
+        if !order.is_empty() {
+            log::debug!("{} pipelines compiled", order.len());
+            if let Some(disk) = &self.inner.pipelines.disk {
+                disk.save();
+            }
+        }
+        let compiled = lock(&self.inner.pipelines.compiled);
+        let found = requests
+            .iter()
+            .filter_map(|request| compiled.get(&request.key()));
+        Ok(found.cloned().collect())
+    }
+
+    #[cfg(feature = "native")]
+    async fn compile_all(&self, requests: &[&Request<'_>]) -> Result<()> {
+        use rayon::prelude::*;
+        if let [request] = requests {
+            return self.compile(request).await;
+        }
+        // Nothing waits in these futures: an error scope of a native device is ready at once.
+        let compile = |request: &&Request| pollster::block_on(self.compile(request));
+        let results: Vec<Result<()>> = requests.par_iter().with_max_len(1).map(compile).collect();
+        results.into_iter().collect()
+    }
+
+    #[cfg(not(feature = "native"))]
+    async fn compile_all(&self, requests: &[&Request<'_>]) -> Result<()> {
+        for request in requests {
+            self.compile(request).await?;
+        }
+        Ok(())
+    }
+
+    async fn compile(&self, request: &Request<'_>) -> Result<()> {
+        let Request {
+            kernel, constants, ..
+        } = *request;
+        let (device, pipelines) = (&self.inner.device, &self.inner.pipelines);
+        let plain = Kernel::is_plain(constants);
+        let create = || {
+            let module = lock(&pipelines.modules)
+                .entry((kernel.name, plain))
+                .or_default()
+                .clone();
+            let module = module
+                .get_or_init(|| kernel.module(device, plain, self.inner.debugging.shader_checks));
+            let cache = pipelines.disk.as_ref().map(DiskCache::cache);
+            let layout = self.layouts(kernel).pipeline;
+            let pipeline = kernel.pipeline(device, &layout, module, constants, cache);
+            if self.traits().software {
+                self.warm_up(&pipeline, request.bind_group);
+            }
+            pipeline
+        };
+        let pipeline = self.guard(request.what, create).await;
+        match pipeline {
+            Ok(pipeline) => {
+                lock(&pipelines.compiled).insert(request.key(), pipeline);
+                Ok(())
+            }
+            Err(error) => {
+                // The module may be what is wrong.
+                lock(&pipelines.modules).remove(&(kernel.name, plain));
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes a driver that compiles a pipeline only when it is first used do so now, on a thread of
+    /// its own, while the next ones are made. A dispatch of no workgroups is enough, and runs nothing.
+    fn warm_up(&self, pipeline: &wgpu::ComputePipeline, bind_group: &wgpu::BindGroup) {
+        let mut encoder = self
+            .inner
+            .device
+            .create_command_encoder(&Default::default());
+        let mut pass = encoder.begin_compute_pass(&Default::default());
+        pass.set_pipeline(pipeline);
+        pass.set_bind_group(0, bind_group, &[]);
+        pass.dispatch_workgroups(0, 0, 0);
+        drop(pass);
+        self.inner.queue.submit([encoder.finish()]);
+    }
+
+    pub(super) fn layouts(&self, kernel: &'static Kernel) -> Layouts {
+        let device = &self.inner.device;
+        let create = || {
+            let bind_group = kernel.bind_group_layout(device);
+            let pipeline = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+                label: Some(kernel.name),
+                bind_group_layouts: &[Some(&bind_group)],
+                immediate_size: 0,
+            });
+            Layouts {
+                bind_group,
+                pipeline,
+            }
+        };
+        let mut layouts = lock(&self.inner.pipelines.layouts);
+        layouts.entry(kernel.name).or_insert_with(create).clone()
+    }
+}
