@@ -37,6 +37,8 @@ pub(crate) struct PlanOptions {
     pub clip_norm: Option<f64>,
     /// Micro-batches per update.
     pub accumulate: usize,
+    /// Whether activations, and the weights that products read, are stored as f16.
+    pub half: bool,
 }
 
 /// A compiled model. A step creates no buffer, bind group or pipeline: it writes into a staging
@@ -388,6 +390,7 @@ impl Plan {
             buffer,
             offset,
             size,
+            ..
         } = region;
         self.program.check_margins(&self.gpu).await?;
         let offset = self.gpu.margin() + offset;
@@ -554,6 +557,7 @@ fn task<'a>(
         max_slab,
         clip_norm,
         accumulate,
+        half,
         ..
     } = options;
     Task {
@@ -564,6 +568,7 @@ fn task<'a>(
         max_slab,
         clip_norm,
         accumulate,
+        half,
         choices: None,
         decisions: &[],
     }

@@ -143,7 +143,7 @@ impl GpuBuilder {
         if let Some(error) = exceeded {
             return Err(error);
         }
-        let mut wanted = wgpu::Features::TIMESTAMP_QUERY;
+        let mut wanted = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16;
         wanted.set(wgpu::Features::SUBGROUP, self.allow_subgroups);
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("wgpu-cnn"),

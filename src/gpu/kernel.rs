@@ -7,6 +7,33 @@ pub(crate) enum Access {
     ReadWrite,
 }
 
+/// How a storage buffer's elements lie in memory. Kernels compute in `f32` whatever it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Format {
+    /// Four bytes: `f32`, or `u32`.
+    F32,
+    /// Two bytes, on devices with `SHADER_F16`.
+    F16,
+}
+
+impl Format {
+    /// Bytes of an element.
+    pub fn size(self) -> u64 {
+        match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+        }
+    }
+
+    /// The type in WGSL.
+    fn wgsl(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+        }
+    }
+}
+
 /// A compute shader. Its storage buffers are the bindings 0, 1, ... of group 0 in the order of
 /// `bindings`, and its params uniform is the binding after them.
 #[derive(Debug)]
@@ -16,6 +43,9 @@ pub(crate) struct Kernel {
     /// WGSL, the kernel's own file first, so that line numbers in errors are those of that file.
     pub source: &'static str,
     pub bindings: &'static [Access],
+    /// The bindings whose format the dispatch chooses, each with the alias that the source has for
+    /// the type of its elements; the others are of four bytes.
+    pub formats: &'static [(usize, &'static str)],
     pub params: ParamsLayout,
     /// The `override` constants that a dispatch gives.
     pub constants: &'static [&'static str],
@@ -64,21 +94,34 @@ pub(crate) mod needs {
     pub const STORAGE_BUFFERS: u32 = 8;
 }
 
-/// A kernel with its constants, as a key.
+/// A kernel with its formats and constants, as a key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct PipelineKey(&'static str, Vec<(&'static str, u64)>);
+pub(crate) struct PipelineKey(&'static str, Vec<Format>, Vec<(&'static str, u64)>);
 
 impl PipelineKey {
-    pub fn new(kernel: &Kernel, constants: &[(&'static str, f64)]) -> Self {
+    pub fn new(kernel: &Kernel, formats: &[Format], constants: &[(&'static str, f64)]) -> Self {
         let constants = constants
             .iter()
             .map(|&(name, value)| (name, value.to_bits()))
             .collect();
-        Self(kernel.name, constants)
+        Self(kernel.name, formats.to_vec(), constants)
     }
 }
 
 impl Kernel {
+    /// The WGSL with these formats, one for each of [`formats`](Self::formats). They are declared at
+    /// the beginning of the first line, so that line numbers stay those of the kernel's file.
+    pub fn wgsl(&self, formats: &[Format]) -> String {
+        let enable = match formats.contains(&Format::F16) {
+            true => "enable f16; ",
+            false => "",
+        };
+        let aliases = self.formats.iter().zip(formats);
+        let aliases =
+            aliases.map(|((_, alias), format)| format!("alias {alias} = {}; ", format.wgsl()));
+        [enable.to_string(), aliases.collect(), self.source.into()].concat()
+    }
+
     /// Bytes of the params uniform.
     pub fn params_size(&self) -> u64 {
         self.params.len() as u64 * 4
@@ -113,12 +156,13 @@ impl Kernel {
         &self,
         device: &wgpu::Device,
         layout: &wgpu::BindGroupLayout,
+        formats: &[Format],
         constants: &[(&'static str, f64)],
         checks: bool,
     ) -> wgpu::ComputePipeline {
         let descriptor = wgpu::ShaderModuleDescriptor {
             label: Some(self.name),
-            source: wgpu::ShaderSource::Wgsl(self.source.into()),
+            source: wgpu::ShaderSource::Wgsl(self.wgsl(formats).into()),
         };
         let checks = match checks {
             true => wgpu::ShaderRuntimeChecks::checked(),

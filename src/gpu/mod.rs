@@ -6,7 +6,7 @@ pub(crate) mod kernels;
 pub(crate) mod program;
 pub(crate) mod record;
 pub(crate) mod strategy;
-mod tensor;
+pub(crate) mod tensor;
 
 pub use adapter::GpuBuilder;
 pub use tensor::{Element, Tensor};
@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 
 use crate::{Error, Result};
-use kernel::{Access, Kernel, PipelineKey, needs};
+use kernel::{Access, Format, Kernel, PipelineKey, needs};
 use strategy::{Core, Traits};
 
 /// A graphics device, with the pipelines that were compiled on it so far. Clones share it.
@@ -104,7 +104,7 @@ impl Gpu {
     /// library catches its own errors in scopes.
     ///
     /// The device should have been requested with `Features::SUBGROUP` where the adapter has it:
-    /// some kernels are faster for it.
+    /// some kernels are faster for it. Half precision needs `Features::SHADER_F16`.
     pub fn from_wgpu(info: wgpu::AdapterInfo, device: wgpu::Device, queue: wgpu::Queue) -> Self {
         Self::assemble(info, device, queue, Arc::default(), Debugging::default())
     }
@@ -160,6 +160,13 @@ impl Gpu {
     /// The wgpu queue.
     pub fn queue(&self) -> &wgpu::Queue {
         &self.inner.queue
+    }
+
+    /// Whether [half precision](crate::TrainerBuilder::half_precision) can be used: the device has
+    /// `Features::SHADER_F16`.
+    pub fn has_half_precision(&self) -> bool {
+        let features = self.inner.device.features();
+        features.contains(wgpu::Features::SHADER_F16)
     }
 
     /// What stands in for an absent buffer at a binding; no two bindings share memory.
@@ -479,13 +486,14 @@ impl Gpu {
         layouts.entry(kernel.name).or_insert_with(create).clone()
     }
 
-    /// The pipeline of a kernel with these constants, compiled at most once.
+    /// The pipeline of a kernel with these formats and constants, compiled at most once.
     fn pipeline(
         &self,
         kernel: &'static Kernel,
+        formats: &[Format],
         constants: &[(&'static str, f64)],
     ) -> Arc<wgpu::ComputePipeline> {
-        let key = PipelineKey::new(kernel, constants);
+        let key = PipelineKey::new(kernel, formats, constants);
         if let Some(pipeline) = lock(&self.inner.pipelines).get(&key) {
             return pipeline.clone();
         }
@@ -493,6 +501,7 @@ impl Gpu {
         let pipeline = Arc::new(kernel.compile(
             &self.inner.device,
             &layout,
+            formats,
             constants,
             self.inner.debugging.shader_checks,
         ));
@@ -501,8 +510,13 @@ impl Gpu {
     }
 
     /// Leaves out a pipeline that did not compile.
-    fn forget(&self, kernel: &'static Kernel, constants: &[(&'static str, f64)]) {
-        lock(&self.inner.pipelines).remove(&PipelineKey::new(kernel, constants));
+    fn forget(
+        &self,
+        kernel: &'static Kernel,
+        formats: &[Format],
+        constants: &[(&'static str, f64)],
+    ) {
+        lock(&self.inner.pipelines).remove(&PipelineKey::new(kernel, formats, constants));
     }
 }
 

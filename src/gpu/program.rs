@@ -57,14 +57,15 @@ impl Program {
         let mut stages = Vec::new();
         for (dispatch, &offset) in recording.dispatches.iter().zip(&offsets) {
             let (kernel, constants) = (dispatch.kernel, &dispatch.constants);
+            let formats = &dispatch.formats;
             let what = format!("{} ({})", dispatch.label, kernel.name);
             let create = || Stage {
-                pipeline: gpu.pipeline(kernel, constants),
+                pipeline: gpu.pipeline(kernel, formats, constants),
                 bind_group: bind_group(gpu, dispatch, &buffers, &uniforms, offset),
             };
             let stage = gpu.guard(&what, create).await;
             if stage.is_err() {
-                gpu.forget(kernel, constants);
+                gpu.forget(kernel, formats, constants);
             }
             stages.push(stage?);
         }

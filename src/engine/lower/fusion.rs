@@ -34,13 +34,10 @@ impl Fusion {
             learns,
         };
         for node in graph.nodes() {
-            let product = matches!(
-                node.op,
-                Op::Conv2d(_) | Op::ConvTranspose2d(_) | Op::Linear(_)
-            );
-            if let (true, Some((activation, value))) =
-                (product, fusion.only_reader(graph, node.output))
-            {
+            if !node.op.is_product() {
+                continue;
+            }
+            if let Some((activation, value)) = fusion.only_reader(graph, node.output) {
                 fusion.activation[value.0] = Some(activation);
                 fusion.written[node.output.0] = value;
             }

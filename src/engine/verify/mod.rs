@@ -37,6 +37,8 @@ impl Gpu {
     /// every optimizer with and without clipping. What to run first on a new device, and what
     /// belongs into a report of a defect.
     ///
+    /// Storage is `f32`; the kernels of half precision differ in nothing but their loads and stores.
+    ///
     /// Takes the memory of one layer at a time, and the time of some steps of training on the CPU.
     ///
     /// ```no_run
@@ -210,7 +212,7 @@ impl<'a> Verifier<'a> {
             ..
         } = dispatch;
         let signature = (
-            PipelineKey::new(kernel, constants),
+            PipelineKey::new(kernel, &dispatch.formats, constants),
             params.clone(),
             *workgroups,
         );
@@ -366,6 +368,7 @@ fn task<'a>(
         max_slab,
         clip_norm,
         accumulate,
+        half: false,
         choices: None,
         decisions: &[],
     }

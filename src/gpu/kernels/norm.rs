@@ -55,6 +55,7 @@ pub(crate) const BATCH_STATISTICS: Kernel = Kernel {
         "core/flat.wgsl"
     ),
     bindings: &[Read, ReadWrite, ReadWrite, ReadWrite],
+    formats: &[(0, "Input")],
     params: StatisticsParams::LAYOUT,
     constants: &[],
 };
@@ -63,6 +64,7 @@ pub(crate) const BATCH_FORWARD: Kernel = Kernel {
     name: "norm_batch_forward",
     source: source!("norm_batch_forward.wgsl", "core/flat.wgsl"),
     bindings: &[Read, Read, Read, Read, Read, Read, ReadWrite],
+    formats: &[(0, "Input"), (6, "Output")],
     params: ForwardParams::LAYOUT,
     constants: &["TRAINING"],
 };
@@ -75,6 +77,7 @@ pub(crate) const BATCH_BACKWARD_WEIGHT: Kernel = Kernel {
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, Read, ReadWrite, ReadWrite],
+    formats: &[(0, "Input")],
     params: BackwardParams::LAYOUT,
     constants: &[],
 };
@@ -89,6 +92,7 @@ pub(crate) const BATCH_BACKWARD_INPUT: Kernel = Kernel {
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, Read, Read, Read, Read, Read, ReadWrite],
+    formats: &[(0, "Input"), (6, "Saved"), (7, "Output")],
     params: BackwardParams::LAYOUT,
     constants: constants!(; epilogue),
 };
@@ -101,6 +105,7 @@ pub(crate) const LAYER_FORWARD: Kernel = Kernel {
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, Read, ReadWrite, ReadWrite],
+    formats: &[(0, "Input"), (4, "Output")],
     params: LayerForwardParams::LAYOUT,
     constants: &[],
 };
@@ -109,6 +114,7 @@ pub(crate) const LAYER_BACKWARD_WEIGHT: Kernel = Kernel {
     name: "norm_layer_backward_weight",
     source: source!("norm_layer_backward_weight.wgsl", "core/flat.wgsl"),
     bindings: &[Read, Read, Read, ReadWrite, ReadWrite],
+    formats: &[(0, "Input")],
     params: LayerBackwardParams::LAYOUT,
     constants: &[],
 };
@@ -124,6 +130,7 @@ pub(crate) const LAYER_BACKWARD_INPUT: Kernel = Kernel {
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, Read, Read, Read, ReadWrite],
+    formats: &[(0, "Input"), (4, "Saved"), (5, "Output")],
     params: LayerBackwardParams::LAYOUT,
     constants: constants!(; epilogue),
 };

@@ -11,27 +11,61 @@ use naga::{
 
 use super::{ALL, activation, optimizer};
 use crate::gpu::kernel::Access::{Read, ReadWrite};
-use crate::gpu::kernel::{Kernel, needs};
+use crate::gpu::kernel::{Format, Kernel, needs};
 use crate::gpu::record::Recording;
 use crate::gpu::strategy::{Core, Traits};
 use crate::{AvgPool2d, Conv2d, ConvTranspose2d, Loss, MaxPool2d, Model, Optimizer, Padding};
 
-/// The module of a kernel, if naga finds it valid.
-fn parse(kernel: &Kernel) -> Result<(Module, ModuleInfo), String> {
-    let source = kernel.source;
+/// The module of a kernel with these formats, if naga finds it valid.
+fn parse(kernel: &Kernel, formats: &[Format]) -> Result<(Module, ModuleInfo), String> {
+    let source = &kernel.wgsl(formats);
     let module = naga::front::wgsl::parse_str(source).map_err(|e| e.emit_to_string(source))?;
-    let mut validator = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP);
+    let mut capabilities = Capabilities::SUBGROUP;
+    capabilities.set(Capabilities::SHADER_FLOAT16, formats.contains(&Format::F16));
+    let mut validator = Validator::new(ValidationFlags::all(), capabilities);
     let info = validator
         .validate(&module)
         .map_err(|e| e.emit_to_string(source))?;
     Ok((module, info))
 }
 
-/// Holds the WGSL of a kernel against its description.
+/// Holds the WGSL of a kernel against its description, with either format wherever there is a choice.
 fn check(kernel: &Kernel) -> Result<(), String> {
-    let (module, _) = parse(kernel)?;
-    check_bindings(kernel, &module)?;
-    check_constants(kernel, &module)?;
+    for format in [Format::F32, Format::F16] {
+        let formats = vec![format; kernel.formats.len()];
+        let (module, _) = parse(kernel, &formats)?;
+        check_module(kernel, &module)?;
+        check_formats(kernel, &module, format)?;
+    }
+    Ok(())
+}
+
+/// The open bindings, and no others, have elements of this format.
+fn check_formats(kernel: &Kernel, module: &Module, format: Format) -> Result<(), String> {
+    let mut found = BTreeMap::new();
+    for (_, variable) in module.global_variables.iter() {
+        let (Some(binding), AddressSpace::Storage { .. }) = (&variable.binding, variable.space)
+        else {
+            continue;
+        };
+        let TypeInner::Array { base, .. } = module.types[variable.ty].inner else {
+            return Err("a storage buffer is no array".into());
+        };
+        let scalar = module.types[base].inner.scalar();
+        let width = scalar.map_or(0, |scalar| u64::from(scalar.width));
+        found.insert(binding.binding as usize, width);
+    }
+    let open = |at| kernel.formats.iter().any(|&(binding, _)| binding == at);
+    let expected = (0..kernel.bindings.len()).map(|at| match open(at) {
+        true => (at, format.size()),
+        false => (at, 4),
+    });
+    equal("bytes of elements", &found, &expected.collect())
+}
+
+fn check_module(kernel: &Kernel, module: &Module) -> Result<(), String> {
+    check_bindings(kernel, module)?;
+    check_constants(kernel, module)?;
     let entries: Vec<_> = module
         .entry_points
         .iter()
@@ -153,10 +187,14 @@ fn equal<T: PartialEq + std::fmt::Debug>(what: &str, wgsl: &T, rust: &T) -> Resu
     Err(format!("{what} differ:\n  WGSL {wgsl:?}\n  Rust {rust:?}"))
 }
 
-/// A kernel's WGSL with these constants as SPIR-V, MSL and HLSL.
-fn translate(kernel: &Kernel, constants: &[(&'static str, f64)]) -> Result<(), String> {
+/// A kernel's WGSL with these formats and constants as SPIR-V, MSL and HLSL.
+fn translate(
+    kernel: &Kernel,
+    formats: &[Format],
+    constants: &[(&'static str, f64)],
+) -> Result<(), String> {
     let run = || -> Result<(), String> {
-        let (module, info) = parse(kernel)?;
+        let (module, info) = parse(kernel, formats)?;
         let entry = (ShaderStage::Compute, "main");
         let values: PipelineConstants = constants
             .iter()
@@ -187,10 +225,11 @@ fn translate(kernel: &Kernel, constants: &[(&'static str, f64)]) -> Result<(), S
         names
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| format!("MSL: {error}"))?;
-        // Shader model 5.1 is what every DX12 device has; subgroups came with 6.0.
-        let shader_model = match subgroups {
-            true => hlsl::ShaderModel::V6_0,
-            false => hlsl::ShaderModel::V5_1,
+        // Shader model 5.1 is what every DX12 device has; subgroups came with 6.0, f16 with 6.2.
+        let shader_model = match (formats.contains(&Format::F16), subgroups) {
+            (true, _) => hlsl::ShaderModel::V6_2,
+            (false, true) => hlsl::ShaderModel::V6_0,
+            (false, false) => hlsl::ShaderModel::V5_1,
         };
         let options = hlsl::Options {
             shader_model,
@@ -209,7 +248,7 @@ fn translate(kernel: &Kernel, constants: &[(&'static str, f64)]) -> Result<(), S
         }
         Ok(())
     };
-    run().map_err(|error| format!("{} with {constants:?}: {error}", kernel.name))
+    run().map_err(|error| format!("{} with {constants:?}, {formats:?}: {error}", kernel.name))
 }
 
 /// The adapters that the strategy table tells apart, with every core that can be preferred there.
@@ -286,8 +325,11 @@ fn recordings(traits: Traits) -> Vec<Recording> {
     for model in models.map(Result::unwrap) {
         for (loss, optimizer) in losses.iter().cycle().zip(&optimizers) {
             if loss.geometry(16, model.output_shape()).is_ok() {
-                let recording = crate::engine::record(&model, loss, optimizer, 16, traits);
-                recordings.push(recording.unwrap());
+                for half in [false, true] {
+                    let recording =
+                        crate::engine::record(&model, loss, optimizer, 16, half, traits);
+                    recordings.push(recording.unwrap());
+                }
             }
         }
     }
@@ -346,9 +388,10 @@ fn every_shader_translates_with_the_constants_that_it_is_given() {
     for recording in adapters().into_iter().flat_map(recordings) {
         for dispatch in recording.dispatches {
             let (kernel, constants) = (dispatch.kernel, dispatch.constants);
+            let formats = dispatch.formats;
             given.extend(constants.iter().map(|(name, _)| (kernel.name, *name)));
-            let key = (kernel.name, format!("{constants:?}"));
-            kernels.insert(key, (kernel, constants));
+            let key = (kernel.name, format!("{constants:?} {formats:?}"));
+            kernels.insert(key, (kernel, formats, constants));
         }
     }
     let used: BTreeSet<_> = kernels.keys().map(|(name, _)| *name).collect();
@@ -365,8 +408,8 @@ fn every_shader_translates_with_the_constants_that_it_is_given() {
         declared.collect(),
         "a constant that is never given, or not declared"
     );
-    for (kernel, constants) in kernels.values() {
-        translate(kernel, constants).unwrap_or_else(|error| panic!("{error}"));
+    for (kernel, formats, constants) in kernels.values() {
+        translate(kernel, formats, constants).unwrap_or_else(|error| panic!("{error}"));
     }
 }
 
@@ -413,6 +456,20 @@ fn every_seeded_fault_is_found() {
             "bindings differ",
             Kernel {
                 bindings: &[Read, Read, Read, ReadWrite],
+                ..forward()
+            },
+        ),
+        (
+            "bytes of elements differ",
+            Kernel {
+                formats: &[(0, "Input"), (0, "Saved"), (2, "Output")],
+                ..forward()
+            },
+        ),
+        (
+            "Saved",
+            Kernel {
+                formats: &[(0, "Input"), (2, "Output")],
                 ..forward()
             },
         ),
@@ -468,7 +525,8 @@ fn every_seeded_fault_is_found() {
     };
     assert!(check(&swapped).unwrap_err().contains("params differ"));
 
-    let said = translate(&forward(), &[("NO_SUCH_CONSTANT", 1.0)]).unwrap_err();
+    let single = [Format::F32; 3];
+    let said = translate(&forward(), &single, &[("NO_SUCH_CONSTANT", 1.0)]).unwrap_err();
     assert!(
         said.starts_with("activation_forward with [(\"NO_SUCH_CONSTANT\", 1.0)]"),
         "{said}"
