@@ -53,6 +53,9 @@ struct Options {
     /// What trains: a graphics adapter, or the CPU reference
     #[arg(long, value_enum, default_value_t = Device::Gpu)]
     device: Device,
+    /// Store activations and weights in half precision
+    #[arg(long)]
+    half: bool,
     /// Use the adapter whose name contains this
     #[arg(long, value_name = "NAME", env = "WGPU_CNN_ADAPTER")]
     adapter: Option<String>,
@@ -112,6 +115,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let builder = Trainer::builder(model)
         .batch(options.batch)
         .optimizer(optimizer(options))
+        .half_precision(options.half)
         .seed(options.seed);
     let (mut trainer, device) = match &gpu {
         Some(gpu) => (builder.on(gpu)?, format!("gpu {}", gpu.info().name)),

@@ -1,9 +1,9 @@
 // The gradient with respect to x of y = f(x), element by element, four to an invocation.
 
-@group(0) @binding(0) var<storage, read> source: array<vec4<f32>>; // y or x, see activation_gradient
+@group(0) @binding(0) var<storage, read> source: array<vec4<Source>>; // y or x, see activation_gradient
 @group(0) @binding(1) var<storage, read> gradient_output: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> saved: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> output: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> saved: array<vec4<Saved>>;
+@group(0) @binding(3) var<storage, read_write> output: array<vec4<Output>>;
 @group(0) @binding(4) var<uniform> params: Params;
 
 struct Params {
@@ -21,5 +21,5 @@ fn main(
 ) {
     let at = flat_index(group, 64u, thread);
     if at >= params.len { return; }
-    store4(at, activation_gradient4(FUNCTION, FUNCTION_SLOPE, source[at], gradient_output[at]));
+    store4(at, activation_gradient4(FUNCTION, FUNCTION_SLOPE, vec4<f32>(source[at]), gradient_output[at]));
 }

@@ -1,8 +1,8 @@
 // The sum of two tensors, and a function of it, four elements to an invocation.
 
-@group(0) @binding(0) var<storage, read> left: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read> right: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read_write> output: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read> left: array<vec4<Left>>;
+@group(0) @binding(1) var<storage, read> right: array<vec4<Right>>;
+@group(0) @binding(2) var<storage, read_write> output: array<vec4<Output>>;
 @group(0) @binding(3) var<uniform> params: Params;
 
 struct Params {
@@ -20,5 +20,5 @@ fn main(
 ) {
     let at = flat_index(group, 64u, thread);
     if at >= params.len { return; }
-    output[at] = activate4(ACTIVATION, SLOPE, left[at] + right[at]);
+    output[at] = vec4<Output>(activate4(ACTIVATION, SLOPE, vec4<f32>(left[at]) + vec4<f32>(right[at])));
 }

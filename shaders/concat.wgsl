@@ -1,8 +1,8 @@
 // Copies a block of each example's channels: into the joined value, or out of its gradient.
 
-@group(0) @binding(0) var<storage, read> input: array<f32>;
-@group(0) @binding(1) var<storage, read> saved: array<f32>;
-@group(0) @binding(2) var<storage, read_write> output: array<f32>;
+@group(0) @binding(0) var<storage, read> input: array<Input>;
+@group(0) @binding(1) var<storage, read> saved: array<Saved>;
+@group(0) @binding(2) var<storage, read_write> output: array<Output>;
 @group(0) @binding(3) var<uniform> params: Params;
 
 struct Params {
@@ -23,6 +23,6 @@ fn main(
     let n = at / params.len;
     if n >= params.batch { return; }
     let i = at % params.len;
-    let value = input[n * params.input_stride + params.input_offset + i];
+    let value = f32(input[n * params.input_stride + params.input_offset + i]);
     store(n * params.output_stride + params.output_offset + i, value);
 }

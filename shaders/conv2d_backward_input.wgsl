@@ -3,11 +3,11 @@
 // A is the weights with the channels' roles swapped; B is the output gradient where a tap of the
 // filter reached the pixel from, and zero where no output did (between strides, beyond the edges).
 
-@group(0) @binding(0) var<storage, read> gradient_output: array<f32>; // (N, O, OH, OW)
-@group(0) @binding(1) var<storage, read> weight: array<f32>;          // (O, C / groups, KH, KW)
-@group(0) @binding(2) var<storage, read> bias: array<f32>;            // (C), of a transpose convolution
-@group(0) @binding(3) var<storage, read> saved: array<f32>;           // (N, C, H, W)
-@group(0) @binding(4) var<storage, read_write> output: array<f32>;    // (N, C, H, W)
+@group(0) @binding(0) var<storage, read> gradient_output: array<Gradient>; // (N, O, OH, OW)
+@group(0) @binding(1) var<storage, read> weight: array<Weight>;            // (O, C / groups, KH, KW)
+@group(0) @binding(2) var<storage, read> bias: array<f32>;                 // (C), of a transpose convolution
+@group(0) @binding(3) var<storage, read> saved: array<Saved>;              // (N, C, H, W)
+@group(0) @binding(4) var<storage, read_write> output: array<Output>;      // (N, C, H, W)
 @group(0) @binding(5) var<uniform> params: Params;
 
 struct Params {
@@ -55,7 +55,7 @@ fn product_column(group: u32, pixel: u32) -> Column {
 fn load_a(row: Row, k: u32) -> f32 {
     let channel = k / (KERNEL_H * KERNEL_W);
     let tap = k % (KERNEL_H * KERNEL_W);
-    return weight[row.first + channel * params.in_channels * KERNEL_H * KERNEL_W + tap];
+    return f32(weight[row.first + channel * params.in_channels * KERNEL_H * KERNEL_W + tap]);
 }
 
 fn load_b(column: Column, k: u32) -> f32 {
@@ -68,7 +68,7 @@ fn load_b(column: Column, k: u32) -> f32 {
     let x = (column.x - tap_x) / STRIDE_W;
     let between = (column.y - tap_y) % STRIDE_H + (column.x - tap_x) % STRIDE_W;
     if between != 0u || y >= params.out_height || x >= params.out_width { return 0.0; }
-    return gradient_output[((column.plane + channel) * params.out_height + y) * params.out_width + x];
+    return f32(gradient_output[((column.plane + channel) * params.out_height + y) * params.out_width + x]);
 }
 
 fn store_c(group: u32, m: u32, pixel: u32, value: f32) {

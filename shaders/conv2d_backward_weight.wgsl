@@ -3,8 +3,8 @@
 // patch. The long sum over pixels is split into parts, each written to its own slab, which
 // sum_parts.wgsl then adds in order.
 
-@group(0) @binding(0) var<storage, read> gradient_output: array<f32>; // (N, O, OH, OW)
-@group(0) @binding(1) var<storage, read> input: array<f32>;           // (N, C, H, W)
+@group(0) @binding(0) var<storage, read> gradient_output: array<Gradient>;  // (N, O, OH, OW)
+@group(0) @binding(1) var<storage, read> input: array<Input>;               // (N, C, H, W)
 @group(0) @binding(2) var<storage, read_write> gradient_weight: array<f32>; // (parts, O, C / groups, KH, KW)
 @group(0) @binding(3) var<uniform> params: Params;
 
@@ -63,7 +63,7 @@ fn load_a(row: Row, pixel: u32) -> f32 {
     let plane = params.out_height * params.out_width;
     let n = pixel / plane;
     let channels = params.groups * params.out_channels;
-    return gradient_output[(n * channels + row.channel) * plane + pixel % plane];
+    return f32(gradient_output[(n * channels + row.channel) * plane + pixel % plane]);
 }
 
 fn load_b(column: Column, pixel: u32) -> f32 {
@@ -74,7 +74,7 @@ fn load_b(column: Column, pixel: u32) -> f32 {
     // Above and left of the image the casts wrap to large numbers.
     if u32(y) >= params.in_height || u32(x) >= params.in_width { return 0.0; }
     let plane = n * params.groups * params.in_channels + column.channel;
-    return input[(plane * params.in_height + u32(y)) * params.in_width + u32(x)];
+    return f32(input[(plane * params.in_height + u32(y)) * params.in_width + u32(x)]);
 }
 
 fn store_c(slice: u32, m: u32, n: u32, value: f32) {

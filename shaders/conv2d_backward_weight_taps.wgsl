@@ -3,8 +3,8 @@
 // Writes partial sums; conv2d_backward_weight_sum.wgsl adds them in a fixed order.
 
 // Tensors are bound as vec4: the binding must cover their length rounded up to 4 floats.
-@group(0) @binding(0) var<storage, read> gradient_output: array<vec4<f32>>;   // (N, OC, OH, OW)
-@group(0) @binding(1) var<storage, read> input: array<vec4<f32>>;         // (N, IC, IH, IW)
+@group(0) @binding(0) var<storage, read> gradient_output: array<vec4<Gradient>>; // (N, OC, OH, OW)
+@group(0) @binding(1) var<storage, read> input: array<vec4<Input>>;              // (N, IC, IH, IW)
 // (splits, kw chunks, channel tiles, row tiles, 16 channels, TAPS, 8 rows)
 @group(0) @binding(2) var<storage, read_write> partial_sums: array<vec4<f32>>;
 
@@ -33,21 +33,21 @@ override OUTPUT_VEC4: bool = false;
 fn load_gradient_output(row: u32, block: u32) -> vec4<f32> {
     let x = block * 4u;
     let i = row * params.out_width + x;
-    if OUTPUT_VEC4 { return gradient_output[i / 4u]; }
-    var v = vec4(gradient_output[i / 4u][i % 4u], 0.0, 0.0, 0.0);
-    if x + 1u < params.out_width { v.y = gradient_output[(i + 1u) / 4u][(i + 1u) % 4u]; }
-    if x + 2u < params.out_width { v.z = gradient_output[(i + 2u) / 4u][(i + 2u) % 4u]; }
-    if x + 3u < params.out_width { v.w = gradient_output[(i + 3u) / 4u][(i + 3u) % 4u]; }
+    if OUTPUT_VEC4 { return vec4<f32>(gradient_output[i / 4u]); }
+    var v = vec4(f32(gradient_output[i / 4u][i % 4u]), 0.0, 0.0, 0.0);
+    if x + 1u < params.out_width { v.y = f32(gradient_output[(i + 1u) / 4u][(i + 1u) % 4u]); }
+    if x + 2u < params.out_width { v.z = f32(gradient_output[(i + 2u) / 4u][(i + 2u) % 4u]); }
+    if x + 3u < params.out_width { v.w = f32(gradient_output[(i + 3u) / 4u][(i + 3u) % 4u]); }
     return v;
 }
 
 fn load_input(row: u32, block: u32) -> vec4<f32> {
     let x = block * 4u;
     let i = row * params.in_width + x;
-    if INPUT_VEC4 { return input[i / 4u]; }
-    var v = vec4(input[i / 4u][i % 4u], 0.0, 0.0, 0.0);
-    if x + 1u < params.in_width { v.y = input[(i + 1u) / 4u][(i + 1u) % 4u]; }
-    if x + 2u < params.in_width { v.z = input[(i + 2u) / 4u][(i + 2u) % 4u]; }
-    if x + 3u < params.in_width { v.w = input[(i + 3u) / 4u][(i + 3u) % 4u]; }
+    if INPUT_VEC4 { return vec4<f32>(input[i / 4u]); }
+    var v = vec4(f32(input[i / 4u][i % 4u]), 0.0, 0.0, 0.0);
+    if x + 1u < params.in_width { v.y = f32(input[(i + 1u) / 4u][(i + 1u) % 4u]); }
+    if x + 2u < params.in_width { v.z = f32(input[(i + 2u) / 4u][(i + 2u) % 4u]); }
+    if x + 3u < params.in_width { v.w = f32(input[(i + 3u) / 4u][(i + 3u) % 4u]); }
     return v;
 }

@@ -1,11 +1,11 @@
 // The input gradient of a convolution with few channels in a group, gathered: an invocation per
 // input pixel adds up what each tap of each filter carries back to it.
 
-@group(0) @binding(0) var<storage, read> gradient_output: array<f32>; // (N, O, OH, OW)
-@group(0) @binding(1) var<storage, read> weight: array<f32>;          // (O, C / groups, KH, KW)
-@group(0) @binding(2) var<storage, read> bias: array<f32>;            // (C), of a transpose convolution
-@group(0) @binding(3) var<storage, read> saved: array<f32>;           // (N, C, H, W)
-@group(0) @binding(4) var<storage, read_write> output: array<f32>;    // (N, C, H, W)
+@group(0) @binding(0) var<storage, read> gradient_output: array<Gradient>; // (N, O, OH, OW)
+@group(0) @binding(1) var<storage, read> weight: array<Weight>;            // (O, C / groups, KH, KW)
+@group(0) @binding(2) var<storage, read> bias: array<f32>;                 // (C), of a transpose convolution
+@group(0) @binding(3) var<storage, read> saved: array<Saved>;              // (N, C, H, W)
+@group(0) @binding(4) var<storage, read_write> output: array<Output>;      // (N, C, H, W)
 @group(0) @binding(5) var<uniform> params: Params;
 
 struct Params {
@@ -57,8 +57,8 @@ fn main(
                     let px = x + PAD_LEFT - kx * DILATION_W;
                     let ox = px / STRIDE_W;
                     if px % STRIDE_W == 0u && ox < params.out_width {
-                        sum += weight[taps + ky * KERNEL_W + kx]
-                            * gradient_output[(base + oy) * params.out_width + ox];
+                        sum += f32(weight[taps + ky * KERNEL_W + kx])
+                            * f32(gradient_output[(base + oy) * params.out_width + ox]);
                     }
                 }
             }

@@ -1,8 +1,8 @@
 // The weight gradient of a convolution with few channels in a group: a workgroup per weight adds up
 // its products over all images and output pixels.
 
-@group(0) @binding(0) var<storage, read> gradient_output: array<f32>; // (N, O, OH, OW)
-@group(0) @binding(1) var<storage, read> input: array<f32>;           // (N, C, H, W)
+@group(0) @binding(0) var<storage, read> gradient_output: array<Gradient>;  // (N, O, OH, OW)
+@group(0) @binding(1) var<storage, read> input: array<Input>;               // (N, C, H, W)
 @group(0) @binding(2) var<storage, read_write> gradient_weight: array<f32>; // (O, C / groups, KH, KW)
 @group(0) @binding(3) var<uniform> params: Params;
 
@@ -51,9 +51,9 @@ fn main(
         var x = 0.0;
         if iy < params.in_height && ix < params.in_width {
             let base = (n * params.groups * params.in_channels + c) * params.in_height + iy;
-            x = input[base * params.in_width + ix];
+            x = f32(input[base * params.in_width + ix]);
         }
-        sum += gradient_output[(n * outputs + o) * plane + pixel] * x;
+        sum += f32(gradient_output[(n * outputs + o) * plane + pixel]) * x;
     }
     let total = reduce_sum(thread, sum);
     if thread == 0u { gradient_weight[at] = total; }

@@ -1,11 +1,11 @@
 // Convolution with few channels in a group, depthwise above all, where a product has no rows to
 // share: an invocation computes one output from its window.
 
-@group(0) @binding(0) var<storage, read> input: array<f32>;        // (N, C, H, W)
-@group(0) @binding(1) var<storage, read> weight: array<f32>;       // (O, C / groups, KH, KW)
-@group(0) @binding(2) var<storage, read> bias: array<f32>;         // (O)
-@group(0) @binding(3) var<storage, read> saved: array<f32>;        // (N, O, OH, OW)
-@group(0) @binding(4) var<storage, read_write> output: array<f32>; // (N, O, OH, OW)
+@group(0) @binding(0) var<storage, read> input: array<Input>;         // (N, C, H, W)
+@group(0) @binding(1) var<storage, read> weight: array<Weight>;       // (O, C / groups, KH, KW)
+@group(0) @binding(2) var<storage, read> bias: array<f32>;            // (O)
+@group(0) @binding(3) var<storage, read> saved: array<Saved>;         // (N, O, OH, OW)
+@group(0) @binding(4) var<storage, read_write> output: array<Output>; // (N, O, OH, OW)
 @group(0) @binding(5) var<uniform> params: Params;
 
 struct Params {
@@ -57,9 +57,9 @@ fn main(
                 // The padding's zeros are factors too, as in PyTorch.
                 var pixel = 0.0;
                 if iy < params.in_height && ix < params.in_width {
-                    pixel = input[base + iy * params.in_width + ix];
+                    pixel = f32(input[base + iy * params.in_width + ix]);
                 }
-                sum += weight[taps + ky * KERNEL_W + kx] * pixel;
+                sum += f32(weight[taps + ky * KERNEL_W + kx]) * pixel;
             }
         }
     }

@@ -2,11 +2,11 @@
 // computes one pixel of 16 output channels, so that each input element that it loads serves 16
 // multiplications. The filters of the 16 channels are in workgroup memory.
 
-@group(0) @binding(0) var<storage, read> input: array<f32>;        // (N, C, H, W)
-@group(0) @binding(1) var<storage, read> weight: array<f32>;       // (O, C / groups, KH, KW)
-@group(0) @binding(2) var<storage, read> bias: array<f32>;         // (O)
-@group(0) @binding(3) var<storage, read> saved: array<f32>;        // (N, O, OH, OW)
-@group(0) @binding(4) var<storage, read_write> output: array<f32>; // (N, O, OH, OW)
+@group(0) @binding(0) var<storage, read> input: array<Input>;         // (N, C, H, W)
+@group(0) @binding(1) var<storage, read> weight: array<Weight>;       // (O, C / groups, KH, KW)
+@group(0) @binding(2) var<storage, read> bias: array<f32>;            // (O)
+@group(0) @binding(3) var<storage, read> saved: array<Saved>;         // (N, O, OH, OW)
+@group(0) @binding(4) var<storage, read_write> output: array<Output>; // (N, O, OH, OW)
 @group(0) @binding(5) var<uniform> params: Params;
 
 struct Params {
@@ -39,7 +39,7 @@ fn load_filters(group: u32, first: u32, tap: u32, taps: u32) -> vec4<f32> {
     var weights = vec4<f32>();
     for (var i = 0u; i < 4u; i++) {
         if first + i < params.out_channels {
-            weights[i] = weight[(group * params.out_channels + first + i) * taps + tap];
+            weights[i] = f32(weight[(group * params.out_channels + first + i) * taps + tap]);
         }
     }
     return weights;
@@ -80,7 +80,7 @@ fn main(
                 // The padding's zeros are factors too, as in PyTorch.
                 var value = 0.0;
                 if iy < params.in_height && ix < params.in_width {
-                    value = input[(plane * params.in_height + iy) * params.in_width + ix];
+                    value = f32(input[(plane * params.in_height + iy) * params.in_width + ix]);
                 }
                 let tap = 4u * ((c * KERNEL_H + ky) * KERNEL_W + kx);
                 c0 += value * filters[tap];

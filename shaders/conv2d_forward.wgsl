@@ -1,11 +1,11 @@
 // Convolution as a product: M output channels of a group, N pixels of all images, K taps of all
 // input channels of the group. A is the weights, B the input patch that a tap meets.
 
-@group(0) @binding(0) var<storage, read> input: array<f32>;        // (N, C, H, W)
-@group(0) @binding(1) var<storage, read> weight: array<f32>;       // (O, C / groups, KH, KW)
-@group(0) @binding(2) var<storage, read> bias: array<f32>;         // (O)
-@group(0) @binding(3) var<storage, read> saved: array<f32>;        // (N, O, OH, OW)
-@group(0) @binding(4) var<storage, read_write> output: array<f32>; // (N, O, OH, OW)
+@group(0) @binding(0) var<storage, read> input: array<Input>;         // (N, C, H, W)
+@group(0) @binding(1) var<storage, read> weight: array<Weight>;       // (O, C / groups, KH, KW)
+@group(0) @binding(2) var<storage, read> bias: array<f32>;            // (O)
+@group(0) @binding(3) var<storage, read> saved: array<Saved>;         // (N, O, OH, OW)
+@group(0) @binding(4) var<storage, read_write> output: array<Output>; // (N, O, OH, OW)
 @group(0) @binding(5) var<uniform> params: Params;
 
 struct Params {
@@ -55,7 +55,7 @@ fn product_column(group: u32, pixel: u32) -> Column {
 }
 
 fn load_a(row: Row, k: u32) -> f32 {
-    return weight[row.first + k];
+    return f32(weight[row.first + k]);
 }
 
 fn load_b(column: Column, k: u32) -> f32 {
@@ -65,7 +65,7 @@ fn load_b(column: Column, k: u32) -> f32 {
     let x = column.x + i32(tap % KERNEL_W * DILATION_W);
     // Above and left of the image the casts wrap to large numbers.
     if u32(y) >= params.in_height || u32(x) >= params.in_width { return 0.0; }
-    return input[((column.plane + channel) * params.in_height + u32(y)) * params.in_width + u32(x)];
+    return f32(input[((column.plane + channel) * params.in_height + u32(y)) * params.in_width + u32(x)]);
 }
 
 fn store_c(group: u32, m: u32, pixel: u32, value: f32) {

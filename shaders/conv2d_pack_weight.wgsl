@@ -4,8 +4,8 @@
 //   BACKWARD = true   conv2d backward input: channel = i, ic = o, filter flipped both ways
 // One invocation packs one tap of one input channel: 16 floats. Grid: ceil(tiles * ic * KH * padded / 64).
 
-@group(0) @binding(0) var<storage, read> weight: array<f32>;                 // (O, I, KH, KW)
-@group(0) @binding(1) var<storage, read_write> packed_weight: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read> weight: array<Weight>; // (O, I, KH, KW)
+@group(0) @binding(1) var<storage, read_write> packed_weight: array<vec4<Packed>>;
 
 struct Params {
     in_channels: u32,  // of the convolution that will run: O for an input gradient
@@ -20,9 +20,9 @@ override BACKWARD: bool = false;
 fn load(channel: u32, ic: u32, kh: u32, kw: u32) -> f32 {
     if channel >= params.out_channels || kw >= KERNEL_W { return 0.0; }
     if BACKWARD {
-        return weight[((ic * params.out_channels + channel) * KERNEL_H + KERNEL_H - 1u - kh) * KERNEL_W + KERNEL_W - 1u - kw];
+        return f32(weight[((ic * params.out_channels + channel) * KERNEL_H + KERNEL_H - 1u - kh) * KERNEL_W + KERNEL_W - 1u - kw]);
     }
-    return weight[((channel * params.in_channels + ic) * KERNEL_H + kh) * KERNEL_W + kw];
+    return f32(weight[((channel * params.in_channels + ic) * KERNEL_H + kh) * KERNEL_W + kw]);
 }
 
 @compute @workgroup_size(64)
@@ -42,8 +42,8 @@ fn main(
     if tile * 16u >= params.out_channels { return; }
     for (var q = 0u; q < 4u; q++) {
         let channel = tile * 16u + q * 4u;
-        packed_weight[at * 4u + q] = vec4(
+        packed_weight[at * 4u + q] = vec4<Packed>(vec4(
             load(channel, ic, kh, kw), load(channel + 1u, ic, kh, kw),
-            load(channel + 2u, ic, kh, kw), load(channel + 3u, ic, kh, kw));
+            load(channel + 2u, ic, kh, kw), load(channel + 3u, ic, kh, kw)));
     }
 }

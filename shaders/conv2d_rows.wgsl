@@ -8,11 +8,11 @@
 // input `in_channels` is the layer's number of output channels.
 
 // Tensors are bound as vec4: the binding must cover their length rounded up to 4 floats.
-@group(0) @binding(0) var<storage, read> input: array<vec4<f32>>;          // (N, IC, IH, IW)
-@group(0) @binding(1) var<storage, read> packed_weight: array<vec4<f32>>;  // see conv2d_pack_weight.wgsl
-@group(0) @binding(2) var<storage, read> bias: array<f32>;                 // (OC), or a dummy
-@group(0) @binding(3) var<storage, read> saved: array<vec4<f32>>;          // (N, OC, OH, OW)
-@group(0) @binding(4) var<storage, read_write> output: array<vec4<f32>>;   // (N, OC, OH, OW)
+@group(0) @binding(0) var<storage, read> input: array<vec4<Input>>;          // (N, IC, IH, IW)
+@group(0) @binding(1) var<storage, read> packed_weight: array<vec4<Packed>>; // see conv2d_pack_weight.wgsl
+@group(0) @binding(2) var<storage, read> bias: array<f32>;                   // (OC), or a dummy
+@group(0) @binding(3) var<storage, read> saved: array<vec4<Saved>>;          // (N, OC, OH, OW)
+@group(0) @binding(4) var<storage, read_write> output: array<vec4<Output>>;  // (N, OC, OH, OW)
 
 struct Params {
     batch: u32,
@@ -41,16 +41,16 @@ override HAS_BIAS: bool = false;
 fn load_block(row: u32, block: i32) -> vec4<f32> {
     let x = u32(block) * 4u;
     let i = row * params.in_width + x;
-    if INPUT_VEC4 { return input[i / 4u]; }
-    var v = vec4(input[i / 4u][i % 4u], 0.0, 0.0, 0.0);
-    if x + 1u < params.in_width { v.y = input[(i + 1u) / 4u][(i + 1u) % 4u]; }
-    if x + 2u < params.in_width { v.z = input[(i + 2u) / 4u][(i + 2u) % 4u]; }
-    if x + 3u < params.in_width { v.w = input[(i + 3u) / 4u][(i + 3u) % 4u]; }
+    if INPUT_VEC4 { return vec4<f32>(input[i / 4u]); }
+    var v = vec4(f32(input[i / 4u][i % 4u]), 0.0, 0.0, 0.0);
+    if x + 1u < params.in_width { v.y = f32(input[(i + 1u) / 4u][(i + 1u) % 4u]); }
+    if x + 2u < params.in_width { v.z = f32(input[(i + 2u) / 4u][(i + 2u) % 4u]); }
+    if x + 3u < params.in_width { v.w = f32(input[(i + 3u) / 4u][(i + 3u) % 4u]); }
     return v;
 }
 
 fn load_weight(i: u32) -> vec4<f32> {
-    return packed_weight[i];
+    return vec4<f32>(packed_weight[i]);
 }
 
 fn initial_output(channel: u32) -> f32 {

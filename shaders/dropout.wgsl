@@ -2,9 +2,9 @@
 // backward: it is a function of seed, step, layer and element, by the counter-based generator
 // Philox-4x32-10 (Salmon et al. 2011). Four elements to an invocation: one block of random words.
 
-@group(0) @binding(0) var<storage, read> input: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read> saved: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read_write> output: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read> input: array<vec4<Input>>;
+@group(0) @binding(1) var<storage, read> saved: array<vec4<Saved>>;
+@group(0) @binding(2) var<storage, read_write> output: array<vec4<Output>>;
 @group(0) @binding(3) var<uniform> params: Params;
 
 struct Params {
@@ -53,5 +53,5 @@ fn main(
     let words = philox(vec4(at, params.step, params.layer, 1u), vec2(params.seed_low, params.seed_high));
     // A product rather than a choice, so that NaN stays NaN.
     let factor = select(vec4(params.scale), vec4<f32>(), words < vec4(params.threshold));
-    store4(at, input[at] * factor);
+    store4(at, vec4<f32>(input[at]) * factor);
 }

@@ -1,11 +1,11 @@
 // C = A B of row-major matrices, either of them transposed on request, with an optional bias along
 // the columns and an activation, or an activation's gradient, on the way out.
 
-@group(0) @binding(0) var<storage, read> a: array<f32>;       // (M, K), or (K, M) if transposed
-@group(0) @binding(1) var<storage, read> b: array<f32>;       // (K, N), or (N, K) if transposed
-@group(0) @binding(2) var<storage, read> bias: array<f32>;    // (N)
-@group(0) @binding(3) var<storage, read> saved: array<f32>;   // (M, N)
-@group(0) @binding(4) var<storage, read_write> output: array<f32>; // (parts, M, N)
+@group(0) @binding(0) var<storage, read> a: array<A>;                 // (M, K), or (K, M) if transposed
+@group(0) @binding(1) var<storage, read> b: array<B>;                 // (K, N), or (N, K) if transposed
+@group(0) @binding(2) var<storage, read> bias: array<f32>;            // (N)
+@group(0) @binding(3) var<storage, read> saved: array<Saved>;         // (M, N)
+@group(0) @binding(4) var<storage, read_write> output: array<Output>; // (parts, M, N)
 @group(0) @binding(5) var<uniform> params: Params;
 
 struct Params {
@@ -39,11 +39,11 @@ fn product_column(part: u32, n: u32) -> Column {
 }
 
 fn load_a(row: Row, k: u32) -> f32 {
-    return a[row.first + k * row.step];
+    return f32(a[row.first + k * row.step]);
 }
 
 fn load_b(column: Column, k: u32) -> f32 {
-    return b[column.first + k * column.step];
+    return f32(b[column.first + k * column.step]);
 }
 
 fn store_c(part: u32, m: u32, n: u32, value: f32) {

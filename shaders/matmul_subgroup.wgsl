@@ -6,11 +6,11 @@
 //   dense backward weight gW = gy^T x       A = gy (K, M): TRANSPOSE_A   B = x (K, N)
 
 // Matrices are bound as vec4: the binding must cover their length rounded up to 4 floats.
-@group(0) @binding(0) var<storage, read> matrix_a: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read> matrix_b: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> bias: array<f32>;               // (N)
-@group(0) @binding(3) var<storage, read> saved: array<vec4<f32>>;        // (M, N)
-@group(0) @binding(4) var<storage, read_write> output: array<vec4<f32>>; // (M, N)
+@group(0) @binding(0) var<storage, read> matrix_a: array<vec4<A>>;
+@group(0) @binding(1) var<storage, read> matrix_b: array<vec4<B>>;
+@group(0) @binding(2) var<storage, read> bias: array<f32>;                  // (N)
+@group(0) @binding(3) var<storage, read> saved: array<vec4<Saved>>;         // (M, N)
+@group(0) @binding(4) var<storage, read_write> output: array<vec4<Output>>; // (M, N)
 
 struct Params {
     m: u32,
@@ -30,20 +30,20 @@ override HAS_BIAS: bool = false;    // along n
 // Elements `column` .. + 3 of a stored row of `width` elements; zero beyond its end.
 fn load_a4(row: u32, column: u32, width: u32) -> vec4<f32> {
     let i = row * width + column;
-    if A_VEC4 { return matrix_a[i / 4u]; }
-    var v = vec4(matrix_a[i / 4u][i % 4u], 0.0, 0.0, 0.0);
-    if column + 1u < width { v.y = matrix_a[(i + 1u) / 4u][(i + 1u) % 4u]; }
-    if column + 2u < width { v.z = matrix_a[(i + 2u) / 4u][(i + 2u) % 4u]; }
-    if column + 3u < width { v.w = matrix_a[(i + 3u) / 4u][(i + 3u) % 4u]; }
+    if A_VEC4 { return vec4<f32>(matrix_a[i / 4u]); }
+    var v = vec4(f32(matrix_a[i / 4u][i % 4u]), 0.0, 0.0, 0.0);
+    if column + 1u < width { v.y = f32(matrix_a[(i + 1u) / 4u][(i + 1u) % 4u]); }
+    if column + 2u < width { v.z = f32(matrix_a[(i + 2u) / 4u][(i + 2u) % 4u]); }
+    if column + 3u < width { v.w = f32(matrix_a[(i + 3u) / 4u][(i + 3u) % 4u]); }
     return v;
 }
 fn load_b4(row: u32, column: u32, width: u32) -> vec4<f32> {
     let i = row * width + column;
-    if B_VEC4 { return matrix_b[i / 4u]; }
-    var v = vec4(matrix_b[i / 4u][i % 4u], 0.0, 0.0, 0.0);
-    if column + 1u < width { v.y = matrix_b[(i + 1u) / 4u][(i + 1u) % 4u]; }
-    if column + 2u < width { v.z = matrix_b[(i + 2u) / 4u][(i + 2u) % 4u]; }
-    if column + 3u < width { v.w = matrix_b[(i + 3u) / 4u][(i + 3u) % 4u]; }
+    if B_VEC4 { return vec4<f32>(matrix_b[i / 4u]); }
+    var v = vec4(f32(matrix_b[i / 4u][i % 4u]), 0.0, 0.0, 0.0);
+    if column + 1u < width { v.y = f32(matrix_b[(i + 1u) / 4u][(i + 1u) % 4u]); }
+    if column + 2u < width { v.z = f32(matrix_b[(i + 2u) / 4u][(i + 2u) % 4u]); }
+    if column + 3u < width { v.w = f32(matrix_b[(i + 3u) / 4u][(i + 3u) % 4u]); }
     return v;
 }
 

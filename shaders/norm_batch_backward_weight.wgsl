@@ -1,9 +1,9 @@
 // The gradients of gamma and beta: the sums over a channel of gy * x^ and of gy, where
 // x^ = (x - mean) * inverse deviation. A workgroup per channel.
 
-@group(0) @binding(0) var<storage, read> input: array<f32>;           // (N, C, plane)
-@group(0) @binding(1) var<storage, read> gradient_output: array<f32>; // (N, C, plane)
-@group(0) @binding(2) var<storage, read> statistics: array<f32>;      // (C, 2): mean, 1 / deviation
+@group(0) @binding(0) var<storage, read> input: array<Input>;              // (N, C, plane)
+@group(0) @binding(1) var<storage, read> gradient_output: array<f32>;      // (N, C, plane)
+@group(0) @binding(2) var<storage, read> statistics: array<f32>;           // (C, 2): mean, 1 / deviation
 @group(0) @binding(3) var<storage, read_write> gradient_gamma: array<f32>; // (C)
 @group(0) @binding(4) var<storage, read_write> gradient_beta: array<f32>;  // (C)
 @group(0) @binding(5) var<uniform> params: Params;
@@ -27,7 +27,7 @@ fn main(
     var beta = 0.0;
     for (var i = thread; i < params.batch * params.plane; i += 64u) {
         let at = (i / params.plane * params.channels + channel) * params.plane + i % params.plane;
-        gamma += gradient_output[at] * ((input[at] - mean) * inverse);
+        gamma += gradient_output[at] * ((f32(input[at]) - mean) * inverse);
         beta += gradient_output[at];
     }
     let total_gamma = reduce_sum(thread, gamma);

@@ -1,13 +1,13 @@
 // y = f(gamma * (x - mean) * inverse deviation + beta), an invocation per element. In evaluation mean
 // and variance are the running estimates.
 
-@group(0) @binding(0) var<storage, read> input: array<f32>;      // (N, C, plane)
-@group(0) @binding(1) var<storage, read> gamma: array<f32>;      // (C)
-@group(0) @binding(2) var<storage, read> beta: array<f32>;       // (C)
-@group(0) @binding(3) var<storage, read> statistics: array<f32>; // (C, 2), in training
+@group(0) @binding(0) var<storage, read> input: array<Input>;          // (N, C, plane)
+@group(0) @binding(1) var<storage, read> gamma: array<f32>;            // (C)
+@group(0) @binding(2) var<storage, read> beta: array<f32>;             // (C)
+@group(0) @binding(3) var<storage, read> statistics: array<f32>;       // (C, 2), in training
 @group(0) @binding(4) var<storage, read> running_mean: array<f32>;     // (C), in evaluation
 @group(0) @binding(5) var<storage, read> running_variance: array<f32>; // (C), in evaluation
-@group(0) @binding(6) var<storage, read_write> output: array<f32>; // (N, C, plane)
+@group(0) @binding(6) var<storage, read_write> output: array<Output>;  // (N, C, plane)
 @group(0) @binding(7) var<uniform> params: Params;
 
 struct Params {
@@ -39,6 +39,6 @@ fn main(
         mean = running_mean[channel];
         inverse = 1.0 / sqrt(running_variance[channel] + params.epsilon);
     }
-    let y = gamma[channel] * ((input[at] - mean) * inverse) + beta[channel];
-    output[at] = activate(ACTIVATION, SLOPE, y);
+    let y = gamma[channel] * ((f32(input[at]) - mean) * inverse) + beta[channel];
+    output[at] = Output(activate(ACTIVATION, SLOPE, y));
 }

@@ -1,9 +1,9 @@
 // Mean and inverse standard deviation of each channel over the batch, in two passes so that a large
 // mean costs no digits, and the running estimates of mean and variance. A workgroup per channel.
 
-@group(0) @binding(0) var<storage, read> input: array<f32>;              // (N, C, plane)
-@group(0) @binding(1) var<storage, read_write> statistics: array<f32>;   // (C, 2): mean, 1 / deviation
-@group(0) @binding(2) var<storage, read_write> running_mean: array<f32>; // (C)
+@group(0) @binding(0) var<storage, read> input: array<Input>;                // (N, C, plane)
+@group(0) @binding(1) var<storage, read_write> statistics: array<f32>;       // (C, 2): mean, 1 / deviation
+@group(0) @binding(2) var<storage, read_write> running_mean: array<f32>;     // (C)
 @group(0) @binding(3) var<storage, read_write> running_variance: array<f32>; // (C)
 @group(0) @binding(4) var<uniform> params: Params;
 
@@ -24,12 +24,12 @@ fn main(
     if channel >= params.channels { return; }
     let count = params.batch * params.plane;
     var sum = 0.0;
-    for (var i = thread; i < count; i += 64u) { sum += input[index(channel, i)]; }
+    for (var i = thread; i < count; i += 64u) { sum += f32(input[index(channel, i)]); }
     let mean = reduce_sum(thread, sum) / f32(count);
     var squares = 0.0;
     var differences = 0.0;
     for (var i = thread; i < count; i += 64u) {
-        let difference = input[index(channel, i)] - mean;
+        let difference = f32(input[index(channel, i)]) - mean;
         differences += difference;
         squares += difference * difference;
     }

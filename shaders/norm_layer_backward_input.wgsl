@@ -1,12 +1,12 @@
 // The input gradient of layer normalisation: with h = gamma * gy and x^ the normalised input,
 // gx = inverse deviation * (h - mean(h) - x^ * mean(h * x^)). A workgroup per row.
 
-@group(0) @binding(0) var<storage, read> input: array<f32>;           // (rows, len)
+@group(0) @binding(0) var<storage, read> input: array<Input>;         // (rows, len)
 @group(0) @binding(1) var<storage, read> gradient_output: array<f32>; // (rows, len)
 @group(0) @binding(2) var<storage, read> statistics: array<f32>;      // (rows, 2): mean, 1 / deviation
 @group(0) @binding(3) var<storage, read> gamma: array<f32>;           // (len)
-@group(0) @binding(4) var<storage, read> saved: array<f32>;           // (rows, len)
-@group(0) @binding(5) var<storage, read_write> output: array<f32>;    // (rows, len)
+@group(0) @binding(4) var<storage, read> saved: array<Saved>;         // (rows, len)
+@group(0) @binding(5) var<storage, read_write> output: array<Output>; // (rows, len)
 @group(0) @binding(6) var<uniform> params: Params;
 
 struct Params {
@@ -29,12 +29,12 @@ fn main(
     for (var i = thread; i < params.len; i += 64u) {
         let h = gamma[i] * gradient_output[first + i];
         sum += h;
-        product += h * ((input[first + i] - mean) * inverse);
+        product += h * ((f32(input[first + i]) - mean) * inverse);
     }
     let mean_sum = reduce_sum(thread, sum) / f32(params.len);
     let mean_product = reduce_sum(thread, product) / f32(params.len);
     for (var i = thread; i < params.len; i += 64u) {
-        let normal = (input[first + i] - mean) * inverse;
+        let normal = (f32(input[first + i]) - mean) * inverse;
         let h = gamma[i] * gradient_output[first + i];
         store(first + i, inverse * (h - mean_sum - normal * mean_product));
     }

@@ -1,11 +1,11 @@
 // Layer normalisation: each row by itself, y = gamma * (x - mean) * inverse deviation + beta.
 // A workgroup per row; mean and variance as in norm_batch_statistics.wgsl.
 
-@group(0) @binding(0) var<storage, read> input: array<f32>;            // (rows, len)
+@group(0) @binding(0) var<storage, read> input: array<Input>;          // (rows, len)
 @group(0) @binding(1) var<storage, read> gamma: array<f32>;            // (len)
 @group(0) @binding(2) var<storage, read> beta: array<f32>;             // (len)
 @group(0) @binding(3) var<storage, read_write> statistics: array<f32>; // (rows, 2): mean, 1 / deviation
-@group(0) @binding(4) var<storage, read_write> output: array<f32>;     // (rows, len)
+@group(0) @binding(4) var<storage, read_write> output: array<Output>;  // (rows, len)
 @group(0) @binding(5) var<uniform> params: Params;
 
 struct Params {
@@ -24,12 +24,12 @@ fn main(
     let first = row * params.len;
     let count = f32(params.len);
     var sum = 0.0;
-    for (var i = thread; i < params.len; i += 64u) { sum += input[first + i]; }
+    for (var i = thread; i < params.len; i += 64u) { sum += f32(input[first + i]); }
     let rough = reduce_sum(thread, sum) / count;
     var squares = 0.0;
     var differences = 0.0;
     for (var i = thread; i < params.len; i += 64u) {
-        let difference = input[first + i] - rough;
+        let difference = f32(input[first + i]) - rough;
         differences += difference;
         squares += difference * difference;
     }
@@ -39,7 +39,7 @@ fn main(
     let variance = select(rounded, 0.0, rounded < 0.0);
     let inverse = 1.0 / sqrt(variance + params.epsilon);
     for (var i = thread; i < params.len; i += 64u) {
-        output[first + i] = gamma[i] * ((input[first + i] - mean) * inverse) + beta[i];
+        output[first + i] = Output(gamma[i] * ((f32(input[first + i]) - mean) * inverse) + beta[i]);
     }
     if thread == 0u {
         statistics[2u * row] = mean;

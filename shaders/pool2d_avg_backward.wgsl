@@ -2,8 +2,8 @@
 // the windows that cover it, in row-major order. An invocation per position.
 
 @group(0) @binding(0) var<storage, read> gradient_output: array<f32>; // (planes, OH, OW)
-@group(0) @binding(1) var<storage, read> saved: array<f32>;           // (planes, H, W)
-@group(0) @binding(2) var<storage, read_write> output: array<f32>;    // (planes, H, W)
+@group(0) @binding(1) var<storage, read> saved: array<Saved>;         // (planes, H, W)
+@group(0) @binding(2) var<storage, read_write> output: array<Output>; // (planes, H, W)
 @group(0) @binding(3) var<uniform> params: Params;
 
 struct Params {

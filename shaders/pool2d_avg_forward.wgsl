@@ -1,8 +1,8 @@
 // Mean pooling, an invocation per output. The sum over a window is divided by the window's extent
 // within the padded plane, or within the plane itself where the padding does not count.
 
-@group(0) @binding(0) var<storage, read> input: array<f32>;        // (planes, H, W)
-@group(0) @binding(1) var<storage, read_write> output: array<f32>; // (planes, OH, OW)
+@group(0) @binding(0) var<storage, read> input: array<Input>;         // (planes, H, W)
+@group(0) @binding(1) var<storage, read_write> output: array<Output>; // (planes, OH, OW)
 @group(0) @binding(2) var<uniform> params: Params;
 
 struct Params {
@@ -26,8 +26,8 @@ fn main(
     var sum = 0.0;
     for (var y = window.y_begin; y < window.y_end; y++) {
         for (var x = window.x_begin; x < window.x_end; x++) {
-            sum += input[(plane * params.in_height + y) * params.in_width + x];
+            sum += f32(input[(plane * params.in_height + y) * params.in_width + x]);
         }
     }
-    output[at] = sum / window.divisor;
+    output[at] = Output(sum / window.divisor);
 }

@@ -6,9 +6,9 @@
 
 @group(0) @binding(0) var<storage, read> gradient_output: array<vec4<f32>>; // (planes, OH, OW)
 @group(0) @binding(1) var<storage, read> argmax: array<vec4<u32>>;          // (planes, OH, OW)
-@group(0) @binding(2) var<storage, read> saved: array<f32>;                 // (planes, H, W)
+@group(0) @binding(2) var<storage, read> saved: array<Saved>;               // (planes, H, W)
 // Scalars, since a strip may end within a vector that another invocation writes the rest of.
-@group(0) @binding(3) var<storage, read_write> output: array<f32>;          // (planes, H, W)
+@group(0) @binding(3) var<storage, read_write> output: array<Output>; // (planes, H, W)
 @group(0) @binding(4) var<uniform> params: Params;
 
 struct Params {

@@ -4,10 +4,10 @@
 //
 // An invocation computes a strip: four neighbouring outputs of one row, one per vector component.
 
-@group(0) @binding(0) var<storage, read> input: array<vec4<f32>>;        // (planes, H, W)
+@group(0) @binding(0) var<storage, read> input: array<vec4<Input>>; // (planes, H, W)
 // Scalars, since a strip may end within a vector that another invocation writes the rest of.
-@group(0) @binding(1) var<storage, read_write> output: array<f32>; // (planes, OH, OW)
-@group(0) @binding(2) var<storage, read_write> argmax: array<u32>; // (planes, OH, OW)
+@group(0) @binding(1) var<storage, read_write> output: array<Output>; // (planes, OH, OW)
+@group(0) @binding(2) var<storage, read_write> argmax: array<u32>;    // (planes, OH, OW)
 @group(0) @binding(3) var<uniform> params: Params;
 
 struct Params {
@@ -48,7 +48,7 @@ fn consider(best: Best, value: vec4<f32>, place: vec4<u32>, inside: vec4<bool>) 
 
 fn load(at: u32, inside: bool) -> f32 {
     var v = 0.0;
-    if inside { v = input[at / 4u][at % 4u]; }
+    if inside { v = f32(input[at / 4u][at % 4u]); }
     return v;
 }
 
@@ -77,8 +77,8 @@ fn main(
             let place = vec4<u32>(y * width + left);
             if PAIRS {
                 let at = (row + out_x * 2u) / 4u;
-                let a = input[at];
-                let b = input[at + 1u];
+                let a = vec4<f32>(input[at]);
+                let b = vec4<f32>(input[at + 1u]);
                 best = consider(best, vec4(a.xz, b.xz), place, vec4(true));
                 best = consider(best, vec4(a.yw, b.yw), place + 1u, vec4(true));
             } else {
@@ -108,6 +108,6 @@ fn main(
 }
 
 fn write(at: u32, value: f32, place: u32) {
-    output[at] = activate(ACTIVATION, SLOPE, value);
+    output[at] = Output(activate(ACTIVATION, SLOPE, value));
     argmax[at] = place;
 }

@@ -1,12 +1,12 @@
 // The gradient of softmax-weighted pooling: gx = gy * softmax(x) * (1 + x - y). An invocation per
 // position.
 
-@group(0) @binding(0) var<storage, read> input: array<f32>;           // (planes, len)
-@group(0) @binding(1) var<storage, read> pooled: array<f32>;          // (planes)
+@group(0) @binding(0) var<storage, read> input: array<Input>;         // (planes, len)
+@group(0) @binding(1) var<storage, read> pooled: array<Pooled>;       // (planes)
 @group(0) @binding(2) var<storage, read> statistics: array<f32>;      // (planes, 2), see the forward pass
 @group(0) @binding(3) var<storage, read> gradient_output: array<f32>; // (planes)
-@group(0) @binding(4) var<storage, read> saved: array<f32>;           // (planes, len)
-@group(0) @binding(5) var<storage, read_write> output: array<f32>;    // (planes, len)
+@group(0) @binding(4) var<storage, read> saved: array<Saved>;         // (planes, len)
+@group(0) @binding(5) var<storage, read_write> output: array<Output>; // (planes, len)
 @group(0) @binding(6) var<uniform> params: Params;
 
 struct Params {
@@ -22,7 +22,7 @@ fn main(
     let at = flat_index(group, 64u, thread);
     let plane = at / params.len;
     if plane >= params.planes { return; }
-    let x = input[at];
+    let x = f32(input[at]);
     let softmax = exp(x - statistics[2u * plane]) / statistics[2u * plane + 1u];
-    store(at, gradient_output[plane] * softmax * (1.0 + x - pooled[plane]));
+    store(at, gradient_output[plane] * softmax * (1.0 + x - f32(pooled[plane])));
 }

@@ -2,10 +2,10 @@
 // value y: gx = y * (gy - sum of gy * y), or gx = gy - exp(y) * sum of gy. An invocation per
 // (outer, inner).
 
-@group(0) @binding(0) var<storage, read> value: array<f32>;
+@group(0) @binding(0) var<storage, read> value: array<Value>;
 @group(0) @binding(1) var<storage, read> gradient_output: array<f32>;
-@group(0) @binding(2) var<storage, read> saved: array<f32>;
-@group(0) @binding(3) var<storage, read_write> output: array<f32>;
+@group(0) @binding(2) var<storage, read> saved: array<Saved>;
+@group(0) @binding(3) var<storage, read_write> output: array<Output>;
 @group(0) @binding(4) var<uniform> params: Params;
 
 struct Params {
@@ -28,13 +28,13 @@ fn main(
     let end = first + params.extent * params.inner;
     var sum = 0.0;
     for (var i = first; i < end; i += params.inner) {
-        sum += gradient_output[i] * select(value[i], 1.0, LOG);
+        sum += gradient_output[i] * select(f32(value[i]), 1.0, LOG);
     }
     for (var i = first; i < end; i += params.inner) {
         if LOG {
-            store(i, gradient_output[i] - exp(value[i]) * sum);
+            store(i, gradient_output[i] - exp(f32(value[i])) * sum);
         } else {
-            store(i, value[i] * (gradient_output[i] - sum));
+            store(i, f32(value[i]) * (gradient_output[i] - sum));
         }
     }
 }

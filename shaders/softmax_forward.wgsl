@@ -1,8 +1,8 @@
 // Softmax, or its logarithm, along the middle axis of (outer, extent, inner). The maximum is
 // subtracted first. An invocation per (outer, inner).
 
-@group(0) @binding(0) var<storage, read> input: array<f32>;
-@group(0) @binding(1) var<storage, read_write> output: array<f32>;
+@group(0) @binding(0) var<storage, read> input: array<Input>;
+@group(0) @binding(1) var<storage, read_write> output: array<Output>;
 @group(0) @binding(2) var<uniform> params: Params;
 
 struct Params {
@@ -23,13 +23,13 @@ fn main(
     if outer >= params.outer { return; }
     let first = outer * params.extent * params.inner + line % params.inner;
     let end = first + params.extent * params.inner;
-    var largest = input[first];
-    for (var i = first; i < end; i += params.inner) { largest = max(largest, input[i]); }
+    var largest = f32(input[first]);
+    for (var i = first; i < end; i += params.inner) { largest = max(largest, f32(input[i])); }
     var total = 0.0;
-    for (var i = first; i < end; i += params.inner) { total += exp(input[i] - largest); }
+    for (var i = first; i < end; i += params.inner) { total += exp(f32(input[i]) - largest); }
     let log_total = log(total);
     for (var i = first; i < end; i += params.inner) {
-        let shifted = input[i] - largest;
-        output[i] = select(exp(shifted) / total, shifted - log_total, LOG);
+        let shifted = f32(input[i]) - largest;
+        output[i] = Output(select(exp(shifted) / total, shifted - log_total, LOG));
     }
 }

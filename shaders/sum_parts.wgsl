@@ -1,10 +1,10 @@
 // Adds the parts of a split sum in order, with an optional bias along the columns and an activation,
 // or an activation's gradient, on the way out.
 
-@group(0) @binding(0) var<storage, read> partial: array<f32>; // (parts, rows, columns)
-@group(0) @binding(1) var<storage, read> bias: array<f32>;    // (columns)
-@group(0) @binding(2) var<storage, read> saved: array<f32>;   // (rows, columns)
-@group(0) @binding(3) var<storage, read_write> output: array<f32>; // (rows, columns)
+@group(0) @binding(0) var<storage, read> partial: array<f32>;         // (parts, rows, columns)
+@group(0) @binding(1) var<storage, read> bias: array<f32>;            // (columns)
+@group(0) @binding(2) var<storage, read> saved: array<Saved>;         // (rows, columns)
+@group(0) @binding(3) var<storage, read_write> output: array<Output>; // (rows, columns)
 @group(0) @binding(4) var<uniform> params: Params;
 
 struct Params {

@@ -16,7 +16,7 @@ override ACCUMULATE: bool = false;
 
 fn store(at: u32, result: f32) {
     var r = activate(ACTIVATION, SLOPE, result);
-    if GRADIENT_OF != 0u { r = activation_gradient(GRADIENT_OF, GRADIENT_SLOPE, saved[at], r); }
-    if ACCUMULATE { r += output[at]; }
-    output[at] = r;
+    if GRADIENT_OF != 0u { r = activation_gradient(GRADIENT_OF, GRADIENT_SLOPE, f32(saved[at]), r); }
+    if ACCUMULATE { r += f32(output[at]); }
+    output[at] = Output(r);
 }

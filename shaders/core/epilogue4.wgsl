@@ -17,9 +17,9 @@ override ACCUMULATE: bool = false;
 // Four elements; `at` counts in vectors.
 fn store4(at: u32, result: vec4<f32>) {
     var r = activate4(ACTIVATION, SLOPE, result);
-    if GRADIENT_OF != 0u { r = activation_gradient4(GRADIENT_OF, GRADIENT_SLOPE, saved[at], r); }
-    if ACCUMULATE { r += output[at]; }
-    output[at] = r;
+    if GRADIENT_OF != 0u { r = activation_gradient4(GRADIENT_OF, GRADIENT_SLOPE, vec4<f32>(saved[at]), r); }
+    if ACCUMULATE { r += vec4<f32>(output[at]); }
+    output[at] = vec4<Output>(r);
 }
 
 // One element; `at` counts in elements. Only for adapters where the components of a vector are stored
@@ -28,7 +28,7 @@ fn store(at: u32, result: f32) {
     let vector = at / 4u;
     let lane = at % 4u;
     var r = activate(ACTIVATION, SLOPE, result);
-    if GRADIENT_OF != 0u { r = activation_gradient(GRADIENT_OF, GRADIENT_SLOPE, saved[vector][lane], r); }
-    if ACCUMULATE { r += output[vector][lane]; }
-    output[vector][lane] = r;
+    if GRADIENT_OF != 0u { r = activation_gradient(GRADIENT_OF, GRADIENT_SLOPE, f32(saved[vector][lane]), r); }
+    if ACCUMULATE { r += f32(output[vector][lane]); }
+    output[vector][lane] = Output(r);
 }

@@ -9,7 +9,8 @@ use super::lower::{Lowered, Slab};
 /// The device memory of a [`Trainer`](crate::Trainer) in bytes, by purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MemoryReport {
-    /// The learned values.
+    /// The learned values, the running statistics, and the copies of the learned values in half
+    /// precision.
     pub parameters: u64,
     /// Their gradients.
     pub gradients: u64,
@@ -89,7 +90,7 @@ pub(super) fn memory_report(lowered: &Lowered, in_flight: usize) -> MemoryReport
         ..
     } = lowered;
     MemoryReport {
-        parameters: sum(|slab| slab.parameter.size)
+        parameters: sum(|slab| slab.parameter.size + slab.copy.map_or(0, |copy| copy.size))
             + lowered.statistics.map_or(0, |statistics| statistics.size),
         gradients: sum(|slab| slab.gradient.size + slab.sum.map_or(0, |sum| sum.size)),
         optimizer_state: sum(|slab| slab.state.iter().map(|state| state.size).sum()),

@@ -39,6 +39,8 @@ pub(crate) struct PlanOptions {
     pub clip_norm: Option<f64>,
     /// Micro-batches per update.
     pub accumulate: usize,
+    /// Whether activations, and the weights that products read, are stored as f16.
+    pub half: bool,
 }
 
 /// A compiled model. A step creates no buffer, bind group or pipeline: it writes into a staging
@@ -452,6 +454,7 @@ impl Plan {
             buffer,
             offset,
             size,
+            ..
         } = region;
         self.program.check_margins(&self.gpu).await?;
         let offset = self.gpu.margin() + offset;
@@ -597,6 +600,7 @@ fn task<'a>(
         max_slab,
         clip_norm,
         accumulate,
+        half,
         ..
     } = options;
     Task {
@@ -607,6 +611,7 @@ fn task<'a>(
         max_slab,
         clip_norm,
         accumulate,
+        half,
         choices: None,
         decisions: &[],
     }

@@ -160,7 +160,7 @@ impl GpuBuilder {
         if let Some(error) = exceeded {
             return Err(error);
         }
-        let mut wanted = wgpu::Features::TIMESTAMP_QUERY;
+        let mut wanted = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16;
         wanted.set(wgpu::Features::SUBGROUP, self.allow_subgroups);
         let cached = self.pipeline_cache.is_some();
         wanted.set(wgpu::Features::PIPELINE_CACHE, cached);

@@ -1,11 +1,10 @@
 //! What the host knows of a shader: its source, its bindings, its params and its constants.
 
-use std::borrow::Cow;
-
 use crate::op::Activation;
 
-/// What kernels may do to their results, and what takes its place where they apply ReLU or nothing:
-/// a driver takes long over code that is there for each element that an invocation stores.
+/// The block of functions that kernels may apply to their results, and the one that takes its place
+/// where they apply ReLU or nothing: a driver takes long over code that is there for each element that
+/// an invocation stores.
 const SIMPLE_FUNCTIONS: &str = include_str!("../../shaders/core/activation.wgsl");
 const RELU_ALONE: &str = include_str!("../../shaders/core/activation_relu.wgsl");
 
@@ -16,15 +15,46 @@ pub(crate) enum Access {
     ReadWrite,
 }
 
+/// How a storage buffer's elements lie in memory. Kernels compute in `f32` whatever it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Format {
+    /// Four bytes: `f32`, or `u32`.
+    F32,
+    /// Two bytes, on devices with `SHADER_F16`.
+    F16,
+}
+
+impl Format {
+    /// Bytes of an element.
+    pub fn size(self) -> u64 {
+        match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+        }
+    }
+
+    /// The type in WGSL.
+    fn wgsl(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+        }
+    }
+}
+
 /// A compute shader. Its storage buffers are the bindings 0, 1, ... of group 0 in the order of
 /// `bindings`, and its params uniform is the binding after them.
 #[derive(Debug)]
 pub(crate) struct Kernel {
     /// Unique among the kernels.
     pub name: &'static str,
-    /// WGSL, the kernel's own file first, so that line numbers in errors are those of that file.
-    pub source: &'static str,
+    /// WGSL: the kernel's own file first, so that line numbers in errors are those of that file, and
+    /// then the blocks that it builds on.
+    pub source: &'static [&'static str],
     pub bindings: &'static [Access],
+    /// The bindings whose format the dispatch chooses, each with the alias that the source has for
+    /// the type of its elements; the others are of four bytes.
+    pub formats: &'static [(usize, &'static str)],
     pub params: ParamsLayout,
     /// The `override` constants that a dispatch gives.
     pub constants: &'static [&'static str],
@@ -58,7 +88,7 @@ pub(crate) use params;
 /// The WGSL of a kernel: its own file and then the blocks that it builds on.
 macro_rules! source {
     ($($file:literal),+) => {
-        concat!($(include_str!(concat!("../../../shaders/", $file))),+)
+        &[$(include_str!(concat!("../../../shaders/", $file))),+]
     };
 }
 pub(crate) use source;
@@ -73,21 +103,63 @@ pub(crate) mod needs {
     pub const STORAGE_BUFFERS: u32 = 8;
 }
 
-/// A kernel with its constants, as a key.
+/// Which text of a kernel a dispatch needs.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct PipelineKey(&'static str, Vec<(&'static str, u64)>);
+pub(crate) struct Variant {
+    /// Whether it applies no function to its results but ReLU.
+    pub relu_alone: bool,
+    /// One for each of the kernel's open [`formats`](Kernel::formats).
+    pub formats: Vec<Format>,
+}
+
+impl Variant {
+    pub fn of(formats: &[Format], constants: &[(&'static str, f64)]) -> Self {
+        let relu = f64::from(Activation::Relu.code());
+        let simple = |&(name, value): &(&str, f64)| match name {
+            "ACTIVATION" | "GRADIENT_OF" => value == 0.0 || value == relu,
+            _ => true,
+        };
+        Self {
+            relu_alone: constants.iter().all(simple),
+            formats: formats.to_vec(),
+        }
+    }
+}
+
+/// A kernel with its variant and constants, as a key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct PipelineKey(&'static str, Variant, Vec<(&'static str, u64)>);
 
 impl PipelineKey {
-    pub fn new(kernel: &Kernel, constants: &[(&'static str, f64)]) -> Self {
+    pub fn new(kernel: &Kernel, variant: Variant, constants: &[(&'static str, f64)]) -> Self {
         let constants = constants
             .iter()
             .map(|&(name, value)| (name, value.to_bits()))
             .collect();
-        Self(kernel.name, constants)
+        Self(kernel.name, variant, constants)
     }
 }
 
 impl Kernel {
+    /// The WGSL of a variant. The formats are declared at the beginning of the first line, so that line
+    /// numbers stay those of the kernel's file.
+    pub fn wgsl(&self, variant: &Variant) -> String {
+        let mut wgsl = String::new();
+        if variant.formats.contains(&Format::F16) {
+            wgsl += "enable f16; ";
+        }
+        for ((_, alias), format) in self.formats.iter().zip(&variant.formats) {
+            wgsl += &format!("alias {alias} = {}; ", format.wgsl());
+        }
+        for &block in self.source {
+            wgsl += match block {
+                SIMPLE_FUNCTIONS if variant.relu_alone => RELU_ALONE,
+                block => block,
+            };
+        }
+        wgsl
+    }
+
     /// Bytes of the params uniform.
     pub fn params_size(&self) -> u64 {
         self.params.len() as u64 * 4
@@ -118,33 +190,15 @@ impl Kernel {
         })
     }
 
-    /// Whether a dispatch applies no function to its results but ReLU.
-    pub fn is_plain(constants: &[(&'static str, f64)]) -> bool {
-        let relu = f64::from(Activation::Relu.code());
-        let plain = |&(name, value): &(&str, f64)| match name {
-            "ACTIVATION" | "GRADIENT_OF" => value == 0.0 || value == relu,
-            _ => true,
-        };
-        constants.iter().all(plain)
-    }
-
-    /// The WGSL for dispatches that are [plain](Self::is_plain), or for all.
-    pub fn variant(&self, plain: bool) -> Cow<'static, str> {
-        match plain {
-            true => self.source.replace(SIMPLE_FUNCTIONS, RELU_ALONE).into(),
-            false => self.source.into(),
-        }
-    }
-
     pub fn module(
         &self,
         device: &wgpu::Device,
-        plain: bool,
+        variant: &Variant,
         runtime_checks: bool,
     ) -> wgpu::ShaderModule {
         let descriptor = wgpu::ShaderModuleDescriptor {
             label: Some(self.name),
-            source: wgpu::ShaderSource::Wgsl(self.variant(plain)),
+            source: wgpu::ShaderSource::Wgsl(self.wgsl(variant).into()),
         };
         let checks = match runtime_checks {
             true => wgpu::ShaderRuntimeChecks::checked(),

@@ -9,7 +9,7 @@ mod pipelines;
 pub(crate) mod program;
 pub(crate) mod record;
 pub(crate) mod strategy;
-mod tensor;
+pub(crate) mod tensor;
 pub(crate) mod timer;
 
 pub use adapter::GpuBuilder;
@@ -112,7 +112,7 @@ impl Gpu {
     ///
     /// The device should have been requested with `Features::SUBGROUP` where the adapter has it:
     /// some kernels are faster for it. With `Features::TIMESTAMP_QUERY` a
-    /// [profile](crate::Trainer::profile) is exact.
+    /// [profile](crate::Trainer::profile) is exact. Half precision needs `Features::SHADER_F16`.
     pub fn from_wgpu(info: wgpu::AdapterInfo, device: wgpu::Device, queue: wgpu::Queue) -> Self {
         let (failure, debugging) = Default::default();
         Self::assemble(info, device, queue, failure, debugging, None)
@@ -178,6 +178,13 @@ impl Gpu {
     /// The wgpu queue.
     pub fn queue(&self) -> &wgpu::Queue {
         &self.inner.queue
+    }
+
+    /// Whether [half precision](crate::TrainerBuilder::half_precision) can be used: the device has
+    /// `Features::SHADER_F16`.
+    pub fn has_half_precision(&self) -> bool {
+        let features = self.inner.device.features();
+        features.contains(wgpu::Features::SHADER_F16)
     }
 
     /// What stands in for an absent buffer at a binding; no two bindings share memory.

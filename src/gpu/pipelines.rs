@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use super::disk::DiskCache;
-use super::kernel::{Kernel, PipelineKey};
+use super::kernel::{Kernel, PipelineKey, Variant};
+use super::record::Dispatch;
 use super::{Gpu, lock};
 use crate::Result;
 
@@ -12,8 +13,8 @@ use crate::Result;
 #[derive(Default)]
 pub(super) struct Pipelines {
     compiled: Mutex<HashMap<PipelineKey, wgpu::ComputePipeline>>,
-    /// Parsed once for all pipelines of a kernel, plain ones apart.
-    modules: Mutex<HashMap<(&'static str, bool), Module>>,
+    /// Parsed once for all pipelines of a kernel's variant.
+    modules: Mutex<HashMap<(&'static str, Variant), Module>>,
     layouts: Mutex<HashMap<&'static str, Layouts>>,
     disk: Option<DiskCache>,
 }
@@ -28,20 +29,13 @@ pub(super) struct Layouts {
     pipeline: wgpu::PipelineLayout,
 }
 
-/// A pipeline that somebody needs.
+/// A pipeline that a dispatch needs.
 pub(super) struct Request<'a> {
-    pub kernel: &'static Kernel,
-    pub constants: &'a [(&'static str, f64)],
-    /// Who, for errors.
+    pub dispatch: &'a Dispatch,
+    /// Its name in errors.
     pub what: &'a str,
     /// What the pipeline will be used with.
     pub bind_group: &'a wgpu::BindGroup,
-}
-
-impl Request<'_> {
-    fn key(&self) -> PipelineKey {
-        PipelineKey::new(self.kernel, self.constants)
-    }
 }
 
 impl Pipelines {
@@ -63,7 +57,7 @@ impl Gpu {
         let mut missing: HashMap<PipelineKey, &Request> = HashMap::new();
         let mut order = Vec::new();
         for request in requests {
-            let key = request.key();
+            let key = request.dispatch.key();
             let compiled = lock(&self.inner.pipelines.compiled).contains_key(&key);
             if !compiled && missing.insert(key, request).is_none() {
                 order.push(request);
@@ -79,7 +73,7 @@ impl Gpu {
         let compiled = lock(&self.inner.pipelines.compiled);
         let found = requests
             .iter()
-            .filter_map(|request| compiled.get(&request.key()));
+            .filter_map(|request| compiled.get(&request.dispatch.key()));
         Ok(found.cloned().collect())
     }
 
@@ -104,18 +98,19 @@ impl Gpu {
     }
 
     async fn compile(&self, request: &Request<'_>) -> Result<()> {
-        let Request {
+        let Dispatch {
             kernel, constants, ..
-        } = *request;
+        } = request.dispatch;
         let (device, pipelines) = (&self.inner.device, &self.inner.pipelines);
-        let plain = Kernel::is_plain(constants);
+        let variant = request.dispatch.variant();
         let create = || {
             let module = lock(&pipelines.modules)
-                .entry((kernel.name, plain))
+                .entry((kernel.name, variant.clone()))
                 .or_default()
                 .clone();
-            let module = module
-                .get_or_init(|| kernel.module(device, plain, self.inner.debugging.shader_checks));
+            let module = module.get_or_init(|| {
+                kernel.module(device, &variant, self.inner.debugging.shader_checks)
+            });
             let cache = pipelines.disk.as_ref().map(DiskCache::cache);
             let layout = self.layouts(kernel).pipeline;
             let pipeline = kernel.pipeline(device, &layout, module, constants, cache);
@@ -127,12 +122,12 @@ impl Gpu {
         let pipeline = self.guard(request.what, create).await;
         match pipeline {
             Ok(pipeline) => {
-                lock(&pipelines.compiled).insert(request.key(), pipeline);
+                lock(&pipelines.compiled).insert(request.dispatch.key(), pipeline);
                 Ok(())
             }
             Err(error) => {
                 // The module may be what is wrong.
-                lock(&pipelines.modules).remove(&(kernel.name, plain));
+                lock(&pipelines.modules).remove(&(kernel.name, variant));
                 Err(error)
             }
         }

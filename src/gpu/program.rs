@@ -64,8 +64,7 @@ impl Program {
         let requests = recording.dispatches.iter().zip(&made);
         let requests: Vec<Request> = requests
             .map(|(dispatch, (what, bind_group))| Request {
-                kernel: dispatch.kernel,
-                constants: &dispatch.constants,
+                dispatch,
                 what,
                 bind_group,
             })
@@ -223,7 +222,7 @@ mod tests {
             .build()
             .unwrap();
         let (loss, optimizer) = (Loss::default(), Optimizer::adam(0.1).into());
-        crate::engine::record(&model, &loss, &optimizer, 4, gpu.traits()).unwrap()
+        crate::engine::record(&model, &loss, &optimizer, 4, false, gpu.traits()).unwrap()
     }
 
     #[test]
@@ -249,7 +248,9 @@ mod tests {
         for (a, first) in first.stages.iter().enumerate() {
             for (b, second) in second.stages.iter().enumerate() {
                 let [a, b] = [a, b].map(|at| &recording.dispatches[at]);
-                let same = a.kernel.name == b.kernel.name && a.constants == b.constants;
+                let same = a.kernel.name == b.kernel.name
+                    && a.constants == b.constants
+                    && a.formats == b.formats;
                 assert_eq!(first.pipeline == second.pipeline, same);
             }
         }
@@ -259,7 +260,7 @@ mod tests {
     fn a_kernel_that_does_not_compile_is_named_with_its_layer() {
         static BAD: Kernel = Kernel {
             name: "bad",
-            source: "fn main(",
+            source: &["fn main("],
             ..activation::ADD
         };
         let Some(gpu) = poisoned() else { return };

@@ -1,7 +1,7 @@
 //! Recording: which kernels run in which order on which buffers. Nothing of it touches a device, so
 //! what a model will do, and what memory that takes, is known before anything is allocated.
 
-use super::kernel::{Kernel, Params};
+use super::kernel::{Format, Kernel, Params, PipelineKey, Variant};
 use super::strategy::{self, Choices, Core, LOOP_LIMIT, Traits, Work};
 use super::tensor::padded;
 use crate::{Error, Result};
@@ -19,6 +19,7 @@ pub(crate) struct Region {
     pub buffer: BufferId,
     pub offset: u64,
     pub size: u64,
+    pub format: Format,
 }
 
 /// Where a buffer's memory comes from.
@@ -45,6 +46,8 @@ pub(crate) struct BufferInfo {
 pub(crate) struct Dispatch {
     pub kernel: &'static Kernel,
     pub constants: Vec<(&'static str, f64)>,
+    /// Of the bindings whose format the kernel leaves open.
+    pub formats: Vec<Format>,
     /// `None` where an optional input is absent.
     pub bindings: Vec<Option<Region>>,
     pub params: Vec<u8>,
@@ -55,6 +58,18 @@ pub(crate) struct Dispatch {
     pub varies: Varies,
     /// Additions and multiplications, of those kernels that are made of little else.
     pub flops: u64,
+}
+
+impl Dispatch {
+    /// The text of the kernel that it needs.
+    pub fn variant(&self) -> Variant {
+        Variant::of(&self.formats, &self.constants)
+    }
+
+    /// What a pipeline is known by.
+    pub fn key(&self) -> PipelineKey {
+        PipelineKey::new(self.kernel, self.variant(), &self.constants)
+    }
 }
 
 /// What of a dispatch's params is known only when its step runs.
@@ -152,7 +167,19 @@ impl Recording {
 
     /// A buffer of `len` four-byte elements.
     pub fn buffer(&mut self, label: impl Into<String>, len: usize, storage: Storage) -> Region {
-        let (buffer, size) = (BufferId(self.buffers.len()), padded(len as u64 * 4));
+        self.buffer_of(Format::F32, label, len, storage)
+    }
+
+    /// A buffer of `len` elements of a format.
+    pub fn buffer_of(
+        &mut self,
+        format: Format,
+        label: impl Into<String>,
+        len: usize,
+        storage: Storage,
+    ) -> Region {
+        let size = padded(len as u64 * format.size());
+        let buffer = BufferId(self.buffers.len());
         let label = label.into();
         if size > self.traits.max_buffer && self.error.is_none() {
             self.error = Some(Error::Limit {
@@ -171,6 +198,7 @@ impl Recording {
             buffer,
             offset: 0,
             size,
+            format,
         }
     }
 
@@ -193,7 +221,15 @@ impl Recording {
         let known = |(name, _): &(&str, f64)| kernel.constants.contains(name);
         debug_assert!(constants.iter().all(known), "{}", kernel.name);
         let label = self.label.clone();
-        for region in bindings.iter().flatten() {
+        let varies = |binding| kernel.formats.iter().any(|&(open, _)| open == binding);
+        for (binding, region) in bindings.iter().enumerate() {
+            let Some(region) = region else { continue };
+            if region.format != Format::F32 && !varies(binding) {
+                debug_assert!(false, "{}: format of binding {binding}", kernel.name);
+                self.error.get_or_insert(Error::Gpu {
+                    message: format!("{} has no f16 at binding {binding}", kernel.name),
+                });
+            }
             if region.size > self.traits.max_binding {
                 self.error.get_or_insert(Error::Limit {
                     limit: "max_storage_buffer_binding_size",
@@ -217,9 +253,12 @@ impl Recording {
                     0
                 })
         });
+        let format = |region: &Option<Region>| region.map_or(Format::F32, |region| region.format);
+        let formats = kernel.formats.iter();
         self.dispatches.push(Dispatch {
             kernel,
             constants: constants.to_vec(),
+            formats: formats.map(|&(at, _)| format(&bindings[at])).collect(),
             bindings: bindings.to_vec(),
             params: bytemuck::bytes_of(&params).to_vec(),
             workgroups,

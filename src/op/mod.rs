@@ -182,6 +182,14 @@ impl Op {
     pub(crate) fn is_view(&self) -> bool {
         matches!(self, Self::Flatten | Self::Reshape(_))
     }
+
+    /// Whether it multiplies its input with its weights.
+    pub(crate) fn is_product(&self) -> bool {
+        matches!(
+            self,
+            Self::Conv2d(_) | Self::ConvTranspose2d(_) | Self::Linear(_)
+        )
+    }
 }
 
 /// Whether a parameter is learned or gathered.

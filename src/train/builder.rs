@@ -34,6 +34,7 @@ impl TrainerBuilder {
             seed: 0,
             clip_norm: None,
             accumulate: 1,
+            half: false,
         };
         Self {
             model,
@@ -85,6 +86,20 @@ impl TrainerBuilder {
         self
     }
 
+    /// Stores activations as `f16`, and the weights of convolutions and dense layers a second time,
+    /// for the forward and the backward pass. That halves the activations' memory and the traffic
+    /// for both. All arithmetic is in `f32`, and so are parameters, gradients, optimizer, loss, and
+    /// the model's input and output: there is no loss to scale, and weights are saved and loaded as
+    /// ever. Default false.
+    ///
+    /// A stored value has 11 binary digits and is at most 65,504; larger ones become infinite on
+    /// most devices. Making the trainer is an [`Error::Argument`] on a device without
+    /// `Features::SHADER_F16` (see [`Gpu::has_half_precision`]) and on the CPU reference.
+    pub fn half_precision(mut self, half: bool) -> Self {
+        self.options.half = half;
+        self
+    }
+
     /// Starts from saved weights rather than from the seed.
     pub fn weights(mut self, path: impl Into<PathBuf>) -> Self {
         self.weights = Some(path.into());
@@ -119,8 +134,9 @@ impl TrainerBuilder {
     /// What was measured is kept in a JSON file that can be read and edited, by adapter and driver,
     /// and is not measured again: `wgpu-cnn/autotune.json` in the user's cache folder, or a
     /// [file of your own](Self::autotune_file). The ways differ in the order of their sums, so
-    /// with autotuning the bits of a training are a function of that file too. Default off: a
-    /// built-in table chooses.
+    /// with autotuning the bits of a training are a function of that file too. Measured is with
+    /// tensors of `f32`, in [half precision](Self::half_precision) as well. Default off: a built-in
+    /// table chooses.
     #[cfg(feature = "native")]
     pub fn autotune(mut self, autotune: bool) -> Self {
         self.autotune.0 = autotune;
@@ -137,7 +153,7 @@ impl TrainerBuilder {
     /// The memory that [`on`](Self::on) would take, without allocating any. With
     /// [autotuning](Self::autotune) it may be a little more or less once all is measured.
     pub fn memory(&self, gpu: &Gpu) -> Result<MemoryReport> {
-        self.check()?;
+        self.check_on(gpu)?;
         let choices = self.known_choices(gpu)?;
         let (loss, optimizer) = (&self.loss, &self.optimizer);
         Plan::memory_of(gpu, &self.model, loss, optimizer, self.options, &choices)
@@ -183,7 +199,8 @@ impl TrainerBuilder {
     /// Makes the trainer on a GPU: buffers, pipelines and bind groups, all of them.
     ///
     /// # Errors
-    /// [`Error::Argument`] for hyper-parameters out of range, [`Error::Shape`] for a loss that does
+    /// [`Error::Argument`] for hyper-parameters out of range and for half precision on a device
+    /// without it, [`Error::Shape`] for a loss that does
     /// not fit the model's output, [`Error::Limit`] and [`Error::OutOfMemory`] for what the device
     /// does not have, [`Error::File`] for weights that do not fit and for a file of measurements
     /// that cannot be read.
@@ -194,7 +211,7 @@ impl TrainerBuilder {
 
     /// [`on`](Self::on) for asynchronous programs and the browser.
     pub async fn on_async(self, gpu: &Gpu) -> Result<Trainer> {
-        self.check()?;
+        self.check_on(gpu)?;
         let values = self.initial_values()?;
         let choices = self.choices(gpu).await?;
         let mut plan = Plan::compile(
@@ -215,6 +232,10 @@ impl TrainerBuilder {
     /// Makes the trainer on the CPU reference: the same results within rounding, without a GPU.
     pub fn on_cpu(self) -> Result<Trainer> {
         self.check()?;
+        if self.options.half {
+            let reason = "is for GPUs: the CPU reference computes and stores in f32";
+            return Err(Error::argument("half_precision", reason));
+        }
         let (loss, options) = (self.loss.clone(), self.options);
         let mut reference = Reference::new(&self.model, loss, self.optimizer, options.seed)?;
         reference.set_clip_norm(options.clip_norm)?;
@@ -242,6 +263,14 @@ impl TrainerBuilder {
             Some(path) => read_weights(&self.model.graph, path),
             None => Ok(self.model.graph.initial_values(self.options.seed)),
         }
+    }
+
+    fn check_on(&self, gpu: &Gpu) -> Result<()> {
+        if self.options.half && !gpu.has_half_precision() {
+            let reason = "needs a device with SHADER_F16, which this one was made without";
+            return Err(Error::argument("half_precision", reason));
+        }
+        self.check()
     }
 
     fn check(&self) -> Result<()> {

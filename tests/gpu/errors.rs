@@ -414,7 +414,7 @@ fn a_device_too_small_for_the_kernels_is_refused_by_name() {
 }
 
 /// A device as a program that uses wgpu itself has it: default limits, no features.
-fn foreign_device() -> Option<(wgpu::AdapterInfo, wgpu::Device, wgpu::Queue)> {
+pub fn foreign_device() -> Option<(wgpu::AdapterInfo, wgpu::Device, wgpu::Queue)> {
     let wanted = plain_gpu()?.info().name.clone();
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));

@@ -8,6 +8,7 @@ mod common;
 mod compare;
 mod conv2d;
 mod errors;
+mod half;
 mod lifetime;
 mod loss;
 mod matmul;

@@ -68,7 +68,13 @@ impl Pass<'_> {
         let input = self.value(source)?;
         let shape = self.graph().shape(source);
         let of = |id: Option<ParameterId>| match id {
-            Some(id) => Ok(Some((lowered.parameter(id)?, lowered.gradient(id)?))),
+            Some(id) => {
+                let value = match node.op.is_product() {
+                    true => lowered.weight(id)?,
+                    false => lowered.parameter(id)?,
+                };
+                Ok(Some((value, lowered.gradient(id)?)))
+            }
             None => Ok::<_, Error>(None),
         };
         let (weight, bias) = (of(node.weight())?, of(node.bias())?);

@@ -34,9 +34,7 @@ impl Pass<'_> {
             }
             let region = match destination {
                 Some(region) if written == output => region,
-                _ => lowered
-                    .recording
-                    .transient(&node.name, self.planned_len(written)),
+                _ => self.new_value(&mut lowered.recording, &node.name, written),
             };
             self.values[written.0] = Some(region);
             let activation = self.fusion.activation(written);
@@ -71,7 +69,11 @@ impl Pass<'_> {
         let input = self.value(node.inputs[0])?;
         let shape = self.graph().shape(node.inputs[0]);
         let parameter = |id: Option<ParameterId>| id.map(|id| lowered.parameter(id)).transpose();
-        let (weight, bias) = (parameter(node.weight())?, parameter(node.bias())?);
+        let bias = parameter(node.bias())?;
+        let weight = match node.weight() {
+            Some(id) if node.op.is_product() => Some(lowered.weight(id)?),
+            id => parameter(id)?,
+        };
         let weight_of = || weight.ok_or_else(|| internal("a layer has no weight"));
         let bias_of = || bias.ok_or_else(|| internal("a normalisation has no bias"));
         let running = match node.statistics() {

@@ -34,16 +34,11 @@ impl Fusion {
             learns,
         };
         for node in graph.nodes() {
-            let applies = matches!(
-                node.op,
-                Op::Conv2d(_)
-                    | Op::ConvTranspose2d(_)
-                    | Op::Linear(_)
-                    | Op::MaxPool2d(_)
-                    | Op::GlobalPool(GlobalPool::Max)
-                    | Op::BatchNorm(_)
-                    | Op::Add
-            );
+            let applies = node.op.is_product()
+                || matches!(
+                    node.op,
+                    Op::MaxPool2d(_) | Op::GlobalPool(GlobalPool::Max) | Op::BatchNorm(_) | Op::Add
+                );
             if let (true, Some((activation, value))) =
                 (applies, fusion.only_reader(graph, node.output))
             {

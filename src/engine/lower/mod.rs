@@ -8,10 +8,12 @@ mod single;
 
 use std::ops::Range;
 
+use crate::gpu::kernel::Format;
 use crate::gpu::kernels::concat::Block;
 use crate::gpu::kernels::{Output, activation, optimizer};
 use crate::gpu::record::{Decision, Recording, Region, Storage};
 use crate::gpu::strategy::{Choices, Traits};
+use crate::gpu::tensor::padded;
 use crate::model::{Graph, Model, Node, ParameterId, ValueId};
 use crate::op::{Loss, Optimizer};
 use crate::{Error, Result};
@@ -33,6 +35,8 @@ pub(super) struct Task<'a> {
     pub clip_norm: Option<f64>,
     /// Micro-batches per update.
     pub accumulate: usize,
+    /// Whether activations, and the weights that products read, are stored as f16.
+    pub half: bool,
     /// What was found to be fast.
     pub choices: Option<&'a Choices>,
     /// The decisions of the planned batch, for a smaller one.
@@ -73,6 +77,8 @@ pub(super) struct Lowered {
 #[derive(Debug)]
 pub(super) struct Slab {
     pub parameter: Region,
+    /// The copy in half precision, made anew at the beginning of each pass.
+    pub copy: Option<Region>,
     pub gradient: Region,
     /// The sum of the gradients of micro-batches.
     pub sum: Option<Region>,
@@ -100,11 +106,13 @@ struct Place {
 }
 
 impl Place {
+    /// Its part of a slab of either format.
     fn within(self, slab: Region) -> Region {
+        let scaled = |bytes: u64| bytes / 4 * slab.format.size();
         Region {
-            buffer: slab.buffer,
-            offset: self.offset,
-            size: self.size,
+            offset: scaled(self.offset),
+            size: padded(scaled(self.size)),
+            ..slab
         }
     }
 }
@@ -162,6 +170,11 @@ impl Lowered {
             .ok_or_else(|| internal("a parameter has no place"))
     }
 
+    /// Where the products find a weight: in half precision in the slab's copy.
+    pub fn weight(&self, id: ParameterId) -> Result<Region> {
+        self.within(id, |slab| slab.copy.unwrap_or(slab.parameter))
+    }
+
     /// Where a batch's gradient of a parameter lies; a statistic has none.
     pub fn gradient(&self, id: ParameterId) -> Result<Region> {
         self.within(id, |slab| slab.gradient)
@@ -187,16 +200,31 @@ pub(super) fn lower(task: &Task, traits: Traits, batch: usize) -> Result<Lowered
     let mut lowered = Lowered::new(task, traits)?;
     let output = lowered.output;
     let fusion = Fusion::of(&task.model.graph);
+    record_copies(&mut lowered);
     let mut pass = Pass::new(task, &fusion, batch, true);
     pass.forward(&mut lowered, None)?;
     pass.backward(&mut lowered)?;
     lowered.gradients = 0..lowered.recording.dispatches.len();
     record_update(task, &mut lowered);
     let start = lowered.recording.dispatches.len();
+    record_copies(&mut lowered);
     Pass::new(task, &fusion, batch, false).forward(&mut lowered, Some(output))?;
     lowered.predict = start..lowered.recording.dispatches.len();
     lowered.recording = lowered.recording.finish()?;
     Ok(lowered)
+}
+
+/// Records the copies of the parameters in half precision.
+fn record_copies(lowered: &mut Lowered) {
+    let Lowered {
+        recording, slabs, ..
+    } = lowered;
+    recording.set_label("half precision");
+    for slab in slabs.iter() {
+        if let Some(copy) = slab.copy {
+            activation::forward(recording, 4 * slab.vectors(), slab.parameter, copy.into());
+        }
+    }
 }
 
 /// Records what happens to the gradients: their sum over micro-batches, clipping, the optimizer.
@@ -246,6 +274,11 @@ fn place_parameters(
 ) -> Result<(Vec<Slab>, Option<Region>, Vec<Place>)> {
     let traits = recording.traits;
     let max_slab = task.max_slab.min(traits.max_binding).min(traits.max_buffer);
+    // An element in a copy of half the size must be where a binding may begin, too.
+    let alignment = match task.half {
+        true => 2 * traits.storage_alignment,
+        false => traits.storage_alignment,
+    };
     let (mut sizes, mut places, mut statistics) = (Vec::<u64>::new(), Vec::new(), 0);
     for parameter in task.model.graph.parameters() {
         let size = (parameter.shape.len() as u64 * 4).next_multiple_of(16);
@@ -266,9 +299,7 @@ fn place_parameters(
                 available: max_slab,
             });
         }
-        let offset = sizes
-            .last()
-            .map(|end| end.next_multiple_of(traits.storage_alignment));
+        let offset = sizes.last().map(|end| end.next_multiple_of(alignment));
         let offset = offset.filter(|offset| offset + size <= max_slab);
         let offset = offset.unwrap_or_else(|| {
             sizes.push(0);
@@ -283,18 +314,23 @@ fn place_parameters(
             *end = offset + size;
         }
     }
-    let mut persistent =
-        |label: &str, size: u64| recording.buffer(label, size as usize / 4, Storage::Persistent);
-    let slabs = sizes.into_iter().map(|size| Slab {
-        parameter: persistent("parameters", size),
-        gradient: persistent("gradients", size),
-        sum: (task.accumulate > 1).then(|| persistent("gradient sums", size)),
-        state: (0..task.optimizer.state_slots())
-            .map(|_| persistent("optimizer state", size))
-            .collect(),
+    let mut persistent = |format, label: &str, size: u64| {
+        recording.buffer_of(format, label, size as usize / 4, Storage::Persistent)
+    };
+    let slabs = sizes.into_iter().map(|size| {
+        let mut single = |label| persistent(Format::F32, label, size);
+        Slab {
+            parameter: single("parameters"),
+            gradient: single("gradients"),
+            sum: (task.accumulate > 1).then(|| single("gradient sums")),
+            state: (0..task.optimizer.state_slots())
+                .map(|_| single("optimizer state"))
+                .collect(),
+            copy: (task.half).then(|| persistent(Format::F16, "half-precision weights", size)),
+        }
     });
     let slabs = slabs.collect();
-    let statistics = (statistics > 0).then(|| persistent("statistics", statistics));
+    let statistics = (statistics > 0).then(|| persistent(Format::F32, "statistics", statistics));
     Ok((slabs, statistics, places))
 }
 
@@ -337,6 +373,16 @@ impl<'a> Pass<'a> {
     /// Elements of a value for the planned batch.
     fn planned_len(&self, value: ValueId) -> usize {
         self.task.planned_batch * self.graph().shape(value).len()
+    }
+
+    /// A buffer for a value. The model's output is f32 in either precision, and so is its input.
+    fn new_value(&self, recording: &mut Recording, label: &str, value: ValueId) -> Region {
+        let format = match self.task.half && value != self.fusion.root(self.graph().output()) {
+            true => Format::F16,
+            false => Format::F32,
+        };
+        let len = self.planned_len(value);
+        recording.buffer_of(format, label, len, Storage::Transient)
     }
 
     /// Elements of a value for this batch.
@@ -385,6 +431,7 @@ pub(crate) fn record(
     loss: &Loss,
     optimizer: &Optimizer,
     batch: usize,
+    half: bool,
     traits: Traits,
 ) -> Result<Recording> {
     let task = Task {
@@ -395,6 +442,7 @@ pub(crate) fn record(
         max_slab: u64::MAX,
         clip_norm: Some(1.0),
         accumulate: 2,
+        half,
         choices: None,
         decisions: &[],
     };

@@ -37,6 +37,8 @@ impl Gpu {
     /// every optimizer with and without clipping. What to run first on a new device, and what
     /// belongs into a report of a defect.
     ///
+    /// Storage is `f32`; the kernels of half precision differ in nothing but their loads and stores.
+    ///
     /// Takes the memory of one layer at a time, and the time of some steps of training on the CPU.
     ///
     /// ```no_run
@@ -192,18 +194,7 @@ impl<'a> Verifier<'a> {
 
     /// The number of a kernel as a plan runs it.
     fn number(&mut self, dispatch: &Dispatch) -> usize {
-        let Dispatch {
-            kernel,
-            constants,
-            params,
-            workgroups,
-            ..
-        } = dispatch;
-        let signature = (
-            PipelineKey::new(kernel, constants),
-            params.clone(),
-            *workgroups,
-        );
+        let signature = (dispatch.key(), dispatch.params.clone(), dispatch.workgroups);
         let next = self.runs.len();
         *self.runs.entry(signature).or_insert(next)
     }
@@ -356,6 +347,7 @@ fn task<'a>(
         max_slab,
         clip_norm,
         accumulate,
+        half: false,
         choices: None,
         decisions: &[],
     }

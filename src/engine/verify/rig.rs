@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::gpu::kernel::Format;
 use crate::gpu::program::Program;
 use crate::gpu::record::{BufferId, Dispatch, Recording, Region, Varies};
 use crate::{Error, Gpu, Result};
@@ -35,6 +36,7 @@ impl<'a> Rig<'a> {
                     buffer,
                     offset: 0,
                     size: info.size,
+                    format: Format::F32,
                 };
                 self.write(whole, &vec![NAN; info.size as usize / 4])
                     .await?;

@@ -21,6 +21,7 @@ pub(crate) const FORWARD: Kernel = Kernel {
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, ReadWrite],
+    formats: &[(0, "Input"), (1, "Saved"), (2, "Output")],
     params: Params::LAYOUT,
     constants: constants!(; epilogue),
 };
@@ -35,6 +36,7 @@ pub(crate) const BACKWARD: Kernel = Kernel {
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, Read, ReadWrite],
+    formats: &[(0, "Source"), (2, "Saved"), (3, "Output")],
     params: Params::LAYOUT,
     constants: constants!("FUNCTION", "FUNCTION_SLOPE"; epilogue),
 };
@@ -48,6 +50,7 @@ pub(crate) const ADD: Kernel = Kernel {
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, ReadWrite],
+    formats: &[(0, "Left"), (1, "Right"), (2, "Output")],
     params: Params::LAYOUT,
     constants: constants!(; activation),
 };

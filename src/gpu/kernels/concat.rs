@@ -24,6 +24,7 @@ pub(crate) const COPY: Kernel = Kernel {
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, ReadWrite],
+    formats: &[(0, "Input"), (1, "Saved"), (2, "Output")],
     params: Params::LAYOUT,
     constants: constants!(; epilogue),
 };

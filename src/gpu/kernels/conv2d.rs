@@ -39,6 +39,7 @@ params! {
 pub(crate) const FORWARD: Product = product!(
     "conv2d_forward",
     bindings: &[Read, Read, Read, Read, ReadWrite],
+    formats: &[(0, "Input"), (1, "Weight"), (3, "Saved"), (4, "Output")],
     params: Params,
     constants: ["HAS_BIAS"; window, epilogue],
     source: [
@@ -52,6 +53,7 @@ pub(crate) const FORWARD: Product = product!(
 pub(crate) const BACKWARD_INPUT: Product = product!(
     "conv2d_backward_input",
     bindings: &[Read, Read, Read, Read, ReadWrite],
+    formats: &[(0, "Gradient"), (1, "Weight"), (3, "Saved"), (4, "Output")],
     params: Params,
     constants: ["HAS_BIAS"; window, epilogue],
     source: [
@@ -65,6 +67,7 @@ pub(crate) const BACKWARD_INPUT: Product = product!(
 pub(crate) const BACKWARD_WEIGHT: Product = product!(
     "conv2d_backward_weight",
     bindings: &[Read, Read, ReadWrite],
+    formats: &[(0, "Gradient"), (1, "Input")],
     params: BackwardWeightParams,
     constants: [; window],
     source: ["conv2d_backward_weight.wgsl"]
@@ -80,6 +83,7 @@ pub(crate) const DIRECT_FORWARD: Kernel = Kernel {
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, Read, Read, ReadWrite],
+    formats: &[(0, "Input"), (1, "Weight"), (3, "Saved"), (4, "Output")],
     params: Params::LAYOUT,
     constants: constants!("HAS_BIAS"; window, epilogue),
 };
@@ -94,6 +98,7 @@ pub(crate) const DIRECT_WIDE_FORWARD: Kernel = Kernel {
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, Read, Read, ReadWrite],
+    formats: &[(0, "Input"), (1, "Weight"), (3, "Saved"), (4, "Output")],
     params: Params::LAYOUT,
     constants: constants!("HAS_BIAS"; window, epilogue),
 };
@@ -111,6 +116,7 @@ pub(crate) const DIRECT_BACKWARD_INPUT: Kernel = Kernel {
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, Read, Read, ReadWrite],
+    formats: &[(0, "Gradient"), (1, "Weight"), (3, "Saved"), (4, "Output")],
     params: Params::LAYOUT,
     constants: constants!("HAS_BIAS"; window, epilogue),
 };
@@ -123,6 +129,7 @@ pub(crate) const DIRECT_BACKWARD_WEIGHT: Kernel = Kernel {
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, ReadWrite],
+    formats: &[(0, "Gradient"), (1, "Input")],
     params: Params::LAYOUT,
     constants: constants!(; window),
 };
@@ -329,6 +336,6 @@ mod tests {
     #[test]
     fn the_wide_kernel_has_room_for_the_taps_that_it_is_given() {
         let room = format!("const MAX_TAPS: u32 = {WIDE_TAPS}u;");
-        assert!(DIRECT_WIDE_FORWARD.source.contains(&room));
+        assert!(DIRECT_WIDE_FORWARD.source[0].contains(&room));
     }
 }

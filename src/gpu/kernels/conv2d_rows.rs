@@ -3,6 +3,7 @@
 use super::{Output, Read, ReadWrite, Recording, Region};
 use super::{constants, flag, flat_grid, group_grid, whole_vectors};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
+use crate::gpu::record::Storage;
 use crate::gpu::strategy;
 use crate::op::{Conv2dGeometry, Size2};
 
@@ -59,6 +60,7 @@ pub(crate) const ROWS: Kernel = Kernel {
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, Read, Read, ReadWrite],
+    formats: &[(0, "Input"), (1, "Packed"), (3, "Saved"), (4, "Output")],
     params: RowsParams::LAYOUT,
     constants: constants!(
         "KERNEL_H", "KERNEL_W", "PAD_TOP", "PAD_LEFT", "INPUT_VEC4", "OUTPUT_VEC4", "EDGE_LOADS",
@@ -70,6 +72,7 @@ pub(crate) const PACK_WEIGHT: Kernel = Kernel {
     name: "conv2d_pack_weight",
     source: source!("conv2d_pack_weight.wgsl", "core/flat.wgsl"),
     bindings: &[Read, ReadWrite],
+    formats: &[(0, "Weight"), (1, "Packed")],
     params: PackParams::LAYOUT,
     constants: &["KERNEL_H", "KERNEL_W", "BACKWARD"],
 };
@@ -83,6 +86,7 @@ pub(crate) const BACKWARD_WEIGHT_TAPS: Kernel = Kernel {
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, ReadWrite],
+    formats: &[(0, "Gradient"), (1, "Input")],
     params: TapsParams::LAYOUT,
     constants: &[
         "KERNEL_H",
@@ -98,6 +102,7 @@ pub(crate) const BACKWARD_WEIGHT_SUM: Kernel = Kernel {
     name: "conv2d_backward_weight_sum",
     source: source!("conv2d_backward_weight_sum.wgsl", "core/flat.wgsl"),
     bindings: &[Read, ReadWrite],
+    formats: &[],
     params: TapsSumParams::LAYOUT,
     constants: &["KERNEL_H", "KERNEL_W"],
 };
@@ -231,7 +236,12 @@ fn pack(
     };
     let padded = width.next_multiple_of(taps(width));
     let rows = out_channels.div_ceil(16) * in_channels * height * padded;
-    let packed = recording.transient("packed weights", rows * 16);
+    let packed = recording.buffer_of(
+        weight.format,
+        "packed weights",
+        rows * 16,
+        Storage::Transient,
+    );
     let constants = [
         ("KERNEL_H", height as f64),
         ("KERNEL_W", width as f64),

@@ -40,6 +40,7 @@ pub(crate) const CROSS_ENTROPY: Kernel = Kernel {
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, Read, Read, ReadWrite, ReadWrite],
+    formats: &[],
     params: CrossEntropyParams::LAYOUT,
     constants: &["HAS_WEIGHTS"],
 };
@@ -52,6 +53,7 @@ pub(crate) const ELEMENTWISE: Kernel = Kernel {
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, ReadWrite, ReadWrite],
+    formats: &[],
     params: ElementwiseParams::LAYOUT,
     constants: &["BINARY"],
 };
@@ -60,6 +62,7 @@ pub(crate) const TOTAL: Kernel = Kernel {
     name: "loss_total",
     source: source!("loss_total.wgsl", "core/reduce.wgsl"),
     bindings: &[Read, ReadWrite],
+    formats: &[],
     params: TotalParams::LAYOUT,
     constants: &[],
 };

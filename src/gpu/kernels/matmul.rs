@@ -27,6 +27,7 @@ params! {
 pub(crate) const TILED: Product = product!(
     "matmul",
     bindings: &[Read, Read, Read, Read, ReadWrite],
+    formats: &[(0, "A"), (1, "B"), (3, "Saved"), (4, "Output")],
     params: TiledParams,
     constants: ["TRANSPOSE_A", "TRANSPOSE_B", "HAS_BIAS"; epilogue],
     source: [
@@ -48,6 +49,7 @@ pub(crate) const SUBGROUP: Kernel = Kernel {
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, Read, Read, ReadWrite],
+    formats: &[(0, "A"), (1, "B"), (3, "Saved"), (4, "Output")],
     params: Params::LAYOUT,
     constants: constants!(
         "TRANSPOSE_A", "TRANSPOSE_B", "A_VEC4", "B_VEC4", "OUTPUT_VEC4", "HAS_BIAS"; epilogue

@@ -55,6 +55,7 @@ pub(crate) const BATCH_STATISTICS: Kernel = Kernel {
         "core/flat.wgsl"
     ),
     bindings: &[Read, ReadWrite, ReadWrite, ReadWrite],
+    formats: &[(0, "Input")],
     params: StatisticsParams::LAYOUT,
     constants: &[],
 };
@@ -68,6 +69,7 @@ pub(crate) const BATCH_FORWARD: Kernel = Kernel {
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, Read, Read, Read, Read, ReadWrite],
+    formats: &[(0, "Input"), (6, "Output")],
     params: ForwardParams::LAYOUT,
     constants: constants!("TRAINING"; activation),
 };
@@ -80,6 +82,7 @@ pub(crate) const BATCH_BACKWARD_WEIGHT: Kernel = Kernel {
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, Read, ReadWrite, ReadWrite],
+    formats: &[(0, "Input")],
     params: BackwardParams::LAYOUT,
     constants: &[],
 };
@@ -94,6 +97,7 @@ pub(crate) const BATCH_BACKWARD_INPUT: Kernel = Kernel {
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, Read, Read, Read, Read, Read, ReadWrite],
+    formats: &[(0, "Input"), (6, "Saved"), (7, "Output")],
     params: BackwardParams::LAYOUT,
     constants: constants!(; epilogue),
 };
@@ -106,6 +110,7 @@ pub(crate) const LAYER_FORWARD: Kernel = Kernel {
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, Read, ReadWrite, ReadWrite],
+    formats: &[(0, "Input"), (4, "Output")],
     params: LayerForwardParams::LAYOUT,
     constants: &[],
 };
@@ -114,6 +119,7 @@ pub(crate) const LAYER_BACKWARD_WEIGHT: Kernel = Kernel {
     name: "norm_layer_backward_weight",
     source: source!("norm_layer_backward_weight.wgsl", "core/flat.wgsl"),
     bindings: &[Read, Read, Read, ReadWrite, ReadWrite],
+    formats: &[(0, "Input")],
     params: LayerBackwardParams::LAYOUT,
     constants: &[],
 };
@@ -129,6 +135,7 @@ pub(crate) const LAYER_BACKWARD_INPUT: Kernel = Kernel {
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, Read, Read, Read, ReadWrite],
+    formats: &[(0, "Input"), (4, "Saved"), (5, "Output")],
     params: LayerBackwardParams::LAYOUT,
     constants: constants!(; epilogue),
 };

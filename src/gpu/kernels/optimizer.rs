@@ -71,6 +71,7 @@ pub(crate) const SGD: Kernel = Kernel {
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, ReadWrite, ReadWrite],
+    formats: &[],
     params: SgdParams::LAYOUT,
     constants: &["HAS_MOMENTUM", "NESTEROV", "HAS_CLIP"],
 };
@@ -83,6 +84,7 @@ pub(crate) const ADAM: Kernel = Kernel {
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, ReadWrite, ReadWrite, ReadWrite, ReadWrite],
+    formats: &[],
     params: AdamParams::LAYOUT,
     constants: &["AMSGRAD", "HAS_CLIP"],
 };
@@ -95,6 +97,7 @@ pub(crate) const RMSPROP: Kernel = Kernel {
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, ReadWrite, ReadWrite, ReadWrite, ReadWrite],
+    formats: &[],
     params: RmsPropParams::LAYOUT,
     constants: &["CENTERED", "HAS_MOMENTUM", "HAS_CLIP"],
 };
@@ -107,6 +110,7 @@ pub(crate) const NORM_PARTIAL: Kernel = Kernel {
         "core/flat.wgsl"
     ),
     bindings: &[Read, ReadWrite],
+    formats: &[],
     params: NormPartialParams::LAYOUT,
     constants: &[],
 };
@@ -120,6 +124,7 @@ pub(crate) const NORM_TOTAL: Kernel = Kernel {
         "core/activation_base.wgsl"
     ),
     bindings: &[Read, ReadWrite],
+    formats: &[],
     params: NormTotalParams::LAYOUT,
     constants: &[],
 };

@@ -20,6 +20,7 @@ pub(crate) const ARITHMETIC: Kernel = Kernel {
     name: "peak_arithmetic",
     source: source!("peak_arithmetic.wgsl"),
     bindings: &[ReadWrite],
+    formats: &[],
     params: ArithmeticParams::LAYOUT,
     constants: &[],
 };
@@ -28,6 +29,7 @@ pub(crate) const BANDWIDTH: Kernel = Kernel {
     name: "peak_bandwidth",
     source: source!("peak_bandwidth.wgsl", "core/flat.wgsl"),
     bindings: &[Read, ReadWrite],
+    formats: &[],
     params: BandwidthParams::LAYOUT,
     constants: &[],
 };

@@ -31,6 +31,7 @@ pub(crate) const MAX_FORWARD: Kernel = Kernel {
         "core/flat.wgsl"
     ),
     bindings: &[Read, ReadWrite, ReadWrite],
+    formats: &[(0, "Input"), (1, "Output")],
     params: Params::LAYOUT,
     constants: constants!("PAIRS"; window, activation),
 };
@@ -45,6 +46,7 @@ pub(crate) const MAX_BACKWARD: Kernel = Kernel {
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, Read, ReadWrite],
+    formats: &[(2, "Saved"), (3, "Output")],
     params: Params::LAYOUT,
     constants: constants!("PAIRS"; window, epilogue),
 };
@@ -57,6 +59,7 @@ pub(crate) const AVG_FORWARD: Kernel = Kernel {
         "core/flat.wgsl"
     ),
     bindings: &[Read, ReadWrite],
+    formats: &[(0, "Input"), (1, "Output")],
     params: Params::LAYOUT,
     constants: &[
         "KERNEL_H",
@@ -82,6 +85,7 @@ pub(crate) const AVG_BACKWARD: Kernel = Kernel {
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, ReadWrite],
+    formats: &[(1, "Saved"), (2, "Output")],
     params: Params::LAYOUT,
     constants: constants!(
         "KERNEL_H", "KERNEL_W", "STRIDE_H", "STRIDE_W", "PAD_TOP", "PAD_BOTTOM", "PAD_LEFT",
@@ -93,6 +97,7 @@ pub(crate) const SOFTMAX_FORWARD: Kernel = Kernel {
     name: "softmax_pool_forward",
     source: source!("pool2d_softmax_forward.wgsl", "core/flat.wgsl"),
     bindings: &[Read, ReadWrite, ReadWrite],
+    formats: &[(0, "Input"), (1, "Output")],
     params: SoftmaxParams::LAYOUT,
     constants: &[],
 };
@@ -107,6 +112,7 @@ pub(crate) const SOFTMAX_BACKWARD: Kernel = Kernel {
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, Read, Read, Read, ReadWrite],
+    formats: &[(0, "Input"), (1, "Pooled"), (4, "Saved"), (5, "Output")],
     params: SoftmaxParams::LAYOUT,
     constants: constants!(; epilogue),
 };

@@ -17,7 +17,7 @@ pub(crate) struct Product {
 /// Describes such a kernel: its name, and what a [`Kernel`] has.
 macro_rules! product {
     (
-        $name:literal, bindings: $bindings:expr, params: $params:ty, constants: [$($constant:literal),* ; $($more:tt)*],
+        $name:literal, bindings: $bindings:expr, formats: $formats:expr, params: $params:ty, constants: [$($constant:literal),* ; $($more:tt)*],
         source: [$($file:literal),+]
     ) => {
         Product {
@@ -25,6 +25,7 @@ macro_rules! product {
                 name: $name,
                 source: source!($($file),+, "core/product_4x4.wgsl", "core/product.wgsl", "core/flat.wgsl"),
                 bindings: $bindings,
+                formats: $formats,
                 params: <$params>::LAYOUT,
                 constants: constants!("SIDE", "A_ALONG_K", "B_ALONG_K" $(, $constant)* ; $($more)*),
             },
@@ -32,6 +33,7 @@ macro_rules! product {
                 name: concat!($name, "_8x8"),
                 source: source!($($file),+, "core/product_8x8.wgsl", "core/product.wgsl", "core/flat.wgsl"),
                 bindings: $bindings,
+                formats: $formats,
                 params: <$params>::LAYOUT,
                 constants: constants!("A_ALONG_K", "B_ALONG_K" $(, $constant)* ; $($more)*),
             },

@@ -26,6 +26,7 @@ pub(crate) const BIAS: Kernel = Kernel {
     name: "bias",
     source: source!("bias.wgsl", "core/reduce.wgsl", "core/flat.wgsl"),
     bindings: &[Read, ReadWrite],
+    formats: &[],
     params: BiasParams::LAYOUT,
     constants: &["PLANE_VEC4"],
 };
@@ -40,6 +41,7 @@ pub(crate) const SUM_PARTS: Kernel = Kernel {
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, Read, ReadWrite],
+    formats: &[(2, "Saved"), (3, "Output")],
     params: SumPartsParams::LAYOUT,
     constants: constants!("HAS_BIAS"; epilogue),
 };

@@ -11,32 +11,77 @@ use naga::{
 
 use super::{ALL, activation, optimizer, peak};
 use crate::gpu::kernel::Access::{Read, ReadWrite};
-use crate::gpu::kernel::{Kernel, needs};
+use crate::gpu::kernel::{Format, Kernel, Variant, needs};
 use crate::gpu::record::Recording;
 use crate::gpu::strategy::{Core, Traits};
 use crate::{AvgPool2d, Conv2d, ConvTranspose2d, Loss, MaxPool2d, Model, Optimizer, Padding};
 
 /// The module of a variant of a kernel, if naga finds it valid.
-fn parse(kernel: &Kernel, plain: bool) -> Result<(Module, ModuleInfo), String> {
-    let source = &kernel.variant(plain);
+fn parse(kernel: &Kernel, variant: &Variant) -> Result<(Module, ModuleInfo), String> {
+    let source = &kernel.wgsl(variant);
     let module = naga::front::wgsl::parse_str(source).map_err(|e| e.emit_to_string(source))?;
-    let mut validator = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP);
+    let mut capabilities = Capabilities::SUBGROUP;
+    capabilities.set(
+        Capabilities::SHADER_FLOAT16,
+        variant.formats.contains(&Format::F16),
+    );
+    let mut validator = Validator::new(ValidationFlags::all(), capabilities);
     let info = validator
         .validate(&module)
         .map_err(|e| e.emit_to_string(source))?;
     Ok((module, info))
 }
 
-/// Holds the WGSL of a kernel against its description.
+/// Holds the WGSL of a kernel against its description: with all functions and with ReLU alone, and
+/// with either format wherever there is a choice.
 fn check(kernel: &Kernel) -> Result<(), String> {
-    check_variant(kernel, false)?;
-    check_variant(kernel, true).map_err(|error| format!("with ReLU alone: {error}"))
+    let open = kernel.formats.len();
+    for format in [Format::F32, Format::F16] {
+        for relu_alone in [false, true] {
+            let formats = vec![format; open];
+            let variant = Variant {
+                relu_alone,
+                formats,
+            };
+            let checked = check_variant(kernel, &variant, format);
+            checked.map_err(|error| format!("{variant:?}: {error}"))?;
+        }
+    }
+    Ok(())
 }
 
-fn check_variant(kernel: &Kernel, plain: bool) -> Result<(), String> {
-    let (module, _) = parse(kernel, plain)?;
-    check_bindings(kernel, &module)?;
-    check_constants(kernel, &module)?;
+fn check_variant(kernel: &Kernel, variant: &Variant, format: Format) -> Result<(), String> {
+    let (module, _) = parse(kernel, variant)?;
+    check_module(kernel, &module)?;
+    check_formats(kernel, &module, format)
+}
+
+/// The open bindings, and no others, have elements of this format.
+fn check_formats(kernel: &Kernel, module: &Module, format: Format) -> Result<(), String> {
+    let mut found = BTreeMap::new();
+    for (_, variable) in module.global_variables.iter() {
+        let (Some(binding), AddressSpace::Storage { .. }) = (&variable.binding, variable.space)
+        else {
+            continue;
+        };
+        let TypeInner::Array { base, .. } = module.types[variable.ty].inner else {
+            return Err("a storage buffer is no array".into());
+        };
+        let scalar = module.types[base].inner.scalar();
+        let width = scalar.map_or(0, |scalar| u64::from(scalar.width));
+        found.insert(binding.binding as usize, width);
+    }
+    let open = |at| kernel.formats.iter().any(|&(binding, _)| binding == at);
+    let expected = (0..kernel.bindings.len()).map(|at| match open(at) {
+        true => (at, format.size()),
+        false => (at, 4),
+    });
+    equal("bytes of elements", &found, &expected.collect())
+}
+
+fn check_module(kernel: &Kernel, module: &Module) -> Result<(), String> {
+    check_bindings(kernel, module)?;
+    check_constants(kernel, module)?;
     let entries: Vec<_> = module
         .entry_points
         .iter()
@@ -158,10 +203,14 @@ fn equal<T: PartialEq + std::fmt::Debug>(what: &str, wgsl: &T, rust: &T) -> Resu
     Err(format!("{what} differ:\n  WGSL {wgsl:?}\n  Rust {rust:?}"))
 }
 
-/// A kernel's WGSL with these constants as SPIR-V, MSL and HLSL.
-fn translate(kernel: &Kernel, constants: &[(&'static str, f64)]) -> Result<(), String> {
+/// A kernel's WGSL with these formats and constants as SPIR-V, MSL and HLSL.
+fn translate(
+    kernel: &Kernel,
+    formats: &[Format],
+    constants: &[(&'static str, f64)],
+) -> Result<(), String> {
     let run = || -> Result<(), String> {
-        let (module, info) = parse(kernel, Kernel::is_plain(constants))?;
+        let (module, info) = parse(kernel, &Variant::of(formats, constants))?;
         let entry = (ShaderStage::Compute, "main");
         let values: PipelineConstants = constants
             .iter()
@@ -169,7 +218,7 @@ fn translate(kernel: &Kernel, constants: &[(&'static str, f64)]) -> Result<(), S
             .collect();
         let (module, info) = process_overrides(&module, &info, Some(entry), &values)
             .map_err(|error| format!("overrides: {error}"))?;
-        let subgroups = kernel.source.contains("subgroup");
+        let subgroups = kernel.source.concat().contains("subgroup");
 
         let options = spv::Options {
             lang_version: (1, 3),
@@ -192,10 +241,11 @@ fn translate(kernel: &Kernel, constants: &[(&'static str, f64)]) -> Result<(), S
         names
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| format!("MSL: {error}"))?;
-        // Shader model 5.1 is what every DX12 device has; subgroups came with 6.0.
-        let shader_model = match subgroups {
-            true => hlsl::ShaderModel::V6_0,
-            false => hlsl::ShaderModel::V5_1,
+        // Shader model 5.1 is what every DX12 device has; subgroups came with 6.0, f16 with 6.2.
+        let shader_model = match (formats.contains(&Format::F16), subgroups) {
+            (true, _) => hlsl::ShaderModel::V6_2,
+            (false, true) => hlsl::ShaderModel::V6_0,
+            (false, false) => hlsl::ShaderModel::V5_1,
         };
         let options = hlsl::Options {
             shader_model,
@@ -214,7 +264,7 @@ fn translate(kernel: &Kernel, constants: &[(&'static str, f64)]) -> Result<(), S
         }
         Ok(())
     };
-    run().map_err(|error| format!("{} with {constants:?}: {error}", kernel.name))
+    run().map_err(|error| format!("{} with {constants:?}, {formats:?}: {error}", kernel.name))
 }
 
 /// The adapters that the strategy table tells apart, with every core that can be preferred there.
@@ -291,8 +341,11 @@ fn recordings(traits: Traits) -> Vec<Recording> {
     for model in models.map(Result::unwrap) {
         for (loss, optimizer) in losses.iter().cycle().zip(&optimizers) {
             if loss.geometry(16, model.output_shape()).is_ok() {
-                let recording = crate::engine::record(&model, loss, optimizer, 16, traits);
-                recordings.push(recording.unwrap());
+                for half in [false, true] {
+                    let recording =
+                        crate::engine::record(&model, loss, optimizer, 16, half, traits);
+                    recordings.push(recording.unwrap());
+                }
             }
         }
     }
@@ -355,16 +408,23 @@ fn every_shader_is_what_the_host_says_of_it() {
 }
 
 #[test]
-fn kernels_that_apply_simple_functions_have_a_plain_variant() {
+fn kernels_that_apply_simple_functions_have_a_variant_without_them() {
     for kernel in ALL {
-        let [full, plain] = [false, true].map(|plain| kernel.variant(plain));
-        let every = kernel.source.contains("fn error_function");
+        let [all, relu_alone] = [false, true].map(|relu_alone| {
+            let formats = vec![Format::F32; kernel.formats.len()];
+            kernel.wgsl(&Variant {
+                relu_alone,
+                formats,
+            })
+        });
+        let every = all.contains("fn error_function");
         if kernel.constants.contains(&"ACTIVATION") {
-            assert_eq!(full != plain, !every, "{}", kernel.name);
+            assert_eq!(all != relu_alone, !every, "{}", kernel.name);
         }
     }
     let with = |activation, gradient_of| {
-        Kernel::is_plain(&[("ACTIVATION", activation), ("GRADIENT_OF", gradient_of)])
+        let constants = [("ACTIVATION", activation), ("GRADIENT_OF", gradient_of)];
+        Variant::of(&[], &constants).relu_alone
     };
     let relu = f64::from(crate::Activation::Relu.code());
     assert!(with(0.0, 0.0) && with(relu, 0.0) && with(0.0, relu));
@@ -379,9 +439,10 @@ fn every_shader_translates_with_the_constants_that_it_is_given() {
     for recording in recordings.chain(measurements) {
         for dispatch in recording.dispatches {
             let (kernel, constants) = (dispatch.kernel, dispatch.constants);
+            let formats = dispatch.formats;
             given.extend(constants.iter().map(|(name, _)| (kernel.name, *name)));
-            let key = (kernel.name, format!("{constants:?}"));
-            kernels.insert(key, (kernel, constants));
+            let key = (kernel.name, format!("{constants:?} {formats:?}"));
+            kernels.insert(key, (kernel, formats, constants));
         }
     }
     let used: BTreeSet<_> = kernels.keys().map(|(name, _)| *name).collect();
@@ -398,8 +459,8 @@ fn every_shader_translates_with_the_constants_that_it_is_given() {
         declared.collect(),
         "a constant that is never given, or not declared"
     );
-    for (kernel, constants) in kernels.values() {
-        translate(kernel, constants).unwrap_or_else(|error| panic!("{error}"));
+    for (kernel, formats, constants) in kernels.values() {
+        translate(kernel, formats, constants).unwrap_or_else(|error| panic!("{error}"));
     }
 }
 
@@ -450,6 +511,20 @@ fn every_seeded_fault_is_found() {
             },
         ),
         (
+            "bytes of elements differ",
+            Kernel {
+                formats: &[(0, "Input"), (0, "Saved"), (2, "Output")],
+                ..forward()
+            },
+        ),
+        (
+            "Saved",
+            Kernel {
+                formats: &[(0, "Input"), (2, "Output")],
+                ..forward()
+            },
+        ),
+        (
             "overrides differ",
             Kernel {
                 constants: &[
@@ -473,14 +548,14 @@ fn every_seeded_fault_is_found() {
         (
             "entry points differ",
             Kernel {
-                source: &forward().source.replace("main", "start").leak()[..],
+                source: vec![&*forward().source.concat().replace("main", "start").leak()].leak(),
                 ..forward()
             },
         ),
         (
             "expected",
             Kernel {
-                source: "fn main(",
+                source: &["fn main("],
                 ..forward()
             },
         ),
@@ -501,7 +576,8 @@ fn every_seeded_fault_is_found() {
     };
     assert!(check(&swapped).unwrap_err().contains("params differ"));
 
-    let said = translate(&forward(), &[("NO_SUCH_CONSTANT", 1.0)]).unwrap_err();
+    let single = [Format::F32; 3];
+    let said = translate(&forward(), &single, &[("NO_SUCH_CONSTANT", 1.0)]).unwrap_err();
     assert!(
         said.starts_with("activation_forward with [(\"NO_SUCH_CONSTANT\", 1.0)]"),
         "{said}"

@@ -16,6 +16,7 @@ pub(crate) const FORWARD: Kernel = Kernel {
     name: "softmax_forward",
     source: source!("softmax_forward.wgsl", "core/flat.wgsl"),
     bindings: &[Read, ReadWrite],
+    formats: &[(0, "Input"), (1, "Output")],
     params: Params::LAYOUT,
     constants: &["LOG"],
 };
@@ -30,6 +31,7 @@ pub(crate) const BACKWARD: Kernel = Kernel {
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, Read, ReadWrite],
+    formats: &[(0, "Value"), (2, "Saved"), (3, "Output")],
     params: Params::LAYOUT,
     constants: constants!("LOG"; epilogue),
 };
