@@ -225,7 +225,6 @@ impl Recording {
         for (binding, region) in bindings.iter().enumerate() {
             let Some(region) = region else { continue };
             if region.format != Format::F32 && !varies(binding) {
-                debug_assert!(false, "{}: format of binding {binding}", kernel.name);
                 self.error.get_or_insert(Error::Gpu {
                     message: format!("{} has no f16 at binding {binding}", kernel.name),
                 });
@@ -466,6 +465,26 @@ mod tests {
         assert_eq!(folded(3 * FOLD), [FOLD, 3]);
         let fold = include_str!("../../shaders/core/flat.wgsl");
         assert!(fold.contains(&format!("const FOLD: u32 = {FOLD}u;")));
+    }
+
+    #[test]
+    fn a_dispatch_knows_its_formats_and_a_kernel_without_f16_refuses_it() {
+        use crate::gpu::kernels::reduce::bias_gradient;
+        let mut recording = Recording::new(Traits::DEFAULT);
+        let half = recording.buffer_of(Format::F16, "half", 40, Storage::Transient);
+        let single = recording.transient("single", 40);
+        assert_eq!((half.size, single.size), (80, 160));
+        add(&mut recording, 40, [half, single], half);
+        let expected = [Format::F16, Format::F32, Format::F16];
+        assert_eq!(recording.dispatches[0].formats, expected);
+        let kernel = recording.dispatches[0].kernel;
+        let said =
+            "enable f16; alias Left = f16; alias Right = f32; alias Output = f16; // The sum";
+        assert!(kernel.wgsl(&expected).starts_with(said));
+        assert!(!kernel.wgsl(&[Format::F32; 3]).contains("f16"));
+        bias_gradient(&mut recording, [1, 2, 20], half, single);
+        let error = recording.finish().unwrap_err();
+        assert!(error.to_string().contains("bias has no f16 at binding 0"));
     }
 
     #[test]
