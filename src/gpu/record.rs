@@ -474,14 +474,18 @@ mod tests {
         let half = recording.buffer_of(Format::F16, "half", 40, Storage::Transient);
         let single = recording.transient("single", 40);
         assert_eq!((half.size, single.size), (80, 160));
-        add(&mut recording, 40, [half, single], half);
+        add(&mut recording, 40, [half, single], half.into());
         let expected = [Format::F16, Format::F32, Format::F16];
         assert_eq!(recording.dispatches[0].formats, expected);
         let kernel = recording.dispatches[0].kernel;
         let said =
             "enable f16; alias Left = f16; alias Right = f32; alias Output = f16; // The sum";
-        assert!(kernel.wgsl(&expected).starts_with(said));
-        assert!(!kernel.wgsl(&[Format::F32; 3]).contains("f16"));
+        assert!(kernel.wgsl(&Variant::of(&expected, &[])).starts_with(said));
+        assert!(
+            !kernel
+                .wgsl(&Variant::of(&[Format::F32; 3], &[]))
+                .contains("f16")
+        );
         bias_gradient(&mut recording, [1, 2, 20], half, single);
         let error = recording.finish().unwrap_err();
         assert!(error.to_string().contains("bias has no f16 at binding 0"));
