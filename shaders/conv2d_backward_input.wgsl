@@ -34,6 +34,8 @@ override HAS_BIAS: bool = false;
 struct Row { first: u32 }
 // The first gradient plane of a pixel's group, and the pixel's place in the padded input.
 struct Column { plane: u32, y: u32, x: u32 }
+// A tap of an output channel: its weight, its plane, and how far back it takes a pixel.
+struct Inner { weight: u32, plane: u32, y: u32, x: u32 }
 
 fn product_size(group: u32) -> Size {
     let pixels = params.batch * params.in_height * params.in_width;
@@ -52,23 +54,31 @@ fn product_column(group: u32, pixel: u32) -> Column {
     return Column((n * params.groups + group) * params.out_channels, y + PAD_TOP, x + PAD_LEFT);
 }
 
-fn load_a(row: Row, k: u32) -> f32 {
+fn product_inner(k: u32) -> Inner {
     let channel = k / (KERNEL_H * KERNEL_W);
     let tap = k % (KERNEL_H * KERNEL_W);
-    return f32(weight[row.first + channel * params.in_channels * KERNEL_H * KERNEL_W + tap]);
+    return Inner(
+        channel * params.in_channels * KERNEL_H * KERNEL_W + tap,
+        channel,
+        tap / KERNEL_W * DILATION_H,
+        tap % KERNEL_W * DILATION_W,
+    );
 }
 
-fn load_b(column: Column, k: u32) -> f32 {
-    let channel = k / (KERNEL_H * KERNEL_W);
-    let tap = k % (KERNEL_H * KERNEL_W);
-    let tap_y = tap / KERNEL_W * DILATION_H;
-    let tap_x = tap % KERNEL_W * DILATION_W;
-    if column.y < tap_y || column.x < tap_x { return 0.0; }
-    let y = (column.y - tap_y) / STRIDE_H;
-    let x = (column.x - tap_x) / STRIDE_W;
-    let between = (column.y - tap_y) % STRIDE_H + (column.x - tap_x) % STRIDE_W;
-    if between != 0u || y >= params.out_height || x >= params.out_width { return 0.0; }
-    return f32(gradient_output[((column.plane + channel) * params.out_height + y) * params.out_width + x]);
+fn load_a(row: Row, inner: Inner) -> f32 {
+    return f32(weight[row.first + inner.weight]);
+}
+
+fn load_b(column: Column, inner: Inner) -> f32 {
+    // Above and left of the first output the differences wrap to large numbers.
+    let back_y = column.y - inner.y;
+    let back_x = column.x - inner.x;
+    let y = back_y / STRIDE_H;
+    let x = back_x / STRIDE_W;
+    if back_y % STRIDE_H + back_x % STRIDE_W != 0u { return 0.0; }
+    if y >= params.out_height || x >= params.out_width { return 0.0; }
+    let plane = column.plane + inner.plane;
+    return f32(gradient_output[(plane * params.out_height + y) * params.out_width + x]);
 }
 
 fn store_c(group: u32, m: u32, pixel: u32, value: f32) {

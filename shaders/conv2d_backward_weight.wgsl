@@ -29,9 +29,12 @@ override PAD_LEFT: u32 = 0u;
 override DILATION_H: u32 = 1u;
 override DILATION_W: u32 = 1u;
 
-struct Row { channel: u32 }
-// An input channel, and where a tap of the filter begins in its plane.
-struct Column { channel: u32, y: i32, x: i32 }
+// The plane of an output channel in memory, from that of an image on.
+struct Row { plane: u32 }
+// A tap of an input channel: where it begins in its plane, and in memory from an image's planes on.
+struct Column { y: i32, x: i32, first: i32 }
+// An output pixel of an image: its gradient, where its window begins in a plane, and in memory.
+struct Inner { gradient: u32, y: i32, x: i32, first: i32 }
 
 // A slice is a part of a group: slice = group * parts + part.
 fn product_size(slice: u32) -> Size {
@@ -47,34 +50,40 @@ fn product_size(slice: u32) -> Size {
 }
 
 fn product_row(slice: u32, m: u32) -> Row {
-    return Row(slice / params.parts * params.out_channels + m);
+    let channel = slice / params.parts * params.out_channels + m;
+    return Row(channel * params.out_height * params.out_width);
 }
 
 fn product_column(slice: u32, n: u32) -> Column {
     let tap = n % (KERNEL_H * KERNEL_W);
-    return Column(
-        slice / params.parts * params.in_channels + n / (KERNEL_H * KERNEL_W),
-        i32(tap / KERNEL_W * DILATION_H) - i32(PAD_TOP),
-        i32(tap % KERNEL_W * DILATION_W) - i32(PAD_LEFT),
-    );
+    let channel = slice / params.parts * params.in_channels + n / (KERNEL_H * KERNEL_W);
+    let y = i32(tap / KERNEL_W * DILATION_H) - i32(PAD_TOP);
+    let x = i32(tap % KERNEL_W * DILATION_W) - i32(PAD_LEFT);
+    let in_width = i32(params.in_width);
+    return Column(y, x, i32(channel * params.in_height) * in_width + y * in_width + x);
 }
 
-fn load_a(row: Row, pixel: u32) -> f32 {
-    let plane = params.out_height * params.out_width;
-    let n = pixel / plane;
-    let channels = params.groups * params.out_channels;
-    return f32(gradient_output[(n * channels + row.channel) * plane + pixel % plane]);
-}
-
-fn load_b(column: Column, pixel: u32) -> f32 {
+fn product_inner(pixel: u32) -> Inner {
     let row = pixel / params.out_width;
     let n = row / params.out_height;
-    let y = column.y + i32(row % params.out_height * STRIDE_H);
-    let x = column.x + i32(pixel % params.out_width * STRIDE_W);
+    let y = row % params.out_height * STRIDE_H;
+    let x = pixel % params.out_width * STRIDE_W;
+    let plane = params.out_height * params.out_width;
+    let gradient = n * params.groups * params.out_channels * plane + pixel % plane;
+    let image = n * params.groups * params.in_channels * params.in_height;
+    return Inner(gradient, i32(y), i32(x), i32((image + y) * params.in_width + x));
+}
+
+fn load_a(row: Row, inner: Inner) -> f32 {
+    return f32(gradient_output[row.plane + inner.gradient]);
+}
+
+fn load_b(column: Column, inner: Inner) -> f32 {
     // Above and left of the image the casts wrap to large numbers.
-    if u32(y) >= params.in_height || u32(x) >= params.in_width { return 0.0; }
-    let plane = n * params.groups * params.in_channels + column.channel;
-    return f32(input[(plane * params.in_height + u32(y)) * params.in_width + u32(x)]);
+    let y = u32(column.y + inner.y);
+    let x = u32(column.x + inner.x);
+    if y >= params.in_height || x >= params.in_width { return 0.0; }
+    return f32(input[column.first + inner.first]);
 }
 
 fn store_c(slice: u32, m: u32, n: u32, value: f32) {

@@ -30,8 +30,10 @@ override DILATION_W: u32 = 1u;
 override HAS_BIAS: bool = false;
 
 struct Row { first: u32 }
-// The first input plane of an output pixel's group, and where its window begins in a plane.
-struct Column { plane: u32, y: i32, x: i32 }
+// Where an output pixel's window begins: in the first input plane of its group, and in memory.
+struct Column { y: i32, x: i32, first: i32 }
+// A tap of an input channel: its weight, where it lies in the window, and how far that is in memory.
+struct Inner { weight: u32, y: i32, x: i32, offset: i32 }
 
 fn product_size(group: u32) -> Size {
     let pixels = params.batch * params.out_height * params.out_width;
@@ -47,25 +49,32 @@ fn product_column(group: u32, pixel: u32) -> Column {
     let row = pixel / params.out_width;
     let y = row % params.out_height;
     let n = row / params.out_height;
-    return Column(
-        (n * params.groups + group) * params.in_channels,
-        i32(y * STRIDE_H) - i32(PAD_TOP),
-        i32(x * STRIDE_W) - i32(PAD_LEFT),
-    );
+    let plane = (n * params.groups + group) * params.in_channels;
+    let top = i32(y * STRIDE_H) - i32(PAD_TOP);
+    let left = i32(x * STRIDE_W) - i32(PAD_LEFT);
+    let in_width = i32(params.in_width);
+    return Column(top, left, i32(plane * params.in_height) * in_width + top * in_width + left);
 }
 
-fn load_a(row: Row, k: u32) -> f32 {
-    return f32(weight[row.first + k]);
-}
-
-fn load_b(column: Column, k: u32) -> f32 {
+fn product_inner(k: u32) -> Inner {
     let channel = k / (KERNEL_H * KERNEL_W);
     let tap = k % (KERNEL_H * KERNEL_W);
-    let y = column.y + i32(tap / KERNEL_W * DILATION_H);
-    let x = column.x + i32(tap % KERNEL_W * DILATION_W);
+    let y = tap / KERNEL_W * DILATION_H;
+    let x = tap % KERNEL_W * DILATION_W;
+    let offset = (channel * params.in_height + y) * params.in_width + x;
+    return Inner(k, i32(y), i32(x), i32(offset));
+}
+
+fn load_a(row: Row, inner: Inner) -> f32 {
+    return f32(weight[row.first + inner.weight]);
+}
+
+fn load_b(column: Column, inner: Inner) -> f32 {
     // Above and left of the image the casts wrap to large numbers.
-    if u32(y) >= params.in_height || u32(x) >= params.in_width { return 0.0; }
-    return f32(input[((column.plane + channel) * params.in_height + u32(y)) * params.in_width + u32(x)]);
+    let y = u32(column.y + inner.y);
+    let x = u32(column.x + inner.x);
+    if y >= params.in_height || x >= params.in_width { return 0.0; }
+    return f32(input[column.first + inner.offset]);
 }
 
 fn store_c(group: u32, m: u32, pixel: u32, value: f32) {

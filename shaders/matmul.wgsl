@@ -21,6 +21,7 @@ override HAS_BIAS: bool = false;
 
 struct Row { first: u32, step: u32 }
 struct Column { first: u32, step: u32 }
+struct Inner { k: u32 }
 
 fn product_size(part: u32) -> Size {
     let length = (params.k + params.parts - 1u) / params.parts;
@@ -38,12 +39,16 @@ fn product_column(part: u32, n: u32) -> Column {
     return Column(n, params.n);
 }
 
-fn load_a(row: Row, k: u32) -> f32 {
-    return f32(a[row.first + k * row.step]);
+fn product_inner(k: u32) -> Inner {
+    return Inner(k);
 }
 
-fn load_b(column: Column, k: u32) -> f32 {
-    return f32(b[column.first + k * column.step]);
+fn load_a(row: Row, inner: Inner) -> f32 {
+    return f32(a[row.first + inner.k * row.step]);
+}
+
+fn load_b(column: Column, inner: Inner) -> f32 {
+    return f32(b[column.first + inner.k * column.step]);
 }
 
 fn store_c(part: u32, m: u32, n: u32, value: f32) {

@@ -5,8 +5,9 @@
 //   product_size(slice) -> Size          M, N and the range of k that this slice sums over
 //   product_row(slice, m) -> Row         what is known of a row of A, decoded once
 //   product_column(slice, n) -> Column   what is known of a column of B, decoded once
-//   load_a(row, k) -> f32                for m < M and k within the range
-//   load_b(column, k) -> f32             for n < N and k within the range
+//   product_inner(k) -> Inner            what is known of a k, decoded once for a quad
+//   load_a(row, inner) -> f32            for m < M and k within the range
+//   load_b(column, inner) -> f32         for n < N and k within the range
 //   store_c(slice, m, n, value)          for m < M and n < N
 // A slice is a channel group or a part of a split sum.
 
@@ -58,16 +59,23 @@ fn columns_of(slice: u32, size: Size, n: u32, distance: u32) -> Columns {
 // Beyond the range of k everything is zero.
 fn load_quad_a(rows: Rows, k: u32, k_end: u32) -> vec4<f32> {
     if k >= k_end { return vec4<f32>(); }
-    return vec4(load_a(rows.r0, k), load_a(rows.r1, k), load_a(rows.r2, k), load_a(rows.r3, k));
+    let inner = product_inner(k);
+    return vec4(
+        load_a(rows.r0, inner),
+        load_a(rows.r1, inner),
+        load_a(rows.r2, inner),
+        load_a(rows.r3, inner),
+    );
 }
 
 fn load_quad_b(columns: Columns, k: u32, k_end: u32) -> vec4<f32> {
     if k >= k_end { return vec4<f32>(); }
+    let inner = product_inner(k);
     return vec4(
-        load_b(columns.c0, k),
-        load_b(columns.c1, k),
-        load_b(columns.c2, k),
-        load_b(columns.c3, k),
+        load_b(columns.c0, inner),
+        load_b(columns.c1, inner),
+        load_b(columns.c2, inner),
+        load_b(columns.c3, inner),
     );
 }
 
