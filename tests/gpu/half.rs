@@ -42,7 +42,9 @@ fn exact_models() -> Vec<(&'static str, Model)> {
                 .push(Conv2d::new(6, 3).dilation([2, 1]).padding([2, 1]).groups(6))
                 .relu()
                 .residual(|body| body.push(same(6, 3).groups(3)).relu().push(same(6, 2)))
+                .relu()
                 .push(MaxPool2d::new(2).stride([3, 2]))
+                .relu()
                 .flatten()
                 .dense(3),
         ),
@@ -249,7 +251,8 @@ fn normalised() -> TrainerBuilder {
         .push(Conv2d::new(6, 3).padding(1).bias(false))
         .batch_norm()
         .silu()
-        .residual(|body| body.push(same(6, 3)).batch_norm().gelu())
+        .residual(|body| body.push(same(6, 3)).batch_norm().relu())
+        .gelu()
         .dropout(0.2)
         .concat([|b| b.push(MaxPool2d::new(2)), |b| b.avg_pool2d(2).tanh()])
         .concat([|b| b.global_avg_pool(), |b| b.global_softmax_pool()])
