@@ -9,7 +9,6 @@ mod plan;
 mod profile;
 mod profile_table;
 mod reference;
-mod step;
 mod verify;
 
 #[cfg(feature = "native")]

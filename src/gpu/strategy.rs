@@ -217,6 +217,7 @@ impl fmt::Display for Work {
 }
 
 /// The cores that can do a piece of work on an adapter.
+#[cfg(feature = "native")]
 pub(crate) fn candidates(traits: &Traits, work: &Work) -> Vec<Core> {
     let serves = |core: &Core| serves(*core, traits, work);
     Core::ALL.into_iter().filter(serves).collect()

@@ -1,81 +1,20 @@
-//! A model on a GPU: everything that a step needs is made here, once.
+//! Running a plan: a step, an update, a prediction.
 
 use std::ops::Range;
-#[cfg(feature = "native")]
-use std::path::Path;
 use std::time::Duration;
 
+use super::params::Step;
+use super::{Partial, Plan, PlanOptions, task};
+use crate::engine::lower::{Lowered, Task, lower};
 use crate::gpu::kernels::loss::LossStep;
-use crate::gpu::program::Program;
-use crate::gpu::record::{BufferId, Dispatch, Region};
-use crate::gpu::strategy::Choices;
+use crate::gpu::record::{Dispatch, Region};
 use crate::gpu::timer::Timer;
-use crate::gpu::{Gpu, Mapping};
-use crate::model::{Model, ParameterId};
-use crate::op::{Loss, Op, Optimizer, Target};
+use crate::op::{Op, Target};
 use crate::{Error, Result};
-
-use super::MemoryReport;
-#[cfg(feature = "native")]
-use super::autotune;
-use super::lower::{Lowered, Task, lower};
-use super::memory::{memory_report, upload_size};
-use super::step::Step;
-
-/// How a plan is made.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct PlanOptions {
-    /// Examples per step at most.
-    pub batch: usize,
-    /// Steps that may be on their way at once.
-    pub in_flight: usize,
-    /// Bytes that the plan may take.
-    pub memory_budget: u64,
-    /// The largest slab of parameters in bytes.
-    pub max_slab: u64,
-    /// What dropout's masks are made from.
-    pub seed: u64,
-    /// The largest global norm of the gradients.
-    pub clip_norm: Option<f64>,
-    /// Micro-batches per update.
-    pub accumulate: usize,
-    /// Whether activations, and the weights that products read, are stored as f16.
-    pub half: bool,
-}
-
-/// A compiled model. A step creates no buffer, bind group or pipeline: it writes into a staging
-/// buffer that is mapped already, encodes the dispatches and submits them once.
-pub(crate) struct Plan {
-    gpu: Gpu,
-    model: Model,
-    loss: Loss,
-    optimizer: Optimizer,
-    options: PlanOptions,
-    lowered: Lowered,
-    /// The params of all dispatches, as the program has them in memory. A step changes what varies.
-    params: Vec<u8>,
-    /// The same kernels with the params and grids of a smaller batch, the last one used.
-    partial: Option<Partial>,
-    program: Program,
-    memory: MemoryReport,
-    uploads: Vec<Upload>,
-    /// The upload that the next submission takes.
-    next_upload: usize,
-    /// For outputs and losses.
-    read_back: wgpu::Buffer,
-    progress: Progress,
-}
-
-/// What differs for a batch that is smaller than planned.
-struct Partial {
-    batch: usize,
-    dispatches: Vec<Dispatch>,
-    params: Vec<u8>,
-}
 
 /// How far training has come.
 #[derive(Debug, Clone, Copy, Default)]
-struct Progress {
+pub(super) struct Progress {
     /// Batches so far.
     batches: u64,
     /// Updates so far.
@@ -83,22 +22,15 @@ struct Progress {
     /// Batches since the last update.
     pending: usize,
     /// What the sums of their losses and gradients are to be divided by.
-    normaliser: f64,
+    pub normaliser: f64,
     /// What the sum of the last update's gradients was multiplied by.
     gradient_scale: f32,
-}
-
-/// A staging buffer: the params of all dispatches, then the input, then the target.
-struct Upload {
-    buffer: wgpu::Buffer,
-    /// `None` while it is known to be mapped.
-    mapping: Option<(Mapping, Option<wgpu::SubmissionIndex>)>,
 }
 
 impl Progress {
     /// What makes a mean of the sum of the micro-batches' gradients. Where every row was ignored the
     /// sum is zero and stays so.
-    fn mean(&self) -> f32 {
+    pub fn mean(&self) -> f32 {
         if self.normaliser == 0.0 {
             1.0
         } else {
@@ -108,128 +40,6 @@ impl Progress {
 }
 
 impl Plan {
-    /// The fastest cores for a plan, from a file of measurements; what is not there is measured.
-    #[cfg(feature = "native")]
-    pub async fn tune(
-        gpu: &Gpu,
-        model: &Model,
-        loss: &Loss,
-        optimizer: &Optimizer,
-        options: PlanOptions,
-        path: &Path,
-    ) -> Result<Choices> {
-        autotune::choices(gpu, &task(model, loss, optimizer, options), path).await
-    }
-
-    /// The memory that a plan would take. Allocates nothing.
-    pub fn memory_of(
-        gpu: &Gpu,
-        model: &Model,
-        loss: &Loss,
-        optimizer: &Optimizer,
-        options: PlanOptions,
-        choices: &Choices,
-    ) -> Result<MemoryReport> {
-        let task = Task {
-            choices: Some(choices),
-            ..task(model, loss, optimizer, options)
-        };
-        let lowered = lower(&task, gpu.traits(), options.batch)?;
-        Ok(memory_report(&lowered, options.in_flight))
-    }
-
-    /// Plans, allocates and compiles. The parameters are undefined until they are set.
-    pub async fn compile(
-        gpu: &Gpu,
-        model: &Model,
-        loss: Loss,
-        optimizer: Optimizer,
-        options: PlanOptions,
-        choices: &Choices,
-    ) -> Result<Self> {
-        let task = Task {
-            choices: Some(choices),
-            ..task(model, &loss, &optimizer, options)
-        };
-        let lowered = lower(&task, gpu.traits(), options.batch)?;
-        let memory = memory_report(&lowered, options.in_flight);
-        if memory.total() > options.memory_budget {
-            return Err(Error::OutOfMemory {
-                what: format!("a batch of {}: {memory}", options.batch),
-                needed: memory.total(),
-                available: Some(options.memory_budget),
-            });
-        }
-        let program = Program::compile(gpu, &lowered.recording).await?;
-        let size = upload_size(&lowered, program.uniforms().size());
-        let usage = wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC;
-        let mut uploads = Vec::new();
-        for _ in 0..options.in_flight {
-            let buffer = gpu.mapped_buffer("upload", size, usage).await?;
-            uploads.push(Upload {
-                buffer,
-                mapping: None,
-            });
-        }
-        let read_back = gpu.read_back_buffer(lowered.output.size).await?;
-        log::debug!(
-            "{} kernels for a training step, {} for a prediction, {memory}",
-            lowered.gradients.len() + lowered.update.len(),
-            lowered.predict.len()
-        );
-        let plan = Self {
-            gpu: gpu.clone(),
-            model: model.clone(),
-            loss,
-            optimizer,
-            options,
-            params: program.params_block(&lowered.recording.dispatches),
-            lowered,
-            partial: None,
-            program,
-            memory,
-            uploads,
-            next_upload: 0,
-            read_back,
-            progress: Progress::default(),
-        };
-        plan.clear_slabs().await?;
-        if let (Some(region), Loss::CrossEntropy(loss)) = (plan.lowered.class_weights, &plan.loss) {
-            plan.write(region, loss.class_weights.as_deref().unwrap_or_default())
-                .await?;
-        }
-        Ok(plan)
-    }
-
-    pub fn gpu(&self) -> &Gpu {
-        &self.gpu
-    }
-
-    pub fn memory(&self) -> MemoryReport {
-        self.memory
-    }
-
-    /// Makes the gaps between parameters zero in the gradients, whose norm is that of whole slabs.
-    async fn clear_slabs(&self) -> Result<()> {
-        let mut regions = Vec::new();
-        for slab in &self.lowered.slabs {
-            for region in [Some(slab.gradient), slab.sum].into_iter().flatten() {
-                regions.push((self.buffer(region.buffer)?, region.size));
-            }
-        }
-        let clear = || {
-            let mut encoder = self
-                .gpu
-                .device()
-                .create_command_encoder(&Default::default());
-            for (buffer, size) in regions {
-                encoder.clear_buffer(buffer, self.gpu.margin(), Some(size));
-            }
-            self.gpu.queue().submit([encoder.finish()]);
-        };
-        self.gpu.guard("gradients", clear).await
-    }
-
     /// Batches so far.
     pub fn steps(&self) -> u64 {
         self.progress.batches
@@ -375,21 +185,6 @@ impl Plan {
         Ok(())
     }
 
-    /// The loss of the last step: with micro-batches, of those since the last update.
-    pub async fn loss(&self) -> Result<f32> {
-        let loss = Region {
-            size: 4,
-            ..self.lowered.loss
-        };
-        // A buffer of its own, since several may ask at once.
-        let staging = self.gpu.read_back_buffer(16).await?;
-        let loss = self.read(loss, &staging).await?[0];
-        match self.options.accumulate {
-            1 => Ok(loss),
-            _ => Ok((f64::from(loss) / self.progress.normaliser) as f32),
-        }
-    }
-
     /// The outputs for any number of examples, in batches.
     pub async fn predict(&mut self, input: &[f32]) -> Result<Vec<f32>> {
         let (example, outputs) = (
@@ -408,68 +203,6 @@ impl Plan {
             output.extend(self.read(region, &self.read_back).await?);
         }
         Ok(output)
-    }
-
-    pub async fn parameter(&self, id: ParameterId) -> Result<Vec<f32>> {
-        self.read_parameter(id, self.lowered.parameter(id)?).await
-    }
-
-    /// The gradient that the last update took; with micro-batches pending, their mean so far.
-    pub async fn gradient(&self, id: ParameterId) -> Result<Vec<f32>> {
-        let mut gradient = self
-            .read_parameter(id, self.lowered.total_gradient(id)?)
-            .await?;
-        if self.options.accumulate > 1 {
-            let scale = self.progress.mean();
-            gradient.iter_mut().for_each(|gradient| *gradient *= scale);
-        }
-        Ok(gradient)
-    }
-
-    pub async fn set_parameter(&mut self, id: ParameterId, values: &[f32]) -> Result<()> {
-        self.write(self.lowered.parameter(id)?, values).await
-    }
-
-    async fn write(&self, region: Region, values: &[f32]) -> Result<()> {
-        let (buffer, offset) = (
-            self.buffer(region.buffer)?,
-            self.gpu.margin() + region.offset,
-        );
-        let write = || {
-            self.gpu
-                .queue()
-                .write_buffer(buffer, offset, bytemuck::cast_slice(values))
-        };
-        self.gpu.guard("upload", write).await
-    }
-
-    async fn read_parameter(&self, id: ParameterId, region: Region) -> Result<Vec<f32>> {
-        let size = self.model.graph.parameter(id).shape.len() as u64 * 4;
-        let staging = self.gpu.read_back_buffer(size).await?;
-        self.read(Region { size, ..region }, &staging).await
-    }
-
-    async fn read(&self, region: Region, staging: &wgpu::Buffer) -> Result<Vec<f32>> {
-        let Region {
-            buffer,
-            offset,
-            size,
-            ..
-        } = region;
-        self.program.check_margins(&self.gpu).await?;
-        let offset = self.gpu.margin() + offset;
-        let bytes = self
-            .gpu
-            .read(self.buffer(buffer)?, offset, size, staging)
-            .await?;
-        Ok(bytemuck::pod_collect_to_vec(&bytes))
-    }
-
-    fn buffer(&self, id: BufferId) -> Result<&wgpu::Buffer> {
-        let missing = || Error::Gpu {
-            message: "a buffer of the plan has no memory".into(),
-        };
-        self.program.buffer(id).ok_or_else(missing)
     }
 
     /// Uploads a batch and submits ranges of the dispatches on it.
@@ -586,33 +319,5 @@ impl Plan {
             dispatches,
         });
         Ok(())
-    }
-}
-
-fn task<'a>(
-    model: &'a Model,
-    loss: &'a Loss,
-    optimizer: &'a Optimizer,
-    options: PlanOptions,
-) -> Task<'a> {
-    let PlanOptions {
-        batch: planned_batch,
-        max_slab,
-        clip_norm,
-        accumulate,
-        half,
-        ..
-    } = options;
-    Task {
-        model,
-        loss,
-        optimizer,
-        planned_batch,
-        max_slab,
-        clip_norm,
-        accumulate,
-        half,
-        choices: None,
-        decisions: &[],
     }
 }

@@ -1,0 +1,85 @@
+//! What a plan keeps on the device, read and written: the loss, parameters, gradients.
+
+use super::Plan;
+use crate::gpu::record::{BufferId, Region};
+use crate::model::ParameterId;
+use crate::{Error, Result};
+
+impl Plan {
+    /// The loss of the last step: with micro-batches, of those since the last update.
+    pub async fn loss(&self) -> Result<f32> {
+        let loss = Region {
+            size: 4,
+            ..self.lowered.loss
+        };
+        // A buffer of its own, since several may ask at once.
+        let staging = self.gpu.read_back_buffer(16).await?;
+        let loss = self.read(loss, &staging).await?[0];
+        match self.options.accumulate {
+            1 => Ok(loss),
+            _ => Ok((f64::from(loss) / self.progress.normaliser) as f32),
+        }
+    }
+
+    pub async fn parameter(&self, id: ParameterId) -> Result<Vec<f32>> {
+        self.read_parameter(id, self.lowered.parameter(id)?).await
+    }
+
+    /// The gradient that the last update took; with micro-batches pending, their mean so far.
+    pub async fn gradient(&self, id: ParameterId) -> Result<Vec<f32>> {
+        let mut gradient = self
+            .read_parameter(id, self.lowered.total_gradient(id)?)
+            .await?;
+        if self.options.accumulate > 1 {
+            let scale = self.progress.mean();
+            gradient.iter_mut().for_each(|gradient| *gradient *= scale);
+        }
+        Ok(gradient)
+    }
+
+    pub async fn set_parameter(&mut self, id: ParameterId, values: &[f32]) -> Result<()> {
+        self.write(self.lowered.parameter(id)?, values).await
+    }
+
+    pub(super) async fn write(&self, region: Region, values: &[f32]) -> Result<()> {
+        let (buffer, offset) = (
+            self.buffer(region.buffer)?,
+            self.gpu.margin() + region.offset,
+        );
+        let write = || {
+            self.gpu
+                .queue()
+                .write_buffer(buffer, offset, bytemuck::cast_slice(values))
+        };
+        self.gpu.guard("upload", write).await
+    }
+
+    async fn read_parameter(&self, id: ParameterId, region: Region) -> Result<Vec<f32>> {
+        let size = self.model.graph.parameter(id).shape.len() as u64 * 4;
+        let staging = self.gpu.read_back_buffer(size).await?;
+        self.read(Region { size, ..region }, &staging).await
+    }
+
+    pub(super) async fn read(&self, region: Region, staging: &wgpu::Buffer) -> Result<Vec<f32>> {
+        let Region {
+            buffer,
+            offset,
+            size,
+            ..
+        } = region;
+        self.program.check_margins(&self.gpu).await?;
+        let offset = self.gpu.margin() + offset;
+        let bytes = self
+            .gpu
+            .read(self.buffer(buffer)?, offset, size, staging)
+            .await?;
+        Ok(bytemuck::pod_collect_to_vec(&bytes))
+    }
+
+    pub(super) fn buffer(&self, id: BufferId) -> Result<&wgpu::Buffer> {
+        let missing = || Error::Gpu {
+            message: "a buffer of the plan has no memory".into(),
+        };
+        self.program.buffer(id).ok_or_else(missing)
+    }
+}

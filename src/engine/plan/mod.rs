@@ -1,0 +1,233 @@
+//! A model on a GPU: everything that a step needs is made here, once.
+
+mod access;
+mod params;
+mod run;
+
+#[cfg(feature = "native")]
+use std::path::Path;
+
+use super::MemoryReport;
+#[cfg(feature = "native")]
+use super::autotune;
+use super::lower::{Lowered, Task, lower};
+use super::memory::{memory_report, upload_size};
+use crate::gpu::program::Program;
+use crate::gpu::record::Dispatch;
+use crate::gpu::strategy::Choices;
+use crate::gpu::{Gpu, Mapping};
+use crate::model::Model;
+use crate::op::{Loss, Optimizer};
+use crate::{Error, Result};
+
+use run::Progress;
+
+/// How a plan is made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PlanOptions {
+    /// Examples per step at most.
+    pub batch: usize,
+    /// Steps that may be on their way at once.
+    pub in_flight: usize,
+    /// Bytes that the plan may take.
+    pub memory_budget: u64,
+    /// The largest slab of parameters in bytes.
+    pub max_slab: u64,
+    /// What dropout's masks are made from.
+    pub seed: u64,
+    /// The largest global norm of the gradients.
+    pub clip_norm: Option<f64>,
+    /// Micro-batches per update.
+    pub accumulate: usize,
+    /// Whether activations, and the weights that products read, are stored as f16.
+    pub half: bool,
+}
+
+/// A compiled model. A step creates no buffer, bind group or pipeline: it writes into a staging
+/// buffer that is mapped already, encodes the dispatches and submits them once.
+pub(crate) struct Plan {
+    gpu: Gpu,
+    model: Model,
+    loss: Loss,
+    optimizer: Optimizer,
+    options: PlanOptions,
+    lowered: Lowered,
+    /// The params of all dispatches, as the program has them in memory. A step changes what varies.
+    params: Vec<u8>,
+    /// The same kernels with the params and grids of a smaller batch, the last one used.
+    partial: Option<Partial>,
+    program: Program,
+    memory: MemoryReport,
+    uploads: Vec<Upload>,
+    /// The upload that the next submission takes.
+    next_upload: usize,
+    /// For outputs and losses.
+    read_back: wgpu::Buffer,
+    progress: Progress,
+}
+
+/// What differs for a batch that is smaller than planned.
+struct Partial {
+    batch: usize,
+    dispatches: Vec<Dispatch>,
+    params: Vec<u8>,
+}
+
+/// A staging buffer: the params of all dispatches, then the input, then the target.
+struct Upload {
+    buffer: wgpu::Buffer,
+    /// `None` while it is known to be mapped.
+    mapping: Option<(Mapping, Option<wgpu::SubmissionIndex>)>,
+}
+
+impl Plan {
+    /// The fastest cores for a plan, from a file of measurements; what is not there is measured.
+    #[cfg(feature = "native")]
+    pub async fn tune(
+        gpu: &Gpu,
+        model: &Model,
+        loss: &Loss,
+        optimizer: &Optimizer,
+        options: PlanOptions,
+        path: &Path,
+    ) -> Result<Choices> {
+        autotune::choices(gpu, &task(model, loss, optimizer, options), path).await
+    }
+
+    /// The memory that a plan would take. Allocates nothing.
+    pub fn memory_of(
+        gpu: &Gpu,
+        model: &Model,
+        loss: &Loss,
+        optimizer: &Optimizer,
+        options: PlanOptions,
+        choices: &Choices,
+    ) -> Result<MemoryReport> {
+        let task = Task {
+            choices: Some(choices),
+            ..task(model, loss, optimizer, options)
+        };
+        let lowered = lower(&task, gpu.traits(), options.batch)?;
+        Ok(memory_report(&lowered, options.in_flight))
+    }
+
+    /// Plans, allocates and compiles. The parameters are undefined until they are set.
+    pub async fn compile(
+        gpu: &Gpu,
+        model: &Model,
+        loss: Loss,
+        optimizer: Optimizer,
+        options: PlanOptions,
+        choices: &Choices,
+    ) -> Result<Self> {
+        let task = Task {
+            choices: Some(choices),
+            ..task(model, &loss, &optimizer, options)
+        };
+        let lowered = lower(&task, gpu.traits(), options.batch)?;
+        let memory = memory_report(&lowered, options.in_flight);
+        if memory.total() > options.memory_budget {
+            return Err(Error::OutOfMemory {
+                what: format!("a batch of {}: {memory}", options.batch),
+                needed: memory.total(),
+                available: Some(options.memory_budget),
+            });
+        }
+        let program = Program::compile(gpu, &lowered.recording).await?;
+        let size = upload_size(&lowered, program.uniforms().size());
+        let usage = wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC;
+        let mut uploads = Vec::new();
+        for _ in 0..options.in_flight {
+            let buffer = gpu.mapped_buffer("upload", size, usage).await?;
+            uploads.push(Upload {
+                buffer,
+                mapping: None,
+            });
+        }
+        let read_back = gpu.read_back_buffer(lowered.output.size).await?;
+        log::debug!(
+            "{} kernels for a training step, {} for a prediction, {memory}",
+            lowered.gradients.len() + lowered.update.len(),
+            lowered.predict.len()
+        );
+        let plan = Self {
+            gpu: gpu.clone(),
+            model: model.clone(),
+            loss,
+            optimizer,
+            options,
+            params: program.params_block(&lowered.recording.dispatches),
+            lowered,
+            partial: None,
+            program,
+            memory,
+            uploads,
+            next_upload: 0,
+            read_back,
+            progress: Progress::default(),
+        };
+        plan.clear_slabs().await?;
+        if let (Some(region), Loss::CrossEntropy(loss)) = (plan.lowered.class_weights, &plan.loss) {
+            plan.write(region, loss.class_weights.as_deref().unwrap_or_default())
+                .await?;
+        }
+        Ok(plan)
+    }
+
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    pub fn memory(&self) -> MemoryReport {
+        self.memory
+    }
+
+    /// Makes the gaps between parameters zero in the gradients, whose norm is that of whole slabs.
+    async fn clear_slabs(&self) -> Result<()> {
+        let mut regions = Vec::new();
+        for slab in &self.lowered.slabs {
+            for region in [Some(slab.gradient), slab.sum].into_iter().flatten() {
+                regions.push((self.buffer(region.buffer)?, region.size));
+            }
+        }
+        let clear = || {
+            let mut encoder = self
+                .gpu
+                .device()
+                .create_command_encoder(&Default::default());
+            for (buffer, size) in regions {
+                encoder.clear_buffer(buffer, self.gpu.margin(), Some(size));
+            }
+            self.gpu.queue().submit([encoder.finish()]);
+        };
+        self.gpu.guard("gradients", clear).await
+    }
+}
+
+fn task<'a>(
+    model: &'a Model,
+    loss: &'a Loss,
+    optimizer: &'a Optimizer,
+    options: PlanOptions,
+) -> Task<'a> {
+    let PlanOptions {
+        batch: planned_batch,
+        max_slab,
+        clip_norm,
+        accumulate,
+        half,
+        ..
+    } = options;
+    Task {
+        model,
+        loss,
+        optimizer,
+        planned_batch,
+        max_slab,
+        clip_norm,
+        accumulate,
+        half,
+        choices: None,
+        decisions: &[],
+    }
+}

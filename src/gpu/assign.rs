@@ -1,0 +1,154 @@
+//! Memory by liveness: transient buffers whose lives do not overlap share one.
+
+use super::record::{Recording, Storage};
+
+/// Which physical buffer each buffer of a recording has.
+#[derive(Debug)]
+pub(crate) struct Assignment {
+    pub slots: Vec<Option<usize>>,
+    /// Bytes of each physical buffer.
+    pub sizes: Vec<u64>,
+    /// Whether a physical buffer is shared by transient ones.
+    pub transient: Vec<bool>,
+}
+
+impl Recording {
+    /// Gives each buffer its memory: the index of a physical buffer, and the sizes of those.
+    /// Transient buffers whose lives do not overlap share one, the large ones choosing first;
+    /// persistent ones have one each, and bound ones none.
+    pub fn assign(&self) -> Assignment {
+        let mut lives: Vec<Option<(usize, usize)>> = vec![None; self.buffers.len()];
+        for (time, dispatch) in self.dispatches.iter().enumerate() {
+            for region in dispatch.bindings.iter().flatten() {
+                let life = lives[region.buffer.0].get_or_insert((time, time));
+                life.1 = time;
+            }
+        }
+        let mut assignment = Assignment {
+            slots: vec![None; self.buffers.len()],
+            sizes: vec![],
+            transient: vec![],
+        };
+        let mut transients = Vec::new();
+        for (id, buffer) in self.buffers.iter().enumerate() {
+            match (&buffer.storage, lives[id]) {
+                (Storage::Persistent, _) => {
+                    assignment.slots[id] = Some(assignment.sizes.len());
+                    assignment.sizes.push(buffer.size);
+                    assignment.transient.push(false);
+                }
+                (Storage::Transient, Some(life)) => transients.push((id, life)),
+                (Storage::Transient, None) | (Storage::Bound(_), _) => {}
+            }
+        }
+        transients.sort_by_key(|&(id, life)| (std::cmp::Reverse(self.buffers[id].size), life));
+        let mut tenants: Vec<Vec<(usize, usize)>> = vec![vec![]; assignment.sizes.len()];
+        for (id, life) in transients {
+            let apart = |other: &(usize, usize)| other.1 < life.0 || life.1 < other.0;
+            let free = (0..tenants.len())
+                .find(|&slot| assignment.transient[slot] && tenants[slot].iter().all(apart));
+            let slot = free.unwrap_or_else(|| {
+                assignment.sizes.push(self.buffers[id].size);
+                assignment.transient.push(true);
+                tenants.push(vec![]);
+                tenants.len() - 1
+            });
+            tenants[slot].push(life);
+            assignment.slots[id] = Some(slot);
+        }
+        assignment
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::kernels::activation::add;
+    use crate::gpu::record::Region;
+    use crate::gpu::strategy::Traits;
+
+    /// Dispatches that each read two buffers and write a third; the buffers' sizes in elements.
+    fn recording(sizes: &[usize], dispatches: &[[usize; 3]]) -> Recording {
+        let mut recording = Recording::new(Traits::DEFAULT);
+        let buffer = |&len: &usize| recording.transient("", len);
+        let regions: Vec<Region> = sizes.iter().map(buffer).collect();
+        for &[left, right, output] in dispatches {
+            add(
+                &mut recording,
+                1,
+                [regions[left], regions[right]],
+                regions[output].into(),
+            );
+        }
+        recording
+    }
+
+    /// The first and last dispatch that touches a buffer.
+    fn life(dispatches: &[[usize; 3]], buffer: usize) -> Option<[usize; 2]> {
+        let uses = |dispatch: &[usize; 3]| dispatch.contains(&buffer);
+        Some([
+            dispatches.iter().position(uses)?,
+            dispatches.iter().rposition(uses)?,
+        ])
+    }
+
+    #[test]
+    fn a_chain_needs_the_memory_of_its_two_largest_neighbours() {
+        let chain: Vec<[usize; 3]> = (0..7).map(|i| [i, i, i + 1]).collect();
+        let sizes = [100, 100, 60, 40, 100, 100, 80, 20];
+        let assignment = recording(&sizes, &chain).assign();
+        assert_eq!(assignment.sizes, [400, 400]);
+        assert_eq!(assignment.transient, [true, true]);
+        for (left, right) in assignment.slots.iter().zip(&assignment.slots[1..]) {
+            assert_ne!(left, right);
+        }
+    }
+
+    #[test]
+    fn buffers_that_live_at_once_never_share_memory() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        for _ in 0..300 {
+            let count = rng.usize(3..20);
+            let sizes: Vec<usize> = (0..count).map(|_| rng.usize(1..1000)).collect();
+            let dispatches: Vec<[usize; 3]> = (0..rng.usize(1..25))
+                .map(|_| [0; 3].map(|_| rng.usize(0..count)))
+                .collect();
+            let recording = recording(&sizes, &dispatches);
+            let assignment = recording.assign();
+            for (a, slot) in assignment.slots.iter().enumerate() {
+                let life_of_a = life(&dispatches, a);
+                assert_eq!(slot.is_some(), life_of_a.is_some());
+                let (Some(slot), Some([begin, end])) = (*slot, life_of_a) else {
+                    continue;
+                };
+                assert!(assignment.sizes[slot] >= recording.buffers[a].size);
+                for b in (0..a).filter(|&b| assignment.slots[b] == Some(slot)) {
+                    let [other_begin, other_end] = life(&dispatches, b).unwrap();
+                    assert!(
+                        end < other_begin || other_end < begin,
+                        "{a} and {b} share {slot}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn persistent_buffers_share_nothing_and_unused_ones_have_no_memory() {
+        let mut recording = recording(&[8, 8, 8], &[[0, 0, 1]]);
+        let kept = recording.buffer("", 8, Storage::Persistent);
+        add(&mut recording, 1, [kept, kept], kept.into());
+        let assignment = recording.assign();
+        let slot = assignment.slots[kept.buffer.0];
+        assert_eq!(
+            assignment
+                .slots
+                .iter()
+                .filter(|&&other| other == slot)
+                .count(),
+            1
+        );
+        assert!(!assignment.transient[slot.unwrap()]);
+        assert_eq!(assignment.slots[2], None);
+    }
+}

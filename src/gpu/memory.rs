@@ -1,0 +1,222 @@
+//! A device's memory: buffers, and bytes on their way to the host.
+
+use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
+
+use super::Gpu;
+use crate::{Error, Result};
+
+/// Bytes of NaN before and after a poisoned buffer: as much as a binding's offset may need.
+const MARGIN: u64 = 256;
+/// A quiet NaN.
+const POISON: [u8; 4] = 0x7fc0_0000_u32.to_le_bytes();
+
+/// A buffer on its way to being mapped.
+pub(crate) struct Mapping(OneshotReceiver<std::result::Result<(), wgpu::BufferAsyncError>>);
+
+/// Unmaps a buffer however its reading ends, a dropped future included.
+struct Unmap<'a> {
+    gpu: &'a Gpu,
+    staging: &'a wgpu::Buffer,
+}
+
+impl Drop for Unmap<'_> {
+    fn drop(&mut self) {
+        // Where mapping it has failed, there is nothing to unmap.
+        let scopes = self.gpu.scopes();
+        self.staging.unmap();
+        drop(scopes.close("unmap"));
+    }
+}
+
+impl Gpu {
+    /// Asks for a buffer to be mapped once the queue is done with it.
+    pub(crate) fn map(&self, buffer: &wgpu::Buffer, mode: wgpu::MapMode) -> Mapping {
+        let (sender, receiver) = oneshot_channel();
+        // The callback tells of every error; the scope keeps it from the device's own handler, which
+        // may be the user's.
+        let scope = self
+            .inner
+            .device
+            .push_error_scope(wgpu::ErrorFilter::Validation);
+        buffer.map_async(mode, .., move |result| {
+            // Nobody listens any more where the receiver is gone.
+            let _ = sender.send(result);
+        });
+        drop(scope.pop());
+        Mapping(receiver)
+    }
+
+    /// Waits until the device is done with a submission, or with all of them. Native back ends make
+    /// progress only when they are polled; in the browser this is nothing.
+    pub(crate) fn wait(&self, submission_index: Option<wgpu::SubmissionIndex>) -> Result<()> {
+        let wait = wgpu::PollType::Wait {
+            submission_index,
+            timeout: None,
+        };
+        match self.inner.device.poll(wait) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                self.check()?;
+                Err(Error::DeviceLost {
+                    reason: error.to_string(),
+                })
+            }
+        }
+    }
+
+    /// Waits until a buffer is mapped: for a submission, or for all of them.
+    pub(crate) async fn mapped(
+        &self,
+        mapping: &Mapping,
+        submission_index: Option<wgpu::SubmissionIndex>,
+    ) -> Result<()> {
+        self.wait(submission_index)?;
+        let result = mapping.0.receive().await;
+        self.failure()?;
+        match result {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(Error::DeviceLost {
+                reason: error.to_string(),
+            }),
+            None => Err(Error::DeviceLost {
+                reason: "a buffer was never mapped".into(),
+            }),
+        }
+    }
+
+    /// Reads bytes back through `staging`, a buffer of usage `MAP_READ | COPY_DST`.
+    pub(crate) async fn read(
+        &self,
+        source: &wgpu::Buffer,
+        offset: u64,
+        size: u64,
+        staging: &wgpu::Buffer,
+    ) -> Result<Vec<u8>> {
+        self.guard("read-back", || {
+            let mut encoder = self
+                .inner
+                .device
+                .create_command_encoder(&Default::default());
+            encoder.copy_buffer_to_buffer(source, offset, staging, 0, size);
+            self.inner.queue.submit([encoder.finish()]);
+        })
+        .await?;
+        let mapping = self.map(staging, wgpu::MapMode::Read);
+        let _unmap = Unmap { gpu: self, staging };
+        self.mapped(&mapping, None).await?;
+        match staging.get_mapped_range(..size) {
+            Ok(view) => Ok(view.to_vec()),
+            Err(error) => Err(Error::DeviceLost {
+                reason: error.to_string(),
+            }),
+        }
+    }
+
+    /// A buffer to read `size` bytes through.
+    pub(crate) async fn read_back_buffer(&self, size: u64) -> Result<wgpu::Buffer> {
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        self.buffer("read-back", size, usage).await
+    }
+
+    /// A buffer, or the error that says why not.
+    pub(crate) async fn buffer(
+        &self,
+        what: &str,
+        size: u64,
+        usage: wgpu::BufferUsages,
+    ) -> Result<wgpu::Buffer> {
+        self.create(what, size, usage, false).await
+    }
+
+    /// A buffer that is mapped from the start.
+    pub(crate) async fn mapped_buffer(
+        &self,
+        what: &str,
+        size: u64,
+        usage: wgpu::BufferUsages,
+    ) -> Result<wgpu::Buffer> {
+        self.create(what, size, usage, true).await
+    }
+
+    async fn create(
+        &self,
+        what: &str,
+        size: u64,
+        usage: wgpu::BufferUsages,
+        mapped_at_creation: bool,
+    ) -> Result<wgpu::Buffer> {
+        let available = self.inner.limits.max_buffer_size;
+        if size > available {
+            let limit = "max_buffer_size";
+            return Err(Error::Limit {
+                limit,
+                what: what.into(),
+                needed: size,
+                available,
+            });
+        }
+        let descriptor = wgpu::BufferDescriptor {
+            label: Some(what),
+            size,
+            usage,
+            mapped_at_creation,
+        };
+        let buffer = self
+            .guard(what, || self.inner.device.create_buffer(&descriptor))
+            .await;
+        buffer.map_err(|error| match error {
+            Error::OutOfMemory {
+                what, available, ..
+            } => Error::OutOfMemory {
+                what,
+                needed: size,
+                available,
+            },
+            error => error,
+        })
+    }
+
+    /// Memory for kernels to work on: `size` bytes that begin at [`margin`](Self::margin).
+    pub(crate) async fn memory(&self, what: &str, size: u64) -> Result<wgpu::Buffer> {
+        let usage = wgpu::BufferUsages::STORAGE
+            | wgpu::BufferUsages::COPY_SRC
+            | wgpu::BufferUsages::COPY_DST;
+        let buffer = self.buffer(what, size + 2 * self.margin(), usage).await?;
+        if self.inner.debugging.poison {
+            let bytes = POISON.repeat(buffer.size() as usize / 4);
+            self.guard(what, || self.inner.queue.write_buffer(&buffer, 0, &bytes))
+                .await?;
+        }
+        Ok(buffer)
+    }
+
+    /// Where the contents of such a buffer begin.
+    pub(crate) fn margin(&self) -> u64 {
+        if self.inner.debugging.poison {
+            MARGIN
+        } else {
+            0
+        }
+    }
+
+    /// Examines what surrounds poisoned buffers.
+    pub(crate) async fn check_margins<'a>(
+        &self,
+        buffers: impl IntoIterator<Item = &'a wgpu::Buffer>,
+    ) -> Result<()> {
+        if !self.inner.debugging.poison {
+            return Ok(());
+        }
+        let staging = self.read_back_buffer(MARGIN).await?;
+        for buffer in buffers {
+            for offset in [0, buffer.size() - MARGIN] {
+                let bytes = self.read(buffer, offset, MARGIN, &staging).await?;
+                if bytes.chunks(4).any(|word| word != POISON) {
+                    let message = format!("a kernel wrote outside its buffer, at {offset}");
+                    return Err(Error::Gpu { message });
+                }
+            }
+        }
+        Ok(())
+    }
+}
