@@ -18,6 +18,8 @@ pub(crate) mod pool2d;
 mod product;
 pub(crate) mod reduce;
 #[cfg(test)]
+mod shader_models;
+#[cfg(test)]
 mod shader_tests;
 pub(crate) mod softmax;
 
