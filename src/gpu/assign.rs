@@ -151,4 +151,32 @@ mod tests {
         assert!(!assignment.transient[slot.unwrap()]);
         assert_eq!(assignment.slots[2], None);
     }
+
+    #[test]
+    fn whole_trainings_take_little_more_than_what_lives_at_once() {
+        use crate::gpu::kernels::shader_models::{adapters, recordings};
+        for recording in adapters().into_iter().flat_map(recordings) {
+            let assignment = recording.assign();
+            let sizes = assignment.sizes.iter().zip(&assignment.transient);
+            let taken: u64 = sizes
+                .filter(|(_, transient)| **transient)
+                .map(|(size, _)| size)
+                .sum();
+            let mut lives = vec![None; recording.buffers.len()];
+            for (time, dispatch) in recording.dispatches.iter().enumerate() {
+                for region in dispatch.bindings.iter().flatten() {
+                    lives[region.buffer.0].get_or_insert((time, time)).1 = time;
+                }
+            }
+            let transient =
+                |id: &usize| matches!(recording.buffers[*id].storage, Storage::Transient);
+            let live = |time: usize| -> u64 {
+                let at = |id: &usize| lives[*id].is_some_and(|(a, b)| a <= time && time <= b);
+                let ids = (0..lives.len()).filter(transient).filter(at);
+                ids.map(|id| recording.buffers[id].size).sum()
+            };
+            let least = (0..recording.dispatches.len()).map(live).max().unwrap();
+            assert!(taken <= least + least / 4, "{taken} bytes, {least} at once");
+        }
+    }
 }

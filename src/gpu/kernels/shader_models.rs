@@ -6,7 +6,7 @@ use crate::gpu::strategy::{Core, Traits};
 use crate::{AvgPool2d, Conv2d, ConvTranspose2d, Loss, MaxPool2d, Model, Optimizer, Padding};
 
 /// The adapters that the strategy table tells apart, with every core that can be preferred there.
-pub(super) fn adapters() -> Vec<Traits> {
+pub(in crate::gpu) fn adapters() -> Vec<Traits> {
     let software = Traits {
         software: true,
         subgroup_size: 8,
@@ -20,7 +20,7 @@ pub(super) fn adapters() -> Vec<Traits> {
 }
 
 /// Training steps that use every kernel, in every fused form that the models of tests/gpu use.
-pub(super) fn recordings(traits: Traits) -> Vec<Recording> {
+pub(in crate::gpu) fn recordings(traits: Traits) -> Vec<Recording> {
     let same = |channels, kernel: usize| Conv2d::new(channels, kernel).padding(Padding::Same);
     let models = [
         Model::builder([1, 28, 28])
