@@ -370,3 +370,153 @@ pub(crate) fn tap_splits(tiles: usize, rows: usize, strips: usize) -> usize {
 /// Iterations that the loops of one invocation may make in all on a software adapter. Mesa's
 /// llvmpipe ends every loop without a word after 65,535 of them.
 pub(crate) const LOOP_LIMIT: usize = 60_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn convolution() -> Conv2dGeometry {
+        Conv2dGeometry {
+            batch: 2,
+            groups: 1,
+            in_channels: 4,
+            in_size: Size2 {
+                height: 9,
+                width: 8,
+            },
+            out_channels: 6,
+            out_size: Size2 {
+                height: 7,
+                width: 6,
+            },
+            kernel: Size2 {
+                height: 3,
+                width: 3,
+            },
+            stride: Size2::ONE,
+            padding: [0; 4],
+            dilation: Size2::ONE,
+        }
+    }
+
+    /// Each field another one, with the output that this gives.
+    fn variations() -> Vec<Conv2dGeometry> {
+        let of = |change: fn(&mut Conv2dGeometry)| {
+            let mut geometry = convolution();
+            change(&mut geometry);
+            geometry
+        };
+        vec![
+            convolution(),
+            of(|g| g.batch = 3),
+            of(|g| g.groups = 2),
+            of(|g| g.in_channels = 5),
+            of(|g| g.in_size.height = 10),
+            of(|g| g.in_size.width = 10),
+            of(|g| g.out_channels = 7),
+            of(|g| g.kernel.height = 2),
+            of(|g| g.kernel.width = 2),
+            of(|g| g.stride.height = 2),
+            of(|g| g.stride.width = 2),
+            of(|g| g.padding = [1, 0, 0, 0]),
+            of(|g| g.padding = [0, 1, 0, 0]),
+            of(|g| g.padding = [0, 0, 1, 0]),
+            of(|g| g.padding = [0, 0, 0, 1]),
+            of(|g| g.dilation.height = 2),
+            of(|g| g.dilation.width = 2),
+        ]
+    }
+
+    #[test]
+    fn different_work_has_different_names() {
+        let mut works = vec![
+            Work::Matmul([2, 3, 4], [false, false]),
+            Work::Matmul([2, 3, 4], [true, false]),
+            Work::Matmul([2, 3, 4], [false, true]),
+            Work::Matmul([3, 2, 4], [false, false]),
+            Work::Matmul([2, 4, 3], [false, false]),
+        ];
+        for geometry in variations() {
+            works.extend([
+                Work::Conv2dForward(geometry),
+                Work::Conv2dBackwardInput(geometry),
+                Work::Conv2dBackwardWeight(geometry),
+            ]);
+        }
+        let names: std::collections::BTreeSet<_> = works.iter().map(Work::to_string).collect();
+        assert_eq!(names.len(), works.len(), "{names:#?}");
+    }
+
+    #[test]
+    fn tables_preferences_and_choices_name_cores_that_serve() {
+        let software = Traits {
+            software: true,
+            subgroup_size: 8,
+            ..Traits::DEFAULT
+        };
+        for traits in [Traits::DEFAULT, software] {
+            for geometry in variations() {
+                let matmul = Work::Matmul([64, 10, 300], [false, true]);
+                let works = [
+                    matmul,
+                    Work::Conv2dForward(geometry),
+                    Work::Conv2dBackwardInput(geometry),
+                    Work::Conv2dBackwardWeight(geometry),
+                ];
+                for work in works {
+                    let serving = Core::ALL
+                        .into_iter()
+                        .filter(|&core| serves(core, &traits, &work));
+                    let serving: Vec<_> = serving.collect();
+                    let table = core(&traits, &Choices::new(), &work);
+                    assert!(serving.contains(&table), "{work}: {table:?}");
+                    for any in Core::ALL {
+                        let expected = if serving.contains(&any) { any } else { table };
+                        let preferred = Traits {
+                            preferred: Some(any),
+                            ..traits
+                        };
+                        assert_eq!(core(&preferred, &Choices::new(), &work), expected);
+                        let chosen = Choices::from([(work.to_string(), any)]);
+                        assert_eq!(core(&traits, &chosen, &work), expected);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_large_product_takes_large_tiles_and_a_small_one_small_tiles() {
+        let tile = |extents| {
+            core(
+                &Traits::DEFAULT,
+                &Choices::new(),
+                &Work::Matmul(extents, [false; 2]),
+            )
+        };
+        assert_eq!(tile([4096, 4096, 4096]), Core::Tiled128);
+        assert_eq!(tile([1024, 1024, 64]), Core::Tiled64);
+        assert_eq!(tile([64, 128, 128]), Core::Tiled32);
+        assert_eq!(tile([32, 1 << 20, 576]), Core::Tiled32); // taller tiles would be half empty
+        // A few tiles of long sums are many when these are split.
+        let dense = Work::Matmul([64, 128, 1 << 16], [false, true]);
+        assert!(
+            sum_parts(
+                &dense,
+                core(&Traits::DEFAULT, &Choices::new(), &dense).side()
+            ) > 1
+        );
+    }
+
+    #[test]
+    fn the_parts_of_a_sum_are_within_the_limit_of_loops() {
+        let long = Work::Conv2dBackwardWeight(Conv2dGeometry {
+            batch: 1 << 20,
+            ..convolution()
+        });
+        for side in [32, 64, 128] {
+            let parts = sum_parts(&long, side);
+            assert!(tiled_iterations(long.extents().k.div_ceil(parts)) <= LOOP_LIMIT);
+        }
+    }
+}

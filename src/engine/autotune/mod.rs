@@ -231,3 +231,34 @@ fn record(recording: &mut Recording, work: &Work, [a, b]: [Region; 2], output: R
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_result_never_passes() {
+        let expected: Vec<f32> = (0..64).map(|at| (at % 5) as f32 - 2.0).collect();
+        assert!(equal(&expected, &expected));
+        for at in 0..expected.len() {
+            for wrong in [expected[at] + 1.0, f32::NAN, f32::INFINITY] {
+                let mut got = expected.clone();
+                got[at] = wrong;
+                assert!(!equal(&got, &expected), "{at}: {wrong}");
+            }
+        }
+        assert!(!equal(&expected[1..], &expected));
+        let zeros = vec![0.0; 64];
+        assert!(!equal(&zeros, &zeros), "zeros prove nothing");
+    }
+
+    #[test]
+    fn the_reference_of_integers_is_exact_and_not_mostly_zero() {
+        let work = Work::Matmul([9, 7, 100], [true, false]);
+        let [a, b] = inputs(&work);
+        let got = reference(&work, &[a.clone(), b.clone()]).unwrap();
+        let element = |m: usize, n: usize| (0..100).map(|k| a[k * 9 + m] * b[k * 7 + n]).sum();
+        let expected: Vec<f32> = (0..63).map(|at| element(at / 7, at % 7)).collect();
+        assert!(equal(&got, &expected));
+    }
+}
