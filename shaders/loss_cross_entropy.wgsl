@@ -1,7 +1,7 @@
 // Softmax cross-entropy and its gradient, a workgroup per example, whose invocations take every 64th
 // class each. With t the target, a vector over the classes made of label or probabilities, smoothing
 // and class weights:
-//   loss     = sum over c of t[c] * (log sum exp(logits) - logits[c])
+//   loss     = sum over c of t[c] * (log sum exponential(logits) - logits[c])
 //   gradient = scale * (sum(t) * softmax(logits) - t)
 // Logits are shifted by their maximum, so that large ones stay finite.
 
@@ -52,9 +52,9 @@ fn main(
     for (var c = thread; c < params.classes; c += 64u) { largest = max(largest, logits[first + c]); }
     largest = reduce_max(thread, largest);
     var total = 0.0;
-    for (var c = thread; c < params.classes; c += 64u) { total += exp(logits[first + c] - largest); }
+    for (var c = thread; c < params.classes; c += 64u) { total += exponential(logits[first + c] - largest); }
     total = reduce_sum(thread, total);
-    let log_total = log(total);
+    let log_total = logarithm(total);
     var mass = 0.0;
     var loss = 0.0;
     for (var c = thread; c < params.classes; c += 64u) {
@@ -66,7 +66,7 @@ fn main(
     mass = select(reduce_sum(thread, mass), 0.0, ignored);
     loss = reduce_sum(thread, loss);
     for (var c = thread; c < params.classes; c += 64u) {
-        let softmax = exp(logits[first + c] - largest) / total;
+        let softmax = exponential(logits[first + c] - largest) / total;
         // Of an ignored row the gradient is 0, or NaN where the logits have no softmax.
         let difference = mass * softmax - select(target_of(row, c), 0.0, ignored);
         gradient[first + c] = select(params.scale, 1.0, ignored) * difference;

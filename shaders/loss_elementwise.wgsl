@@ -27,8 +27,8 @@ fn main(
         let x = input[at];
         let t = wanted[at];
         if BINARY {
-            let e = exp(-abs(x));
-            loss = select(-x * t, (1.0 - t) * x, x > 0.0) + log(1.0 + e);
+            let e = exponential(-abs(x));
+            loss = select(-x * t, (1.0 - t) * x, x > 0.0) + logarithm(1.0 + e);
             gradient[at] = params.scale * (select(e, 1.0, x >= 0.0) / (1.0 + e) - t);
         } else {
             loss = (x - t) * (x - t);

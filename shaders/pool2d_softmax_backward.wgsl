@@ -23,6 +23,6 @@ fn main(
     let plane = at / params.len;
     if plane >= params.planes { return; }
     let x = f32(input[at]);
-    let softmax = exp(x - statistics[2u * plane]) / statistics[2u * plane + 1u];
+    let softmax = exponential(x - statistics[2u * plane]) / statistics[2u * plane + 1u];
     store(at, gradient_output[plane] * softmax * (1.0 + x - f32(pooled[plane])));
 }

@@ -25,7 +25,7 @@ fn main(
     var total = 0.0;
     var weighted = 0.0;
     for (var i = 0u; i < len; i++) {
-        let weight = exp(f32(input[first + i]) - largest);
+        let weight = exponential(f32(input[first + i]) - largest);
         total += weight;
         weighted += weight * f32(input[first + i]);
     }

@@ -32,7 +32,7 @@ fn main(
     }
     for (var i = first; i < end; i += params.inner) {
         if LOG {
-            store(i, gradient_output[i] - exp(f32(value[i])) * sum);
+            store(i, gradient_output[i] - exponential(f32(value[i])) * sum);
         } else {
             store(i, f32(value[i]) * (gradient_output[i] - sum));
         }

@@ -26,10 +26,10 @@ fn main(
     var largest = f32(input[first]);
     for (var i = first; i < end; i += params.inner) { largest = max(largest, f32(input[i])); }
     var total = 0.0;
-    for (var i = first; i < end; i += params.inner) { total += exp(f32(input[i]) - largest); }
-    let log_total = log(total);
+    for (var i = first; i < end; i += params.inner) { total += exponential(f32(input[i]) - largest); }
+    let log_total = logarithm(total);
     for (var i = first; i < end; i += params.inner) {
         let shifted = f32(input[i]) - largest;
-        output[i] = Output(select(exp(shifted) / total, shifted - log_total, LOG));
+        output[i] = Output(select(exponential(shifted) / total, shifted - log_total, LOG));
     }
 }

@@ -272,15 +272,12 @@ fn table(traits: &Traits, work: &Work) -> Core {
 
 /// The largest tile of which there are enough to fill a device and which is not mostly empty.
 fn tile(work: &Work) -> Core {
-    /// Workgroups that fill a device.
-    const WANTED: usize = 128;
     let extents = work.extents();
-    let (m, n) = (extents.m as f64, extents.n as f64);
     let splits = matches!(work, Work::Matmul(..) | Work::Conv2dBackwardWeight(_));
     let parts = if splits { extents.k / SHORTEST_SUM } else { 1 };
     let fills = |side: usize| extents.tiles(side) * parts.max(1) >= WANTED;
     let padded = |side: usize| {
-        (extents.m.next_multiple_of(side) * extents.n.next_multiple_of(side)) as f64 / (m * n)
+        extents.m.next_multiple_of(side) as f64 * extents.n.next_multiple_of(side) as f64
     };
     let good = |side: usize| fills(side) && padded(side) <= 1.3 * padded(32);
     match () {
@@ -322,14 +319,15 @@ fn direct(work: &Work, geometry: &Conv2dGeometry) -> bool {
     few || (matches!(work, Work::Conv2dForward(_)) && from <= 4)
 }
 
+/// Workgroups of a product that fill a device.
+const WANTED: usize = 128;
+
 /// The shortest part of a split sum that is worth a workgroup of its own.
 const SHORTEST_SUM: usize = 256;
 
 /// Parts that the long sums of a product are split into, so that its few tiles fill the device; the
 /// parts are added in a fixed order.
 pub(crate) fn sum_parts(work: &Work, side: usize) -> usize {
-    /// Workgroups that keep a device busy.
-    const WANTED: usize = 128;
     let extents = work.extents();
     let busy = (WANTED / extents.tiles(side).max(1)).clamp(1, (extents.k / SHORTEST_SUM).max(1));
     match work {

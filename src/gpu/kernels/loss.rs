@@ -36,6 +36,7 @@ pub(crate) const CROSS_ENTROPY: Kernel = Kernel {
     name: "loss_cross_entropy",
     source: source!(
         "loss_cross_entropy.wgsl",
+        "core/exponential.wgsl",
         "core/reduce.wgsl",
         "core/flat.wgsl"
     ),
@@ -49,6 +50,7 @@ pub(crate) const ELEMENTWISE: Kernel = Kernel {
     name: "loss_elementwise",
     source: source!(
         "loss_elementwise.wgsl",
+        "core/exponential.wgsl",
         "core/reduce.wgsl",
         "core/flat.wgsl"
     ),

@@ -95,7 +95,11 @@ pub(crate) const AVG_BACKWARD: Kernel = Kernel {
 
 pub(crate) const SOFTMAX_FORWARD: Kernel = Kernel {
     name: "softmax_pool_forward",
-    source: source!("pool2d_softmax_forward.wgsl", "core/flat.wgsl"),
+    source: source!(
+        "pool2d_softmax_forward.wgsl",
+        "core/exponential.wgsl",
+        "core/flat.wgsl"
+    ),
     bindings: &[Read, ReadWrite, ReadWrite],
     formats: &[(0, "Input"), (1, "Output")],
     params: SoftmaxParams::LAYOUT,
@@ -106,6 +110,7 @@ pub(crate) const SOFTMAX_BACKWARD: Kernel = Kernel {
     name: "softmax_pool_backward",
     source: source!(
         "pool2d_softmax_backward.wgsl",
+        "core/exponential.wgsl",
         "core/epilogue.wgsl",
         "core/activation.wgsl",
         "core/activation_base.wgsl",

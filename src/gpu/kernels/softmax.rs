@@ -14,7 +14,11 @@ params! {
 
 pub(crate) const FORWARD: Kernel = Kernel {
     name: "softmax_forward",
-    source: source!("softmax_forward.wgsl", "core/flat.wgsl"),
+    source: source!(
+        "softmax_forward.wgsl",
+        "core/exponential.wgsl",
+        "core/flat.wgsl"
+    ),
     bindings: &[Read, ReadWrite],
     formats: &[(0, "Input"), (1, "Output")],
     params: Params::LAYOUT,
@@ -25,6 +29,7 @@ pub(crate) const BACKWARD: Kernel = Kernel {
     name: "softmax_backward",
     source: source!(
         "softmax_backward.wgsl",
+        "core/exponential.wgsl",
         "core/epilogue.wgsl",
         "core/activation.wgsl",
         "core/activation_base.wgsl",
