@@ -30,19 +30,23 @@ override DILATION_H: u32 = 1u;
 override DILATION_W: u32 = 1u;
 override HAS_BIAS: bool = false;
 
-const MAX_TAPS: u32 = 128u; // the host's `WIDE_TAPS`
+const MAX_TAPS: u32 = 128u; // the host's `strategy::WIDE_TAPS`
 
 var<workgroup> filters: array<vec4<f32>, 4u * MAX_TAPS>; // (taps, 16 channels)
 
 // The weights of four channels from the `first` of a group on, of one tap; zero beyond the last.
 fn load_filters(group: u32, first: u32, tap: u32, taps: u32) -> vec4<f32> {
-    var weights = vec4<f32>();
-    for (var i = 0u; i < 4u; i++) {
-        if first + i < params.out_channels {
-            weights[i] = f32(weight[(group * params.out_channels + first + i) * taps + tap]);
-        }
-    }
-    return weights;
+    return vec4(
+        load_filter(group, first, tap, taps),
+        load_filter(group, first + 1u, tap, taps),
+        load_filter(group, first + 2u, tap, taps),
+        load_filter(group, first + 3u, tap, taps),
+    );
+}
+
+fn load_filter(group: u32, channel: u32, tap: u32, taps: u32) -> f32 {
+    if channel >= params.out_channels { return 0.0; }
+    return f32(weight[(group * params.out_channels + channel) * taps + tap]);
 }
 
 // Grid   x, y: blocks of 64 pixels of all images, folded; z: blocks of 16 channels of all groups
@@ -102,11 +106,15 @@ fn main(
 
 // A pixel of four channels from the `first` of a group on.
 fn store_channels(group: u32, first: u32, at: u32, area: u32, values: vec4<f32>) {
-    for (var i = 0u; i < 4u; i++) {
-        if first + i < params.out_channels {
-            var result = values[i];
-            if HAS_BIAS { result += bias[group * params.out_channels + first + i]; }
-            store(at + i * area, result);
-        }
-    }
+    store_channel(group, first, at, values.x);
+    store_channel(group, first + 1u, at + area, values.y);
+    store_channel(group, first + 2u, at + 2u * area, values.z);
+    store_channel(group, first + 3u, at + 3u * area, values.w);
+}
+
+fn store_channel(group: u32, channel: u32, at: u32, value: f32) {
+    if channel >= params.out_channels { return; }
+    var result = value;
+    if HAS_BIAS { result += bias[group * params.out_channels + channel]; }
+    store(at, result);
 }

@@ -65,7 +65,6 @@
 pub mod cpu;
 pub mod engine;
 mod error;
-#[cfg(feature = "native")]
 mod file;
 mod gpu;
 pub mod guide;

@@ -1,7 +1,7 @@
 
 // What happens to a result on its way to memory, chosen by override constants: an activation is
 // applied, or the gradient of one, and it is added to what is there.
-// Uses the kernel's buffers `saved` and `output`, array<vec4<f32>> both.
+// Uses the kernel's buffers `saved`, array<vec4<Saved>>, and `output`, array<vec4<Output>>.
 
 // The function applied to the result, and its slope for negative arguments.
 override ACTIVATION: u32 = 0u;

@@ -12,7 +12,7 @@ mod reference;
 mod verify;
 
 #[cfg(feature = "native")]
-pub(crate) use autotune::{default_path, known_choices};
+pub(crate) use autotune::{Place, known_choices};
 #[cfg(test)]
 pub(crate) use lower::record;
 pub use memory::MemoryReport;

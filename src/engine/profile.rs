@@ -1,6 +1,6 @@
 //! How long each kernel of a training step takes, and what that is of the adapter's peaks.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::Result;
@@ -194,19 +194,9 @@ async fn update(plan: &mut Plan, input: &[f32], target: &Target) -> Result<()> {
 
 /// The bytes of the buffers that each of a plan's kernels has to do with for a batch of this size.
 fn bytes(plan: &Plan, batch: usize) -> Result<Vec<u64>> {
-    // The plan's own regions are those of a whole batch. In a plan for a smaller one a sum may be
-    // split otherwise, so its kernels are found by name rather than by place.
-    let mut fitting: HashMap<_, Vec<u64>> = HashMap::new();
-    for dispatch in plan.dispatches_planned_for(batch)?.iter().rev() {
-        let key = (dispatch.label.clone(), dispatch.kernel.name);
-        fitting.entry(key).or_default().push(bound(dispatch));
-    }
-    let bytes = plan.dispatches(batch).iter().map(|dispatch| {
-        let key = (dispatch.label.clone(), dispatch.kernel.name);
-        let fitting = fitting.get_mut(&key).and_then(Vec::pop);
-        fitting.unwrap_or_else(|| bound(dispatch))
-    });
-    Ok(bytes.collect())
+    // The plan's own regions are those of a whole batch.
+    let fitting = plan.dispatches_planned_for(batch)?;
+    Ok(fitting.iter().map(bound).collect())
 }
 
 /// Bytes of the regions that a kernel has bound, each counted once.

@@ -1,7 +1,11 @@
 //! The driver's pipeline cache in a file.
 
 use std::fs;
+use std::hash::{DefaultHasher, Hasher};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+
+use crate::{Error, file};
 
 /// A cache of compiled pipelines that outlives the process.
 pub(super) struct DiskCache {
@@ -24,16 +28,17 @@ impl DiskCache {
             return None;
         };
         let path = folder.join(name);
-        let read = || {
-            path.exists()
-                .then(|| fs::read(&path).inspect_err(|error| warn(&path, error)))
-        };
         let mut cache = None;
-        if let Some(Ok(data)) = read() {
-            cache = create(device, Some(&data))
-                .await
-                .inspect_err(|error| warn(&path, error))
-                .ok();
+        match fs::read(&path) {
+            Ok(bytes) => match unsealed(&bytes) {
+                Some(data) => {
+                    let found = create(device, Some(data)).await;
+                    cache = found.inspect_err(|error| warn(&path, error)).ok();
+                }
+                None => warn(&path, &"the file is damaged"),
+            },
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => warn(&path, &error),
         }
         if cache.is_none() {
             let empty = create(device, None).await;
@@ -54,19 +59,29 @@ impl DiskCache {
         let Some(data) = self.cache.get_data() else {
             return;
         };
-        // Beside it, with a name that no other process takes, so that nobody ever reads half a file.
-        let part = self
-            .path
-            .with_extension(format!("{}.part", std::process::id()));
         let folder = self.path.parent().unwrap_or(Path::new("."));
-        let written = fs::create_dir_all(folder)
-            .and_then(|()| fs::write(&part, &data))
-            .and_then(|()| fs::rename(&part, &self.path));
-        if let Err(error) = written {
-            warn(&self.path, &error);
-            let _ = fs::remove_file(&part);
+        let made = fs::create_dir_all(folder).map_err(|error| Error::file(&self.path, error));
+        if let Err(error) = made.and_then(|()| file::replace(&self.path, &sealed(data))) {
+            log::warn!("pipeline cache: {error}");
         }
     }
+}
+
+/// The data, and before it a checksum.
+fn sealed(data: Vec<u8>) -> Vec<u8> {
+    [&checksum(&data).to_le_bytes()[..], &data].concat()
+}
+
+/// The data of a file whose checksum is right.
+fn unsealed(bytes: &[u8]) -> Option<&[u8]> {
+    let (sum, data) = bytes.split_first_chunk::<8>()?;
+    (u64::from_le_bytes(*sum) == checksum(data)).then_some(data)
+}
+
+fn checksum(data: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new(); // with fixed keys
+    hasher.write(data);
+    hasher.finish()
 }
 
 fn warn(path: &Path, error: &dyn std::fmt::Display) {
@@ -78,11 +93,11 @@ async fn create(
     data: Option<&[u8]>,
 ) -> Result<wgpu::PipelineCache, wgpu::Error> {
     let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
-    // SAFETY: the data must have come from `get_data` of an adapter like this one. wgpu writes a header
-    // before the driver's data and refuses what does not have it, or has it from another adapter,
-    // driver version, back end or pointer size, or is not as long as it says; and only `save` writes
-    // such files. That nobody else changed the contents is what the documentation of
-    // `GpuBuilder::pipeline_cache` asks of the folder.
+    // SAFETY: the data must have come from `get_data` of an adapter like this one. Only `save` writes
+    // such files, with a checksum that `open` has found to be right, so that they are what `get_data`
+    // gave; and wgpu writes a header before the driver's data and refuses those of another adapter,
+    // driver version, back end or pointer size. That nobody forges contents and checksum is what the
+    // documentation of `GpuBuilder::pipeline_cache` asks of the folder.
     let cache = unsafe {
         device.create_pipeline_cache(&wgpu::PipelineCacheDescriptor {
             label: Some("wgpu-cnn"),
@@ -93,5 +108,23 @@ async fn create(
     match scope.pop().await {
         None => Ok(cache),
         Some(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_changed_anywhere_is_not_taken() {
+        let data: Vec<u8> = (0..200).collect();
+        let file = sealed(data.clone());
+        assert_eq!(unsealed(&file), Some(&data[..]));
+        for at in 0..file.len() {
+            let mut changed = file.clone();
+            changed[at] ^= 1;
+            assert_eq!(unsealed(&changed), None, "{at}");
+            assert_eq!(unsealed(&file[..at]), None, "{at}");
+        }
     }
 }

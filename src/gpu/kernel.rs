@@ -106,21 +106,21 @@ pub(crate) mod needs {
 /// Which text of a kernel a dispatch needs.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Variant {
-    /// Whether it applies no function to its results but ReLU.
+    /// Whether it could apply other functions to its results than ReLU, and does not.
     pub relu_alone: bool,
     /// One for each of the kernel's open [`formats`](Kernel::formats).
     pub formats: Vec<Format>,
 }
 
 impl Variant {
-    pub fn of(formats: &[Format], constants: &[(&'static str, f64)]) -> Self {
+    pub fn of(kernel: &Kernel, formats: &[Format], constants: &[(&'static str, f64)]) -> Self {
         let relu = f64::from(Activation::Relu.code());
         let simple = |&(name, value): &(&str, f64)| match name {
             "ACTIVATION" | "GRADIENT_OF" => value == 0.0 || value == relu,
             _ => true,
         };
         Self {
-            relu_alone: constants.iter().all(simple),
+            relu_alone: kernel.source.contains(&SIMPLE_FUNCTIONS) && constants.iter().all(simple),
             formats: formats.to_vec(),
         }
     }

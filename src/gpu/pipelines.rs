@@ -1,6 +1,10 @@
 //! Pipelines: one for each kernel with its constants, compiled on all cores.
 
 use std::collections::HashMap;
+#[cfg(feature = "native")]
+use std::panic::resume_unwind;
+#[cfg(feature = "native")]
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use super::disk::DiskCache;
@@ -77,16 +81,28 @@ impl Gpu {
         Ok(found.cloned().collect())
     }
 
+    /// On threads of its own, not those of a pool: whoever waits in a pool may be given other work, and
+    /// these take long.
     #[cfg(feature = "native")]
     async fn compile_all(&self, requests: &[&Request<'_>]) -> Result<()> {
-        use rayon::prelude::*;
-        if let [request] = requests {
-            return self.compile(request).await;
-        }
-        // Nothing waits in these futures: an error scope of a native device is ready at once.
-        let compile = |request: &&Request| pollster::block_on(self.compile(request));
-        let results: Vec<Result<()>> = requests.par_iter().with_max_len(1).map(compile).collect();
-        results.into_iter().collect()
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let next = AtomicUsize::new(0);
+        let work = || -> Result<()> {
+            while let Some(request) = requests.get(next.fetch_add(1, Ordering::Relaxed)) {
+                // Nothing waits here: an error scope of a native device is ready at once.
+                pollster::block_on(self.compile(request))?;
+            }
+            Ok(())
+        };
+        std::thread::scope(|scope| {
+            let others = 1..threads.min(requests.len());
+            let others: Vec<_> = others.map(|_| scope.spawn(work)).collect();
+            let mut results = vec![work()];
+            for other in others {
+                results.push(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            }
+            results.into_iter().collect()
+        })
     }
 
     #[cfg(not(feature = "native"))]

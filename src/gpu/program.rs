@@ -286,12 +286,4 @@ mod tests {
         }
         pollster::block_on(Program::compile(&gpu, &good)).unwrap();
     }
-
-    #[test]
-    fn a_pool_of_one_thread_compiles_too() {
-        let Some(gpu) = poisoned() else { return };
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
-        let compile = || pollster::block_on(Program::compile(&gpu, &recording(&gpu)));
-        assert!(pool.unwrap().install(compile).is_ok());
-    }
 }

@@ -63,7 +63,7 @@ pub(crate) struct Dispatch {
 impl Dispatch {
     /// The text of the kernel that it needs.
     pub fn variant(&self) -> Variant {
-        Variant::of(&self.formats, &self.constants)
+        Variant::of(self.kernel, &self.formats, &self.constants)
     }
 
     /// What a pipeline is known by.
@@ -143,7 +143,8 @@ impl Recording {
     pub fn core(&mut self, work: &Work) -> Core {
         let core = match self.made.next() {
             Some(Decision::Core(core)) => core,
-            _ => strategy::core(&self.traits, &self.choices, work),
+            None => strategy::core(&self.traits, &self.choices, work),
+            Some(Decision::Parts(_)) => self.out_of_step(Core::Tiled64),
         };
         self.works.push(*work);
         self.decisions.push(Decision::Core(core));
@@ -154,10 +155,20 @@ impl Recording {
     pub fn parts(&mut self, choose: impl FnOnce() -> usize) -> usize {
         let parts = match self.made.next() {
             Some(Decision::Parts(parts)) => parts,
-            _ => choose(),
+            None => choose(),
+            Some(Decision::Core(_)) => self.out_of_step(1),
         };
         self.decisions.push(Decision::Parts(parts));
         parts
+    }
+
+    /// The decisions are those of other work.
+    fn out_of_step<T>(&mut self, any: T) -> T {
+        let message = "decisions of another plan: a defect of wgpu-cnn, please report it";
+        self.error.get_or_insert(Error::Gpu {
+            message: message.into(),
+        });
+        any
     }
 
     /// Names the layer that the next dispatches work for.
@@ -339,10 +350,14 @@ mod tests {
         let kernel = recording.dispatches[0].kernel;
         let said =
             "enable f16; alias Left = f16; alias Right = f32; alias Output = f16; // The sum";
-        assert!(kernel.wgsl(&Variant::of(&expected, &[])).starts_with(said));
+        assert!(
+            kernel
+                .wgsl(&Variant::of(kernel, &expected, &[]))
+                .starts_with(said)
+        );
         assert!(
             !kernel
-                .wgsl(&Variant::of(&[Format::F32; 3], &[]))
+                .wgsl(&Variant::of(kernel, &[Format::F32; 3], &[]))
                 .contains("f16")
         );
         bias_gradient(&mut recording, [1, 2, 20], half, single);

@@ -90,12 +90,13 @@ impl Core {
         Self::ALL.into_iter().find(|core| core.name() == name)
     }
 
-    /// Rows and columns of C that a workgroup of the tiled cores computes.
+    /// Rows and columns of C that a workgroup of the tiled cores computes. The others have no tiles.
     pub fn side(self) -> usize {
         match self {
             Self::Tiled32 => 32,
             Self::Tiled64 => 64,
-            _ => 128,
+            Self::Tiled128 => 128,
+            Self::Subgroup | Self::Rows | Self::Direct => 1,
         }
     }
 }
@@ -316,8 +317,17 @@ fn direct(work: &Work, geometry: &Conv2dGeometry) -> bool {
     let [from, to] =
         [geometry.in_channels, geometry.out_channels].map(|channels| channels / geometry.groups);
     let few = geometry.groups > 1 && from.max(to) <= 8;
-    few || (matches!(work, Work::Conv2dForward(_)) && from <= 4)
+    few || (from <= 4 && wide(work))
 }
+
+/// Whether the direct core computes 16 channels of a pixel at once.
+pub(crate) fn wide(work: &Work) -> bool {
+    let Extents { m, k, .. } = work.extents();
+    matches!(work, Work::Conv2dForward(_)) && m >= 8 && k <= WIDE_TAPS
+}
+
+/// Taps of all input channels of a group for which the wide direct kernel has room.
+pub(crate) const WIDE_TAPS: usize = 128;
 
 /// Workgroups of a product that fill a device.
 const WANTED: usize = 128;

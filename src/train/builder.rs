@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::trainer::{Backend, Trainer};
 use crate::engine::{MemoryReport, Plan, PlanOptions, Reference};
 #[cfg(feature = "native")]
-use crate::engine::{default_path, known_choices};
+use crate::engine::{Place, known_choices};
 use crate::gpu::strategy::Choices;
 use crate::model::{Model, ParameterId, read_weights};
 use crate::op::{Loss, Optimizer};
@@ -18,9 +18,9 @@ pub struct TrainerBuilder {
     loss: Loss,
     optimizer: Optimizer,
     weights: Option<PathBuf>,
-    /// Whether the cores are chosen by measurement, and the file of the user's choice for that.
+    /// Where the choices are kept, if the cores are chosen by measurement.
     #[cfg(feature = "native")]
-    autotune: (bool, Option<PathBuf>),
+    autotune: Option<Place>,
     options: PlanOptions,
 }
 
@@ -42,7 +42,7 @@ impl TrainerBuilder {
             optimizer: Optimizer::adam(1e-3).into(),
             weights: None,
             #[cfg(feature = "native")]
-            autotune: (false, None),
+            autotune: None,
             options,
         }
     }
@@ -115,6 +115,8 @@ impl TrainerBuilder {
 
     /// Sets the bytes of device memory that the trainer may take: more is an
     /// [`Error::OutOfMemory`] before anything is allocated. Default no bound but the device's.
+    /// [Autotuning](Self::autotune) takes the tensors of one layer at a time besides, before the
+    /// trainer's own.
     pub fn memory_budget(mut self, bytes: u64) -> Self {
         self.options.memory_budget = bytes;
         self
@@ -132,21 +134,23 @@ impl TrainerBuilder {
     /// exactly the CPU reference's, on data whose sums are exact, never wins.
     ///
     /// What was measured is kept in a JSON file that can be read and edited, by adapter and driver,
-    /// and is not measured again: `wgpu-cnn/autotune.json` in the user's cache folder, or a
-    /// [file of your own](Self::autotune_file). The ways differ in the order of their sums, so
+    /// and is not measured again: `wgpu-cnn/autotune.json` in the user's cache folder (where that cannot
+    /// be used, a warning is logged and nothing is kept), or a [file of your own](Self::autotune_file). The ways differ in the order of their sums, so
     /// with autotuning the bits of a training are a function of that file too. Measured is with
     /// tensors of `f32`, in [half precision](Self::half_precision) as well. Default off: a built-in
     /// table chooses.
     #[cfg(feature = "native")]
     pub fn autotune(mut self, autotune: bool) -> Self {
-        self.autotune.0 = autotune;
+        let place = self.autotune.take().unwrap_or(Place::Cache);
+        self.autotune = autotune.then_some(place);
         self
     }
 
-    /// [Autotunes](Self::autotune) with this file.
+    /// [Autotunes](Self::autotune) with this file. That it cannot be read or written is an
+    /// [`Error::File`].
     #[cfg(feature = "native")]
     pub fn autotune_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.autotune = (true, Some(path.into()));
+        self.autotune = Some(Place::File(path.into()));
         self
     }
 
@@ -159,31 +163,21 @@ impl TrainerBuilder {
         Plan::memory_of(gpu, &self.model, loss, optimizer, self.options, &choices)
     }
 
-    /// The file of measurements, with autotuning.
-    #[cfg(feature = "native")]
-    fn autotune_path(&self) -> Result<Option<PathBuf>> {
-        match &self.autotune {
-            (false, _) => Ok(None),
-            (true, Some(path)) => Ok(Some(path.clone())),
-            (true, None) => default_path().map(Some),
-        }
-    }
-
     #[cfg(feature = "native")]
     fn known_choices(&self, gpu: &Gpu) -> Result<Choices> {
-        match self.autotune_path()? {
-            Some(path) => known_choices(gpu, &path),
+        match &self.autotune {
+            Some(place) => known_choices(gpu, place),
             None => Ok(Choices::new()),
         }
     }
 
     #[cfg(feature = "native")]
     async fn choices(&self, gpu: &Gpu) -> Result<Choices> {
-        let Some(path) = self.autotune_path()? else {
+        let Some(place) = &self.autotune else {
             return Ok(Choices::new());
         };
         let (loss, optimizer) = (&self.loss, &self.optimizer);
-        Plan::tune(gpu, &self.model, loss, optimizer, self.options, &path).await
+        Plan::tune(gpu, &self.model, loss, optimizer, self.options, place).await
     }
 
     #[cfg(not(feature = "native"))]

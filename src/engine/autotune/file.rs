@@ -2,7 +2,7 @@
 //!
 //! ```json
 //! {
-//!   "wgpu-cnn 0.1.0, llvmpipe (LLVM 15.0.6, 256 bits), vulkan, Mesa 22.3.6": {
+//!   "wgpu-cnn 0.1.0, llvmpipe (LLVM 15.0.6, 256 bits), vulkan, Mesa 22.3.6, llvmpipe": {
 //!     "matmul 64x1024 * 1024x128^T": {
 //!       "core": "subgroup",
 //!       "milliseconds": { "subgroup": 0.91, "tiled-32": 4.3 }
@@ -19,48 +19,84 @@ use super::Timing;
 use crate::gpu::strategy::{Choices, Core};
 use crate::{Error, Gpu, Result, file};
 
-/// The file of choices where the user names none.
-pub(crate) fn default_path() -> Result<PathBuf> {
-    let variable = |name: &str| {
-        let value = std::env::var_os(name).filter(|value| !value.is_empty());
-        value.map(PathBuf::from)
-    };
-    let home = |folder: &str| std::env::home_dir().map(|home| home.join(folder));
-    let folder = if cfg!(windows) {
-        variable("LOCALAPPDATA")
-    } else if cfg!(target_os = "macos") {
-        home("Library/Caches")
-    } else {
-        variable("XDG_CACHE_HOME").or_else(|| home(".cache"))
-    };
-    let missing = || Error::argument("autotune", "finds no cache folder; name a file instead");
-    Ok(folder.ok_or_else(missing)?.join("wgpu-cnn/autotune.json"))
+/// Where choices are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// A file of the user's choice. If it cannot be read or written, that is an error.
+    File(PathBuf),
+    /// The user's cache folder. If there is none that serves, measurements are not kept.
+    Cache,
+}
+
+impl Place {
+    fn path(&self) -> Option<PathBuf> {
+        let variable = |name: &str| {
+            let value = std::env::var_os(name).filter(|value| !value.is_empty());
+            value.map(PathBuf::from)
+        };
+        let home = |folder: &str| std::env::home_dir().map(|home| home.join(folder));
+        let cache = || {
+            if cfg!(windows) {
+                variable("LOCALAPPDATA")
+            } else if cfg!(target_os = "macos") {
+                home("Library/Caches")
+            } else {
+                variable("XDG_CACHE_HOME").or_else(|| home(".cache"))
+            }
+        };
+        match self {
+            Self::File(path) => Some(path.clone()),
+            Self::Cache => Some(cache()?.join("wgpu-cnn/autotune.json")),
+        }
+    }
+
+    /// An error where the user named the file, and a warning where not.
+    fn bear<T: Default>(&self, result: Result<T>) -> Result<T> {
+        match (self, result) {
+            (Self::Cache, Err(error)) => {
+                log::warn!("{error}");
+                Ok(T::default())
+            }
+            (_, result) => result,
+        }
+    }
 }
 
 /// The file's contents: an object by adapter, of objects by work.
 pub(super) struct ChoicesFile {
-    path: PathBuf,
+    place: Place,
+    path: Option<PathBuf>,
     adapter: String,
     contents: Map<String, Value>,
 }
 
 impl ChoicesFile {
     /// Reads the file, if there is one.
-    pub(super) fn read(path: &Path, gpu: &Gpu) -> Result<Self> {
-        let contents = match std::fs::read(path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| Error::file(path, e))?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Map::new(),
-            Err(error) => return Err(Error::file(path, error)),
-        };
-        Ok(Self {
-            path: path.to_owned(),
+    pub(super) fn read(place: &Place, gpu: &Gpu) -> Result<Self> {
+        let mut file = Self {
+            place: place.clone(),
+            path: place.path(),
             adapter: adapter(gpu),
-            contents,
-        })
+            contents: Map::new(),
+        };
+        file.reread()?;
+        Ok(file)
+    }
+
+    /// Takes up what others have added.
+    fn reread(&mut self) -> Result<()> {
+        if let Some(path) = &self.path {
+            self.contents = self.place.bear(contents(path))?;
+        }
+        Ok(())
     }
 
     /// The choices for this adapter.
     pub(super) fn choices(&self) -> Result<Choices> {
+        self.place.bear(self.parse())
+    }
+
+    fn parse(&self) -> Result<Choices> {
         let mut choices = Choices::new();
         let Some(entries) = self.contents.get(&self.adapter) else {
             return Ok(choices);
@@ -77,11 +113,14 @@ impl ChoicesFile {
     }
 
     fn error(&self, what: &str, expected: &str) -> Error {
-        Error::file(&self.path, format!("{what:?} should be {expected}"))
+        let path = self.path.as_deref().unwrap_or(Path::new(""));
+        Error::file(path, format!("{what:?} should be {expected}"))
     }
 
-    /// Adds what was measured, the fastest first.
+    /// Adds what was measured of a piece of work, `timings` with the fastest first, to what is in the
+    /// file by now: others may have added to it.
     pub(super) fn insert(&mut self, work: String, timings: &[Timing]) -> Result<()> {
+        self.reread()?;
         let empty = || Value::Object(Map::new());
         let entries = self.contents.entry(&self.adapter).or_insert_with(empty);
         let times: Map<String, Value> = timings
@@ -99,20 +138,40 @@ impl ChoicesFile {
     }
 
     fn write(&self) -> Result<()> {
-        if let Some(folder) = self.path.parent() {
-            std::fs::create_dir_all(folder).map_err(|e| Error::file(&self.path, e))?;
+        match &self.path {
+            Some(path) => self.place.bear(write(path, &self.contents)),
+            None => Ok(()),
         }
-        let text = serde_json::to_string_pretty(&self.contents);
-        let text = text.map_err(|e| Error::file(&self.path, e))? + "\n";
-        file::replace(&self.path, text.as_bytes())
     }
 }
 
-/// What measurements are valid for: these kernels, on this adapter, with this driver.
+fn write(path: &Path, contents: &Map<String, Value>) -> Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(|e| Error::file(path, e))?;
+    }
+    let text = serde_json::to_string_pretty(contents).map_err(|e| Error::file(path, e))? + "\n";
+    file::replace(path, text.as_bytes())
+}
+
+/// What is in a file, or nothing where there is none.
+fn contents(path: &Path) -> Result<Map<String, Value>> {
+    match std::fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| Error::file(path, e)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Map::new()),
+        Err(error) => Err(Error::file(path, error)),
+    }
+}
+
+/// What measurements are valid for: these kernels, on this adapter, with this driver. Metal does not tell
+/// its driver.
 fn adapter(gpu: &Gpu) -> String {
+    let described = gpu.described();
+    let driver = match gpu.info().driver.as_str() {
+        "" => String::new(),
+        driver => format!(", {driver}"),
+    };
     format!(
-        "wgpu-cnn {}, {}",
-        env!("CARGO_PKG_VERSION"),
-        gpu.described()
+        "wgpu-cnn {}, {described}{driver}",
+        env!("CARGO_PKG_VERSION")
     )
 }

@@ -3,8 +3,6 @@
 
 mod file;
 
-use std::path::Path;
-
 use super::lower::{Task, lower};
 use crate::gpu::kernels::matmul::Factor;
 use crate::gpu::kernels::{conv2d, matmul};
@@ -15,7 +13,7 @@ use crate::gpu::timer::Timer;
 use crate::{Error, Gpu, Result, cpu};
 
 use file::ChoicesFile;
-pub(crate) use file::default_path;
+pub(crate) use file::Place;
 
 /// What a core needs for a piece of work.
 #[derive(Debug, Clone, Copy)]
@@ -24,28 +22,29 @@ struct Timing {
     seconds: f64,
 }
 
-/// The choices of a file for this adapter, without measuring any.
-pub(crate) fn known_choices(gpu: &Gpu, path: &Path) -> Result<Choices> {
-    ChoicesFile::read(path, gpu)?.choices()
+/// The choices that are known for this adapter, without measuring any.
+pub(crate) fn known_choices(gpu: &Gpu, place: &Place) -> Result<Choices> {
+    ChoicesFile::read(place, gpu)?.choices()
 }
 
 /// The choices for a task: those of the file, and measurements of what is not there, which are
 /// added to it.
-pub(super) async fn choices(gpu: &Gpu, task: &Task<'_>, path: &Path) -> Result<Choices> {
-    let mut file = ChoicesFile::read(path, gpu)?;
+pub(super) async fn choices(gpu: &Gpu, task: &Task<'_>, place: &Place) -> Result<Choices> {
+    let mut file = ChoicesFile::read(place, gpu)?;
     let mut choices = file.choices()?;
     let works = lower(task, gpu.traits(), task.planned_batch)?
         .recording
         .works;
     for work in works {
         let (key, cores) = (work.to_string(), candidates(&gpu.traits(), &work));
-        if cores.len() < 2 || choices.contains_key(&key) {
+        let known = choices.get(&key).is_some_and(|core| cores.contains(core));
+        if cores.len() < 2 || known {
             continue;
         }
         let timings = measure(gpu, &work, &cores).await?;
         let Some(best) = timings.first() else {
-            let message = format!("{key}: no core gives the reference's result");
-            return Err(Error::Gpu { message });
+            log::warn!("{key}: no core could be measured, the table's choice stays");
+            continue;
         };
         log::info!(
             "{key}: {} in {:.3} ms",
@@ -79,6 +78,13 @@ async fn measure(gpu: &Gpu, work: &Work, cores: &[Core]) -> Result<Vec<Timing>> 
         }
         let best = timings.iter().map(|timing| timing.seconds).reduce(f64::min);
         let seconds = bench.seconds(best).await?;
+        if seconds <= 0.0 {
+            log::warn!(
+                "{work}: {} is left out: the device's clock stands still",
+                core.name()
+            );
+            continue;
+        }
         timings.push(Timing { core, seconds });
     }
     timings.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
@@ -86,10 +92,9 @@ async fn measure(gpu: &Gpu, work: &Work, cores: &[Core]) -> Result<Vec<Timing>> 
 }
 
 /// Whether two results are the same number for number. The data are integers, whose sums are exact in
-/// any order, and a result that is mostly zero would prove nothing.
+/// any order. Nothing but zeros would prove nothing.
 fn equal(got: &[f32], expected: &[f32]) -> bool {
-    let nonzero = expected.iter().filter(|&&value| value != 0.0).count();
-    got == expected && nonzero >= expected.len() / 8
+    got == expected && expected.iter().any(|&value| value != 0.0)
 }
 
 /// The lengths of the two inputs and of the result.
@@ -260,5 +265,20 @@ mod tests {
         let element = |m: usize, n: usize| (0..100).map(|k| a[k * 9 + m] * b[k * 7 + n]).sum();
         let expected: Vec<f32> = (0..63).map(|at| element(at / 7, at % 7)).collect();
         assert!(equal(&got, &expected));
+    }
+
+    #[test]
+    fn results_that_are_mostly_zero_by_their_nature_can_be_told_apart() {
+        use crate::{Conv2d, Shape};
+        let geometry = |layer: Conv2d, image: [usize; 3]| layer.geometry(8, &Shape::from(image));
+        let padded = geometry(Conv2d::new(16, 3).padding(1), [16, 1, 1]).unwrap();
+        let sparse = geometry(Conv2d::new(4, 1).stride(4), [4, 9, 9]).unwrap();
+        for work in [
+            Work::Conv2dBackwardWeight(padded),
+            Work::Conv2dBackwardInput(sparse),
+        ] {
+            let expected = reference(&work, &inputs(&work)).unwrap();
+            assert!(equal(&expected, &expected), "{work}");
+        }
     }
 }

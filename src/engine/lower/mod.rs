@@ -448,3 +448,47 @@ pub(crate) fn record(
     };
     Ok(lower(&task, traits, batch)?.recording)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::kernels::shader_models::{adapters, models};
+
+    #[test]
+    fn a_smaller_batch_has_the_kernels_and_buffers_of_the_planned_one() {
+        let (loss, optimizer) = (Loss::default(), crate::Optimizer::adam(0.1).into());
+        for traits in adapters() {
+            for model in &models() {
+                let task = Task {
+                    model,
+                    loss: &loss,
+                    optimizer: &optimizer,
+                    planned_batch: 16,
+                    max_slab: u64::MAX,
+                    clip_norm: None,
+                    accumulate: 1,
+                    half: false,
+                    choices: None,
+                    decisions: &[],
+                };
+                let planned = lower(&task, traits, 16).unwrap().recording;
+                let decisions = &planned.decisions;
+                for batch in [1, 3, 15] {
+                    let task = Task { decisions, ..task };
+                    let smaller = lower(&task, traits, batch).unwrap().recording;
+                    assert_eq!(&smaller.decisions, decisions);
+                    assert_eq!(smaller.dispatches.len(), planned.dispatches.len());
+                    for (a, b) in planned.dispatches.iter().zip(&smaller.dispatches) {
+                        assert_eq!(a.key(), b.key(), "{}", a.label);
+                        for (a, b) in a.bindings.iter().zip(&b.bindings) {
+                            let place = |region: &Region| (region.buffer, region.offset);
+                            assert_eq!(a.as_ref().map(place), b.as_ref().map(place));
+                            let size = |region: &Option<Region>| region.map_or(0, |r| r.size);
+                            assert!(size(b) <= size(a));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -4,12 +4,9 @@ mod access;
 mod params;
 mod run;
 
-#[cfg(feature = "native")]
-use std::path::Path;
-
 use super::MemoryReport;
 #[cfg(feature = "native")]
-use super::autotune;
+use super::autotune::{self, Place};
 use super::lower::{Lowered, Task, lower};
 use super::memory::{memory_report, upload_size};
 use crate::gpu::program::Program;
@@ -89,9 +86,12 @@ impl Plan {
         loss: &Loss,
         optimizer: &Optimizer,
         options: PlanOptions,
-        path: &Path,
+        place: &Place,
     ) -> Result<Choices> {
-        autotune::choices(gpu, &task(model, loss, optimizer, options), path).await
+        let known = autotune::known_choices(gpu, place)?;
+        let memory = Self::memory_of(gpu, model, loss, optimizer, options, &known)?;
+        check_budget(&memory, &options)?;
+        autotune::choices(gpu, &task(model, loss, optimizer, options), place).await
     }
 
     /// The memory that a plan would take. Allocates nothing.
@@ -126,13 +126,7 @@ impl Plan {
         };
         let lowered = lower(&task, gpu.traits(), options.batch)?;
         let memory = memory_report(&lowered, options.in_flight);
-        if memory.total() > options.memory_budget {
-            return Err(Error::OutOfMemory {
-                what: format!("a batch of {}: {memory}", options.batch),
-                needed: memory.total(),
-                available: Some(options.memory_budget),
-            });
-        }
+        check_budget(&memory, &options)?;
         let program = Program::compile(gpu, &lowered.recording).await?;
         let size = upload_size(&lowered, program.uniforms().size());
         let usage = wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC;
@@ -202,6 +196,18 @@ impl Plan {
         };
         self.gpu.guard("gradients", clear).await
     }
+}
+
+/// Whether a plan may take so much.
+fn check_budget(memory: &MemoryReport, options: &PlanOptions) -> Result<()> {
+    if memory.total() <= options.memory_budget {
+        return Ok(());
+    }
+    Err(Error::OutOfMemory {
+        what: format!("a batch of {}: {memory}", options.batch),
+        needed: memory.total(),
+        available: Some(options.memory_budget),
+    })
 }
 
 fn task<'a>(

@@ -103,9 +103,6 @@ pub(crate) const DIRECT_WIDE_FORWARD: Kernel = Kernel {
     constants: constants!("HAS_BIAS"; window, epilogue),
 };
 
-/// Taps of all input channels for which the wide direct kernel has room.
-const WIDE_TAPS: usize = 128;
-
 pub(crate) const DIRECT_BACKWARD_INPUT: Kernel = Kernel {
     name: "conv2d_direct_backward_input",
     source: source!(
@@ -148,8 +145,8 @@ pub(crate) fn forward(
         return conv2d_rows::forward(recording, geometry, inputs, bias, output);
     }
     let kernels = (&DIRECT_FORWARD, &FORWARD);
-    let Extents { m, n, k, slices } = work.extents();
-    if core == Core::Direct && m >= 8 && k <= WIDE_TAPS {
+    if core == Core::Direct && strategy::wide(&work) {
+        let Extents { m, n, k, slices } = work.extents();
         let [x, y, _] = flat_grid(n);
         let grid = [x, y, (m.div_ceil(16) * slices) as u64];
         let (constants, regions) = gather_bindings(geometry, inputs, bias, output);
@@ -335,7 +332,7 @@ mod tests {
 
     #[test]
     fn the_wide_kernel_has_room_for_the_taps_that_it_is_given() {
-        let room = format!("const MAX_TAPS: u32 = {WIDE_TAPS}u;");
+        let room = format!("const MAX_TAPS: u32 = {}u;", strategy::WIDE_TAPS);
         assert!(DIRECT_WIDE_FORWARD.source[0].contains(&room));
     }
 }

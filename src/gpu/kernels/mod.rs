@@ -18,7 +18,7 @@ pub(crate) mod pool2d;
 mod product;
 pub(crate) mod reduce;
 #[cfg(test)]
-pub(super) mod shader_models;
+pub(crate) mod shader_models;
 #[cfg(test)]
 mod shader_tests;
 pub(crate) mod softmax;

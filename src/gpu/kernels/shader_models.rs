@@ -6,7 +6,7 @@ use crate::gpu::strategy::{Core, Traits};
 use crate::{AvgPool2d, Conv2d, ConvTranspose2d, Loss, MaxPool2d, Model, Optimizer, Padding};
 
 /// The adapters that the strategy table tells apart, with every core that can be preferred there.
-pub(in crate::gpu) fn adapters() -> Vec<Traits> {
+pub(crate) fn adapters() -> Vec<Traits> {
     let software = Traits {
         software: true,
         subgroup_size: 8,
@@ -19,8 +19,8 @@ pub(in crate::gpu) fn adapters() -> Vec<Traits> {
     [&[Traits::DEFAULT, software][..], &preferring].concat()
 }
 
-/// Training steps that use every kernel, in every fused form that the models of tests/gpu use.
-pub(in crate::gpu) fn recordings(traits: Traits) -> Vec<Recording> {
+/// Models with every operator, in every fused form that the models of tests/gpu use.
+pub(crate) fn models() -> Vec<Model> {
     let same = |channels, kernel: usize| Conv2d::new(channels, kernel).padding(Padding::Same);
     let models = [
         Model::builder([1, 28, 28])
@@ -61,6 +61,11 @@ pub(in crate::gpu) fn recordings(traits: Traits) -> Vec<Recording> {
             .build(),
         every_operator(),
     ];
+    models.into_iter().map(Result::unwrap).collect()
+}
+
+/// Training steps that use every kernel.
+pub(crate) fn recordings(traits: Traits) -> Vec<Recording> {
     let losses: [Loss; 4] = [
         Loss::cross_entropy().into(),
         Loss::mean_squared_error(),
@@ -76,7 +81,7 @@ pub(in crate::gpu) fn recordings(traits: Traits) -> Vec<Recording> {
         Optimizer::rmsprop(0.1).centered(true).momentum(0.9).into(),
     ];
     let mut recordings = Vec::new();
-    for model in models.map(Result::unwrap) {
+    for model in models() {
         for (loss, optimizer) in losses.iter().cycle().zip(&optimizers) {
             if loss.geometry(16, model.output_shape()).is_ok() {
                 for half in [false, true] {

@@ -208,7 +208,7 @@ fn translate(
     constants: &[(&'static str, f64)],
 ) -> Result<(), String> {
     let run = || -> Result<(), String> {
-        let (module, info) = parse(kernel, &Variant::of(formats, constants))?;
+        let (module, info) = parse(kernel, &Variant::of(kernel, formats, constants))?;
         let entry = (ShaderStage::Compute, "main");
         let values: PipelineConstants = constants
             .iter()
@@ -291,7 +291,7 @@ fn kernels_that_apply_simple_functions_have_a_variant_without_them() {
     }
     let with = |activation, gradient_of| {
         let constants = [("ACTIVATION", activation), ("GRADIENT_OF", gradient_of)];
-        Variant::of(&[], &constants).relu_alone
+        Variant::of(&activation::ADD, &[], &constants).relu_alone
     };
     let relu = f64::from(crate::Activation::Relu.code());
     assert!(with(0.0, 0.0) && with(relu, 0.0) && with(0.0, relu));
