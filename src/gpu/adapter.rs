@@ -126,7 +126,7 @@ impl GpuBuilder {
     /// [`build`](Self::build) for asynchronous programs and the browser.
     pub async fn build_async(mut self) -> Result<Gpu> {
         if let Some(name) = &self.preferred {
-            let missing = || Error::argument("prefer_core", "names no core");
+            let missing = || Error::argument("prefer_core", format!("{name:?} names no core"));
             self.debugging.preferred = Some(Core::named(name).ok_or_else(missing)?);
         }
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());

@@ -107,7 +107,7 @@ impl Gpu {
     /// library catches its own errors in scopes.
     ///
     /// The device should have been requested with `Features::SUBGROUP` where the adapter has it:
-    /// some kernels are faster for it. With `Features::TIMESTAMP_QUERY` a
+    /// on software adapters some kernels are faster for it. With `Features::TIMESTAMP_QUERY` a
     /// [profile](crate::Trainer::profile) is exact. Half precision needs `Features::SHADER_F16`.
     pub fn from_wgpu(info: wgpu::AdapterInfo, device: wgpu::Device, queue: wgpu::Queue) -> Self {
         let (failure, debugging) = Default::default();

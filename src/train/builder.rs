@@ -87,8 +87,8 @@ impl TrainerBuilder {
     }
 
     /// Stores activations as `f16`, and the weights of convolutions and dense layers a second time,
-    /// for the forward and the backward pass. That halves the activations' memory and the traffic
-    /// for both. All arithmetic is in `f32`, and so are parameters, gradients, optimizer, loss, and
+    /// for the forward and the backward pass. That halves the memory of each and the traffic for both;
+    /// gradients and the places of maxima take what they took. All arithmetic is in `f32`, and so are parameters, gradients, optimizer, loss, and
     /// the model's input and output: there is no loss to scale, and weights are saved and loaded as
     /// ever. Default false.
     ///
@@ -134,9 +134,9 @@ impl TrainerBuilder {
     /// exactly the CPU reference's, on data whose sums are exact, never wins.
     ///
     /// What was measured is kept in a JSON file that can be read and edited, by adapter and driver,
-    /// and is not measured again: `wgpu-cnn/autotune.json` in the user's cache folder (where that cannot
-    /// be used, a warning is logged and nothing is kept), or a [file of your own](Self::autotune_file). The ways differ in the order of their sums, so
-    /// with autotuning the bits of a training are a function of that file too. Measured is with
+    /// and is not measured again: `wgpu-cnn/autotune.json` in the user's cache folder (where that
+    /// cannot be used, a warning is logged and nothing is kept), or a
+    /// [file of your own](Self::autotune_file). The ways differ in the order of their sums, so with autotuning the bits of a training are a function of that file too. Measured is with
     /// tensors of `f32`, in [half precision](Self::half_precision) as well. Default off: a built-in
     /// table chooses.
     #[cfg(feature = "native")]
