@@ -64,10 +64,11 @@ static VARIANTS: [Variant; 4] = [
 ];
 
 /// Devices that take one core wherever it serves, whatever the table of strategies says.
-static CORES: [Variant; 4] = [
+static CORES: [Variant; 5] = [
     Variant::core("tiled-32"),
     Variant::core("tiled-64"),
     Variant::core("tiled-128"),
+    Variant::core("gather"),
     Variant::core("direct"),
 ];
 
