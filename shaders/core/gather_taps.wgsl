@@ -60,8 +60,10 @@ fn main(
     let channel = channel_tile * 16u + lane;                                     // and channel + 8
 
     let blocks = (params.out_width + 3u) / 4u;                                   // of 4 output pixels in a row
-    let begin = group.y * params.rows_per_split;
-    let end = min(begin + params.rows_per_split, params.batch * params.out_height);
+    // A batch smaller than planned leaves splits without rows.
+    let rows = params.batch * params.out_height;
+    let begin = min(group.y * params.rows_per_split, rows);
+    let end = min(begin + params.rows_per_split, rows);
     var n = begin / params.out_height;
     var y = begin - n * params.out_height;
     var block = 0u;

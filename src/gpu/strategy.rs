@@ -320,8 +320,7 @@ fn gather_serves(work: &Work) -> bool {
     };
     let fits = match work {
         Work::Conv2dBackwardWeight(_) => taps_serve(geometry),
-        // A turn for each tap of each channel.
-        _ => work.extents().k <= LOOP_LIMIT,
+        _ => gather_iterations(geometry, work.extents().k) <= LOOP_LIMIT,
     };
     geometry.groups == 1 && fits
 }
@@ -364,6 +363,12 @@ pub(crate) fn sum_parts(work: &Work, side: usize) -> usize {
 /// of the outer loop and 8 or 16 of the inner one for each step.
 pub(crate) fn tiled_iterations(k: usize) -> usize {
     k.div_ceil(8) * 9
+}
+
+/// Iterations that the loops of an invocation of the gather core make for sums of length `k`: a turn
+/// for each term, and the search for the first taps of a phase.
+pub(crate) fn gather_iterations(geometry: &Conv2dGeometry, k: usize) -> usize {
+    k + geometry.stride.height + geometry.stride.width
 }
 
 /// Parts that the values of a channel are split into for the bias gradient of `channels` planes.

@@ -10,7 +10,7 @@ pub const REQUIRE: &str = "WGPU_CNN_REQUIRE_GPU";
 
 /// A device of this suite. Poison fills all memory with NaN and puts NaN around every buffer;
 /// checks compile the shaders with naga's bounds checks; without subgroups the strategy table takes
-/// the tiled cores where it would take those of rows and taps.
+/// the tiled cores where it would take those for subgroups of 8.
 struct Variant {
     name: &'static str,
     poison: bool,

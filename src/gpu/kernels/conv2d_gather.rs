@@ -5,6 +5,7 @@ use super::conv2d_rows::{RowsParams, TapsParams, pack, rows_params, weight_sums}
 use super::{Output, Read, ReadWrite, Recording, Region};
 use super::{constants, flag, group_grid, whole_vectors, window_constants};
 use crate::gpu::kernel::{Kernel, Params as _, source};
+use crate::gpu::strategy;
 use crate::op::{Conv2dGeometry, Size2};
 
 pub(crate) const GATHER: Kernel = Kernel {
@@ -121,7 +122,8 @@ fn gather(
     let [x, y, _] = group_grid(step.area() * strips.div_ceil(8));
     let channels = if wide { 32 } else { 16 };
     let grid = [x, y, out_channels.div_ceil(channels) as u64];
-    recording.iterations(in_channels * kernel.area());
+    let sums = in_channels * kernel.area();
+    recording.iterations(strategy::gather_iterations(geometry, sums));
     let params = rows_params(geometry);
     recording.dispatch(&GATHER, &constants, &regions, params, grid);
     recording.flops(geometry.flops());
