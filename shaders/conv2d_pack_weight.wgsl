@@ -1,5 +1,5 @@
-// Packs a filter (O, I, KH, KW) for core/rows.wgsl: (channel tile, ic, kh, kw padded, 16 channels),
-// where channels are those that the convolution writes, and missing ones are zero.
+// Packs a filter (O, I, KH, KW) for core/rows.wgsl and core/gather.wgsl:
+// (channel tile, ic, kh, kw padded, 16 channels), where channels are those that the convolution writes, and missing ones are zero.
 //   BACKWARD = false  conv2d forward:        channel = o, ic = i
 //   BACKWARD = true   conv2d backward input: channel = i, ic = o, filter flipped both ways
 // One invocation packs one tap of one input channel: 16 floats. Grid: ceil(tiles * ic * KH * padded / 64).

@@ -19,44 +19,13 @@
 //
 // Calls  load_block(row, block) -> vec4     4 input pixels (under a lane mask)
 //        load_weight(i) -> vec4             packed as (channel tile, ic, kh, kw, 16 channels)
-//        initial_output(channel) -> f32     what its sums start from: zero or a bias
-//        store_output(n, channel, y, x, vec4)
+//        and what core/rows_tile.wgsl calls
 // Grid   x, y: subgroups of strips, ceil(batch * OH * ceil(OW / 4) / 8), folded; z: ceil(OC / 16)
-
-struct Tile {
-    c0: vec4<f32>, c1: vec4<f32>, c2: vec4<f32>, c3: vec4<f32>,
-    c4: vec4<f32>, c5: vec4<f32>, c6: vec4<f32>, c7: vec4<f32>,
-    c8: vec4<f32>, c9: vec4<f32>, c10: vec4<f32>, c11: vec4<f32>,
-    c12: vec4<f32>, c13: vec4<f32>, c14: vec4<f32>, c15: vec4<f32>,
-}
-
-// One tap: 16 weights (a to d) times 4 pixels.
-fn tap(t: Tile, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>, p: vec4<f32>) -> Tile {
-    return Tile(
-        t.c0 + a.x * p, t.c1 + a.y * p, t.c2 + a.z * p, t.c3 + a.w * p,
-        t.c4 + b.x * p, t.c5 + b.y * p, t.c6 + b.z * p, t.c7 + b.w * p,
-        t.c8 + c.x * p, t.c9 + c.y * p, t.c10 + c.z * p, t.c11 + c.w * p,
-        t.c12 + d.x * p, t.c13 + d.y * p, t.c14 + d.z * p, t.c15 + d.w * p,
-    );
-}
-
-// A vec4 in each of 8 lanes holds the 16 channels of two taps: lanes 0-3 and lanes 4-7.
-fn tap_low(t: Tile, w: vec4<f32>, p: vec4<f32>) -> Tile {
-    return tap(t, subgroupBroadcast(w, 0u), subgroupBroadcast(w, 1u), subgroupBroadcast(w, 2u), subgroupBroadcast(w, 3u), p);
-}
-fn tap_high(t: Tile, w: vec4<f32>, p: vec4<f32>) -> Tile {
-    return tap(t, subgroupBroadcast(w, 4u), subgroupBroadcast(w, 5u), subgroupBroadcast(w, 6u), subgroupBroadcast(w, 7u), p);
-}
 
 // The pixels of tap `kw`, which is slide's `first` in the window; zeros beyond the last tap, whose zero
 // weight would make NaN of infinity.
 fn window(a: vec4<f32>, b: vec4<f32>, d: vec4<f32>, first: u32, kw: u32) -> vec4<f32> {
     return select(vec4<f32>(), slide(a, b, d, first), KERNEL_W <= 5u || kw < KERNEL_W);
-}
-
-// One lane's value, in all lanes and for 4 pixels.
-fn spread(v: f32, lane: u32) -> vec4<f32> {
-    return vec4(subgroupShuffle(v, lane));
 }
 
 @compute @workgroup_size(8)
@@ -90,16 +59,8 @@ fn main(
     let kh_begin = subgroupMin(u32(max(i32(PAD_TOP) - i32(y), 0)));
     let kh_end = subgroupMax(min(KERNEL_H, u32(max(i32(params.in_height + PAD_TOP) - i32(y), 0))));
 
-    // Sums start from the bias: two channels a lane, shared.
     let o = group.z * 16u;
-    let b0 = initial_output(o + lane);
-    let b1 = initial_output(o + 8u + lane);
-    var t = Tile(
-        spread(b0, 0u), spread(b0, 1u), spread(b0, 2u), spread(b0, 3u),
-        spread(b0, 4u), spread(b0, 5u), spread(b0, 6u), spread(b0, 7u),
-        spread(b1, 0u), spread(b1, 1u), spread(b1, 2u), spread(b1, 3u),
-        spread(b1, 4u), spread(b1, 5u), spread(b1, 6u), spread(b1, 7u),
-    );
+    var t = initial_tile(o, lane);
     let in_channels = loop_bound(params.in_channels, group);
     for (var c = 0u; c < in_channels; c++) {
         for (var kh = kh_begin; kh < kh_end; kh++) {
@@ -145,22 +106,6 @@ fn main(
     }
 
     if in_grid {
-        let x = column * 4u;
-        store_output(n, o, y, x, t.c0);
-        store_output(n, o + 1u, y, x, t.c1);
-        store_output(n, o + 2u, y, x, t.c2);
-        store_output(n, o + 3u, y, x, t.c3);
-        store_output(n, o + 4u, y, x, t.c4);
-        store_output(n, o + 5u, y, x, t.c5);
-        store_output(n, o + 6u, y, x, t.c6);
-        store_output(n, o + 7u, y, x, t.c7);
-        store_output(n, o + 8u, y, x, t.c8);
-        store_output(n, o + 9u, y, x, t.c9);
-        store_output(n, o + 10u, y, x, t.c10);
-        store_output(n, o + 11u, y, x, t.c11);
-        store_output(n, o + 12u, y, x, t.c12);
-        store_output(n, o + 13u, y, x, t.c13);
-        store_output(n, o + 14u, y, x, t.c14);
-        store_output(n, o + 15u, y, x, t.c15);
+        store_tile(n, o, y, column * 4u, t);
     }
 }

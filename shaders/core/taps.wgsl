@@ -11,12 +11,6 @@
 //
 // Grid  x: ceil(OC / 16) * ceil(IC * KERNEL_H / 8)   y: splits   z: chunks of KERNEL_W (1 up to width 5)
 
-override TAPS: u32 = select(4u, KERNEL_W, KERNEL_W <= 5u);
-
-// Sums of one output channel and one tap for 8 filter rows.
-struct Rows { low: vec4<f32>, high: vec4<f32> }
-// All sums of one output channel.
-struct Sums { t0: Rows, t1: Rows, t2: Rows, t3: Rows, t4: Rows }
 // The three blocks of input that hold the window, for four filter rows (in every lane alike).
 struct Blocks { a: vec4<f32>, b: vec4<f32>, c: vec4<f32> }
 
@@ -47,19 +41,6 @@ fn taps(s: Sums, g: vec4<f32>, r0: Blocks, r1: Blocks, r2: Blocks, r3: Blocks, r
     if TAPS > 3u { t.t3 = tap(t.t3, g, r0, r1, r2, r3, r4, r5, r6, r7, shift + 3u, inside); }
     if TAPS > 4u { t.t4 = tap(t.t4, g, r0, r1, r2, r3, r4, r5, r6, r7, shift + 4u, inside); }
     return t;
-}
-
-fn store_rows(i: u32, r: Rows) {
-    partial_sums[i] = r.low;
-    partial_sums[i + 1u] = r.high;
-}
-
-fn store_sums(i: u32, s: Sums) {
-    store_rows(i, s.t0);
-    if TAPS > 1u { store_rows(i + 2u, s.t1); }
-    if TAPS > 2u { store_rows(i + 4u, s.t2); }
-    if TAPS > 3u { store_rows(i + 6u, s.t3); }
-    if TAPS > 4u { store_rows(i + 8u, s.t4); }
 }
 
 @compute @workgroup_size(8)

@@ -60,17 +60,20 @@ pub(crate) enum Core {
     Subgroup,
     /// Convolution by rows of pixels, shared by a subgroup of 8.
     Rows,
+    /// Convolution by strips of pixels with any stride and dilation, for the same subgroups.
+    Gather,
     /// Convolution with an invocation per output.
     Direct,
 }
 
 impl Core {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Tiled32,
         Self::Tiled64,
         Self::Tiled128,
         Self::Subgroup,
         Self::Rows,
+        Self::Gather,
         Self::Direct,
     ];
 
@@ -82,6 +85,7 @@ impl Core {
             Self::Tiled128 => "tiled-128",
             Self::Subgroup => "subgroup",
             Self::Rows => "rows",
+            Self::Gather => "gather",
             Self::Direct => "direct",
         }
     }
@@ -96,7 +100,7 @@ impl Core {
             Self::Tiled32 => 32,
             Self::Tiled64 => 64,
             Self::Tiled128 => 128,
-            Self::Subgroup | Self::Rows | Self::Direct => 1,
+            Self::Subgroup | Self::Rows | Self::Gather | Self::Direct => 1,
         }
     }
 }
@@ -250,6 +254,7 @@ pub(crate) fn serves(core: Core, traits: &Traits, work: &Work) -> bool {
         }
         Core::Subgroup => traits.subgroups_of_8() && work.geometry().is_none(),
         Core::Rows => traits.subgroups_of_8() && rows_serve(work),
+        Core::Gather => traits.subgroups_of_8() && gather_serves(work),
         Core::Direct => match work {
             Work::Matmul(..) => false,
             Work::Conv2dBackwardWeight(_) => traits.allows(work.extents().k.div_ceil(64)),
@@ -264,6 +269,7 @@ fn table(traits: &Traits, work: &Work) -> Core {
     match work.geometry() {
         None if serves(Core::Subgroup, traits, work) => Core::Subgroup,
         Some(_) if serves(Core::Rows, traits, work) => Core::Rows,
+        Some(_) if serves(Core::Gather, traits, work) => Core::Gather,
         Some(geometry) if direct(work, geometry) && serves(Core::Direct, traits, work) => {
             Core::Direct
         }
@@ -300,15 +306,30 @@ fn rows_serve(work: &Work) -> bool {
             let [top, _, left, _] = geometry.padding;
             top < geometry.kernel.height && left < geometry.kernel.width
         }
-        Work::Conv2dBackwardWeight(_) => {
-            // The taps core has a workgroup per tile of 16 channels and 8 filter rows along one
-            // dimension.
-            let rows = geometry.in_channels * geometry.kernel.height;
-            geometry.out_channels.div_ceil(16) * rows.div_ceil(8) <= 65_535
-        }
+        Work::Conv2dBackwardWeight(_) => taps_serve(geometry),
         _ => true,
     };
     plain && geometry.groups == 1 && fits
+}
+
+/// Whether the core for strips of pixels can do a convolution.
+fn gather_serves(work: &Work) -> bool {
+    let Some(geometry) = work.geometry() else {
+        return false;
+    };
+    let fits = match work {
+        Work::Conv2dBackwardWeight(_) => taps_serve(geometry),
+        _ => gather_iterations(geometry, work.extents().k) <= LOOP_LIMIT,
+    };
+    geometry.groups == 1 && fits
+}
+
+/// Whether the cores for weight gradients have room: for a workgroup per tile of 16 channels and 8
+/// filter rows along one dimension of the grid, and for a turn per strip of an output row.
+fn taps_serve(geometry: &Conv2dGeometry) -> bool {
+    let rows = geometry.in_channels * geometry.kernel.height;
+    let tiles = geometry.out_channels.div_ceil(16) * rows.div_ceil(8);
+    tiles <= 65_535 && geometry.out_size.width.div_ceil(4) < LOOP_LIMIT
 }
 
 /// Whether a group has so few channels that tiles would be nearly empty, or an image so few, as in
@@ -351,6 +372,12 @@ pub(crate) fn sum_parts(work: &Work, side: usize) -> usize {
 /// of the outer loop and 8 or 16 of the inner one for each step.
 pub(crate) fn tiled_iterations(k: usize) -> usize {
     k.div_ceil(8) * 9
+}
+
+/// Iterations that the loops of an invocation of the gather core make for sums of length `k`: a turn
+/// for each term, and the search for the first taps of a phase.
+pub(crate) fn gather_iterations(geometry: &Conv2dGeometry, k: usize) -> usize {
+    k + geometry.stride.height + geometry.stride.width
 }
 
 /// Parts that the values of a channel are split into for the bias gradient of `channels` planes.

@@ -10,7 +10,7 @@ pub const REQUIRE: &str = "WGPU_CNN_REQUIRE_GPU";
 
 /// A device of this suite. Poison fills all memory with NaN and puts NaN around every buffer;
 /// checks compile the shaders with naga's bounds checks; without subgroups the strategy table takes
-/// the tiled cores where it would take those of rows and taps.
+/// the tiled cores where it would take those for subgroups of 8.
 struct Variant {
     name: &'static str,
     poison: bool,
@@ -64,10 +64,11 @@ static VARIANTS: [Variant; 4] = [
 ];
 
 /// Devices that take one core wherever it serves, whatever the table of strategies says.
-static CORES: [Variant; 4] = [
+static CORES: [Variant; 5] = [
     Variant::core("tiled-32"),
     Variant::core("tiled-64"),
     Variant::core("tiled-128"),
+    Variant::core("gather"),
     Variant::core("direct"),
 ];
 

@@ -92,7 +92,7 @@ fn plain_cases() -> Vec<Case> {
     ]
 }
 
-/// What only the tiled core serves.
+/// Strides, dilation and groups.
 fn general_cases() -> Vec<Case> {
     vec![
         case(
@@ -127,6 +127,26 @@ fn general_cases() -> Vec<Case> {
                 .dilation([3, 1])
                 .stride([1, 2])
                 .padding([0, 1, 2, 1]),
+        ),
+        case(
+            "stride and dilation with a common factor",
+            [2, 3, 15, 17],
+            Conv2d::new(20, 3).stride([2, 4]).dilation([2, 6]),
+        ),
+        case(
+            "strided, wider than 5",
+            [1, 2, 9, 20],
+            Conv2d::new(5, [3, 7]).stride(2).padding([1, 3]),
+        ),
+        case(
+            "strided, three tiles of channels",
+            [2, 35, 6, 8],
+            Conv2d::new(40, 3).stride(2).padding(1),
+        ),
+        case(
+            "strided, more padding than kernel",
+            [1, 2, 5, 5],
+            Conv2d::new(3, 2).stride(2).padding([3, 2, 4, 3]),
         ),
         case(
             "two groups",

@@ -3,7 +3,7 @@
 
 use super::product::{Product, product};
 use super::{Output, Read, ReadWrite, Recording, Region};
-use super::{constants, conv2d_rows, flag, flat_grid, group_grid, reduce};
+use super::{constants, conv2d_gather, conv2d_rows, flag, flat_grid, group_grid, reduce};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::gpu::strategy::{self, Core, Extents, Work};
 use crate::op::Conv2dGeometry;
@@ -141,8 +141,10 @@ pub(crate) fn forward(
 ) {
     let work = Work::Conv2dForward(*geometry);
     let core = recording.core(&work);
-    if core == Core::Rows {
-        return conv2d_rows::forward(recording, geometry, inputs, bias, output);
+    match core {
+        Core::Rows => return conv2d_rows::forward(recording, geometry, inputs, bias, output),
+        Core::Gather => return conv2d_gather::forward(recording, geometry, inputs, bias, output),
+        _ => {}
     }
     let kernels = (&DIRECT_FORWARD, &FORWARD);
     if core == Core::Direct && strategy::wide(&work) {
@@ -170,8 +172,14 @@ pub(crate) fn backward_input(
 ) {
     let work = Work::Conv2dBackwardInput(*geometry);
     let core = recording.core(&work);
-    if core == Core::Rows {
-        return conv2d_rows::backward_input(recording, geometry, inputs, bias, output);
+    match core {
+        Core::Rows => {
+            return conv2d_rows::backward_input(recording, geometry, inputs, bias, output);
+        }
+        Core::Gather => {
+            return conv2d_gather::backward_input(recording, geometry, inputs, bias, output);
+        }
+        _ => {}
     }
     let kernels = (&DIRECT_BACKWARD_INPUT, &BACKWARD_INPUT);
     gather(recording, core, &work, kernels, inputs, bias, output);
@@ -240,6 +248,10 @@ pub(crate) fn backward_weight(
         Core::Rows => {
             let inputs = [input, gradient_output];
             conv2d_rows::backward_weight(recording, geometry, inputs, gradient_weight);
+        }
+        Core::Gather => {
+            let inputs = [input, gradient_output];
+            conv2d_gather::backward_weight(recording, geometry, inputs, gradient_weight);
         }
         Core::Direct => {
             let regions = [Some(gradient_output), Some(input), Some(gradient_weight)];

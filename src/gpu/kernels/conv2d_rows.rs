@@ -1,4 +1,5 @@
-//! Convolution at stride 1 by rows of pixels, for subgroups of 8: the cores `rows` and `taps`.
+//! Convolution at stride 1 by rows of pixels, for subgroups of 8: the cores `rows` and `taps`. What
+//! `conv2d_gather` has in common with them is here too.
 
 use super::{Output, Read, ReadWrite, Recording, Region};
 use super::{constants, flag, flat_grid, group_grid, whole_vectors};
@@ -53,6 +54,7 @@ pub(crate) const ROWS: Kernel = Kernel {
     source: source!(
         "conv2d_rows.wgsl",
         "core/rows.wgsl",
+        "core/rows_tile.wgsl",
         "core/slide.wgsl",
         "core/epilogue4.wgsl",
         "core/activation.wgsl",
@@ -82,6 +84,7 @@ pub(crate) const BACKWARD_WEIGHT_TAPS: Kernel = Kernel {
     source: source!(
         "conv2d_backward_weight_taps.wgsl",
         "core/taps.wgsl",
+        "core/taps_sums.wgsl",
         "core/slide.wgsl",
         "core/flat.wgsl"
     ),
@@ -221,7 +224,7 @@ fn needs_edge_loads(geometry: &Conv2dGeometry, left: usize) -> bool {
 }
 
 /// The filters rearranged as the rows core reads them.
-fn pack(
+pub(super) fn pack(
     recording: &mut Recording,
     geometry: &Conv2dGeometry,
     weight: Region,
@@ -256,11 +259,32 @@ fn pack(
     packed
 }
 
-/// The weight gradient by the taps core: partial sums over parts of the output rows, then those in
-/// order.
+/// The weight gradient by the taps core.
 pub(super) fn backward_weight(
     recording: &mut Recording,
     geometry: &Conv2dGeometry,
+    inputs: [Region; 2],
+    gradient_weight: Region,
+) {
+    let [top, _, left, _] = geometry.padding;
+    let constants = [
+        ("KERNEL_H", geometry.kernel.height as f64),
+        ("KERNEL_W", geometry.kernel.width as f64),
+        ("PAD_TOP", top as f64),
+        ("PAD_LEFT", left as f64),
+        ("INPUT_VEC4", whole_vectors(geometry.in_size.width)),
+        ("OUTPUT_VEC4", whole_vectors(geometry.out_size.width)),
+    ];
+    let kernel = (&BACKWARD_WEIGHT_TAPS, &constants[..]);
+    weight_sums(recording, geometry, kernel, inputs, gradient_weight);
+}
+
+/// The weight gradient by a kernel with its constants: partial sums over parts of the output rows, then
+/// those in order.
+pub(super) fn weight_sums(
+    recording: &mut Recording,
+    geometry: &Conv2dGeometry,
+    (kernel, constants): (&'static Kernel, &[(&'static str, f64)]),
     [input, gradient_output]: [Region; 2],
     gradient_weight: Region,
 ) {
@@ -282,15 +306,6 @@ pub(super) fn backward_weight(
         out_height,
         out_width,
     } = rows_params(geometry);
-    let [top, _, left, _] = geometry.padding;
-    let size = [("KERNEL_H", height as f64), ("KERNEL_W", width as f64)];
-    let mut constants = size.to_vec();
-    constants.extend([
-        ("PAD_TOP", top as f64),
-        ("PAD_LEFT", left as f64),
-        ("INPUT_VEC4", whole_vectors(geometry.in_size.width)),
-        ("OUTPUT_VEC4", whole_vectors(geometry.out_size.width)),
-    ]);
     let rows_per_split = rows.div_ceil(splits);
     let params = TapsParams {
         batch,
@@ -305,7 +320,7 @@ pub(super) fn backward_weight(
     let regions = [Some(gradient_output), Some(input), Some(partial)];
     let grid = [tiles, splits, chunks].map(|extent| extent as u64);
     recording.iterations(rows_per_split * (1 + strips));
-    recording.dispatch(&BACKWARD_WEIGHT_TAPS, &constants, &regions, params, grid);
+    recording.dispatch(kernel, constants, &regions, params, grid);
     recording.flops(geometry.flops());
 
     let params = TapsSumParams {
@@ -315,11 +330,12 @@ pub(super) fn backward_weight(
     };
     let regions = [Some(partial), Some(gradient_weight)];
     recording.iterations(splits);
+    let size = [("KERNEL_H", height as f64), ("KERNEL_W", width as f64)];
     let grid = flat_grid(geometry.weight_len());
     recording.dispatch(&BACKWARD_WEIGHT_SUM, &size, &regions, params, grid);
 }
 
-fn rows_params(geometry: &Conv2dGeometry) -> RowsParams {
+pub(super) fn rows_params(geometry: &Conv2dGeometry) -> RowsParams {
     RowsParams {
         batch: geometry.batch as u32,
         in_channels: geometry.in_channels as u32,

@@ -7,6 +7,7 @@
 pub(crate) mod activation;
 pub(crate) mod concat;
 pub(crate) mod conv2d;
+mod conv2d_gather;
 mod conv2d_rows;
 pub(crate) mod dropout;
 pub(crate) mod loss;
@@ -29,7 +30,7 @@ use crate::op::{Activation, Size2};
 
 /// Every kernel, for the tests that hold them against their shaders.
 #[cfg(test)]
-pub(crate) const ALL: [&super::kernel::Kernel; 49] = [
+pub(crate) const ALL: [&super::kernel::Kernel; 51] = [
     &activation::FORWARD,
     &activation::BACKWARD,
     &activation::ADD,
@@ -44,6 +45,8 @@ pub(crate) const ALL: [&super::kernel::Kernel; 49] = [
     &conv2d::DIRECT_WIDE_FORWARD,
     &conv2d::DIRECT_BACKWARD_INPUT,
     &conv2d::DIRECT_BACKWARD_WEIGHT,
+    &conv2d_gather::GATHER,
+    &conv2d_gather::GATHER_TAPS,
     &conv2d_rows::ROWS,
     &conv2d_rows::PACK_WEIGHT,
     &conv2d_rows::BACKWARD_WEIGHT_TAPS,

@@ -1,0 +1,175 @@
+//! Convolution with any stride and dilation by strips of pixels, for subgroups of 8: the cores `gather`
+//! and `gather_taps`.
+
+use super::conv2d_rows::{RowsParams, TapsParams, pack, rows_params, weight_sums};
+use super::{Output, Read, ReadWrite, Recording, Region};
+use super::{constants, flag, group_grid, whole_vectors, window_constants};
+use crate::gpu::kernel::{Kernel, Params as _, source};
+use crate::gpu::strategy;
+use crate::op::{Conv2dGeometry, Size2};
+
+pub(crate) const GATHER: Kernel = Kernel {
+    name: "conv2d_gather",
+    source: source!(
+        "conv2d_gather.wgsl",
+        "core/gather.wgsl",
+        "core/rows_tile.wgsl",
+        "core/epilogue4.wgsl",
+        "core/activation.wgsl",
+        "core/activation_base.wgsl",
+        "core/flat.wgsl"
+    ),
+    bindings: &[Read, Read, Read, Read, ReadWrite],
+    formats: &[(0, "Input"), (1, "Packed"), (3, "Saved"), (4, "Output")],
+    params: RowsParams::LAYOUT,
+    constants: constants!(
+        "BACKWARD", "PERIOD_H", "PERIOD_W", "WIDE", "OUTPUT_VEC4", "HAS_BIAS"; window, epilogue
+    ),
+};
+
+pub(crate) const GATHER_TAPS: Kernel = Kernel {
+    name: "conv2d_gather_taps",
+    source: source!(
+        "conv2d_gather_taps.wgsl",
+        "core/gather_taps.wgsl",
+        "core/taps_sums.wgsl",
+        "core/flat.wgsl"
+    ),
+    bindings: &[Read, Read, ReadWrite],
+    formats: &[(0, "Gradient"), (1, "Input")],
+    params: TapsParams::LAYOUT,
+    constants: constants!("OUTPUT_VEC4"; window),
+};
+
+/// `y = conv(x, w) + b` through the output's epilogue.
+pub(super) fn forward(
+    recording: &mut Recording,
+    geometry: &Conv2dGeometry,
+    [input, weight]: [Region; 2],
+    bias: Option<Region>,
+    output: Output,
+) {
+    let packed = pack(recording, geometry, weight, false);
+    let inputs = [input, packed];
+    gather(recording, geometry, false, inputs, bias, output);
+}
+
+/// The input gradient, as a convolution of the output gradient with the flipped filter.
+pub(super) fn backward_input(
+    recording: &mut Recording,
+    geometry: &Conv2dGeometry,
+    [gradient_output, weight]: [Region; 2],
+    bias: Option<Region>,
+    output: Output,
+) {
+    let packed = pack(recording, geometry, weight, true);
+    let swapped = Conv2dGeometry {
+        in_channels: geometry.out_channels,
+        in_size: geometry.out_size,
+        out_channels: geometry.in_channels,
+        out_size: geometry.in_size,
+        ..*geometry
+    };
+    let inputs = [gradient_output, packed];
+    gather(recording, &swapped, true, inputs, bias, output);
+}
+
+/// The gather core on a geometry as it runs, with packed weights.
+fn gather(
+    recording: &mut Recording,
+    geometry: &Conv2dGeometry,
+    backward: bool,
+    [input, packed]: [Region; 2],
+    bias: Option<Region>,
+    output: Output,
+) {
+    let Conv2dGeometry {
+        batch,
+        in_channels,
+        out_channels,
+        out_size,
+        kernel,
+        stride,
+        dilation,
+        ..
+    } = *geometry;
+    let step = if backward { stride } else { Size2::ONE };
+    let wide = out_channels > 16;
+    let mut constants = window(geometry, backward).to_vec();
+    constants.extend([
+        ("BACKWARD", flag(backward)),
+        ("PERIOD_H", period(step.height, dilation.height)),
+        ("PERIOD_W", period(step.width, dilation.width)),
+        ("WIDE", flag(wide)),
+        ("HAS_BIAS", flag(bias.is_some())),
+    ]);
+    let whole = if step.width == 1 {
+        whole_vectors(out_size.width)
+    } else {
+        0.0
+    };
+    constants.push(("OUTPUT_VEC4", whole));
+    constants.extend(output.constants());
+    let regions = [
+        Some(input),
+        Some(packed),
+        bias,
+        output.saved(),
+        Some(output.region),
+    ];
+    let rows = batch * out_size.height.div_ceil(step.height);
+    let strips = rows * out_size.width.div_ceil(4 * step.width);
+    let [x, y, _] = group_grid(step.area() * strips.div_ceil(8));
+    let channels = if wide { 32 } else { 16 };
+    let grid = [x, y, out_channels.div_ceil(channels) as u64];
+    let sums = in_channels * kernel.area();
+    recording.iterations(strategy::gather_iterations(geometry, sums));
+    let params = rows_params(geometry);
+    recording.dispatch(&GATHER, &constants, &regions, params, grid);
+    recording.flops(geometry.flops());
+}
+
+/// The window as the core walks it: for an input gradient, that of the flipped filter.
+fn window(geometry: &Conv2dGeometry, backward: bool) -> [(&'static str, f64); 8] {
+    let Conv2dGeometry {
+        kernel,
+        stride,
+        dilation,
+        padding: [top, _, left, _],
+        ..
+    } = *geometry;
+    let mut constants = window_constants(kernel, stride, [top, left], dilation);
+    if backward {
+        let reach = |kernel: usize, dilation: usize| ((kernel - 1) * dilation) as f64;
+        for (name, value) in &mut constants {
+            match *name {
+                "PAD_TOP" => *value = reach(kernel.height, dilation.height) - *value,
+                "PAD_LEFT" => *value = reach(kernel.width, dilation.width) - *value,
+                _ => {}
+            }
+        }
+    }
+    constants
+}
+
+/// The distance of the taps that reach one pixel, where those that a stride divides do.
+fn period(stride: usize, dilation: usize) -> f64 {
+    let (mut a, mut b) = (stride, dilation);
+    while b > 0 {
+        (a, b) = (b, a % b);
+    }
+    (stride / a) as f64
+}
+
+/// The weight gradient, as partial sums and their sum.
+pub(super) fn backward_weight(
+    recording: &mut Recording,
+    geometry: &Conv2dGeometry,
+    inputs: [Region; 2],
+    gradient_weight: Region,
+) {
+    let mut constants = window(geometry, false).to_vec();
+    constants.push(("OUTPUT_VEC4", whole_vectors(geometry.out_size.width)));
+    let kernel = (&GATHER_TAPS, &constants[..]);
+    weight_sums(recording, geometry, kernel, inputs, gradient_weight);
+}
