@@ -13,6 +13,7 @@ pub(crate) mod record;
 pub(crate) mod strategy;
 pub(crate) mod tensor;
 pub(crate) mod timer;
+mod work;
 
 pub use adapter::GpuBuilder;
 pub(crate) use memory::Mapping;

@@ -1,0 +1,198 @@
+//! What cores are chosen for: a product, or one of a convolution's three passes.
+
+use std::fmt;
+
+use crate::op::{Conv2dGeometry, Size2};
+
+/// The extents of a product C `(m, n)` with sums of length `k`, and the number of such products.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extents {
+    pub m: usize,
+    pub n: usize,
+    pub k: usize,
+    pub slices: usize,
+}
+
+impl Extents {
+    /// The workgroups of tiles of a side.
+    pub fn tiles(&self, side: usize) -> usize {
+        self.m.div_ceil(side) * self.n.div_ceil(side) * self.slices
+    }
+}
+
+/// What a core is chosen for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// `(m, n, k)`, and whether A and B are transposed.
+    Matmul([usize; 3], [bool; 2]),
+    Conv2dForward(Conv2dGeometry),
+    Conv2dBackwardInput(Conv2dGeometry),
+    Conv2dBackwardWeight(Conv2dGeometry),
+}
+
+impl Work {
+    /// The product that it is.
+    pub fn extents(&self) -> Extents {
+        let (m, n, k, slices) = match self {
+            Self::Matmul([m, n, k], _) => (*m, *n, *k, 1),
+            Self::Conv2dForward(g) => {
+                let pixels = g.batch * g.out_size.area();
+                let channels = g.out_channels / g.groups;
+                (channels, pixels, taps(g, g.in_channels), g.groups)
+            }
+            Self::Conv2dBackwardInput(g) => {
+                let pixels = g.batch * g.in_size.area();
+                let channels = g.in_channels / g.groups;
+                (channels, pixels, taps(g, g.out_channels), g.groups)
+            }
+            Self::Conv2dBackwardWeight(g) => {
+                let pixels = g.batch * g.out_size.area();
+                let channels = g.out_channels / g.groups;
+                (channels, taps(g, g.in_channels), pixels, g.groups)
+            }
+        };
+        Extents { m, n, k, slices }
+    }
+
+    /// Of a convolution.
+    pub fn geometry(&self) -> Option<&Conv2dGeometry> {
+        match self {
+            Self::Matmul(..) => None,
+            Self::Conv2dForward(geometry)
+            | Self::Conv2dBackwardInput(geometry)
+            | Self::Conv2dBackwardWeight(geometry) => Some(geometry),
+        }
+    }
+
+    /// Additions and multiplications, padding counted.
+    pub fn flops(&self) -> u64 {
+        match self {
+            Self::Matmul([m, n, k], _) => 2 * (m * n) as u64 * *k as u64,
+            Self::Conv2dForward(geometry)
+            | Self::Conv2dBackwardInput(geometry)
+            | Self::Conv2dBackwardWeight(geometry) => geometry.flops(),
+        }
+    }
+
+    /// The kernel's name.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Matmul(..) => "matmul",
+            Self::Conv2dForward(_) => "conv2d_forward",
+            Self::Conv2dBackwardInput(_) => "conv2d_backward_input",
+            Self::Conv2dBackwardWeight(_) => "conv2d_backward_weight",
+        }
+    }
+}
+
+/// Taps of so many channels in one group.
+fn taps(geometry: &Conv2dGeometry, channels: usize) -> usize {
+    channels / geometry.groups * geometry.kernel.area()
+}
+
+impl fmt::Display for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.name())?;
+        let Some(geometry) = self.geometry() else {
+            let Self::Matmul([m, n, k], transposed) = self else {
+                return Ok(());
+            };
+            let [a, b] = transposed.map(|transposed| if transposed { "^T" } else { "" });
+            return write!(f, "{m}x{k}{a} * {k}x{n}{b}");
+        };
+        let Conv2dGeometry {
+            batch,
+            groups,
+            in_channels,
+            in_size,
+            out_channels,
+            kernel,
+            stride,
+            padding: [top, bottom, left, right],
+            dilation,
+            ..
+        } = geometry;
+        let by = |size: &Size2| format!("{}x{}", size.height, size.width);
+        let (image, kernel) = (by(in_size), by(kernel));
+        write!(f, "{batch}x{in_channels}x{image} {out_channels}x{kernel}")?;
+        write!(f, " stride {} dilation {}", by(stride), by(dilation))?;
+        write!(f, " padding {top},{bottom},{left},{right} groups {groups}")
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn convolution() -> Conv2dGeometry {
+        Conv2dGeometry {
+            batch: 2,
+            groups: 1,
+            in_channels: 4,
+            in_size: Size2 {
+                height: 9,
+                width: 8,
+            },
+            out_channels: 6,
+            out_size: Size2 {
+                height: 7,
+                width: 6,
+            },
+            kernel: Size2 {
+                height: 3,
+                width: 3,
+            },
+            stride: Size2::ONE,
+            padding: [0; 4],
+            dilation: Size2::ONE,
+        }
+    }
+
+    /// Each field another one, with the output that this gives.
+    pub(crate) fn variations() -> Vec<Conv2dGeometry> {
+        let of = |change: fn(&mut Conv2dGeometry)| {
+            let mut geometry = convolution();
+            change(&mut geometry);
+            geometry
+        };
+        vec![
+            convolution(),
+            of(|g| g.batch = 3),
+            of(|g| g.groups = 2),
+            of(|g| g.in_channels = 5),
+            of(|g| g.in_size.height = 10),
+            of(|g| g.in_size.width = 10),
+            of(|g| g.out_channels = 7),
+            of(|g| g.kernel.height = 2),
+            of(|g| g.kernel.width = 2),
+            of(|g| g.stride.height = 2),
+            of(|g| g.stride.width = 2),
+            of(|g| g.padding = [1, 0, 0, 0]),
+            of(|g| g.padding = [0, 1, 0, 0]),
+            of(|g| g.padding = [0, 0, 1, 0]),
+            of(|g| g.padding = [0, 0, 0, 1]),
+            of(|g| g.dilation.height = 2),
+            of(|g| g.dilation.width = 2),
+        ]
+    }
+
+    #[test]
+    fn different_work_has_different_names() {
+        let mut works = vec![
+            Work::Matmul([2, 3, 4], [false, false]),
+            Work::Matmul([2, 3, 4], [true, false]),
+            Work::Matmul([2, 3, 4], [false, true]),
+            Work::Matmul([3, 2, 4], [false, false]),
+            Work::Matmul([2, 4, 3], [false, false]),
+        ];
+        for geometry in variations() {
+            works.extend([
+                Work::Conv2dForward(geometry),
+                Work::Conv2dBackwardInput(geometry),
+                Work::Conv2dBackwardWeight(geometry),
+            ]);
+        }
+        let names: std::collections::BTreeSet<_> = works.iter().map(Work::to_string).collect();
+        assert_eq!(names.len(), works.len(), "{names:#?}");
+    }
+}
