@@ -1,7 +1,8 @@
 
 // The blocked matrix product C[m, n] = sum over k of A[m, k] * B[k, n], with tiles in workgroup
 // memory: for GPUs. A workgroup of SIDE x SIDE invocations computes a tile of C of 4 SIDE x 4 SIDE, in
-// steps of SIDE along k; each invocation computes 4 x 4 of it in registers.
+// steps of SIDE along k; each invocation computes 4 x 4 of it in registers. The tiles of the next step
+// are on their way from memory while this one is multiplied.
 //
 //                n0 ..                       one step:  load a tile of A and one of B, a quad of each
 //              +--------+                               per invocation; then SIDE times
@@ -47,10 +48,14 @@ fn main(
     var c2 = vec4<f32>();
     var c3 = vec4<f32>();
     let k_end = loop_bound(size.k_end, group);
+    var next_a = load_quad_a(rows, size.k_begin + a_k, k_end);
+    var next_b = load_quad_b(columns, size.k_begin + b_k, k_end);
     for (var k0 = size.k_begin; k0 < k_end; k0 += SIDE) {
-        tile_a[a_k * pitch + a_quad] = load_quad_a(rows, k0 + a_k, k_end);
-        tile_b[b_k * pitch + b_quad] = load_quad_b(columns, k0 + b_k, k_end);
+        tile_a[a_k * pitch + a_quad] = next_a;
+        tile_b[b_k * pitch + b_quad] = next_b;
         workgroupBarrier();
+        next_a = load_quad_a(rows, k0 + SIDE + a_k, k_end);
+        next_b = load_quad_b(columns, k0 + SIDE + b_k, k_end);
         for (var k = 0u; k < SIDE; k++) {
             let a = tile_a[k * pitch + high];
             let b = tile_b[k * pitch + low];

@@ -2,8 +2,7 @@
 // The blocked matrix product of core/product_4x4.wgsl with larger tiles, for products that are large
 // enough to fill a GPU with them: a workgroup of 16 x 16 invocations computes 128 x 128 of C in steps
 // of 8 along k; each invocation computes 8 x 8 of it in registers, so that an element in workgroup
-// memory serves 8 multiplications instead of 4. The tiles of the next step are on their way from
-// memory while this one is multiplied.
+// memory serves 8 multiplications instead of 4.
 //
 //                n0 .. n0+127
 //              +-------------+     invocation (row, column) of 16 x 16 owns two quads of rows,
