@@ -10,25 +10,6 @@
 @group(0) @binding(4) var<storage, read_write> output: array<Output>;      // (N, C, H, W)
 @group(0) @binding(5) var<uniform> params: Params;
 
-struct Params {
-    batch: u32,
-    groups: u32,
-    in_channels: u32, // of one group
-    in_height: u32,
-    in_width: u32,
-    out_channels: u32, // of one group
-    out_height: u32,
-    out_width: u32,
-}
-
-override KERNEL_H: u32 = 1u;
-override KERNEL_W: u32 = 1u;
-override STRIDE_H: u32 = 1u;
-override STRIDE_W: u32 = 1u;
-override PAD_TOP: u32 = 0u;
-override PAD_LEFT: u32 = 0u;
-override DILATION_H: u32 = 1u;
-override DILATION_W: u32 = 1u;
 override HAS_BIAS: bool = false;
 
 struct Row { first: u32 }

@@ -8,27 +8,6 @@
 @group(0) @binding(2) var<storage, read_write> gradient_weight: array<f32>; // (parts, O, C / groups, KH, KW)
 @group(0) @binding(3) var<uniform> params: Params;
 
-struct Params {
-    batch: u32,
-    groups: u32,
-    in_channels: u32, // of one group
-    in_height: u32,
-    in_width: u32,
-    out_channels: u32, // of one group
-    out_height: u32,
-    out_width: u32,
-    parts: u32,
-}
-
-override KERNEL_H: u32 = 1u;
-override KERNEL_W: u32 = 1u;
-override STRIDE_H: u32 = 1u;
-override STRIDE_W: u32 = 1u;
-override PAD_TOP: u32 = 0u;
-override PAD_LEFT: u32 = 0u;
-override DILATION_H: u32 = 1u;
-override DILATION_W: u32 = 1u;
-
 // The plane of an output channel in memory, from that of an image on.
 struct Row { plane: u32 }
 // A tap of an input channel: where it begins in its plane, and in memory from an image's planes on.

@@ -19,14 +19,6 @@ struct Params {
     out_width: u32,
 }
 
-override KERNEL_H: u32 = 1u;
-override KERNEL_W: u32 = 1u;
-override STRIDE_H: u32 = 1u;
-override STRIDE_W: u32 = 1u;
-override PAD_TOP: u32 = 0u;
-override PAD_LEFT: u32 = 0u;
-override DILATION_H: u32 = 1u;
-override DILATION_W: u32 = 1u;
 // Windows of 2x2 side by side that cover the input exactly, rows of the output in whole vectors.
 override PAIRS: bool = false;
 

@@ -18,14 +18,6 @@ struct Params {
     out_width: u32,
 }
 
-override KERNEL_H: u32 = 1u;
-override KERNEL_W: u32 = 1u;
-override STRIDE_H: u32 = 1u;
-override STRIDE_W: u32 = 1u;
-override PAD_TOP: u32 = 0u;
-override PAD_LEFT: u32 = 0u;
-override DILATION_H: u32 = 1u;
-override DILATION_W: u32 = 1u;
 // Windows two wide side by side, rows of input and output in whole vectors: a strip reads two
 // vectors of each row.
 override PAIRS: bool = false;

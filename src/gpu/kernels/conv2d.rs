@@ -9,21 +9,8 @@ use crate::gpu::strategy::{self, Core, Extents, Work};
 use crate::op::Conv2dGeometry;
 
 params! {
-    /// Channels are those of one group.
+    /// Channels are those of one group; `parts` is what a weight gradient's sums are split into.
     struct Params {
-        batch: u32,
-        groups: u32,
-        in_channels: u32,
-        in_height: u32,
-        in_width: u32,
-        out_channels: u32,
-        out_height: u32,
-        out_width: u32,
-    }
-}
-
-params! {
-    struct BackwardWeightParams {
         batch: u32,
         groups: u32,
         in_channels: u32,
@@ -44,6 +31,8 @@ pub(crate) const FORWARD: Product = product!(
     constants: ["HAS_BIAS"; window, epilogue],
     source: [
         "conv2d_forward.wgsl",
+        "core/conv2d_params.wgsl",
+        "core/window.wgsl",
         "core/epilogue.wgsl",
         "core/activation.wgsl",
         "core/activation_base.wgsl"
@@ -58,6 +47,8 @@ pub(crate) const BACKWARD_INPUT: Product = product!(
     constants: ["HAS_BIAS"; window, epilogue],
     source: [
         "conv2d_backward_input.wgsl",
+        "core/conv2d_params.wgsl",
+        "core/window.wgsl",
         "core/epilogue.wgsl",
         "core/activation.wgsl",
         "core/activation_base.wgsl"
@@ -68,15 +59,21 @@ pub(crate) const BACKWARD_WEIGHT: Product = product!(
     "conv2d_backward_weight",
     bindings: &[Read, Read, ReadWrite],
     formats: &[(0, "Gradient"), (1, "Input")],
-    params: BackwardWeightParams,
+    params: Params,
     constants: [; window],
-    source: ["conv2d_backward_weight.wgsl"]
+    source: [
+        "conv2d_backward_weight.wgsl",
+        "core/conv2d_params.wgsl",
+        "core/window.wgsl"
+    ]
 );
 
 pub(crate) const DIRECT_FORWARD: Kernel = Kernel {
     name: "conv2d_direct_forward",
     source: source!(
         "conv2d_direct_forward.wgsl",
+        "core/conv2d_params.wgsl",
+        "core/window.wgsl",
         "core/epilogue.wgsl",
         "core/activation.wgsl",
         "core/activation_base.wgsl",
@@ -92,6 +89,8 @@ pub(crate) const DIRECT_WIDE_FORWARD: Kernel = Kernel {
     name: "conv2d_direct_wide_forward",
     source: source!(
         "conv2d_direct_wide_forward.wgsl",
+        "core/conv2d_params.wgsl",
+        "core/window.wgsl",
         "core/epilogue.wgsl",
         "core/activation.wgsl",
         "core/activation_base.wgsl",
@@ -107,6 +106,8 @@ pub(crate) const DIRECT_BACKWARD_INPUT: Kernel = Kernel {
     name: "conv2d_direct_backward_input",
     source: source!(
         "conv2d_direct_backward_input.wgsl",
+        "core/conv2d_params.wgsl",
+        "core/window.wgsl",
         "core/epilogue.wgsl",
         "core/activation.wgsl",
         "core/activation_base.wgsl",
@@ -122,6 +123,8 @@ pub(crate) const DIRECT_BACKWARD_WEIGHT: Kernel = Kernel {
     name: "conv2d_direct_backward_weight",
     source: source!(
         "conv2d_direct_backward_weight.wgsl",
+        "core/conv2d_params.wgsl",
+        "core/window.wgsl",
         "core/reduce.wgsl",
         "core/flat.wgsl"
     ),
@@ -153,7 +156,7 @@ pub(crate) fn forward(
         let grid = [x, y, (m.div_ceil(16) * slices) as u64];
         let (constants, regions) = gather_bindings(geometry, inputs, bias, output);
         recording.iterations(3 * k + 4 * k.div_ceil(64) + 32);
-        let params = params(geometry);
+        let params = params(geometry, 1);
         recording.dispatch(&DIRECT_WIDE_FORWARD, &constants, &regions, params, grid);
         recording.flops(work.flops());
         return;
@@ -199,7 +202,7 @@ fn gather(
         return;
     };
     let (mut constants, regions) = gather_bindings(geometry, inputs, bias, output);
-    let (params, extents) = (params(geometry), work.extents());
+    let (params, extents) = (params(geometry, 1), work.extents());
     if core == Core::Direct {
         // A turn for each tap, filter row and channel.
         recording.iterations(3 * extents.k);
@@ -256,7 +259,7 @@ pub(crate) fn backward_weight(
         Core::Direct => {
             let regions = [Some(gradient_output), Some(input), Some(gradient_weight)];
             recording.iterations(extents.k.div_ceil(64));
-            let (params, grid) = (params(geometry), group_grid(geometry.weight_len()));
+            let (params, grid) = (params(geometry, 1), group_grid(geometry.weight_len()));
             recording.dispatch(&DIRECT_BACKWARD_WEIGHT, &constants, &regions, params, grid);
             recording.flops(work.flops());
         }
@@ -268,7 +271,7 @@ pub(crate) fn backward_weight(
                 _ => recording.transient("weight gradient parts", parts * len),
             };
             let regions = [Some(gradient_output), Some(input), Some(target)];
-            let params = backward_weight_params(geometry, parts);
+            let params = params(geometry, parts);
             let extents = Extents {
                 k: extents.k.div_ceil(parts),
                 slices: extents.slices * parts,
@@ -291,7 +294,7 @@ pub(crate) fn backward_weight(
     }
 }
 
-fn params(geometry: &Conv2dGeometry) -> Params {
+fn params(geometry: &Conv2dGeometry, parts: usize) -> Params {
     Params {
         batch: geometry.batch as u32,
         groups: geometry.groups as u32,
@@ -301,29 +304,6 @@ fn params(geometry: &Conv2dGeometry) -> Params {
         out_channels: (geometry.out_channels / geometry.groups) as u32,
         out_height: geometry.out_size.height as u32,
         out_width: geometry.out_size.width as u32,
-    }
-}
-
-fn backward_weight_params(geometry: &Conv2dGeometry, parts: usize) -> BackwardWeightParams {
-    let Params {
-        batch,
-        groups,
-        in_channels,
-        in_height,
-        in_width,
-        out_channels,
-        out_height,
-        out_width,
-    } = params(geometry);
-    BackwardWeightParams {
-        batch,
-        groups,
-        in_channels,
-        in_height,
-        in_width,
-        out_channels,
-        out_height,
-        out_width,
         parts: parts as u32,
     }
 }

@@ -26,6 +26,7 @@ pub(crate) const MAX_FORWARD: Kernel = Kernel {
     name: "max_pool2d_forward",
     source: source!(
         "pool2d_max_forward.wgsl",
+        "core/window.wgsl",
         "core/activation.wgsl",
         "core/activation_base.wgsl",
         "core/flat.wgsl"
@@ -40,6 +41,7 @@ pub(crate) const MAX_BACKWARD: Kernel = Kernel {
     name: "max_pool2d_backward",
     source: source!(
         "pool2d_max_backward.wgsl",
+        "core/window.wgsl",
         "core/epilogue.wgsl",
         "core/activation.wgsl",
         "core/activation_base.wgsl",
