@@ -13,16 +13,6 @@
 @group(0) @binding(2) var<storage, read> bias: array<f32>;                   // (OC), or a dummy
 @group(0) @binding(3) var<storage, read> saved: array<vec4<Saved>>;          // (N, OC, OH, OW)
 @group(0) @binding(4) var<storage, read_write> output: array<vec4<Output>>;  // (N, OC, OH, OW)
-
-struct Params {
-    batch: u32,
-    in_channels: u32,
-    in_height: u32,
-    in_width: u32,
-    out_channels: u32,
-    out_height: u32,
-    out_width: u32,
-}
 @group(0) @binding(5) var<uniform> params: Params;
 
 override BACKWARD: bool = false;
@@ -41,20 +31,9 @@ override PERIOD_W: u32 = 1u;
 override WIDE: bool = false;
 // A strip is one vec4 of the output: its pixels are neighbours, and out_width % 4 == 0.
 override OUTPUT_VEC4: bool = false;
-override HAS_BIAS: bool = false;
 
 fn load_pixel(row: u32, x: u32) -> f32 {
     return f32(input[row * params.in_width + x]);
-}
-
-fn load_weight(i: u32) -> vec4<f32> {
-    return vec4<f32>(packed_weight[i]);
-}
-
-fn initial_output(channel: u32) -> f32 {
-    var v = 0.0;
-    if HAS_BIAS && channel < params.out_channels { v = bias[channel]; }
-    return v;
 }
 
 // Stores the pixels of a strip: up to four of one output row, STEP_W apart.

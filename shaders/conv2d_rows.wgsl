@@ -13,16 +13,6 @@
 @group(0) @binding(2) var<storage, read> bias: array<f32>;                   // (OC), or a dummy
 @group(0) @binding(3) var<storage, read> saved: array<vec4<Saved>>;          // (N, OC, OH, OW)
 @group(0) @binding(4) var<storage, read_write> output: array<vec4<Output>>;  // (N, OC, OH, OW)
-
-struct Params {
-    batch: u32,
-    in_channels: u32,
-    in_height: u32,
-    in_width: u32,
-    out_channels: u32,
-    out_height: u32,
-    out_width: u32,
-}
 @group(0) @binding(5) var<uniform> params: Params;
 
 override KERNEL_H: u32 = 3u;
@@ -34,7 +24,6 @@ override INPUT_VEC4: bool = false;
 override OUTPUT_VEC4: bool = false;
 // False only where no strip needs a block that no neighbouring lane has loaded (see the host's rule).
 override EDGE_LOADS: bool = true;
-override HAS_BIAS: bool = false;
 
 // Columns 4 * block .. 4 * block + 3 of one input row; zero outside the row.
 // `row` is (n * IC + c) * IH + y. Called under a lane mask: inactive lanes cost nothing.
@@ -46,16 +35,6 @@ fn load_block(row: u32, block: i32) -> vec4<f32> {
     if x + 1u < params.in_width { v.y = f32(input[(i + 1u) / 4u][(i + 1u) % 4u]); }
     if x + 2u < params.in_width { v.z = f32(input[(i + 2u) / 4u][(i + 2u) % 4u]); }
     if x + 3u < params.in_width { v.w = f32(input[(i + 3u) / 4u][(i + 3u) % 4u]); }
-    return v;
-}
-
-fn load_weight(i: u32) -> vec4<f32> {
-    return vec4<f32>(packed_weight[i]);
-}
-
-fn initial_output(channel: u32) -> f32 {
-    var v = 0.0;
-    if HAS_BIAS && channel < params.out_channels { v = bias[channel]; }
     return v;
 }
 

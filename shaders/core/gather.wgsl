@@ -15,7 +15,6 @@
 // STEP is the distance of a strip's pixels, and of its rows: STRIDE there, 1 in a forward pass.
 //
 // Calls  load_pixel(row, x) -> f32          an input pixel (under a lane mask)
-//        load_weight(i) -> vec4             packed as (channel tile, ic, kh, kw, 16 channels)
 //        and what core/rows_tile.wgsl calls
 // Grid   x, y: subgroups of strips, for each phase ceil(batch * rows * strips of a row / 8), folded;
 //        z: ceil(OC / (WIDE ? 32 : 16))

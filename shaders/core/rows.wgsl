@@ -18,7 +18,6 @@
 // All lanes stay in the loops (subgroup operations need them), lanes without work load nothing.
 //
 // Calls  load_block(row, block) -> vec4     4 input pixels (under a lane mask)
-//        load_weight(i) -> vec4             packed as (channel tile, ic, kh, kw, 16 channels)
 //        and what core/rows_tile.wgsl calls
 // Grid   x, y: subgroups of strips, ceil(batch * OH * ceil(OW / 4) / 8), folded; z: ceil(OC / 16)
 

@@ -2,8 +2,33 @@
 // 16 output channels of a strip of 4 pixels, in every lane of a subgroup of 8: the accumulators of
 // core/rows.wgsl and core/gather.wgsl.
 //
-// Calls  initial_output(channel) -> f32     what its sums start from: zero or a bias
-//        store_output(n, channel, y, x, vec4)
+// Uses the kernel's buffers `packed_weight`, array<vec4<Packed>>, and `bias`, array<f32>.
+// Calls  store_output(n, channel, y, x, vec4)
+
+// The extents of the convolution that runs here.
+struct Params {
+    batch: u32,
+    in_channels: u32,
+    in_height: u32,
+    in_width: u32,
+    out_channels: u32,
+    out_height: u32,
+    out_width: u32,
+}
+
+override HAS_BIAS: bool = false;
+
+// Packed as (channel tile, ic, kh, kw, 16 channels).
+fn load_weight(i: u32) -> vec4<f32> {
+    return vec4<f32>(packed_weight[i]);
+}
+
+// What a channel's sums start from.
+fn initial_output(channel: u32) -> f32 {
+    var v = 0.0;
+    if HAS_BIAS && channel < params.out_channels { v = bias[channel]; }
+    return v;
+}
 
 struct Tile {
     c0: vec4<f32>, c1: vec4<f32>, c2: vec4<f32>, c3: vec4<f32>,

@@ -1,6 +1,21 @@
 
 // What core/taps.wgsl and core/gather_taps.wgsl sum, and where they leave it for
-// conv2d_backward_weight_sum.wgsl.
+// conv2d_backward_weight_sum.wgsl. Uses the kernel's buffers `gradient_output`, array<vec4<Gradient>>, and
+// `partial_sums`, array<vec4<f32>>.
+
+struct Params {
+    batch: u32,
+    in_channels: u32,
+    in_height: u32,
+    in_width: u32,
+    out_channels: u32,
+    out_height: u32,
+    out_width: u32,
+    rows_per_split: u32, // of the batch * out_height rows of gradient_output
+}
+
+// out_width % 4 == 0: a block is then one vec4.
+override OUTPUT_VEC4: bool = false;
 
 // Taps of a filter row that are taken at once.
 override TAPS: u32 = select(4u, KERNEL_W, KERNEL_W <= 5u);
@@ -21,4 +36,16 @@ fn store_sums(i: u32, s: Sums) {
     if TAPS > 2u { store_rows(i + 4u, s.t2); }
     if TAPS > 3u { store_rows(i + 6u, s.t3); }
     if TAPS > 4u { store_rows(i + 8u, s.t4); }
+}
+
+// Columns 4 * block .. 4 * block + 3 of one row, zero beyond its end. Called under a lane mask.
+fn load_gradient_output(row: u32, block: u32) -> vec4<f32> {
+    let x = block * 4u;
+    let i = row * params.out_width + x;
+    if OUTPUT_VEC4 { return vec4<f32>(gradient_output[i / 4u]); }
+    var v = vec4(f32(gradient_output[i / 4u][i % 4u]), 0.0, 0.0, 0.0);
+    if x + 1u < params.out_width { v.y = f32(gradient_output[(i + 1u) / 4u][(i + 1u) % 4u]); }
+    if x + 2u < params.out_width { v.z = f32(gradient_output[(i + 2u) / 4u][(i + 2u) % 4u]); }
+    if x + 3u < params.out_width { v.w = f32(gradient_output[(i + 3u) / 4u][(i + 3u) % 4u]); }
+    return v;
 }

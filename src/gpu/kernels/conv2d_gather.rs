@@ -33,6 +33,7 @@ pub(crate) const GATHER_TAPS: Kernel = Kernel {
         "conv2d_gather_taps.wgsl",
         "core/gather_taps.wgsl",
         "core/taps_sums.wgsl",
+        "core/window.wgsl",
         "core/flat.wgsl"
     ),
     bindings: &[Read, Read, ReadWrite],
