@@ -19,6 +19,8 @@ pub(crate) mod pool2d;
 mod product;
 pub(crate) mod reduce;
 #[cfg(test)]
+mod shader_dump;
+#[cfg(test)]
 mod shader_files;
 #[cfg(test)]
 pub(crate) mod shader_models;
