@@ -1,5 +1,7 @@
 //! The device, tensors on it, and the kernels that run there.
 
+#![deny(clippy::wildcard_enum_match_arm)]
+
 mod adapter;
 mod assign;
 mod disk;
