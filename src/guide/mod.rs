@@ -35,7 +35,7 @@ pub mod benchmarks {}
 
 /// How well trained networks do, beside PyTorch's.
 ///
-/// [machine]: crate::guide::benchmarks
+/// [machine]: crate::guide::benchmarks#the-machine
 #[doc = include_str!("accuracy.md")]
 pub mod accuracy {}
 
@@ -43,14 +43,14 @@ pub mod accuracy {}
 ///
 /// [profile]: crate::Trainer::profile
 /// [peaks]: crate::Gpu::peaks
-/// [machine]: crate::guide::benchmarks
+/// [machine]: crate::guide::benchmarks#the-machine
 #[doc = include_str!("profiling.md")]
 pub mod profiling {}
 
 /// Kernels chosen by measurement in place of the built-in table.
 ///
 /// [autotune]: crate::TrainerBuilder::autotune
-/// [kernels]: crate::guide::kernels
+/// [kernels]: crate::guide::kernels#which-core-for-which-shape
 #[doc = include_str!("autotuning.md")]
 pub mod autotuning {}
 
@@ -59,7 +59,7 @@ pub mod autotuning {}
 /// [half_precision]: crate::TrainerBuilder::half_precision
 /// [benchmarks]: crate::guide::benchmarks
 /// [accuracy]: crate::guide::accuracy
-/// [kernels]: crate::guide::kernels
+/// [kernels]: crate::guide::kernels#what-is-stored-how
 #[doc = include_str!("half_precision.md")]
 pub mod half_precision {}
 
