@@ -40,7 +40,9 @@
 //! * [`Gpu`] is a device: the best adapter, one chosen through [`Gpu::builder`], or one that the
 //!   program already has.
 //! * [`ops`] are the kernels one by one on [`Tensor`]s; [`cpu`] are their twins on slices.
-//! * [`guide`] has pages to read: how the kernels work, and what a training step costs.
+//! * [`guide`] has pages to read: the [architecture](guide::architecture), [how the kernels
+//!   work](guide::kernels), what a step [costs](guide::cost), [half precision](guide::half_precision), what
+//!   has been [measured](guide::benchmarks), and more.
 //! * [`op`] is what each operator, loss and optimizer is: its hyper-parameters and its shapes.
 //!
 //! # What it promises
