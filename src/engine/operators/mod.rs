@@ -95,13 +95,19 @@ macro_rules! operator_of {
             }
         }
 
-        /// The cases of every operator.
-        pub fn cases() -> Vec<Case> {
-            [$(<op::$operator as Operator>::cases(),)*].concat()
+        /// The cases of each operator, with its name.
+        pub(super) fn cases_by_operator() -> Vec<(&'static str, Vec<Case>)> {
+            vec![$((stringify!($operator), <op::$operator as Operator>::cases()),)*]
         }
     };
 }
 op::operators!(operator_of);
+
+/// The cases of every operator.
+pub fn cases() -> Vec<Case> {
+    let cases = cases_by_operator().into_iter();
+    cases.flat_map(|(_, cases)| cases).collect()
+}
 
 /// The kernels of an operator.
 pub(super) fn kernels(op: &Op) -> &dyn Operator {
