@@ -12,6 +12,7 @@ mod peak;
 mod pipelines;
 pub(crate) mod program;
 pub(crate) mod record;
+mod run_once;
 pub(crate) mod strategy;
 pub(crate) mod tensor;
 pub(crate) mod timer;

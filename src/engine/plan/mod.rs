@@ -173,7 +173,7 @@ impl Plan {
         let mut regions = Vec::new();
         for slab in &self.lowered.slabs {
             for region in [Some(slab.gradient), slab.sum].into_iter().flatten() {
-                regions.push((self.buffer(region.buffer)?, region.size));
+                regions.push((self.program.memory(region)?, region.size));
             }
         }
         let clear = || {

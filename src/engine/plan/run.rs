@@ -243,10 +243,10 @@ impl Plan {
             (params.as_slice(), self.program.uniforms(), 0),
             (
                 bytemuck::cast_slice(input),
-                self.buffer(self.lowered.input.buffer)?,
+                self.program.memory(self.lowered.input)?,
                 margin,
             ),
-            (target, self.buffer(target_region.buffer)?, margin),
+            (target, self.program.memory(target_region)?, margin),
         ];
 
         let upload = &self.uploads[at];

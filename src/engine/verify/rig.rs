@@ -9,7 +9,7 @@ use crate::engine::lower::{Lowered, Task};
 use crate::gpu::kernel::{Access, Format};
 use crate::gpu::program::Program;
 use crate::gpu::record::{BufferId, Dispatch, Recording, Region, Storage, Varies};
-use crate::{Error, Gpu, Result, Shape};
+use crate::{Gpu, Result, Shape};
 
 /// A plan under examination: what was to be lowered, and what came of it.
 pub(in crate::engine) struct Rig<'a> {
@@ -155,15 +155,10 @@ impl Rig<'_> {
                 );
             }
         }
-        let submit = || {
-            let (queue, device) = (self.gpu.queue(), self.gpu.device());
-            queue.write_buffer(self.program.uniforms(), 0, &params);
-            let mut encoder = device.create_command_encoder(&Default::default());
-            let ranges = [trial.range.clone()];
-            self.program.encode(&mut encoder, dispatches, &ranges);
-            queue.submit([encoder.finish()]);
-        };
-        self.gpu.guard("verification", submit).await?;
+        let (program, ranges) = (self.program, [trial.range.clone()]);
+        program
+            .run_once(self.gpu, dispatches, &ranges, &params)
+            .await?;
         let mut outcomes = Vec::new();
         for awaited in trial.awaited {
             outcomes.push(self.outcome(&trial.range, awaited).await?);
@@ -204,24 +199,12 @@ impl Rig<'_> {
     }
 
     async fn write(&self, region: Region, bytes: &[u8]) -> Result<()> {
-        let (buffer, offset) = (self.buffer(region)?, self.gpu.margin() + region.offset);
-        let write = || self.gpu.queue().write_buffer(buffer, offset, bytes);
-        self.gpu.guard("verification data", write).await
+        self.program.write(self.gpu, region, bytes).await
     }
 
     /// The bytes of a region.
     pub(super) async fn read(&self, region: Region) -> Result<Vec<u8>> {
-        self.program.check_margins(self.gpu).await?;
-        let (buffer, offset) = (self.buffer(region)?, self.gpu.margin() + region.offset);
-        let staging = self.gpu.read_back_buffer(region.size).await?;
-        self.gpu.read(buffer, offset, region.size, &staging).await
-    }
-
-    fn buffer(&self, region: Region) -> Result<&wgpu::Buffer> {
-        let missing = || Error::Gpu {
-            message: "a result has no memory".into(),
-        };
-        self.program.buffer(region.buffer).ok_or_else(missing)
+        self.program.read(self.gpu, region).await
     }
 
     /// What the plan keeps between steps.
