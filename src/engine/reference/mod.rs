@@ -1,9 +1,11 @@
 //! A model on the CPU: the graph, walked operator by operator.
 
+mod single;
 #[cfg(test)]
 mod tests;
 mod walk;
 
+pub(super) use single::{BackwardPass, Compute, ForwardPass, LossPass, UpdatePass};
 use walk::{Tape, Walk, add};
 
 use crate::cpu::{self, Real};

@@ -14,8 +14,9 @@ use half::f16;
 use super::compare::Expected;
 use super::data::{Fill, off_by_a_rounding, wide};
 use crate::Result;
-use crate::cpu::{self, Real};
+use crate::cpu;
 use crate::engine::operators::{Exact, Sum};
+use crate::engine::reference::Compute;
 use crate::gpu::kernel::Format;
 use crate::op::Activation;
 
@@ -33,12 +34,6 @@ const WHOLE: f64 = 16_777_216.0;
 /// Half of the distance between neighbours in f16, relatively and near zero.
 const EPSILON_HALF: f64 = 1.0 / 2048.0;
 const ABSOLUTE_HALF: f64 = 1.0 / 33_554_432.0;
-
-/// What a kernel computes, by the reference in any of its numbers.
-pub(super) trait Compute {
-    /// The results from the inputs.
-    fn compute<T: Real>(&self, inputs: &[Vec<T>]) -> Result<Vec<Vec<T>>>;
-}
 
 /// A result by the reference: in f64, on absolute values, and in f32 on data off by a rounding.
 pub(super) struct Measured {

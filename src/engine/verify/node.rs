@@ -1,18 +1,16 @@
 //! One operator of a plan: its forward and backward pass in training, its forward pass in evaluation.
 
 use super::MASKS;
-use super::bound::{Compute, copied, measure};
+use super::bound::{copied, measure};
 use super::compare::{Expected, Verdict};
 use super::data::{Data, Fill, wide};
 use super::rig::{Outcome, Rig, Trial};
-use crate::cpu::Real;
 use crate::engine::lower::{Fusion, NodeParts, Part};
-use crate::engine::operators::{Backward, Forward, Gradients, Kept, Mode, Saved, Site, Sum};
-use crate::engine::operators::{kernels, operator};
+use crate::engine::operators::{Backward, Forward, Mode, Site, Sum, kernels};
+use crate::engine::reference::{BackwardPass, ForwardPass};
 use crate::gpu::kernels::dropout;
 use crate::gpu::record::{Dispatch, Region, Varies};
 use crate::model::{Graph, Node};
-use crate::op::Op;
 use crate::{Result, Shape};
 
 /// Seeds that are tried until the data can show an error.
@@ -26,21 +24,6 @@ pub(super) struct NodeTrial<'a> {
     pub parts: &'a NodeParts,
 }
 
-/// The output and the running statistics, from the inputs and the parameters.
-struct ForwardPass<'a> {
-    op: &'a Op,
-    site: Site<'a>,
-}
-
-/// The gradients of the parameters and of the inputs, from inputs, parameters, output and its
-/// gradient; empty where they are not wanted.
-struct BackwardPass<'a> {
-    pass: ForwardPass<'a>,
-    wanted: Vec<bool>,
-    /// The positions that the forward pass chose.
-    indices: Vec<u32>,
-}
-
 /// Data for a node, those that are one value the same.
 struct Inputs {
     x: Vec<Vec<f32>>,
@@ -49,58 +32,6 @@ struct Inputs {
     /// What gradients of values that are used again are added to, by input.
     before: Vec<Vec<f32>>,
     fill: Fill,
-}
-
-fn slices<T>(vectors: &[Vec<T>]) -> Vec<&[T]> {
-    vectors.iter().map(Vec::as_slice).collect()
-}
-
-impl ForwardPass<'_> {
-    fn run<T: Real>(&self, inputs: &[Vec<T>]) -> Result<(Vec<T>, Kept<T>)> {
-        let (x, parameters) = inputs.split_at(self.site.inputs.len());
-        let (mut y, mut kept) = (vec![T::zero(); self.site.len()], Kept::default());
-        let (x, parameters) = (slices(x), slices(parameters));
-        operator(self.op).forward(&self.site, &x, &parameters, &mut y, &mut kept)?;
-        Ok((y, kept))
-    }
-}
-
-impl Compute for ForwardPass<'_> {
-    fn compute<T: Real>(&self, inputs: &[Vec<T>]) -> Result<Vec<Vec<T>>> {
-        let (y, kept) = self.run(inputs)?;
-        Ok(std::iter::once(y).chain(kept.running).collect())
-    }
-}
-
-impl Compute for BackwardPass<'_> {
-    fn compute<T: Real>(&self, inputs: &[Vec<T>]) -> Result<Vec<Vec<T>>> {
-        let (before, after) = inputs.split_at(inputs.len() - 2);
-        let (x, parameters) = before.split_at(self.pass.site.inputs.len());
-        let mut kept = match kernels(self.pass.op).keeps(&self.pass.site)? {
-            Some(_) => self.pass.run(before)?.1,
-            None => Kept::default(),
-        };
-        kept.indices.clone_from(&self.indices);
-        let all = parameters.iter().chain(x).zip(&self.wanted);
-        let zeros = all.map(|(like, &wanted)| vec![T::zero(); if wanted { like.len() } else { 0 }]);
-        let mut results: Vec<Vec<T>> = zeros.collect();
-        let mut places = results.iter_mut().map(|place| match place.is_empty() {
-            true => None,
-            false => Some(&mut place[..]),
-        });
-        let mut gradients = Gradients {
-            parameters: places.by_ref().take(parameters.len()).collect(),
-            inputs: places.collect(),
-        };
-        let saved = Saved {
-            x: slices(x),
-            parameters: slices(parameters),
-            y: &after[0],
-            kept: &kept,
-        };
-        operator(self.pass.op).backward(&self.pass.site, &saved, &after[1], &mut gradients)?;
-        Ok(results)
-    }
 }
 
 impl NodeTrial<'_> {

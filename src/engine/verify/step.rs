@@ -2,18 +2,18 @@
 //! over micro-batches, the optimizer.
 
 use super::Verifier;
-use super::bound::{Compute, copied, measure};
+use super::bound::{copied, measure};
 use super::compare::{Expected, Verdict};
 use super::data::{Data, Fill, wide};
 use super::rig::{Outcome, Rig, Trial, makers};
-use crate::cpu::{self, Real};
 use crate::engine::catalogue::{losses, optimizers};
 use crate::engine::lower::Slab;
 use crate::engine::operators::Sum;
+use crate::engine::reference::{LossPass, UpdatePass};
 use crate::gpu::kernels::loss::{LossStep, set_step, set_total_step};
 use crate::gpu::kernels::optimizer::{params, set_clip_step};
 use crate::gpu::record::{Dispatch, Varies};
-use crate::{Loss, Optimizer, Result, Shape, Target};
+use crate::{Loss, Optimizer, Result, Target};
 
 /// What gradients are multiplied by on their way into an optimizer.
 const GRADIENT_SCALE: f32 = 0.5;
@@ -101,25 +101,6 @@ async fn copies(rig: &Rig<'_>) -> Result<Vec<Outcome>> {
         outcomes.extend(rig.run(trial, fill_nothing).await?);
     }
     Ok(outcomes)
-}
-
-/// The loss and its gradient, from the model's output.
-struct LossPass<'a> {
-    loss: &'a Loss,
-    shape: &'a Shape,
-    batch: usize,
-    target: Target,
-}
-
-impl Compute for LossPass<'_> {
-    fn compute<T: Real>(&self, inputs: &[Vec<T>]) -> Result<Vec<Vec<T>>> {
-        let (loss, output, target) = (self.loss, &inputs[0], &self.target);
-        let geometry = loss.geometry(self.batch, self.shape)?;
-        let (normaliser, mut gradient) = (loss.normaliser(target, &geometry), output.clone());
-        let total =
-            cpu::loss_forward_backward(loss, &geometry, normaliser, output, target, &mut gradient)?;
-        Ok(vec![vec![total], gradient])
-    }
 }
 
 async fn loss(rig: &Rig<'_>, soft: bool) -> Result<Vec<Outcome>> {
@@ -228,35 +209,6 @@ async fn sums(rig: &Rig<'_>) -> Result<Vec<Outcome>> {
     Ok(outcomes)
 }
 
-/// The parameters and the state after an update, slab by slab, from gradient, parameter and state.
-struct UpdatePass<'a> {
-    optimizer: &'a Optimizer,
-    clip_norm: Option<f64>,
-    step: u64,
-}
-
-impl Compute for UpdatePass<'_> {
-    fn compute<T: Real>(&self, inputs: &[Vec<T>]) -> Result<Vec<Vec<T>>> {
-        let slab = 2 + self.optimizer.state_slots();
-        let mut slabs = inputs.to_vec();
-        let scale = T::nearest(GRADIENT_SCALE);
-        let gradients = slabs.iter_mut().step_by(slab).flatten();
-        gradients.for_each(|gradient| *gradient *= scale);
-        if let Some(most) = self.clip_norm {
-            let norm = cpu::global_norm(slabs.iter().step_by(slab).map(Vec::as_slice));
-            let clip = cpu::clip_scale(most, norm);
-            let gradients = slabs.iter_mut().step_by(slab).flatten();
-            gradients.for_each(|gradient| *gradient *= clip);
-        }
-        for slab in slabs.chunks_mut(slab) {
-            if let [gradient, parameter, state @ ..] = slab {
-                cpu::optimizer_update(self.optimizer, self.step, parameter, gradient, state)?;
-            }
-        }
-        Ok(slabs)
-    }
-}
-
 /// The optimizer's first update, and a later one.
 async fn update(rig: &Rig<'_>) -> Result<Outcome> {
     let (optimizer, range) = (rig.task.optimizer, &rig.lowered.ranges.update);
@@ -276,6 +228,7 @@ async fn update(rig: &Rig<'_>) -> Result<Outcome> {
             optimizer,
             clip_norm,
             step,
+            gradient_scale: GRADIENT_SCALE,
         };
         let measured = measure(&pass, &contents)?;
         let mut trial = Trial::new(range);

@@ -1,0 +1,130 @@
+//! Pieces of training by themselves, in any numbers: what kernels are held to.
+
+use crate::Result;
+use crate::Shape;
+use crate::cpu::{self, Real};
+use crate::engine::operators::{Gradients, Kept, Saved, Site, kernels, operator};
+use crate::op::{Loss, Op, Optimizer, Target};
+
+/// What a kernel computes, by the reference in any of its numbers.
+pub(in crate::engine) trait Compute {
+    /// The results from the inputs.
+    fn compute<T: Real>(&self, inputs: &[Vec<T>]) -> Result<Vec<Vec<T>>>;
+}
+
+/// The output and the running statistics, from the inputs and the parameters.
+pub(in crate::engine) struct ForwardPass<'a> {
+    pub op: &'a Op,
+    pub site: Site<'a>,
+}
+
+/// The gradients of the parameters and of the inputs, from inputs, parameters, output and its
+/// gradient; empty where they are not wanted.
+pub(in crate::engine) struct BackwardPass<'a> {
+    pub pass: ForwardPass<'a>,
+    pub wanted: Vec<bool>,
+    /// The positions that the forward pass chose.
+    pub indices: Vec<u32>,
+}
+
+fn slices<T>(vectors: &[Vec<T>]) -> Vec<&[T]> {
+    vectors.iter().map(Vec::as_slice).collect()
+}
+
+impl ForwardPass<'_> {
+    pub fn run<T: Real>(&self, inputs: &[Vec<T>]) -> Result<(Vec<T>, Kept<T>)> {
+        let (x, parameters) = inputs.split_at(self.site.inputs.len());
+        let (mut y, mut kept) = (vec![T::zero(); self.site.len()], Kept::default());
+        let (x, parameters) = (slices(x), slices(parameters));
+        operator(self.op).forward(&self.site, &x, &parameters, &mut y, &mut kept)?;
+        Ok((y, kept))
+    }
+}
+
+impl Compute for ForwardPass<'_> {
+    fn compute<T: Real>(&self, inputs: &[Vec<T>]) -> Result<Vec<Vec<T>>> {
+        let (y, kept) = self.run(inputs)?;
+        Ok(std::iter::once(y).chain(kept.running).collect())
+    }
+}
+
+impl Compute for BackwardPass<'_> {
+    fn compute<T: Real>(&self, inputs: &[Vec<T>]) -> Result<Vec<Vec<T>>> {
+        let (before, after) = inputs.split_at(inputs.len() - 2);
+        let (x, parameters) = before.split_at(self.pass.site.inputs.len());
+        let mut kept = match kernels(self.pass.op).keeps(&self.pass.site)? {
+            Some(_) => self.pass.run(before)?.1,
+            None => Kept::default(),
+        };
+        kept.indices.clone_from(&self.indices);
+        let all = parameters.iter().chain(x).zip(&self.wanted);
+        let zeros = all.map(|(like, &wanted)| vec![T::zero(); if wanted { like.len() } else { 0 }]);
+        let mut results: Vec<Vec<T>> = zeros.collect();
+        let mut places = results.iter_mut().map(|place| match place.is_empty() {
+            true => None,
+            false => Some(&mut place[..]),
+        });
+        let mut gradients = Gradients {
+            parameters: places.by_ref().take(parameters.len()).collect(),
+            inputs: places.collect(),
+        };
+        let saved = Saved {
+            x: slices(x),
+            parameters: slices(parameters),
+            y: &after[0],
+            kept: &kept,
+        };
+        operator(self.pass.op).backward(&self.pass.site, &saved, &after[1], &mut gradients)?;
+        Ok(results)
+    }
+}
+
+/// The loss and its gradient, from the model's output.
+pub(in crate::engine) struct LossPass<'a> {
+    pub loss: &'a Loss,
+    pub shape: &'a Shape,
+    pub batch: usize,
+    pub target: Target,
+}
+
+impl Compute for LossPass<'_> {
+    fn compute<T: Real>(&self, inputs: &[Vec<T>]) -> Result<Vec<Vec<T>>> {
+        let (loss, output, target) = (self.loss, &inputs[0], &self.target);
+        let geometry = loss.geometry(self.batch, self.shape)?;
+        let (normaliser, mut gradient) = (loss.normaliser(target, &geometry), output.clone());
+        let total =
+            cpu::loss_forward_backward(loss, &geometry, normaliser, output, target, &mut gradient)?;
+        Ok(vec![vec![total], gradient])
+    }
+}
+
+/// The parameters and the state after an update, slab by slab, from gradient, parameter and state.
+pub(in crate::engine) struct UpdatePass<'a> {
+    pub optimizer: &'a Optimizer,
+    pub clip_norm: Option<f64>,
+    pub step: u64,
+    /// What gradients are multiplied by first.
+    pub gradient_scale: f32,
+}
+
+impl Compute for UpdatePass<'_> {
+    fn compute<T: Real>(&self, inputs: &[Vec<T>]) -> Result<Vec<Vec<T>>> {
+        let slab = 2 + self.optimizer.state_slots();
+        let mut slabs = inputs.to_vec();
+        let scale = T::nearest(self.gradient_scale);
+        let gradients = slabs.iter_mut().step_by(slab).flatten();
+        gradients.for_each(|gradient| *gradient *= scale);
+        if let Some(most) = self.clip_norm {
+            let norm = cpu::global_norm(slabs.iter().step_by(slab).map(Vec::as_slice));
+            let clip = cpu::clip_scale(most, norm);
+            let gradients = slabs.iter_mut().step_by(slab).flatten();
+            gradients.for_each(|gradient| *gradient *= clip);
+        }
+        for slab in slabs.chunks_mut(slab) {
+            if let [gradient, parameter, state @ ..] = slab {
+                cpu::optimizer_update(self.optimizer, self.step, parameter, gradient, state)?;
+            }
+        }
+        Ok(slabs)
+    }
+}
