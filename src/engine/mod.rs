@@ -12,6 +12,7 @@ mod plan;
 mod profile;
 mod profile_table;
 mod reference;
+mod table;
 mod verify;
 mod wanted;
 

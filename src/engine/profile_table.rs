@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::profile::{Profile, ProfileEntry};
+use super::table::table;
 
 impl fmt::Display for Profile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -29,7 +30,7 @@ impl fmt::Display for Profile {
         rows.push(head("runs"));
         rows.extend(sums.iter().map(|sum| cells((sum.runs.to_string(), sum))));
         rows.push(cells((total.runs.to_string(), &total)));
-        table(f, &rows)?;
+        table(f, 2, &rows)?;
         let kernels = milliseconds(total.time);
         match self.step {
             Some(step) => {
@@ -64,26 +65,6 @@ impl Profile {
         cells.push(percent(entry.share_of_bandwidth(&self.peaks)));
         cells
     }
-}
-
-/// Writes rows in columns: two of words, the others of numbers.
-fn table(f: &mut fmt::Formatter<'_>, rows: &[Vec<String>]) -> fmt::Result {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    for row in rows {
-        let cells = row.iter().zip(&widths).enumerate();
-        let cells = cells.map(|(column, (cell, &width))| match column {
-            0 | 1 => format!("{cell:width$}"),
-            _ => format!("{cell:>width$}"),
-        });
-        let line = cells.collect::<Vec<_>>().join("  ");
-        writeln!(f, "{}", line.trim_end())?;
-    }
-    Ok(())
 }
 
 fn milliseconds(time: Duration) -> String {

@@ -80,6 +80,14 @@ impl Graph {
         node.inputs.iter().map(|&input| self.shape(input)).collect()
     }
 
+    /// Refuses a batch of training that an operator cannot take.
+    pub fn check_training(&self, batch: usize) -> Result<()> {
+        self.nodes.iter().try_for_each(|node| {
+            let inputs = self.input_shapes(node);
+            node.op.definition().check_training(batch, &inputs)
+        })
+    }
+
     pub fn values(&self) -> impl Iterator<Item = ValueId> {
         (0..self.shapes.len()).map(ValueId)
     }

@@ -259,9 +259,6 @@ impl TrainerBuilder {
 
     fn check(&self) -> Result<()> {
         self.optimizer.check()?;
-        if self.options.batch == 0 {
-            return Err(Error::argument("batch", "must not be zero"));
-        }
         if !(1..=64).contains(&self.options.in_flight) {
             return Err(Error::argument("in_flight", "must be between 1 and 64"));
         }
@@ -275,23 +272,6 @@ impl TrainerBuilder {
         {
             return Err(Error::argument("clip_norm", "must be above zero"));
         }
-        if self.model.parameter_count() == 0 {
-            return Err(Error::argument("model", "has nothing to learn"));
-        }
-        self.loss
-            .geometry(self.options.batch, self.model.output_shape())?;
-        let shapes = self
-            .model
-            .graph
-            .values()
-            .map(|value| self.model.graph.shape(value));
-        let largest = shapes
-            .map(|shape| shape.len().saturating_mul(self.options.batch))
-            .max();
-        if largest.is_some_and(|len| len > u32::MAX as usize / 4) {
-            let reason = "makes a tensor of more than 2^30 elements";
-            return Err(Error::argument("batch", reason));
-        }
-        Ok(())
+        Plan::check(&self.model, &self.loss, &self.optimizer, self.options)
     }
 }

@@ -5,6 +5,7 @@ use crate::gpu::record::Decision;
 use crate::gpu::strategy::Choices;
 use crate::model::Model;
 use crate::op::{Loss, Optimizer};
+use crate::{Error, Result};
 
 /// How a plan is made.
 #[derive(Debug, Clone, Copy)]
@@ -75,5 +76,27 @@ impl<'a> Task<'a> {
             choices: None,
             decisions: &[],
         }
+    }
+
+    /// Refuses what cannot be trained, whatever the device.
+    pub fn check(&self) -> Result<()> {
+        let (model, batch) = (self.model, self.options.batch);
+        if batch == 0 {
+            return Err(Error::argument("batch", "must not be zero"));
+        }
+        if model.parameter_count() == 0 {
+            return Err(Error::argument("model", "has nothing to learn"));
+        }
+        self.loss.geometry(batch, model.output_shape())?;
+        let lengths = model
+            .graph
+            .values()
+            .map(|value| model.graph.shape(value).len());
+        let largest = lengths.max().unwrap_or(0).saturating_mul(batch);
+        if largest > u32::MAX as usize / 4 {
+            let reason = "makes a tensor of more than 2^30 elements";
+            return Err(Error::argument("batch", reason));
+        }
+        Ok(())
     }
 }

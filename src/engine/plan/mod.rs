@@ -74,6 +74,16 @@ impl Plan {
         autotune::choices(gpu, &Task::new(model, loss, optimizer, options), place).await
     }
 
+    /// Refuses what cannot be trained, on whatever device.
+    pub fn check(
+        model: &Model,
+        loss: &Loss,
+        optimizer: &Optimizer,
+        options: PlanOptions,
+    ) -> Result<()> {
+        Task::new(model, loss, optimizer, options).check()
+    }
+
     /// The memory that a plan would take. Allocates nothing.
     pub fn memory_of(
         gpu: &Gpu,

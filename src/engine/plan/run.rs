@@ -83,10 +83,7 @@ impl Plan {
     fn next(&self, input: &[f32], target: &Target) -> Result<(Vec<Range<usize>>, Step, Progress)> {
         let batch = input.len() / self.model.input_shape().len();
         let geometry = self.loss.geometry(batch, self.model.output_shape())?;
-        for node in self.model.graph.nodes() {
-            let inputs = self.model.graph.input_shapes(node);
-            node.op.definition().check_training(batch, &inputs)?;
-        }
+        self.model.graph.check_training(batch)?;
         let micro = self.options.accumulate > 1;
         let mut progress = self.progress;
         if progress.pending == 0 {

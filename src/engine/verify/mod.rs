@@ -28,7 +28,7 @@ use crate::gpu::kernel::PipelineKey;
 use crate::gpu::program::Program;
 use crate::gpu::record::{Dispatch, Region};
 use crate::op::Loss;
-use crate::{Error, Gpu, Model, Result, Shape};
+use crate::{Gpu, Model, Result, Shape};
 
 use node::NodeTrial;
 use rig::Outcome;
@@ -89,7 +89,6 @@ async fn verify(
     batch: usize,
     tamper: &dyn Fn(&mut Lowered),
 ) -> Result<VerifyReport> {
-    check(model, batch)?;
     let mut verifier = Verifier::default();
     let all_losses = losses(model);
     let (any_loss, [(_, optimizer), ..]) = (Loss::default(), &optimizers());
@@ -109,6 +108,8 @@ async fn verify(
         ..options
     };
     let task = Task::new(model, loss, optimizer, whole);
+    task.check()?;
+    model.graph.check_training(batch)?;
     let plan = lowered(&task)?;
     let program = Program::compile(gpu, &plan.recording).await?;
     let rig = Rig {
@@ -142,35 +143,16 @@ async fn verify(
 /// Verifies the very kernels of a plan, with all of its options. What the plan keeps is afterwards as
 /// it was before.
 pub(super) async fn verify_plan(rig: &Rig<'_>) -> Result<VerifyReport> {
-    check(rig.task.model, rig.task.options.batch)?;
+    rig.task
+        .model
+        .graph
+        .check_training(rig.task.options.batch)?;
     let saved = rig.save().await?;
     let mut verifier = Verifier::default();
     let verified = verifier.plan(rig).await;
     rig.restore(&saved).await?;
     verified?;
     Ok(verifier.report(rig.gpu, rig.task.options.batch))
-}
-
-/// Whether there is anything to verify.
-fn check(model: &Model, batch: usize) -> Result<()> {
-    if batch == 0 {
-        return Err(Error::argument("batch", "must not be zero"));
-    }
-    if model.parameter_count() == 0 {
-        return Err(Error::argument("model", "has nothing to learn"));
-    }
-    let graph = &model.graph;
-    let lengths = graph.values().map(|value| graph.shape(value).len());
-    let longest = lengths.max().unwrap_or(0);
-    if longest.saturating_mul(batch) > u32::MAX as usize / 4 {
-        let reason = "makes a tensor of more than 2^30 elements";
-        return Err(Error::argument("batch", reason));
-    }
-    for node in graph.nodes() {
-        let inputs = graph.input_shapes(node);
-        node.op.definition().check_training(batch, &inputs)?;
-    }
-    Ok(())
 }
 
 /// A kernel as a plan runs it: its constants, its params as far as they are known beforehand, and

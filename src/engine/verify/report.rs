@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::Shape;
+use crate::engine::table::table;
 
 /// What [`Gpu::verify`](crate::Gpu::verify) found: each result of a model's kernels, held against
 /// the CPU reference. Displays as a table, which belongs into a report of a defect as it is.
@@ -81,64 +82,38 @@ impl fmt::Display for VerifyReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}, batch {}", self.adapter, self.batch)?;
         let heads = ["layer", "result", "shape", "error", "integers", "kernels"];
-        let mut rows = vec![heads.map(String::from)];
+        let mut rows = vec![heads.map(String::from).to_vec()];
         rows.extend(self.checks.iter().map(Check::cells));
-        let widths: Vec<usize> = (0..heads.len())
-            .map(|column| {
-                rows.iter()
-                    .map(|row| row[column].chars().count())
-                    .max()
-                    .unwrap_or(0)
-            })
-            .collect();
-        for row in &rows {
-            let cells = row
-                .iter()
-                .zip(&widths)
-                .map(|(cell, &width)| format!("{cell:width$}"));
-            let line = cells.collect::<Vec<_>>().join("  ");
-            writeln!(f, "{}", line.trim_end())?;
-        }
+        table(f, heads.len(), &rows)?;
         for check in self.failed() {
             let reason = check.reason.as_deref().unwrap_or("wrong");
             writeln!(f, "FAILED {}, {}: {reason}", check.layer, check.result)?;
         }
-        writeln!(
-            f,
-            "errors are in units of the tolerance; integers must agree to the last bit"
-        )?;
-        write!(
-            f,
-            "{} kernels, {} failed",
-            self.kernels(),
-            self.failed_kernels()
-        )
+        let units = "errors are in units of the tolerance; integers must agree to the last bit";
+        let (kernels, failed) = (self.kernels(), self.failed_kernels());
+        write!(f, "{units}\n{kernels} kernels, {failed} failed")
     }
 }
 
 impl Check {
-    fn cells(&self) -> [String; 6] {
-        let layer = match self.repeats {
-            0 => self.layer.clone(),
-            more => format!("{} and {more} more", self.layer),
+    fn cells(&self) -> Vec<String> {
+        let more = match self.repeats {
+            0 => String::new(),
+            more => format!(" and {more} more"),
         };
+        let failed = if self.passed { "" } else { " FAILED" };
         let error = match self.worst {
-            worst if worst < 1000.0 => format!("{worst:.3}"),
-            worst => format!("{worst:.0e}"),
+            worst if worst < 1000.0 => format!("{worst:.3}{failed}"),
+            worst => format!("{worst:.0e}{failed}"),
         };
-        let error = if self.passed {
-            error
-        } else {
-            format!("{error} FAILED")
-        };
-        let exact = if self.exact { "exact" } else { "-" };
-        let shape = self.shape.to_string();
-        [
+        let (layer, shape) = (format!("{}{more}", self.layer), self.shape.to_string());
+        let exact = if self.exact { "exact" } else { "-" }.into();
+        vec![
             layer,
             self.result.clone(),
             shape,
             error,
-            exact.into(),
+            exact,
             self.kernel.clone(),
         ]
     }
