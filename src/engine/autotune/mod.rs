@@ -32,7 +32,7 @@ pub(crate) fn known_choices(gpu: &Gpu, place: &Place) -> Result<Choices> {
 pub(super) async fn choices(gpu: &Gpu, task: &Task<'_>, place: &Place) -> Result<Choices> {
     let mut file = ChoicesFile::read(place, gpu)?;
     let mut choices = file.choices()?;
-    let works = lower(task, gpu.traits(), task.planned_batch)?
+    let works = lower(task, gpu.traits(), task.options.batch)?
         .recording
         .works;
     for work in works {

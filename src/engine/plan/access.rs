@@ -38,6 +38,7 @@ impl Plan {
     }
 
     pub async fn set_parameter(&mut self, id: ParameterId, values: &[f32]) -> Result<()> {
+        self.progress.prepared = false;
         self.write(self.lowered.parameter(id)?, values).await
     }
 
