@@ -46,7 +46,7 @@ impl Format {
 /// `bindings`, and its params uniform is the binding after them.
 #[derive(Debug)]
 pub(crate) struct Kernel {
-    /// Unique among the kernels.
+    /// Its file's, without `.wgsl`; and the core, where several kernels have one file. Unique.
     pub name: &'static str,
     /// WGSL: the kernel's own file first, so that line numbers in errors are those of that file, and
     /// then the blocks that it builds on.
