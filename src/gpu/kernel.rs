@@ -160,6 +160,17 @@ impl Kernel {
         wgsl
     }
 
+    /// The WGSL of a variant as a back end takes it. A browser refuses subgroups without a directive
+    /// that naga, which needs none, refuses. It too goes to the beginning of the first line.
+    pub fn wgsl_for(&self, variant: &Variant, backend: wgpu::Backend) -> String {
+        let wgsl = self.wgsl(variant);
+        let subgroups = wgsl.contains("@builtin(subgroup_");
+        if subgroups && backend == wgpu::Backend::BrowserWebGpu {
+            return format!("enable subgroups; {wgsl}");
+        }
+        wgsl
+    }
+
     /// Bytes of the params uniform.
     pub fn params_size(&self) -> u64 {
         self.params.len() as u64 * 4
@@ -194,11 +205,12 @@ impl Kernel {
         &self,
         device: &wgpu::Device,
         variant: &Variant,
+        backend: wgpu::Backend,
         runtime_checks: bool,
     ) -> wgpu::ShaderModule {
         let descriptor = wgpu::ShaderModuleDescriptor {
             label: Some(self.name),
-            source: wgpu::ShaderSource::Wgsl(self.wgsl(variant).into()),
+            source: wgpu::ShaderSource::Wgsl(self.wgsl_for(variant, backend).into()),
         };
         let checks = match runtime_checks {
             true => wgpu::ShaderRuntimeChecks::checked(),

@@ -362,7 +362,11 @@ mod tests {
         );
         bias_gradient(&mut recording, [1, 2, 20], half, single);
         let error = recording.finish().unwrap_err();
-        assert!(error.to_string().contains("bias has no f16 at binding 0"));
+        assert!(
+            error
+                .to_string()
+                .contains("reduce_bias has no f16 at binding 0")
+        );
     }
 
     #[test]

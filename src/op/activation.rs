@@ -1,5 +1,8 @@
 //! Element-wise non-linear functions.
 
+use super::{Definition, ParameterSpec, only};
+use crate::{Error, Result, Shape};
+
 /// An element-wise non-linear function. Each passes NaN through, forward and backward.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
@@ -82,5 +85,41 @@ impl Activation {
             self,
             Self::Relu | Self::Sigmoid | Self::Tanh | Self::LeakyRelu { .. }
         )
+    }
+}
+
+impl Definition for Activation {
+    fn name(&self) -> &'static str {
+        Activation::name(*self)
+    }
+
+    fn output_shape(&self, inputs: &[&Shape]) -> Result<Shape> {
+        let input = only("activation", inputs)?;
+        match self {
+            Self::LeakyRelu { slope } if !(*slope >= 0.0 && slope.is_finite()) => Err(
+                Error::argument("leaky_relu slope", format!("{slope} is not positive")),
+            ),
+            _ => Ok(input.clone()),
+        }
+    }
+
+    fn parameters(&self, _: &[&Shape]) -> Result<Vec<ParameterSpec>> {
+        Ok(Vec::new())
+    }
+
+    fn is_view(&self) -> bool {
+        false
+    }
+
+    fn is_identity_in_evaluation(&self) -> bool {
+        false
+    }
+
+    fn check_training(&self, _: usize, _: &[&Shape]) -> Result<()> {
+        Ok(())
+    }
+
+    fn reads_half(&self, _: usize) -> bool {
+        false
     }
 }

@@ -103,9 +103,9 @@ pub(crate) const RMSPROP: Kernel = Kernel {
 };
 
 pub(crate) const NORM_PARTIAL: Kernel = Kernel {
-    name: "gradient_norm_partial",
+    name: "optimizer_norm_partial",
     source: source!(
-        "gradient_norm_partial.wgsl",
+        "optimizer_norm_partial.wgsl",
         "core/reduce.wgsl",
         "core/flat.wgsl"
     ),
@@ -116,9 +116,9 @@ pub(crate) const NORM_PARTIAL: Kernel = Kernel {
 };
 
 pub(crate) const NORM_TOTAL: Kernel = Kernel {
-    name: "gradient_norm_total",
+    name: "optimizer_norm_total",
     source: source!(
-        "gradient_norm_total.wgsl",
+        "optimizer_norm_total.wgsl",
         "core/reduce.wgsl",
         "core/activation.wgsl",
         "core/activation_base.wgsl"
@@ -128,6 +128,9 @@ pub(crate) const NORM_TOTAL: Kernel = Kernel {
     params: NormTotalParams::LAYOUT,
     constants: &[],
 };
+
+#[cfg(test)]
+pub(super) const KERNELS: &[&Kernel] = &[&SGD, &ADAM, &RMSPROP, &NORM_PARTIAL, &NORM_TOTAL];
 
 /// Vectors of four that a workgroup of [`NORM_PARTIAL`] squares.
 const NORM_VECTORS: usize = 64 * 16;

@@ -23,7 +23,7 @@ params! {
 }
 
 pub(crate) const MAX_FORWARD: Kernel = Kernel {
-    name: "max_pool2d_forward",
+    name: "pool2d_max_forward",
     source: source!(
         "pool2d_max_forward.wgsl",
         "core/window.wgsl",
@@ -38,7 +38,7 @@ pub(crate) const MAX_FORWARD: Kernel = Kernel {
 };
 
 pub(crate) const MAX_BACKWARD: Kernel = Kernel {
-    name: "max_pool2d_backward",
+    name: "pool2d_max_backward",
     source: source!(
         "pool2d_max_backward.wgsl",
         "core/window.wgsl",
@@ -54,7 +54,7 @@ pub(crate) const MAX_BACKWARD: Kernel = Kernel {
 };
 
 pub(crate) const AVG_FORWARD: Kernel = Kernel {
-    name: "avg_pool2d_forward",
+    name: "pool2d_avg_forward",
     source: source!(
         "pool2d_avg_forward.wgsl",
         "core/mean_window.wgsl",
@@ -77,7 +77,7 @@ pub(crate) const AVG_FORWARD: Kernel = Kernel {
 };
 
 pub(crate) const AVG_BACKWARD: Kernel = Kernel {
-    name: "avg_pool2d_backward",
+    name: "pool2d_avg_backward",
     source: source!(
         "pool2d_avg_backward.wgsl",
         "core/mean_window.wgsl",
@@ -96,7 +96,7 @@ pub(crate) const AVG_BACKWARD: Kernel = Kernel {
 };
 
 pub(crate) const SOFTMAX_FORWARD: Kernel = Kernel {
-    name: "softmax_pool_forward",
+    name: "pool2d_softmax_forward",
     source: source!(
         "pool2d_softmax_forward.wgsl",
         "core/exponential.wgsl",
@@ -109,7 +109,7 @@ pub(crate) const SOFTMAX_FORWARD: Kernel = Kernel {
 };
 
 pub(crate) const SOFTMAX_BACKWARD: Kernel = Kernel {
-    name: "softmax_pool_backward",
+    name: "pool2d_softmax_backward",
     source: source!(
         "pool2d_softmax_backward.wgsl",
         "core/exponential.wgsl",
@@ -123,6 +123,16 @@ pub(crate) const SOFTMAX_BACKWARD: Kernel = Kernel {
     params: SoftmaxParams::LAYOUT,
     constants: constants!(; epilogue),
 };
+
+#[cfg(test)]
+pub(super) const KERNELS: &[&Kernel] = &[
+    &MAX_FORWARD,
+    &MAX_BACKWARD,
+    &AVG_FORWARD,
+    &AVG_BACKWARD,
+    &SOFTMAX_FORWARD,
+    &SOFTMAX_BACKWARD,
+];
 
 /// The maximum of each window, or an activation of it, and its place in the input plane.
 pub(crate) fn max_forward(

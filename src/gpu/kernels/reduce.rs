@@ -23,18 +23,18 @@ params! {
 }
 
 pub(crate) const BIAS: Kernel = Kernel {
-    name: "bias",
-    source: source!("bias.wgsl", "core/reduce.wgsl", "core/flat.wgsl"),
+    name: "reduce_bias",
+    source: source!("reduce_bias.wgsl", "core/reduce.wgsl", "core/flat.wgsl"),
     bindings: &[Read, ReadWrite],
     formats: &[],
     params: BiasParams::LAYOUT,
     constants: &["PLANE_VEC4"],
 };
 
-pub(crate) const SUM_PARTS: Kernel = Kernel {
-    name: "sum_parts",
+pub(crate) const PARTS: Kernel = Kernel {
+    name: "reduce_parts",
     source: source!(
-        "sum_parts.wgsl",
+        "reduce_parts.wgsl",
         "core/epilogue.wgsl",
         "core/activation.wgsl",
         "core/activation_base.wgsl",
@@ -45,6 +45,9 @@ pub(crate) const SUM_PARTS: Kernel = Kernel {
     params: SumPartsParams::LAYOUT,
     constants: constants!("HAS_BIAS"; epilogue),
 };
+
+#[cfg(test)]
+pub(super) const KERNELS: &[&Kernel] = &[&BIAS, &PARTS];
 
 /// The sum of `(N, C, plane)` over all but the channels.
 pub(crate) fn bias_gradient(
@@ -115,5 +118,5 @@ pub(crate) fn sum_parts(
     let regions = [Some(partial), bias, output.saved(), Some(output.region)];
     recording.iterations(parts);
     let grid = flat_grid(rows * columns);
-    recording.dispatch(&SUM_PARTS, &constants, &regions, params, grid);
+    recording.dispatch(&PARTS, &constants, &regions, params, grid);
 }

@@ -9,10 +9,11 @@ use naga::{
     AddressSpace, Expression, Module, Scalar, ScalarKind, ShaderStage, StorageAccess, TypeInner,
 };
 
-use super::shader_models::{adapters, measurements, recordings};
-use super::{ALL, activation, optimizer};
+use super::shader_models::pipelines;
+use super::{activation, all, optimizer};
 use crate::gpu::kernel::Access::{Read, ReadWrite};
 use crate::gpu::kernel::{Format, Kernel, Variant, needs};
+use crate::gpu::record::Dispatch;
 
 /// The module of a variant of a kernel, if naga finds it valid.
 fn parse(kernel: &Kernel, variant: &Variant) -> Result<(Module, ModuleInfo), String> {
@@ -117,6 +118,8 @@ fn at_most(what: &str, count: u32, most: u32) -> Result<(), String> {
     Err(format!("{count} {what}, devices are asked for {most}"))
 }
 
+// Of naga's enums, few cases occur in a shader.
+#[allow(clippy::wildcard_enum_match_arm)]
 fn check_bindings(kernel: &Kernel, module: &Module) -> Result<(), String> {
     let mut found = BTreeMap::new();
     for (_, variable) in module.global_variables.iter() {
@@ -145,6 +148,7 @@ fn check_bindings(kernel: &Kernel, module: &Module) -> Result<(), String> {
     equal("bindings", &found, &expected)
 }
 
+#[allow(clippy::wildcard_enum_match_arm)]
 fn check_params(kernel: &Kernel, module: &Module, params: &TypeInner) -> Result<(), String> {
     let TypeInner::Struct { members, span } = params else {
         return Err(format!("the params are no struct but {params:?}"));
@@ -267,16 +271,14 @@ fn translate(
 
 #[test]
 fn every_shader_is_what_the_host_says_of_it() {
-    for kernel in ALL {
+    for kernel in all() {
         check(kernel).unwrap_or_else(|error| panic!("{}: {error}", kernel.name));
     }
-    let names: BTreeSet<_> = ALL.iter().map(|kernel| kernel.name).collect();
-    assert_eq!(names.len(), ALL.len(), "two kernels of one name");
 }
 
 #[test]
 fn kernels_that_apply_simple_functions_have_a_variant_without_them() {
-    for kernel in ALL {
+    for kernel in all() {
         let [all, relu_alone] = [false, true].map(|relu_alone| {
             let formats = vec![Format::F32; kernel.formats.len()];
             kernel.wgsl(&Variant {
@@ -300,33 +302,34 @@ fn kernels_that_apply_simple_functions_have_a_variant_without_them() {
 
 #[test]
 fn every_shader_translates_with_the_constants_that_it_is_given() {
-    let (mut kernels, mut given) = (BTreeMap::new(), BTreeSet::new());
-    let measurements = adapters().into_iter().map(measurements);
-    let recordings = adapters().into_iter().flat_map(recordings);
-    for recording in recordings.chain(measurements) {
-        for dispatch in recording.dispatches {
-            let (kernel, constants) = (dispatch.kernel, dispatch.constants);
-            let formats = dispatch.formats;
-            given.extend(constants.iter().map(|(name, _)| (kernel.name, *name)));
-            let key = (kernel.name, format!("{constants:?} {formats:?}"));
-            kernels.insert(key, (kernel, formats, constants));
-        }
-    }
-    let used: BTreeSet<_> = kernels.keys().map(|(name, _)| *name).collect();
-    let all: BTreeSet<_> = ALL.iter().map(|kernel| kernel.name).collect();
-    assert_eq!(
-        used, all,
-        "a kernel that nothing here records, or one that is missing from ALL"
-    );
-    let declared = ALL
+    let pipelines = pipelines();
+    let used: BTreeSet<_> = pipelines
         .iter()
-        .flat_map(|k| k.constants.iter().map(|name| (k.name, *name)));
+        .map(|pipeline| pipeline.kernel.name)
+        .collect();
+    let listed: BTreeSet<_> = all().map(|kernel| kernel.name).collect();
+    assert_eq!(
+        used, listed,
+        "a kernel that nothing here records, or one that is missing from its family"
+    );
+    let given = pipelines.iter().flat_map(|pipeline| {
+        let constants = pipeline.constants.iter();
+        constants.map(|(name, _)| (pipeline.kernel.name, *name))
+    });
+    let given: BTreeSet<_> = given.collect();
+    let declared = all().flat_map(|k| k.constants.iter().map(|name| (k.name, *name)));
     assert_eq!(
         given,
         declared.collect(),
         "a constant that is never given, or not declared"
     );
-    for (kernel, formats, constants) in kernels.values() {
+    for Dispatch {
+        kernel,
+        formats,
+        constants,
+        ..
+    } in &pipelines
+    {
         translate(kernel, formats, constants).unwrap_or_else(|error| panic!("{error}"));
     }
 }

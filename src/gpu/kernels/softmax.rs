@@ -41,6 +41,9 @@ pub(crate) const BACKWARD: Kernel = Kernel {
     constants: constants!("LOG"; epilogue),
 };
 
+#[cfg(test)]
+pub(super) const KERNELS: &[&Kernel] = &[&FORWARD, &BACKWARD];
+
 /// Softmax, or its logarithm, along the middle axis.
 pub(crate) fn forward(
     recording: &mut Recording,
