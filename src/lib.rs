@@ -90,6 +90,14 @@ pub use shape::Shape;
 pub use train::{Trainer, TrainerBuilder};
 pub use wgpu;
 
+/// The way to a device in tests: these take the one of the folder `tests`, which knows the crate by
+/// its name.
+#[cfg(all(test, feature = "native"))]
+#[path = "../tests/common/device.rs"]
+mod device;
+#[cfg(all(test, feature = "native"))]
+extern crate self as wgpu_cnn;
+
 /// The README's samples, compiled with the other tests of the documentation.
 #[cfg(all(doctest, feature = "native"))]
 #[doc = include_str!("../README.md")]

@@ -70,7 +70,7 @@ fi
 
 dump=$folder/pipelines
 rm -rf "$dump"
-WGPU_CNN_DUMP=$dump cargo test --release "$@" --lib shader_dump
+WGPU_CNN_DUMP=$dump cargo test "$@" --lib shader_dump
 if ! [ -s "$dump/pipelines.json" ]; then
     echo "error: the tests have left no pipelines in $dump" >&2
     exit 1

@@ -376,4 +376,13 @@ mod tests {
             assert!(tiled_iterations(long.extents().k.div_ceil(parts)) <= LOOP_LIMIT);
         }
     }
+    #[test]
+    #[cfg(feature = "native")]
+    fn what_tests_take_for_subgroups_of_8_is_what_the_table_takes_for_them() {
+        use crate::device::{Capability::Subgroups8, device, plain};
+        let Some(gpu) = plain() else { return };
+        assert_eq!(Subgroups8.is_on(gpu), gpu.traits().subgroups_of_8());
+        let without = device(crate::Gpu::builder().allow_subgroups(false)).unwrap();
+        assert!(!Subgroups8.is_on(&without) && !without.traits().subgroups_of_8());
+    }
 }

@@ -19,7 +19,12 @@ impl Trainer {
     /// Those of [`step`](Self::step), and [`Error::Argument`] on the CPU, where there are no kernels.
     #[cfg(feature = "native")]
     pub fn profile(&mut self, input: &[f32], target: impl Into<Target>) -> Result<Profile> {
-        pollster::block_on(self.profile_async(input, target))
+        self.profile_blocking(input, target.into())
+    }
+
+    #[cfg(feature = "native")]
+    fn profile_blocking(&mut self, input: &[f32], target: Target) -> Result<Profile> {
+        pollster::block_on(self.profile_with(input, target))
     }
 
     /// [`profile`](Self::profile) for asynchronous programs and the browser.
@@ -28,7 +33,10 @@ impl Trainer {
         input: &[f32],
         target: impl Into<Target>,
     ) -> Result<Profile> {
-        let target = target.into();
+        self.profile_with(input, target.into()).await
+    }
+
+    async fn profile_with(&mut self, input: &[f32], target: Target) -> Result<Profile> {
         self.check_batch(input, &target)?;
         let examples = input.len() / self.model().input_shape().len();
         let on_cpu = || Error::argument("profile", "needs a trainer on a GPU");

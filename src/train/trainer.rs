@@ -90,12 +90,22 @@ impl Trainer {
     /// has happened; [`Error::DeviceLost`]. An error of the device may come with a later call.
     #[cfg(feature = "native")]
     pub fn step(&mut self, input: &[f32], target: impl Into<Target>) -> Result<()> {
-        pollster::block_on(self.step_async(input, target))
+        self.step_blocking(input, target.into())
+    }
+
+    /// A step that is not generic: a program that uses [`step`](Self::step) compiles no part of the
+    /// plan or of the reference a second time.
+    #[cfg(feature = "native")]
+    fn step_blocking(&mut self, input: &[f32], target: Target) -> Result<()> {
+        pollster::block_on(self.step_with(input, target))
     }
 
     /// [`step`](Self::step) for asynchronous programs and the browser.
     pub async fn step_async(&mut self, input: &[f32], target: impl Into<Target>) -> Result<()> {
-        let target = target.into();
+        self.step_with(input, target.into()).await
+    }
+
+    async fn step_with(&mut self, input: &[f32], target: Target) -> Result<()> {
         self.check_batch(input, &target)?;
         match &mut self.backend {
             Backend::Gpu(plan) => plan.step(input, &target).await,
@@ -230,18 +240,28 @@ impl Trainer {
     /// Writes all parameters to a safetensors file, under PyTorch's names and in its layouts.
     #[cfg(feature = "native")]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.save_to(path.as_ref())
+    }
+
+    #[cfg(feature = "native")]
+    fn save_to(&self, path: &Path) -> Result<()> {
         let mut values = Vec::new();
         for (name, _) in self.model.parameters() {
             values.push(self.parameter(name)?);
         }
-        write_weights(&self.model.graph, &values, path.as_ref())
+        write_weights(&self.model.graph, &values, path)
     }
 
     /// Reads all parameters from a safetensors file, such as the state of a `torch.nn.Sequential`
     /// of the same layers. The optimizer's state stays as it is. Nothing changes on an error.
     #[cfg(feature = "native")]
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<()> {
-        let values = read_weights(&self.model.graph, path.as_ref())?;
+        self.load_from(path.as_ref())
+    }
+
+    #[cfg(feature = "native")]
+    fn load_from(&mut self, path: &Path) -> Result<()> {
+        let values = read_weights(&self.model.graph, path)?;
         let names: Vec<String> = self
             .model
             .parameters()

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::compare::compare;
 use crate::format::{self, Array, Case, Values};
+use crate::outputs::compare;
 use crate::work::Work;
 use crate::{outputs, own_folder};
 

@@ -4,8 +4,12 @@
 //! `cargo test --release golden -- --nocapture` runs the cases of this folder, or of the folder that
 //! the environment variable `WGPU_CNN_GOLDEN_DIR` names, and nothing else.
 
+#[path = "../common/compare.rs"]
+#[allow(dead_code)] // each suite takes a part of it
 mod compare;
-#[cfg(test)]
+#[path = "../common/device.rs"]
+#[allow(dead_code)]
+mod device;
 mod faults;
 mod format;
 mod layers;
@@ -13,6 +17,7 @@ mod network;
 mod on_cpu;
 mod on_gpu;
 mod options;
+mod outputs;
 mod report;
 mod work;
 
@@ -117,7 +122,7 @@ fn judge(case: &Case, work: &Work, gpu: Option<&Gpu>) -> Verdict {
         Ok(Err(error)) => return Verdict::Failed(error.to_string()),
         Err(_) => return Verdict::Failed("it panicked".into()),
     };
-    match compare::compare(&outputs, &case.outputs, slack) {
+    match outputs::compare(&outputs, &case.outputs, slack) {
         Ok(None) => Verdict::Passed,
         Ok(Some(worst)) => Verdict::PassedWithSlack(worst.to_string()),
         Err(reason) => Verdict::Failed(reason),
@@ -144,21 +149,17 @@ fn gpus() -> &'static [Gpu] {
     static LOCK: Mutex<()> = Mutex::new(());
     let _lock = LOCK.lock();
     GPUS.get_or_init(|| {
+        let Some(gpu) = device::plain() else {
+            println!("\nthe GPU's side is not run");
+            return Vec::new();
+        };
+        println!("\ngpu: {}", gpu.info().name);
         let cores = ["tiled-32", "tiled-64", "tiled-128", "strided", "direct"];
-        let preferring = cores.map(|core| Gpu::builder().prefer_core(core).build());
-        let devices = std::iter::once(Gpu::new()).chain(preferring);
-        match devices.collect::<wgpu_cnn::Result<Vec<Gpu>>>() {
-            Ok(gpus) => {
-                println!("\ngpu: {}", gpus[0].info().name);
-                gpus
-            }
-            Err(error) if std::env::var("WGPU_CNN_REQUIRE_GPU").is_ok_and(|v| v == "1") => {
-                panic!("{error}")
-            }
-            Err(error) => {
-                println!("\nthe GPU's side is not run: {error}");
-                Vec::new()
-            }
-        }
+        let preferring = cores.map(|core| device::device(Gpu::builder().prefer_core(core)));
+        [Some(gpu.clone())]
+            .into_iter()
+            .chain(preferring)
+            .flatten()
+            .collect()
     })
 }

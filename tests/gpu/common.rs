@@ -3,10 +3,10 @@
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-use wgpu_cnn::{Error, Gpu, Shape, Tensor};
+use wgpu_cnn::{Gpu, Shape, Tensor};
 
-/// The variable that makes a missing adapter a failure.
-pub const REQUIRE: &str = "WGPU_CNN_REQUIRE_GPU";
+use crate::device::device;
+pub use crate::device::plain as plain_gpu;
 
 /// A device of this suite. Poison fills all memory with NaN and puts NaN around every buffer;
 /// checks compile the shaders with naga's bounds checks; without subgroups the strategy table takes
@@ -50,7 +50,7 @@ impl Variant {
                 Some(core) => builder.prefer_core(core),
                 None => builder,
             };
-            accept(builder.build(), required())
+            device(builder)
         };
         self.gpu.get_or_init(create).as_ref()
     }
@@ -88,30 +88,6 @@ pub fn each_gpu() -> impl Iterator<Item = (&'static str, &'static Gpu)> {
 /// The poisoned devices with and without subgroups: both sets of cores, at their usual speed.
 pub fn poisoned_gpus() -> impl Iterator<Item = (&'static str, &'static Gpu)> {
     each_gpu().take(2)
-}
-
-/// A device as a user makes it.
-pub fn plain_gpu() -> Option<&'static Gpu> {
-    static PLAIN: OnceLock<Option<Gpu>> = OnceLock::new();
-    PLAIN
-        .get_or_init(|| accept(Gpu::new(), required()))
-        .as_ref()
-}
-
-fn required() -> bool {
-    std::env::var(REQUIRE).is_ok_and(|value| value == "1")
-}
-
-/// A device, or none where that is allowed: then one line says so.
-fn accept(gpu: Result<Gpu, Error>, required: bool) -> Option<Gpu> {
-    match gpu {
-        Ok(gpu) => Some(gpu),
-        Err(error) if required => panic!("{REQUIRE}=1, but {error}"),
-        Err(error) => {
-            eprintln!("skipped: {error}");
-            None
-        }
-    }
 }
 
 /// Runs one test of this binary, by its full name, in a process of its own.
@@ -156,30 +132,6 @@ pub fn wide(values: &[f32]) -> Vec<f64> {
 /// The bits of numbers, for comparisons that tell 0.0 from -0.0 and find NaN equal to itself.
 pub fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()
-}
-
-#[test]
-fn a_missing_adapter_is_a_failure_where_a_gpu_is_required_and_a_line_elsewhere() {
-    let none = || {
-        Err(Error::NoAdapter {
-            reason: "nothing here".into(),
-        })
-    };
-    assert!(accept(none(), false).is_none());
-    assert!(std::panic::catch_unwind(|| accept(none(), true)).is_err());
-
-    let test = "activation::relu_passes_nan_both_ways";
-    let absent = ("WGPU_CNN_ADAPTER", "an adapter that does not exist");
-    let failed = child(test, &[absent, (REQUIRE, "1")]);
-    assert!(!failed.status.success());
-    let skipped = child(test, &[absent, (REQUIRE, "0")]);
-    assert!(skipped.status.success());
-    let said = String::from_utf8_lossy(&skipped.stderr).into_owned();
-    assert!(
-        said.lines()
-            .any(|line| line.starts_with("skipped: no graphics adapter")),
-        "{said}"
-    );
 }
 
 /// What two processes compare of their results.

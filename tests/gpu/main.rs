@@ -1,12 +1,18 @@
 //! The GPU held against the CPU reference: one module per family of kernels, then whole training
-//! steps, errors and files. All tests share the devices in `common`.
+//! steps, `verify`, errors and files, and what a textbook says of either. All tests share the devices
+//! in `common`.
 
 mod accumulate;
 mod activation;
 mod autotune;
 mod common;
+#[path = "../common/compare.rs"]
+#[allow(dead_code)] // each suite takes a part of it
 mod compare;
 mod conv2d;
+#[path = "../common/device.rs"]
+#[allow(dead_code)]
+mod device;
 mod errors;
 mod half;
 mod lifetime;
@@ -17,6 +23,9 @@ mod pool2d;
 mod profile;
 mod properties;
 mod reproducible;
+mod required;
 mod startup;
+mod textbook;
 mod training;
+mod verify;
 mod weights;

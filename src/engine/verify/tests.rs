@@ -6,15 +6,7 @@ use crate::{Conv2d, ConvTranspose2d};
 
 /// A device, or none where that is allowed.
 fn gpu() -> Option<Gpu> {
-    let required = std::env::var("WGPU_CNN_REQUIRE_GPU").is_ok_and(|value| value == "1");
-    match Gpu::new() {
-        Ok(gpu) => Some(gpu),
-        Err(error) if required => panic!("WGPU_CNN_REQUIRE_GPU=1, but {error}"),
-        Err(error) => {
-            eprintln!("skipped: {error}");
-            None
-        }
-    }
+    crate::device::plain().cloned()
 }
 
 fn model() -> Model {

@@ -1,10 +1,10 @@
 //! What a textbook says of convolution and pooling, in numbers small enough to check by hand. Every
 //! fact is stated once, for any [`Device`].
 
-use std::sync::OnceLock;
-
 use wgpu_cnn::op::{Conv2dGeometry, Pool2dGeometry, Size2};
 use wgpu_cnn::{Conv2d, Gpu, MaxPool2d, Tensor, cpu, ops};
+
+use crate::common::plain_gpu;
 
 /// The operations that the facts are about.
 trait Device {
@@ -338,17 +338,7 @@ fn input_gradient_is_convolution_with_the_flipped_filter(device: &impl Device) {
 struct Kernels(&'static Gpu);
 
 fn kernels() -> Option<Kernels> {
-    static GPU: OnceLock<Option<Gpu>> = OnceLock::new();
-    let required = std::env::var("WGPU_CNN_REQUIRE_GPU").is_ok_and(|value| value == "1");
-    let gpu = GPU.get_or_init(|| match Gpu::new() {
-        Ok(gpu) => Some(gpu),
-        Err(error) if required => panic!("{error}"),
-        Err(error) => {
-            eprintln!("skipped on the GPU: {error}");
-            None
-        }
-    });
-    gpu.as_ref().map(Kernels)
+    plain_gpu().map(Kernels)
 }
 
 impl Kernels {

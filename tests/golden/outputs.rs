@@ -1,8 +1,9 @@
-//! Holding what was computed against what is expected.
+//! Holding what was computed against what is expected, output by output.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::compare::{off, worst};
 use crate::format::{Expected, Outputs, Values};
 
 /// The element that is furthest off, in units of its tolerance.
@@ -35,6 +36,14 @@ impl fmt::Display for Worst {
     }
 }
 
+/// The worse of two.
+fn worse(one: Option<Worst>, other: Option<Worst>) -> Option<Worst> {
+    match (one, other) {
+        (Some(one), Some(other)) if other.ratio > one.ratio => Some(other),
+        (one, other) => one.or(other),
+    }
+}
+
 /// Compares every expected output. `slack` times an output's largest magnitude is added to its
 /// derived tolerance; the result is then the element that needed it most, if one did.
 ///
@@ -45,66 +54,34 @@ pub fn compare(
     expected: &BTreeMap<String, Expected>,
     slack: f64,
 ) -> Result<Option<Worst>, String> {
-    let (mut failed, mut slack_used): (Option<Worst>, Option<Worst>) = (None, None);
-    let keep = |worst: &mut Option<Worst>, found: Worst| {
-        if worst.as_ref().is_none_or(|worst| found.ratio > worst.ratio) {
-            *worst = Some(found);
-        }
-    };
+    let (mut failed, mut slack_used) = (None, None);
     for (name, expected) in expected {
-        let Some(got) = outputs.0.get(name) else {
-            return Err(format!("output {name:?} is missing"));
-        };
-        if got.len() != expected.array.values.len() {
-            let wanted = expected.array.values.len();
-            return Err(format!(
-                "{name} has {} elements instead of {wanted}",
-                got.len()
-            ));
+        let got = outputs.0.get(name);
+        let got = got.ok_or_else(|| format!("output {name:?} is missing"))?;
+        let (len, wanted) = (got.len(), expected.array.values.len());
+        if len != wanted {
+            return Err(format!("{name} has {len} elements instead of {wanted}"));
         }
         match (got, &expected.array.values) {
             (Values::Integers(got), Values::Integers(wanted)) => {
-                let mut pairs = got.iter().zip(wanted).enumerate();
-                if let Some((index, (got, wanted))) = pairs.find(|(_, (got, wanted))| got != wanted)
-                {
-                    let (got, expected) = (got.to_string(), wanted.to_string());
-                    let (output, ratio) = (name.clone(), f64::INFINITY);
-                    let worst = Worst {
-                        output,
-                        index,
-                        got,
-                        expected,
-                        tolerance: 0.0,
-                        ratio,
-                    };
-                    keep(&mut failed, worst);
-                }
+                let worst = worst(len, |at| match got[at] == wanted[at] {
+                    true => 0.0,
+                    false => f64::INFINITY,
+                });
+                let wrong = worst.filter(|worst| worst.off > 1.0).map(|worst| Worst {
+                    output: name.clone(),
+                    index: worst.at,
+                    got: got[worst.at].to_string(),
+                    expected: wanted[worst.at].to_string(),
+                    tolerance: 0.0,
+                    ratio: worst.off,
+                });
+                failed = worse(failed, wrong);
             }
             (Values::Floats(got), Values::Floats(wanted)) => {
-                for (index, (&got, &wanted)) in got.iter().zip(wanted).enumerate() {
-                    let tolerance = expected.tolerance(wanted.into());
-                    let extra = match expected.is_measured() {
-                        true => slack * expected.max_abs,
-                        false => 0.0,
-                    };
-                    let worst = |tolerance: f64, ratio: f64| Worst {
-                        output: name.clone(),
-                        index,
-                        got: got.to_string(),
-                        expected: wanted.to_string(),
-                        tolerance,
-                        ratio,
-                    };
-                    let ratio = off(got, wanted, tolerance + extra);
-                    if ratio > 1.0 {
-                        keep(&mut failed, worst(tolerance + extra, ratio));
-                    } else if off(got, wanted, tolerance) > 1.0 {
-                        keep(
-                            &mut slack_used,
-                            worst(tolerance, off(got, wanted, tolerance)),
-                        );
-                    }
-                }
+                let (wrong, used) = floats(name, got, wanted, expected, slack);
+                failed = worse(failed, wrong);
+                slack_used = worse(slack_used, used);
             }
             _ => return Err(format!("{name} is of another type")),
         }
@@ -115,19 +92,38 @@ pub fn compare(
     }
 }
 
-/// How far off a value is in units of the tolerance. Values that are not finite match by kind.
-fn off(got: f32, expected: f32, tolerance: f64) -> f64 {
-    let matches = match expected.is_finite() {
-        true => got.is_finite(),
-        false => got == expected || got.is_nan() && expected.is_nan(),
+/// The worst element of an output that fails with slack, and of those that pass with it alone.
+fn floats(
+    name: &str,
+    got: &[f32],
+    wanted: &[f32],
+    expected: &Expected,
+    slack: f64,
+) -> (Option<Worst>, Option<Worst>) {
+    let slack = match expected.is_measured() {
+        true => slack * expected.max_abs,
+        false => 0.0,
     };
-    let difference = (f64::from(got) - f64::from(expected)).abs();
-    match (matches, expected.is_finite()) {
-        (false, _) => f64::INFINITY,
-        (true, false) => 0.0,
-        (true, true) if difference == 0.0 => 0.0,
-        (true, true) => difference / tolerance,
-    }
+    let tolerance = |at: usize, slack: f64| expected.tolerance(wanted[at].into()) + slack;
+    let ratio =
+        |at: usize, slack: f64| off(got[at].into(), wanted[at].into(), tolerance(at, slack));
+    let found = |slack: f64, off: &dyn Fn(usize) -> f64| {
+        let worst = worst(got.len(), off).filter(|worst| worst.off > 1.0)?;
+        Some(Worst {
+            output: name.into(),
+            index: worst.at,
+            got: got[worst.at].to_string(),
+            expected: wanted[worst.at].to_string(),
+            tolerance: tolerance(worst.at, slack),
+            ratio: worst.off,
+        })
+    };
+    let failed = found(slack, &|at| ratio(at, slack));
+    let used = found(0.0, &|at| match ratio(at, slack) > 1.0 {
+        true => 0.0, // it fails
+        false => ratio(at, 0.0),
+    });
+    (failed, used)
 }
 
 #[cfg(test)]

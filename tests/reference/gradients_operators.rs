@@ -8,52 +8,7 @@ use wgpu_cnn::{
     cpu,
 };
 
-const EPSILON: f64 = 1e-6;
-const RELATIVE: f64 = 1e-3;
-const ABSOLUTE: f64 = 1e-5;
-/// The share of gradients that must be far from zero for a comparison to mean anything.
-const MEANINGFUL: f64 = 0.25;
-
-/// Numbers within (-1, 1) without ties.
-fn values(len: usize, seed: u64) -> Vec<f64> {
-    let word = |i: u64| {
-        (i + 1)
-            .wrapping_mul(0x9E37_79B9_7F4A_7C15)
-            .wrapping_add(seed << 32)
-    };
-    let mixed = |word: u64| (word ^ (word >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 11;
-    let unit = |i: u64| mixed(word(i)) as f64 / (1u64 << 52) as f64 - 1.0;
-    (0..len as u64).map(unit).collect()
-}
-
-/// Holds a gradient by the chain rule against one by finite differences.
-fn compare(name: &str, analytic: &[f64], numeric: &[f64]) -> Result<(), String> {
-    for (at, (&analytic, &numeric)) in analytic.iter().zip(numeric).enumerate() {
-        // False where one is NaN.
-        let close = (analytic - numeric).abs() <= ABSOLUTE + RELATIVE * numeric.abs();
-        if !close {
-            return Err(format!(
-                "{name}[{at}] is {analytic}, by differences {numeric}"
-            ));
-        }
-    }
-    let far = numeric
-        .iter()
-        .filter(|gradient| gradient.abs() > 10.0 * ABSOLUTE)
-        .count();
-    let meaningful = far as f64 >= MEANINGFUL * numeric.len() as f64;
-    match analytic.len() == numeric.len() && meaningful {
-        true => Ok(()),
-        false => Err(format!("{name}: {far} of {} are not zero", numeric.len())),
-    }
-}
-
-/// Central differences of a function, by element and step.
-fn differences(len: usize, mut f: impl FnMut(usize, f64) -> f64) -> Vec<f64> {
-    (0..len)
-        .map(|at| (f(at, EPSILON) - f(at, -EPSILON)) / (2.0 * EPSILON))
-        .collect()
-}
+use crate::differences::{compare, differences, values};
 
 /// Checks the gradients of every learned parameter and of the input, in training.
 fn check_reference(

@@ -1,10 +1,12 @@
-//! The comparator: a tolerance that is derived from the sum at hand, and exact comparisons.
+//! The comparator: how far a value is off in units of its tolerance, which element is furthest off,
+//! and whether the values are fit to show an error at all. The tests of kernels, of golden cases and
+//! of gradients bring the tolerances.
 //!
 //! A sum of K products in f32, in whatever order, is off by about `eps * sqrt(K) * sum|terms|`. The
 //! reference gives both sides of that: its result in f64, and its result on absolute values, which
 //! is the sum of the terms' magnitudes.
 
-/// The result that an operation should have, and how far from it a kernel may be.
+/// The result that an operation should have, and how far from it another may be.
 #[derive(Debug, Clone)]
 pub struct Expected {
     pub values: Vec<f64>,
@@ -17,6 +19,43 @@ const FACTOR: f64 = 2.0;
 const ABSOLUTE: f64 = f32::MIN_POSITIVE as f64;
 /// The share of outputs that must not be zero for a comparison to mean anything.
 const NON_ZERO: f64 = 0.02;
+
+/// How far a value is off in units of the tolerance; above 1 is a failure. Values that are not finite
+/// match by kind.
+pub fn off(got: f64, expected: f64, tolerance: f64) -> f64 {
+    if got == expected || got.is_nan() && expected.is_nan() {
+        return 0.0;
+    }
+    let off = (got - expected).abs() / tolerance;
+    match got.is_finite() && expected.is_finite() && !off.is_nan() {
+        true => off,
+        false => f64::INFINITY,
+    }
+}
+
+/// The element that is furthest off.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Worst {
+    pub at: usize,
+    /// In units of its tolerance.
+    pub off: f64,
+    /// How many elements are off by more than their tolerance.
+    pub wrong: usize,
+}
+
+/// The worst of `len` elements, the first of several, by how far each is off.
+pub fn worst(len: usize, off: impl Fn(usize) -> f64) -> Option<Worst> {
+    let mut worst: Option<Worst> = None;
+    let mut wrong = 0;
+    for at in 0..len {
+        let off = off(at);
+        wrong += usize::from(off > 1.0);
+        if worst.is_none_or(|worst| off > worst.off) {
+            worst = Some(Worst { at, off, wrong });
+        }
+    }
+    worst.map(|worst| Worst { wrong, ..worst })
+}
 
 impl Expected {
     /// Of an operation that is a sum of `inner` products in each output: `run` is the reference, in
@@ -46,31 +85,24 @@ impl Expected {
         }
     }
 
+    /// What is wrong with `got`, or with a comparison of so many zeros, if anything is.
+    pub fn check<T: Copy + Into<f64>>(&self, got: &[T]) -> Result<(), String> {
+        self.close(got)?;
+        meaningful(self.values.iter().map(|&value| value != 0.0), NON_ZERO)
+    }
+
     /// What is wrong with `got`, if anything is.
-    pub fn check(&self, got: &[f32]) -> Result<(), String> {
+    pub fn close<T: Copy + Into<f64>>(&self, got: &[T]) -> Result<(), String> {
         same_length(got.len(), self.values.len())?;
-        meaningful(self.values.iter().map(|&value| value != 0.0))?;
-        let error = |at: usize| -> f64 {
-            let (got, expected) = (f64::from(got[at]), self.values[at]);
-            match (got.is_nan(), expected.is_nan()) {
-                (true, true) => 0.0,
-                (false, false) if got == expected => 0.0, // infinities among them
-                (false, false) => (got - expected).abs() / self.tolerances[at],
-                _ => f64::INFINITY,
-            }
-        };
-        let worst = (0..got.len()).max_by(|&a, &b| error(a).total_cmp(&error(b)));
-        match worst {
-            Some(at) if error(at) > 1.0 => {
-                let wrong = (0..got.len()).filter(|&at| error(at) > 1.0).count();
-                Err(format!(
-                    "{wrong} of {} differ, worst [{at}]: got {:e}, expected {:e} within {:e}",
-                    got.len(),
-                    got[at],
-                    self.values[at],
-                    self.tolerances[at],
-                ))
-            }
+        let error = |at: usize| off(got[at].into(), self.values[at], self.tolerances[at]);
+        match worst(got.len(), error) {
+            Some(Worst { at, off, wrong }) if off > 1.0 => Err(format!(
+                "{wrong} of {} differ, worst [{at}]: got {:e}, expected {:e} within {:e}",
+                got.len(),
+                got[at].into(),
+                self.values[at],
+                self.tolerances[at],
+            )),
             _ => Ok(()),
         }
     }
@@ -103,7 +135,7 @@ fn exact<T: Copy + std::fmt::Debug>(
     counts: impl Fn(T) -> bool,
 ) -> Result<(), String> {
     same_length(got.len(), expected.len())?;
-    meaningful(expected.iter().map(|&value| counts(value)))?;
+    meaningful(expected.iter().map(|&value| counts(value)), NON_ZERO)?;
     match (0..got.len()).find(|&at| !equal(got[at], expected[at])) {
         Some(at) => Err(format!(
             "first at [{at}]: got {:?}, expected {:?}",
@@ -121,10 +153,11 @@ fn same_length(got: usize, expected: usize) -> Result<(), String> {
     }
 }
 
-fn meaningful(non_zero: impl ExactSizeIterator<Item = bool>) -> Result<(), String> {
-    let len = non_zero.len();
-    let count = non_zero.filter(|&non_zero| non_zero).count();
-    let needed = (len as f64 * NON_ZERO).ceil().max(1.0) as usize;
+/// An error where less than a share of the expected values counts, at least one.
+pub fn meaningful(counts: impl ExactSizeIterator<Item = bool>, share: f64) -> Result<(), String> {
+    let len = counts.len();
+    let count = counts.filter(|&counts| counts).count();
+    let needed = (len as f64 * share).ceil().max(1.0) as usize;
     if count >= needed {
         return Ok(());
     }
@@ -136,7 +169,6 @@ fn meaningful(non_zero: impl ExactSizeIterator<Item = bool>) -> Result<(), Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::common::{random, uniform};
     use wgpu_cnn::cpu;
 
     const M: usize = 70;
@@ -145,8 +177,9 @@ mod tests {
 
     /// A product, its expectation, and the same product in f32.
     fn product() -> (Vec<f32>, Vec<f32>, Expected, Vec<f32>) {
-        let mut rng = random(1);
-        let (a, b) = (uniform(&mut rng, M * K), uniform(&mut rng, K * N));
+        let mut rng = fastrand::Rng::with_seed(1);
+        let mut uniform = |len| -> Vec<f32> { (0..len).map(|_| rng.f32() * 2.0 - 1.0).collect() };
+        let (a, b) = (uniform(M * K), uniform(K * N));
         let expected = Expected::sums(K, [&a, &b], |[a, b]| {
             let mut c = vec![0.0; M * N];
             cpu::matmul(M, N, K, &a, false, &b, false, &mut c).unwrap();
@@ -210,6 +243,29 @@ mod tests {
             said.starts_with("2 of 630 differ, worst [11]: got "),
             "{said}"
         );
+    }
+
+    #[test]
+    fn values_that_are_not_finite_match_by_kind_whatever_the_tolerance() {
+        const NAN: f64 = f64::NAN;
+        const INF: f64 = f64::INFINITY;
+        for value in [NAN, INF, -INF, 0.0, 1.0] {
+            assert_eq!(off(value, value, 0.0), 0.0);
+        }
+        for (got, expected) in [
+            (NAN, 1.0),
+            (1.0, NAN),
+            (INF, NAN),
+            (INF, -INF),
+            (1.0, INF),
+            (INF, 1.0),
+        ] {
+            for tolerance in [0.0, 1.0, INF, NAN] {
+                assert_eq!(off(got, expected, tolerance), INF, "{got} for {expected}");
+            }
+        }
+        assert_eq!(off(1.0, 2.0, NAN), INF);
+        assert_eq!(off(1.0, 2.0, 0.5), 2.0);
     }
 
     #[test]

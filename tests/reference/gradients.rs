@@ -6,24 +6,7 @@ use wgpu_cnn::{
     Reduction, Reference, Target,
 };
 
-const EPSILON: f64 = 1e-6;
-const RELATIVE: f64 = 1e-3;
-const ABSOLUTE: f64 = 1e-5;
-/// The share of gradients that must be far from zero for a comparison to mean anything.
-const MEANINGFUL: f64 = 0.25;
-
-/// Numbers within (-1, 1) without ties.
-fn values(len: usize, seed: u64) -> Vec<f64> {
-    let word = |i: u64| {
-        (i + 1)
-            .wrapping_mul(0x9E37_79B9_7F4A_7C15)
-            .wrapping_add(seed << 32)
-    };
-    let mixed = |word: u64| (word ^ (word >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 11;
-    (0..len as u64)
-        .map(|i| mixed(word(i)) as f64 / (1u64 << 52) as f64 - 1.0)
-        .collect()
-}
+use crate::differences::{compare, differences, values};
 
 /// A tensor's gradient by the chain rule, and by finite differences.
 struct Gradient {
@@ -34,34 +17,7 @@ struct Gradient {
 
 impl Gradient {
     fn check(&self) -> Result<(), String> {
-        let Self {
-            name,
-            analytic,
-            numeric,
-        } = self;
-        let pairs = analytic.iter().zip(numeric).enumerate();
-        for (at, (&analytic, &numeric)) in pairs {
-            // False where one is NaN.
-            let close = (analytic - numeric).abs() <= ABSOLUTE + RELATIVE * numeric.abs();
-            if !close {
-                return Err(format!(
-                    "{name}[{at}] is {analytic}, by differences {numeric}"
-                ));
-            }
-        }
-        let meaningful = numeric
-            .iter()
-            .filter(|gradient| gradient.abs() > 10.0 * ABSOLUTE)
-            .count();
-        if analytic.len() != numeric.len()
-            || (meaningful as f64) < MEANINGFUL * numeric.len() as f64
-        {
-            return Err(format!(
-                "{name}: {meaningful} of {} are not zero",
-                numeric.len()
-            ));
-        }
-        Ok(())
+        compare(&self.name, &self.analytic, &self.numeric)
     }
 }
 
@@ -103,13 +59,6 @@ fn gradients(model: &Model, loss: Loss, target: &Target, batch: usize) -> Vec<Gr
         numeric,
     });
     gradients
-}
-
-/// Central differences of a loss, by element and step.
-fn differences(len: usize, mut loss: impl FnMut(usize, f64) -> f64) -> Vec<f64> {
-    (0..len)
-        .map(|at| (loss(at, EPSILON) - loss(at, -EPSILON)) / (2.0 * EPSILON))
-        .collect()
 }
 
 fn check(what: &str, model: ModelBuilder, loss: Loss, target: Target, batch: usize) {

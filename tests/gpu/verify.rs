@@ -6,18 +6,8 @@ use wgpu_cnn::{
     MaxPool1d, MaxPool2d, Model, Result, Softmax, VerifyReport,
 };
 
-/// A device, or none where that is allowed.
-fn gpu(builder: GpuBuilder) -> Option<Gpu> {
-    let required = std::env::var("WGPU_CNN_REQUIRE_GPU").is_ok_and(|value| value == "1");
-    match builder.build() {
-        Ok(gpu) => Some(gpu),
-        Err(error) if required => panic!("WGPU_CNN_REQUIRE_GPU=1, but {error}"),
-        Err(error) => {
-            eprintln!("skipped: {error}");
-            None
-        }
-    }
-}
+use crate::common::plain_gpu;
+use crate::device::device;
 
 /// The models with a batch for each. Odd sizes, so that every tile has an edge.
 fn models() -> Vec<(usize, Model)> {
@@ -120,7 +110,7 @@ fn ends_in_dropout() -> Result<Model> {
 }
 
 fn clean(builder: GpuBuilder) {
-    let Some(gpu) = gpu(builder) else { return };
+    let Some(gpu) = device(builder) else { return };
     for (batch, model) in models() {
         let report = gpu.verify(&model, batch).unwrap();
         assert!(report.passed(), "{report}");
@@ -172,9 +162,7 @@ fn every_operator_is_clean_among_nan() {
 
 #[test]
 fn equal_layers_are_checked_once() {
-    let Some(gpu) = gpu(Gpu::builder()) else {
-        return;
-    };
+    let Some(gpu) = plain_gpu() else { return };
     let block = |b: wgpu_cnn::ModelBuilder| b.push(Conv2d::new(4, 3).padding(1)).relu();
     let model = block(block(block(Model::builder([4, 6, 6]))))
         .flatten()
@@ -201,9 +189,7 @@ fn equal_layers_are_checked_once() {
 
 #[test]
 fn what_cannot_be_verified_is_an_error() {
-    let Some(gpu) = gpu(Gpu::builder()) else {
-        return;
-    };
+    let Some(gpu) = plain_gpu() else { return };
     let model = plain().unwrap();
     assert!(matches!(gpu.verify(&model, 0), Err(Error::Argument { .. })));
     assert!(matches!(

@@ -1,0 +1,8 @@
+//! The CPU reference held against finite differences. Nothing here needs a GPU.
+
+#[path = "../common/compare.rs"]
+#[allow(dead_code)] // each suite takes a part of it
+mod compare;
+mod differences;
+mod gradients;
+mod gradients_operators;
