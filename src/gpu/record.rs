@@ -50,6 +50,8 @@ pub(crate) struct Dispatch {
     pub formats: Vec<Format>,
     /// `None` where an optional input is absent.
     pub bindings: Vec<Option<Region>>,
+    /// Where the arguments of the function that it applies to its results go, if they are kept.
+    pub argument: Option<Region>,
     pub params: Vec<u8>,
     pub workgroups: [u32; 3],
     /// The layer that it works for.
@@ -63,7 +65,13 @@ pub(crate) struct Dispatch {
 impl Dispatch {
     /// The text of the kernel that it needs.
     pub fn variant(&self) -> Variant {
-        Variant::of(self.kernel, &self.formats, &self.constants)
+        let argument = self.argument.map(|region| region.format);
+        Variant::of(&self.formats, &self.constants, argument)
+    }
+
+    /// Every region that it reads or writes.
+    pub fn regions(&self) -> impl Iterator<Item = &Region> {
+        self.bindings.iter().flatten().chain(&self.argument)
     }
 
     /// What a pipeline is known by.
@@ -115,6 +123,8 @@ pub(crate) struct Recording {
     /// Decisions that are made already.
     made: std::vec::IntoIter<Decision>,
     label: String,
+    /// What the next dispatch keeps the arguments of its function in.
+    argument: Option<Region>,
     error: Option<Error>,
 }
 
@@ -129,6 +139,7 @@ impl Recording {
             decisions: vec![],
             made: vec![].into_iter(),
             label: String::new(),
+            argument: None,
             error: None,
         }
     }
@@ -229,17 +240,19 @@ impl Recording {
     ) {
         debug_assert_eq!(kernel.params, P::LAYOUT, "{}", kernel.name);
         debug_assert_eq!(kernel.bindings.len(), bindings.len(), "{}", kernel.name);
-        let known = |(name, _): &(&str, f64)| kernel.constants.contains(name);
+        let known = |(name, _): &(&str, f64)| kernel.all_constants().contains(name);
         debug_assert!(constants.iter().all(known), "{}", kernel.name);
+        let argument = self.argument.take();
         let label = self.label.clone();
         let varies = |binding| kernel.formats.iter().any(|&(open, _)| open == binding);
         for (binding, region) in bindings.iter().enumerate() {
-            let Some(region) = region else { continue };
-            if region.format != Format::F32 && !varies(binding) {
+            if region.is_some_and(|r| r.format != Format::F32) && !varies(binding) {
                 self.error.get_or_insert(Error::Gpu {
                     message: format!("{} has no f16 at binding {binding}", kernel.name),
                 });
             }
+        }
+        for region in bindings.iter().flatten().chain(&argument) {
             if region.size > self.traits.max_binding {
                 self.error.get_or_insert(Error::Limit {
                     limit: "max_storage_buffer_binding_size",
@@ -270,12 +283,19 @@ impl Recording {
             constants: constants.to_vec(),
             formats: formats.map(|&(at, _)| format(&bindings[at])).collect(),
             bindings: bindings.to_vec(),
+            argument,
             params: bytemuck::bytes_of(&params).to_vec(),
             workgroups,
             label,
             varies: Varies::Nothing,
             flops: 0,
         });
+    }
+
+    /// Says that the next dispatch keeps the arguments of the function that it applies to its results,
+    /// and where.
+    pub fn keep_argument(&mut self, region: Option<Region>) {
+        self.argument = region;
     }
 
     /// Says how many additions and multiplications the last dispatch makes.
@@ -352,12 +372,12 @@ mod tests {
             "enable f16; alias Left = f16; alias Right = f32; alias Output = f16; // The sum";
         assert!(
             kernel
-                .wgsl(&Variant::of(kernel, &expected, &[]))
+                .wgsl(&Variant::of(&expected, &[], None))
                 .starts_with(said)
         );
         assert!(
             !kernel
-                .wgsl(&Variant::of(kernel, &[Format::F32; 3], &[]))
+                .wgsl(&Variant::of(&[Format::F32; 3], &[], None))
                 .contains("f16")
         );
         bias_gradient(&mut recording, [1, 2, 20], half, single);

@@ -124,22 +124,13 @@ impl Op {
             Self::AvgPool2d(pool) => pool.output_shape(input),
             Self::GlobalPool(pool) => pool.output_shape(input),
             Self::Linear(linear) => linear.output_shape(input),
-            Self::Activation(Activation::LeakyRelu { slope })
-                if !(*slope >= 0.0 && slope.is_finite()) =>
-            {
-                Err(Error::argument(
-                    "leaky_relu slope",
-                    format!("{slope} is not positive"),
-                ))
-            }
+            Self::Activation(activation) => activation.check().map(|()| input.clone()),
             Self::Softmax(softmax) => softmax.geometry(1, input).map(|_| input.clone()),
             Self::Dropout(p) if !(0.0..1.0).contains(p) => Err(Error::argument(
                 "dropout probability",
                 format!("{p} is not within 0..1"),
             )),
-            Self::Activation(_) | Self::BatchNorm(_) | Self::LayerNorm(_) | Self::Dropout(_) => {
-                Ok(input.clone())
-            }
+            Self::BatchNorm(_) | Self::LayerNorm(_) | Self::Dropout(_) => Ok(input.clone()),
             Self::Flatten => Ok([input.len()].into()),
             Self::Reshape(shape) if shape.len() == input.len() => Ok(shape.clone()),
             Self::Reshape(shape) => Err(Error::shape(

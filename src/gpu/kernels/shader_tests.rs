@@ -10,18 +10,19 @@ use naga::{
 };
 
 use super::shader_models::{adapters, measurements, recordings};
-use super::{ALL, activation, optimizer};
+use super::{ALL, activation, blocks, optimizer};
+use crate::Activation;
 use crate::gpu::kernel::Access::{Read, ReadWrite};
-use crate::gpu::kernel::{Format, Kernel, Variant, needs};
+use crate::gpu::kernel::{ARGUMENT, Format, Functions, Kernel, Variant, needs};
 
 /// The module of a variant of a kernel, if naga finds it valid.
-fn parse(kernel: &Kernel, variant: &Variant) -> Result<(Module, ModuleInfo), String> {
+pub(super) fn parse(kernel: &Kernel, variant: &Variant) -> Result<(Module, ModuleInfo), String> {
     let source = &kernel.wgsl(variant);
     let module = naga::front::wgsl::parse_str(source).map_err(|e| e.emit_to_string(source))?;
     let mut capabilities = Capabilities::SUBGROUP;
     capabilities.set(
         Capabilities::SHADER_FLOAT16,
-        variant.formats.contains(&Format::F16),
+        variant.formats.contains(&Format::F16) || variant.argument == Some(Format::F16),
     );
     let mut validator = Validator::new(ValidationFlags::all(), capabilities);
     let info = validator
@@ -30,27 +31,38 @@ fn parse(kernel: &Kernel, variant: &Variant) -> Result<(Module, ModuleInfo), Str
     Ok((module, info))
 }
 
-/// Holds the WGSL of a kernel against its description: with all functions and with ReLU alone, and
-/// with either format wherever there is a choice.
+/// Holds the WGSL of a kernel against its description: with every choice of functions, with the
+/// arguments kept and not, and with either format wherever there is a choice.
 fn check(kernel: &Kernel) -> Result<(), String> {
-    let open = kernel.formats.len();
     for format in [Format::F32, Format::F16] {
-        for relu_alone in [false, true] {
-            let formats = vec![format; open];
-            let variant = Variant {
-                relu_alone,
-                formats,
-            };
-            let checked = check_variant(kernel, &variant, format);
-            checked.map_err(|error| format!("{variant:?}: {error}"))?;
+        for functions in [Functions::Relu, Functions::Simple, Functions::All] {
+            for argument in [None, Some(format)] {
+                if argument.is_some() && !keeps_arguments(kernel) {
+                    continue;
+                }
+                let variant = Variant {
+                    functions,
+                    formats: vec![format; kernel.formats.len()],
+                    argument,
+                };
+                let checked = check_variant(kernel, &variant, format);
+                checked.map_err(|error| format!("{variant:?}: {error}"))?;
+            }
         }
     }
     Ok(())
 }
 
+/// Whether a kernel can have the arguments of the function that it applies as a second output: those
+/// that apply one, and have a buffer to spare. No forward pass is without.
+fn keeps_arguments(kernel: &Kernel) -> bool {
+    kernel.all_constants().contains(&"ACTIVATION")
+        && (kernel.bindings.len() as u32) < needs::STORAGE_BUFFERS
+}
+
 fn check_variant(kernel: &Kernel, variant: &Variant, format: Format) -> Result<(), String> {
     let (module, _) = parse(kernel, variant)?;
-    check_module(kernel, &module)?;
+    check_module(kernel, &module, variant.argument.is_some())?;
     check_formats(kernel, &module, format)
 }
 
@@ -69,6 +81,10 @@ fn check_formats(kernel: &Kernel, module: &Module, format: Format) -> Result<(),
         let width = scalar.map_or(0, |scalar| u64::from(scalar.width));
         found.insert(binding.binding as usize, width);
     }
+    // Arguments are kept in the format of this check.
+    if let Some(width) = found.remove(&(ARGUMENT as usize)) {
+        equal("bytes of an argument", &width, &format.size())?;
+    }
     let open = |at| kernel.formats.iter().any(|&(binding, _)| binding == at);
     let expected = (0..kernel.bindings.len()).map(|at| match open(at) {
         true => (at, format.size()),
@@ -77,8 +93,8 @@ fn check_formats(kernel: &Kernel, module: &Module, format: Format) -> Result<(),
     equal("bytes of elements", &found, &expected.collect())
 }
 
-fn check_module(kernel: &Kernel, module: &Module) -> Result<(), String> {
-    check_bindings(kernel, module)?;
+fn check_module(kernel: &Kernel, module: &Module, argument: bool) -> Result<(), String> {
+    check_bindings(kernel, module, argument)?;
     check_constants(kernel, module)?;
     let entries: Vec<_> = module
         .entry_points
@@ -106,7 +122,7 @@ fn check_module(kernel: &Kernel, module: &Module) -> Result<(), String> {
         .filter(|(_, v)| v.space == AddressSpace::WorkGroup);
     let bytes: u32 = shared.map(|(_, variable)| layouter[variable.ty].size).sum();
     at_most("bytes of workgroup memory", bytes, needs::WORKGROUP_MEMORY)?;
-    let buffers = kernel.bindings.len() as u32;
+    let buffers = kernel.bindings.len() as u32 + u32::from(argument);
     at_most("storage buffers", buffers, needs::STORAGE_BUFFERS)
 }
 
@@ -117,7 +133,7 @@ fn at_most(what: &str, count: u32, most: u32) -> Result<(), String> {
     Err(format!("{count} {what}, devices are asked for {most}"))
 }
 
-fn check_bindings(kernel: &Kernel, module: &Module) -> Result<(), String> {
+fn check_bindings(kernel: &Kernel, module: &Module, argument: bool) -> Result<(), String> {
     let mut found = BTreeMap::new();
     for (_, variable) in module.global_variables.iter() {
         let Some(binding) = &variable.binding else {
@@ -138,9 +154,11 @@ fn check_bindings(kernel: &Kernel, module: &Module) -> Result<(), String> {
         Read => "read",
         ReadWrite => "read_write",
     });
+    let argument = argument.then_some(((0, ARGUMENT), "read_write"));
     let expected = (0..)
         .map(|binding| (0, binding))
         .zip(storage.chain(["params"]))
+        .chain(argument)
         .collect();
     equal("bindings", &found, &expected)
 }
@@ -172,10 +190,10 @@ fn check_params(kernel: &Kernel, module: &Module, params: &TypeInner) -> Result<
 /// Each constant of the host is an override; an override that the host does not know of is derived
 /// from others.
 fn check_constants(kernel: &Kernel, module: &Module) -> Result<(), String> {
-    let mut given = BTreeSet::new();
+    let (constants, mut given) = (kernel.all_constants(), BTreeSet::new());
     for (_, constant) in module.overrides.iter() {
         let name = constant.name.clone().unwrap_or_default();
-        if kernel.constants.contains(&name.as_str()) {
+        if constants.contains(&name.as_str()) {
             given.insert(name);
             continue;
         }
@@ -186,11 +204,7 @@ fn check_constants(kernel: &Kernel, module: &Module) -> Result<(), String> {
             ));
         }
     }
-    let expected = kernel
-        .constants
-        .iter()
-        .map(|name| name.to_string())
-        .collect();
+    let expected = constants.iter().map(|name| name.to_string()).collect();
     equal("overrides", &given, &expected)
 }
 
@@ -204,11 +218,11 @@ fn equal<T: PartialEq + std::fmt::Debug>(what: &str, wgsl: &T, rust: &T) -> Resu
 /// A kernel's WGSL with these formats and constants as SPIR-V, MSL and HLSL.
 fn translate(
     kernel: &Kernel,
-    formats: &[Format],
+    variant: &Variant,
     constants: &[(&'static str, f64)],
 ) -> Result<(), String> {
     let run = || -> Result<(), String> {
-        let (module, info) = parse(kernel, &Variant::of(kernel, formats, constants))?;
+        let (module, info) = parse(kernel, variant)?;
         let entry = (ShaderStage::Compute, "main");
         let values: PipelineConstants = constants
             .iter()
@@ -216,7 +230,7 @@ fn translate(
             .collect();
         let (module, info) = process_overrides(&module, &info, Some(entry), &values)
             .map_err(|error| format!("overrides: {error}"))?;
-        let subgroups = kernel.source.concat().contains("subgroup");
+        let subgroups = kernel.wgsl(variant).contains("subgroup");
 
         let options = spv::Options {
             lang_version: (1, 3),
@@ -240,7 +254,7 @@ fn translate(
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| format!("MSL: {error}"))?;
         // Shader model 5.1 is what every DX12 device has; subgroups came with 6.0, f16 with 6.2.
-        let shader_model = match (formats.contains(&Format::F16), subgroups) {
+        let shader_model = match (variant.formats.contains(&Format::F16), subgroups) {
             (true, _) => hlsl::ShaderModel::V6_2,
             (false, true) => hlsl::ShaderModel::V6_0,
             (false, false) => hlsl::ShaderModel::V5_1,
@@ -262,7 +276,7 @@ fn translate(
         }
         Ok(())
     };
-    run().map_err(|error| format!("{} with {constants:?}, {formats:?}: {error}", kernel.name))
+    run().map_err(|error| format!("{} with {constants:?}, {variant:?}: {error}", kernel.name))
 }
 
 #[test]
@@ -275,27 +289,48 @@ fn every_shader_is_what_the_host_says_of_it() {
 }
 
 #[test]
-fn kernels_that_apply_simple_functions_have_a_variant_without_them() {
+fn a_text_has_no_more_functions_than_its_dispatch_applies() {
+    let of = |constants: &[(&'static str, f64)]| Variant::of(&[], constants, None).functions;
+    let [relu, sigmoid, gelu] = [Activation::Relu, Activation::Sigmoid, Activation::Gelu]
+        .map(|activation| f64::from(activation.code()));
+    for name in ["ACTIVATION", "GRADIENT_OF", "FUNCTION"] {
+        assert_eq!(of(&[(name, 0.0)]), Functions::Relu);
+        assert_eq!(of(&[(name, relu)]), Functions::Relu);
+        assert_eq!(
+            of(&[("KERNEL_H", gelu), (name, sigmoid)]),
+            Functions::Simple
+        );
+        assert_eq!(of(&[(name, gelu), ("ACTIVATION", relu)]), Functions::All);
+    }
     for kernel in ALL {
-        let [all, relu_alone] = [false, true].map(|relu_alone| {
-            let formats = vec![Format::F32; kernel.formats.len()];
+        let texts = [Functions::Relu, Functions::Simple, Functions::All].map(|functions| {
             kernel.wgsl(&Variant {
-                relu_alone,
-                formats,
+                functions,
+                formats: vec![Format::F32; kernel.formats.len()],
+                argument: None,
             })
         });
-        let every = all.contains("fn error_function");
-        if kernel.constants.contains(&"ACTIVATION") {
-            assert_eq!(all != relu_alone, !every, "{}", kernel.name);
-        }
+        let has = |name| texts.each_ref().map(|text| text.contains(name));
+        let applies = kernel.all_constants().contains(&"ACTIVATION");
+        assert_eq!(
+            has("fn hyperbolic_tangent"),
+            [false, applies, applies],
+            "{}",
+            kernel.name
+        );
+        assert_eq!(
+            has("fn error_function"),
+            [false, false, applies],
+            "{}",
+            kernel.name
+        );
+        assert_eq!(
+            has("var<storage, read_write> argument"),
+            [false; 3],
+            "{}",
+            kernel.name
+        );
     }
-    let with = |activation, gradient_of| {
-        let constants = [("ACTIVATION", activation), ("GRADIENT_OF", gradient_of)];
-        Variant::of(&activation::ADD, &[], &constants).relu_alone
-    };
-    let relu = f64::from(crate::Activation::Relu.code());
-    assert!(with(0.0, 0.0) && with(relu, 0.0) && with(0.0, relu));
-    assert!(!with(2.0, 0.0) && !with(0.0, 2.0));
 }
 
 #[test]
@@ -320,14 +355,22 @@ fn every_shader_translates_with_the_constants_that_it_is_given() {
     );
     let declared = ALL
         .iter()
-        .flat_map(|k| k.constants.iter().map(|name| (k.name, *name)));
+        .flat_map(|k| k.all_constants().into_iter().map(|name| (k.name, name)));
     assert_eq!(
         given,
         declared.collect(),
         "a constant that is never given, or not declared"
     );
     for (kernel, formats, constants) in kernels.values() {
-        translate(kernel, formats, constants).unwrap_or_else(|error| panic!("{error}"));
+        let applies = |&(name, code): &(&str, f64)| name == "ACTIVATION" && code != 0.0;
+        let half = formats.contains(&Format::F16);
+        let argument = if half { Format::F16 } else { Format::F32 };
+        // No plan keeps arguments yet; any may where a function is applied.
+        let keeps = constants.iter().any(applies) && keeps_arguments(kernel);
+        for argument in [None, keeps.then_some(argument)] {
+            let variant = Variant::of(formats, constants, argument);
+            translate(kernel, &variant, constants).unwrap_or_else(|error| panic!("{error}"));
+        }
     }
 }
 
@@ -394,14 +437,7 @@ fn every_seeded_fault_is_found() {
         (
             "overrides differ",
             Kernel {
-                constants: &[
-                    "ACTIVATION",
-                    "SLOPE",
-                    "GRADIENT_OF",
-                    "GRADIENT_SLOPE",
-                    "ACCUMULATE",
-                    "MISSING",
-                ],
+                constants: &["MISSING"],
                 ..forward()
             },
         ),
@@ -409,20 +445,27 @@ fn every_seeded_fault_is_found() {
             " is not among",
             Kernel {
                 constants: &[],
-                ..forward()
+                ..activation::BACKWARD
             },
         ),
         (
             "entry points differ",
             Kernel {
-                source: vec![&*forward().source.concat().replace("main", "start").leak()].leak(),
+                source: forward().source.replace("main", "start").leak(),
+                ..forward()
+            },
+        ),
+        (
+            "no definition in scope",
+            Kernel {
+                blocks: &[&blocks::EPILOGUE4],
                 ..forward()
             },
         ),
         (
             "expected",
             Kernel {
-                source: &["fn main("],
+                source: "fn main(",
                 ..forward()
             },
         ),
@@ -443,7 +486,7 @@ fn every_seeded_fault_is_found() {
     };
     assert!(check(&swapped).unwrap_err().contains("params differ"));
 
-    let single = [Format::F32; 3];
+    let single = Variant::of(&[Format::F32; 3], &[], None);
     let said = translate(&forward(), &single, &[("NO_SUCH_CONSTANT", 1.0)]).unwrap_err();
     assert!(
         said.starts_with("activation_forward with [(\"NO_SUCH_CONSTANT\", 1.0)]"),
