@@ -267,7 +267,7 @@ mod tests {
     fn a_kernel_that_does_not_compile_is_named_with_its_layer() {
         static BAD: Kernel = Kernel {
             name: "bad",
-            source: "fn main(",
+            source: "fn main( }",
             ..activation::ADD
         };
         let Some(gpu) = poisoned() else { return };

@@ -15,7 +15,21 @@ pub(crate) const GATHER: Kernel = Kernel {
     bindings: &[Read, Read, Read, Read, ReadWrite],
     formats: &[(0, "Input"), (1, "Packed"), (3, "Saved"), (4, "Output")],
     params: RowsParams::LAYOUT,
-    constants: &["BACKWARD", "PERIOD_H", "PERIOD_W", "WIDE", "OUTPUT_VEC4"],
+    constants: &[
+        "KERNEL_H",
+        "KERNEL_W",
+        "STRIDE_H",
+        "STRIDE_W",
+        "PAD_TOP",
+        "PAD_LEFT",
+        "DILATION_H",
+        "DILATION_W",
+        "BACKWARD",
+        "PERIOD_H",
+        "PERIOD_W",
+        "WIDE",
+        "OUTPUT_VEC4",
+    ],
 };
 
 pub(crate) const GATHER_TAPS: Kernel = Kernel {

@@ -465,7 +465,7 @@ fn every_seeded_fault_is_found() {
         (
             "expected",
             Kernel {
-                source: "fn main(",
+                source: "fn main( }",
                 ..forward()
             },
         ),
