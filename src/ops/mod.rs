@@ -16,6 +16,8 @@
 //! ```
 
 mod activation;
+#[cfg(all(test, feature = "native"))]
+mod activation_tests;
 mod conv2d;
 mod loss;
 mod matmul;
