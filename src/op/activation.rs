@@ -45,7 +45,7 @@ activations! {
     LeakyRelu {
         /// The slope for negative arguments, not negative itself.
         slope = 0.01
-    } => Row::new("leaky_relu", 4, Saved::Value).a("slope", slope, Domain::NotNegative),
+    } => Row::new("leaky_relu", 4, Saved::Value).number("slope", slope, Domain::NotNegative),
 
     /// `x * Phi(x)` with the normal distribution's `Phi`, through the error function (Hendrycks and
     /// Gimpel 2016).
@@ -104,14 +104,24 @@ impl Row {
         }
     }
 
-    /// With a first number.
-    const fn a(mut self, name: &'static str, value: f32, domain: Domain) -> Self {
-        self.numbers[0] = Some(Number {
+    /// With one more number; a third does not compile.
+    const fn number(mut self, name: &'static str, value: f32, domain: Domain) -> Self {
+        let mut at = 0;
+        while self.numbers[at].is_some() {
+            at += 1;
+        }
+        self.numbers[at] = Some(Number {
             name,
             value,
             domain,
         });
         self
+    }
+
+    /// The numbers as the shaders take them: `a` and `b`.
+    fn values(&self) -> [f32; 2] {
+        self.numbers
+            .map(|number| number.map_or(0.0, |number| number.value))
     }
 }
 
@@ -128,8 +138,7 @@ impl Activation {
 
     /// The numbers that the function depends on, as the shaders take them: `a` and `b`.
     pub(crate) fn numbers(self) -> [f32; 2] {
-        let value = |number: Option<Number>| number.map_or(0.0, |number| number.value);
-        self.row().numbers.map(value)
+        self.row().values()
     }
 
     /// Whether the gradient follows from the function's value alone, without its argument. Such a
@@ -186,6 +195,10 @@ mod tests {
         let leaky = Activation::LeakyRelu { slope: 0.25 };
         assert_eq!(leaky.numbers(), [0.25, 0.0]);
         assert_eq!(Activation::Gelu.numbers(), [0.0; 2]);
+        let row = Row::new("bounds", 1, Saved::Value)
+            .number("low", 1.5, Domain::NotNegative)
+            .number("high", 2.5, Domain::NotNegative);
+        assert_eq!(row.values(), [1.5, 2.5]);
         let names: std::collections::BTreeSet<_> = Activation::ALL.map(Activation::name).into();
         assert_eq!(names.len(), Activation::ALL.len(), "two of one name");
         for activation in Activation::ALL {
