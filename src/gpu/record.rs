@@ -243,6 +243,8 @@ impl Recording {
         let known = |(name, _): &(&str, f64)| kernel.all_constants().contains(name);
         debug_assert!(constants.iter().all(known), "{}", kernel.name);
         let argument = self.argument.take();
+        let applies = || kernel.all_constants().contains(&"ACTIVATION");
+        debug_assert!(argument.is_none() || applies(), "{}", kernel.name);
         let label = self.label.clone();
         let varies = |binding| kernel.formats.iter().any(|&(open, _)| open == binding);
         for (binding, region) in bindings.iter().enumerate() {
@@ -345,6 +347,8 @@ pub(crate) fn folded(count: u64) -> [u64; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Activation;
+    use crate::gpu::kernels::Output;
     use crate::gpu::kernels::activation::add;
 
     #[test]
@@ -383,6 +387,26 @@ mod tests {
         bias_gradient(&mut recording, [1, 2, 20], half, single);
         let error = recording.finish().unwrap_err();
         assert!(error.to_string().contains("bias has no f16 at binding 0"));
+    }
+
+    #[test]
+    fn kept_arguments_are_a_region_of_their_dispatch_alone() {
+        let mut recording = Recording::new(Traits::DEFAULT);
+        let [x, y, argument] = [(); 3].map(|()| recording.transient("", 16));
+        let kept = Output {
+            activation: Some(Activation::Gelu),
+            argument: Some(argument),
+            ..y.into()
+        };
+        add(&mut recording, 16, [x, x], kept);
+        add(&mut recording, 16, [x, x], y.into());
+        let [first, second] = &recording.dispatches[..] else {
+            panic!("two dispatches");
+        };
+        assert_eq!((first.argument, second.argument), (Some(argument), None));
+        assert!(first.regions().any(|&region| region == argument));
+        assert_ne!(first.key(), second.key());
+        assert!(recording.assign().slots[argument.buffer.0].is_some());
     }
 
     #[test]
