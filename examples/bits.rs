@@ -154,7 +154,7 @@ fn every_operator() -> Result<Model> {
             |b| b.global_softmax_pool(),
         ])
         .flatten()
-        .reshape([12, 1])
+        .reshape([18, 1])
         .flatten()
         .dense(5)
         .softmax()

@@ -1,7 +1,7 @@
 // The weight gradient of a convolution as a product: M output channels of a group, N taps of all
 // input channels of the group, K output pixels of all images. A is the output gradient, B the input
 // patch. The long sum over pixels is split into parts, each written to its own slab, which
-// sum_parts.wgsl then adds in order.
+// reduce_parts.wgsl then adds in order.
 
 @group(0) @binding(0) var<storage, read> gradient_output: array<Gradient>;  // (N, O, OH, OW)
 @group(0) @binding(1) var<storage, read> input: array<Input>;               // (N, C, H, W)

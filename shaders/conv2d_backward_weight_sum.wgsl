@@ -1,4 +1,4 @@
-// Adds the partial sums of conv2d_backward_weight_taps or conv2d_gather_taps in the order of the splits,
+// Adds the partial sums of conv2d_backward_weight_taps or conv2d_strided_taps in the order of the splits,
 // and puts the tiles in the order of the filter. One invocation per weight.
 
 @group(0) @binding(0) var<storage, read> partial_sums: array<f32>;          // (splits, tiles, 16 channels, TAPS, 8 rows)

@@ -1,4 +1,4 @@
-// Packs a filter (O, I, KH, KW) for core/rows.wgsl and core/gather.wgsl:
+// Packs a filter (O, I, KH, KW) for core/rows.wgsl and core/strided.wgsl:
 // (channel tile, ic, kh, kw padded, 16 channels), where channels are those that the convolution writes, and missing ones are zero.
 //   BACKWARD = false  conv2d forward:        channel = o, ic = i
 //   BACKWARD = true   conv2d backward input: channel = i, ic = o, filter flipped both ways

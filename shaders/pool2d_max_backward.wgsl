@@ -56,7 +56,7 @@ fn first_window(place: u32, kernel: u32, stride: u32, dilation: u32) -> u32 {
     return (place - reach + stride - 1u) / stride;
 }
 
-fn gather(strip: u32) {
+fn windows(strip: u32) {
     let strips = (params.in_width + 3u) / 4u;
     let in_row = strip / strips; // plane * in_height + y
     let in_x = (strip - in_row * strips) * 4u;
@@ -90,5 +90,5 @@ fn main(
     @builtin(local_invocation_index) thread: u32,
 ) {
     let strip = flat_index(group, 64u, thread);
-    if PAIRS { pairs(strip); } else { gather(strip); }
+    if PAIRS { pairs(strip); } else { windows(strip); }
 }

@@ -74,7 +74,7 @@ fn main(
                 for (var kx = 0; kx < i32(KERNEL_W); kx++) {
                     let offset = kx * i32(DILATION_W);
                     let x = left + offset;
-                    let inside = x >= vec4<i32>() & x < vec4(width);
+                    let inside = (x >= vec4<i32>()) & (x < vec4(width));
                     let at = row + vec4<u32>(x);
                     let value = vec4(
                         load(at.x, inside.x),

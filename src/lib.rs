@@ -40,7 +40,9 @@
 //! * [`Gpu`] is a device: the best adapter, one chosen through [`Gpu::builder`], or one that the
 //!   program already has.
 //! * [`ops`] are the kernels one by one on [`Tensor`]s; [`cpu`] are their twins on slices.
-//! * [`guide`] has pages to read: how the kernels work, and what a training step costs.
+//! * [`guide`] has pages to read: the [architecture](guide::architecture), [how the kernels
+//!   work](guide::kernels), what a step [costs](guide::cost), [half precision](guide::half_precision), what
+//!   has been [measured](guide::benchmarks), and more.
 //! * [`op`] is what each operator, loss and optimizer is: its hyper-parameters and its shapes.
 //!
 //! # What it promises
@@ -81,8 +83,8 @@ pub use gpu::{Clock, Element, Gpu, GpuBuilder, Peaks, Tensor};
 pub use model::{Model, ModelBuilder};
 pub use op::{
     Activation, Adam, AvgPool1d, AvgPool2d, BatchNorm, Conv1d, Conv2d, ConvTranspose2d,
-    CrossEntropy, GlobalPool, Init, LayerNorm, Linear, Loss, MaxPool1d, MaxPool2d, Op, Optimizer,
-    Padding, Reduction, RmsProp, Sgd, Size2, Softmax, Target,
+    CrossEntropy, Dropout, Flatten, GlobalPool, Init, LayerNorm, Linear, Loss, MaxPool1d,
+    MaxPool2d, Op, Optimizer, Padding, Reduction, Reshape, RmsProp, Sgd, Size2, Softmax, Target,
 };
 pub use shape::Shape;
 pub use train::{Trainer, TrainerBuilder};

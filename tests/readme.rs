@@ -1,8 +1,8 @@
 //! The README's tables, held against the code.
 
 use wgpu_cnn::{
-    Activation, AvgPool2d, BatchNorm, Conv2d, ConvTranspose2d, GlobalPool, LayerNorm, Linear,
-    MaxPool2d, Op, Softmax,
+    Activation, AvgPool2d, BatchNorm, Conv2d, ConvTranspose2d, Dropout, Flatten, GlobalPool,
+    LayerNorm, Linear, MaxPool2d, Op, Reshape, Softmax,
 };
 
 const README: &str = include_str!("../README.md");
@@ -22,11 +22,11 @@ fn operators() -> Vec<Op> {
         Softmax::new().log(true).into(),
         BatchNorm::new().into(),
         LayerNorm::new().into(),
-        Op::Dropout(0.5),
-        Op::Flatten,
-        Op::Reshape([1].into()),
-        Op::Add,
-        Op::Concat,
+        Dropout::new(0.5).into(),
+        Flatten.into(),
+        Reshape::new([1]).into(),
+        wgpu_cnn::op::Add.into(),
+        wgpu_cnn::op::Concat.into(),
     ];
     operators.extend(Activation::ALL.map(Op::from));
     operators

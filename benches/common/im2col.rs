@@ -1,4 +1,4 @@
-//! What a CPU library does: patches gathered into a matrix, and the `gemm` crate's product. Here so
+//! What a CPU library does: patches unfolded into a matrix, and the `gemm` crate's product. Here so
 //! that the GPU is not compared with plain loops alone.
 
 use gemm::Parallelism;
@@ -59,14 +59,14 @@ pub fn conv2d_forward(geometry: &Conv2dGeometry, x: &[f32], w: &[f32], y: &mut [
     // Padding stays zero from image to image.
     let patches = || vec![0.0; inner * outputs];
     images.for_each_init(patches, |patches, (x, y)| {
-        gather(geometry, x, patches);
+        unfold(geometry, x, patches);
         let extents = [geometry.out_channels, outputs, inner];
         matmul(extents, w, patches, y, Parallelism::None);
     });
 }
 
 /// The patches `(C * KH * KW, OH * OW)` of an image, row-wise.
-fn gather(geometry: &Conv2dGeometry, image: &[f32], patches: &mut [f32]) {
+fn unfold(geometry: &Conv2dGeometry, image: &[f32], patches: &mut [f32]) {
     let &Conv2dGeometry {
         in_size,
         out_size,

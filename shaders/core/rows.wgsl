@@ -54,9 +54,18 @@ fn main(
     let left_lane = (lane + 7u) % 8u;
     let right_lane = (lane + 1u) % 8u;
 
-    // Kernel rows that meet the input for at least one lane.
-    let kh_begin = subgroupMin(u32(max(i32(PAD_TOP) - i32(y), 0)));
-    let kh_end = subgroupMax(min(KERNEL_H, u32(max(i32(params.in_height + PAD_TOP) - i32(y), 0))));
+    // Filter rows that meet the input for at least one lane. The lanes' output rows follow one another, and
+    // where they go on in another image, both its first row and its last are among them. Said by the group,
+    // not by subgroupMin of y, so that a compiler sees that all lanes make the same turns.
+    let first_strip = flat_group(group) * 8u;
+    let first_row = first_strip / strips_per_row;
+    let last_row = (first_strip + 7u) / strips_per_row;
+    let first_n = first_row / params.out_height;
+    let one_image = last_row / params.out_height == first_n;
+    let top = select(0u, first_row - first_n * params.out_height, one_image);
+    let bottom = select(params.out_height - 1u, last_row - first_n * params.out_height, one_image);
+    let kh_begin = u32(max(i32(PAD_TOP) - i32(bottom), 0));
+    let kh_end = min(KERNEL_H, u32(max(i32(params.in_height + PAD_TOP) - i32(top), 0)));
 
     let o = group.z * 16u;
     var t = initial_tile(o, lane);

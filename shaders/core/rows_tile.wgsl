@@ -1,6 +1,6 @@
 
 // 16 output channels of a strip of 4 pixels, in every lane of a subgroup of 8: the accumulators of
-// core/rows.wgsl and core/gather.wgsl.
+// core/rows.wgsl and core/strided.wgsl.
 //
 // Uses the kernel's buffers `packed_weight`, array<vec4<Packed>>, and `bias`, array<f32>.
 // Calls  store_output(n, channel, y, x, vec4)

@@ -1,5 +1,5 @@
 
-// What core/taps.wgsl and core/gather_taps.wgsl sum, and where they leave it for
+// What core/taps.wgsl and core/strided_taps.wgsl sum, and where they leave it for
 // conv2d_backward_weight_sum.wgsl. Uses the kernel's buffers `gradient_output`, array<vec4<Gradient>>, and
 // `partial_sums`, array<vec4<f32>>.
 

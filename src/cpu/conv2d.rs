@@ -2,7 +2,7 @@
 //!
 //! As there, each pass is a matrix product over patches of the image: row `t` of the patches of a
 //! plane holds, for every output pixel, the input pixel under the filter's tap `t`, or zero where
-//! that lies in the padding. Patches are gathered for one plane at a time, small enough for the
+//! that lies in the padding. Patches are unfolded for one plane at a time, small enough for the
 //! cache, by row-wise copies that know where the image ends.
 
 use std::ops::Range;
@@ -42,7 +42,7 @@ pub fn conv2d_forward<T: Real>(
         }
         for (c, channel) in sizes.inputs_of(first / sizes.group_outputs).enumerate() {
             let plane = image * geometry.in_channels + channel;
-            gather_patches(
+            unfold(
                 geometry,
                 &x[plane * sizes.inputs..][..sizes.inputs],
                 patches,
@@ -76,7 +76,7 @@ pub fn conv2d_backward_input<T: Real>(
         let w = |tap, o| w[((first + o) * sizes.group_inputs + c) * sizes.taps + tap];
         patches.fill(T::zero());
         add_product(sizes.outputs, sizes.group_outputs, w, gy, patches);
-        scatter_patches(geometry, patches, gx);
+        fold(geometry, patches, gx);
     });
     Ok(())
 }
@@ -103,7 +103,7 @@ pub fn conv2d_backward_weight<T: Real>(
             sums.fill(T::zero());
             for image in 0..geometry.batch {
                 let plane = image * geometry.in_channels + channel;
-                gather_patches(
+                unfold(
                     geometry,
                     &x[plane * sizes.inputs..][..sizes.inputs],
                     patches,
@@ -217,7 +217,7 @@ impl Sizes {
         vec![T::zero(); self.taps * self.outputs]
     }
 
-    /// How many filters of a group share gathered patches, at most `most`.
+    /// How many filters of a group share unfolded patches, at most `most`.
     fn filter_block(self, most: usize) -> usize {
         (1..=most)
             .rev()
@@ -271,7 +271,7 @@ fn for_each_patch_row(
 }
 
 /// Copies the patches out of a plane. What lies in the padding stays as it is, zero.
-fn gather_patches<T: Real>(geometry: &Conv2dGeometry, plane: &[T], patches: &mut [T]) {
+fn unfold<T: Real>(geometry: &Conv2dGeometry, plane: &[T], patches: &mut [T]) {
     let stride = geometry.stride.width;
     for_each_patch_row(geometry, |patch, columns, start| {
         let patch = &mut patches[patch + columns.start..patch + columns.end];
@@ -287,8 +287,8 @@ fn gather_patches<T: Real>(geometry: &Conv2dGeometry, plane: &[T], patches: &mut
     });
 }
 
-/// Sums the patches into the plane that they would be gathered from.
-fn scatter_patches<T: Real>(geometry: &Conv2dGeometry, patches: &[T], plane: &mut [T]) {
+/// Sums the patches into the plane that they would be unfolded from.
+fn fold<T: Real>(geometry: &Conv2dGeometry, patches: &[T], plane: &mut [T]) {
     let stride = geometry.stride.width;
     plane.fill(T::zero());
     for_each_patch_row(geometry, |patch, columns, start| {

@@ -15,6 +15,8 @@
 //! # Ok::<(), wgpu_cnn::Error>(())
 //! ```
 
+#![deny(clippy::wildcard_enum_match_arm)]
+
 mod activation;
 mod concat;
 mod conv2d;

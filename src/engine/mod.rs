@@ -3,21 +3,34 @@
 
 #[cfg(feature = "native")]
 mod autotune;
+#[doc(hidden)]
+pub mod catalogue;
 mod lower;
 mod memory;
+mod operators;
 mod plan;
 mod profile;
 mod profile_table;
 mod reference;
 mod verify;
+mod wanted;
 
 #[cfg(feature = "native")]
 pub(crate) use autotune::{Place, known_choices};
+pub(crate) use lower::PlanOptions;
 #[cfg(test)]
 pub(crate) use lower::record;
 pub use memory::MemoryReport;
-pub(crate) use plan::{Plan, PlanOptions};
+pub(crate) use plan::Plan;
 pub(crate) use profile::profile;
 pub use profile::{Profile, ProfileEntry};
 pub use reference::Reference;
 pub use verify::{Check, VerifyReport};
+
+use crate::Error;
+
+/// An error that no input can cause.
+fn internal(message: &str) -> Error {
+    let message = format!("{message}: a defect of wgpu-cnn, please report it");
+    Error::Gpu { message }
+}

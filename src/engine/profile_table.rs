@@ -130,7 +130,7 @@ mod tests {
                 ),
                 entry(
                     "layer 1 (max_pool2d)",
-                    "max_pool2d_forward",
+                    "pool2d_max_forward",
                     1,
                     500,
                     0,
@@ -160,13 +160,13 @@ peaks: 100.0 GFLOP/s, 20.0 GB/s
 
 layer                 kernel                  time    share  GFLOP/s  of peak   GB/s  of peak
 layer 0 (conv2d)      conv2d_forward      2.000 ms   50.0 %     25.0   25.0 %   0.02    0.1 %
-layer 1 (max_pool2d)  max_pool2d_forward  0.500 ms   12.5 %        -        -  10.00   50.0 %
+layer 1 (max_pool2d)  pool2d_max_forward  0.500 ms   12.5 %        -        -  10.00   50.0 %
 layer 2 (conv2d)      conv2d_forward x 2  1.500 ms   37.5 %     13.3   13.3 %   0.02    0.1 %
 layer 3 (relu)        activation_forward  0.000 ms    0.0 %        -        -   0.00    0.0 %
 
 runs                  kernel                  time    share  GFLOP/s  of peak   GB/s  of peak
 3                     conv2d_forward      3.500 ms   87.5 %     20.0   20.0 %   0.02    0.1 %
-1                     max_pool2d_forward  0.500 ms   12.5 %        -        -  10.00   50.0 %
+1                     pool2d_max_forward  0.500 ms   12.5 %        -        -  10.00   50.0 %
 1                     activation_forward  0.000 ms    0.0 %        -        -   0.00    0.0 %
 5                     all                 4.000 ms  100.0 %     17.5   17.5 %   1.27    6.3 %
 

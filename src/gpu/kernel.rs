@@ -203,7 +203,7 @@ impl Kernel {
     }
 
     /// The blocks, and those that they build on, each once.
-    fn all_blocks(&self) -> Vec<&'static Block> {
+    pub fn all_blocks(&self) -> Vec<&'static Block> {
         fn add(all: &mut Vec<&'static Block>, blocks: &'static [&'static Block]) {
             for block in blocks {
                 if all.iter().all(|other| other.name != block.name) {
@@ -226,6 +226,24 @@ impl Kernel {
             .flatten()
             .copied()
             .collect()
+    }
+
+    /// Whether the arguments of the function that it applies to its results can be a second output: it
+    /// applies one, and has a buffer to spare, as every kernel of a forward pass that applies one does.
+    pub fn keeps_arguments(&self) -> bool {
+        let applies = self.all_constants().contains(&"ACTIVATION");
+        applies && (self.bindings.len() as u32) < needs::STORAGE_BUFFERS
+    }
+
+    /// The WGSL of a variant as a back end takes it. A browser refuses subgroups without a directive
+    /// that naga, which needs none, refuses. It too goes to the beginning of the first line.
+    pub fn wgsl_for(&self, variant: &Variant, backend: wgpu::Backend) -> String {
+        let wgsl = self.wgsl(variant);
+        let subgroups = wgsl.contains("@builtin(subgroup_");
+        if subgroups && backend == wgpu::Backend::BrowserWebGpu {
+            return format!("enable subgroups; {wgsl}");
+        }
+        wgsl
     }
 
     /// Bytes of the params uniform.
@@ -266,11 +284,12 @@ impl Kernel {
         &self,
         device: &wgpu::Device,
         variant: &Variant,
+        backend: wgpu::Backend,
         runtime_checks: bool,
     ) -> wgpu::ShaderModule {
         let descriptor = wgpu::ShaderModuleDescriptor {
             label: Some(self.name),
-            source: wgpu::ShaderSource::Wgsl(self.wgsl(variant).into()),
+            source: wgpu::ShaderSource::Wgsl(self.wgsl_for(variant, backend).into()),
         };
         let checks = match runtime_checks {
             true => wgpu::ShaderRuntimeChecks::checked(),

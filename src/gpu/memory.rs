@@ -164,15 +164,11 @@ impl Gpu {
         let buffer = self
             .guard(what, || self.inner.device.create_buffer(&descriptor))
             .await;
-        buffer.map_err(|error| match error {
-            Error::OutOfMemory {
-                what, available, ..
-            } => Error::OutOfMemory {
-                what,
-                needed: size,
-                available,
-            },
-            error => error,
+        buffer.map_err(|mut error| {
+            if let Error::OutOfMemory { needed, .. } = &mut error {
+                *needed = size;
+            }
+            error
         })
     }
 

@@ -1,5 +1,7 @@
 //! The device, tensors on it, and the kernels that run there.
 
+#![deny(clippy::wildcard_enum_match_arm)]
+
 mod adapter;
 mod assign;
 mod disk;
@@ -10,6 +12,7 @@ mod peak;
 mod pipelines;
 pub(crate) mod program;
 pub(crate) mod record;
+mod run_once;
 pub(crate) mod strategy;
 pub(crate) mod tensor;
 pub(crate) mod timer;

@@ -111,8 +111,7 @@ impl Gpu {
     ) -> Result<f64> {
         let program = Program::compile(self, recording).await?;
         let params = program.params_block(&recording.dispatches);
-        let write = || self.queue().write_buffer(program.uniforms(), 0, &params);
-        self.guard("peak", write).await?;
+        program.set_params(self, &params).await?;
         let timer = Timer::new(self, 1).await?;
         let mut dispatches = recording.dispatches.clone();
         let (mut units, mut runs, mut best) = (1, 0, 0.0);

@@ -125,7 +125,9 @@ impl Gpu {
                 .or_default()
                 .clone();
             let module = module.get_or_init(|| {
-                kernel.module(device, &variant, self.inner.debugging.shader_checks)
+                let (backend, checks) =
+                    (self.inner.info.backend, self.inner.debugging.shader_checks);
+                kernel.module(device, &variant, backend, checks)
             });
             let cache = pipelines.disk.as_ref().map(DiskCache::cache);
             let layout = self.layouts(request.dispatch).pipeline;

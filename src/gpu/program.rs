@@ -41,7 +41,7 @@ impl Program {
         let buffers: Vec<Option<wgpu::Buffer>> = (recording.buffers.iter().zip(&assignment.slots))
             .map(|(info, slot)| match &info.storage {
                 Storage::Bound(buffer) => Some(buffer.clone()),
-                _ => slot.map(|slot| physical[slot].clone()),
+                Storage::Persistent | Storage::Transient => slot.map(|slot| physical[slot].clone()),
             })
             .collect();
 

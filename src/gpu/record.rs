@@ -1,7 +1,7 @@
 //! Recording: which kernels run in which order on which buffers. Nothing of it touches a device, so
 //! what a model will do, and what memory that takes, is known before anything is allocated.
 
-use super::kernel::{Format, Kernel, Params, PipelineKey, Variant};
+use super::kernel::{Access, Format, Kernel, Params, PipelineKey, Variant};
 use super::strategy::{self, Choices, Core, LOOP_LIMIT, Traits, Work};
 use super::tensor::padded;
 use crate::{Error, Result};
@@ -71,7 +71,18 @@ impl Dispatch {
 
     /// Every region that it reads or writes.
     pub fn regions(&self) -> impl Iterator<Item = &Region> {
-        self.bindings.iter().flatten().chain(&self.argument)
+        self.accesses().map(|(region, _)| region)
+    }
+
+    /// The same, each with how it uses it.
+    pub fn accesses(&self) -> impl Iterator<Item = (&Region, Access)> {
+        let bindings = self.bindings.iter().zip(self.kernel.bindings);
+        let present = bindings.filter_map(|(region, &access)| Some((region.as_ref()?, access)));
+        present.chain(
+            self.argument
+                .as_ref()
+                .map(|region| (region, Access::ReadWrite)),
+        )
     }
 
     /// What a pipeline is known by.
@@ -243,8 +254,11 @@ impl Recording {
         let known = |(name, _): &(&str, f64)| kernel.all_constants().contains(name);
         debug_assert!(constants.iter().all(known), "{}", kernel.name);
         let argument = self.argument.take();
-        let applies = || kernel.all_constants().contains(&"ACTIVATION");
-        debug_assert!(argument.is_none() || applies(), "{}", kernel.name);
+        debug_assert!(
+            argument.is_none() || kernel.keeps_arguments(),
+            "{}",
+            kernel.name
+        );
         let label = self.label.clone();
         let varies = |binding| kernel.formats.iter().any(|&(open, _)| open == binding);
         for (binding, region) in bindings.iter().enumerate() {
@@ -386,7 +400,11 @@ mod tests {
         );
         bias_gradient(&mut recording, [1, 2, 20], half, single);
         let error = recording.finish().unwrap_err();
-        assert!(error.to_string().contains("bias has no f16 at binding 0"));
+        assert!(
+            error
+                .to_string()
+                .contains("reduce_bias has no f16 at binding 0")
+        );
     }
 
     #[test]

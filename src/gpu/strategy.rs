@@ -47,22 +47,27 @@ impl Traits {
     }
 }
 
-/// A way to compute a product or a convolution: a file of `shaders/core`.
+/// A way to compute a product or a convolution. Most are files of `shaders/core`, which the kernels
+/// of several operations build on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Core {
-    /// The blocked product, with tiles in workgroup memory that have 32 rows and columns.
+    /// The blocked product, with tiles in workgroup memory that have 32 rows and columns:
+    /// `product_4x4.wgsl` with `product.wgsl`.
     Tiled32,
-    /// The same with 64.
+    /// The same with 64: the same two files.
     Tiled64,
-    /// The same with 128.
+    /// The same with 128: `product_8x8.wgsl` with `product.wgsl`.
     Tiled128,
-    /// The blocked product without workgroup memory, for subgroups of 8.
+    /// The blocked product without workgroup memory, for subgroups of 8: `product_subgroup.wgsl`.
     Subgroup,
-    /// Convolution by rows of pixels, shared by a subgroup of 8.
+    /// Convolution by rows of pixels, shared by a subgroup of 8: `rows.wgsl`, and `taps.wgsl` for
+    /// the weight gradient.
     Rows,
-    /// Convolution by strips of pixels with any stride and dilation, for the same subgroups.
-    Gather,
-    /// Convolution with an invocation per output.
+    /// Convolution by strips of pixels with any stride and dilation, for the same subgroups:
+    /// `strided.wgsl`, and `strided_taps.wgsl` for the weight gradient.
+    Strided,
+    /// Convolution with an invocation per output, or per 16 channels of one. No file: the kernels
+    /// `conv2d_direct_*.wgsl` have little in common.
     Direct,
 }
 
@@ -73,7 +78,7 @@ impl Core {
         Self::Tiled128,
         Self::Subgroup,
         Self::Rows,
-        Self::Gather,
+        Self::Strided,
         Self::Direct,
     ];
 
@@ -85,7 +90,7 @@ impl Core {
             Self::Tiled128 => "tiled-128",
             Self::Subgroup => "subgroup",
             Self::Rows => "rows",
-            Self::Gather => "gather",
+            Self::Strided => "strided",
             Self::Direct => "direct",
         }
     }
@@ -100,7 +105,7 @@ impl Core {
             Self::Tiled32 => 32,
             Self::Tiled64 => 64,
             Self::Tiled128 => 128,
-            Self::Subgroup | Self::Rows | Self::Gather | Self::Direct => 1,
+            Self::Subgroup | Self::Rows | Self::Strided | Self::Direct => 1,
         }
     }
 }
@@ -138,12 +143,14 @@ pub(crate) fn serves(core: Core, traits: &Traits, work: &Work) -> bool {
         }
         Core::Subgroup => traits.subgroups_of_8() && work.geometry().is_none(),
         Core::Rows => traits.subgroups_of_8() && rows_serve(work),
-        Core::Gather => traits.subgroups_of_8() && gather_serves(work),
+        Core::Strided => traits.subgroups_of_8() && strided_serves(work),
         Core::Direct => match work {
             Work::Matmul(..) => false,
             Work::Conv2dBackwardWeight(_) => traits.allows(work.extents().k.div_ceil(64)),
             // A turn for each tap, filter row and channel.
-            _ => traits.allows(3 * work.extents().k),
+            Work::Conv2dForward(_) | Work::Conv2dBackwardInput(_) => {
+                traits.allows(3 * work.extents().k)
+            }
         },
     }
 }
@@ -153,7 +160,7 @@ fn table(traits: &Traits, work: &Work) -> Core {
     match work.geometry() {
         None if serves(Core::Subgroup, traits, work) => Core::Subgroup,
         Some(_) if serves(Core::Rows, traits, work) => Core::Rows,
-        Some(_) if serves(Core::Gather, traits, work) => Core::Gather,
+        Some(_) if serves(Core::Strided, traits, work) => Core::Strided,
         Some(geometry) if direct(work, geometry) && serves(Core::Direct, traits, work) => {
             Core::Direct
         }
@@ -191,19 +198,21 @@ fn rows_serve(work: &Work) -> bool {
             top < geometry.kernel.height && left < geometry.kernel.width
         }
         Work::Conv2dBackwardWeight(_) => taps_serve(geometry),
-        _ => true,
+        Work::Conv2dForward(_) | Work::Matmul(..) => true,
     };
     plain && geometry.groups == 1 && fits
 }
 
 /// Whether the core for strips of pixels can do a convolution.
-fn gather_serves(work: &Work) -> bool {
+fn strided_serves(work: &Work) -> bool {
     let Some(geometry) = work.geometry() else {
         return false;
     };
     let fits = match work {
         Work::Conv2dBackwardWeight(_) => taps_serve(geometry),
-        _ => gather_iterations(geometry, work.extents().k) <= LOOP_LIMIT,
+        Work::Conv2dForward(_) | Work::Conv2dBackwardInput(_) | Work::Matmul(..) => {
+            strided_iterations(geometry, work.extents().k) <= LOOP_LIMIT
+        }
     };
     geometry.groups == 1 && fits
 }
@@ -248,7 +257,7 @@ pub(crate) fn sum_parts(work: &Work, side: usize) -> usize {
     match work {
         Work::Conv2dBackwardWeight(_) => busy.max(extents.k.div_ceil(LOOP_LIMIT / 9 * 8)),
         Work::Matmul(..) => busy,
-        _ => 1,
+        Work::Conv2dForward(_) | Work::Conv2dBackwardInput(_) => 1,
     }
 }
 
@@ -258,9 +267,9 @@ pub(crate) fn tiled_iterations(k: usize) -> usize {
     k.div_ceil(8) * 9
 }
 
-/// Iterations that the loops of an invocation of the gather core make for sums of length `k`: a turn
+/// Iterations that the loops of an invocation of the strided core make for sums of length `k`: a turn
 /// for each term, and the search for the first taps of a phase.
-pub(crate) fn gather_iterations(geometry: &Conv2dGeometry, k: usize) -> usize {
+pub(crate) fn strided_iterations(geometry: &Conv2dGeometry, k: usize) -> usize {
     k + geometry.stride.height + geometry.stride.width
 }
 

@@ -1,9 +1,71 @@
 //! Pages to read, beside the reference.
+//!
+//! They are files of `src/guide`, and can be read there too. Where a page links to another one or to an
+//! item, it defines the link once more in the file, for readers of the file; the definition here comes
+//! first and is the one that counts in the documentation.
+
+/// The folders and the files: what may know what, and how a model becomes kernels that run.
+///
+/// [kernels]: crate::guide::kernels
+/// [contributing]: https://github.com/wgpu-cnn/wgpu-cnn/blob/main/CONTRIBUTING.md
+#[doc = include_str!("architecture.md")]
+pub mod architecture {}
 
 /// How the kernels work: tiles, split sums, and what is part of what.
+///
+/// [half precision]: crate::guide::half_precision
+/// [peaks]: crate::Gpu::peaks
+/// [profiling]: crate::guide::profiling
+/// [contributing]: https://github.com/wgpu-cnn/wgpu-cnn/blob/main/CONTRIBUTING.md
 #[doc = include_str!("kernels.md")]
 pub mod kernels {}
 
 /// What a training step costs: how time and memory grow with batch, channels and image size.
+///
+/// [memory]: crate::TrainerBuilder::memory
 #[doc = include_str!("cost.md")]
 pub mod cost {}
+
+/// What has been measured, on which machine, and what was aimed at.
+///
+/// [half precision]: crate::guide::half_precision
+/// [cost]: crate::guide::cost
+#[doc = include_str!("benchmarks.md")]
+pub mod benchmarks {}
+
+/// How well trained networks do, beside PyTorch's.
+///
+/// [machine]: crate::guide::benchmarks#the-machine
+#[doc = include_str!("accuracy.md")]
+pub mod accuracy {}
+
+/// Where the time of a training step goes, kernel by kernel.
+///
+/// [profile]: crate::Trainer::profile
+/// [peaks]: crate::Gpu::peaks
+/// [machine]: crate::guide::benchmarks#the-machine
+#[doc = include_str!("profiling.md")]
+pub mod profiling {}
+
+/// Kernels chosen by measurement in place of the built-in table.
+///
+/// [autotune]: crate::TrainerBuilder::autotune
+/// [kernels]: crate::guide::kernels#which-core-for-which-shape
+#[doc = include_str!("autotuning.md")]
+pub mod autotuning {}
+
+/// Values stored as `f16`: what it saves and what it costs.
+///
+/// [half_precision]: crate::TrainerBuilder::half_precision
+/// [benchmarks]: crate::guide::benchmarks
+/// [accuracy]: crate::guide::accuracy
+/// [kernels]: crate::guide::kernels#what-is-stored-how
+#[doc = include_str!("half_precision.md")]
+pub mod half_precision {}
+
+/// Weights to and from PyTorch.
+///
+/// [save]: crate::Trainer::save
+/// [load]: crate::Trainer::load
+#[doc = include_str!("pytorch.md")]
+pub mod pytorch {}

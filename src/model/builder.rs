@@ -2,8 +2,9 @@
 
 use super::{Graph, Model, ValueId};
 use crate::op::{
-    Activation, AvgPool1d, AvgPool2d, BatchNorm, Conv1d, Conv2d, ConvTranspose2d, GlobalPool,
-    LayerNorm, Linear, MaxPool1d, MaxPool2d, Op, Size2, Softmax,
+    Activation, Add, AvgPool1d, AvgPool2d, BatchNorm, Concat, Conv1d, Conv2d, ConvTranspose2d,
+    Dropout, Flatten, GlobalPool, LayerNorm, Linear, MaxPool1d, MaxPool2d, Op, Reshape, Size2,
+    Softmax,
 };
 use crate::{Error, Result, Shape};
 
@@ -179,17 +180,17 @@ impl ModelBuilder {
 
     /// In training, makes each value zero with this probability and scales the others up.
     pub fn dropout(self, probability: f64) -> Self {
-        self.push(Op::Dropout(probability))
+        self.push(Dropout::new(probability))
     }
 
     /// Makes all axes one, as a dense layer after an image wants it.
     pub fn flatten(self) -> Self {
-        self.push(Op::Flatten)
+        self.push(Flatten)
     }
 
     /// Gives each example another shape of as many elements.
     pub fn reshape(self, shape: impl Into<Shape>) -> Self {
-        self.push(Op::Reshape(shape.into()))
+        self.push(Reshape::new(shape))
     }
 
     /// `body(x) + x`, the residual connection of He et al. 2016. The body's layers are named
@@ -216,7 +217,7 @@ impl ModelBuilder {
         shortcut: impl FnOnce(Self) -> Self,
     ) -> Self {
         self.branches(
-            Op::Add,
+            Add.into(),
             [
                 ("body".to_string(), Box::new(body) as Branch),
                 ("shortcut".into(), Box::new(shortcut)),
@@ -246,7 +247,7 @@ impl ModelBuilder {
         }
         let numbered = branches.into_iter().enumerate();
         self.branches(
-            Op::Concat,
+            Concat.into(),
             numbered.map(|(k, branch)| (k.to_string(), Box::new(branch) as Branch)),
         )
     }

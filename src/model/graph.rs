@@ -27,20 +27,6 @@ impl Node {
     pub fn label(&self) -> String {
         format!("layer {} ({})", self.name, self.op.name())
     }
-
-    /// The parameter called `name` within the node, if it has one.
-    pub fn weight(&self) -> Option<ParameterId> {
-        self.parameters.first().copied()
-    }
-
-    pub fn bias(&self) -> Option<ParameterId> {
-        self.parameters.get(1).copied()
-    }
-
-    /// The running mean and variance of a batch normalisation.
-    pub fn statistics(&self) -> Option<[ParameterId; 2]> {
-        Some([*self.parameters.get(2)?, *self.parameters.get(3)?])
-    }
 }
 
 /// A kept tensor's name, shape and start.
@@ -87,6 +73,11 @@ impl Graph {
     /// The shape of one example of a value.
     pub fn shape(&self, value: ValueId) -> &Shape {
         &self.shapes[value.0]
+    }
+
+    /// The shapes of one example of a node's inputs.
+    pub fn input_shapes(&self, node: &Node) -> Vec<&Shape> {
+        node.inputs.iter().map(|&input| self.shape(input)).collect()
     }
 
     pub fn values(&self) -> impl Iterator<Item = ValueId> {
@@ -141,8 +132,8 @@ impl Graph {
             other => other,
         };
         let shapes: Vec<&Shape> = inputs.iter().map(|&input| self.shape(input)).collect();
-        let shape = op.output_shape(&shapes).map_err(named)?;
-        let specs = op.parameters(shapes[0]).map_err(named)?;
+        let shape = op.definition().output_shape(&shapes).map_err(named)?;
+        let specs = op.definition().parameters(&shapes).map_err(named)?;
         let largest = specs
             .iter()
             .map(|spec| spec.shape.len())

@@ -1,6 +1,7 @@
 //! Element-wise non-linear functions: the table of what each of them is.
 
-use crate::{Error, Result};
+use super::{Definition, ParameterSpec, only};
+use crate::{Error, Result, Shape};
 
 /// Declares [`Activation`] from the table of its rows: a function's documentation, its name, its
 /// numbers with what they usually are, and what the crate knows of it.
@@ -172,6 +173,37 @@ const _: () = {
         assert!(Activation::ALL[at - 1].code() as usize == at);
     }
 };
+
+impl Definition for Activation {
+    fn name(&self) -> &'static str {
+        Activation::name(*self)
+    }
+
+    fn output_shape(&self, inputs: &[&Shape]) -> Result<Shape> {
+        let input = only("activation", inputs)?;
+        self.check().map(|()| input.clone())
+    }
+
+    fn parameters(&self, _: &[&Shape]) -> Result<Vec<ParameterSpec>> {
+        Ok(Vec::new())
+    }
+
+    fn is_view(&self) -> bool {
+        false
+    }
+
+    fn is_identity_in_evaluation(&self) -> bool {
+        false
+    }
+
+    fn check_training(&self, _: usize, _: &[&Shape]) -> Result<()> {
+        Ok(())
+    }
+
+    fn reads_half(&self, _: usize) -> bool {
+        false
+    }
+}
 
 #[cfg(test)]
 mod tests {

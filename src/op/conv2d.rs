@@ -1,7 +1,7 @@
 //! Two-dimensional convolution (cross-correlation, as every deep-learning library calls it).
 
 use super::window::{Padding, Size2, Window};
-use super::{Init, ParameterSpec, image};
+use super::{Definition, Init, ParameterSpec, image, only};
 use crate::{Error, Result, Shape};
 
 /// A two-dimensional convolution over `(N, C, H, W)` with weights `(O, C/groups, KH, KW)`:
@@ -137,8 +137,15 @@ impl Conv2d {
             dilation: self.dilation,
         })
     }
+}
 
-    pub(crate) fn output_shape(&self, input: &Shape) -> Result<Shape> {
+impl Definition for Conv2d {
+    fn name(&self) -> &'static str {
+        "conv2d"
+    }
+
+    fn output_shape(&self, inputs: &[&Shape]) -> Result<Shape> {
+        let input = only("conv2d", inputs)?;
         let geometry = self.geometry(1, input)?;
         Ok(super::like_image(
             input,
@@ -147,7 +154,8 @@ impl Conv2d {
         ))
     }
 
-    pub(crate) fn parameters(&self, input: &Shape) -> Result<Vec<ParameterSpec>> {
+    fn parameters(&self, inputs: &[&Shape]) -> Result<Vec<ParameterSpec>> {
+        let input = only("conv2d", inputs)?;
         let geometry = self.geometry(1, input)?;
         let [o, i, kh, kw] = geometry.weight_shape();
         let shape = if input.rank() == 2 {
@@ -161,6 +169,22 @@ impl Conv2d {
             parameters.push(ParameterSpec::zeros("bias", [o].into()));
         }
         Ok(parameters)
+    }
+
+    fn is_view(&self) -> bool {
+        false
+    }
+
+    fn is_identity_in_evaluation(&self) -> bool {
+        false
+    }
+
+    fn check_training(&self, _: usize, _: &[&Shape]) -> Result<()> {
+        Ok(())
+    }
+
+    fn reads_half(&self, parameter: usize) -> bool {
+        parameter == 0
     }
 }
 

@@ -1,7 +1,7 @@
 //! Transpose convolution: a convolution's input gradient as a layer of its own.
 
 use super::window::{Padding, Size2, Window};
-use super::{Conv2dGeometry, Init, ParameterSpec, image, like_image};
+use super::{Conv2dGeometry, Definition, Init, ParameterSpec, image, like_image, only};
 use crate::{Error, Result, Shape};
 
 /// A two-dimensional transpose convolution (Zeiler et al. 2010, "deconvolution") over
@@ -200,8 +200,15 @@ impl ConvTranspose2d {
             dilation,
         })
     }
+}
 
-    pub(crate) fn output_shape(&self, input: &Shape) -> Result<Shape> {
+impl Definition for ConvTranspose2d {
+    fn name(&self) -> &'static str {
+        "conv_transpose2d"
+    }
+
+    fn output_shape(&self, inputs: &[&Shape]) -> Result<Shape> {
+        let input = only("conv_transpose2d", inputs)?;
         Ok(like_image(
             input,
             self.out_channels,
@@ -209,7 +216,8 @@ impl ConvTranspose2d {
         ))
     }
 
-    pub(crate) fn parameters(&self, input: &Shape) -> Result<Vec<ParameterSpec>> {
+    fn parameters(&self, inputs: &[&Shape]) -> Result<Vec<ParameterSpec>> {
+        let input = only("conv_transpose2d", inputs)?;
         let [i, o, kh, kw] = self.geometry(1, input)?.weight_shape();
         let shape = if input.rank() == 2 {
             [i, o, kw].into()
@@ -223,5 +231,21 @@ impl ConvTranspose2d {
             parameters.push(ParameterSpec::zeros("bias", [self.out_channels].into()));
         }
         Ok(parameters)
+    }
+
+    fn is_view(&self) -> bool {
+        false
+    }
+
+    fn is_identity_in_evaluation(&self) -> bool {
+        false
+    }
+
+    fn check_training(&self, _: usize, _: &[&Shape]) -> Result<()> {
+        Ok(())
+    }
+
+    fn reads_half(&self, parameter: usize) -> bool {
+        parameter == 0
     }
 }

@@ -1,6 +1,57 @@
-//! Dropout's mask: a function of seed, step, layer and element, the same on every device.
+//! Dropout, and its mask: a function of seed, step, layer and element, the same on every device.
 
-use super::philox4x32;
+use super::{Definition, ParameterSpec, only, philox4x32};
+use crate::{Error, Result, Shape};
+
+/// In training, each value is zero with this probability and `1 / (1 - probability)` times itself
+/// otherwise (Srivastava et al. 2014); in evaluation it stays as it is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Dropout {
+    /// The probability of a zero, within `0..1`.
+    pub probability: f64,
+}
+
+impl Dropout {
+    /// Dropout with this probability.
+    pub fn new(probability: f64) -> Self {
+        Self { probability }
+    }
+}
+
+impl Definition for Dropout {
+    fn name(&self) -> &'static str {
+        "dropout"
+    }
+
+    fn output_shape(&self, inputs: &[&Shape]) -> Result<Shape> {
+        let input = only("dropout", inputs)?;
+        if !(0.0..1.0).contains(&self.probability) {
+            let reason = format!("{} is not within 0..1", self.probability);
+            return Err(Error::argument("dropout probability", reason));
+        }
+        Ok(input.clone())
+    }
+
+    fn parameters(&self, _: &[&Shape]) -> Result<Vec<ParameterSpec>> {
+        Ok(Vec::new())
+    }
+
+    fn is_view(&self) -> bool {
+        false
+    }
+
+    fn is_identity_in_evaluation(&self) -> bool {
+        true
+    }
+
+    fn check_training(&self, _: usize, _: &[&Shape]) -> Result<()> {
+        Ok(())
+    }
+
+    fn reads_half(&self, _: usize) -> bool {
+        false
+    }
+}
 
 /// A random word below this drops its element.
 pub(crate) fn threshold(probability: f64) -> u32 {

@@ -1,6 +1,6 @@
 //! The dense (fully connected) layer.
 
-use super::{Init, ParameterSpec};
+use super::{Definition, Init, ParameterSpec, only};
 use crate::{Error, Result, Shape};
 
 /// `y = x W^T + b` along the last axis, with weights `(out, in)` as in PyTorch.
@@ -53,15 +53,23 @@ impl Linear {
             _ => Err(Error::shape("linear", "at least one input feature", input)),
         }
     }
+}
 
-    pub(crate) fn output_shape(&self, input: &Shape) -> Result<Shape> {
+impl Definition for Linear {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn output_shape(&self, inputs: &[&Shape]) -> Result<Shape> {
+        let input = only("linear", inputs)?;
         self.geometry(1, input)?;
         let mut extents = input.to_vec();
         extents[input.rank() - 1] = self.out_features;
         Ok(extents.into())
     }
 
-    pub(crate) fn parameters(&self, input: &Shape) -> Result<Vec<ParameterSpec>> {
+    fn parameters(&self, inputs: &[&Shape]) -> Result<Vec<ParameterSpec>> {
+        let input = only("linear", inputs)?;
         let LinearGeometry {
             in_features,
             out_features,
@@ -74,6 +82,22 @@ impl Linear {
             parameters.push(ParameterSpec::zeros("bias", [out_features].into()));
         }
         Ok(parameters)
+    }
+
+    fn is_view(&self) -> bool {
+        false
+    }
+
+    fn is_identity_in_evaluation(&self) -> bool {
+        false
+    }
+
+    fn check_training(&self, _: usize, _: &[&Shape]) -> Result<()> {
+        Ok(())
+    }
+
+    fn reads_half(&self, parameter: usize) -> bool {
+        parameter == 0
     }
 }
 

@@ -2,6 +2,8 @@
 //! without execution.
 
 mod activation;
+mod add;
+mod concat;
 mod conv2d;
 mod conv_transpose2d;
 pub(crate) mod dropout;
@@ -13,11 +15,15 @@ mod optimizer;
 mod pool2d;
 mod signal;
 mod softmax;
+mod view;
 mod window;
 
 pub use activation::Activation;
+pub use add::Add;
+pub use concat::Concat;
 pub use conv_transpose2d::ConvTranspose2d;
 pub use conv2d::{Conv2d, Conv2dGeometry};
+pub use dropout::Dropout;
 pub use init::Init;
 pub(crate) use init::philox4x32;
 pub use linear::{Linear, LinearGeometry};
@@ -27,159 +33,117 @@ pub use optimizer::{Adam, Optimizer, RmsProp, Sgd};
 pub use pool2d::{AvgPool2d, GlobalPool, MaxPool2d, Pool2dGeometry};
 pub use signal::{AvgPool1d, Conv1d, MaxPool1d};
 pub use softmax::{Softmax, SoftmaxGeometry};
+pub use view::{Flatten, Reshape};
 pub use window::{Padding, Size2};
 
 use crate::{Error, Result, Shape};
 
-/// An operator of a model. The set is closed: a `match` over it lists every place that a new one
-/// needs code.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub enum Op {
-    /// Convolution.
-    Conv2d(Conv2d),
-    /// Transpose convolution.
-    ConvTranspose2d(ConvTranspose2d),
-    /// Max-pooling.
-    MaxPool2d(MaxPool2d),
-    /// Mean pooling.
-    AvgPool2d(AvgPool2d),
-    /// Pooling over whole planes.
-    GlobalPool(GlobalPool),
-    /// A dense layer.
-    Linear(Linear),
-    /// An element-wise function.
-    Activation(Activation),
-    /// Softmax or its logarithm.
-    Softmax(Softmax),
-    /// Batch normalisation.
-    BatchNorm(BatchNorm),
-    /// Layer normalisation.
-    LayerNorm(LayerNorm),
-    /// In training, each value is zero with this probability and `1 / (1 - probability)` times
-    /// itself otherwise (Srivastava et al. 2014); in evaluation it stays as it is.
-    Dropout(f64),
-    /// All axes made one.
-    Flatten,
-    /// Another shape of as many elements.
-    Reshape(Shape),
-    /// The sum of two values of one shape.
-    Add,
-    /// Values one after the other along their first axis, the channels.
-    Concat,
+/// What an operator is: its name, its shapes and its parameters, without execution. Nothing has a
+/// default, so that a new operator answers every question.
+pub(crate) trait Definition {
+    /// The name in messages and reports.
+    fn name(&self) -> &'static str;
+
+    /// The shape of one example's output, from those of its inputs.
+    fn output_shape(&self, inputs: &[&Shape]) -> Result<Shape>;
+
+    /// What it keeps, learned or gathered, from the shapes of one example's inputs.
+    fn parameters(&self, inputs: &[&Shape]) -> Result<Vec<ParameterSpec>>;
+
+    /// Whether the output is the input under another shape.
+    fn is_view(&self) -> bool;
+
+    /// Whether it hands its input on in evaluation.
+    fn is_identity_in_evaluation(&self) -> bool;
+
+    /// What a batch of training must satisfy beside having an example.
+    fn check_training(&self, batch: usize, inputs: &[&Shape]) -> Result<()>;
+
+    /// Whether its kernels read the parameter at a position as f16, where a model is in half
+    /// precision: those that products multiply with.
+    fn reads_half(&self, parameter: usize) -> bool;
 }
 
-macro_rules! op_from {
-    ($($layer:ident),*) => {$(
-        impl From<$layer> for Op {
-            fn from(layer: $layer) -> Self {
-                Self::$layer(layer)
+/// Calls a macro with every operator: the variants of [`Op`], each of which holds the struct of its
+/// own name. The one list of operators.
+macro_rules! operators {
+    ($then:ident) => {
+        $then! {
+            /// Convolution.
+            Conv2d,
+            /// Transpose convolution.
+            ConvTranspose2d,
+            /// Max-pooling.
+            MaxPool2d,
+            /// Mean pooling.
+            AvgPool2d,
+            /// Pooling over whole planes.
+            GlobalPool,
+            /// A dense layer.
+            Linear,
+            /// An element-wise function.
+            Activation,
+            /// Softmax or its logarithm.
+            Softmax,
+            /// Batch normalisation.
+            BatchNorm,
+            /// Layer normalisation.
+            LayerNorm,
+            /// Values made zero at random in training.
+            Dropout,
+            /// All axes made one.
+            Flatten,
+            /// Another shape of as many elements.
+            Reshape,
+            /// The sum of two values of one shape.
+            Add,
+            /// Values one after the other along their first axis, the channels.
+            Concat,
+        }
+    };
+}
+pub(crate) use operators;
+
+macro_rules! define_op {
+    ($($(#[$meta:meta])* $operator:ident,)*) => {
+        /// An operator of a model. The set is closed: a `match` over it lists every place that a new
+        /// one needs code.
+        #[derive(Debug, Clone, PartialEq)]
+        #[non_exhaustive]
+        pub enum Op {
+            $($(#[$meta])* $operator($operator),)*
+        }
+
+        impl Op {
+            /// What the operator is.
+            pub(crate) fn definition(&self) -> &dyn Definition {
+                match self {
+                    $(Self::$operator(operator) => operator,)*
+                }
             }
         }
-    )*};
+
+        $(impl From<$operator> for Op {
+            fn from(operator: $operator) -> Self {
+                Self::$operator(operator)
+            }
+        })*
+    };
 }
-op_from!(
-    Conv2d,
-    ConvTranspose2d,
-    MaxPool2d,
-    AvgPool2d,
-    GlobalPool,
-    Linear,
-    Activation,
-    Softmax,
-    BatchNorm,
-    LayerNorm
-);
+operators!(define_op);
 
 impl Op {
     /// The operator's name in messages and reports.
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::Conv2d(_) => "conv2d",
-            Self::ConvTranspose2d(_) => "conv_transpose2d",
-            Self::MaxPool2d(_) => "max_pool2d",
-            Self::AvgPool2d(_) => "avg_pool2d",
-            Self::GlobalPool(pool) => pool.name(),
-            Self::Linear(_) => "linear",
-            Self::Activation(activation) => activation.name(),
-            Self::Softmax(Softmax { log: false, .. }) => "softmax",
-            Self::Softmax(Softmax { log: true, .. }) => "log_softmax",
-            Self::BatchNorm(_) => "batch_norm",
-            Self::LayerNorm(_) => "layer_norm",
-            Self::Dropout(_) => "dropout",
-            Self::Flatten => "flatten",
-            Self::Reshape(_) => "reshape",
-            Self::Add => "add",
-            Self::Concat => "concat",
-        }
+        self.definition().name()
     }
+}
 
-    /// The shape of one example's output, from those of its inputs.
-    pub(crate) fn output_shape(&self, inputs: &[&Shape]) -> Result<Shape> {
-        let input = inputs[0];
-        match self {
-            Self::Conv2d(conv) => conv.output_shape(input),
-            Self::ConvTranspose2d(conv) => conv.output_shape(input),
-            Self::MaxPool2d(pool) => pool.output_shape(input),
-            Self::AvgPool2d(pool) => pool.output_shape(input),
-            Self::GlobalPool(pool) => pool.output_shape(input),
-            Self::Linear(linear) => linear.output_shape(input),
-            Self::Activation(activation) => activation.check().map(|()| input.clone()),
-            Self::Softmax(softmax) => softmax.geometry(1, input).map(|_| input.clone()),
-            Self::Dropout(p) if !(0.0..1.0).contains(p) => Err(Error::argument(
-                "dropout probability",
-                format!("{p} is not within 0..1"),
-            )),
-            Self::BatchNorm(_) | Self::LayerNorm(_) | Self::Dropout(_) => Ok(input.clone()),
-            Self::Flatten => Ok([input.len()].into()),
-            Self::Reshape(shape) if shape.len() == input.len() => Ok(shape.clone()),
-            Self::Reshape(shape) => Err(Error::shape(
-                "reshape",
-                format!("{} elements for {shape}", shape.len()),
-                input,
-            )),
-            Self::Add if inputs[0] == inputs[1] => Ok(input.clone()),
-            Self::Add => Err(Error::shape(
-                "add",
-                format!("two values of {input}"),
-                inputs[1],
-            )),
-            Self::Concat => concat_shape(inputs),
-        }
-    }
-
-    /// What the operator learns, from the shape of one example's input.
-    pub(crate) fn parameters(&self, input: &Shape) -> Result<Vec<ParameterSpec>> {
-        match self {
-            Self::Conv2d(conv) => conv.parameters(input),
-            Self::ConvTranspose2d(conv) => conv.parameters(input),
-            Self::Linear(linear) => linear.parameters(input),
-            Self::BatchNorm(norm) => norm.parameters(input),
-            Self::LayerNorm(norm) => norm.parameters(input),
-            Self::MaxPool2d(_)
-            | Self::AvgPool2d(_)
-            | Self::GlobalPool(_)
-            | Self::Activation(_)
-            | Self::Softmax(_)
-            | Self::Dropout(_)
-            | Self::Flatten
-            | Self::Reshape(_)
-            | Self::Add
-            | Self::Concat => Ok(Vec::new()),
-        }
-    }
-
-    /// Whether the output is the input under another shape.
-    pub(crate) fn is_view(&self) -> bool {
-        matches!(self, Self::Flatten | Self::Reshape(_))
-    }
-
-    /// Whether it multiplies its input with its weights.
-    pub(crate) fn is_product(&self) -> bool {
-        matches!(
-            self,
-            Self::Conv2d(_) | Self::ConvTranspose2d(_) | Self::Linear(_)
-        )
+/// The input of an operator that takes one.
+fn only<'a>(name: &str, inputs: &[&'a Shape]) -> Result<&'a Shape> {
+    match inputs {
+        [input] => Ok(input),
+        _ => Err(Error::shape(name, "one input", inputs.len())),
     }
 }
 
@@ -249,20 +213,4 @@ fn like_image(input: &Shape, channels: usize, size: Size2) -> Shape {
         2 => [channels, size.width].into(),
         _ => [channels, size.height, size.width].into(),
     }
-}
-
-/// The shape of values one after the other along their first axis.
-fn concat_shape(inputs: &[&Shape]) -> Result<Shape> {
-    let first = inputs[0];
-    let other = inputs.iter().find(|input| input.get(1..) != first.get(1..));
-    if let Some(other) = other {
-        let expected = format!("values like {first} but for the first axis");
-        return Err(Error::shape("concat", expected, other));
-    }
-    let mut extents = first.to_vec();
-    match extents.first_mut() {
-        Some(channels) => *channels = inputs.iter().map(|input| input[0]).sum(),
-        None => return Err(Error::shape("concat", "values with a first axis", first)),
-    }
-    Ok(extents.into())
 }

@@ -1,6 +1,6 @@
 //! Normalisation.
 
-use super::{Init, ParameterKind, ParameterSpec};
+use super::{Definition, Init, ParameterKind, ParameterSpec, only};
 use crate::{Error, Result, Shape};
 
 /// Batch normalisation (Ioffe and Szegedy 2015) of `(N, C, ...)`, channel by channel:
@@ -67,8 +67,19 @@ impl BatchNorm {
             _ => Err(Error::shape("batch_norm", "channels [C, ...]", input)),
         }
     }
+}
 
-    pub(crate) fn parameters(&self, input: &Shape) -> Result<Vec<ParameterSpec>> {
+impl Definition for BatchNorm {
+    fn name(&self) -> &'static str {
+        "batch_norm"
+    }
+
+    fn output_shape(&self, inputs: &[&Shape]) -> Result<Shape> {
+        Ok(only("batch_norm", inputs)?.clone())
+    }
+
+    fn parameters(&self, inputs: &[&Shape]) -> Result<Vec<ParameterSpec>> {
+        let input = only("batch_norm", inputs)?;
         let channels = self.geometry(1, input)?.channels;
         let constant = |name, value| ParameterSpec {
             init: Init::Constant(value),
@@ -84,6 +95,23 @@ impl BatchNorm {
             statistic("running_mean", 0.0),
             statistic("running_var", 1.0),
         ])
+    }
+
+    fn is_view(&self) -> bool {
+        false
+    }
+
+    fn is_identity_in_evaluation(&self) -> bool {
+        false
+    }
+
+    fn check_training(&self, batch: usize, inputs: &[&Shape]) -> Result<()> {
+        self.geometry(batch, only("batch_norm", inputs)?)?
+            .check_training()
+    }
+
+    fn reads_half(&self, _: usize) -> bool {
+        false
     }
 }
 
@@ -140,8 +168,19 @@ impl LayerNorm {
         self.epsilon = epsilon;
         self
     }
+}
 
-    pub(crate) fn parameters(&self, input: &Shape) -> Result<Vec<ParameterSpec>> {
+impl Definition for LayerNorm {
+    fn name(&self) -> &'static str {
+        "layer_norm"
+    }
+
+    fn output_shape(&self, inputs: &[&Shape]) -> Result<Shape> {
+        Ok(only("layer_norm", inputs)?.clone())
+    }
+
+    fn parameters(&self, inputs: &[&Shape]) -> Result<Vec<ParameterSpec>> {
+        let input = only("layer_norm", inputs)?;
         if !(self.epsilon >= 0.0 && self.epsilon.is_finite()) {
             return Err(Error::argument(
                 "layer_norm epsilon",
@@ -153,5 +192,21 @@ impl LayerNorm {
             ..ParameterSpec::zeros("weight", input.clone())
         };
         Ok(vec![ones, ParameterSpec::zeros("bias", input.clone())])
+    }
+
+    fn is_view(&self) -> bool {
+        false
+    }
+
+    fn is_identity_in_evaluation(&self) -> bool {
+        false
+    }
+
+    fn check_training(&self, _: usize, _: &[&Shape]) -> Result<()> {
+        Ok(())
+    }
+
+    fn reads_half(&self, _: usize) -> bool {
+        false
     }
 }

@@ -215,6 +215,15 @@ impl Optimizer {
         }
     }
 
+    /// Whether a slot of its state is a mean of squares, which is never negative.
+    pub(crate) fn state_is_square(&self, slot: usize) -> bool {
+        match self {
+            Self::Sgd(_) => false,
+            Self::Adam(_) => slot >= 1,
+            Self::RmsProp(_) => slot == 0,
+        }
+    }
+
     /// Refuses hyper-parameters outside their domain, NaN among them.
     pub(crate) fn check(&self) -> Result<()> {
         let within = |name: &str, value: f64, range: Range<f64>| {

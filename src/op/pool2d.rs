@@ -1,7 +1,7 @@
 //! Pooling: one number for each window of a plane.
 
 use super::window::{Padding, Size2, Window};
-use super::{image, like_image};
+use super::{Definition, ParameterSpec, image, like_image, only};
 use crate::{Error, Result, Shape};
 
 /// The maximum over a sliding window of `(N, C, H, W)`, plane by plane.
@@ -92,9 +92,36 @@ impl MaxPool2d {
             },
         )
     }
+}
 
-    pub(crate) fn output_shape(&self, input: &Shape) -> Result<Shape> {
+impl Definition for MaxPool2d {
+    fn name(&self) -> &'static str {
+        "max_pool2d"
+    }
+
+    fn output_shape(&self, inputs: &[&Shape]) -> Result<Shape> {
+        let input = only("max_pool2d", inputs)?;
         output_shape(input, &self.geometry(1, input)?)
+    }
+
+    fn parameters(&self, _: &[&Shape]) -> Result<Vec<ParameterSpec>> {
+        Ok(Vec::new())
+    }
+
+    fn is_view(&self) -> bool {
+        false
+    }
+
+    fn is_identity_in_evaluation(&self) -> bool {
+        false
+    }
+
+    fn check_training(&self, _: usize, _: &[&Shape]) -> Result<()> {
+        Ok(())
+    }
+
+    fn reads_half(&self, _: usize) -> bool {
+        false
     }
 }
 
@@ -183,9 +210,36 @@ impl AvgPool2d {
             },
         )
     }
+}
 
-    pub(crate) fn output_shape(&self, input: &Shape) -> Result<Shape> {
+impl Definition for AvgPool2d {
+    fn name(&self) -> &'static str {
+        "avg_pool2d"
+    }
+
+    fn output_shape(&self, inputs: &[&Shape]) -> Result<Shape> {
+        let input = only("avg_pool2d", inputs)?;
         output_shape(input, &self.geometry(1, input)?)
+    }
+
+    fn parameters(&self, _: &[&Shape]) -> Result<Vec<ParameterSpec>> {
+        Ok(Vec::new())
+    }
+
+    fn is_view(&self) -> bool {
+        false
+    }
+
+    fn is_identity_in_evaluation(&self) -> bool {
+        false
+    }
+
+    fn check_training(&self, _: usize, _: &[&Shape]) -> Result<()> {
+        Ok(())
+    }
+
+    fn reads_half(&self, _: usize) -> bool {
+        false
     }
 }
 
@@ -203,9 +257,12 @@ pub enum GlobalPool {
 }
 
 impl GlobalPool {
+    /// Every kind.
+    pub(crate) const ALL: [Self; 3] = [Self::Max, Self::Average, Self::Softmax];
+
     /// The extents of the pooling over whole planes.
     pub fn geometry(self, batch: usize, input: &Shape) -> Result<Pool2dGeometry> {
-        let [_, height, width] = image(self.name(), input)?;
+        let [_, height, width] = image(Definition::name(&self), input)?;
         let (kernel, stride, dilation) = (Size2 { height, width }, Size2::ONE, Size2::ONE);
         let window = Window {
             kernel,
@@ -214,10 +271,12 @@ impl GlobalPool {
             dilation,
             ceil: false,
         };
-        geometry(self.name(), batch, input, window)
+        geometry(Definition::name(&self), batch, input, window)
     }
+}
 
-    pub(crate) fn name(self) -> &'static str {
+impl Definition for GlobalPool {
+    fn name(&self) -> &'static str {
         match self {
             Self::Max => "global_max_pool",
             Self::Average => "global_avg_pool",
@@ -225,8 +284,29 @@ impl GlobalPool {
         }
     }
 
-    pub(crate) fn output_shape(self, input: &Shape) -> Result<Shape> {
+    fn output_shape(&self, inputs: &[&Shape]) -> Result<Shape> {
+        let input = only(self.name(), inputs)?;
         output_shape(input, &self.geometry(1, input)?)
+    }
+
+    fn parameters(&self, _: &[&Shape]) -> Result<Vec<ParameterSpec>> {
+        Ok(Vec::new())
+    }
+
+    fn is_view(&self) -> bool {
+        false
+    }
+
+    fn is_identity_in_evaluation(&self) -> bool {
+        false
+    }
+
+    fn check_training(&self, _: usize, _: &[&Shape]) -> Result<()> {
+        Ok(())
+    }
+
+    fn reads_half(&self, _: usize) -> bool {
+        false
     }
 }
 

@@ -1,5 +1,6 @@
 //! Softmax as a layer.
 
+use super::{Definition, ParameterSpec, only};
 use crate::{Error, Result, Shape};
 
 /// `exp(x) / sum of exp(x)` along one axis, or its logarithm. The maximum along the axis is
@@ -57,6 +58,37 @@ impl Softmax {
             extent: input[axis],
             inner: input[axis + 1..].iter().product(),
         })
+    }
+}
+
+impl Definition for Softmax {
+    fn name(&self) -> &'static str {
+        if self.log { "log_softmax" } else { "softmax" }
+    }
+
+    fn output_shape(&self, inputs: &[&Shape]) -> Result<Shape> {
+        let input = only("softmax", inputs)?;
+        self.geometry(1, input).map(|_| input.clone())
+    }
+
+    fn parameters(&self, _: &[&Shape]) -> Result<Vec<ParameterSpec>> {
+        Ok(Vec::new())
+    }
+
+    fn is_view(&self) -> bool {
+        false
+    }
+
+    fn is_identity_in_evaluation(&self) -> bool {
+        false
+    }
+
+    fn check_training(&self, _: usize, _: &[&Shape]) -> Result<()> {
+        Ok(())
+    }
+
+    fn reads_half(&self, _: usize) -> bool {
+        false
     }
 }
 

@@ -35,7 +35,7 @@ pub fn loss(
             class_weights: Some(weights),
             ..
         }) => Some(Tensor::from_slice(gpu, [weights.len()], weights)?),
-        _ => None,
+        Loss::CrossEntropy(_) | Loss::MeanSquaredError(_) | Loss::BinaryCrossEntropy(_) => None,
     };
     let call = Call::new(gpu);
     let (total, gradient) = (call.output([1])?, call.output(output.shape())?);
@@ -53,7 +53,8 @@ pub fn loss(
     for dispatch in &mut call.recording().dispatches {
         match dispatch.varies {
             Varies::Loss => kernels::loss::set_step(&loss, &mut dispatch.params, step),
-            _ => kernels::loss::set_total_step(&mut dispatch.params, step),
+            Varies::LossTotal => kernels::loss::set_total_step(&mut dispatch.params, step),
+            Varies::Nothing | Varies::Dropout | Varies::Clip | Varies::Optimizer { .. } => {}
         }
     }
     call.run()?;

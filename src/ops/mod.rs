@@ -15,6 +15,8 @@
 //! # Ok::<(), wgpu_cnn::Error>(())
 //! ```
 
+#![deny(clippy::wildcard_enum_match_arm)]
+
 mod activation;
 #[cfg(all(test, feature = "native"))]
 mod activation_tests;
@@ -93,20 +95,10 @@ impl Call {
         pollster::block_on(async {
             let program = Program::compile(&self.gpu, &recording).await?;
             let params = program.params_block(&recording.dispatches);
-            let submit = || {
-                self.gpu
-                    .queue()
-                    .write_buffer(program.uniforms(), 0, &params);
-                let mut encoder = self
-                    .gpu
-                    .device()
-                    .create_command_encoder(&Default::default());
-                let all = 0..recording.dispatches.len();
-                program.encode(&mut encoder, &recording.dispatches, &[all]);
-                self.gpu.queue().submit([encoder.finish()]);
-            };
-            self.gpu.guard("operation", submit).await?;
-            program.check_margins(&self.gpu).await
+            let (gpu, dispatches) = (&self.gpu, &recording.dispatches);
+            let all = [0..dispatches.len(); 1];
+            program.run_once(gpu, dispatches, &all, &params).await?;
+            program.check_margins(gpu).await
         })
     }
 }

@@ -26,16 +26,6 @@ pub struct TrainerBuilder {
 
 impl TrainerBuilder {
     pub(super) fn new(model: Model) -> Self {
-        let options = PlanOptions {
-            batch: 64,
-            in_flight: 2,
-            memory_budget: u64::MAX,
-            max_slab: u64::MAX,
-            seed: 0,
-            clip_norm: None,
-            accumulate: 1,
-            half: false,
-        };
         Self {
             model,
             loss: Loss::default(),
@@ -43,7 +33,7 @@ impl TrainerBuilder {
             weights: None,
             #[cfg(feature = "native")]
             autotune: None,
-            options,
+            options: PlanOptions::new(64),
         }
     }
 

@@ -3,6 +3,7 @@
 mod builder;
 mod profile;
 mod trainer;
+mod verify;
 
 pub use builder::TrainerBuilder;
 pub use trainer::Trainer;

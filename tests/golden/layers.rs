@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 use wgpu_cnn::{
-    Activation, AvgPool2d, BatchNorm, Conv2d, ConvTranspose2d, GlobalPool, LayerNorm, Linear, Loss,
-    MaxPool2d, Op, Optimizer, Reduction, Size2, Softmax,
+    Activation, AvgPool2d, BatchNorm, Conv2d, ConvTranspose2d, Dropout, Flatten, GlobalPool,
+    LayerNorm, Linear, Loss, MaxPool2d, Op, Optimizer, Reduction, Size2, Softmax,
 };
 
 use crate::options::Options;
@@ -25,8 +25,8 @@ pub fn layer(name: &str, options: &Options) -> Result<Op, String> {
                     .bias(options.flag("bias", true)?)
                     .into())
             }
-            "flatten" => Ok(Op::Flatten),
-            "dropout" => Ok(Op::Dropout(options.number("p", 0.5)?)),
+            "flatten" => Ok(Flatten.into()),
+            "dropout" => Ok(Dropout::new(options.number("p", 0.5)?).into()),
             "layer_norm" => {
                 options.redundant(&["normalized_shape"]);
                 Ok(LayerNorm::new()

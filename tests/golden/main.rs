@@ -144,7 +144,7 @@ fn gpus() -> &'static [Gpu] {
     static LOCK: Mutex<()> = Mutex::new(());
     let _lock = LOCK.lock();
     GPUS.get_or_init(|| {
-        let cores = ["tiled-32", "tiled-64", "tiled-128", "gather", "direct"];
+        let cores = ["tiled-32", "tiled-64", "tiled-128", "strided", "direct"];
         let preferring = cores.map(|core| Gpu::builder().prefer_core(core).build());
         let devices = std::iter::once(Gpu::new()).chain(preferring);
         match devices.collect::<wgpu_cnn::Result<Vec<Gpu>>>() {

@@ -66,7 +66,12 @@ impl Network {
         let mut out = Outputs::default();
         let x0 = case.floats("x0")?;
         let trained = case.outputs.keys().any(|name| name != "eval");
-        if trained && any(&self.layers, &|op| matches!(op, Op::Dropout(p) if *p > 0.0)) {
+        if trained
+            && any(
+                &self.layers,
+                &|op| matches!(op, Op::Dropout(dropout) if dropout.probability > 0.0),
+            )
+        {
             return Err("dropout's masks are the library's own".into());
         }
         if case.outputs.contains_key("logits0") {

@@ -68,7 +68,7 @@ static CORES: [Variant; 5] = [
     Variant::core("tiled-32"),
     Variant::core("tiled-64"),
     Variant::core("tiled-128"),
-    Variant::core("gather"),
+    Variant::core("strided"),
     Variant::core("direct"),
 ];
 

@@ -60,7 +60,7 @@ fn the_kernels_of_a_step_are_all_there_in_their_order() {
         ];
         assert_eq!(layers, expected, "{device}");
         let kernels: Vec<&str> = of(&profile, "layer 2").map(|entry| entry.kernel).collect();
-        assert_eq!(kernels, ["max_pool2d_forward", "max_pool2d_backward"]);
+        assert_eq!(kernels, ["pool2d_max_forward", "pool2d_max_backward"]);
         let kernels: Vec<&str> = of(&profile, "loss").map(|entry| entry.kernel).collect();
         assert_eq!(kernels, ["loss_cross_entropy", "loss_total"]);
         let kernels: Vec<&str> = of(&profile, "optimizer").map(|e| e.kernel).collect();

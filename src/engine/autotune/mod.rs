@@ -32,7 +32,7 @@ pub(crate) fn known_choices(gpu: &Gpu, place: &Place) -> Result<Choices> {
 pub(super) async fn choices(gpu: &Gpu, task: &Task<'_>, place: &Place) -> Result<Choices> {
     let mut file = ChoicesFile::read(place, gpu)?;
     let mut choices = file.choices()?;
-    let works = lower(task, gpu.traits(), task.planned_batch)?
+    let works = lower(task, gpu.traits(), task.options.batch)?
         .recording
         .works;
     for work in works {
@@ -155,16 +155,11 @@ impl<'a> Bench<'a> {
         let recording = recording.finish()?;
         let program = Program::compile(gpu, &recording).await?;
         let params = program.params_block(&recording.dispatches);
-        let upload = || {
-            let queue = gpu.queue();
-            queue.write_buffer(program.uniforms(), 0, &params);
-            for (region, values) in [a, b].iter().zip(inputs) {
-                if let Some(buffer) = program.buffer(region.buffer) {
-                    queue.write_buffer(buffer, gpu.margin(), bytemuck::cast_slice(values));
-                }
-            }
-        };
-        gpu.guard("autotune", upload).await?;
+        program.set_params(gpu, &params).await?;
+        for (region, values) in [a, b].into_iter().zip(inputs) {
+            let bytes = bytemuck::cast_slice(values);
+            program.write(gpu, region, bytes).await?;
+        }
         Ok(Self {
             gpu,
             recording,
@@ -177,17 +172,12 @@ impl<'a> Bench<'a> {
 
     async fn result(&self) -> Result<Vec<f32>> {
         self.time(1, 1).await?;
-        let missing = || Error::Gpu {
-            message: "a result has no memory".into(),
+        let result = Region {
+            size: self.len as u64 * 4,
+            ..self.output
         };
-        let buffer = self
-            .program
-            .buffer(self.output.buffer)
-            .ok_or_else(missing)?;
-        let size = self.len as u64 * 4;
-        let staging = self.gpu.read_back_buffer(size).await?;
-        let bytes = self.gpu.read(buffer, self.gpu.margin(), size, &staging);
-        Ok(bytemuck::pod_collect_to_vec(&bytes.await?))
+        let bytes = self.program.read(self.gpu, result).await?;
+        Ok(bytemuck::pod_collect_to_vec(&bytes))
     }
 
     /// Seconds of a run: the best of several, unless the first is hopeless beside the best core's.

@@ -1,47 +1,44 @@
 //! What a graph becomes before it is lowered: which values are one and the same, which activations
-//! are part of the kernel before them, and which values need a gradient.
+//! are part of the kernel before them.
 
+use crate::engine::operators::kernels;
+use crate::engine::wanted::Wanted;
 use crate::model::{Graph, ValueId};
-use crate::op::{Activation, GlobalPool, Op};
+use crate::op::{Activation, Op};
 
 /// The answers, by value.
-pub(super) struct Fusion {
+pub(in crate::engine) struct Fusion {
     /// The value that each value is a view of, or itself.
     root: Vec<ValueId>,
     /// The activation that the kernel which makes a value also applies.
     activation: Vec<Option<Activation>>,
     /// The value that a node writes instead of its own: that of the activation it applies.
     written: Vec<ValueId>,
-    /// Whether anything that is learned lies before a value.
-    learns: Vec<bool>,
 }
 
 impl Fusion {
-    pub(super) fn of(graph: &Graph) -> Self {
+    pub(in crate::engine) fn of(graph: &Graph, wanted: &Wanted) -> Self {
         let mut root: Vec<ValueId> = graph.values().collect();
-        let mut learns = vec![false; root.len()];
         for node in graph.nodes() {
-            if node.op.is_view() {
+            if node.op.definition().is_view() {
                 root[node.output.0] = root[node.inputs[0].0];
             }
-            let before = node.inputs.iter().any(|input| learns[root[input.0].0]);
-            learns[root[node.output.0].0] |= before || !node.parameters.is_empty();
+        }
+        let mut asked = vec![false; root.len()];
+        for value in graph.values().filter(|&value| wanted.value(value)) {
+            asked[root[value.0].0] = true;
         }
         let mut fusion = Self {
             activation: vec![None; root.len()],
             written: root.clone(),
             root,
-            learns,
         };
         for node in graph.nodes() {
-            let applies = node.op.is_product()
-                || matches!(
-                    node.op,
-                    Op::MaxPool2d(_) | Op::GlobalPool(GlobalPool::Max) | Op::BatchNorm(_) | Op::Add
-                );
-            if let (true, Some((activation, value))) =
-                (applies, fusion.only_reader(graph, node.output))
-            {
+            // A value that is asked for has to be there.
+            if asked[node.output.0] || !kernels(&node.op).applies_activation() {
+                continue;
+            }
+            if let Some((activation, value)) = fusion.only_reader(graph, node.output) {
                 fusion.activation[value.0] = Some(activation);
                 fusion.written[node.output.0] = value;
             }
@@ -53,7 +50,8 @@ impl Fusion {
     /// the kernels that write it: it must follow from the value, and not come from the loss.
     fn only_reader(&self, graph: &Graph, value: ValueId) -> Option<(Activation, ValueId)> {
         let mut readers = graph.nodes().iter().filter(|reader| {
-            !reader.op.is_view() && reader.inputs.iter().any(|&input| self.root(input) == value)
+            !reader.op.definition().is_view()
+                && reader.inputs.iter().any(|&input| self.root(input) == value)
         });
         let (reader, others) = (readers.next()?, readers.next());
         let output = self.root(graph.output());
@@ -71,22 +69,17 @@ impl Fusion {
     }
 
     /// The value that a value is a view of, or itself.
-    pub(super) fn root(&self, value: ValueId) -> ValueId {
+    pub(in crate::engine) fn root(&self, value: ValueId) -> ValueId {
         self.root[value.0]
     }
 
     /// The value that a node with this output writes.
-    pub(super) fn written(&self, output: ValueId) -> ValueId {
+    pub(in crate::engine) fn written(&self, output: ValueId) -> ValueId {
         self.written[output.0]
     }
 
     /// The activation that is part of the kernel which makes a value.
-    pub(super) fn activation(&self, value: ValueId) -> Option<Activation> {
+    pub(in crate::engine) fn activation(&self, value: ValueId) -> Option<Activation> {
         self.activation[value.0]
-    }
-
-    /// Whether anything that is learned lies before a value.
-    pub(super) fn learns(&self, value: ValueId) -> bool {
-        self.learns[value.0]
     }
 }

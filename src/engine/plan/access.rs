@@ -1,9 +1,9 @@
 //! What a plan keeps on the device, read and written: the loss, parameters, gradients.
 
 use super::Plan;
-use crate::gpu::record::{BufferId, Region};
+use crate::Result;
+use crate::gpu::record::Region;
 use crate::model::ParameterId;
-use crate::{Error, Result};
 
 impl Plan {
     /// The loss of the last step: with micro-batches, of those since the last update.
@@ -38,20 +38,13 @@ impl Plan {
     }
 
     pub async fn set_parameter(&mut self, id: ParameterId, values: &[f32]) -> Result<()> {
+        self.progress.prepared = false;
         self.write(self.lowered.parameter(id)?, values).await
     }
 
     pub(super) async fn write(&self, region: Region, values: &[f32]) -> Result<()> {
-        let (buffer, offset) = (
-            self.buffer(region.buffer)?,
-            self.gpu.margin() + region.offset,
-        );
-        let write = || {
-            self.gpu
-                .queue()
-                .write_buffer(buffer, offset, bytemuck::cast_slice(values))
-        };
-        self.gpu.guard("upload", write).await
+        let bytes = bytemuck::cast_slice(values);
+        self.program.write(&self.gpu, region, bytes).await
     }
 
     async fn read_parameter(&self, id: ParameterId, region: Region) -> Result<Vec<f32>> {
@@ -61,25 +54,7 @@ impl Plan {
     }
 
     pub(super) async fn read(&self, region: Region, staging: &wgpu::Buffer) -> Result<Vec<f32>> {
-        let Region {
-            buffer,
-            offset,
-            size,
-            ..
-        } = region;
-        self.program.check_margins(&self.gpu).await?;
-        let offset = self.gpu.margin() + offset;
-        let bytes = self
-            .gpu
-            .read(self.buffer(buffer)?, offset, size, staging)
-            .await?;
-        Ok(bytemuck::pod_collect_to_vec(&bytes))
-    }
-
-    pub(super) fn buffer(&self, id: BufferId) -> Result<&wgpu::Buffer> {
-        let missing = || Error::Gpu {
-            message: "a buffer of the plan has no memory".into(),
-        };
-        self.program.buffer(id).ok_or_else(missing)
+        let bytes = self.program.read_through(&self.gpu, region, staging);
+        Ok(bytemuck::pod_collect_to_vec(&bytes.await?))
     }
 }

@@ -7,8 +7,9 @@ mod run;
 use super::MemoryReport;
 #[cfg(feature = "native")]
 use super::autotune::{self, Place};
-use super::lower::{Lowered, Task, lower};
+use super::lower::{Lowered, PlanOptions, Task, lower};
 use super::memory::{memory_report, upload_size};
+use super::verify::{Rig, VerifyReport, verify_plan};
 use crate::gpu::program::Program;
 use crate::gpu::record::Dispatch;
 use crate::gpu::strategy::Choices;
@@ -18,27 +19,6 @@ use crate::op::{Loss, Optimizer};
 use crate::{Error, Result};
 
 use run::Progress;
-
-/// How a plan is made.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct PlanOptions {
-    /// Examples per step at most.
-    pub batch: usize,
-    /// Steps that may be on their way at once.
-    pub in_flight: usize,
-    /// Bytes that the plan may take.
-    pub memory_budget: u64,
-    /// The largest slab of parameters in bytes.
-    pub max_slab: u64,
-    /// What dropout's masks are made from.
-    pub seed: u64,
-    /// The largest global norm of the gradients.
-    pub clip_norm: Option<f64>,
-    /// Micro-batches per update.
-    pub accumulate: usize,
-    /// Whether activations, and the weights that products read, are stored as f16.
-    pub half: bool,
-}
 
 /// A compiled model. A step creates no buffer, bind group or pipeline: it writes into a staging
 /// buffer that is mapped already, encodes the dispatches and submits them once.
@@ -91,7 +71,7 @@ impl Plan {
         let known = autotune::known_choices(gpu, place)?;
         let memory = Self::memory_of(gpu, model, loss, optimizer, options, &known)?;
         check_budget(&memory, &options)?;
-        autotune::choices(gpu, &task(model, loss, optimizer, options), place).await
+        autotune::choices(gpu, &Task::new(model, loss, optimizer, options), place).await
     }
 
     /// The memory that a plan would take. Allocates nothing.
@@ -105,7 +85,7 @@ impl Plan {
     ) -> Result<MemoryReport> {
         let task = Task {
             choices: Some(choices),
-            ..task(model, loss, optimizer, options)
+            ..Task::new(model, loss, optimizer, options)
         };
         let lowered = lower(&task, gpu.traits(), options.batch)?;
         Ok(memory_report(&lowered, options.in_flight))
@@ -122,7 +102,7 @@ impl Plan {
     ) -> Result<Self> {
         let task = Task {
             choices: Some(choices),
-            ..task(model, &loss, &optimizer, options)
+            ..Task::new(model, &loss, &optimizer, options)
         };
         let lowered = lower(&task, gpu.traits(), options.batch)?;
         let memory = memory_report(&lowered, options.in_flight);
@@ -141,8 +121,8 @@ impl Plan {
         let read_back = gpu.read_back_buffer(lowered.output.size).await?;
         log::debug!(
             "{} kernels for a training step, {} for a prediction, {memory}",
-            lowered.gradients.len() + lowered.update.len(),
-            lowered.predict.len()
+            lowered.ranges.predict.start,
+            lowered.ranges.predict.len()
         );
         let plan = Self {
             gpu: gpu.clone(),
@@ -176,12 +156,24 @@ impl Plan {
         self.memory
     }
 
+    /// Checks the kernels that the plan runs. What it keeps is afterwards as before.
+    pub async fn verify(&mut self) -> Result<VerifyReport> {
+        let task = Task::new(&self.model, &self.loss, &self.optimizer, self.options);
+        let rig = Rig {
+            gpu: &self.gpu,
+            task: &task,
+            lowered: &self.lowered,
+            program: &self.program,
+        };
+        verify_plan(&rig).await
+    }
+
     /// Makes the gaps between parameters zero in the gradients, whose norm is that of whole slabs.
     async fn clear_slabs(&self) -> Result<()> {
         let mut regions = Vec::new();
         for slab in &self.lowered.slabs {
             for region in [Some(slab.gradient), slab.sum].into_iter().flatten() {
-                regions.push((self.buffer(region.buffer)?, region.size));
+                regions.push((self.program.memory(region)?, region.size));
             }
         }
         let clear = || {
@@ -208,32 +200,4 @@ fn check_budget(memory: &MemoryReport, options: &PlanOptions) -> Result<()> {
         needed: memory.total(),
         available: Some(options.memory_budget),
     })
-}
-
-fn task<'a>(
-    model: &'a Model,
-    loss: &'a Loss,
-    optimizer: &'a Optimizer,
-    options: PlanOptions,
-) -> Task<'a> {
-    let PlanOptions {
-        batch: planned_batch,
-        max_slab,
-        clip_norm,
-        accumulate,
-        half,
-        ..
-    } = options;
-    Task {
-        model,
-        loss,
-        optimizer,
-        planned_batch,
-        max_slab,
-        clip_norm,
-        accumulate,
-        half,
-        choices: None,
-        decisions: &[],
-    }
 }

@@ -4,12 +4,12 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::params::Step;
-use super::{Partial, Plan, PlanOptions, task};
-use crate::engine::lower::{Lowered, Task, lower};
+use super::{Partial, Plan, PlanOptions};
+use crate::engine::lower::{Ranges, Task, lower};
 use crate::gpu::kernels::loss::LossStep;
 use crate::gpu::record::{Dispatch, Region};
 use crate::gpu::timer::Timer;
-use crate::op::{Op, Target};
+use crate::op::Target;
 use crate::{Error, Result};
 
 /// How far training has come.
@@ -25,6 +25,8 @@ pub(super) struct Progress {
     pub normaliser: f64,
     /// What the sum of the last update's gradients was multiplied by.
     gradient_scale: f32,
+    /// Whether what follows from the parameters alone follows from these.
+    pub prepared: bool,
 }
 
 impl Progress {
@@ -82,10 +84,8 @@ impl Plan {
         let batch = input.len() / self.model.input_shape().len();
         let geometry = self.loss.geometry(batch, self.model.output_shape())?;
         for node in self.model.graph.nodes() {
-            if let Op::BatchNorm(norm) = &node.op {
-                let shape = self.model.graph.shape(node.inputs[0]);
-                norm.geometry(batch, shape)?.check_training()?;
-            }
+            let inputs = self.model.graph.input_shapes(node);
+            node.op.definition().check_training(batch, &inputs)?;
         }
         let micro = self.options.accumulate > 1;
         let mut progress = self.progress;
@@ -102,21 +102,21 @@ impl Plan {
         progress.batches += 1;
         progress.pending += 1;
         let updates = progress.pending >= self.options.accumulate;
-        let mut ranges = vec![self.lowered.gradients.clone()];
+        let Ranges {
+            begin_sum,
+            add_to_sum,
+            update,
+            ..
+        } = &self.lowered.ranges;
+        let mut ranges = self.preparation();
+        ranges.extend(self.lowered.ranges.gradients());
         if micro {
-            let Lowered {
-                begin_sum,
-                add_to_sum,
-                ..
-            } = &self.lowered;
-            ranges.push(if begins {
-                begin_sum.clone()
-            } else {
-                add_to_sum.clone()
-            });
+            let sum = if begins { begin_sum } else { add_to_sum };
+            ranges.push(sum.clone());
         }
+        progress.prepared = !updates;
         if updates {
-            ranges.push(self.lowered.update.clone());
+            ranges.push(update.clone());
             progress.pending = 0;
             progress.updates += 1;
             progress.gradient_scale = if micro { progress.mean() } else { 1.0 };
@@ -138,6 +138,14 @@ impl Plan {
         Ok((ranges, step, progress))
     }
 
+    /// What has to run before the parameters are used, since they have changed.
+    fn preparation(&self) -> Vec<Range<usize>> {
+        match self.progress.prepared {
+            true => vec![],
+            false => vec![self.lowered.ranges.prepare.clone()],
+        }
+    }
+
     /// The kernels as they are for a batch of this size, once it has been prepared.
     pub fn dispatches(&self, batch: usize) -> &[Dispatch] {
         match &self.partial {
@@ -155,7 +163,7 @@ impl Plan {
         };
         let task = Task {
             decisions: &self.lowered.recording.decisions,
-            ..task(&self.model, &self.loss, &self.optimizer, options)
+            ..Task::new(&self.model, &self.loss, &self.optimizer, options)
         };
         Ok(lower(&task, self.gpu.traits(), batch)?.recording.dispatches)
     }
@@ -174,12 +182,13 @@ impl Plan {
         progress.pending = 0;
         progress.updates += 1;
         progress.gradient_scale = progress.mean();
+        progress.prepared = false;
         let step = Step {
             update: progress.updates,
             gradient_scale: progress.gradient_scale,
             ..Step::default()
         };
-        let ranges = [self.lowered.update.clone()];
+        let ranges = [self.lowered.ranges.update.clone()];
         self.submit(&ranges, &[], None, step).await?;
         self.progress = progress;
         Ok(())
@@ -193,8 +202,10 @@ impl Plan {
         );
         let mut output = Vec::with_capacity(input.len() / example * outputs);
         for chunk in input.chunks(self.options.batch * example) {
-            let range = self.lowered.predict.clone();
-            self.submit(&[range], chunk, None, Step::default()).await?;
+            let mut ranges = self.preparation();
+            ranges.push(self.lowered.ranges.predict.clone());
+            self.submit(&ranges, chunk, None, Step::default()).await?;
+            self.progress.prepared = true;
             let size = (chunk.len() / example * outputs * 4) as u64;
             let region = Region {
                 size,
@@ -232,10 +243,10 @@ impl Plan {
             (params.as_slice(), self.program.uniforms(), 0),
             (
                 bytemuck::cast_slice(input),
-                self.buffer(self.lowered.input.buffer)?,
+                self.program.memory(self.lowered.input)?,
                 margin,
             ),
-            (target, self.buffer(target_region.buffer)?, margin),
+            (target, self.program.memory(target_region)?, margin),
         ];
 
         let upload = &self.uploads[at];
@@ -309,7 +320,7 @@ impl Plan {
         }
         let task = Task {
             decisions: &self.lowered.recording.decisions,
-            ..task(&self.model, &self.loss, &self.optimizer, self.options)
+            ..Task::new(&self.model, &self.loss, &self.optimizer, self.options)
         };
         let lowered = lower(&task, self.gpu.traits(), batch)?;
         let dispatches = lowered.recording.dispatches;

@@ -1,15 +1,16 @@
 //! A model on the CPU: the graph, walked operator by operator.
 
 mod single;
-mod tape;
 #[cfg(test)]
 mod tests;
+mod walk;
 
-pub(super) use single::{Gradients, SingleReference};
-pub(super) use tape::Masks;
-use tape::{Tape, Walk, add, resized};
+pub(super) use single::{BackwardPass, Compute, ForwardPass, LossPass, UpdatePass};
+use walk::{Tape, Walk, add};
 
 use crate::cpu::{self, Real};
+use crate::engine::operators::Masks;
+use crate::engine::wanted::Wanted;
 use crate::model::ParameterId;
 use crate::op::{Loss, Optimizer, Target};
 use crate::{Error, Model, Result};
@@ -384,6 +385,12 @@ impl<T: Real> Reference<T> {
         input_gradient: bool,
     ) -> Result<(T, f64)> {
         let (batch, graph, tape) = (self.batch(input)?, &self.model.graph, &mut self.tape);
+        let asked: &[_] = if input_gradient {
+            &[graph.input()]
+        } else {
+            &[]
+        };
+        let wanted = Wanted::with_values(graph, asked);
         let geometry = self.loss.geometry(batch, self.model.output_shape())?;
         target.check(&self.loss, geometry.classes, geometry.rows)?;
         let normaliser = self.loss.normaliser(target, &geometry);
@@ -401,15 +408,16 @@ impl<T: Real> Reference<T> {
         tape.gradients.resize(tape.values.len(), Vec::new());
         tape.gradients.iter_mut().for_each(Vec::clear);
         let output = &tape.values[graph.output().0];
-        let gradient = resized(&mut tape.gradients[graph.output().0], output.len());
+        let gradient = &mut tape.gradients[graph.output().0];
+        gradient.resize(output.len(), T::zero());
         let divisor = match divided {
             Divided::Now => normaliser,
             Divided::Later => 1.0,
         };
         let loss =
             cpu::loss_forward_backward(&self.loss, &geometry, divisor, output, target, gradient)?;
-        tape.backward(walk, &mut self.gradients, input_gradient)?;
-        tape.update_statistics(graph, batch, &mut self.parameters)?;
+        tape.backward(walk, &wanted, &mut self.gradients)?;
+        tape.update_statistics(graph, &mut self.parameters);
         Ok((loss, normaliser))
     }
 

@@ -1,194 +1,130 @@
-//! One node of a graph by itself, in f64: what the verifier holds a kernel against.
+//! Pieces of training by themselves, in any numbers: what kernels are held to.
 
-use super::tape::{Kept, Masks, Tape, Walk, resized};
 use crate::Result;
-use crate::cpu;
-use crate::model::{Graph, Node, ParameterId, ValueId};
-use crate::op::Op;
+use crate::Shape;
+use crate::cpu::{self, Real};
+use crate::engine::operators::{Gradients, Kept, Saved, Site, kernels, operator};
+use crate::op::{Loss, Op, Optimizer, Target};
 
-/// A node with its inputs and parameters.
-#[derive(Debug, Clone)]
-pub(in crate::engine) struct SingleReference<'a> {
-    graph: &'a Graph,
-    index: usize,
-    batch: usize,
-    masks: Option<Masks>,
-    /// By parameter of the graph; empty for those of other nodes.
-    parameters: Vec<Vec<f64>>,
-    tape: Tape<f64>,
+/// What a kernel computes, by the reference in any of its numbers.
+pub(in crate::engine) trait Compute {
+    /// The results from the inputs.
+    fn compute<T: Real>(&self, inputs: &[Vec<T>]) -> Result<Vec<Vec<T>>>;
 }
 
-/// What a node's backward pass gives.
-#[derive(Debug)]
-pub(in crate::engine) struct Gradients {
-    /// By parameter of the node; of statistics empty.
-    pub parameters: Vec<Vec<f64>>,
-    /// By input of the node; empty where not asked for.
-    pub inputs: Vec<Vec<f64>>,
+/// The output and the running statistics, from the inputs and the parameters.
+pub(in crate::engine) struct ForwardPass<'a> {
+    pub op: &'a Op,
+    pub site: Site<'a>,
 }
 
-impl<'a> SingleReference<'a> {
-    /// The node at `index`, with its inputs and its parameters in its own order. Without masks it
-    /// is in evaluation.
-    pub fn new(
-        graph: &'a Graph,
-        index: usize,
-        batch: usize,
-        masks: Option<Masks>,
-        inputs: &[&[f64]],
-        parameters: &[Vec<f64>],
-    ) -> Self {
-        let node = &graph.nodes()[index];
-        let mut tape = Tape::default();
-        tape.resize(graph);
-        for (&ValueId(input), values) in node.inputs.iter().zip(inputs) {
-            tape.values[input] = values.to_vec();
-        }
-        let mut all = vec![Vec::new(); graph.parameters().len()];
-        for (&ParameterId(id), values) in node.parameters.iter().zip(parameters) {
-            all[id].clone_from(values);
-        }
-        Self {
-            graph,
-            index,
-            batch,
-            masks,
-            parameters: all,
-            tape,
-        }
-    }
+/// The gradients of the parameters and of the inputs, from inputs, parameters, output and its
+/// gradient; empty where they are not wanted.
+pub(in crate::engine) struct BackwardPass<'a> {
+    pub pass: ForwardPass<'a>,
+    pub wanted: Vec<bool>,
+    /// The positions that the forward pass chose.
+    pub indices: Vec<u32>,
+}
 
-    pub fn node(&self) -> &'a Node {
-        &self.graph.nodes()[self.index]
-    }
+fn slices<T>(vectors: &[Vec<T>]) -> Vec<&[T]> {
+    vectors.iter().map(Vec::as_slice).collect()
+}
 
-    /// Whether the node is in evaluation.
-    pub fn is_evaluation(&self) -> bool {
-        self.masks.is_none()
+impl ForwardPass<'_> {
+    pub fn run<T: Real>(&self, inputs: &[Vec<T>]) -> Result<(Vec<T>, Kept<T>)> {
+        let (x, parameters) = inputs.split_at(self.site.inputs.len());
+        let (mut y, mut kept) = (vec![T::zero(); self.site.len()], Kept::default());
+        let (x, parameters) = (slices(x), slices(parameters));
+        operator(self.op).forward(&self.site, &x, &parameters, &mut y, &mut kept)?;
+        Ok((y, kept))
     }
+}
 
-    /// The node on the absolute values of its inputs and parameters: for an operator that is a sum
-    /// of products, the sums of the terms' magnitudes.
-    pub fn absolute(&self) -> Self {
-        let mut absolute = self.clone();
-        let values = absolute
-            .tape
-            .values
-            .iter_mut()
-            .chain(&mut absolute.parameters);
-        values.flatten().for_each(|value| *value = value.abs());
-        absolute
+impl Compute for ForwardPass<'_> {
+    fn compute<T: Real>(&self, inputs: &[Vec<T>]) -> Result<Vec<Vec<T>>> {
+        let (y, kept) = self.run(inputs)?;
+        Ok(std::iter::once(y).chain(kept.running).collect())
     }
+}
 
-    /// Computes the node's output.
-    pub fn forward(&mut self) -> Result<&[f64]> {
-        let node = self.node();
-        let mut y = Vec::new();
-        let slice = resized(&mut y, self.batch * self.graph.shape(node.output).len());
-        let walk = Walk {
-            graph: self.graph,
-            parameters: &self.parameters,
-            batch: self.batch,
-            training: self.masks,
+impl Compute for BackwardPass<'_> {
+    fn compute<T: Real>(&self, inputs: &[Vec<T>]) -> Result<Vec<Vec<T>>> {
+        let (before, after) = inputs.split_at(inputs.len() - 2);
+        let (x, parameters) = before.split_at(self.pass.site.inputs.len());
+        let mut kept = match kernels(self.pass.op).keeps(&self.pass.site)? {
+            Some(_) => self.pass.run(before)?.1,
+            None => Kept::default(),
         };
-        self.tape.node_forward(walk, self.index, node, slice)?;
-        self.set_output(y);
-        Ok(self.output())
-    }
-
-    /// The node's output, after [`forward`](Self::forward).
-    pub fn output(&self) -> &[f64] {
-        &self.tape.values[self.node().output.0]
-    }
-
-    /// Puts another output in its place, for a backward pass from exactly that.
-    pub fn set_output(&mut self, output: Vec<f64>) {
-        let ValueId(value) = self.node().output;
-        self.tape.values[value] = output;
-    }
-
-    /// One of the node's inputs.
-    pub fn input(&self, position: usize) -> &[f64] {
-        &self.tape.values[self.node().inputs[position].0]
-    }
-
-    /// One of the node's parameters.
-    pub fn parameter(&self, position: usize) -> &[f64] {
-        let id = self.node().parameters.get(position);
-        id.map_or(&[], |id| &self.parameters[id.0])
-    }
-
-    /// The positions of a max-pool's maxima.
-    pub fn argmax(&self) -> &[u32] {
-        &self.kept().argmax
-    }
-
-    /// Mean and variance of a batch normalisation's batch.
-    pub fn moments(&self) -> [&[f64]; 2] {
-        let Kept { mean, variance, .. } = self.kept();
-        [mean, variance]
-    }
-
-    fn kept(&self) -> &Kept<f64> {
-        &self.tape.kept[self.index]
-    }
-
-    /// The running statistics of a batch normalisation as the batch makes them.
-    pub fn running(&self) -> Result<Option<[Vec<f64>; 2]>> {
-        let node = self.node();
-        let (Op::BatchNorm(norm), Some(running), false) =
-            (&node.op, node.statistics(), self.is_evaluation())
-        else {
-            return Ok(None);
+        kept.indices.clone_from(&self.indices);
+        let all = parameters.iter().chain(x).zip(&self.wanted);
+        let zeros = all.map(|(like, &wanted)| vec![T::zero(); if wanted { like.len() } else { 0 }]);
+        let mut results: Vec<Vec<T>> = zeros.collect();
+        let mut places = results.iter_mut().map(|place| match place.is_empty() {
+            true => None,
+            false => Some(&mut place[..]),
+        });
+        let mut gradients = Gradients {
+            parameters: places.by_ref().take(parameters.len()).collect(),
+            inputs: places.collect(),
         };
-        let geometry = norm.geometry(self.batch, self.graph.shape(node.inputs[0]))?;
-        let [mut mean, mut variance] = running.map(|id| self.parameters[id.0].clone());
-        let [batch_mean, batch_variance] = self.moments();
-        cpu::batch_norm_update_running(
-            &geometry,
-            norm.momentum,
-            batch_mean,
-            batch_variance,
-            &mut mean,
-            &mut variance,
-        )?;
-        Ok(Some([mean, variance]))
-    }
-
-    /// The gradients of the parameters and, where `wanted`, of the inputs.
-    pub fn backward(&self, gy: &[f64], wanted: &[bool]) -> Result<Gradients> {
-        let node = self.node();
-        let walk = Walk {
-            graph: self.graph,
-            parameters: &self.parameters,
-            batch: self.batch,
-            training: self.masks,
+        let saved = Saved {
+            x: slices(x),
+            parameters: slices(parameters),
+            y: &after[0],
+            kept: &kept,
         };
-        let mut all: Vec<Vec<f64>> = vec![Vec::new(); self.parameters.len()];
-        for &ParameterId(id) in &node.parameters {
-            if self.graph.parameter(ParameterId(id)).is_learned() {
-                all[id].resize(self.parameters[id].len(), 0.0);
+        operator(self.pass.op).backward(&self.pass.site, &saved, &after[1], &mut gradients)?;
+        Ok(results)
+    }
+}
+
+/// The loss and its gradient, from the model's output.
+pub(in crate::engine) struct LossPass<'a> {
+    pub loss: &'a Loss,
+    pub shape: &'a Shape,
+    pub batch: usize,
+    pub target: Target,
+}
+
+impl Compute for LossPass<'_> {
+    fn compute<T: Real>(&self, inputs: &[Vec<T>]) -> Result<Vec<Vec<T>>> {
+        let (loss, output, target) = (self.loss, &inputs[0], &self.target);
+        let geometry = loss.geometry(self.batch, self.shape)?;
+        let (normaliser, mut gradient) = (loss.normaliser(target, &geometry), output.clone());
+        let total =
+            cpu::loss_forward_backward(loss, &geometry, normaliser, output, target, &mut gradient)?;
+        Ok(vec![vec![total], gradient])
+    }
+}
+
+/// The parameters and the state after an update, slab by slab, from gradient, parameter and state.
+pub(in crate::engine) struct UpdatePass<'a> {
+    pub optimizer: &'a Optimizer,
+    pub clip_norm: Option<f64>,
+    pub step: u64,
+    /// What gradients are multiplied by first.
+    pub gradient_scale: f32,
+}
+
+impl Compute for UpdatePass<'_> {
+    fn compute<T: Real>(&self, inputs: &[Vec<T>]) -> Result<Vec<Vec<T>>> {
+        let slab = 2 + self.optimizer.state_slots();
+        let mut slabs = inputs.to_vec();
+        let scale = T::nearest(self.gradient_scale);
+        let gradients = slabs.iter_mut().step_by(slab).flatten();
+        gradients.for_each(|gradient| *gradient *= scale);
+        if let Some(most) = self.clip_norm {
+            let norm = cpu::global_norm(slabs.iter().step_by(slab).map(Vec::as_slice));
+            let clip = cpu::clip_scale(most, norm);
+            let gradients = slabs.iter_mut().step_by(slab).flatten();
+            gradients.for_each(|gradient| *gradient *= clip);
+        }
+        for slab in slabs.chunks_mut(slab) {
+            if let [gradient, parameter, state @ ..] = slab {
+                cpu::optimizer_update(self.optimizer, self.step, parameter, gradient, state)?;
             }
         }
-        self.tape
-            .parameter_gradients(walk, self.index, node, gy, &mut all)?;
-        let mut inputs = Vec::new();
-        for (position, &wanted) in wanted.iter().enumerate() {
-            let mut gx = Vec::new();
-            if wanted {
-                let gx = resized(&mut gx, self.input(position).len());
-                self.tape
-                    .input_gradient(walk, (self.index, position), node, &all, gy, gx)?;
-            }
-            inputs.push(gx);
-        }
-        let parameters = node
-            .parameters
-            .iter()
-            .map(|id| std::mem::take(&mut all[id.0]));
-        Ok(Gradients {
-            parameters: parameters.collect(),
-            inputs,
-        })
+        Ok(slabs)
     }
 }

@@ -11,8 +11,6 @@ pub(super) struct Expected {
     pub fill: Fill,
     /// Values that must not be zero for the comparison to mean anything.
     pub needed: usize,
-    /// Whether so many are not.
-    pub trusted: bool,
 }
 
 /// What came of comparing.
@@ -40,24 +38,24 @@ impl Expected {
             tolerances,
             fill,
             needed,
-            trusted: false,
         }
-        .judged_for_trust()
     }
 
-    /// The same, its trust decided anew after a change of the values.
-    pub fn judged_for_trust(self) -> Self {
-        let non_zero = self.values.iter().filter(|&&value| value != 0.0).count();
+    /// Positions, which must be equal.
+    pub fn indices(indices: &[u32]) -> Self {
+        let values: Vec<f64> = indices.iter().map(|&index| index.into()).collect();
         Self {
-            trusted: non_zero >= self.needed,
-            ..self
+            tolerances: vec![0.0; values.len()],
+            values,
+            fill: Fill::Integers,
+            needed: 0,
         }
     }
 
     /// Compares what a kernel computed.
-    pub fn judge(&self, got: &[f32]) -> Verdict {
+    pub fn judge(&self, got: &[f64]) -> Verdict {
         let error = |at: usize| -> f64 {
-            let (got, expected) = (f64::from(got[at]), self.values[at]);
+            let (got, expected) = (got[at], self.values[at]);
             if !got.is_finite() || !expected.is_finite() {
                 f64::INFINITY // the data are finite, and so are all results
             } else if got == expected {
@@ -66,61 +64,39 @@ impl Expected {
                 (got - expected).abs() / self.tolerances[at]
             }
         };
-        let exact = self.fill == Fill::Integers && self.tolerances.iter().all(|&t| t == 0.0);
+        let non_zero = self.values.iter().filter(|&&value| value != 0.0).count();
         let verdict = Verdict {
-            worst: 0.0,
-            exact,
-            trusted: self.trusted,
-            reason: None,
+            exact: self.fill == Fill::Integers && self.tolerances.iter().all(|&t| t == 0.0),
+            trusted: non_zero >= self.needed,
+            ..Verdict::none()
         };
         if got.len() != self.values.len() || got.is_empty() {
             return verdict.wrong(format!("{} values of {}", got.len(), self.values.len()));
         }
-        let worst = (0..got.len())
-            .map(|at| (at, error(at)))
-            .max_by(|a, b| a.1.total_cmp(&b.1));
-        let (at, worst) = worst.unwrap_or((0, 0.0));
-        let verdict = Verdict { worst, ..verdict };
+        let errors = (0..got.len()).map(|at| (at, error(at)));
+        let (at, worst) = errors
+            .max_by(|a, b| a.1.total_cmp(&b.1))
+            .unwrap_or((0, 0.0));
         if worst > 1.0 {
             let wrong = (0..got.len()).filter(|&at| error(at) > 1.0).count();
-            let (got, expected, within) = (got[at], self.values[at], self.tolerances[at]);
             let reason = format!(
-                "{wrong} of {} values, worst [{at}]: got {got:e}, expected {expected:e} within {within:e}",
-                self.values.len()
+                "{wrong} of {} values, worst [{at}]: got {:e}, expected {:e} within {:e}",
+                got.len(),
+                got[at],
+                self.values[at],
+                self.tolerances[at]
             );
+            let reason = Some(reason);
             return Verdict {
-                reason: Some(reason),
+                worst,
+                reason,
                 ..verdict
             };
         }
-        if !self.trusted {
-            return verdict.wrong("too few results are other than zero".into());
+        match verdict.trusted {
+            true => Verdict { worst, ..verdict },
+            false => verdict.wrong("too few results are other than zero".into()),
         }
-        verdict
-    }
-}
-
-/// Compares positions.
-pub(super) fn judge_indices(expected: &[u32], got: &[u32]) -> Verdict {
-    let verdict = Verdict {
-        worst: 0.0,
-        exact: true,
-        trusted: true,
-        reason: None,
-    };
-    if expected.len() != got.len() || got.is_empty() {
-        return verdict.wrong(format!("{} indices of {}", got.len(), expected.len()));
-    }
-    let wrong = || (0..got.len()).filter(|&at| got[at] != expected[at]);
-    match wrong().next() {
-        None => verdict,
-        Some(at) => verdict.wrong(format!(
-            "{} of {} indices, first [{at}]: got {}, expected {}",
-            wrong().count(),
-            got.len(),
-            got[at],
-            expected[at]
-        )),
     }
 }
 
@@ -135,7 +111,7 @@ impl Verdict {
         }
     }
 
-    fn wrong(self, reason: String) -> Self {
+    pub fn wrong(self, reason: String) -> Self {
         Self {
             worst: f64::INFINITY,
             reason: Some(reason),
@@ -160,16 +136,18 @@ mod tests {
     use super::*;
 
     /// A result of 6 rows of 16 values, as it should be and as a kernel gives it.
-    fn result() -> (Expected, Vec<f32>) {
-        let got: Vec<f32> = (0..96)
-            .map(|i| ((i * 37 % 101) as f32 - 50.0) / 8.0)
+    fn result() -> (Expected, Vec<f64>) {
+        let got: Vec<f64> = (0..96)
+            .map(|i| f64::from(i * 37 % 101 - 50) / 8.0)
             .collect();
-        let values: Vec<f64> = got.iter().map(|&value| value.into()).collect();
-        let tolerances = values.iter().map(|value| 1e-6 * value.abs()).collect();
-        (Expected::new(values, tolerances, Fill::Uniform, 96), got)
+        let tolerances = got.iter().map(|value| 1e-6 * value.abs()).collect();
+        (
+            Expected::new(got.clone(), tolerances, Fill::Uniform, 96),
+            got,
+        )
     }
 
-    fn fails(change: impl FnOnce(&mut Vec<f32>)) -> Verdict {
+    fn fails(change: impl FnOnce(&mut Vec<f64>)) -> Verdict {
         let (expected, mut got) = result();
         change(&mut got);
         let verdict = expected.judge(&got);
@@ -184,12 +162,12 @@ mod tests {
     fn what_agrees_within_the_tolerance_passes() {
         let (mut expected, mut got) = result();
         assert_eq!(expected.judge(&got).reason, None);
-        got[5] *= 1.0 + f32::EPSILON;
+        got[5] *= 1.0 + f64::from(f32::EPSILON);
         let verdict = expected.judge(&got);
         assert!(verdict.worst > 0.05 && verdict.worst < 0.2 && verdict.reason.is_none());
         expected.tolerances.fill(0.0);
         assert_eq!(expected.judge(&got).worst, f64::INFINITY);
-        got[5] = expected.values[5] as f32;
+        got[5] = expected.values[5];
         assert_eq!(expected.judge(&got).worst, 0.0);
     }
 
@@ -201,11 +179,10 @@ mod tests {
         fails(|got| got.rotate_left(1)); // a wrong index
         fails(|got| got.rotate_left(16)); // a wrong row
         fails(|got| got.fill(0.0));
-        fails(|got| got[95] = f32::INFINITY);
+        fails(|got| got[95] = f64::INFINITY);
         fails(|got| got.truncate(95));
         fails(|got| got.iter_mut().for_each(|value| *value *= 1.00001));
-        let verdict = fails(|got| got[40] = f32::NAN);
-        let reason = verdict.reason.unwrap();
+        let reason = fails(|got| got[40] = f64::NAN).reason.unwrap();
         assert!(
             reason.starts_with("1 of 96 values, worst [40]: got NaN"),
             "{reason}"
@@ -216,25 +193,25 @@ mod tests {
     fn results_that_are_nearly_all_zero_or_not_finite_are_mistrusted() {
         let mut values = vec![0.0; 100];
         values[7] = 1.0;
-        let got: Vec<f32> = values.iter().map(|&value| value as f32).collect();
-        let expected = Expected::new(values.clone(), vec![0.0; 100], Fill::Integers, 100);
-        assert!(!expected.trusted && expected.judge(&got).reason.is_some());
+        let got = values.clone();
+        let among = |values: &[f64], base| {
+            Expected::new(values.to_vec(), vec![0.0; 100], Fill::Integers, base).judge(&got)
+        };
+        assert!(!among(&values, 100).trusted && among(&values, 100).reason.is_some());
         // A gradient that reaches few places by its nature.
-        let expected = Expected::new(values.clone(), vec![0.0; 100], Fill::Integers, 4);
-        assert_eq!(expected.judge(&got).reason, None);
-        assert!(expected.judge(&got).exact);
+        assert!(among(&values, 4).exact && among(&values, 4).reason.is_none());
         values[7] = f64::NAN;
-        let expected = Expected::new(values, vec![0.0; 100], Fill::Integers, 4);
-        assert!(expected.judge(&got).reason.is_some());
+        assert!(among(&values, 4).reason.is_some());
     }
 
     #[test]
     fn indices_are_compared_exactly() {
-        assert_eq!(judge_indices(&[3, 1], &[3, 1]).reason, None);
-        let reason = judge_indices(&[3, 1], &[3, 2]).reason.unwrap();
-        assert_eq!(reason, "1 of 2 indices, first [1]: got 2, expected 1");
-        assert!(judge_indices(&[3, 1], &[3]).reason.is_some());
-        assert!(judge_indices(&[], &[]).reason.is_some());
+        let judge = |got: &[f64]| Expected::indices(&[3, 0]).judge(got);
+        assert_eq!(judge(&[3.0, 0.0]).reason, None);
+        let reason = judge(&[3.0, 2.0]).reason.unwrap();
+        assert!(reason.starts_with("1 of 2 values, worst [1]: got 2e0, expected 0e0"));
+        assert!(judge(&[3.0]).reason.is_some());
+        assert!(Expected::indices(&[]).judge(&[]).reason.is_some());
     }
 
     #[test]

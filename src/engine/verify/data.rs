@@ -15,14 +15,17 @@ pub(super) enum Fill {
 #[derive(Debug)]
 pub(super) struct Data {
     fill: Fill,
+    /// Whether the numbers are such that f16 holds them.
+    half: bool,
     seed: u32,
     stream: u32,
 }
 
 impl Data {
-    pub fn new(fill: Fill, seed: u32) -> Self {
+    pub fn new(fill: Fill, half: bool, seed: u32) -> Self {
         Self {
             fill,
+            half,
             seed,
             stream: 0,
         }
@@ -30,10 +33,17 @@ impl Data {
 
     /// Numbers within `-bound..bound`, or small whole ones.
     pub fn values(&mut self, len: usize, bound: f32) -> Vec<f32> {
+        // f32 holds 24 digits of a number, f16 11.
+        let digits = if self.half { 10 } else { 23 };
+        let steps = (1 << digits) as f32;
+        let bound = if self.half {
+            bound.log2().floor().exp2()
+        } else {
+            bound
+        };
         let fill = self.fill;
         let number = |word: u32| match fill {
-            // 24 bits, all of which f32 holds.
-            Fill::Uniform => bound * ((word >> 8) as f32 / 8_388_608.0 - 1.0),
+            Fill::Uniform => bound * ((word >> (31 - digits)) as f32 / steps - 1.0),
             Fill::Integers => (word % 7) as f32 - 3.0,
         };
         self.words(len).into_iter().map(number).collect()
@@ -41,10 +51,8 @@ impl Data {
 
     /// Numbers above zero, away from it.
     pub fn positive(&mut self, len: usize) -> Vec<f32> {
-        self.values(len, 1.0)
-            .into_iter()
-            .map(|value| value.abs() + 1.0)
-            .collect()
+        let values = self.values(len, 1.0).into_iter();
+        values.map(|value| value.abs() + 1.0).collect()
     }
 
     pub fn words(&mut self, len: usize) -> Vec<u32> {
@@ -58,4 +66,18 @@ impl Data {
 /// The same numbers in double precision.
 pub(super) fn wide(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&value| value.into()).collect()
+}
+
+/// The same numbers, each off by a rounding, up or down by turns: what they do to a result shows what
+/// roundings on the way to it may do.
+pub(super) fn off_by_a_rounding(values: &[f32]) -> Vec<f32> {
+    let off = |(at, &value): (usize, &f32)| {
+        let bits = value.to_bits();
+        match (value == 0.0, at % 3) {
+            (true, _) | (_, 0) => value,
+            (_, 1) => f32::from_bits(bits + 1),
+            _ => f32::from_bits(bits - 1),
+        }
+    };
+    values.iter().enumerate().map(off).collect()
 }

@@ -1,45 +1,59 @@
-//! Kernels that prove themselves: every kernel that a model's plan uses, at its real shapes, held
-//! against the CPU reference in `f64` on the user's own adapter.
+//! Kernels that prove themselves: every kernel of a plan, at its real shapes, held against the CPU
+//! reference in `f64` on the user's own adapter.
 //!
-//! A plan is taken apart into its operators, with the activations fused as in the whole, its losses
-//! and its optimizers; each part runs alone on known data. What of a plan's dispatches no part ran
-//! is itself a failure, so that a new kernel cannot go unchecked.
+//! It is the plan's own dispatches that run, a node's range at a time, on known data. What must be
+//! there the graph says, not the recording: a gradient that no kernel writes is a failure, and so is a
+//! dispatch that no check covers.
 
+mod bound;
 mod compare;
 mod data;
-mod epilogue;
 mod node;
 mod report;
 mod rig;
-mod task;
+mod step;
 #[cfg(all(test, feature = "native"))]
 mod tests;
-mod tolerance;
 
 pub use report::{Check, VerifyReport};
+pub(super) use rig::Rig;
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use super::lower::{Lowered, Task, lower, singles};
-use crate::gpu::kernel::{Access, PipelineKey};
-use crate::gpu::record::{Dispatch, Recording, Region};
-use crate::op::{Loss, Optimizer};
+use super::catalogue::{losses, optimizers};
+use super::lower::{Fusion, Lowered, PlanOptions, Task, lower};
+use super::operators::Masks;
+use crate::gpu::kernel::PipelineKey;
+use crate::gpu::program::Program;
+use crate::gpu::record::{Dispatch, Region};
+use crate::op::Loss;
 use crate::{Error, Gpu, Model, Result, Shape};
 
-use compare::Verdict;
-use task::{losses, optimizers};
+use node::NodeTrial;
+use rig::Outcome;
+
+/// What dropout's masks are made from.
+const MASKS: Masks = Masks {
+    seed: 0x5eed_0000_0007,
+    step: 3,
+};
 
 impl Gpu {
     /// Runs every kernel that a trainer of this model would use, at its real shapes, on random and
     /// on whole numbers, and compares with the CPU reference in `f64`: the forward and backward pass
-    /// of every layer in training and in evaluation, every loss that fits the model's output, and
-    /// every optimizer with and without clipping. What to run first on a new device, and what
-    /// belongs into a report of a defect.
+    /// of every layer in training, the forward pass in evaluation, every loss that fits the model's
+    /// output, and every optimizer with and without clipping. What to run first on a new device, and
+    /// what belongs into a report of a defect.
     ///
-    /// Storage is `f32`; the kernels of half precision differ in nothing but their loads and stores.
+    /// Storage is `f32`, and the cores are those of the built-in table. What a trainer runs with other
+    /// options, [`Trainer::verify`](crate::Trainer::verify) checks.
     ///
-    /// Takes the memory of one layer at a time, and the time of some steps of training on the CPU.
+    /// Takes the memory of a trainer of the model
+    /// ([`TrainerBuilder::memory`](crate::TrainerBuilder::memory) says how much), on the host that of
+    /// one layer several times over, and the time of some steps of training on the CPU. To keep to a
+    /// budget, make a trainer with
+    /// [`memory_budget`](crate::TrainerBuilder::memory_budget) and verify that.
     ///
     /// ```no_run
     /// use wgpu_cnn::{Gpu, Model};
@@ -67,129 +81,183 @@ impl Gpu {
     }
 }
 
-/// Verifies a model's kernels. `tamper` may change every dispatch before it runs: the tests seed
-/// faults with it.
+/// Verifies a model's kernels. `tamper` may change what was lowered before it is compiled: the tests
+/// seed faults with it.
 async fn verify(
     gpu: &Gpu,
     model: &Model,
     batch: usize,
-    tamper: &dyn Fn(&mut Dispatch),
+    tamper: &dyn Fn(&mut Lowered),
 ) -> Result<VerifyReport> {
+    check(model, batch)?;
+    let mut verifier = Verifier::default();
+    let all_losses = losses(model);
+    let (any_loss, [(_, optimizer), ..]) = (Loss::default(), &optimizers());
+    let loss = all_losses.first().map_or(&any_loss, |(_, loss)| loss);
+    let options = PlanOptions {
+        seed: MASKS.seed,
+        ..PlanOptions::new(batch)
+    };
+    let lowered = |task: &Task| -> Result<Lowered> {
+        let mut lowered = lower(task, gpu.traits(), batch)?;
+        tamper(&mut lowered);
+        Ok(lowered)
+    };
+    // The whole plan.
+    let whole = PlanOptions {
+        accumulate: 2,
+        ..options
+    };
+    let task = Task::new(model, loss, optimizer, whole);
+    let plan = lowered(&task)?;
+    let program = Program::compile(gpu, &plan.recording).await?;
+    let rig = Rig {
+        gpu,
+        task: &task,
+        lowered: &plan,
+        program: &program,
+    };
+    verifier.plan(&rig).await?;
+    // The part of plans with other losses and optimizers in which they differ.
+    for (_, loss) in all_losses.iter().skip(1) {
+        let task = Task::new(model, loss, optimizer, options);
+        let part = lowered(&task)?.part(|ranges| &mut ranges.loss);
+        verifier.part(gpu, &task, &part).await?;
+    }
+    let clip = Some(0.25 * (model.parameter_count() as f64 / 3.0).sqrt());
+    for (_, optimizer) in optimizers() {
+        for clip_norm in [None, clip] {
+            let clipped = PlanOptions {
+                clip_norm,
+                ..options
+            };
+            let task = Task::new(model, loss, &optimizer, clipped);
+            let part = lowered(&task)?.part(|ranges| &mut ranges.update);
+            verifier.part(gpu, &task, &part).await?;
+        }
+    }
+    Ok(verifier.report(gpu, batch))
+}
+
+/// Verifies the very kernels of a plan, with all of its options. What the plan keeps is afterwards as
+/// it was before.
+pub(super) async fn verify_plan(rig: &Rig<'_>) -> Result<VerifyReport> {
+    check(rig.task.model, rig.task.options.batch)?;
+    let saved = rig.save().await?;
+    let mut verifier = Verifier::default();
+    let verified = verifier.plan(rig).await;
+    rig.restore(&saved).await?;
+    verified?;
+    Ok(verifier.report(rig.gpu, rig.task.options.batch))
+}
+
+/// Whether there is anything to verify.
+fn check(model: &Model, batch: usize) -> Result<()> {
     if batch == 0 {
         return Err(Error::argument("batch", "must not be zero"));
     }
     if model.parameter_count() == 0 {
         return Err(Error::argument("model", "has nothing to learn"));
     }
-    let lengths = model
-        .graph
-        .values()
-        .map(|value| model.graph.shape(value).len());
-    if lengths
-        .max()
-        .is_some_and(|len| len.saturating_mul(batch) > u32::MAX as usize / 4)
-    {
-        return Err(Error::argument(
-            "batch",
-            "makes a tensor of more than 2^30 elements",
-        ));
+    let graph = &model.graph;
+    let lengths = graph.values().map(|value| graph.shape(value).len());
+    let longest = lengths.max().unwrap_or(0);
+    if longest.saturating_mul(batch) > u32::MAX as usize / 4 {
+        let reason = "makes a tensor of more than 2^30 elements";
+        return Err(Error::argument("batch", reason));
     }
-    let mut verifier = Verifier::new(gpu, model, batch, tamper);
-    let planned = verifier.planned()?;
-    verifier.nodes().await?;
-    verifier.losses().await?;
-    verifier.updates().await?;
-    verifier.report_missing(planned);
-    Ok(VerifyReport {
-        adapter: gpu.described(),
-        batch,
-        checks: verifier.checks,
-    })
+    for node in graph.nodes() {
+        let inputs = graph.input_shapes(node);
+        node.op.definition().check_training(batch, &inputs)?;
+    }
+    Ok(())
 }
 
 /// A kernel as a plan runs it: its constants, its params as far as they are known beforehand, and
 /// its grid.
 type Signature = (PipelineKey, Vec<u8>, [u32; 3]);
 
-struct Verifier<'a> {
-    gpu: &'a Gpu,
-    model: &'a Model,
-    batch: usize,
-    tamper: &'a dyn Fn(&mut Dispatch),
+#[derive(Default)]
+struct Verifier {
     /// A number for every kernel as a plan runs it.
     runs: HashMap<Signature, usize>,
-    /// The checks of every part so far, by the kernels that it is made of.
-    parts: HashMap<Vec<PartKey>, Range<usize>>,
+    /// The checks of every node so far, by the kernels that it is made of.
+    nodes: HashMap<Vec<NodeKey>, Range<usize>>,
     checks: Vec<Check>,
 }
 
 /// A dispatch by its number, and which of its bindings are one and the same as which.
-type PartKey = (usize, Vec<Option<usize>>);
+type NodeKey = (usize, Vec<Option<usize>>);
 
-/// A result to be checked: what it is called, where it lies, and which dispatches computed it.
-struct Outcome {
-    result: String,
-    shape: Shape,
-    dispatches: Vec<usize>,
-    verdict: Verdict,
-}
-
-impl<'a> Verifier<'a> {
-    fn new(
-        gpu: &'a Gpu,
-        model: &'a Model,
-        batch: usize,
-        tamper: &'a dyn Fn(&mut Dispatch),
-    ) -> Self {
-        let (runs, parts, checks) = Default::default();
-        Self {
-            gpu,
-            model,
-            batch,
-            tamper,
-            runs,
-            parts,
-            checks,
-        }
+impl Verifier {
+    /// Checks everything that a plan runs.
+    async fn plan(&mut self, rig: &Rig<'_>) -> Result<()> {
+        self.operators(rig).await?;
+        self.step(rig).await?;
+        self.report_missing(rig);
+        Ok(())
     }
 
-    /// Every kernel of every plan for the model, with the layer it works for.
-    fn planned(&mut self) -> Result<Vec<(usize, &'static str, String)>> {
-        let (any_loss, any_optimizer) = (self.any_loss(), Optimizer::adam(1e-3).into());
-        let (model, batch, traits) = (self.model, self.batch, self.gpu.traits());
-        let mut recordings = Vec::new();
-        for (_, loss) in losses(model) {
-            let task = task(model, batch, &loss, &any_optimizer);
-            recordings.push(
-                lower(
-                    &Task {
-                        accumulate: 2,
-                        ..task
-                    },
-                    traits,
-                    batch,
-                )?
-                .recording,
-            );
+    /// Checks the loss or the optimizer of a plan that is nothing else.
+    async fn part(&mut self, gpu: &Gpu, task: &Task<'_>, lowered: &Lowered) -> Result<()> {
+        let program = Program::compile(gpu, &lowered.recording).await?;
+        let rig = Rig {
+            gpu,
+            task,
+            lowered,
+            program: &program,
+        };
+        self.step(&rig).await?;
+        self.report_missing(&rig);
+        Ok(())
+    }
+
+    /// Checks every operator, those of equal kernels once.
+    async fn operators(&mut self, rig: &Rig<'_>) -> Result<()> {
+        let graph = &rig.task.model.graph;
+        let fusion = Fusion::of(graph, &rig.task.wanted);
+        // The values that the model's output follows from.
+        let mut used = vec![false; graph.values().count()];
+        used[graph.output().0] = true;
+        for node in graph.nodes().iter().rev() {
+            let follows = used[node.output.0];
+            node.inputs
+                .iter()
+                .for_each(|input| used[input.0] |= follows);
         }
-        for (_, optimizer) in optimizers() {
-            for clip_norm in [None, Some(self.clip_norm())] {
-                let task = task(model, batch, &any_loss, &optimizer);
-                recordings.push(lower(&Task { clip_norm, ..task }, traits, batch)?.recording);
+        for (node, parts) in graph.nodes().iter().zip(&rig.lowered.nodes) {
+            let part_of_another = fusion.activation(node.output).is_some();
+            if node.op.definition().is_view() || part_of_another || !used[node.output.0] {
+                continue;
             }
-        }
-        let mut planned = Vec::new();
-        let mut known = HashSet::new();
-        for dispatch in recordings
-            .iter()
-            .flat_map(|recording| &recording.dispatches)
-        {
-            let run = self.number(dispatch);
-            if known.insert(run) {
-                planned.push((run, dispatch.kernel.name, dispatch.label.clone()));
+            let ranges = [
+                parts.forward.as_ref().map(|part| part.range.clone()),
+                parts.backward.as_ref().map(|part| part.range.clone()),
+                parts.predict.as_ref().map(|part| part.range.clone()),
+            ];
+            let key = self.key(rig, ranges.into_iter().flatten().flatten());
+            if let Some(checks) = self.nodes.get(&key) {
+                let checks = self.checks[checks.clone()].iter_mut();
+                checks.for_each(|check| check.repeats += 1);
+                continue;
             }
+            let trial = NodeTrial {
+                rig,
+                fusion: &fusion,
+                node,
+                parts,
+            };
+            let applied = parts.forward.as_ref();
+            let layer = match applied.and_then(|part| part.places.output.activation) {
+                Some(activation) => format!("{} + {}", node.label(), activation.name()),
+                None => node.label(),
+            };
+            let outcomes = trial.run().await?;
+            let first = self.checks.len();
+            self.conclude(rig, &layer, outcomes);
+            self.nodes.insert(key, first..self.checks.len());
         }
-        Ok(planned)
+        Ok(())
     }
 
     /// The number of a kernel as a plan runs it.
@@ -199,11 +267,12 @@ impl<'a> Verifier<'a> {
         *self.runs.entry(signature).or_insert(next)
     }
 
-    /// What the part of a plan that this records is made of.
-    fn part_key(&mut self, recording: &Recording) -> Vec<PartKey> {
+    /// What a node is made of.
+    fn key(&mut self, rig: &Rig, dispatches: impl Iterator<Item = usize>) -> Vec<NodeKey> {
         let mut regions: Vec<Region> = Vec::new();
         let mut key = Vec::new();
-        for dispatch in &recording.dispatches {
+        for at in dispatches {
+            let dispatch = &rig.recording().dispatches[at];
             let bindings = dispatch.bindings.iter().map(|binding| {
                 let region = (*binding)?;
                 let known = regions.iter().position(|&other| other == region);
@@ -218,161 +287,62 @@ impl<'a> Verifier<'a> {
         key
     }
 
-    /// Checks every operator, those of equal kernels once.
-    async fn nodes(&mut self) -> Result<()> {
-        let (loss, optimizer) = (self.any_loss(), Optimizer::sgd(0.1).into());
-        // Slabs as small as they may be: an operator's own parameters and few others.
-        let max_slab = self.largest_parameter();
-        let task = Task {
-            max_slab,
-            ..task(self.model, self.batch, &loss, &optimizer)
-        };
-        for mut single in singles(&task, self.gpu.traits())? {
-            let key = self.part_key(&single.lowered.recording);
-            if let Some(checks) = self.parts.get(&key) {
-                self.checks[checks.clone()]
-                    .iter_mut()
-                    .for_each(|check| check.repeats += 1);
-                continue;
-            }
-            let mut layer = self.model.graph.nodes()[single.index].label();
-            if let Some(activation) = single.activation {
-                layer = format!("{layer} + {}", activation.name());
-            }
-            let dispatches = self.dispatches(&mut single.lowered);
-            let outcomes = self.operator(&single).await?;
-            let first = self.checks.len();
-            self.conclude(&layer, &dispatches, outcomes);
-            self.parts.insert(key, first..self.checks.len());
-        }
-        Ok(())
-    }
-
-    /// The dispatches of a part by name and number, which are then made ready to run.
-    fn dispatches(&mut self, lowered: &mut Lowered) -> Vec<(&'static str, usize)> {
-        let dispatches = &mut lowered.recording.dispatches;
-        let known = dispatches
-            .iter()
-            .map(|dispatch| (dispatch.kernel.name, self.number(dispatch)));
-        let known = known.collect();
-        dispatches.iter_mut().for_each(self.tamper);
-        known
-    }
-
-    /// Makes checks of the results of one part.
-    fn conclude(&mut self, layer: &str, known: &[(&'static str, usize)], outcomes: Vec<Outcome>) {
-        for Outcome {
-            result,
-            shape,
-            dispatches,
-            verdict,
-        } in outcomes
-        {
-            let mut kernels: Vec<&str> = dispatches.iter().map(|&at| known[at].0).collect();
+    /// Makes checks of results.
+    fn conclude(&mut self, rig: &Rig, layer: &str, outcomes: Vec<Outcome>) {
+        for outcome in outcomes {
+            let dispatches = outcome.dispatches.iter();
+            let dispatches: Vec<&Dispatch> = dispatches
+                .map(|&at| &rig.recording().dispatches[at])
+                .collect();
+            let mut kernels: Vec<&str> = dispatches.iter().map(|d| d.kernel.name).collect();
             kernels.dedup();
+            let verdict = outcome.verdict;
+            let runs = dispatches.iter().map(|dispatch| self.number(dispatch));
+            let runs = runs.collect();
             self.checks.push(Check {
                 layer: layer.into(),
                 repeats: 0,
-                result,
+                result: outcome.result,
                 kernel: kernels.join(", "),
-                shape,
+                shape: outcome.shape,
                 worst: verdict.worst,
                 exact: verdict.exact,
                 passed: verdict.reason.is_none(),
                 reason: verdict.reason,
-                runs: dispatches.iter().map(|&at| known[at].1).collect(),
+                runs,
             });
         }
     }
 
-    /// Makes a failed check of each planned kernel that no check covers.
-    fn report_missing(&mut self, planned: Vec<(usize, &'static str, String)>) {
-        let covered: HashSet<usize> = self
-            .checks
-            .iter()
-            .flat_map(|check| check.runs.iter().copied())
-            .collect();
-        for (run, kernel, layer) in planned
-            .into_iter()
-            .filter(|(run, ..)| !covered.contains(run))
-        {
-            self.checks.push(Check {
-                layer,
-                repeats: 0,
-                result: "anything".into(),
-                kernel: kernel.into(),
-                shape: Shape::default(),
-                worst: f64::INFINITY,
-                exact: false,
-                passed: false,
-                reason: Some(format!("{kernel} was not verified")),
-                runs: vec![run],
-            });
+    /// Makes a failed check of each kernel of a plan that no check covers.
+    fn report_missing(&mut self, rig: &Rig) {
+        let runs = self.checks.iter().flat_map(|check| &check.runs);
+        let mut covered: HashSet<usize> = runs.copied().collect();
+        for dispatch in &rig.recording().dispatches {
+            let (run, kernel) = (self.number(dispatch), dispatch.kernel.name);
+            if covered.insert(run) {
+                let reason = format!("{kernel} was not verified");
+                self.checks.push(Check {
+                    layer: dispatch.label.clone(),
+                    repeats: 0,
+                    result: "anything".into(),
+                    kernel: kernel.into(),
+                    shape: Shape::default(),
+                    worst: f64::INFINITY,
+                    exact: false,
+                    passed: false,
+                    reason: Some(reason),
+                    runs: vec![run],
+                });
+            }
         }
     }
 
-    /// A loss that fits the model's output.
-    fn any_loss(&self) -> Loss {
-        losses(self.model)
-            .into_iter()
-            .next()
-            .map_or_else(Loss::default, |(_, loss)| loss)
-    }
-
-    /// Bytes of the largest parameter.
-    fn largest_parameter(&self) -> u64 {
-        let parameters = self.model.graph.parameters().iter();
-        let sizes = parameters.map(|parameter| parameter.shape.len() as u64 * 4);
-        sizes.max().unwrap_or(0).next_multiple_of(16)
-    }
-
-    /// A norm that the gradients of the verification exceed by about two times.
-    fn clip_norm(&self) -> f64 {
-        0.25 * (self.model.parameter_count() as f64 / 3.0).sqrt()
-    }
-}
-
-fn task<'a>(
-    model: &'a Model,
-    planned_batch: usize,
-    loss: &'a Loss,
-    optimizer: &'a Optimizer,
-) -> Task<'a> {
-    let (max_slab, clip_norm, accumulate) = (u64::MAX, None, 1);
-    Task {
-        model,
-        loss,
-        optimizer,
-        planned_batch,
-        max_slab,
-        clip_norm,
-        accumulate,
-        half: false,
-        choices: None,
-        decisions: &[],
-    }
-}
-
-/// The dispatches of a range that computed a region, in their order: those that wrote it, and those
-/// that wrote what they read.
-fn makers(recording: &Recording, range: &Range<usize>, region: Region) -> Vec<usize> {
-    let overlaps = |a: &Region, b: &Region| {
-        a.buffer == b.buffer && a.offset < b.offset + b.size && b.offset < a.offset + a.size
-    };
-    let (mut wanted, mut makers) = (vec![region], Vec::new());
-    for at in range.clone().rev() {
-        let dispatch = &recording.dispatches[at];
-        let bindings = || dispatch.bindings.iter().zip(dispatch.kernel.bindings);
-        let of = |access: Access| {
-            bindings()
-                .filter(move |(_, a)| **a == access)
-                .filter_map(|(region, _)| *region)
-        };
-        if of(Access::ReadWrite).any(|written| wanted.iter().any(|w| overlaps(w, &written))) {
-            makers.push(at);
-            wanted.extend(of(Access::Read));
+    fn report(self, gpu: &Gpu, batch: usize) -> VerifyReport {
+        VerifyReport {
+            adapter: gpu.described(),
+            batch,
+            checks: self.checks,
         }
     }
-    makers.reverse();
-    makers
 }

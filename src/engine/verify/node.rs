@@ -1,340 +1,318 @@
-//! One operator, forward and backward, on its own.
+//! One operator of a plan: its forward and backward pass in training, its forward pass in evaluation.
 
-use std::collections::HashMap;
-
-use super::compare::{Expected, Verdict, judge_indices};
+use super::MASKS;
+use super::bound::{copied, measure};
+use super::compare::{Expected, Verdict};
 use super::data::{Data, Fill, wide};
-use super::rig::Rig;
-use super::tolerance::{self, Bound};
-use super::{Outcome, Verifier, makers};
-use crate::engine::lower::{Form, Single};
-use crate::engine::reference::{Masks, SingleReference};
+use super::rig::{Outcome, Rig, Trial};
+use crate::engine::lower::{Fusion, NodeParts, Part};
+use crate::engine::operators::{Backward, Forward, Mode, Site, Sum, kernels};
+use crate::engine::reference::{BackwardPass, ForwardPass};
 use crate::gpu::kernels::dropout;
-use crate::gpu::record::Region;
-use crate::model::{Node, ValueId};
-use crate::op::{GlobalPool, Op};
+use crate::gpu::record::{Dispatch, Region, Varies};
+use crate::model::{Graph, Node};
 use crate::{Result, Shape};
 
 /// Seeds that are tried until the data can show an error.
 const ATTEMPTS: u32 = 4;
-/// What dropout's masks are made from.
-const MASKS: Masks = Masks {
-    seed: 0x5eed_0000_0007,
-    step: 3,
-};
 
-/// A result of an operator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Part {
-    Output,
-    Argmax,
-    /// Mean or variance.
-    Running(usize),
-    /// The gradient of a parameter.
-    Parameter(usize),
-    /// The gradient of an input.
-    Input(usize),
+/// A node of a plan.
+pub(super) struct NodeTrial<'a> {
+    pub rig: &'a Rig<'a>,
+    pub fusion: &'a Fusion,
+    pub node: &'a Node,
+    pub parts: &'a NodeParts,
 }
 
-/// What a result should be.
-enum Wanted {
-    Values(Expected),
-    Indices(Vec<u32>),
-}
-
-/// The data that an operator runs on.
+/// Data for a node, those that are one value the same.
 struct Inputs {
-    values: Vec<Vec<f32>>,
+    x: Vec<Vec<f32>>,
     parameters: Vec<Vec<f32>>,
-    output_gradient: Vec<f32>,
-    /// What the gradients of values that are used again are added to.
+    gy: Vec<f32>,
+    /// What gradients of values that are used again are added to, by input.
     before: Vec<Vec<f32>>,
+    fill: Fill,
 }
 
-impl Verifier<'_> {
-    /// Runs an operator on both kinds of data.
-    pub(super) async fn operator(&self, single: &Single) -> Result<Vec<Outcome>> {
-        let parts = self.parts_of(single)?;
-        let rig = Rig::new(self.gpu, &single.lowered.recording).await?;
-        let mut verdicts = vec![Verdict::none(); parts.len()];
+impl NodeTrial<'_> {
+    fn graph(&self) -> &Graph {
+        &self.rig.task.model.graph
+    }
+
+    fn pass(&self, mode: Mode) -> ForwardPass<'_> {
+        let site = Site::new(self.graph(), self.node, self.rig.task.options.batch, mode);
+        let masks = MASKS;
+        ForwardPass {
+            op: &self.node.op,
+            site: Site { masks, ..site },
+        }
+    }
+
+    fn shape(&self, shape: &Shape) -> Shape {
+        shape.batched(self.rig.task.options.batch)
+    }
+
+    /// Runs the node on both kinds of data.
+    pub async fn run(&self) -> Result<Vec<Outcome>> {
+        let mut verdicts: Vec<Verdict> = Vec::new();
+        let mut latest = Vec::new();
         for fill in [Fill::Uniform, Fill::Integers] {
-            let mut latest = Vec::new();
             for seed in 0..ATTEMPTS {
-                let inputs = self.inputs(single, Data::new(fill, seed));
-                latest = self.attempt(single, &rig, &parts, inputs, fill).await?;
-                if latest.iter().all(|verdict| verdict.trusted) {
+                latest = self.attempt(&self.inputs(fill, seed)).await?;
+                if latest.iter().all(|outcome| outcome.verdict.trusted) {
                     break;
                 }
             }
-            let both = verdicts.into_iter().zip(latest);
-            verdicts = both.map(|(verdict, latest)| verdict.and(latest)).collect();
-        }
-        let recording = &single.lowered.recording;
-        let outcomes = parts
-            .into_iter()
-            .zip(verdicts)
-            .map(|((part, region, shape), verdict)| {
-                let range = match part {
-                    Part::Output | Part::Argmax | Part::Running(_) => &single.forward,
-                    Part::Parameter(_) | Part::Input(_) => &single.backward,
-                };
-                let dispatches = makers(recording, range, region);
-                Outcome {
-                    result: self.name(single, part),
-                    shape,
-                    dispatches,
-                    verdict,
-                }
-            });
-        Ok(outcomes.collect())
-    }
-
-    fn node(&self, single: &Single) -> &Node {
-        &self.model.graph.nodes()[single.index]
-    }
-
-    /// The results of an operator, with their places and shapes.
-    fn parts_of(&self, single: &Single) -> Result<Vec<(Part, Region, Shape)>> {
-        let (graph, node) = (&self.model.graph, self.node(single));
-        let shape = |value: ValueId| graph.shape(value).batched(self.batch);
-        let mut parts = vec![(Part::Output, single.output, shape(node.output))];
-        if let (true, Some(kept)) = (is_max(&node.op), single.kept) {
-            parts.push((Part::Argmax, kept, shape(node.output)));
-        }
-        if let (Form::Training, Some(running)) = (single.form, node.statistics()) {
-            for (at, id) in running.into_iter().enumerate() {
-                let shape = graph.parameter(id).shape.clone();
-                parts.push((Part::Running(at), single.lowered.parameter(id)?, shape));
+            verdicts.resize(latest.len(), Verdict::none());
+            for (verdict, latest) in verdicts.iter_mut().zip(&latest) {
+                *verdict = verdict.clone().and(latest.verdict.clone());
             }
         }
-        if single.output_gradient.is_some() {
-            for (at, &id) in node.parameters.iter().enumerate() {
-                let parameter = graph.parameter(id);
-                if parameter.is_learned() {
-                    let region = single.lowered.gradient(id)?;
-                    parts.push((Part::Parameter(at), region, parameter.shape.clone()));
-                }
-            }
-        }
-        for (at, gradient) in single.input_gradients.iter().enumerate() {
-            parts.push((Part::Input(at), gradient.region, shape(gradient.value)));
-        }
-        Ok(parts)
-    }
-
-    fn name(&self, single: &Single, part: Part) -> String {
-        match part {
-            Part::Output if single.form == Form::Evaluation => "output in evaluation".into(),
-            Part::Output if single.form == Form::Copy => "copy in evaluation".into(),
-            Part::Output => "output".into(),
-            Part::Argmax => "argmax".into(),
-            Part::Running(0) => "running mean".into(),
-            Part::Running(_) => "running variance".into(),
-            Part::Parameter(at) => {
-                let id = self.node(single).parameters[at];
-                format!("{} gradient", self.model.graph.parameter(id).spec.name)
-            }
-            Part::Input(at) => {
-                let gradient = single.input_gradients[at];
-                let number = match single.input_gradients.len() {
-                    1 => String::new(),
-                    _ => format!(" {}", at + 1),
-                };
-                let through = gradient
-                    .gradient_of
-                    .map_or("", |activation| activation.name());
-                let through = if through.is_empty() {
-                    ""
-                } else {
-                    &format!(" of {through}")
-                };
-                let added = if gradient.accumulates { ", added" } else { "" };
-                format!("input{number} gradient{through}{added}")
-            }
-        }
+        let outcomes = latest.into_iter().zip(verdicts);
+        Ok(outcomes
+            .map(|(latest, verdict)| Outcome { verdict, ..latest })
+            .collect())
     }
 
     /// Data of the right sizes: weights scaled with their number, so that sums stay near 1.
-    fn inputs(&self, single: &Single, mut data: Data) -> Inputs {
-        let (graph, node) = (&self.model.graph, self.node(single));
-        let product = matches!(
-            node.op,
-            Op::Conv2d(_) | Op::ConvTranspose2d(_) | Op::Linear(_)
-        );
-        let bound = if product { 1.0 } else { 4.0 };
-        let len = |value: ValueId| self.batch * graph.shape(value).len();
-        let values = single
-            .inputs
-            .iter()
-            .map(|&(value, _)| data.values(len(value), bound));
-        let values = values.collect();
-        let variance = node.statistics().map(|[_, variance]| variance);
+    fn inputs(&self, fill: Fill, seed: u32) -> Inputs {
+        let (graph, node) = (self.graph(), self.node);
+        let mut data = Data::new(fill, self.rig.task.options.half, seed);
+        let root = |at: usize| self.fusion.root(node.inputs[at]);
+        let bound = if node.op.definition().reads_half(0) {
+            1.0
+        } else {
+            4.0
+        };
+        let mut x: Vec<Vec<f32>> = Vec::new();
+        for (at, &input) in node.inputs.iter().enumerate() {
+            x.push(match (0..at).find(|&other| root(other) == root(at)) {
+                Some(other) => x[other].clone(),
+                None => data.values(self.shape(graph.shape(input)).len(), bound),
+            });
+        }
         let parameters = node.parameters.iter().map(|&id| {
             let parameter = graph.parameter(id);
-            let bound = (3.0 / parameter.spec.fan_in.max(3) as f32).sqrt();
-            let len = parameter.shape.len();
-            if variance == Some(id) {
-                data.positive(len)
-            } else {
-                data.values(len, bound)
+            let (len, fan_in) = (parameter.shape.len(), parameter.spec.fan_in.max(3));
+            match parameter.is_learned() {
+                true => data.values(len, (3.0 / fan_in as f32).sqrt()),
+                false => data.positive(len),
             }
         });
         let parameters = parameters.collect();
-        let output_gradient = data.values(len(node.output), 1.0);
-        let before = single
-            .input_gradients
-            .iter()
-            .map(|gradient| match gradient.accumulates {
-                true => data.values(len(gradient.value), 1.0),
-                false => Vec::new(),
-            });
+        let gy = data.values(self.shape(graph.shape(node.output)).len(), 1.0);
+        let before = x.iter().map(|x| data.values(x.len(), 1.0)).collect();
         Inputs {
-            values,
+            x,
             parameters,
-            output_gradient,
-            before: before.collect(),
+            gy,
+            before,
+            fill,
         }
     }
 
-    /// Runs an operator on these data and judges its results.
-    async fn attempt(
-        &self,
-        single: &Single,
-        rig: &Rig<'_>,
-        parts: &[(Part, Region, Shape)],
-        inputs: Inputs,
-        fill: Fill,
-    ) -> Result<Vec<Verdict>> {
-        rig.clear().await?;
-        for ((_, region), values) in single.inputs.iter().zip(&inputs.values) {
-            rig.write(*region, values).await?;
-        }
-        for (&id, values) in self.node(single).parameters.iter().zip(&inputs.parameters) {
-            rig.write(single.lowered.parameter(id)?, values).await?;
-        }
-        if let Some(region) = single.output_gradient {
-            rig.write(region, &inputs.output_gradient).await?;
-        }
-        for (gradient, values) in single.input_gradients.iter().zip(&inputs.before) {
-            rig.write(gradient.region, values).await?;
-        }
-        let ranges = [single.forward.clone(), single.backward.clone()];
-        // Only dropout varies.
-        rig.run(&ranges, |_, params| {
-            dropout::set_step(params, MASKS.seed, MASKS.step)
-        })
-        .await?;
-
-        let len = self.batch * self.model.graph.shape(self.node(single).output).len();
-        let output: Vec<f32> = rig.read(single.output, len).await?;
-        let wanted = self.wanted(single, inputs, &output, fill)?;
-        let mut verdicts = Vec::new();
-        for (part, region, shape) in parts {
-            verdicts.push(match wanted.get(part) {
-                Some(Wanted::Values(expected)) => {
-                    expected.judge(&rig.read(*region, shape.len()).await?)
-                }
-                Some(Wanted::Indices(indices)) => {
-                    judge_indices(indices, &rig.read(*region, shape.len()).await?)
-                }
-                None => judge_indices(&[], &[]), // fails: nothing to hold the result against
-            });
-        }
-        Ok(verdicts)
-    }
-
-    /// What each result should be. The backward pass of the reference starts from the kernel's own
-    /// `output`, as the kernels' does.
-    fn wanted(
-        &self,
-        single: &Single,
-        inputs: Inputs,
-        output: &[f32],
-        fill: Fill,
-    ) -> Result<HashMap<Part, Wanted>> {
-        let (graph, node, batch) = (&self.model.graph, self.node(single), self.batch);
-        let shape = graph.shape(node.inputs[0]);
-        let values: Vec<Vec<f64>> = inputs.values.iter().map(|values| wide(values)).collect();
-        let parameters: Vec<Vec<f64>> = inputs.parameters.iter().map(|p| wide(p)).collect();
-        let ids = single.inputs.iter().map(|&(value, _)| value);
-        let values: HashMap<ValueId, Vec<f64>> = ids.zip(values).collect();
-        let positions = single.positions(graph);
-        let by_position: Vec<&[f64]> = positions.iter().map(|id| &values[id][..]).collect();
-        let masks = (single.form == Form::Training).then_some(MASKS);
-        let mut reference =
-            SingleReference::new(graph, single.index, batch, masks, &by_position, &parameters);
-        let mut wanted = HashMap::new();
-
-        let result = reference.forward()?.to_vec();
-        let bound = match single.form {
-            Form::Copy => Bound::copy(result.len()),
-            _ => tolerance::output(&reference, shape, batch)?,
-        };
-        let mut expected = bound.expect(result, fill);
-        match single.activation {
-            Some(activation) => expected = expected.activated(activation)?,
-            None => reference.set_output(wide(output)),
-        }
-        wanted.insert(Part::Output, Wanted::Values(expected));
-        if is_max(&node.op) {
-            wanted.insert(Part::Argmax, Wanted::Indices(reference.argmax().to_vec()));
-        }
-        if let Some([mean, variance]) = reference.running()? {
-            let bounds = tolerance::running(&reference, shape, batch, [&mean, &variance])?;
-            for (at, (bound, values)) in bounds.into_iter().zip([mean, variance]).enumerate() {
-                wanted.insert(
-                    Part::Running(at),
-                    Wanted::Values(bound.expect(values, fill)),
-                );
+    async fn attempt(&self, inputs: &Inputs) -> Result<Vec<Outcome>> {
+        let mut outcomes = Vec::new();
+        if let Some(part) = &self.parts.forward {
+            let (found, indices) = self.forward(part, Mode::Training, inputs).await?;
+            let y: Vec<f32> = found[0].got.iter().map(|&y| y as f32).collect();
+            outcomes.extend(found);
+            if self.rig.task.wanted.needs(self.node.output) {
+                outcomes.extend(self.backward(part, inputs, y, indices).await?);
             }
         }
-        if single.output_gradient.is_none() {
-            return Ok(wanted);
+        if let Some(part) = &self.parts.predict {
+            outcomes.extend(self.forward(part, Mode::Evaluation, inputs).await?.0);
         }
+        Ok(outcomes)
+    }
 
-        let gy = wide(&inputs.output_gradient);
-        let asked = |id: &ValueId| single.input_gradients.iter().any(|g| g.value == *id);
-        let asked: Vec<bool> = positions.iter().map(asked).collect();
-        let gradients = reference.backward(&gy, &asked)?;
-        let bounds = tolerance::gradients(&reference, (shape, batch), &gy, &asked, &gradients)?;
-        for (at, (bound, values)) in bounds
-            .parameters
-            .into_iter()
-            .zip(gradients.parameters)
+    /// A forward pass: its results, the output first, and the positions that it should choose.
+    async fn forward(
+        &self,
+        part: &Part<Forward>,
+        mode: Mode,
+        inputs: &Inputs,
+    ) -> Result<(Vec<Outcome>, Vec<u32>)> {
+        let (graph, places, pass) = (self.graph(), &part.places, self.pass(mode));
+        let when = match mode {
+            Mode::Training => "",
+            Mode::Evaluation => " in evaluation",
+        };
+        let mut trial = Trial::new(&part.range);
+        for (&region, values) in places.inputs.iter().zip(&inputs.x) {
+            trial.write(region, values);
+        }
+        for (&region, values) in places.parameters.iter().zip(&inputs.parameters) {
+            trial.write(region, values);
+        }
+        let rounding = kernels(&self.node.op).rounding(&pass.site)?;
+        let data = [&inputs.x[..], &inputs.parameters].concat();
+        let measured = measure(&pass, &data)?;
+        let mut expected = measured[0].expect(rounding.output, inputs.fill);
+        if let Some(activation) = places.output.activation {
+            expected = expected.activated(activation)?;
+        }
+        let shape = self.shape(graph.shape(self.node.output));
+        trial.awaits(
+            format!("output{when}"),
+            places.output.region,
+            &shape,
+            expected,
+        );
+        let data: Vec<Vec<f64>> = data.iter().map(|values| wide(values)).collect();
+        let indices = pass.run(&data)?.1.indices;
+        if let (Some(region), false) = (places.kept, indices.is_empty()) {
+            trial.awaits_indices(format!("argmax{when}"), region, &shape, &indices);
+        }
+        let statistics = self.node.parameters.iter().zip(&places.parameters);
+        let statistics = statistics.filter(|(id, _)| !graph.parameter(**id).is_learned());
+        for ((&id, &region), measured) in statistics.zip(&measured[1..]) {
+            let parameter = graph.parameter(id);
+            let expected = measured.expect(rounding.running, inputs.fill);
+            trial.awaits(parameter.spec.name, region, &parameter.shape, expected);
+        }
+        Ok((self.rig.run(trial, fill_dropout).await?, indices))
+    }
+
+    /// The backward pass on what the forward pass has left: the gradients that the graph says must be
+    /// there.
+    async fn backward(
+        &self,
+        forward: &Part<Forward>,
+        inputs: &Inputs,
+        y: Vec<f32>,
+        indices: Vec<u32>,
+    ) -> Result<Vec<Outcome>> {
+        let (graph, node, wanted) = (self.graph(), self.node, &self.rig.task.wanted);
+        let Some(part) = &self.parts.backward else {
+            let mut trial = Trial::new(&(0..0));
+            trial.awaits(
+                "gradients",
+                None,
+                &Shape::default(),
+                copied(vec![], inputs.fill),
+            );
+            return self.rig.run(trial, fill_dropout).await;
+        };
+        let pass = self.pass(Mode::Training);
+        let rounding = kernels(&node.op).rounding(&pass.site)?;
+        let mut trial = self.backward_trial(forward, part, inputs, &y).await?;
+        let parameters = node.parameters.iter().map(|&id| wanted.parameter(id));
+        let values = node.inputs.iter().map(|&input| wanted.needs(input));
+        let wanted = parameters.chain(values).collect();
+        let both = [y, inputs.gy.clone()];
+        let data = [&inputs.x[..], &inputs.parameters, &both].concat();
+        let pass = BackwardPass {
+            pass,
+            wanted,
+            indices,
+        };
+        let measured = measure(&pass, &data)?;
+        let (of_parameters, of_inputs) = measured.split_at(node.parameters.len());
+        for (at, measured) in of_parameters
+            .iter()
             .enumerate()
+            .filter(|(at, _)| pass.wanted[*at])
         {
-            wanted.insert(
-                Part::Parameter(at),
-                Wanted::Values(bound.expect(values, fill)),
+            let parameter = graph.parameter(node.parameters[at]);
+            let sum = rounding.parameters.get(at).copied().unwrap_or(Sum::copy());
+            let expected = measured.expect(sum, inputs.fill);
+            let name = format!("{} gradient", parameter.spec.name);
+            trial.awaits(
+                name,
+                part.places.to_parameters[at],
+                &parameter.shape,
+                expected,
             );
         }
         // Each input's gradient, and for a value that is read twice the sum.
-        let ways = bounds.inputs.into_iter().zip(gradients.inputs);
-        for ((bound, values_of_way), id) in ways.zip(&positions) {
-            let at = single.input_gradients.iter().position(|g| g.value == *id);
-            let Some(at) = at else { continue };
-            let gradient = single.input_gradients[at];
-            let mut expected = bound.expect(values_of_way, fill);
-            if let Some(activation) = gradient.gradient_of {
-                expected = expected.through(activation, &values[id])?;
+        let mut sums: Vec<(usize, Option<Region>, Expected)> = Vec::new();
+        for (at, measured) in of_inputs.iter().enumerate() {
+            let to = part.places.to_inputs[at];
+            let handed_on = self.parts.heir == Some(self.fusion.root(node.inputs[at]));
+            if !pass.wanted[of_parameters.len() + at] || handed_on && to.is_none() {
+                continue; // handed on as it is, by no kernel
             }
-            let before = match wanted.remove(&Part::Input(at)) {
-                Some(Wanted::Values(before)) => Some(before),
-                _ if gradient.accumulates => {
-                    let before = &inputs.before[at];
-                    Some(Bound::copy(before.len()).expect(wide(before), fill))
+            let mut expected = measured.expect(rounding.input, inputs.fill);
+            // A gradient reaches no more places than it comes from.
+            expected.needed = expected.needed.min(inputs.gy.len().div_ceil(50));
+            if let Some((activation, _)) = to.and_then(|to| to.gradient_of) {
+                expected = expected.through(activation, &wide(&inputs.x[at]))?;
+            }
+            let region = to.map(|to| to.region);
+            match sums.iter_mut().find(|sum| to.is_some() && sum.1 == region) {
+                Some((_, _, sum)) => *sum = expected.plus(sum),
+                None => {
+                    if to.is_some_and(|to| to.accumulate) {
+                        expected = expected.plus(&copied(wide(&inputs.before[at]), inputs.fill));
+                    }
+                    sums.push((at, region, expected));
                 }
-                _ => None,
-            };
-            if let Some(before) = before {
-                expected = expected.plus(&before);
             }
-            wanted.insert(Part::Input(at), Wanted::Values(expected));
         }
-        Ok(wanted)
+        let several = sums.len() > 1;
+        for (at, region, expected) in sums {
+            let shape = self.shape(graph.shape(node.inputs[at]));
+            trial.awaits(input_name(part, at, several), region, &shape, expected);
+        }
+        self.rig.run(trial, fill_dropout).await
+    }
+
+    /// A backward pass on what it finds in memory when it begins: what the forward pass left, the
+    /// output's gradient, and what is added to.
+    async fn backward_trial(
+        &self,
+        forward: &Part<Forward>,
+        part: &Part<Backward>,
+        inputs: &Inputs,
+        y: &[f32],
+    ) -> Result<Trial> {
+        let (places, mut trial) = (&part.places, Trial::new(&part.range));
+        for (&region, values) in places.inputs.iter().zip(&inputs.x) {
+            trial.write(region, values);
+        }
+        for (&region, values) in places.parameters.iter().zip(&inputs.parameters) {
+            trial.write(region, values);
+        }
+        trial.write(places.output, y);
+        if let Some(kept) = forward.places.kept {
+            trial.write_bytes(kept, &self.rig.read(kept).await?);
+        }
+        trial.write(places.gradient, &inputs.gy);
+        let mut begun: Vec<Region> = Vec::new();
+        for (to, before) in places.to_inputs.iter().zip(&inputs.before) {
+            let Some(to) = to else { continue };
+            if to.accumulate && !begun.contains(&to.region) {
+                trial.write(to.region, before);
+            }
+            begun.push(to.region);
+        }
+        Ok(trial)
     }
 }
 
-fn is_max(op: &Op) -> bool {
-    matches!(op, Op::MaxPool2d(_) | Op::GlobalPool(GlobalPool::Max))
+fn input_name(part: &Part<Backward>, at: usize, several: bool) -> String {
+    let to = part.places.to_inputs[at];
+    let number = if several {
+        format!(" {}", at + 1)
+    } else {
+        String::new()
+    };
+    let added = if to.is_some_and(|to| to.accumulate) {
+        ", added"
+    } else {
+        ""
+    };
+    match to.and_then(|to| to.gradient_of) {
+        Some((f, _)) => format!("input{number} gradient of {}{added}", f.name()),
+        None => format!("input{number} gradient{added}"),
+    }
+}
+
+/// Of an operator's kernels, only dropout's params vary.
+fn fill_dropout(dispatch: &Dispatch, params: &mut [u8]) {
+    if dispatch.varies == Varies::Dropout {
+        dropout::set_step(params, MASKS.seed, MASKS.step);
+    }
 }

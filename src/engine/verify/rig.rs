@@ -1,100 +1,258 @@
-//! Kernels on a device with buffers of their own, which can be written and read.
+//! A plan's buffers and dispatches, at the verifier's command.
 
 use std::ops::Range;
 
-use crate::gpu::kernel::Format;
-use crate::gpu::program::Program;
-use crate::gpu::record::{BufferId, Dispatch, Recording, Region, Varies};
-use crate::{Error, Gpu, Result};
+use half::f16;
 
-/// A recording whose used buffers are all persistent, compiled.
-pub(super) struct Rig<'a> {
-    gpu: &'a Gpu,
-    recording: &'a Recording,
-    program: Program,
+use super::compare::{Expected, Verdict};
+use crate::engine::lower::{Lowered, Task};
+use crate::gpu::kernel::{Access, Format};
+use crate::gpu::program::Program;
+use crate::gpu::record::{BufferId, Dispatch, Recording, Region, Storage, Varies};
+use crate::{Gpu, Result, Shape};
+
+/// A plan under examination: what was to be lowered, and what came of it.
+pub(in crate::engine) struct Rig<'a> {
+    pub gpu: &'a Gpu,
+    pub task: &'a Task<'a>,
+    pub lowered: &'a Lowered,
+    pub program: &'a Program,
 }
 
-/// A quiet NaN, which shows where a kernel wrote nothing or read what it should not.
-const NAN: u32 = 0x7fc0_0000;
+/// A range of the dispatches on known data, and what it should write.
+#[derive(Clone)]
+pub(super) struct Trial {
+    pub range: Range<usize>,
+    writes: Vec<(Region, Vec<u8>)>,
+    awaited: Vec<Awaited>,
+}
 
-impl<'a> Rig<'a> {
-    pub async fn new(gpu: &'a Gpu, recording: &'a Recording) -> Result<Self> {
-        let program = Program::compile(gpu, recording).await?;
-        Ok(Self {
-            gpu,
-            recording,
-            program,
+#[derive(Clone)]
+struct Awaited {
+    result: String,
+    /// `None` where the plan has no place for it.
+    region: Option<Region>,
+    shape: Shape,
+    expected: Expected,
+    /// Whether it is made of positions.
+    indices: bool,
+}
+
+/// A result that was checked: what it is called, which dispatches computed it, and how.
+pub(super) struct Outcome {
+    pub result: String,
+    pub shape: Shape,
+    pub dispatches: Vec<usize>,
+    pub verdict: Verdict,
+    /// What the kernels wrote.
+    pub got: Vec<f64>,
+}
+
+impl Trial {
+    pub fn new(range: &Range<usize>) -> Self {
+        Self {
+            range: range.clone(),
+            writes: vec![],
+            awaited: vec![],
+        }
+    }
+
+    /// Numbers for the beginning of a region, in its format.
+    pub fn write(&mut self, region: Region, values: &[f32]) {
+        let bytes = match region.format {
+            Format::F32 => bytemuck::cast_slice(values).to_vec(),
+            Format::F16 => {
+                let halves = values
+                    .iter()
+                    .map(|&value| f16::from_f32(value).to_le_bytes());
+                let mut bytes: Vec<u8> = halves.flatten().collect();
+                bytes.resize(bytes.len().next_multiple_of(4), 0);
+                bytes
+            }
+        };
+        self.writes.push((region, bytes));
+    }
+
+    /// Bytes for the beginning of a region.
+    pub fn write_bytes(&mut self, region: Region, bytes: &[u8]) {
+        self.writes.push((region, bytes.to_vec()));
+    }
+
+    /// A result that the dispatches should write.
+    pub fn awaits(
+        &mut self,
+        result: impl Into<String>,
+        region: impl Into<Option<Region>>,
+        shape: &Shape,
+        expected: Expected,
+    ) {
+        self.awaited.push(Awaited {
+            result: result.into(),
+            region: region.into(),
+            shape: shape.clone(),
+            expected,
+            indices: false,
+        });
+    }
+
+    /// Positions that the dispatches should write.
+    pub fn awaits_indices(
+        &mut self,
+        result: String,
+        region: Region,
+        shape: &Shape,
+        indices: &[u32],
+    ) {
+        self.awaits(result, region, shape, Expected::indices(indices));
+        if let Some(awaited) = self.awaited.last_mut() {
+            awaited.indices = true;
+        }
+    }
+}
+
+impl Rig<'_> {
+    pub(super) fn recording(&self) -> &Recording {
+        &self.lowered.recording
+    }
+
+    /// Runs a trial: everything that its dispatches bind is NaN at first, so that it shows where a
+    /// kernel wrote nothing or read what it should not. `fill` completes the params of those that
+    /// vary.
+    pub(super) async fn run(
+        &self,
+        trial: Trial,
+        fill: impl Fn(&Dispatch, &mut [u8]),
+    ) -> Result<Vec<Outcome>> {
+        if trial.awaited.is_empty() {
+            return Ok(vec![]);
+        }
+        let dispatches = &self.recording().dispatches;
+        let mut bound: Vec<Region> = Vec::new();
+        for dispatch in &dispatches[trial.range.clone()] {
+            for region in dispatch.regions() {
+                if !bound.contains(region) {
+                    bound.push(*region);
+                    let nan = match region.format {
+                        Format::F32 => f32::NAN.to_le_bytes().repeat(region.size as usize / 4),
+                        Format::F16 => f16::NAN.to_le_bytes().repeat(region.size as usize / 2),
+                    };
+                    self.write(*region, &nan).await?;
+                }
+            }
+        }
+        for (region, bytes) in &trial.writes {
+            // The memory of a buffer that the dispatches do not bind may be another's by now.
+            if bound.iter().any(|bound| overlap(bound, region)) {
+                self.write(*region, bytes).await?;
+            }
+        }
+        let mut params = self.program.params_block(dispatches);
+        for at in trial.range.clone() {
+            if dispatches[at].varies != Varies::Nothing {
+                fill(
+                    &dispatches[at],
+                    &mut params[self.program.params_offset(at)..],
+                );
+            }
+        }
+        let (program, ranges) = (self.program, [trial.range.clone()]);
+        program
+            .run_once(self.gpu, dispatches, &ranges, &params)
+            .await?;
+        let mut outcomes = Vec::new();
+        for awaited in trial.awaited {
+            outcomes.push(self.outcome(&trial.range, awaited).await?);
+        }
+        Ok(outcomes)
+    }
+
+    async fn outcome(&self, range: &Range<usize>, awaited: Awaited) -> Result<Outcome> {
+        let (result, shape) = (awaited.result, awaited.shape);
+        let (mut dispatches, mut got, mut verdict) = (vec![], vec![], Verdict::none());
+        if let Some(region) = awaited.region {
+            dispatches = makers(self.recording(), range, region);
+            let bytes = self.read(region).await?;
+            let words = bytes.chunks_exact(4).map(|b| [b[0], b[1], b[2], b[3]]);
+            got = match (region.format, awaited.indices) {
+                (_, true) => words.map(|word| u32::from_le_bytes(word).into()).collect(),
+                (Format::F32, _) => words.map(|word| f32::from_le_bytes(word).into()).collect(),
+                (Format::F16, _) => {
+                    let halves = bytes.chunks_exact(2).map(|b| [b[0], b[1]]);
+                    halves
+                        .map(|half| f16::from_le_bytes(half).to_f64())
+                        .collect()
+                }
+            };
+            got.truncate(shape.len());
+            verdict = awaited.expected.stored(region.format).judge(&got);
+        }
+        if dispatches.is_empty() {
+            verdict = verdict.wrong(format!("no kernel writes the {result}"));
+        }
+        Ok(Outcome {
+            result,
+            shape,
+            dispatches,
+            verdict,
+            got,
         })
     }
 
-    /// Fills all buffers with NaN.
-    pub async fn clear(&self) -> Result<()> {
-        for (id, info) in self.recording.buffers.iter().enumerate() {
-            let buffer = BufferId(id);
-            if self.program.buffer(buffer).is_some() {
-                let whole = Region {
-                    buffer,
-                    offset: 0,
-                    size: info.size,
-                    format: Format::F32,
-                };
-                self.write(whole, &vec![NAN; info.size as usize / 4])
-                    .await?;
+    async fn write(&self, region: Region, bytes: &[u8]) -> Result<()> {
+        self.program.write(self.gpu, region, bytes).await
+    }
+
+    /// The bytes of a region.
+    pub(super) async fn read(&self, region: Region) -> Result<Vec<u8>> {
+        self.program.read(self.gpu, region).await
+    }
+
+    /// What the plan keeps between steps.
+    pub(super) async fn save(&self) -> Result<Vec<(Region, Vec<u8>)>> {
+        let mut saved = Vec::new();
+        for (id, info) in self.recording().buffers.iter().enumerate() {
+            let region = Region {
+                buffer: BufferId(id),
+                offset: 0,
+                size: info.size,
+                format: Format::F32,
+            };
+            let kept = matches!(info.storage, Storage::Persistent);
+            if kept && self.program.buffer(region.buffer).is_some() {
+                saved.push((region, self.read(region).await?));
             }
+        }
+        Ok(saved)
+    }
+
+    /// Writes back what was kept.
+    pub(super) async fn restore(&self, saved: &[(Region, Vec<u8>)]) -> Result<()> {
+        for (region, bytes) in saved {
+            self.write(*region, bytes).await?;
         }
         Ok(())
     }
+}
 
-    /// Writes to the beginning of a region; does nothing where no kernel uses its buffer.
-    pub async fn write<T: bytemuck::Pod>(&self, region: Region, values: &[T]) -> Result<()> {
-        let Some(buffer) = self.program.buffer(region.buffer) else {
-            return Ok(());
-        };
-        let offset = self.gpu.margin() + region.offset;
-        let write = || {
-            self.gpu
-                .queue()
-                .write_buffer(buffer, offset, bytemuck::cast_slice(values))
-        };
-        self.gpu.guard("verification data", write).await
-    }
+fn overlap(a: &Region, b: &Region) -> bool {
+    a.buffer == b.buffer && a.offset < b.offset + b.size && b.offset < a.offset + a.size
+}
 
-    /// Runs ranges of the dispatches. `fill` completes the params of those that vary.
-    pub async fn run(
-        &self,
-        ranges: &[Range<usize>],
-        fill: impl Fn(&Dispatch, &mut [u8]),
-    ) -> Result<()> {
-        let dispatches = &self.recording.dispatches;
-        let mut params = self.program.params_block(dispatches);
-        for (at, dispatch) in dispatches.iter().enumerate() {
-            if dispatch.varies != Varies::Nothing {
-                fill(dispatch, &mut params[self.program.params_offset(at)..]);
-            }
+/// The dispatches of a range that computed a region, in their order: those that wrote it, and those
+/// that wrote what they read.
+pub(super) fn makers(recording: &Recording, range: &Range<usize>, region: Region) -> Vec<usize> {
+    let (mut wanted, mut makers) = (vec![region], Vec::new());
+    for at in range.clone().rev() {
+        let dispatch = &recording.dispatches[at];
+        let of = |access: Access| {
+            let of = dispatch.accesses().filter(move |&(_, a)| a == access);
+            of.map(|(region, _)| *region)
+        };
+        if of(Access::ReadWrite).any(|written| wanted.iter().any(|w| overlap(w, &written))) {
+            makers.push(at);
+            wanted.extend(of(Access::Read));
         }
-        let submit = || {
-            let queue = self.gpu.queue();
-            queue.write_buffer(self.program.uniforms(), 0, &params);
-            let mut encoder = self
-                .gpu
-                .device()
-                .create_command_encoder(&Default::default());
-            self.program.encode(&mut encoder, dispatches, ranges);
-            queue.submit([encoder.finish()]);
-        };
-        self.gpu.guard("verification", submit).await
     }
-
-    /// Reads the first `len` elements of a region.
-    pub async fn read<T: bytemuck::Pod>(&self, region: Region, len: usize) -> Result<Vec<T>> {
-        let missing = || Error::Gpu {
-            message: "a result has no memory".into(),
-        };
-        let buffer = self.program.buffer(region.buffer).ok_or_else(missing)?;
-        self.program.check_margins(self.gpu).await?;
-        let (offset, size) = (self.gpu.margin() + region.offset, len as u64 * 4);
-        let staging = self.gpu.read_back_buffer(size.max(4)).await?;
-        let bytes = self.gpu.read(buffer, offset, size, &staging).await?;
-        Ok(bytemuck::pod_collect_to_vec(&bytes))
-    }
+    makers.reverse();
+    makers
 }

@@ -1,6 +1,7 @@
 //! Faults that are seeded into the dispatches of a model, and found.
 
 use super::*;
+use crate::engine::lower::NodeParts;
 use crate::{Conv2d, ConvTranspose2d};
 
 /// A device, or none where that is allowed.
@@ -25,6 +26,7 @@ fn model() -> Model {
         .batch_norm()
         .push(ConvTranspose2d::new(3, 3).stride(2))
         .dropout(0.25)
+        .concat([|b| b.conv2d(2, 1).gelu(), |b| b.conv2d(3, 1).tanh()])
         .global_softmax_pool()
         .flatten()
         .dense(4)
@@ -55,7 +57,7 @@ fn set_constant(dispatch: &mut Dispatch, name: &str, change: impl Fn(f64) -> f64
     }
 }
 
-const FAULTS: [Fault; 14] = [
+const FAULTS: [Fault; 16] = [
     ("layer 0 (conv2d)", "", |d| {
         set_constant(d, "ACTIVATION_A", |slope| slope + 1e-3)
     }),
@@ -67,6 +69,13 @@ const FAULTS: [Fault; 14] = [
     }),
     ("layer 2.body.1 (silu)", "", |d| {
         set_constant(d, "ACTIVATION", |_| 5.0)
+    }),
+    // A function that the shaders lack is the identity.
+    ("layer 2.body.1 (silu)", "activation_forward", |d| {
+        set_constant(d, "ACTIVATION", |_| 0.0)
+    }),
+    ("layer 7.0.1 (gelu)", "activation_backward", |d| {
+        set_constant(d, "FUNCTION", |_| 0.0)
     }),
     ("layer 2 (add)", "activation_forward", |d| {
         set_constant(d, "ACCUMULATE", |a| 1.0 - a)
@@ -90,7 +99,7 @@ const FAULTS: [Fault; 14] = [
     ("layer 6 (dropout)", "", |d| {
         set_param(d, "layer", |layer| layer + 1)
     }),
-    ("layer 9 (linear)", "", |d| set_param(d, "k", |k| k - 1)),
+    ("layer 10 (linear)", "", |d| set_param(d, "k", |k| k - 1)),
     ("optimizer", "optimizer_adam", |d| d.bindings.swap(3, 4)),
 ];
 
@@ -101,9 +110,11 @@ fn faults_in_kernels_fail_and_name_the_layer() {
     let report = gpu.verify(&model, 5).unwrap();
     assert!(report.passed() && report.failed_kernels() == 0, "{report}");
     for (number, (layer, kernel, change)) in FAULTS.into_iter().enumerate() {
-        let tamper = |dispatch: &mut Dispatch| {
-            if dispatch.label == layer && dispatch.kernel.name.starts_with(kernel) {
-                change(dispatch);
+        let tamper = |lowered: &mut Lowered| {
+            for dispatch in &mut lowered.recording.dispatches {
+                if dispatch.label == layer && dispatch.kernel.name.starts_with(kernel) {
+                    change(dispatch);
+                }
             }
         };
         let report = pollster::block_on(verify(&gpu, &model, 5, &tamper)).unwrap();
@@ -113,24 +124,65 @@ fn faults_in_kernels_fail_and_name_the_layer() {
             "fault {number} in {layer} was not found"
         );
         assert!(report.failed().all(named), "fault {number}: {report}");
-        let summary = format!(
-            "{} kernels, {} failed",
-            report.kernels(),
-            report.failed_kernels()
-        );
-        assert!(report.failed_kernels() > 0 && report.to_string().ends_with(&summary));
+        let (kernels, failed) = (report.kernels(), report.failed_kernels());
+        let summary = format!("{kernels} kernels, {failed} failed");
+        assert!(failed > 0 && report.to_string().ends_with(&summary));
     }
 }
 
+/// The parts of the node with this label.
+fn node<'a>(lowered: &'a mut Lowered, model: &Model, label: &str) -> &'a mut NodeParts {
+    let nodes = model.graph.nodes().iter();
+    let at = nodes
+        .zip(&lowered.nodes)
+        .position(|(node, _)| node.label() == label);
+    &mut lowered.nodes[at.unwrap()]
+}
+
+/// What a new operator could forget, and what the failed check then says.
+type Omission = (&'static str, fn(&mut Lowered, &Model));
+
+const OMISSIONS: [Omission; 4] = [
+    // An operator with two inputs records the gradient of the first alone.
+    (
+        "no kernel writes the input 2 gradient of tanh",
+        |lowered, model| {
+            let backward = node(lowered, model, "layer 7 (concat)").backward.as_mut();
+            let second = backward.unwrap().range.end - 1;
+            let nowhere = lowered.recording.transient("nowhere", 1 << 12);
+            let output = lowered.recording.dispatches[second].bindings.last_mut();
+            *output.unwrap() = Some(nowhere);
+        },
+    ),
+    // Nothing leads to its backward pass.
+    ("no kernel writes the gradients", |lowered, model| {
+        node(lowered, model, "layer 4 (batch_norm)").backward = None;
+    }),
+    // It has a parameter whose gradient it leaves out.
+    ("no kernel writes the bias gradient", |lowered, model| {
+        let backward = node(lowered, model, "layer 10 (linear)").backward.as_mut();
+        backward.unwrap().places.to_parameters[1] = None;
+    }),
+    // A kernel belongs to no part of the plan.
+    ("was not verified", |lowered, _| {
+        let mut more = lowered.recording.dispatches[0].clone();
+        more.workgroups = [3, 3, 3];
+        lowered.recording.dispatches.push(more);
+    }),
+];
+
 #[test]
-fn planned_kernels_that_no_check_covers_fail() {
+fn what_is_missing_from_a_plan_fails() {
     let Some(gpu) = gpu() else { return };
     let model = model();
-    let mut verifier = Verifier::new(&gpu, &model, 2, &|_| {});
-    let planned = verifier.planned().unwrap();
-    verifier.report_missing(planned.clone());
-    assert_eq!(verifier.checks.len(), planned.len());
-    let names = |name: &str| verifier.checks.iter().any(|check| check.kernel == name);
-    assert!(names("dropout") && names("norm_batch_forward") && names("optimizer_rmsprop"));
-    assert!(verifier.checks.iter().all(|check| !check.passed));
+    for (says, omit) in OMISSIONS {
+        let tamper = |lowered: &mut Lowered| {
+            if !lowered.nodes.is_empty() {
+                omit(lowered, &model);
+            }
+        };
+        let report = pollster::block_on(verify(&gpu, &model, 2, &tamper)).unwrap();
+        let said = |check: &Check| check.reason.as_ref().is_some_and(|r| r.contains(says));
+        assert!(report.failed().any(said), "{says}: {report}");
+    }
 }

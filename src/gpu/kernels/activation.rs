@@ -41,6 +41,9 @@ pub(crate) const ADD: Kernel = Kernel {
     constants: &[],
 };
 
+#[cfg(test)]
+pub(super) const KERNELS: &[&Kernel] = &[&FORWARD, &BACKWARD];
+
 /// Copies `len` elements through the output's epilogue: `y = f(x)`.
 pub(crate) fn forward(recording: &mut Recording, len: usize, input: Region, output: Output) {
     let params = Params {

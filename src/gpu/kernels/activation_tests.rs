@@ -1,6 +1,9 @@
 //! The activations' table held against the shaders: each has its number there, and a `case` for its
 //! value and for its gradient in the text that the host chooses for it.
 
+// Of naga's enums, few cases occur in a shader.
+#![allow(clippy::wildcard_enum_match_arm)]
+
 use std::collections::BTreeSet;
 
 use naga::{Expression, Function, Literal, Module, Statement, SwitchValue};

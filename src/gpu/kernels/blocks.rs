@@ -93,5 +93,5 @@ const ROWS_TILE: Block = block!("rows_tile", constants: ["HAS_BIAS"]);
 const TAPS_SUMS: Block = block!("taps_sums", constants: ["OUTPUT_VEC4"]);
 pub(crate) const ROWS: Block = block!("rows", uses: [ROWS_TILE, SLIDE, FLAT]);
 pub(crate) const TAPS: Block = block!("taps", uses: [TAPS_SUMS, SLIDE, FLAT]);
-pub(crate) const GATHER: Block = block!("gather", uses: [ROWS_TILE, FLAT]);
-pub(crate) const GATHER_TAPS: Block = block!("gather_taps", uses: [TAPS_SUMS, WINDOW, FLAT]);
+pub(crate) const STRIDED: Block = block!("strided", uses: [ROWS_TILE, FLAT]);
+pub(crate) const STRIDED_TAPS: Block = block!("strided_taps", uses: [TAPS_SUMS, WINDOW, FLAT]);

@@ -3,7 +3,7 @@
 
 use super::product::{Product, product};
 use super::{Output, Read, ReadWrite, Recording, Region};
-use super::{blocks, conv2d_gather, conv2d_rows, flag, flat_grid, group_grid, reduce};
+use super::{blocks, conv2d_rows, conv2d_strided, flag, flat_grid, group_grid, reduce};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::gpu::strategy::{self, Core, Extents, Work};
 use crate::op::Conv2dGeometry;
@@ -113,6 +113,20 @@ pub(crate) const DIRECT_BACKWARD_WEIGHT: Kernel = Kernel {
     constants: &[],
 };
 
+#[cfg(test)]
+pub(super) const KERNELS: &[&Kernel] = &[
+    FORWARD.by_4x4,
+    FORWARD.by_8x8,
+    BACKWARD_INPUT.by_4x4,
+    BACKWARD_INPUT.by_8x8,
+    BACKWARD_WEIGHT.by_4x4,
+    BACKWARD_WEIGHT.by_8x8,
+    &DIRECT_FORWARD,
+    &DIRECT_WIDE_FORWARD,
+    &DIRECT_BACKWARD_INPUT,
+    &DIRECT_BACKWARD_WEIGHT,
+];
+
 /// `y = conv(x, w) + b` through the output's epilogue.
 pub(crate) fn forward(
     recording: &mut Recording,
@@ -125,22 +139,24 @@ pub(crate) fn forward(
     let core = recording.core(&work);
     match core {
         Core::Rows => return conv2d_rows::forward(recording, geometry, inputs, bias, output),
-        Core::Gather => return conv2d_gather::forward(recording, geometry, inputs, bias, output),
-        _ => {}
+        Core::Strided => {
+            return conv2d_strided::forward(recording, geometry, inputs, bias, output);
+        }
+        Core::Tiled32 | Core::Tiled64 | Core::Tiled128 | Core::Subgroup | Core::Direct => {}
     }
     let kernels = (&DIRECT_FORWARD, &FORWARD);
     if core == Core::Direct && strategy::wide(&work) {
         let Extents { m, n, k, slices } = work.extents();
         let [x, y, _] = flat_grid(n);
         let grid = [x, y, (m.div_ceil(16) * slices) as u64];
-        let (constants, regions) = gather_bindings(recording, geometry, inputs, bias, output);
+        let (constants, regions) = image_bindings(recording, geometry, inputs, bias, output);
         recording.iterations(3 * k + 4 * k.div_ceil(64) + 32);
         let params = params(geometry, 1);
         recording.dispatch(&DIRECT_WIDE_FORWARD, &constants, &regions, params, grid);
         recording.flops(work.flops());
         return;
     }
-    gather(recording, core, &work, kernels, inputs, bias, output);
+    to_images(recording, core, &work, kernels, inputs, bias, output);
 }
 
 /// The gradient with respect to the input, from the gradient with respect to the output; for a
@@ -158,17 +174,17 @@ pub(crate) fn backward_input(
         Core::Rows => {
             return conv2d_rows::backward_input(recording, geometry, inputs, bias, output);
         }
-        Core::Gather => {
-            return conv2d_gather::backward_input(recording, geometry, inputs, bias, output);
+        Core::Strided => {
+            return conv2d_strided::backward_input(recording, geometry, inputs, bias, output);
         }
-        _ => {}
+        Core::Tiled32 | Core::Tiled64 | Core::Tiled128 | Core::Subgroup | Core::Direct => {}
     }
     let kernels = (&DIRECT_BACKWARD_INPUT, &BACKWARD_INPUT);
-    gather(recording, core, &work, kernels, inputs, bias, output);
+    to_images(recording, core, &work, kernels, inputs, bias, output);
 }
 
 /// Either of the two by the direct kernel or by the product: images and weights to images.
-fn gather(
+fn to_images(
     recording: &mut Recording,
     core: Core,
     work: &Work,
@@ -180,7 +196,7 @@ fn gather(
     let Some(geometry) = work.geometry() else {
         return;
     };
-    let (mut constants, regions) = gather_bindings(recording, geometry, inputs, bias, output);
+    let (mut constants, regions) = image_bindings(recording, geometry, inputs, bias, output);
     let (params, extents) = (params(geometry, 1), work.extents());
     if core == Core::Direct {
         // A turn for each tap, filter row and channel.
@@ -195,7 +211,7 @@ fn gather(
 }
 
 /// The constants and the bindings of the kernels that take images and weights to images.
-fn gather_bindings(
+fn image_bindings(
     recording: &mut Recording,
     geometry: &Conv2dGeometry,
     [images, weight]: [Region; 2],
@@ -232,9 +248,9 @@ pub(crate) fn backward_weight(
             let inputs = [input, gradient_output];
             conv2d_rows::backward_weight(recording, geometry, inputs, gradient_weight);
         }
-        Core::Gather => {
+        Core::Strided => {
             let inputs = [input, gradient_output];
-            conv2d_gather::backward_weight(recording, geometry, inputs, gradient_weight);
+            conv2d_strided::backward_weight(recording, geometry, inputs, gradient_weight);
         }
         Core::Direct => {
             let regions = [Some(gradient_output), Some(input), Some(gradient_weight)];
@@ -243,7 +259,7 @@ pub(crate) fn backward_weight(
             recording.dispatch(&DIRECT_BACKWARD_WEIGHT, &constants, &regions, params, grid);
             recording.flops(work.flops());
         }
-        core => {
+        Core::Tiled32 | Core::Tiled64 | Core::Tiled128 | Core::Subgroup => {
             let parts = recording.parts(|| strategy::sum_parts(&work, core.side()));
             let len = geometry.weight_len();
             let target = match parts {

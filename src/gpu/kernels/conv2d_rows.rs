@@ -1,5 +1,5 @@
 //! Convolution at stride 1 by rows of pixels, for subgroups of 8: the cores `rows` and `taps`. What
-//! `conv2d_gather` has in common with them is here too.
+//! `conv2d_strided` has in common with them is here too.
 
 use super::{Output, Read, ReadWrite, Recording, Region};
 use super::{blocks, flag, flat_grid, group_grid, whole_vectors};
@@ -96,6 +96,14 @@ pub(crate) const BACKWARD_WEIGHT_SUM: Kernel = Kernel {
     params: TapsSumParams::LAYOUT,
     constants: &["KERNEL_H", "KERNEL_W"],
 };
+
+#[cfg(test)]
+pub(super) const KERNELS: &[&Kernel] = &[
+    &ROWS,
+    &PACK_WEIGHT,
+    &BACKWARD_WEIGHT_TAPS,
+    &BACKWARD_WEIGHT_SUM,
+];
 
 /// Taps of a filter row that the cores take at once, of a row so wide.
 fn taps(width: usize) -> usize {

@@ -62,6 +62,9 @@ pub(crate) const TOTAL: Kernel = Kernel {
     constants: &[],
 };
 
+#[cfg(test)]
+pub(super) const KERNELS: &[&Kernel] = &[&CROSS_ENTROPY, &ELEMENTWISE, &TOTAL];
+
 /// What the outputs should have been, on the device.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Targets {

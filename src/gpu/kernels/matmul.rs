@@ -51,6 +51,9 @@ pub(crate) const SUBGROUP: Kernel = Kernel {
     ],
 };
 
+#[cfg(test)]
+pub(super) const KERNELS: &[&Kernel] = &[TILED.by_4x4, TILED.by_8x8, &SUBGROUP];
+
 /// A matrix and whether it is transposed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Factor {
@@ -87,7 +90,12 @@ pub(crate) fn matmul(
     let core = recording.core(&work);
     let parts = match core {
         Core::Subgroup => 1,
-        core => recording.parts(|| strategy::sum_parts(&work, core.side())),
+        Core::Tiled32
+        | Core::Tiled64
+        | Core::Tiled128
+        | Core::Rows
+        | Core::Strided
+        | Core::Direct => recording.parts(|| strategy::sum_parts(&work, core.side())),
     };
     let mut constants = vec![
         ("TRANSPOSE_A", flag(a.transposed)),

@@ -10,8 +10,8 @@ mod activation_tests;
 mod blocks;
 pub(crate) mod concat;
 pub(crate) mod conv2d;
-mod conv2d_gather;
 mod conv2d_rows;
+mod conv2d_strided;
 pub(crate) mod dropout;
 pub(crate) mod loss;
 pub(crate) mod matmul;
@@ -22,70 +22,49 @@ pub(crate) mod pool2d;
 mod product;
 pub(crate) mod reduce;
 #[cfg(test)]
+mod shader_dump;
+#[cfg(test)]
+mod shader_files;
+#[cfg(test)]
 pub(crate) mod shader_models;
 #[cfg(test)]
 mod shader_tests;
 pub(crate) mod softmax;
 
 use super::kernel::Access::{Read, ReadWrite};
+#[cfg(test)]
+use super::kernel::Kernel;
 use super::record::{Recording, Region, folded};
 use crate::op::{Activation, Size2};
 
+/// The kernels of each family, by the word that the names of their shaders begin with. A shader that
+/// belongs to none of them fails a test.
+#[cfg(test)]
+const FAMILIES: [(&str, &[&Kernel]); 15] = [
+    ("activation", activation::KERNELS),
+    ("add", &[&activation::ADD]),
+    ("concat", &[&concat::COPY]),
+    ("conv2d", conv2d::KERNELS),
+    ("conv2d", conv2d_rows::KERNELS),
+    ("conv2d", conv2d_strided::KERNELS),
+    ("dropout", &[&dropout::DROPOUT]),
+    ("loss", loss::KERNELS),
+    ("matmul", matmul::KERNELS),
+    ("norm", norm::KERNELS),
+    ("optimizer", optimizer::KERNELS),
+    ("peak", peak::KERNELS),
+    ("pool2d", pool2d::KERNELS),
+    ("reduce", reduce::KERNELS),
+    ("softmax", softmax::KERNELS),
+];
+
 /// Every kernel, for the tests that hold them against their shaders.
 #[cfg(test)]
-pub(crate) const ALL: [&super::kernel::Kernel; 51] = [
-    &activation::FORWARD,
-    &activation::BACKWARD,
-    &activation::ADD,
-    &concat::COPY,
-    conv2d::FORWARD.by_4x4,
-    conv2d::FORWARD.by_8x8,
-    conv2d::BACKWARD_INPUT.by_4x4,
-    conv2d::BACKWARD_INPUT.by_8x8,
-    conv2d::BACKWARD_WEIGHT.by_4x4,
-    conv2d::BACKWARD_WEIGHT.by_8x8,
-    &conv2d::DIRECT_FORWARD,
-    &conv2d::DIRECT_WIDE_FORWARD,
-    &conv2d::DIRECT_BACKWARD_INPUT,
-    &conv2d::DIRECT_BACKWARD_WEIGHT,
-    &conv2d_gather::GATHER,
-    &conv2d_gather::GATHER_TAPS,
-    &conv2d_rows::ROWS,
-    &conv2d_rows::PACK_WEIGHT,
-    &conv2d_rows::BACKWARD_WEIGHT_TAPS,
-    &conv2d_rows::BACKWARD_WEIGHT_SUM,
-    &dropout::DROPOUT,
-    &loss::CROSS_ENTROPY,
-    &loss::ELEMENTWISE,
-    &loss::TOTAL,
-    matmul::TILED.by_4x4,
-    matmul::TILED.by_8x8,
-    &matmul::SUBGROUP,
-    &norm::BATCH_STATISTICS,
-    &norm::BATCH_FORWARD,
-    &norm::BATCH_BACKWARD_WEIGHT,
-    &norm::BATCH_BACKWARD_INPUT,
-    &norm::LAYER_FORWARD,
-    &norm::LAYER_BACKWARD_WEIGHT,
-    &norm::LAYER_BACKWARD_INPUT,
-    &optimizer::SGD,
-    &optimizer::ADAM,
-    &optimizer::RMSPROP,
-    &optimizer::NORM_PARTIAL,
-    &optimizer::NORM_TOTAL,
-    &peak::ARITHMETIC,
-    &peak::BANDWIDTH,
-    &pool2d::MAX_FORWARD,
-    &pool2d::MAX_BACKWARD,
-    &pool2d::AVG_FORWARD,
-    &pool2d::AVG_BACKWARD,
-    &pool2d::SOFTMAX_FORWARD,
-    &pool2d::SOFTMAX_BACKWARD,
-    &reduce::BIAS,
-    &reduce::SUM_PARTS,
-    &softmax::FORWARD,
-    &softmax::BACKWARD,
-];
+pub(crate) fn all() -> impl Iterator<Item = &'static Kernel> {
+    FAMILIES
+        .into_iter()
+        .flat_map(|(_, kernels)| kernels.iter().copied())
+}
 
 /// Where a result goes and what happens to it on the way: the epilogue of `core/epilogue.wgsl`.
 #[derive(Debug, Clone, Copy)]

@@ -117,6 +117,17 @@ pub(crate) const LAYER_BACKWARD_INPUT: Kernel = Kernel {
     constants: &[],
 };
 
+#[cfg(test)]
+pub(super) const KERNELS: &[&Kernel] = &[
+    &BATCH_STATISTICS,
+    &BATCH_FORWARD,
+    &BATCH_BACKWARD_WEIGHT,
+    &BATCH_BACKWARD_INPUT,
+    &LAYER_FORWARD,
+    &LAYER_BACKWARD_WEIGHT,
+    &LAYER_BACKWARD_INPUT,
+];
+
 /// Batch normalisation in training: the statistics `(C, 2)`, the running estimates, and the output.
 pub(crate) fn batch_forward(
     recording: &mut Recording,

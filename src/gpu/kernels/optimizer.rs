@@ -94,8 +94,8 @@ pub(crate) const RMSPROP: Kernel = Kernel {
 };
 
 pub(crate) const NORM_PARTIAL: Kernel = Kernel {
-    name: "gradient_norm_partial",
-    source: source!("gradient_norm_partial.wgsl"),
+    name: "optimizer_norm_partial",
+    source: source!("optimizer_norm_partial.wgsl"),
     blocks: &[&blocks::REDUCE, &blocks::FLAT],
     bindings: &[Read, ReadWrite],
     formats: &[],
@@ -104,14 +104,17 @@ pub(crate) const NORM_PARTIAL: Kernel = Kernel {
 };
 
 pub(crate) const NORM_TOTAL: Kernel = Kernel {
-    name: "gradient_norm_total",
-    source: source!("gradient_norm_total.wgsl"),
+    name: "optimizer_norm_total",
+    source: source!("optimizer_norm_total.wgsl"),
     blocks: &[&blocks::REDUCE, &blocks::NAN],
     bindings: &[Read, ReadWrite],
     formats: &[],
     params: NormTotalParams::LAYOUT,
     constants: &[],
 };
+
+#[cfg(test)]
+pub(super) const KERNELS: &[&Kernel] = &[&SGD, &ADAM, &RMSPROP, &NORM_PARTIAL, &NORM_TOTAL];
 
 /// Vectors of four that a workgroup of [`NORM_PARTIAL`] squares.
 const NORM_VECTORS: usize = 64 * 16;

@@ -36,6 +36,9 @@ pub(crate) const BANDWIDTH: Kernel = Kernel {
     constants: &[],
 };
 
+#[cfg(test)]
+pub(super) const KERNELS: &[&Kernel] = &[&ARITHMETIC, &BANDWIDTH];
+
 /// Additions and multiplications of a workgroup of [`arithmetic`]: 64 invocations, 256 turns, 8
 /// multiply-adds of 3 vectors of four.
 const WORKGROUP_FLOPS: u64 = 64 * 256 * 8 * 3 * 4 * 2;

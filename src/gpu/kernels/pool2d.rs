@@ -23,7 +23,7 @@ params! {
 }
 
 pub(crate) const MAX_FORWARD: Kernel = Kernel {
-    name: "max_pool2d_forward",
+    name: "pool2d_max_forward",
     source: source!("pool2d_max_forward.wgsl"),
     blocks: &[&blocks::WINDOW, &blocks::ACTIVATION, &blocks::FLAT],
     bindings: &[Read, ReadWrite, ReadWrite],
@@ -33,7 +33,7 @@ pub(crate) const MAX_FORWARD: Kernel = Kernel {
 };
 
 pub(crate) const MAX_BACKWARD: Kernel = Kernel {
-    name: "max_pool2d_backward",
+    name: "pool2d_max_backward",
     source: source!("pool2d_max_backward.wgsl"),
     blocks: &[&blocks::WINDOW, &blocks::EPILOGUE, &blocks::FLAT],
     bindings: &[Read, Read, Read, ReadWrite],
@@ -43,7 +43,7 @@ pub(crate) const MAX_BACKWARD: Kernel = Kernel {
 };
 
 pub(crate) const AVG_FORWARD: Kernel = Kernel {
-    name: "avg_pool2d_forward",
+    name: "pool2d_avg_forward",
     source: source!("pool2d_avg_forward.wgsl"),
     blocks: &[&blocks::MEAN_WINDOW, &blocks::FLAT],
     bindings: &[Read, ReadWrite],
@@ -53,7 +53,7 @@ pub(crate) const AVG_FORWARD: Kernel = Kernel {
 };
 
 pub(crate) const AVG_BACKWARD: Kernel = Kernel {
-    name: "avg_pool2d_backward",
+    name: "pool2d_avg_backward",
     source: source!("pool2d_avg_backward.wgsl"),
     blocks: &[&blocks::MEAN_WINDOW, &blocks::EPILOGUE, &blocks::FLAT],
     bindings: &[Read, Read, ReadWrite],
@@ -63,7 +63,7 @@ pub(crate) const AVG_BACKWARD: Kernel = Kernel {
 };
 
 pub(crate) const SOFTMAX_FORWARD: Kernel = Kernel {
-    name: "softmax_pool_forward",
+    name: "pool2d_softmax_forward",
     source: source!("pool2d_softmax_forward.wgsl"),
     blocks: &[&blocks::EXPONENTIAL, &blocks::FLAT],
     bindings: &[Read, ReadWrite, ReadWrite],
@@ -73,7 +73,7 @@ pub(crate) const SOFTMAX_FORWARD: Kernel = Kernel {
 };
 
 pub(crate) const SOFTMAX_BACKWARD: Kernel = Kernel {
-    name: "softmax_pool_backward",
+    name: "pool2d_softmax_backward",
     source: source!("pool2d_softmax_backward.wgsl"),
     blocks: &[&blocks::EXPONENTIAL, &blocks::EPILOGUE, &blocks::FLAT],
     bindings: &[Read, Read, Read, Read, Read, ReadWrite],
@@ -81,6 +81,16 @@ pub(crate) const SOFTMAX_BACKWARD: Kernel = Kernel {
     params: SoftmaxParams::LAYOUT,
     constants: &[],
 };
+
+#[cfg(test)]
+pub(super) const KERNELS: &[&Kernel] = &[
+    &MAX_FORWARD,
+    &MAX_BACKWARD,
+    &AVG_FORWARD,
+    &AVG_BACKWARD,
+    &SOFTMAX_FORWARD,
+    &SOFTMAX_BACKWARD,
+];
 
 /// The maximum of each window, or an activation of it, and its place in the input plane.
 pub(crate) fn max_forward(

@@ -14,7 +14,7 @@ pub(crate) struct Product {
     pub by_8x8: &'static Kernel,
 }
 
-/// Describes such a kernel: its name, and what a [`Kernel`] has.
+/// Describes such a kernel: the name of its shader, to which those of the cores are added, and what a [`Kernel`] has.
 macro_rules! product {
     (
         $name:literal, bindings: $bindings:expr, formats: $formats:expr, params: $params:ty, constants: $constants:expr,
@@ -22,7 +22,7 @@ macro_rules! product {
     ) => {
         Product {
             by_4x4: &Kernel {
-                name: $name,
+                name: concat!($name, "_4x4"),
                 source: source!($file),
                 blocks: &[$($block,)+ &blocks::PRODUCT_4X4],
                 bindings: $bindings,
@@ -59,7 +59,12 @@ impl Product {
         let side = core.side();
         let kernel = match core {
             Core::Tiled128 => self.by_8x8,
-            _ => {
+            Core::Tiled32
+            | Core::Tiled64
+            | Core::Subgroup
+            | Core::Rows
+            | Core::Strided
+            | Core::Direct => {
                 constants.push(("SIDE", (side / 4) as f64));
                 self.by_4x4
             }

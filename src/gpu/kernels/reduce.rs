@@ -23,8 +23,8 @@ params! {
 }
 
 pub(crate) const BIAS: Kernel = Kernel {
-    name: "bias",
-    source: source!("bias.wgsl"),
+    name: "reduce_bias",
+    source: source!("reduce_bias.wgsl"),
     blocks: &[&blocks::REDUCE, &blocks::FLAT],
     bindings: &[Read, ReadWrite],
     formats: &[],
@@ -32,15 +32,18 @@ pub(crate) const BIAS: Kernel = Kernel {
     constants: &["PLANE_VEC4"],
 };
 
-pub(crate) const SUM_PARTS: Kernel = Kernel {
-    name: "sum_parts",
-    source: source!("sum_parts.wgsl"),
+pub(crate) const PARTS: Kernel = Kernel {
+    name: "reduce_parts",
+    source: source!("reduce_parts.wgsl"),
     blocks: &[&blocks::EPILOGUE, &blocks::FLAT],
     bindings: &[Read, Read, Read, ReadWrite],
     formats: &[(2, "Saved"), (3, "Output")],
     params: SumPartsParams::LAYOUT,
     constants: &["HAS_BIAS"],
 };
+
+#[cfg(test)]
+pub(super) const KERNELS: &[&Kernel] = &[&BIAS, &PARTS];
 
 /// The sum of `(N, C, plane)` over all but the channels.
 pub(crate) fn bias_gradient(
@@ -111,5 +114,5 @@ pub(crate) fn sum_parts(
     let regions = [Some(partial), bias, output.saved(), Some(output.region)];
     recording.iterations(parts);
     let grid = flat_grid(rows * columns);
-    recording.dispatch(&SUM_PARTS, &constants, &regions, params, grid);
+    recording.dispatch(&PARTS, &constants, &regions, params, grid);
 }

@@ -1,7 +1,9 @@
 //! The models whose kernels the tests of shaders translate.
 
+use std::collections::BTreeMap;
+
 use super::peak;
-use crate::gpu::record::Recording;
+use crate::gpu::record::{Dispatch, Recording};
 use crate::gpu::strategy::{Core, Traits};
 use crate::{AvgPool2d, Conv2d, ConvTranspose2d, Loss, MaxPool2d, Model, Optimizer, Padding};
 
@@ -95,8 +97,36 @@ pub(crate) fn recordings(traits: Traits) -> Vec<Recording> {
     recordings
 }
 
+/// A dispatch for each pipeline that the models and the measurements need on any adapter.
+pub(super) fn pipelines() -> Vec<Dispatch> {
+    let recordings = adapters().into_iter().flat_map(recordings);
+    let measurements = adapters().into_iter().map(measurements);
+    let mut pipelines = BTreeMap::new();
+    for dispatch in recordings.chain(measurements).flat_map(|r| r.dispatches) {
+        let (constants, formats) = (&dispatch.constants, &dispatch.formats);
+        let key = (dispatch.kernel.name, format!("{constants:?} {formats:?}"));
+        pipelines.entry(key).or_insert(dispatch);
+    }
+    let pipelines: Vec<_> = pipelines.into_values().collect();
+    let kept = pipelines.iter().filter_map(keeping_arguments);
+    [kept.collect(), pipelines].concat()
+}
+
+/// The pipeline with the arguments of its function as a second output, where it applies one. No plan has
+/// that yet.
+fn keeping_arguments(dispatch: &Dispatch) -> Option<Dispatch> {
+    let applies = |&(name, code): &(&str, f64)| name == "ACTIVATION" && code != 0.0;
+    let applies = dispatch.constants.iter().any(applies);
+    let last = dispatch.bindings.iter().flatten().last().copied();
+    let argument = last.filter(|_| applies && dispatch.kernel.keeps_arguments())?;
+    Some(Dispatch {
+        argument: Some(argument),
+        ..dispatch.clone()
+    })
+}
+
 /// The kernels that no model uses: those that measure an adapter.
-pub(super) fn measurements(traits: Traits) -> Recording {
+fn measurements(traits: Traits) -> Recording {
     let mut recording = Recording::new(traits);
     let buffers = [0; 2].map(|_| recording.transient("", 64));
     peak::arithmetic(&mut recording, 1, buffers[0]);

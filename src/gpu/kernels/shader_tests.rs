@@ -9,14 +9,14 @@ use naga::{
     AddressSpace, Expression, Module, Scalar, ScalarKind, ShaderStage, StorageAccess, TypeInner,
 };
 
-use super::shader_models::{adapters, measurements, recordings};
-use super::{ALL, activation, blocks, optimizer};
+use super::shader_models::pipelines;
+use super::{activation, all, blocks, optimizer};
 use crate::Activation;
 use crate::gpu::kernel::Access::{Read, ReadWrite};
 use crate::gpu::kernel::{ARGUMENT, Format, Functions, Kernel, Variant, needs};
 
 /// The module of a variant of a kernel, if naga finds it valid.
-pub(super) fn parse(kernel: &Kernel, variant: &Variant) -> Result<(Module, ModuleInfo), String> {
+fn parse(kernel: &Kernel, variant: &Variant) -> Result<(Module, ModuleInfo), String> {
     let source = &kernel.wgsl(variant);
     let module = naga::front::wgsl::parse_str(source).map_err(|e| e.emit_to_string(source))?;
     let mut capabilities = Capabilities::SUBGROUP;
@@ -37,7 +37,7 @@ fn check(kernel: &Kernel) -> Result<(), String> {
     for format in [Format::F32, Format::F16] {
         for functions in [Functions::Relu, Functions::Simple, Functions::All] {
             for argument in [None, Some(format)] {
-                if argument.is_some() && !keeps_arguments(kernel) {
+                if argument.is_some() && !kernel.keeps_arguments() {
                     continue;
                 }
                 let variant = Variant {
@@ -51,13 +51,6 @@ fn check(kernel: &Kernel) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// Whether a kernel can have the arguments of the function that it applies as a second output: those
-/// that apply one, and have a buffer to spare. No forward pass is without.
-fn keeps_arguments(kernel: &Kernel) -> bool {
-    kernel.all_constants().contains(&"ACTIVATION")
-        && (kernel.bindings.len() as u32) < needs::STORAGE_BUFFERS
 }
 
 fn check_variant(kernel: &Kernel, variant: &Variant, format: Format) -> Result<(), String> {
@@ -133,6 +126,8 @@ fn at_most(what: &str, count: u32, most: u32) -> Result<(), String> {
     Err(format!("{count} {what}, devices are asked for {most}"))
 }
 
+// Of naga's enums, few cases occur in a shader.
+#[allow(clippy::wildcard_enum_match_arm)]
 fn check_bindings(kernel: &Kernel, module: &Module, argument: bool) -> Result<(), String> {
     let mut found = BTreeMap::new();
     for (_, variable) in module.global_variables.iter() {
@@ -163,6 +158,7 @@ fn check_bindings(kernel: &Kernel, module: &Module, argument: bool) -> Result<()
     equal("bindings", &found, &expected)
 }
 
+#[allow(clippy::wildcard_enum_match_arm)]
 fn check_params(kernel: &Kernel, module: &Module, params: &TypeInner) -> Result<(), String> {
     let TypeInner::Struct { members, span } = params else {
         return Err(format!("the params are no struct but {params:?}"));
@@ -281,11 +277,9 @@ fn translate(
 
 #[test]
 fn every_shader_is_what_the_host_says_of_it() {
-    for kernel in ALL {
+    for kernel in all() {
         check(kernel).unwrap_or_else(|error| panic!("{}: {error}", kernel.name));
     }
-    let names: BTreeSet<_> = ALL.iter().map(|kernel| kernel.name).collect();
-    assert_eq!(names.len(), ALL.len(), "two kernels of one name");
 }
 
 #[test]
@@ -302,7 +296,7 @@ fn a_text_has_no_more_functions_than_its_dispatch_applies() {
         );
         assert_eq!(of(&[(name, gelu), ("ACTIVATION", relu)]), Functions::All);
     }
-    for kernel in ALL {
+    for kernel in all() {
         let texts = [Functions::Relu, Functions::Simple, Functions::All].map(|functions| {
             kernel.wgsl(&Variant {
                 functions,
@@ -335,42 +329,30 @@ fn a_text_has_no_more_functions_than_its_dispatch_applies() {
 
 #[test]
 fn every_shader_translates_with_the_constants_that_it_is_given() {
-    let (mut kernels, mut given) = (BTreeMap::new(), BTreeSet::new());
-    let measurements = adapters().into_iter().map(measurements);
-    let recordings = adapters().into_iter().flat_map(recordings);
-    for recording in recordings.chain(measurements) {
-        for dispatch in recording.dispatches {
-            let (kernel, constants) = (dispatch.kernel, dispatch.constants);
-            let formats = dispatch.formats;
-            given.extend(constants.iter().map(|(name, _)| (kernel.name, *name)));
-            let key = (kernel.name, format!("{constants:?} {formats:?}"));
-            kernels.insert(key, (kernel, formats, constants));
-        }
-    }
-    let used: BTreeSet<_> = kernels.keys().map(|(name, _)| *name).collect();
-    let all: BTreeSet<_> = ALL.iter().map(|kernel| kernel.name).collect();
-    assert_eq!(
-        used, all,
-        "a kernel that nothing here records, or one that is missing from ALL"
-    );
-    let declared = ALL
+    let pipelines = pipelines();
+    let used: BTreeSet<_> = pipelines
         .iter()
-        .flat_map(|k| k.all_constants().into_iter().map(|name| (k.name, name)));
+        .map(|pipeline| pipeline.kernel.name)
+        .collect();
+    let listed: BTreeSet<_> = all().map(|kernel| kernel.name).collect();
+    assert_eq!(
+        used, listed,
+        "a kernel that nothing here records, or one that is missing from its family"
+    );
+    let given = pipelines.iter().flat_map(|pipeline| {
+        let constants = pipeline.constants.iter();
+        constants.map(|(name, _)| (pipeline.kernel.name, *name))
+    });
+    let given: BTreeSet<_> = given.collect();
+    let declared = all().flat_map(|k| k.all_constants().into_iter().map(|name| (k.name, name)));
     assert_eq!(
         given,
         declared.collect(),
         "a constant that is never given, or not declared"
     );
-    for (kernel, formats, constants) in kernels.values() {
-        let applies = |&(name, code): &(&str, f64)| name == "ACTIVATION" && code != 0.0;
-        let half = formats.contains(&Format::F16);
-        let argument = if half { Format::F16 } else { Format::F32 };
-        // No plan keeps arguments yet; any may where a function is applied.
-        let keeps = constants.iter().any(applies) && keeps_arguments(kernel);
-        for argument in [None, keeps.then_some(argument)] {
-            let variant = Variant::of(formats, constants, argument);
-            translate(kernel, &variant, constants).unwrap_or_else(|error| panic!("{error}"));
-        }
+    for dispatch in &pipelines {
+        let (kernel, constants) = (dispatch.kernel, &dispatch.constants);
+        translate(kernel, &dispatch.variant(), constants).unwrap_or_else(|error| panic!("{error}"));
     }
 }
 

@@ -32,6 +32,9 @@ pub(crate) const BACKWARD: Kernel = Kernel {
     constants: &["LOG"],
 };
 
+#[cfg(test)]
+pub(super) const KERNELS: &[&Kernel] = &[&FORWARD, &BACKWARD];
+
 /// Softmax, or its logarithm, along the middle axis.
 pub(crate) fn forward(
     recording: &mut Recording,

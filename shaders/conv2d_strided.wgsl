@@ -1,5 +1,5 @@
 // Convolution with any stride and dilation by strips of pixels: bindings, loaders and store for
-// core/gather.wgsl.
+// core/strided.wgsl.
 //
 // One kernel serves two operations, with packed weights:
 //   conv2d forward          input = x,  output = y,  PAD = padding

@@ -1,5 +1,5 @@
-//! Convolution with any stride and dilation by strips of pixels, for subgroups of 8: the cores `gather`
-//! and `gather_taps`.
+//! Convolution with any stride and dilation by strips of pixels, for subgroups of 8: the cores `strided`
+//! and `strided_taps`.
 
 use super::conv2d_rows::{RowsParams, TapsParams, pack, rows_params, weight_sums};
 use super::{Output, Read, ReadWrite, Recording, Region};
@@ -8,10 +8,10 @@ use crate::gpu::kernel::{Kernel, Params as _, source};
 use crate::gpu::strategy;
 use crate::op::{Conv2dGeometry, Size2};
 
-pub(crate) const GATHER: Kernel = Kernel {
-    name: "conv2d_gather",
-    source: source!("conv2d_gather.wgsl"),
-    blocks: &[&blocks::GATHER, &blocks::EPILOGUE4],
+pub(crate) const STRIDED: Kernel = Kernel {
+    name: "conv2d_strided",
+    source: source!("conv2d_strided.wgsl"),
+    blocks: &[&blocks::STRIDED, &blocks::EPILOGUE4],
     bindings: &[Read, Read, Read, Read, ReadWrite],
     formats: &[(0, "Input"), (1, "Packed"), (3, "Saved"), (4, "Output")],
     params: RowsParams::LAYOUT,
@@ -32,15 +32,18 @@ pub(crate) const GATHER: Kernel = Kernel {
     ],
 };
 
-pub(crate) const GATHER_TAPS: Kernel = Kernel {
-    name: "conv2d_gather_taps",
-    source: source!("conv2d_gather_taps.wgsl"),
-    blocks: &[&blocks::GATHER_TAPS],
+pub(crate) const STRIDED_TAPS: Kernel = Kernel {
+    name: "conv2d_strided_taps",
+    source: source!("conv2d_strided_taps.wgsl"),
+    blocks: &[&blocks::STRIDED_TAPS],
     bindings: &[Read, Read, ReadWrite],
     formats: &[(0, "Gradient"), (1, "Input")],
     params: TapsParams::LAYOUT,
     constants: &[],
 };
+
+#[cfg(test)]
+pub(super) const KERNELS: &[&Kernel] = &[&STRIDED, &STRIDED_TAPS];
 
 /// `y = conv(x, w) + b` through the output's epilogue.
 pub(super) fn forward(
@@ -52,7 +55,7 @@ pub(super) fn forward(
 ) {
     let packed = pack(recording, geometry, weight, false);
     let inputs = [input, packed];
-    gather(recording, geometry, false, inputs, bias, output);
+    strided(recording, geometry, false, inputs, bias, output);
 }
 
 /// The input gradient, as a convolution of the output gradient with the flipped filter.
@@ -72,11 +75,11 @@ pub(super) fn backward_input(
         ..*geometry
     };
     let inputs = [gradient_output, packed];
-    gather(recording, &swapped, true, inputs, bias, output);
+    strided(recording, &swapped, true, inputs, bias, output);
 }
 
-/// The gather core on a geometry as it runs, with packed weights.
-fn gather(
+/// The strided core on a geometry as it runs, with packed weights.
+fn strided(
     recording: &mut Recording,
     geometry: &Conv2dGeometry,
     backward: bool,
@@ -124,9 +127,9 @@ fn gather(
     let channels = if wide { 32 } else { 16 };
     let grid = [x, y, out_channels.div_ceil(channels) as u64];
     let sums = in_channels * kernel.area();
-    recording.iterations(strategy::gather_iterations(geometry, sums));
+    recording.iterations(strategy::strided_iterations(geometry, sums));
     let params = rows_params(geometry);
-    recording.dispatch(&GATHER, &constants, &regions, params, grid);
+    recording.dispatch(&STRIDED, &constants, &regions, params, grid);
     recording.flops(geometry.flops());
 }
 
@@ -171,6 +174,6 @@ pub(super) fn backward_weight(
 ) {
     let mut constants = window(geometry, false).to_vec();
     constants.push(("OUTPUT_VEC4", whole_vectors(geometry.out_size.width)));
-    let kernel = (&GATHER_TAPS, &constants[..]);
+    let kernel = (&STRIDED_TAPS, &constants[..]);
     weight_sums(recording, geometry, kernel, inputs, gradient_weight);
 }

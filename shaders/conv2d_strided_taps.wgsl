@@ -1,6 +1,6 @@
 // conv2d_backward_weight with any stride and dilation:
 // gw[o, i, kh, kw] = sum over n, y, x of gy[n, o, y, x] * x[n, i, y * stride + kh * dilation - pad, ..]
-// Bindings and loaders for core/gather_taps.wgsl.
+// Bindings and loaders for core/strided_taps.wgsl.
 // Writes partial sums; conv2d_backward_weight_sum.wgsl adds them in a fixed order.
 
 // Bound as vec4: the binding must cover its length rounded up to 4 floats.

@@ -1,6 +1,6 @@
 // The bias gradient: the output gradient summed over images and pixels. A workgroup per channel and
 // part of its values; its invocations take every 64th of them each, four at a time where planes
-// consist of whole vectors. Where there are several parts, sum_parts.wgsl adds them.
+// consist of whole vectors. Where there are several parts, reduce_parts.wgsl adds them.
 
 @group(0) @binding(0) var<storage, read> gradient_output: array<vec4<f32>>; // (N, C, plane)
 @group(0) @binding(1) var<storage, read_write> gradient_bias: array<f32>;   // (parts, C)

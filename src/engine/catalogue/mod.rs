@@ -1,0 +1,97 @@
+//! Everything that there is to test, in one place: what tests, benches and the verifier share, so that
+//! none of them keeps a list of its own.
+
+mod models;
+
+pub use super::operators::{Case, cases};
+pub use models::{ModelCase, models};
+
+use crate::op::Reduction;
+use crate::{Loss, Model, Optimizer};
+
+/// A loss of every kind of kernel that fits a model's output.
+pub fn losses(model: &Model) -> Vec<(&'static str, Loss)> {
+    let classes = model.output_shape().len();
+    let weights = (0..classes).map(|class| 0.5 + (class % 4) as f32 / 2.0);
+    let weighted = Loss::cross_entropy()
+        .class_weights(weights.collect::<Vec<f32>>())
+        .label_smoothing(0.1);
+    let all = [
+        (
+            "cross-entropy",
+            Loss::cross_entropy().ignored_label(-1).into(),
+        ),
+        ("weighted cross-entropy", weighted.into()),
+        ("squared error", Loss::MeanSquaredError(Reduction::Mean)),
+        (
+            "binary cross-entropy",
+            Loss::BinaryCrossEntropy(Reduction::Mean),
+        ),
+    ];
+    let fits = |(_, loss): &(_, Loss)| loss.geometry(1, model.output_shape()).is_ok();
+    all.into_iter().filter(fits).collect()
+}
+
+/// An optimizer of every kind of kernel.
+pub fn optimizers() -> [(&'static str, Optimizer); 9] {
+    let sgd = Optimizer::sgd(0.1).weight_decay(0.01);
+    let rmsprop = Optimizer::rmsprop(0.01).weight_decay(0.01);
+    [
+        ("sgd", sgd.into()),
+        ("sgd, momentum", sgd.momentum(0.9).dampening(0.5).into()),
+        ("sgd, nesterov", sgd.momentum(0.9).nesterov(true).into()),
+        ("adam", Optimizer::adam(0.01).weight_decay(0.01).into()),
+        (
+            "adamw, amsgrad",
+            Optimizer::adamw(0.01).amsgrad(true).into(),
+        ),
+        ("rmsprop", rmsprop.into()),
+        ("rmsprop, centered", rmsprop.centered(true).into()),
+        ("rmsprop, momentum", rmsprop.momentum(0.9).into()),
+        (
+            "rmsprop, centered, momentum",
+            rmsprop.centered(true).momentum(0.9).into(),
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::op::{Activation, GlobalPool};
+
+    fn names<'a>(names: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
+        names.collect()
+    }
+
+    #[test]
+    fn every_operator_has_cases_that_build() {
+        for (operator, cases) in crate::engine::operators::cases_by_operator() {
+            assert!(!cases.is_empty(), "{operator} has no case");
+            for case in cases {
+                let model = case.model();
+                assert!(model.is_ok(), "{operator}, {}: {model:?}", case.name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_function_and_every_kind_of_pool_has_a_case_and_every_operator_a_model() {
+        let cases = cases();
+        let of_cases = names(cases.iter().map(|case| case.op.name()));
+        let functions = Activation::ALL.iter().map(|function| function.name());
+        let pools = GlobalPool::ALL.map(crate::Op::from);
+        let needed: BTreeSet<&str> = functions.chain(pools.iter().map(|p| p.name())).collect();
+        assert!(needed.is_subset(&of_cases), "{:?}", &needed - &of_cases);
+        let models = models().unwrap();
+        let nodes = models.iter().flat_map(|case| case.model.graph.nodes());
+        let of_models = names(nodes.map(|node| node.op.name()));
+        assert!(
+            of_cases.is_subset(&of_models),
+            "{:?}",
+            &of_cases - &of_models
+        );
+    }
+}

@@ -1,0 +1,225 @@
+//! Models in which operators meet: fused, branched, used twice, at the ends of a model.
+
+use crate::op::{
+    AvgPool1d, AvgPool2d, Conv1d, Conv2d, ConvTranspose2d, LayerNorm, MaxPool1d, MaxPool2d,
+    Padding, Softmax,
+};
+use crate::{Loss, Model, ModelBuilder, Result};
+
+/// A model that tests train.
+#[derive(Debug, Clone)]
+pub struct ModelCase {
+    /// What it has.
+    pub name: &'static str,
+    /// The network.
+    pub model: Model,
+    /// Examples.
+    pub batch: usize,
+    /// A loss that its output fits.
+    pub loss: Loss,
+}
+
+/// A family of models: its name, a batch, and how the model is built.
+type Family = (&'static str, usize, fn() -> Result<Model>);
+
+const FAMILIES: [Family; 10] = [
+    ("lenet", 4, lenet),
+    ("convolutions", 3, convolutions),
+    ("fused products", 3, fused_products),
+    ("strides, groups and dilation", 3, strided),
+    ("pools and joins", 3, pools_and_joins),
+    ("normalisations", 4, normalisations),
+    ("signals", 2, signals),
+    ("dense layers", 5, dense_layers),
+    ("every operator", 4, every_operator),
+    ("dropout at the end", 3, ends_in_dropout),
+];
+
+/// Every model.
+///
+/// # Errors
+///
+/// None, unless a model here has a wrong shape.
+pub fn models() -> Result<Vec<ModelCase>> {
+    let cases = FAMILIES.into_iter().map(|(name, batch, build)| {
+        let model = build()?;
+        let loss = match model.output_shape().rank() {
+            1 => Loss::default(),
+            _ => Loss::mean_squared_error(),
+        };
+        Ok(ModelCase {
+            name,
+            model,
+            batch,
+            loss,
+        })
+    });
+    cases.collect()
+}
+
+fn same(channels: usize, kernel: usize) -> Conv2d {
+    Conv2d::new(channels, kernel).padding(Padding::Same)
+}
+
+fn lenet() -> Result<Model> {
+    Model::builder([1, 28, 28])
+        .conv2d(32, 5)
+        .relu()
+        .max_pool2d(2)
+        .conv2d(64, 5)
+        .relu()
+        .max_pool2d(2)
+        .flatten()
+        .dense(128)
+        .relu()
+        .residual(|body| body.dense(128))
+        .dense(10)
+        .build()
+}
+
+fn convolutions() -> Result<Model> {
+    Model::builder([4, 12, 12])
+        .push(same(8, 3))
+        .push(Conv2d::new(8, 3).stride(2).padding(1))
+        .push(same(8, 3).dilation(2))
+        .push(same(8, 3).groups(2))
+        .push(same(8, 3).groups(8))
+        .push(ConvTranspose2d::new(4, 3).stride(2).output_padding(1))
+        .flatten()
+        .dense(3)
+        .build()
+}
+
+fn fused_products() -> Result<Model> {
+    Model::builder([3, 7, 7])
+        .push(same(8, 3))
+        .relu()
+        .residual(|body| body.push(same(8, 3)).tanh().push(same(8, 4).bias(false)))
+        .sigmoid()
+        .residual(|body| body.push(MaxPool2d::new(3).stride(1).padding(1)))
+        .residual(|body| body.push(same(8, 7)).sigmoid())
+        .push(Conv2d::new(4, [1, 11]).padding([0, 9]))
+        .flatten()
+        .dense(3)
+        .tanh()
+        .build()
+}
+
+fn strided() -> Result<Model> {
+    Model::builder([4, 32, 32])
+        .push(Conv2d::new(8, 3).stride(2).padding(1).groups(2))
+        .relu()
+        .residual(|body| {
+            body.push(same(8, 3).groups(8))
+                .sigmoid()
+                .push(same(8, 1).groups(4))
+        })
+        .push(Conv2d::new(8, [3, 2]).dilation([2, 3]).stride([1, 2]))
+        .flatten()
+        .build()
+}
+
+fn pools_and_joins() -> Result<Model> {
+    Model::builder([4, 13, 13])
+        .residual(|body| body.push(MaxPool2d::new(3).stride(1).padding(1)))
+        .concat([
+            |branch| branch.push(AvgPool2d::new(3).stride(1).padding(1)),
+            |branch| branch.dropout(0.5),
+        ])
+        .max_pool2d(2)
+        .avg_pool2d(2)
+        .conv2d(4, 1)
+        .concat([
+            |branch| branch.global_max_pool(),
+            |branch| branch.global_avg_pool(),
+            |branch| branch.global_softmax_pool(),
+        ])
+        .build()
+}
+
+fn normalisations() -> Result<Model> {
+    Model::builder([4, 8, 8])
+        .conv2d(6, 3)
+        .batch_norm()
+        .tanh()
+        .layer_norm()
+        .push(Softmax::new().axis(0))
+        .log_softmax()
+        .dense(3)
+        .build()
+}
+
+/// One-dimensional layers, groups, and values that are read more than once.
+fn signals() -> Result<Model> {
+    let block = |b: ModelBuilder| {
+        b.push(Conv1d::new(6, 3).padding(1).groups(3))
+            .batch_norm()
+            .relu()
+    };
+    Model::builder([3, 41])
+        .push(Conv1d::new(6, 5).dilation(2).padding_same())
+        .relu()
+        .residual(block)
+        .push(MaxPool1d::new(3).stride(2))
+        .residual(|b| b.push(LayerNorm::new()).push(Softmax::new().axis(0)))
+        .push(AvgPool1d::new(2).count_include_pad(false).padding(1))
+        .push(Conv1d::new(9, 1).bias(false))
+        .sigmoid()
+        .concat([|b| b.global_avg_pool(), |b| b.global_max_pool()])
+        .flatten()
+        .build()
+}
+
+/// A value added to itself among them, and every activation.
+fn dense_layers() -> Result<Model> {
+    let model = Model::builder([20]).dense(33).residual(|body| body);
+    let activations = crate::Activation::ALL.into_iter();
+    let model = activations.fold(model, |model, f| model.dense(9).push(f));
+    model.dense(4).build()
+}
+
+fn every_operator() -> Result<Model> {
+    Model::builder([2, 12, 12])
+        .push(Conv2d::new(8, 3).padding(1))
+        .batch_norm()
+        .leaky_relu(0.1)
+        .push(Conv2d::new(8, 3).padding(1).groups(8))
+        .silu()
+        .concat([|b| b.conv2d(4, 3).gelu(), |b| b.conv2d(6, 3).gelu_tanh()])
+        .residual_with(
+            |b| b.conv2d(4, 1).softplus(),
+            |s| s.conv2d(4, 1).leaky_relu(0.2),
+        )
+        .push(
+            ConvTranspose2d::new(6, 3)
+                .stride(2)
+                .padding(1)
+                .output_padding(1),
+        )
+        .tanh()
+        .push(AvgPool2d::new(3).stride(2).padding(1))
+        .dropout(0.3)
+        .layer_norm()
+        .push(MaxPool2d::new(3).stride(2).padding(1).ceil_mode(true))
+        .concat([
+            |b| b.global_max_pool(),
+            |b| b.global_avg_pool(),
+            |b| b.global_softmax_pool(),
+        ])
+        .reshape([18, 1])
+        .flatten()
+        .dense(5)
+        .softmax()
+        .dense(4)
+        .log_softmax()
+        .build()
+}
+
+/// The output of evaluation is then a copy, and it is no row of logits.
+fn ends_in_dropout() -> Result<Model> {
+    Model::builder([2, 6, 7])
+        .push(ConvTranspose2d::new(4, 2).stride(3).groups(2).bias(false))
+        .gelu()
+        .dropout(0.5)
+        .build()
+}

@@ -1,0 +1,79 @@
+//! What is lowered, and how.
+
+use crate::engine::wanted::Wanted;
+use crate::gpu::record::Decision;
+use crate::gpu::strategy::Choices;
+use crate::model::Model;
+use crate::op::{Loss, Optimizer};
+
+/// How a plan is made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PlanOptions {
+    /// Examples per step at most: sizes of buffers and choices of kernels depend on it.
+    pub batch: usize,
+    /// Steps that may be on their way at once.
+    pub in_flight: usize,
+    /// Bytes that the plan may take.
+    pub memory_budget: u64,
+    /// The largest slab of parameters in bytes.
+    pub max_slab: u64,
+    /// What dropout's masks are made from.
+    pub seed: u64,
+    /// The largest global norm of the gradients.
+    pub clip_norm: Option<f64>,
+    /// Micro-batches per update.
+    pub accumulate: usize,
+    /// Whether activations, and the weights that products read, are stored as f16.
+    pub half: bool,
+}
+
+impl PlanOptions {
+    /// The defaults, for a batch of this size.
+    pub fn new(batch: usize) -> Self {
+        Self {
+            batch,
+            in_flight: 2,
+            memory_budget: u64::MAX,
+            max_slab: u64::MAX,
+            seed: 0,
+            clip_norm: None,
+            accumulate: 1,
+            half: false,
+        }
+    }
+}
+
+/// What is lowered.
+#[derive(Debug, Clone)]
+pub(in crate::engine) struct Task<'a> {
+    pub model: &'a Model,
+    pub loss: &'a Loss,
+    pub optimizer: &'a Optimizer,
+    pub options: PlanOptions,
+    /// What gets a gradient.
+    pub wanted: Wanted,
+    /// What was found to be fast.
+    pub choices: Option<&'a Choices>,
+    /// The decisions of the planned batch, for a smaller one.
+    pub decisions: &'a [Decision],
+}
+
+impl<'a> Task<'a> {
+    /// Training of all that the model learns, with the cores that the table of strategies chooses.
+    pub fn new(
+        model: &'a Model,
+        loss: &'a Loss,
+        optimizer: &'a Optimizer,
+        options: PlanOptions,
+    ) -> Self {
+        Self {
+            model,
+            loss,
+            optimizer,
+            options,
+            wanted: Wanted::learned(&model.graph),
+            choices: None,
+            decisions: &[],
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Element-wise functions.
+
+use super::rounding::FORMULA;
+use super::{
+    Backward, Case, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved, Site, Sum,
+};
+use crate::Result;
+use crate::cpu::{self, Real};
+use crate::gpu::kernels::{Output, activation};
+use crate::gpu::record::Recording;
+use crate::op::Activation;
+
+impl Activation {
+    /// What a value and a gradient may be off by, whichever kernel computes them.
+    pub(in crate::engine) fn own_rounding(self) -> Rounding {
+        let formula = Sum::formula(FORMULA);
+        match self {
+            Self::Relu => Rounding::of(Sum::copy(), Sum::copy()),
+            Self::LeakyRelu { .. } => Rounding::of(Sum::formula(1), Sum::formula(1)),
+            // Their gradients follow from their values, without a function of the driver.
+            Self::Sigmoid | Self::Tanh => Rounding::of(formula.driver(), formula),
+            Self::Gelu | Self::GeluTanh | Self::Silu | Self::Softplus => {
+                Rounding::of(formula.driver(), formula.driver())
+            }
+        }
+    }
+}
+
+impl<T: Real> Operator<T> for Activation {
+    fn record_forward(
+        &self,
+        site: &Site,
+        recording: &mut Recording,
+        places: &Forward,
+    ) -> Result<()> {
+        let output = Output {
+            activation: Some(*self),
+            ..places.output
+        };
+        activation::forward(recording, site.len(), places.inputs[0], output);
+        Ok(())
+    }
+
+    fn record_backward(
+        &self,
+        site: &Site,
+        recording: &mut Recording,
+        places: &Backward,
+    ) -> Result<()> {
+        if let Some(to) = places.to_inputs[0] {
+            let source = match self.gradient_from_value() {
+                true => places.output,
+                false => places.inputs[0],
+            };
+            let read = [source, places.gradient];
+            activation::backward(recording, *self, site.len(), read, to);
+        }
+        Ok(())
+    }
+
+    fn keeps(&self, _: &Site) -> Result<Option<Keeps>> {
+        Ok(None)
+    }
+
+    fn forward(
+        &self,
+        _: &Site,
+        x: &[&[T]],
+        _: &[&[T]],
+        y: &mut [T],
+        _: &mut Kept<T>,
+    ) -> Result<()> {
+        cpu::activation_forward(*self, x[0], y)
+    }
+
+    fn backward(
+        &self,
+        _: &Site,
+        saved: &Saved<T>,
+        gy: &[T],
+        gradients: &mut Gradients<T>,
+    ) -> Result<()> {
+        match gradients.input(0) {
+            Some(gx) => cpu::activation_backward(*self, saved.x[0], saved.y, gy, gx),
+            None => Ok(()),
+        }
+    }
+
+    fn applies_activation(&self) -> bool {
+        false
+    }
+
+    fn hands_gradient_on(&self) -> bool {
+        false
+    }
+
+    fn rounding(&self, _: &Site) -> Result<Rounding> {
+        Ok(self.own_rounding())
+    }
+
+    fn cases() -> Vec<Case> {
+        let on = |shape: [usize; 3]| {
+            Activation::ALL
+                .into_iter()
+                .map(move |function| Case::new(function.name(), function, shape))
+        };
+        on([3, 4, 4]).chain(on([1, 3, 5])).collect()
+    }
+}

@@ -1,0 +1,90 @@
+//! An operator with shapes, as the tests try it.
+
+use crate::model::{Graph, Model, ValueId};
+use crate::op::{Flatten, Linear, Op, Reshape};
+use crate::{Result, Shape};
+
+/// An operator with its options and the shapes of one example of its inputs.
+#[derive(Debug, Clone)]
+pub struct Case {
+    /// What is awkward about it.
+    pub name: &'static str,
+    /// The operator with its options.
+    pub op: Op,
+    /// The shape of one example of each input.
+    pub inputs: Vec<Shape>,
+    /// Examples.
+    pub batch: usize,
+}
+
+/// Features of the model's input.
+const FEATURES: usize = 5;
+
+impl Case {
+    /// A case with one input and a batch of 3.
+    pub(super) fn new(name: &'static str, op: impl Into<Op>, input: impl Into<Shape>) -> Self {
+        Self::joining(name, op, [input.into()])
+    }
+
+    /// A case with several inputs.
+    pub(super) fn joining<const N: usize>(
+        name: &'static str,
+        op: impl Into<Op>,
+        inputs: [Shape; N],
+    ) -> Self {
+        Self {
+            name,
+            op: op.into(),
+            inputs: inputs.into(),
+            batch: 3,
+        }
+    }
+
+    /// The same with so many examples.
+    pub(super) fn batch(self, batch: usize) -> Self {
+        Self { batch, ..self }
+    }
+
+    /// The operator in a model whose every input comes from a dense layer of its own, so that each
+    /// has a gradient. Ends in a row.
+    ///
+    /// # Errors
+    ///
+    /// Those of building a model, where the shapes do not fit the operator.
+    pub fn model(&self) -> Result<Model> {
+        self.model_with(None)
+    }
+
+    /// The same with an operator after it, as an activation that becomes part of its kernels, and a
+    /// dense layer at the end.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`model`](Self::model).
+    pub fn model_before(&self, after: impl Into<Op>) -> Result<Model> {
+        self.model_with(Some(after.into()))
+    }
+
+    fn model_with(&self, after: Option<Op>) -> Result<Model> {
+        let mut graph = Graph::new([FEATURES].into());
+        let mut inputs = Vec::new();
+        for (at, shape) in self.inputs.iter().enumerate() {
+            let dense = Linear::new(shape.len()).into();
+            let value = graph.push(format!("input{at}"), dense, vec![graph.input()])?;
+            let view = Reshape::new(shape.clone()).into();
+            inputs.push(graph.push(format!("shape{at}"), view, vec![value])?);
+        }
+        let mut value = graph.push("operator".into(), self.op.clone(), inputs)?;
+        let mut then =
+            |name: &str, op: Op, value: ValueId| graph.push(name.into(), op, vec![value]);
+        if let Some(after) = &after {
+            value = then("after", after.clone(), value)?;
+        }
+        value = then("row", Flatten.into(), value)?;
+        if after.is_some() {
+            // What makes the model's output applies no activation.
+            then("head", Linear::new(3).into(), value)?;
+        }
+        Ok(Model { graph })
+    }
+}

@@ -1,0 +1,131 @@
+//! Transpose convolution. Its geometry is that of the convolution whose transpose it is, which takes
+//! this layer's output gradient to its input gradient.
+
+use super::conv2d::reads;
+use super::{
+    Backward, Case, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved, Site, Sum,
+};
+use crate::Result;
+use crate::cpu::{self, Real};
+use crate::gpu::kernels::{conv2d, reduce};
+use crate::gpu::record::Recording;
+use crate::op::ConvTranspose2d;
+
+impl<T: Real> Operator<T> for ConvTranspose2d {
+    fn record_forward(
+        &self,
+        site: &Site,
+        recording: &mut Recording,
+        places: &Forward,
+    ) -> Result<()> {
+        let geometry = self.geometry(site.batch, site.input())?;
+        let read = [places.inputs[0], places.parameters[0]];
+        let bias = places.parameters.get(1).copied();
+        conv2d::backward_input(recording, &geometry, read, bias, places.output);
+        Ok(())
+    }
+
+    fn record_backward(
+        &self,
+        site: &Site,
+        recording: &mut Recording,
+        places: &Backward,
+    ) -> Result<()> {
+        let geometry = self.geometry(site.batch, site.input())?;
+        let (input, gradient) = (places.inputs[0], places.gradient);
+        if let Some(to) = places.to_parameter(0) {
+            conv2d::backward_weight(recording, &geometry, [gradient, input], to);
+        }
+        if let Some(to) = places.to_parameter(1) {
+            let area = geometry.in_size.area();
+            let extents = [geometry.batch, geometry.in_channels, area];
+            reduce::bias_gradient(recording, extents, gradient, to);
+        }
+        if let Some(to) = places.to_inputs[0] {
+            let read = [gradient, places.parameters[0]];
+            conv2d::forward(recording, &geometry, read, None, to);
+        }
+        Ok(())
+    }
+
+    fn keeps(&self, _: &Site) -> Result<Option<Keeps>> {
+        Ok(None)
+    }
+
+    fn forward(
+        &self,
+        site: &Site,
+        x: &[&[T]],
+        parameters: &[&[T]],
+        y: &mut [T],
+        _: &mut Kept<T>,
+    ) -> Result<()> {
+        let geometry = self.geometry(site.batch, site.input())?;
+        let bias = parameters.get(1).copied();
+        cpu::conv_transpose2d_forward(&geometry, x[0], parameters[0], bias, y)
+    }
+
+    fn backward(
+        &self,
+        site: &Site,
+        saved: &Saved<T>,
+        gy: &[T],
+        gradients: &mut Gradients<T>,
+    ) -> Result<()> {
+        let geometry = self.geometry(site.batch, site.input())?;
+        if let Some(gw) = gradients.parameter(0) {
+            cpu::conv_transpose2d_backward_weight(&geometry, saved.x[0], gy, gw)?;
+        }
+        if let Some(gb) = gradients.parameter(1) {
+            cpu::conv_transpose2d_backward_bias(&geometry, gy, gb)?;
+        }
+        if let Some(gx) = gradients.input(0) {
+            cpu::conv_transpose2d_backward_input(&geometry, gy, saved.parameters[0], gx)?;
+        }
+        Ok(())
+    }
+
+    fn applies_activation(&self) -> bool {
+        true
+    }
+
+    fn hands_gradient_on(&self) -> bool {
+        false
+    }
+
+    fn rounding(&self, site: &Site) -> Result<Rounding> {
+        let geometry = self.geometry(site.batch, site.input())?;
+        let (reads, area) = (reads(&geometry), geometry.out_size.area());
+        let bias = geometry.batch * geometry.in_size.area();
+        Ok(Rounding {
+            parameters: vec![Sum::products(geometry.batch * area), Sum::products(bias)],
+            ..Rounding::of(
+                Sum::products(reads.backward + 1),
+                Sum::products(reads.forward),
+            )
+        })
+    }
+
+    fn cases() -> Vec<Case> {
+        let layer = |channels, kernel: usize| ConvTranspose2d::new(channels, kernel);
+        vec![
+            Case::new("one pixel", layer(3, 2), [2, 1, 1]),
+            Case::new(
+                "strided, padded, output padding",
+                layer(6, 3).stride(2).padding(1).output_padding(1),
+                [4, 5, 4],
+            ),
+            Case::new(
+                "stride beyond the kernel, groups, no bias",
+                layer(4, 2).stride(3).groups(2).bias(false),
+                [2, 6, 7],
+            ),
+            Case::new(
+                "dilated",
+                ConvTranspose2d::new(5, [2, 3]).dilation([2, 1]),
+                [3, 5, 6],
+            ),
+            Case::new("beyond a tile", layer(33, 3), [17, 4, 5]).batch(2),
+        ]
+    }
+}

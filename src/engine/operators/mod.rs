@@ -1,0 +1,115 @@
+//! What the engine does with each operator, a file a family: how its kernels are recorded, what the
+//! reference computes, what may be fused with it, how far its kernels may be from the reference, and
+//! on what shapes all of that is tried.
+//!
+//! An operator writes only where it is told and looks nothing up by its own node, so that a node can
+//! be recorded forward alone, or twice, and any of its gradients can be left out.
+
+mod activation;
+mod add;
+mod case;
+mod concat;
+mod conv2d;
+mod conv_transpose2d;
+mod dropout;
+mod linear;
+mod norm;
+mod places;
+mod pool2d;
+mod rounding;
+mod softmax;
+mod view;
+
+pub use case::Case;
+pub(super) use places::{Backward, Forward, Gradients, Keeps, Kept, Masks, Mode, Saved, Site};
+pub(super) use rounding::{Exact, Rounding, Sum};
+
+use crate::Result;
+use crate::cpu::Real;
+use crate::gpu::record::Recording;
+use crate::op::{self, Op};
+
+/// What the engine does with an operator. Nothing has a default, so that a new operator answers
+/// every question. `T` is what the reference computes in; the kernels do not depend on it.
+pub(super) trait Operator<T: Real = f32> {
+    /// Records the kernels of the forward pass.
+    fn record_forward(
+        &self,
+        site: &Site,
+        recording: &mut Recording,
+        places: &Forward,
+    ) -> Result<()>;
+
+    /// Records the kernels of the gradients that have a place. Each place may be absent, whatever
+    /// the others are.
+    fn record_backward(
+        &self,
+        site: &Site,
+        recording: &mut Recording,
+        places: &Backward,
+    ) -> Result<()>;
+
+    /// What the kernels of the forward pass keep for the gradients beside the value.
+    fn keeps(&self, site: &Site) -> Result<Option<Keeps>>;
+
+    /// Computes the output `y` from the inputs `x` and the parameters, statistics included.
+    fn forward(
+        &self,
+        site: &Site,
+        x: &[&[T]],
+        parameters: &[&[T]],
+        y: &mut [T],
+        kept: &mut Kept<T>,
+    ) -> Result<()>;
+
+    /// Computes the gradients that have a place from that of the output, `gy`.
+    fn backward(
+        &self,
+        site: &Site,
+        saved: &Saved<T>,
+        gy: &[T],
+        gradients: &mut Gradients<T>,
+    ) -> Result<()>;
+
+    /// Whether its kernels can apply an activation to what they write.
+    fn applies_activation(&self) -> bool;
+
+    /// Whether the gradient of each input is that of the output, unchanged.
+    fn hands_gradient_on(&self) -> bool;
+
+    /// What the kernels' results may be off by.
+    fn rounding(&self, site: &Site) -> Result<Rounding>;
+
+    /// Shapes and options on which every test tries it, awkward ones among them.
+    fn cases() -> Vec<Case>
+    where
+        Self: Sized;
+}
+
+macro_rules! operator_of {
+    ($($(#[$meta:meta])* $operator:ident,)*) => {
+        /// What the engine does with an operator.
+        pub(super) fn operator<T: Real>(op: &Op) -> &dyn Operator<T> {
+            match op {
+                $(Op::$operator(operator) => operator,)*
+            }
+        }
+
+        /// The cases of each operator, with its name.
+        pub(super) fn cases_by_operator() -> Vec<(&'static str, Vec<Case>)> {
+            vec![$((stringify!($operator), <op::$operator as Operator>::cases()),)*]
+        }
+    };
+}
+op::operators!(operator_of);
+
+/// The cases of every operator.
+pub fn cases() -> Vec<Case> {
+    let cases = cases_by_operator().into_iter();
+    cases.flat_map(|(_, cases)| cases).collect()
+}
+
+/// The kernels of an operator.
+pub(super) fn kernels(op: &Op) -> &dyn Operator {
+    operator(op)
+}

@@ -1,0 +1,114 @@
+//! What a kernel's result may be off by, as an operator states it.
+
+/// Where a result has no rounding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) enum Exact {
+    Never,
+    /// On small whole numbers, whose products and sums are exact in any order.
+    Integers,
+    /// Always: the result is a copy.
+    Always,
+}
+
+/// A result as the sum that it is. It may be off by `eps * sqrt(terms)` of the magnitude of what is
+/// added up.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(in crate::engine) struct Sum {
+    /// The length of the longest sum on the way to a result.
+    pub terms: usize,
+    pub exact: Exact,
+    /// Whether what is added up is, on absolute inputs, what the reference gives for them. Otherwise
+    /// the magnitude is that of the result, and the reference is run on inputs that are off by a
+    /// rounding to see what these do to it.
+    pub absolute: bool,
+    /// Whether a function of the driver has a part in it: `exp`, `log`, `tanh`.
+    pub driver: bool,
+    /// The share of the results that can be other than zero.
+    pub reach: f64,
+}
+
+/// Roundings of a formula around a sum: a division counts as three, a square root as four.
+pub(super) const FORMULA: usize = 16;
+
+/// Invocations that share a sum of a normalisation.
+const LANES: usize = 64;
+
+impl Sum {
+    /// A value that is copied.
+    pub fn copy() -> Self {
+        Self {
+            exact: Exact::Always,
+            ..Self::formula(1)
+        }
+    }
+
+    /// A sum of products, exact on whole numbers.
+    pub fn products(terms: usize) -> Self {
+        Self {
+            exact: Exact::Integers,
+            ..Self::scaled(terms)
+        }
+    }
+
+    /// A sum that is scaled, so that whole numbers are rounded too.
+    pub fn scaled(terms: usize) -> Self {
+        Self {
+            absolute: true,
+            ..Self::formula(terms)
+        }
+    }
+
+    /// A formula around a sum of so many terms.
+    pub fn formula(terms: usize) -> Self {
+        Self {
+            terms,
+            exact: Exact::Never,
+            absolute: false,
+            driver: false,
+            reach: 1.0,
+        }
+    }
+
+    /// With functions of the driver.
+    pub fn driver(self) -> Self {
+        Self {
+            driver: true,
+            ..self
+        }
+    }
+
+    /// With so large a share of results that can be other than zero.
+    pub fn reach(self, reach: f64) -> Self {
+        Self { reach, ..self }
+    }
+}
+
+/// The longest chain of additions in a sum of a normalisation over so many values, with the formula
+/// around it.
+pub(super) fn chain(values: usize) -> usize {
+    values.div_ceil(LANES) + FORMULA
+}
+
+/// What an operator's results may be off by.
+#[derive(Debug, Clone)]
+pub(in crate::engine) struct Rounding {
+    pub output: Sum,
+    /// Of the gradient of each input.
+    pub input: Sum,
+    /// Of the gradients of the learned parameters.
+    pub parameters: Vec<Sum>,
+    /// Of the running statistics.
+    pub running: Sum,
+}
+
+impl Rounding {
+    /// Of an operator with nothing to learn.
+    pub fn of(output: Sum, input: Sum) -> Self {
+        Self {
+            output,
+            input,
+            parameters: vec![],
+            running: Sum::copy(),
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The graph walked forwards and backwards, with what the way back needs of the way there.
+
+use crate::Result;
+use crate::cpu::Real;
+use crate::engine::operators::{Gradients, Kept, Masks, Mode, Saved, Site, operator};
+use crate::engine::wanted::Wanted;
+use crate::model::{Graph, Node, ValueId};
+
+/// One walk over the graph.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Walk<'a, T> {
+    pub graph: &'a Graph,
+    pub parameters: &'a [Vec<T>],
+    pub batch: usize,
+    /// `None` in evaluation: no dropout, and normalisation with the running statistics.
+    pub training: Option<Masks>,
+}
+
+impl<'a, T: Real> Walk<'a, T> {
+    fn site(&self, node: &Node) -> Site<'a> {
+        let mode = match self.training {
+            Some(_) => Mode::Training,
+            None => Mode::Evaluation,
+        };
+        Site {
+            masks: self.training.unwrap_or_default(),
+            ..Site::new(self.graph, node, self.batch, mode)
+        }
+    }
+
+    fn parameters(&self, node: &Node) -> Vec<&'a [T]> {
+        let ids = node.parameters.iter();
+        ids.map(|id| &self.parameters[id.0][..]).collect()
+    }
+}
+
+/// What a forward pass leaves for the backward pass, and the backward pass's own memory. Kept
+/// between steps for its memory.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tape<T> {
+    /// Each value of the graph, `(N, ..)`.
+    pub values: Vec<Vec<T>>,
+    /// The loss's gradient with respect to each value; empty where none is needed or has arrived.
+    pub gradients: Vec<Vec<T>>,
+    /// What each node keeps beside its output.
+    kept: Vec<Kept<T>>,
+    /// Memory for further gradients of values that are used more than once.
+    spare: Vec<Vec<T>>,
+}
+
+impl<T: Real> Tape<T> {
+    /// Computes every value from the input.
+    pub fn forward(&mut self, walk: Walk<T>, input: &[T]) -> Result<()> {
+        let graph = walk.graph;
+        self.values.resize(graph.values().count(), Vec::new());
+        self.kept.resize_with(graph.nodes().len(), Kept::default);
+        let first = &mut self.values[graph.input().0];
+        first.clear();
+        first.extend_from_slice(input);
+        for (node, kept) in graph.nodes().iter().zip(&mut self.kept) {
+            let mut y = std::mem::take(&mut self.values[node.output.0]);
+            y.resize(walk.batch * graph.shape(node.output).len(), T::zero());
+            let (site, x) = (walk.site(node), inputs(&self.values, node));
+            operator(&node.op).forward(&site, &x, &walk.parameters(node), &mut y, kept)?;
+            self.values[node.output.0] = y;
+        }
+        Ok(())
+    }
+
+    /// Computes the wanted gradients from the output's: of parameters into `gradients`, of values
+    /// into the tape.
+    pub fn backward(
+        &mut self,
+        walk: Walk<T>,
+        wanted: &Wanted,
+        gradients: &mut [Vec<T>],
+    ) -> Result<()> {
+        for (index, node) in walk.graph.nodes().iter().enumerate().rev() {
+            let gy = std::mem::take(&mut self.gradients[node.output.0]);
+            if !gy.is_empty() && wanted.needs(node.output) {
+                self.node_backward(walk, wanted, (index, node), &gy, gradients)?;
+            }
+            self.gradients[node.output.0] = gy;
+        }
+        Ok(())
+    }
+
+    fn node_backward(
+        &mut self,
+        walk: Walk<T>,
+        wanted: &Wanted,
+        (index, node): (usize, &Node),
+        gy: &[T],
+        gradients: &mut [Vec<T>],
+    ) -> Result<()> {
+        // The first gradient of a value is written in place, further ones add up.
+        let mut to_inputs = Vec::new();
+        for (position, &input) in node.inputs.iter().enumerate() {
+            let ValueId(at) = input;
+            let again = node.inputs[..position].contains(&input);
+            let first = self.gradients[at].is_empty() && !again;
+            let place = wanted.needs(input).then(|| {
+                let mut place = match first {
+                    true => std::mem::take(&mut self.gradients[at]),
+                    false => self.spare.pop().unwrap_or_default(),
+                };
+                place.resize(self.values[at].len(), T::zero());
+                place
+            });
+            to_inputs.push((at, first, place));
+        }
+        let ids = || node.parameters.iter().copied();
+        let mut to_parameters: Vec<_> = ids()
+            .map(|id| {
+                wanted
+                    .parameter(id)
+                    .then(|| std::mem::take(&mut gradients[id.0]))
+            })
+            .collect();
+        let saved = Saved {
+            x: inputs(&self.values, node),
+            parameters: walk.parameters(node),
+            y: &self.values[node.output.0],
+            kept: &self.kept[index],
+        };
+        let inputs = to_inputs.iter_mut();
+        let mut places = Gradients {
+            inputs: inputs.map(|(.., place)| place.as_deref_mut()).collect(),
+            parameters: to_parameters.iter_mut().map(|p| p.as_deref_mut()).collect(),
+        };
+        let done = operator(&node.op).backward(&walk.site(node), &saved, gy, &mut places);
+        for (id, place) in ids().zip(to_parameters) {
+            if let Some(place) = place {
+                gradients[id.0] = place;
+            }
+        }
+        for (at, first, place) in to_inputs {
+            let Some(place) = place else { continue };
+            if first {
+                self.gradients[at] = place;
+            } else {
+                add(&mut self.gradients[at], &place);
+                self.spare.push(place);
+            }
+        }
+        done
+    }
+
+    /// Makes the running statistics those that the last forward pass of training made.
+    pub fn update_statistics(&self, graph: &Graph, parameters: &mut [Vec<T>]) {
+        for (node, kept) in graph.nodes().iter().zip(&self.kept) {
+            let statistics = node.parameters.iter();
+            let statistics = statistics.filter(|&&id| !graph.parameter(id).is_learned());
+            for (id, running) in statistics.zip(&kept.running) {
+                parameters[id.0].copy_from_slice(running);
+            }
+        }
+    }
+}
+
+/// A node's inputs among the values.
+fn inputs<'a, T>(values: &'a [Vec<T>], node: &Node) -> Vec<&'a [T]> {
+    let inputs = node.inputs.iter();
+    inputs.map(|input| &values[input.0][..]).collect()
+}
+
+pub(super) fn add<T: Real>(sum: &mut [T], term: &[T]) {
+    let pairs = sum.iter_mut().zip(term);
+    pairs.for_each(|(sum, &term)| *sum += term);
+}

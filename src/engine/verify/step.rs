@@ -1,0 +1,290 @@
+//! What of a step belongs to no operator: copies in half precision and in evaluation, the loss, sums
+//! over micro-batches, the optimizer.
+
+use super::Verifier;
+use super::bound::{copied, measure};
+use super::compare::{Expected, Verdict};
+use super::data::{Data, Fill, wide};
+use super::rig::{Outcome, Rig, Trial, makers};
+use crate::engine::catalogue::{losses, optimizers};
+use crate::engine::lower::Slab;
+use crate::engine::operators::Sum;
+use crate::engine::reference::{LossPass, UpdatePass};
+use crate::gpu::kernels::loss::{LossStep, set_step, set_total_step};
+use crate::gpu::kernels::optimizer::{params, set_clip_step};
+use crate::gpu::record::{Dispatch, Varies};
+use crate::{Loss, Optimizer, Result, Target};
+
+/// What gradients are multiplied by on their way into an optimizer.
+const GRADIENT_SCALE: f32 = 0.5;
+/// Roundings of a formula.
+const FORMULA: usize = 16;
+
+impl Verifier {
+    /// Checks what of a plan's step belongs to no operator, as far as the plan has it.
+    pub(super) async fn step(&mut self, rig: &Rig<'_>) -> Result<()> {
+        let ranges = &rig.lowered.ranges;
+        let outcomes = copies(rig).await?;
+        self.conclude(rig, "copies", outcomes);
+        if !ranges.loss.is_empty() {
+            let kinds: &[bool] = match rig.task.loss {
+                Loss::CrossEntropy(_) => &[false, true],
+                Loss::MeanSquaredError(_) | Loss::BinaryCrossEntropy(_) => &[true],
+            };
+            for &soft in kinds {
+                let (name, outcomes) = (loss_name(rig, soft), loss(rig, soft).await?);
+                self.conclude(rig, &name, outcomes);
+            }
+        }
+        let outcomes = sums(rig).await?;
+        self.conclude(rig, "gradients of micro-batches", outcomes);
+        if !ranges.update.is_empty() {
+            let outcomes = vec![update(rig).await?];
+            self.conclude(rig, &optimizer_name(rig), outcomes);
+        }
+        Ok(())
+    }
+}
+
+fn loss_name(rig: &Rig, soft: bool) -> String {
+    let losses = losses(rig.task.model);
+    let known = losses.iter().find(|(_, loss)| loss == rig.task.loss);
+    let name = known.map_or("the trainer's own", |(name, _)| name);
+    match (rig.task.loss, soft) {
+        (Loss::CrossEntropy(_), true) => format!("loss ({name}, probabilities)"),
+        (Loss::CrossEntropy(_), false) => format!("loss ({name}, labels)"),
+        (Loss::MeanSquaredError(_) | Loss::BinaryCrossEntropy(_), _) => format!("loss ({name})"),
+    }
+}
+
+fn optimizer_name(rig: &Rig) -> String {
+    let optimizers = optimizers();
+    let known = optimizers.iter().find(|(_, o)| o == rig.task.optimizer);
+    let name = known.map_or("the trainer's own", |(name, _)| name);
+    match rig.task.options.clip_norm {
+        Some(_) => format!("optimizer ({name}, clipped)"),
+        None => format!("optimizer ({name})"),
+    }
+}
+
+fn fill_nothing(_: &Dispatch, _: &mut [u8]) {}
+
+/// The copies of the parameters in half precision, and that of the output in evaluation.
+async fn copies(rig: &Rig<'_>) -> Result<Vec<Outcome>> {
+    let mut outcomes = Vec::new();
+    let mut prepare = Trial::new(&rig.lowered.ranges.prepare);
+    for slab in &rig.lowered.slabs {
+        if let Some(copy) = slab.copy {
+            let values = Data::new(Fill::Uniform, false, 0).values(len(slab), 1.0);
+            prepare.write(slab.parameter, &values);
+            let expected = copied(wide(&values), Fill::Uniform);
+            prepare.awaits("half precision", copy, &[len(slab)].into(), expected);
+        }
+    }
+    outcomes.extend(rig.run(prepare, fill_nothing).await?);
+    if let Some(part) = &rig.lowered.copy {
+        let shape = rig
+            .task
+            .model
+            .output_shape()
+            .batched(rig.task.options.batch);
+        let values = Data::new(Fill::Uniform, rig.task.options.half, 0).values(shape.len(), 1.0);
+        let mut trial = Trial::new(&part.range);
+        trial.write(part.places.inputs[0], &values);
+        let expected = copied(wide(&values), Fill::Uniform);
+        trial.awaits(
+            "copy in evaluation",
+            part.places.output.region,
+            &shape,
+            expected,
+        );
+        outcomes.extend(rig.run(trial, fill_nothing).await?);
+    }
+    Ok(outcomes)
+}
+
+async fn loss(rig: &Rig<'_>, soft: bool) -> Result<Vec<Outcome>> {
+    let (loss, model, batch) = (rig.task.loss, rig.task.model, rig.task.options.batch);
+    let [output, gradient] = rig.lowered.logits;
+    let shape = model.output_shape().batched(batch);
+    let geometry = loss.geometry(batch, model.output_shape())?;
+    let mut data = Data::new(Fill::Uniform, rig.task.options.half, 0);
+    let values = data.values(shape.len(), 4.0);
+    let target = match soft {
+        true => Target::Values(
+            data.values(shape.len(), 1.0)
+                .iter()
+                .map(|v| v.abs())
+                .collect(),
+        ),
+        false => Target::Labels(labels(loss, &mut data, [geometry.rows, geometry.classes])),
+    };
+    let scale = (1.0 / loss.normaliser(&target, &geometry)) as f32;
+    let pass = LossPass {
+        loss,
+        shape: model.output_shape(),
+        batch,
+        target,
+    };
+    let data = [values];
+    let measured = measure(&pass, &data)?;
+    let expect = |at: usize, terms: usize| -> Expected {
+        measured[at].expect(Sum::formula(terms + FORMULA).driver(), Fill::Uniform)
+    };
+    let total = expect(0, shape.len());
+    let mut trial = Trial::new(&rig.lowered.ranges.loss);
+    trial.write(output, &data[0]);
+    match &pass.target {
+        Target::Labels(labels) => {
+            trial.write_bytes(rig.lowered.labels, bytemuck::cast_slice(labels));
+        }
+        Target::Values(values) => trial.write(rig.lowered.values, values),
+    }
+    if let (Some(region), Loss::CrossEntropy(loss)) = (rig.lowered.class_weights, loss) {
+        trial.write(region, loss.class_weights.as_deref().unwrap_or_default());
+    }
+    // The loss of a batch, and then added to that of another one.
+    let mut adding = trial.clone();
+    let before = 1.5;
+    adding.write(rig.lowered.loss, &[before]);
+    let sum = total
+        .clone()
+        .plus(&copied(vec![before.into()], Fill::Uniform));
+    let mut outcomes = Vec::new();
+    for (mut trial, name, total, accumulate) in [
+        (trial, "loss", total, false),
+        (adding, "loss, added", sum, true),
+    ] {
+        trial.awaits(name, rig.lowered.loss, &[1].into(), total);
+        trial.awaits("gradient", gradient, &shape, expect(1, 0));
+        let step = LossStep {
+            scale,
+            soft,
+            accumulate,
+        };
+        let fill = |dispatch: &Dispatch, params: &mut [u8]| match dispatch.varies {
+            Varies::Loss => set_step(loss, params, step),
+            _ => set_total_step(params, step),
+        };
+        outcomes.extend(rig.run(trial, fill).await?);
+    }
+    Ok(outcomes)
+}
+
+/// A label for each row, some of them the ignored one.
+fn labels(loss: &Loss, data: &mut Data, [rows, classes]: [usize; 2]) -> Vec<u32> {
+    let ignored = match loss {
+        Loss::CrossEntropy(loss) => loss.ignored_label,
+        Loss::MeanSquaredError(_) | Loss::BinaryCrossEntropy(_) => None,
+    };
+    let words = data.words(rows).into_iter().enumerate();
+    let label = |(row, word): (usize, u32)| match ignored {
+        Some(ignored) if row % 5 == 4 => ignored,
+        _ => word % classes as u32,
+    };
+    words.map(label).collect()
+}
+
+/// The sum that a first micro-batch begins, and a second adds to.
+async fn sums(rig: &Rig<'_>) -> Result<Vec<Outcome>> {
+    let (mut data, ranges) = (Data::new(Fill::Uniform, false, 0), &rig.lowered.ranges);
+    let mut outcomes = Vec::new();
+    for (name, range, adds) in [
+        ("sum begun", &ranges.begin_sum, false),
+        ("sum added to", &ranges.add_to_sum, true),
+    ] {
+        let mut trial = Trial::new(range);
+        for slab in rig.lowered.slabs.iter().filter(|_| !range.is_empty()) {
+            let [gradient, before] = [(); 2].map(|()| data.values(len(slab), 1.0));
+            trial.write(slab.gradient, &gradient);
+            let mut expected = copied(wide(&gradient), Fill::Uniform);
+            if adds {
+                trial.write(slab.total(), &before);
+                expected = expected.plus(&copied(wide(&before), Fill::Uniform));
+            }
+            trial.awaits(name, slab.total(), &[len(slab)].into(), expected);
+        }
+        outcomes.extend(rig.run(trial, fill_nothing).await?);
+    }
+    Ok(outcomes)
+}
+
+/// The optimizer's first update, and a later one.
+async fn update(rig: &Rig<'_>) -> Result<Outcome> {
+    let (optimizer, range) = (rig.task.optimizer, &rig.lowered.ranges.update);
+    let (slabs, clip_norm) = (&rig.lowered.slabs, rig.task.options.clip_norm);
+    let elements: usize = slabs.iter().map(len).sum();
+    // The norm's sums: 16 vectors and 6 levels in a workgroup, then those of the workgroups.
+    let clipping = clip_norm.map_or(0, |_| 128 + elements / (64 * 64 * 64));
+    let sum = Sum::formula(FORMULA + clipping);
+    let mut verdict = Verdict::none();
+    for step in [1, 9] {
+        let mut data = Data::new(Fill::Uniform, false, step as u32);
+        let contents = slabs
+            .iter()
+            .map(|slab| contents(optimizer, slab, &mut data, step));
+        let contents: Vec<Vec<f32>> = contents.flatten().collect();
+        let pass = UpdatePass {
+            optimizer,
+            clip_norm,
+            step,
+            gradient_scale: GRADIENT_SCALE,
+        };
+        let measured = measure(&pass, &contents)?;
+        let mut trial = Trial::new(range);
+        let regions = slabs.iter().flat_map(|slab| {
+            [slab.total(), slab.parameter]
+                .into_iter()
+                .chain(slab.state.iter().copied())
+        });
+        for (at, (region, values)) in regions.zip(&contents).enumerate() {
+            trial.write(region, values);
+            // A slab's gradient stays as it is.
+            if at % (2 + optimizer.state_slots()) > 0 {
+                let expected = measured[at].expect(sum, Fill::Uniform);
+                trial.awaits("parameters", region, &[values.len()].into(), expected);
+            }
+        }
+        let fill = |dispatch: &Dispatch, bytes: &mut [u8]| match dispatch.varies {
+            Varies::Optimizer { vectors } => {
+                let values = params(optimizer, step, vectors, GRADIENT_SCALE);
+                bytes[..values.len()].copy_from_slice(&values);
+            }
+            _ => set_clip_step(bytes, GRADIENT_SCALE),
+        };
+        for outcome in rig.run(trial, fill).await? {
+            verdict = verdict.and(outcome.verdict);
+        }
+    }
+    let of = |slab: &Slab| makers(rig.recording(), range, slab.parameter);
+    let mut dispatches: Vec<usize> = slabs.iter().flat_map(of).collect();
+    dispatches.sort_unstable();
+    dispatches.dedup();
+    Ok(Outcome {
+        result: "parameters".into(),
+        shape: [elements].into(),
+        dispatches,
+        verdict,
+        got: vec![],
+    })
+}
+
+/// Gradient, parameter and state of a slab, the state zero before the first step.
+fn contents(optimizer: &Optimizer, slab: &Slab, data: &mut Data, step: u64) -> Vec<Vec<f32>> {
+    // Away from zero, where the direction of a first step hangs on the sign.
+    let mut gradient = data.values(len(slab), 1.0);
+    gradient.iter_mut().for_each(|g| *g += 0.25f32.copysign(*g));
+    let mut contents = vec![gradient, data.values(len(slab), 1.0)];
+    contents.extend((0..slab.state.len()).map(|slot| {
+        match (step, optimizer.state_is_square(slot)) {
+            (1, _) => vec![0.0; len(slab)],
+            (_, true) => data.positive(len(slab)),
+            (_, false) => data.values(len(slab), 0.5),
+        }
+    }));
+    contents
+}
+
+fn len(slab: &Slab) -> usize {
+    slab.parameter.size as usize / 4
+}

@@ -1,0 +1,68 @@
+//! A program outside of training: its buffers written and read, its dispatches run once.
+
+use std::ops::Range;
+
+use super::Gpu;
+use super::program::Program;
+use super::record::{Dispatch, Region};
+use crate::{Error, Result};
+
+impl Program {
+    /// Uploads the params of all dispatches.
+    pub async fn set_params(&self, gpu: &Gpu, params: &[u8]) -> Result<()> {
+        let write = || gpu.queue().write_buffer(self.uniforms(), 0, params);
+        gpu.guard("params", write).await
+    }
+
+    /// Uploads the params and runs ranges of the dispatches, in one submission.
+    pub async fn run_once(
+        &self,
+        gpu: &Gpu,
+        dispatches: &[Dispatch],
+        ranges: &[Range<usize>],
+        params: &[u8],
+    ) -> Result<()> {
+        let submit = || {
+            gpu.queue().write_buffer(self.uniforms(), 0, params);
+            let mut encoder = gpu.device().create_command_encoder(&Default::default());
+            self.encode(&mut encoder, dispatches, ranges);
+            gpu.queue().submit([encoder.finish()]);
+        };
+        let what = ranges.iter().find_map(|range| dispatches.get(range.start));
+        let what = what.map_or("nothing", |dispatch| dispatch.label.as_str());
+        gpu.guard(what, submit).await
+    }
+
+    /// Writes bytes to the beginning of a region.
+    pub async fn write(&self, gpu: &Gpu, region: Region, bytes: &[u8]) -> Result<()> {
+        let (buffer, offset) = (self.memory(region)?, gpu.margin() + region.offset);
+        let write = || gpu.queue().write_buffer(buffer, offset, bytes);
+        gpu.guard("upload", write).await
+    }
+
+    /// Reads the bytes of a region, through a staging buffer of its own.
+    pub async fn read(&self, gpu: &Gpu, region: Region) -> Result<Vec<u8>> {
+        let staging = gpu.read_back_buffer(region.size).await?;
+        self.read_through(gpu, region, &staging).await
+    }
+
+    /// Reads the bytes of a region through a staging buffer.
+    pub async fn read_through(
+        &self,
+        gpu: &Gpu,
+        region: Region,
+        staging: &wgpu::Buffer,
+    ) -> Result<Vec<u8>> {
+        self.check_margins(gpu).await?;
+        let (buffer, offset) = (self.memory(region)?, gpu.margin() + region.offset);
+        gpu.read(buffer, offset, region.size, staging).await
+    }
+
+    /// The buffer that a region is part of.
+    pub fn memory(&self, region: Region) -> Result<&wgpu::Buffer> {
+        let missing = || Error::Gpu {
+            message: "a buffer of the plan has no memory".into(),
+        };
+        self.buffer(region.buffer).ok_or_else(missing)
+    }
+}
