@@ -10,9 +10,10 @@ struct Params {
     len: u32, // in vectors of four
 }
 
-// The function f, and its slope for negative arguments.
+// The function f, and the numbers that it depends on.
 override FUNCTION: u32 = 0u;
-override FUNCTION_SLOPE: f32 = 0.0;
+override FUNCTION_A: f32 = 0.0;
+override FUNCTION_B: f32 = 0.0;
 
 @compute @workgroup_size(64)
 fn main(
@@ -21,5 +22,6 @@ fn main(
 ) {
     let at = flat_index(group, 64u, thread);
     if at >= params.len { return; }
-    store4(at, activation_gradient4(FUNCTION, FUNCTION_SLOPE, vec4<f32>(source[at]), gradient_output[at]));
+    let saved = vec4<f32>(source[at]);
+    store4(at, activation_gradient4(FUNCTION, FUNCTION_A, FUNCTION_B, saved, gradient_output[at]));
 }

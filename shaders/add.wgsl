@@ -9,10 +9,6 @@ struct Params {
     len: u32, // in vectors of four
 }
 
-// The function applied to the result, and its slope for negative arguments.
-override ACTIVATION: u32 = 0u;
-override SLOPE: f32 = 0.0;
-
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -20,5 +16,5 @@ fn main(
 ) {
     let at = flat_index(group, 64u, thread);
     if at >= params.len { return; }
-    output[at] = vec4<Output>(activate4(ACTIVATION, SLOPE, vec4<f32>(left[at]) + vec4<f32>(right[at])));
+    output[at] = vec4<Output>(activated4(at, vec4<f32>(left[at]) + vec4<f32>(right[at])));
 }

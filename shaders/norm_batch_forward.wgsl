@@ -18,9 +18,6 @@ struct Params {
 }
 
 override TRAINING: bool = true;
-// The function applied to the result, and its slope for negative arguments.
-override ACTIVATION: u32 = 0u;
-override SLOPE: f32 = 0.0;
 
 @compute @workgroup_size(64)
 fn main(
@@ -40,5 +37,5 @@ fn main(
         inverse = 1.0 / sqrt(running_variance[channel] + params.epsilon);
     }
     let y = gamma[channel] * ((f32(input[at]) - mean) * inverse) + beta[channel];
-    output[at] = Output(activate(ACTIVATION, SLOPE, y));
+    output[at] = Output(activated(at, y));
 }

@@ -21,9 +21,6 @@ struct Params {
 // Windows two wide side by side, rows of input and output in whole vectors: a strip reads two
 // vectors of each row.
 override PAIRS: bool = false;
-// The function applied to the result, and its slope for negative arguments.
-override ACTIVATION: u32 = 0u;
-override SLOPE: f32 = 0.0;
 
 const NOWHERE: u32 = 0xffffffffu;
 
@@ -100,6 +97,6 @@ fn main(
 }
 
 fn write(at: u32, value: f32, place: u32) {
-    output[at] = Output(activate(ACTIVATION, SLOPE, value));
+    output[at] = Output(activated(at, value));
     argmax[at] = place;
 }

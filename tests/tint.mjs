@@ -46,6 +46,11 @@ async function refusal(pipeline) {
         visibility: GPUShaderStage.COMPUTE,
         buffer: { type },
     }));
+    // The arguments of the function that a kernel applies, where they are kept.
+    if (pipeline.argument !== null) {
+        const buffer = { type: 'storage' };
+        entries.push({ binding: pipeline.argument, visibility: GPUShaderStage.COMPUTE, buffer });
+    }
     device.pushErrorScope('validation');
     const bindGroupLayouts = [device.createBindGroupLayout({ entries })];
     const layout = device.createPipelineLayout({ bindGroupLayouts });

@@ -1,5 +1,6 @@
 
-// All element-wise functions, for the kernels that do nothing else.
+// The functions whose gradient needs their argument, and through activation_simple.wgsl the others: all that
+// there are.
 
 const GELU: u32 = 5u;
 const GELU_TANH: u32 = 6u;
@@ -25,21 +26,20 @@ fn gelu_tanh_argument(x: f32) -> f32 {
     return SQRT_2_OVER_PI * (x + 0.044715 * x * x * x);
 }
 
-fn activate(kind: u32, slope: f32, x: f32) -> f32 {
+fn activation_value(kind: u32, a: f32, b: f32, x: f32) -> f32 {
     switch kind {
         case GELU: { return 0.5 * x * (1.0 + error_function(x * SQRT_HALF)); }
         // (1 + tanh(u)) / 2 is sigmoid(2 u)
         case GELU_TANH: { return x * sigmoid(2.0 * gelu_tanh_argument(x)); }
         case SILU: { return x * sigmoid(x); }
         case SOFTPLUS: { return select(max(x, 0.0) + log(1.0 + exp(-abs(x))), x, x > 20.0 || is_nan(x)); }
-        default: { return simple_value(kind, slope, x); }
+        default: { return simple_value(kind, a, b, x); }
     }
 }
 
-// The gradient with respect to x from the gradient with respect to activate(kind, slope, x).
-// `saved` is the function's value for those whose gradient follows from it (ReLU, sigmoid, tanh,
-// leaky ReLU), and x for the others.
-fn activation_gradient(kind: u32, slope: f32, saved: f32, gradient: f32) -> f32 {
+// The gradient with respect to x from the gradient with respect to activation_value(kind, a, b, x).
+// `saved` is the function's value for those whose gradient follows from it, and x for the others.
+fn activation_gradient(kind: u32, a: f32, b: f32, saved: f32, gradient: f32) -> f32 {
     switch kind {
         case GELU: {
             let density = ONE_OVER_SQRT_2_PI * exp(-0.5 * saved * saved);
@@ -55,6 +55,6 @@ fn activation_gradient(kind: u32, slope: f32, saved: f32, gradient: f32) -> f32 
             return gradient * s * (1.0 + saved * (1.0 - s));
         }
         case SOFTPLUS: { return gradient * select(sigmoid(saved), 1.0, saved > 20.0); }
-        default: { return simple_gradient(kind, slope, saved, gradient); }
+        default: { return simple_gradient(kind, a, b, saved, gradient); }
     }
 }

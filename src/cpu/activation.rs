@@ -1,5 +1,7 @@
 //! Element-wise functions. The twin of the `activation` kernels.
 
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
+
 use super::parallel::for_each;
 use super::{Real, check_length};
 use crate::Result;
@@ -15,23 +17,7 @@ const CHUNK: usize = 1 << 13;
 /// [`Error::Shape`](crate::Error::Shape) where the slices have different lengths.
 pub fn activation_forward<T: Real>(activation: Activation, x: &[T], y: &mut [T]) -> Result<()> {
     check_length("activation output", [x.len()], y.len())?;
-    let zero = T::zero();
-    match activation {
-        Activation::Relu => map(x, y, |x| if x < zero { zero } else { x }),
-        Activation::Sigmoid => map(x, y, sigmoid),
-        Activation::Tanh => map(x, y, T::tanh),
-        Activation::LeakyRelu { slope } => {
-            let slope = T::nearest(slope);
-            map(x, y, |x| if x > zero { x } else { slope * x });
-        }
-        Activation::Gelu => map(x, y, |x| x * normal_distribution(x)),
-        Activation::GeluTanh => map(x, y, |x| x * sigmoid(gelu_argument(x))),
-        Activation::Silu => map(x, y, |x| x / (T::one() + (-x).exp())),
-        Activation::Softplus => {
-            let linear = T::nearest(SOFTPLUS_LINEAR);
-            map(x, y, |x| if x > linear { x } else { x.exp().ln_1p() });
-        }
-    }
+    run(activation, Pass::Forward { x, y });
     Ok(())
 }
 
@@ -52,41 +38,132 @@ pub fn activation_backward<T: Real>(
     check_length("activation output", [x.len()], y.len())?;
     check_length("activation output gradient", [x.len()], gy.len())?;
     check_length("activation input gradient", [x.len()], gx.len())?;
-    let (zero, one) = (T::zero(), T::one());
-    match activation {
-        Activation::Relu => map2(x, gy, gx, |x, gy| if x <= zero { zero } else { gy }),
-        Activation::Sigmoid => map2(y, gy, gx, |y, gy| gy * (one - y) * y),
-        Activation::Tanh => map2(y, gy, gx, |y, gy| gy * (one - y * y)),
-        Activation::LeakyRelu { slope } => {
-            let slope = T::nearest(slope);
-            map2(x, gy, gx, |x, gy| if x > zero { gy } else { slope * gy });
-        }
-        Activation::Gelu => map2(x, gy, gx, |x, gy| {
-            gy * (normal_distribution(x) + x * normal_density(x))
-        }),
-        Activation::GeluTanh => map2(x, gy, gx, |x, gy| {
-            let s = sigmoid(gelu_argument(x));
-            gy * (s + x * (s * (one - s)) * gelu_argument_derivative(x))
-        }),
-        Activation::Silu => map2(x, gy, gx, |x, gy| {
-            let s = sigmoid(x);
-            gy * (s * (one + x * (one - s)))
-        }),
-        Activation::Softplus => {
-            let linear = T::nearest(SOFTPLUS_LINEAR);
-            map2(
-                x,
-                gy,
-                gx,
-                |x, gy| if x > linear { gy } else { gy * sigmoid(x) },
-            );
-        }
-    }
+    let saved = if activation.gradient_from_value() {
+        y
+    } else {
+        x
+    };
+    run(activation, Pass::Backward { saved, gy, gx });
     Ok(())
 }
 
-/// Softplus is the identity above this argument, as in PyTorch.
-const SOFTPLUS_LINEAR: f64 = 20.0;
+/// Each activation has a function of its own, which gives its value and its gradient.
+fn run<T: Real>(activation: Activation, pass: Pass<T>) {
+    match activation {
+        Activation::Relu => relu(pass),
+        Activation::Sigmoid => logistic(pass),
+        Activation::Tanh => tanh(pass),
+        Activation::LeakyRelu { slope } => leaky_relu(T::nearest(slope), pass),
+        Activation::Gelu => gelu(pass),
+        Activation::GeluTanh => gelu_tanh(pass),
+        Activation::Silu => silu(pass),
+        Activation::Softplus => softplus(pass),
+    }
+}
+
+/// What is asked of an activation.
+enum Pass<'a, T> {
+    Forward {
+        x: &'a [T],
+        y: &'a mut [T],
+    },
+    Backward {
+        /// The function's value for those with [`Activation::gradient_from_value`], and its argument
+        /// for the others: what the kernels see too.
+        saved: &'a [T],
+        gy: &'a [T],
+        gx: &'a mut [T],
+    },
+}
+
+impl<T: Real> Pass<'_, T> {
+    /// Runs the pass for the function with this value at `x`, and this gradient at what is saved and
+    /// `gy`.
+    fn of(self, value: impl Fn(T) -> T + Send + Sync, gradient: impl Fn(T, T) -> T + Send + Sync) {
+        match self {
+            Self::Forward { x, y } => {
+                for_each(x.chunks(CHUNK).zip(y.chunks_mut(CHUNK)), |(x, y)| {
+                    x.iter().zip(y).for_each(|(&x, y)| *y = value(x));
+                });
+            }
+            Self::Backward { saved, gy, gx } => {
+                let read = saved.chunks(CHUNK).zip(gy.chunks(CHUNK));
+                for_each(read.zip(gx.chunks_mut(CHUNK)), |((saved, gy), gx)| {
+                    let read = saved.iter().zip(gy);
+                    read.zip(gx)
+                        .for_each(|((&s, &gy), gx)| *gx = gradient(s, gy));
+                });
+            }
+        }
+    }
+}
+
+fn relu<T: Real>(pass: Pass<T>) {
+    let zero = T::zero();
+    pass.of(
+        |x| if x < zero { zero } else { x },
+        |y, gy| if y <= zero { zero } else { gy },
+    );
+}
+
+fn logistic<T: Real>(pass: Pass<T>) {
+    pass.of(sigmoid, |y, gy| gy * (T::one() - y) * y);
+}
+
+fn tanh<T: Real>(pass: Pass<T>) {
+    pass.of(T::tanh, |y, gy| gy * (T::one() - y * y));
+}
+
+fn leaky_relu<T: Real>(slope: T, pass: Pass<T>) {
+    let zero = T::zero();
+    pass.of(
+        |x| if x > zero { x } else { slope * x },
+        |y, gy| if y > zero { gy } else { slope * gy },
+    );
+}
+
+fn gelu<T: Real>(pass: Pass<T>) {
+    pass.of(
+        |x| x * normal_distribution(x),
+        |x, gy| gy * (normal_distribution(x) + x * normal_density(x)),
+    );
+}
+
+/// `2 sqrt(2 / pi) (x + 0.044715 x^3)` is the argument here: since `(1 + tanh(u)) / 2 = sigmoid(2 u)`,
+/// GELU's approximation is `x` times the logistic function of that.
+fn gelu_tanh<T: Real>(pass: Pass<T>) {
+    let (one, cubic) = (T::one(), 0.044715);
+    let factor = T::nearest(2.0 * FRAC_2_SQRT_PI * FRAC_1_SQRT_2);
+    let argument = |x| factor * (x + T::nearest(cubic) * x * x * x);
+    let derivative = |x| factor * (one + T::nearest(3.0 * cubic) * x * x);
+    pass.of(
+        |x| x * sigmoid(argument(x)),
+        |x, gy| {
+            let s = sigmoid(argument(x));
+            gy * (s + x * (s * (one - s)) * derivative(x))
+        },
+    );
+}
+
+fn silu<T: Real>(pass: Pass<T>) {
+    let one = T::one();
+    pass.of(
+        |x| x / (one + (-x).exp()),
+        |x, gy| {
+            let s = sigmoid(x);
+            gy * (s * (one + x * (one - s)))
+        },
+    );
+}
+
+/// The identity above 20, as in PyTorch.
+fn softplus<T: Real>(pass: Pass<T>) {
+    let linear = T::nearest(20.0);
+    pass.of(
+        |x| if x > linear { x } else { x.exp().ln_1p() },
+        |x, gy| if x > linear { gy } else { gy * sigmoid(x) },
+    );
+}
 
 /// `1 / (1 + exp(-x))`.
 pub(super) fn sigmoid<T: Real>(x: T) -> T {
@@ -97,46 +174,13 @@ pub(super) fn sigmoid<T: Real>(x: T) -> T {
 /// cancel for negative arguments.
 fn normal_distribution<T: Real>(x: T) -> T {
     let x = x.to_f64().unwrap_or(f64::NAN);
-    T::nearest(0.5 * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2))
+    T::nearest(0.5 * libm::erfc(-x * FRAC_1_SQRT_2))
 }
 
 /// `exp(-x^2 / 2) / sqrt(2 pi)`.
 fn normal_density<T: Real>(x: T) -> T {
-    let factor = 0.5 * std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2;
+    let factor = 0.5 * FRAC_2_SQRT_PI * FRAC_1_SQRT_2;
     T::nearest(factor) * (T::nearest(-0.5) * x * x).exp()
-}
-
-/// The constants of [`gelu_argument`]: `2 sqrt(2 / pi)` and the cubic term's.
-const GELU_FACTOR: f64 = 2.0 * std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2;
-const GELU_CUBIC: f64 = 0.044715;
-
-/// `2 sqrt(2 / pi) (x + 0.044715 x^3)`: since `(1 + tanh(u)) / 2 = sigmoid(2 u)`, GELU's
-/// approximation is `x` times the logistic function of this.
-fn gelu_argument<T: Real>(x: T) -> T {
-    T::nearest(GELU_FACTOR) * (x + T::nearest(GELU_CUBIC) * x * x * x)
-}
-
-fn gelu_argument_derivative<T: Real>(x: T) -> T {
-    T::nearest(GELU_FACTOR) * (T::one() + T::nearest(3.0 * GELU_CUBIC) * x * x)
-}
-
-fn map<T: Real>(x: &[T], y: &mut [T], f: impl Fn(T) -> T + Send + Sync) {
-    for_each(x.chunks(CHUNK).zip(y.chunks_mut(CHUNK)), |(x, y)| {
-        x.iter().zip(y).for_each(|(&x, y)| *y = f(x));
-    });
-}
-
-fn map2<T: Real>(a: &[T], b: &[T], y: &mut [T], f: impl Fn(T, T) -> T + Send + Sync) {
-    let chunks = a
-        .chunks(CHUNK)
-        .zip(b.chunks(CHUNK))
-        .zip(y.chunks_mut(CHUNK));
-    for_each(chunks, |((a, b), y)| {
-        a.iter()
-            .zip(b)
-            .zip(y)
-            .for_each(|((&a, &b), y)| *y = f(a, b));
-    });
 }
 
 #[cfg(test)]

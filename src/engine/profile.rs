@@ -202,7 +202,7 @@ fn bytes(plan: &Plan, batch: usize) -> Result<Vec<u64>> {
 /// Bytes of the regions that a kernel has bound, each counted once.
 fn bound(dispatch: &Dispatch) -> u64 {
     let mut regions = Vec::new();
-    for region in dispatch.bindings.iter().flatten() {
+    for region in dispatch.regions() {
         if !regions.contains(region) {
             regions.push(*region);
         }

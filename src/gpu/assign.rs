@@ -19,7 +19,7 @@ impl Recording {
     pub fn assign(&self) -> Assignment {
         let mut lives: Vec<Option<(usize, usize)>> = vec![None; self.buffers.len()];
         for (time, dispatch) in self.dispatches.iter().enumerate() {
-            for region in dispatch.bindings.iter().flatten() {
+            for region in dispatch.regions() {
                 let life = lives[region.buffer.0].get_or_insert((time, time));
                 life.1 = time;
             }
@@ -164,7 +164,7 @@ mod tests {
                 .sum();
             let mut lives = vec![None; recording.buffers.len()];
             for (time, dispatch) in recording.dispatches.iter().enumerate() {
-                for region in dispatch.bindings.iter().flatten() {
+                for region in dispatch.regions() {
                     lives[region.buffer.0].get_or_insert((time, time)).1 = time;
                 }
             }

@@ -2,12 +2,6 @@
 
 use crate::op::Activation;
 
-/// The block of functions that kernels may apply to their results, and the one that takes its place
-/// where they apply ReLU or nothing: a driver takes long over code that is there for each element that
-/// an invocation stores.
-const SIMPLE_FUNCTIONS: &str = include_str!("../../shaders/core/activation.wgsl");
-const RELU_ALONE: &str = include_str!("../../shaders/core/activation_relu.wgsl");
-
 /// How a kernel uses a storage buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
@@ -48,16 +42,31 @@ impl Format {
 pub(crate) struct Kernel {
     /// Its file's, without `.wgsl`; and the core, where several kernels have one file. Unique.
     pub name: &'static str,
-    /// WGSL: the kernel's own file first, so that line numbers in errors are those of that file, and
-    /// then the blocks that it builds on.
-    pub source: &'static [&'static str],
+    /// The kernel's own file. It comes first in the WGSL, so that line numbers in errors are those of
+    /// that file.
+    pub source: &'static str,
+    /// What it builds on beside what these build on themselves.
+    pub blocks: &'static [&'static Block],
     pub bindings: &'static [Access],
     /// The bindings whose format the dispatch chooses, each with the alias that the source has for
     /// the type of its elements; the others are of four bytes.
     pub formats: &'static [(usize, &'static str)],
     pub params: ParamsLayout,
-    /// The `override` constants that a dispatch gives.
+    /// The `override` constants of the kernel's own file that a dispatch gives; it gives those of the
+    /// blocks too.
     pub constants: &'static [&'static str],
+}
+
+/// A part of the WGSL that several kernels build on.
+#[derive(Debug)]
+pub(crate) struct Block {
+    /// Unique among the blocks.
+    pub name: &'static str,
+    pub wgsl: fn(&Variant) -> &'static str,
+    /// The `override` constants that it declares and a dispatch gives.
+    pub constants: &'static [&'static str],
+    /// The blocks that it builds on itself.
+    pub uses: &'static [&'static Block],
 }
 
 /// The fields of a params struct: name and type of each, all of them four bytes wide.
@@ -85,10 +94,10 @@ macro_rules! params {
 }
 pub(crate) use params;
 
-/// The WGSL of a kernel: its own file and then the blocks that it builds on.
+/// A kernel's own file.
 macro_rules! source {
-    ($($file:literal),+) => {
-        &[$(include_str!(concat!("../../../shaders/", $file))),+]
+    ($file:literal) => {
+        include_str!(concat!("../../../shaders/", $file))
     };
 }
 pub(crate) use source;
@@ -106,22 +115,53 @@ pub(crate) mod needs {
 /// Which text of a kernel a dispatch needs.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Variant {
-    /// Whether it could apply other functions to its results than ReLU, and does not.
-    pub relu_alone: bool,
+    pub functions: Functions,
     /// One for each of the kernel's open [`formats`](Kernel::formats).
     pub formats: Vec<Format>,
+    /// The format of the arguments of the function that it applies, where they are a second output:
+    /// the binding [`ARGUMENT`].
+    pub argument: Option<Format>,
 }
 
+/// Which activations there are in a text: the first of these that has all that are applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Functions {
+    /// ReLU, if any.
+    Relu,
+    /// Those whose gradient follows from their value.
+    Simple,
+    All,
+}
+
+/// The binding of the arguments of the function that a kernel applies, after all others.
+pub(crate) const ARGUMENT: u32 = needs::STORAGE_BUFFERS + 1;
+
 impl Variant {
-    pub fn of(kernel: &Kernel, formats: &[Format], constants: &[(&'static str, f64)]) -> Self {
-        let relu = f64::from(Activation::Relu.code());
-        let simple = |&(name, value): &(&str, f64)| match name {
-            "ACTIVATION" | "GRADIENT_OF" => value == 0.0 || value == relu,
-            _ => true,
-        };
+    pub fn of(
+        formats: &[Format],
+        constants: &[(&'static str, f64)],
+        argument: Option<Format>,
+    ) -> Self {
+        let codes = constants.iter().filter_map(|&(name, value)| match name {
+            "ACTIVATION" | "GRADIENT_OF" | "FUNCTION" => Some(value),
+            _ => None,
+        });
         Self {
-            relu_alone: kernel.source.contains(&SIMPLE_FUNCTIONS) && constants.iter().all(simple),
+            functions: codes.map(Functions::with).max().unwrap_or(Functions::Relu),
             formats: formats.to_vec(),
+            argument,
+        }
+    }
+}
+
+impl Functions {
+    /// With the activation of this number, where 0 is none.
+    fn with(code: f64) -> Self {
+        let mut all = Activation::ALL.into_iter();
+        match all.find(|activation| f64::from(activation.code()) == code) {
+            None | Some(Activation::Relu) => Self::Relu,
+            Some(activation) if activation.gradient_from_value() => Self::Simple,
+            Some(_) => Self::All,
         }
     }
 }
@@ -145,19 +185,54 @@ impl Kernel {
     /// numbers stay those of the kernel's file.
     pub fn wgsl(&self, variant: &Variant) -> String {
         let mut wgsl = String::new();
-        if variant.formats.contains(&Format::F16) {
+        let mut formats = variant.formats.iter().chain(&variant.argument);
+        if formats.any(|&format| format == Format::F16) {
             wgsl += "enable f16; ";
         }
         for ((_, alias), format) in self.formats.iter().zip(&variant.formats) {
             wgsl += &format!("alias {alias} = {}; ", format.wgsl());
         }
-        for &block in self.source {
-            wgsl += match block {
-                SIMPLE_FUNCTIONS if variant.relu_alone => RELU_ALONE,
-                block => block,
-            };
+        if let Some(format) = variant.argument {
+            wgsl += &format!("alias Argument = {}; ", format.wgsl());
+        }
+        wgsl += self.source;
+        for block in self.all_blocks() {
+            wgsl += (block.wgsl)(variant);
         }
         wgsl
+    }
+
+    /// The blocks, and those that they build on, each once.
+    pub fn all_blocks(&self) -> Vec<&'static Block> {
+        fn add(all: &mut Vec<&'static Block>, blocks: &'static [&'static Block]) {
+            for block in blocks {
+                if all.iter().all(|other| other.name != block.name) {
+                    all.push(block);
+                    add(all, block.uses);
+                }
+            }
+        }
+        let mut all = Vec::new();
+        add(&mut all, self.blocks);
+        all
+    }
+
+    /// The `override` constants that a dispatch gives, of the kernel's own file and of the blocks.
+    pub fn all_constants(&self) -> Vec<&'static str> {
+        let blocks = self.all_blocks().into_iter();
+        let constants = [self.constants].into_iter();
+        constants
+            .chain(blocks.map(|block| block.constants))
+            .flatten()
+            .copied()
+            .collect()
+    }
+
+    /// Whether the arguments of the function that it applies to its results can be a second output: it
+    /// applies one, and has a buffer to spare, as every kernel of a forward pass that applies one does.
+    pub fn keeps_arguments(&self) -> bool {
+        let applies = self.all_constants().contains(&"ACTIVATION");
+        applies && (self.bindings.len() as u32) < needs::STORAGE_BUFFERS
     }
 
     /// The WGSL of a variant as a back end takes it. A browser refuses subgroups without a directive
@@ -176,7 +251,12 @@ impl Kernel {
         self.params.len() as u64 * 4
     }
 
-    pub fn bind_group_layout(&self, device: &wgpu::Device) -> wgpu::BindGroupLayout {
+    /// The layout of the variants with or without the binding [`ARGUMENT`].
+    pub fn bind_group_layout(
+        &self,
+        device: &wgpu::Device,
+        argument: bool,
+    ) -> wgpu::BindGroupLayout {
         let entry = |(binding, ty)| wgpu::BindGroupLayoutEntry {
             binding,
             visibility: wgpu::ShaderStages::COMPUTE,
@@ -187,14 +267,13 @@ impl Kernel {
             },
             count: None,
         };
-        let storage = self
-            .bindings
-            .iter()
-            .map(|access| wgpu::BufferBindingType::Storage {
-                read_only: *access == Access::Read,
-            });
-        let all = storage.chain([wgpu::BufferBindingType::Uniform]);
-        let entries: Vec<_> = (0..).zip(all).map(entry).collect();
+        let storage = |access: &Access| wgpu::BufferBindingType::Storage {
+            read_only: *access == Access::Read,
+        };
+        let all = self.bindings.iter().map(storage);
+        let all = (0..).zip(all.chain([wgpu::BufferBindingType::Uniform]));
+        let argument = argument.then(|| (ARGUMENT, storage(&Access::ReadWrite)));
+        let entries: Vec<_> = all.chain(argument).map(entry).collect();
         device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
             label: Some(self.name),
             entries: &entries,

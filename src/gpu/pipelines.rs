@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use super::disk::DiskCache;
-use super::kernel::{Kernel, PipelineKey, Variant};
+use super::kernel::{PipelineKey, Variant};
 use super::record::Dispatch;
 use super::{Gpu, lock};
 use crate::Result;
@@ -19,7 +19,7 @@ pub(super) struct Pipelines {
     compiled: Mutex<HashMap<PipelineKey, wgpu::ComputePipeline>>,
     /// Parsed once for all pipelines of a kernel's variant.
     modules: Mutex<HashMap<(&'static str, Variant), Module>>,
-    layouts: Mutex<HashMap<&'static str, Layouts>>,
+    layouts: Mutex<HashMap<(&'static str, bool), Layouts>>,
     disk: Option<DiskCache>,
 }
 
@@ -130,7 +130,7 @@ impl Gpu {
                 kernel.module(device, &variant, backend, checks)
             });
             let cache = pipelines.disk.as_ref().map(DiskCache::cache);
-            let layout = self.layouts(kernel).pipeline;
+            let layout = self.layouts(request.dispatch).pipeline;
             let pipeline = kernel.pipeline(device, &layout, module, constants, cache);
             if self.traits().software {
                 self.warm_up(&pipeline, request.bind_group);
@@ -166,10 +166,11 @@ impl Gpu {
         self.inner.queue.submit([encoder.finish()]);
     }
 
-    pub(super) fn layouts(&self, kernel: &'static Kernel) -> Layouts {
+    pub(super) fn layouts(&self, dispatch: &Dispatch) -> Layouts {
         let device = &self.inner.device;
+        let (kernel, argument) = (dispatch.kernel, dispatch.argument.is_some());
         let create = || {
-            let bind_group = kernel.bind_group_layout(device);
+            let bind_group = kernel.bind_group_layout(device, argument);
             let pipeline = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
                 label: Some(kernel.name),
                 bind_group_layouts: &[Some(&bind_group)],
@@ -181,6 +182,7 @@ impl Gpu {
             }
         };
         let mut layouts = lock(&self.inner.pipelines.layouts);
-        layouts.entry(kernel.name).or_insert_with(create).clone()
+        let key = (kernel.name, argument);
+        layouts.entry(key).or_insert_with(create).clone()
     }
 }

@@ -6,6 +6,7 @@ use std::ops::Range;
 use wgpu::BufferBinding;
 
 use super::Gpu;
+use super::kernel::{ARGUMENT, Access};
 use super::pipelines::Request;
 use super::record::{BufferId, Dispatch, Recording, Region, Storage};
 use crate::Result;
@@ -176,8 +177,14 @@ fn bind_group(
         offset,
         size,
     };
+    let argument = dispatch.argument.as_ref().map(|region| {
+        let access = Access::ReadWrite;
+        let bound = present(region).unwrap_or_else(|| gpu.dummy(access, ARGUMENT as usize));
+        (ARGUMENT, bound)
+    });
     let entries: Vec<wgpu::BindGroupEntry> = (0..)
         .zip(storage.chain([params]))
+        .chain(argument)
         .map(|(binding, bound)| {
             let resource = wgpu::BindingResource::Buffer(bound);
             wgpu::BindGroupEntry { binding, resource }
@@ -185,7 +192,7 @@ fn bind_group(
         .collect();
     gpu.device().create_bind_group(&wgpu::BindGroupDescriptor {
         label: Some(&dispatch.label),
-        layout: &gpu.layouts(dispatch.kernel).bind_group,
+        layout: &gpu.layouts(dispatch).bind_group,
         entries: &entries,
     })
 }
@@ -252,7 +259,7 @@ mod tests {
     fn a_kernel_that_does_not_compile_is_named_with_its_layer() {
         static BAD: Kernel = Kernel {
             name: "bad",
-            source: &["fn main("],
+            source: "fn main( }",
             ..activation::ADD
         };
         let Some(gpu) = poisoned() else { return };

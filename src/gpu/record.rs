@@ -1,7 +1,7 @@
 //! Recording: which kernels run in which order on which buffers. Nothing of it touches a device, so
 //! what a model will do, and what memory that takes, is known before anything is allocated.
 
-use super::kernel::{Format, Kernel, Params, PipelineKey, Variant};
+use super::kernel::{Access, Format, Kernel, Params, PipelineKey, Variant};
 use super::strategy::{self, Choices, Core, LOOP_LIMIT, Traits, Work};
 use super::tensor::padded;
 use crate::{Error, Result};
@@ -50,6 +50,8 @@ pub(crate) struct Dispatch {
     pub formats: Vec<Format>,
     /// `None` where an optional input is absent.
     pub bindings: Vec<Option<Region>>,
+    /// Where the arguments of the function that it applies to its results go, if they are kept.
+    pub argument: Option<Region>,
     pub params: Vec<u8>,
     pub workgroups: [u32; 3],
     /// The layer that it works for.
@@ -63,7 +65,24 @@ pub(crate) struct Dispatch {
 impl Dispatch {
     /// The text of the kernel that it needs.
     pub fn variant(&self) -> Variant {
-        Variant::of(self.kernel, &self.formats, &self.constants)
+        let argument = self.argument.map(|region| region.format);
+        Variant::of(&self.formats, &self.constants, argument)
+    }
+
+    /// Every region that it reads or writes.
+    pub fn regions(&self) -> impl Iterator<Item = &Region> {
+        self.accesses().map(|(region, _)| region)
+    }
+
+    /// The same, each with how it uses it.
+    pub fn accesses(&self) -> impl Iterator<Item = (&Region, Access)> {
+        let bindings = self.bindings.iter().zip(self.kernel.bindings);
+        let present = bindings.filter_map(|(region, &access)| Some((region.as_ref()?, access)));
+        present.chain(
+            self.argument
+                .as_ref()
+                .map(|region| (region, Access::ReadWrite)),
+        )
     }
 
     /// What a pipeline is known by.
@@ -115,6 +134,8 @@ pub(crate) struct Recording {
     /// Decisions that are made already.
     made: std::vec::IntoIter<Decision>,
     label: String,
+    /// What the next dispatch keeps the arguments of its function in.
+    argument: Option<Region>,
     error: Option<Error>,
 }
 
@@ -129,6 +150,7 @@ impl Recording {
             decisions: vec![],
             made: vec![].into_iter(),
             label: String::new(),
+            argument: None,
             error: None,
         }
     }
@@ -229,17 +251,24 @@ impl Recording {
     ) {
         debug_assert_eq!(kernel.params, P::LAYOUT, "{}", kernel.name);
         debug_assert_eq!(kernel.bindings.len(), bindings.len(), "{}", kernel.name);
-        let known = |(name, _): &(&str, f64)| kernel.constants.contains(name);
+        let known = |(name, _): &(&str, f64)| kernel.all_constants().contains(name);
         debug_assert!(constants.iter().all(known), "{}", kernel.name);
+        let argument = self.argument.take();
+        debug_assert!(
+            argument.is_none() || kernel.keeps_arguments(),
+            "{}",
+            kernel.name
+        );
         let label = self.label.clone();
         let varies = |binding| kernel.formats.iter().any(|&(open, _)| open == binding);
         for (binding, region) in bindings.iter().enumerate() {
-            let Some(region) = region else { continue };
-            if region.format != Format::F32 && !varies(binding) {
+            if region.is_some_and(|r| r.format != Format::F32) && !varies(binding) {
                 self.error.get_or_insert(Error::Gpu {
                     message: format!("{} has no f16 at binding {binding}", kernel.name),
                 });
             }
+        }
+        for region in bindings.iter().flatten().chain(&argument) {
             if region.size > self.traits.max_binding {
                 self.error.get_or_insert(Error::Limit {
                     limit: "max_storage_buffer_binding_size",
@@ -270,12 +299,19 @@ impl Recording {
             constants: constants.to_vec(),
             formats: formats.map(|&(at, _)| format(&bindings[at])).collect(),
             bindings: bindings.to_vec(),
+            argument,
             params: bytemuck::bytes_of(&params).to_vec(),
             workgroups,
             label,
             varies: Varies::Nothing,
             flops: 0,
         });
+    }
+
+    /// Says that the next dispatch keeps the arguments of the function that it applies to its results,
+    /// and where.
+    pub fn keep_argument(&mut self, region: Option<Region>) {
+        self.argument = region;
     }
 
     /// Says how many additions and multiplications the last dispatch makes.
@@ -325,6 +361,8 @@ pub(crate) fn folded(count: u64) -> [u64; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Activation;
+    use crate::gpu::kernels::Output;
     use crate::gpu::kernels::activation::add;
 
     #[test]
@@ -352,12 +390,12 @@ mod tests {
             "enable f16; alias Left = f16; alias Right = f32; alias Output = f16; // The sum";
         assert!(
             kernel
-                .wgsl(&Variant::of(kernel, &expected, &[]))
+                .wgsl(&Variant::of(&expected, &[], None))
                 .starts_with(said)
         );
         assert!(
             !kernel
-                .wgsl(&Variant::of(kernel, &[Format::F32; 3], &[]))
+                .wgsl(&Variant::of(&[Format::F32; 3], &[], None))
                 .contains("f16")
         );
         bias_gradient(&mut recording, [1, 2, 20], half, single);
@@ -367,6 +405,26 @@ mod tests {
                 .to_string()
                 .contains("reduce_bias has no f16 at binding 0")
         );
+    }
+
+    #[test]
+    fn kept_arguments_are_a_region_of_their_dispatch_alone() {
+        let mut recording = Recording::new(Traits::DEFAULT);
+        let [x, y, argument] = [(); 3].map(|()| recording.transient("", 16));
+        let kept = Output {
+            activation: Some(Activation::Gelu),
+            argument: Some(argument),
+            ..y.into()
+        };
+        add(&mut recording, 16, [x, x], kept);
+        add(&mut recording, 16, [x, x], y.into());
+        let [first, second] = &recording.dispatches[..] else {
+            panic!("two dispatches");
+        };
+        assert_eq!((first.argument, second.argument), (Some(argument), None));
+        assert!(first.regions().any(|&region| region == argument));
+        assert_ne!(first.key(), second.key());
+        assert!(recording.assign().slots[argument.buffer.0].is_some());
     }
 
     #[test]

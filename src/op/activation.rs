@@ -1,92 +1,178 @@
-//! Element-wise non-linear functions.
+//! Element-wise non-linear functions: the table of what each of them is.
 
 use super::{Definition, ParameterSpec, only};
 use crate::{Error, Result, Shape};
 
-/// An element-wise non-linear function. Each passes NaN through, forward and backward.
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[non_exhaustive]
-pub enum Activation {
+/// Declares [`Activation`] from the table of its rows: a function's documentation, its name, its
+/// numbers with what they usually are, and what the crate knows of it.
+macro_rules! activations {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident $({ $($(#[$field_doc:meta])* $field:ident = $usual:literal),* })? => $row:expr
+    ),* $(,)?) => {
+        /// An element-wise non-linear function. Each passes NaN through, forward and backward.
+        #[derive(Debug, Clone, Copy, PartialEq)]
+        #[non_exhaustive]
+        pub enum Activation {
+            $($(#[$doc])* $name $({ $($(#[$field_doc])* $field: f32),* })?),*
+        }
+
+        impl Activation {
+            /// Every activation, in the order of the shaders' numbers from 1 on.
+            pub const ALL: [Self; [$(stringify!($name)),*].len()] = [
+                $(Self::$name $({ $($field: $usual),* })?),*
+            ];
+
+            const fn row(self) -> Row {
+                match self {
+                    $(Self::$name $({ $($field),* })? => $row),*
+                }
+            }
+        }
+    };
+}
+
+activations! {
     /// `max(x, 0)`. Its gradient is zero where `x <= 0`.
-    Relu,
+    Relu => Row::new("relu", 1, Saved::Value),
+
     /// The logistic function `1 / (1 + exp(-x))`.
-    Sigmoid,
+    Sigmoid => Row::new("sigmoid", 2, Saved::Value),
+
     /// The hyperbolic tangent.
-    Tanh,
+    Tanh => Row::new("tanh", 3, Saved::Value),
+
     /// `x` where `x > 0`, else `slope * x`; the slope is usually 0.01.
     LeakyRelu {
         /// The slope for negative arguments, not negative itself.
-        slope: f32,
-    },
+        slope = 0.01
+    } => Row::new("leaky_relu", 4, Saved::Value).number("slope", slope, Domain::NotNegative),
+
     /// `x * Phi(x)` with the normal distribution's `Phi`, through the error function (Hendrycks and
     /// Gimpel 2016).
-    Gelu,
+    Gelu => Row::new("gelu", 5, Saved::Argument),
+
     /// GELU's approximation `x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))`.
-    GeluTanh,
+    GeluTanh => Row::new("gelu_tanh", 6, Saved::Argument),
+
     /// `x * sigmoid(x)`, also called swish.
-    Silu,
+    Silu => Row::new("silu", 7, Saved::Argument),
+
     /// `log(1 + exp(x))`, and `x` itself above 20, as in PyTorch.
-    Softplus,
+    Softplus => Row::new("softplus", 8, Saved::Argument),
+}
+
+/// What the crate knows of an activation beside its formulas.
+struct Row {
+    name: &'static str,
+    /// What stands for it in the shaders.
+    code: u32,
+    saved: Saved,
+    /// The numbers that it depends on.
+    numbers: [Option<Number>; 2],
+}
+
+/// What the gradient of an activation follows from.
+#[derive(Clone, Copy, PartialEq)]
+enum Saved {
+    /// The function's value: such a function can be part of the kernel before it, and its argument
+    /// need not be kept.
+    Value,
+    Argument,
+}
+
+/// A number that an activation depends on.
+#[derive(Clone, Copy)]
+struct Number {
+    name: &'static str,
+    value: f32,
+    domain: Domain,
+}
+
+/// What a number may be. It is always finite.
+#[derive(Clone, Copy)]
+enum Domain {
+    NotNegative,
+}
+
+impl Row {
+    const fn new(name: &'static str, code: u32, saved: Saved) -> Self {
+        Self {
+            name,
+            code,
+            saved,
+            numbers: [None; 2],
+        }
+    }
+
+    /// With one more number; a third does not compile.
+    const fn number(mut self, name: &'static str, value: f32, domain: Domain) -> Self {
+        let mut at = 0;
+        while self.numbers[at].is_some() {
+            at += 1;
+        }
+        self.numbers[at] = Some(Number {
+            name,
+            value,
+            domain,
+        });
+        self
+    }
+
+    /// The numbers as the shaders take them: `a` and `b`.
+    fn values(&self) -> [f32; 2] {
+        self.numbers
+            .map(|number| number.map_or(0.0, |number| number.value))
+    }
 }
 
 impl Activation {
-    /// Every activation, in the order of the shaders' numbers from 1 on.
-    pub const ALL: [Self; 8] = [
-        Self::Relu,
-        Self::Sigmoid,
-        Self::Tanh,
-        Self::LeakyRelu { slope: 0.01 },
-        Self::Gelu,
-        Self::GeluTanh,
-        Self::Silu,
-        Self::Softplus,
-    ];
-
     /// The name that reports use.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Relu => "relu",
-            Self::Sigmoid => "sigmoid",
-            Self::Tanh => "tanh",
-            Self::LeakyRelu { .. } => "leaky_relu",
-            Self::Gelu => "gelu",
-            Self::GeluTanh => "gelu_tanh",
-            Self::Silu => "silu",
-            Self::Softplus => "softplus",
-        }
+        self.row().name
     }
 
     /// The number that stands for this function in the shaders, where 0 is the identity.
-    pub(crate) fn code(self) -> u32 {
-        match self {
-            Self::Relu => 1,
-            Self::Sigmoid => 2,
-            Self::Tanh => 3,
-            Self::LeakyRelu { .. } => 4,
-            Self::Gelu => 5,
-            Self::GeluTanh => 6,
-            Self::Silu => 7,
-            Self::Softplus => 8,
-        }
+    pub(crate) const fn code(self) -> u32 {
+        self.row().code
     }
 
-    /// The slope for negative arguments, where that is a parameter.
-    pub(crate) fn slope(self) -> f32 {
-        match self {
-            Self::LeakyRelu { slope } => slope,
-            _ => 0.0,
-        }
+    /// The numbers that the function depends on, as the shaders take them: `a` and `b`.
+    pub(crate) fn numbers(self) -> [f32; 2] {
+        self.row().values()
     }
 
     /// Whether the gradient follows from the function's value alone, without its argument. Such a
     /// function can be part of the product before it.
     pub(crate) fn gradient_from_value(self) -> bool {
-        matches!(
-            self,
-            Self::Relu | Self::Sigmoid | Self::Tanh | Self::LeakyRelu { .. }
-        )
+        self.row().saved == Saved::Value
+    }
+
+    /// An error that names a number which is outside its domain.
+    pub(crate) fn check(self) -> Result<()> {
+        let Row { name, numbers, .. } = self.row();
+        for number in numbers.into_iter().flatten() {
+            let Number { value, domain, .. } = number;
+            let (holds, said) = match domain {
+                Domain::NotNegative => (value >= 0.0, "positive"),
+            };
+            if !(holds && value.is_finite()) {
+                let argument = format!("{name} {}", number.name);
+                return Err(Error::argument(argument, format!("{value} is not {said}")));
+            }
+        }
+        Ok(())
     }
 }
+
+/// The shaders' numbers count from 1.
+const _: () = {
+    let mut at = 0;
+    while at < Activation::ALL.len() {
+        at += 1;
+        assert!(Activation::ALL[at - 1].code() as usize == at);
+    }
+};
 
 impl Definition for Activation {
     fn name(&self) -> &'static str {
@@ -95,12 +181,7 @@ impl Definition for Activation {
 
     fn output_shape(&self, inputs: &[&Shape]) -> Result<Shape> {
         let input = only("activation", inputs)?;
-        match self {
-            Self::LeakyRelu { slope } if !(*slope >= 0.0 && slope.is_finite()) => Err(
-                Error::argument("leaky_relu slope", format!("{slope} is not positive")),
-            ),
-            _ => Ok(input.clone()),
-        }
+        self.check().map(|()| input.clone())
     }
 
     fn parameters(&self, _: &[&Shape]) -> Result<Vec<ParameterSpec>> {
@@ -121,5 +202,39 @@ impl Definition for Activation {
 
     fn reads_half(&self, _: usize) -> bool {
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_outside_its_domain_is_refused_by_name() {
+        let check = |slope| Activation::LeakyRelu { slope }.check();
+        for slope in [0.0, 0.25, 3.0] {
+            check(slope).unwrap();
+        }
+        for slope in [-0.1, f32::NAN, f32::INFINITY] {
+            let said = check(slope).unwrap_err().to_string();
+            let expected = format!("leaky_relu slope: {slope} is not positive");
+            assert!(said.contains(&expected), "{said}");
+        }
+    }
+
+    #[test]
+    fn rows_give_what_the_shaders_take() {
+        let leaky = Activation::LeakyRelu { slope: 0.25 };
+        assert_eq!(leaky.numbers(), [0.25, 0.0]);
+        assert_eq!(Activation::Gelu.numbers(), [0.0; 2]);
+        let row = Row::new("bounds", 1, Saved::Value)
+            .number("low", 1.5, Domain::NotNegative)
+            .number("high", 2.5, Domain::NotNegative);
+        assert_eq!(row.values(), [1.5, 2.5]);
+        let names: std::collections::BTreeSet<_> = Activation::ALL.map(Activation::name).into();
+        assert_eq!(names.len(), Activation::ALL.len(), "two of one name");
+        for activation in Activation::ALL {
+            activation.check().unwrap();
+        }
     }
 }

@@ -18,6 +18,8 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod activation;
+#[cfg(all(test, feature = "native"))]
+mod activation_tests;
 mod conv2d;
 mod loss;
 mod matmul;

@@ -32,7 +32,8 @@ fn tolerance(function: Activation, x: f64, y: f64) -> f64 {
         Activation::Gelu => 4.0 * unit * (x.abs().min(8.0) + y.abs()),
         Activation::Softplus => 8.0 * unit * (1.0 + y.abs()),
         Activation::LeakyRelu { .. } => unit * y.abs(),
-        _ => 0.0,
+        Activation::Relu => 0.0,
+        _ => 16.0 * unit * (1.0 + y.abs()),
     }
 }
 
@@ -96,6 +97,35 @@ fn gradients_equal_the_reference() {
                     expected.assert(&name, &gx.to_vec().unwrap());
                 }
             }
+        }
+    }
+}
+
+/// Zeros, infinities and no numbers: the kernels give what the reference does, and the gradient too.
+#[test]
+fn every_function_and_its_gradient_are_right_at_the_ends() {
+    let (inf, nan) = (f32::INFINITY, f32::NAN);
+    let x = [0.0, -0.0, inf, -inf, nan, -nan, 1e-30, -1e-30, 1e5, -1e5];
+    for function in Activation::ALL {
+        let (x64, gy) = (wide(&x), [2.0f32; 10]);
+        let (mut y, mut gx) = (vec![0.0; 10], vec![0.0; 10]);
+        cpu::activation_forward(function, &x64, &mut y).unwrap();
+        cpu::activation_backward(function, &x64, &y, &wide(&gy), &mut gx).unwrap();
+        let [value, gradient] = [y, gx].map(|values| {
+            let unit = 16.0 * f64::from(f32::EPSILON);
+            let tolerances = values.iter().map(|value| unit * (1.0 + value.abs()));
+            Expected {
+                tolerances: tolerances.collect(),
+                values,
+            }
+        });
+        for (device, gpu) in each_gpu() {
+            let name = format!("{}, {device}", function.name());
+            let [x, gy] = [x, gy].map(|values| tensor(gpu, [10], &values));
+            let y = ops::activation_forward(&x, function).unwrap();
+            value.assert(&name, &y.to_vec().unwrap());
+            let gx = ops::activation_backward(function, &x, &y, &gy).unwrap();
+            gradient.assert(&format!("gradient of {name}"), &gx.to_vec().unwrap());
         }
     }
 }

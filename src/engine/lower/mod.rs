@@ -10,7 +10,7 @@ mod walk;
 use std::ops::Range;
 
 use crate::gpu::kernels::{Output, activation, optimizer};
-use crate::gpu::record::{Recording, Region, Storage};
+use crate::gpu::record::{Dispatch, Recording, Region, Storage};
 use crate::gpu::strategy::Traits;
 use crate::model::{ParameterId, ValueId};
 use crate::op::Loss;
@@ -180,8 +180,7 @@ impl Lowered {
         recording.dispatches.truncate(kept.end);
         recording.dispatches.drain(..kept.start);
         let mut used = vec![false; recording.buffers.len()];
-        let dispatches = recording.dispatches.iter();
-        let regions = dispatches.flat_map(|d| &d.bindings).flatten();
+        let regions = recording.dispatches.iter().flat_map(Dispatch::regions);
         regions.for_each(|region| used[region.buffer.0] = true);
         for (buffer, used) in recording.buffers.iter_mut().zip(used) {
             buffer.storage = match used {

@@ -129,7 +129,7 @@ impl Rig<'_> {
         let dispatches = &self.recording().dispatches;
         let mut bound: Vec<Region> = Vec::new();
         for dispatch in &dispatches[trial.range.clone()] {
-            for region in dispatch.bindings.iter().flatten() {
+            for region in dispatch.regions() {
                 if !bound.contains(region) {
                     bound.push(*region);
                     let nan = match region.format {
@@ -245,9 +245,8 @@ pub(super) fn makers(recording: &Recording, range: &Range<usize>, region: Region
     for at in range.clone().rev() {
         let dispatch = &recording.dispatches[at];
         let of = |access: Access| {
-            let bindings = dispatch.bindings.iter().zip(dispatch.kernel.bindings);
-            let bindings = bindings.filter(move |(_, a)| **a == access);
-            bindings.filter_map(|(region, _)| *region)
+            let of = dispatch.accesses().filter(move |&(_, a)| a == access);
+            of.map(|(region, _)| *region)
         };
         if of(Access::ReadWrite).any(|written| wanted.iter().any(|w| overlap(w, &written))) {
             makers.push(at);

@@ -51,7 +51,7 @@ fn set_constant(dispatch: &mut Dispatch, name: &str, change: impl Fn(f64) -> f64
 
 const FAULTS: [Fault; 16] = [
     ("layer 0 (conv2d)", "", |d| {
-        set_constant(d, "SLOPE", |slope| slope + 1e-3)
+        set_constant(d, "ACTIVATION_A", |slope| slope + 1e-3)
     }),
     ("layer 0 (conv2d)", "", |d| {
         set_constant(d, "PAD_LEFT", |pad| pad + 1.0)

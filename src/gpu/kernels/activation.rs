@@ -1,7 +1,7 @@
 //! Element-wise functions and sums.
 
 use super::{Output, Read, ReadWrite, Recording, Region};
-use super::{code, constants, flat_grid, slope, vectors};
+use super::{blocks, code, flat_grid, numbers, vectors};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::op::Activation;
 
@@ -13,46 +13,32 @@ params! {
 
 pub(crate) const FORWARD: Kernel = Kernel {
     name: "activation_forward",
-    source: source!(
-        "activation_forward.wgsl",
-        "core/epilogue4.wgsl",
-        "core/activation_all.wgsl",
-        "core/activation_base.wgsl",
-        "core/flat.wgsl"
-    ),
+    source: source!("activation_forward.wgsl"),
+    blocks: &[&blocks::EPILOGUE4, &blocks::FLAT],
     bindings: &[Read, Read, ReadWrite],
     formats: &[(0, "Input"), (1, "Saved"), (2, "Output")],
     params: Params::LAYOUT,
-    constants: constants!(; epilogue),
+    constants: &[],
 };
 
 pub(crate) const BACKWARD: Kernel = Kernel {
     name: "activation_backward",
-    source: source!(
-        "activation_backward.wgsl",
-        "core/epilogue4.wgsl",
-        "core/activation_all.wgsl",
-        "core/activation_base.wgsl",
-        "core/flat.wgsl"
-    ),
+    source: source!("activation_backward.wgsl"),
+    blocks: &[&blocks::EPILOGUE4, &blocks::FLAT],
     bindings: &[Read, Read, Read, ReadWrite],
     formats: &[(0, "Source"), (2, "Saved"), (3, "Output")],
     params: Params::LAYOUT,
-    constants: constants!("FUNCTION", "FUNCTION_SLOPE"; epilogue),
+    constants: &["FUNCTION", "FUNCTION_A", "FUNCTION_B"],
 };
 
 pub(crate) const ADD: Kernel = Kernel {
     name: "add",
-    source: source!(
-        "add.wgsl",
-        "core/activation.wgsl",
-        "core/activation_base.wgsl",
-        "core/flat.wgsl"
-    ),
+    source: source!("add.wgsl"),
+    blocks: &[&blocks::ACTIVATION, &blocks::FLAT],
     bindings: &[Read, Read, ReadWrite],
     formats: &[(0, "Left"), (1, "Right"), (2, "Output")],
     params: Params::LAYOUT,
-    constants: constants!(; activation),
+    constants: &[],
 };
 
 #[cfg(test)]
@@ -65,7 +51,8 @@ pub(crate) fn forward(recording: &mut Recording, len: usize, input: Region, outp
     };
     let regions = [Some(input), output.saved(), Some(output.region)];
     let grid = flat_grid(vectors(len));
-    recording.dispatch(&FORWARD, &output.constants(), &regions, params, grid);
+    let constants = output.constants(recording);
+    recording.dispatch(&FORWARD, &constants, &regions, params, grid);
 }
 
 /// The gradient with respect to the argument of an activation, from the gradient with respect to its
@@ -78,11 +65,13 @@ pub(crate) fn backward(
     output: Output,
 ) {
     let function = Some(activation);
+    let [a, b] = numbers(function);
     let mut constants = vec![
         ("FUNCTION", code(function)),
-        ("FUNCTION_SLOPE", slope(function)),
+        ("FUNCTION_A", a),
+        ("FUNCTION_B", b),
     ];
-    constants.extend(output.constants());
+    constants.extend(output.constants(recording));
     let params = Params {
         len: vectors(len) as u32,
     };
@@ -107,7 +96,7 @@ pub(crate) fn add(recording: &mut Recording, len: usize, inputs: [Region; 2], ou
         len: vectors(len) as u32,
     };
     let regions = [Some(inputs[0]), Some(inputs[1]), Some(output.region)];
-    let constants = output.activation_constants();
+    let constants = output.activation_constants(recording);
     let grid = flat_grid(vectors(len));
     recording.dispatch(&ADD, &constants, &regions, params, grid);
 }

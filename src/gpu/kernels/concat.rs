@@ -1,6 +1,6 @@
 //! Blocks of channels, copied into a joined value and out of its gradient.
 
-use super::{Output, Read, ReadWrite, Recording, Region, constants, flat_grid};
+use super::{Output, Read, ReadWrite, Recording, Region, blocks, flat_grid};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 
 params! {
@@ -16,17 +16,12 @@ params! {
 
 pub(crate) const COPY: Kernel = Kernel {
     name: "concat",
-    source: source!(
-        "concat.wgsl",
-        "core/epilogue.wgsl",
-        "core/activation.wgsl",
-        "core/activation_base.wgsl",
-        "core/flat.wgsl"
-    ),
+    source: source!("concat.wgsl"),
+    blocks: &[&blocks::EPILOGUE, &blocks::FLAT],
     bindings: &[Read, Read, ReadWrite],
     formats: &[(0, "Input"), (1, "Saved"), (2, "Output")],
     params: Params::LAYOUT,
-    constants: constants!(; epilogue),
+    constants: &[],
 };
 
 /// A block of elements in each example.
@@ -54,11 +49,7 @@ pub(crate) fn copy(
         output_offset: to.offset as u32,
     };
     let regions = [Some(input), output.saved(), Some(output.region)];
-    recording.dispatch(
-        &COPY,
-        &output.constants(),
-        &regions,
-        params,
-        flat_grid(batch * len),
-    );
+    let constants = output.constants(recording);
+    let grid = flat_grid(batch * len);
+    recording.dispatch(&COPY, &constants, &regions, params, grid);
 }

@@ -3,7 +3,7 @@
 
 use super::product::{Product, product};
 use super::{Output, Read, ReadWrite, Recording, Region};
-use super::{constants, conv2d_rows, conv2d_strided, flag, flat_grid, group_grid, reduce};
+use super::{blocks, conv2d_rows, conv2d_strided, flag, flat_grid, group_grid, reduce};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::gpu::strategy::{self, Core, Extents, Work};
 use crate::op::Conv2dGeometry;
@@ -28,15 +28,9 @@ pub(crate) const FORWARD: Product = product!(
     bindings: &[Read, Read, Read, Read, ReadWrite],
     formats: &[(0, "Input"), (1, "Weight"), (3, "Saved"), (4, "Output")],
     params: Params,
-    constants: ["HAS_BIAS"; window, epilogue],
-    source: [
-        "conv2d_forward.wgsl",
-        "core/conv2d_params.wgsl",
-        "core/window.wgsl",
-        "core/epilogue.wgsl",
-        "core/activation.wgsl",
-        "core/activation_base.wgsl"
-    ]
+    constants: ["HAS_BIAS"],
+    source: "conv2d_forward.wgsl",
+    blocks: [&blocks::CONV2D_PARAMS, &blocks::WINDOW, &blocks::EPILOGUE]
 );
 
 pub(crate) const BACKWARD_INPUT: Product = product!(
@@ -44,15 +38,9 @@ pub(crate) const BACKWARD_INPUT: Product = product!(
     bindings: &[Read, Read, Read, Read, ReadWrite],
     formats: &[(0, "Gradient"), (1, "Weight"), (3, "Saved"), (4, "Output")],
     params: Params,
-    constants: ["HAS_BIAS"; window, epilogue],
-    source: [
-        "conv2d_backward_input.wgsl",
-        "core/conv2d_params.wgsl",
-        "core/window.wgsl",
-        "core/epilogue.wgsl",
-        "core/activation.wgsl",
-        "core/activation_base.wgsl"
-    ]
+    constants: ["HAS_BIAS"],
+    source: "conv2d_backward_input.wgsl",
+    blocks: [&blocks::CONV2D_PARAMS, &blocks::WINDOW, &blocks::EPILOGUE]
 );
 
 pub(crate) const BACKWARD_WEIGHT: Product = product!(
@@ -60,78 +48,69 @@ pub(crate) const BACKWARD_WEIGHT: Product = product!(
     bindings: &[Read, Read, ReadWrite],
     formats: &[(0, "Gradient"), (1, "Input")],
     params: Params,
-    constants: [; window],
-    source: [
-        "conv2d_backward_weight.wgsl",
-        "core/conv2d_params.wgsl",
-        "core/window.wgsl"
-    ]
+    constants: [],
+    source: "conv2d_backward_weight.wgsl",
+    blocks: [&blocks::CONV2D_PARAMS, &blocks::WINDOW]
 );
 
 pub(crate) const DIRECT_FORWARD: Kernel = Kernel {
     name: "conv2d_direct_forward",
-    source: source!(
-        "conv2d_direct_forward.wgsl",
-        "core/conv2d_params.wgsl",
-        "core/window.wgsl",
-        "core/epilogue.wgsl",
-        "core/activation.wgsl",
-        "core/activation_base.wgsl",
-        "core/flat.wgsl"
-    ),
+    source: source!("conv2d_direct_forward.wgsl"),
+    blocks: &[
+        &blocks::CONV2D_PARAMS,
+        &blocks::WINDOW,
+        &blocks::EPILOGUE,
+        &blocks::FLAT,
+    ],
     bindings: &[Read, Read, Read, Read, ReadWrite],
     formats: &[(0, "Input"), (1, "Weight"), (3, "Saved"), (4, "Output")],
     params: Params::LAYOUT,
-    constants: constants!("HAS_BIAS"; window, epilogue),
+    constants: &["HAS_BIAS"],
 };
 
 pub(crate) const DIRECT_WIDE_FORWARD: Kernel = Kernel {
     name: "conv2d_direct_wide_forward",
-    source: source!(
-        "conv2d_direct_wide_forward.wgsl",
-        "core/conv2d_params.wgsl",
-        "core/window.wgsl",
-        "core/epilogue.wgsl",
-        "core/activation.wgsl",
-        "core/activation_base.wgsl",
-        "core/flat.wgsl"
-    ),
+    source: source!("conv2d_direct_wide_forward.wgsl"),
+    blocks: &[
+        &blocks::CONV2D_PARAMS,
+        &blocks::WINDOW,
+        &blocks::EPILOGUE,
+        &blocks::FLAT,
+    ],
     bindings: &[Read, Read, Read, Read, ReadWrite],
     formats: &[(0, "Input"), (1, "Weight"), (3, "Saved"), (4, "Output")],
     params: Params::LAYOUT,
-    constants: constants!("HAS_BIAS"; window, epilogue),
+    constants: &["HAS_BIAS"],
 };
 
 pub(crate) const DIRECT_BACKWARD_INPUT: Kernel = Kernel {
     name: "conv2d_direct_backward_input",
-    source: source!(
-        "conv2d_direct_backward_input.wgsl",
-        "core/conv2d_params.wgsl",
-        "core/window.wgsl",
-        "core/epilogue.wgsl",
-        "core/activation.wgsl",
-        "core/activation_base.wgsl",
-        "core/flat.wgsl"
-    ),
+    source: source!("conv2d_direct_backward_input.wgsl"),
+    blocks: &[
+        &blocks::CONV2D_PARAMS,
+        &blocks::WINDOW,
+        &blocks::EPILOGUE,
+        &blocks::FLAT,
+    ],
     bindings: &[Read, Read, Read, Read, ReadWrite],
     formats: &[(0, "Gradient"), (1, "Weight"), (3, "Saved"), (4, "Output")],
     params: Params::LAYOUT,
-    constants: constants!("HAS_BIAS"; window, epilogue),
+    constants: &["HAS_BIAS"],
 };
 
 pub(crate) const DIRECT_BACKWARD_WEIGHT: Kernel = Kernel {
     name: "conv2d_direct_backward_weight",
-    source: source!(
-        "conv2d_direct_backward_weight.wgsl",
-        "core/conv2d_params.wgsl",
-        "core/window.wgsl",
-        "core/reduce.wgsl",
-        "core/flat.wgsl"
-    ),
+    source: source!("conv2d_direct_backward_weight.wgsl"),
+    blocks: &[
+        &blocks::CONV2D_PARAMS,
+        &blocks::WINDOW,
+        &blocks::REDUCE,
+        &blocks::FLAT,
+    ],
     bindings: &[Read, Read, ReadWrite],
     formats: &[(0, "Gradient"), (1, "Input")],
     params: Params::LAYOUT,
-    constants: constants!(; window),
+    constants: &[],
 };
 
 #[cfg(test)]
@@ -170,7 +149,7 @@ pub(crate) fn forward(
         let Extents { m, n, k, slices } = work.extents();
         let [x, y, _] = flat_grid(n);
         let grid = [x, y, (m.div_ceil(16) * slices) as u64];
-        let (constants, regions) = image_bindings(geometry, inputs, bias, output);
+        let (constants, regions) = image_bindings(recording, geometry, inputs, bias, output);
         recording.iterations(3 * k + 4 * k.div_ceil(64) + 32);
         let params = params(geometry, 1);
         recording.dispatch(&DIRECT_WIDE_FORWARD, &constants, &regions, params, grid);
@@ -217,7 +196,7 @@ fn to_images(
     let Some(geometry) = work.geometry() else {
         return;
     };
-    let (mut constants, regions) = image_bindings(geometry, inputs, bias, output);
+    let (mut constants, regions) = image_bindings(recording, geometry, inputs, bias, output);
     let (params, extents) = (params(geometry, 1), work.extents());
     if core == Core::Direct {
         // A turn for each tap, filter row and channel.
@@ -233,6 +212,7 @@ fn to_images(
 
 /// The constants and the bindings of the kernels that take images and weights to images.
 fn image_bindings(
+    recording: &mut Recording,
     geometry: &Conv2dGeometry,
     [images, weight]: [Region; 2],
     bias: Option<Region>,
@@ -240,7 +220,7 @@ fn image_bindings(
 ) -> (Vec<(&'static str, f64)>, [Option<Region>; 5]) {
     let mut constants = window_constants(geometry).to_vec();
     constants.push(("HAS_BIAS", flag(bias.is_some())));
-    constants.extend(output.constants());
+    constants.extend(output.constants(recording));
     let regions = [
         Some(images),
         Some(weight),
@@ -341,6 +321,6 @@ mod tests {
     #[test]
     fn the_wide_kernel_has_room_for_the_taps_that_it_is_given() {
         let room = format!("const MAX_TAPS: u32 = {}u;", strategy::WIDE_TAPS);
-        assert!(DIRECT_WIDE_FORWARD.source[0].contains(&room));
+        assert!(DIRECT_WIDE_FORWARD.source.contains(&room));
     }
 }

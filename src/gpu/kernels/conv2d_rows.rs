@@ -2,7 +2,7 @@
 //! `conv2d_strided` has in common with them is here too.
 
 use super::{Output, Read, ReadWrite, Recording, Region};
-use super::{constants, flag, flat_grid, group_grid, whole_vectors};
+use super::{blocks, flag, flat_grid, group_grid, whole_vectors};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::gpu::record::Storage;
 use crate::gpu::strategy;
@@ -51,28 +51,26 @@ params! {
 
 pub(crate) const ROWS: Kernel = Kernel {
     name: "conv2d_rows",
-    source: source!(
-        "conv2d_rows.wgsl",
-        "core/rows.wgsl",
-        "core/rows_tile.wgsl",
-        "core/slide.wgsl",
-        "core/epilogue4.wgsl",
-        "core/activation.wgsl",
-        "core/activation_base.wgsl",
-        "core/flat.wgsl"
-    ),
+    source: source!("conv2d_rows.wgsl"),
+    blocks: &[&blocks::ROWS, &blocks::EPILOGUE4],
     bindings: &[Read, Read, Read, Read, ReadWrite],
     formats: &[(0, "Input"), (1, "Packed"), (3, "Saved"), (4, "Output")],
     params: RowsParams::LAYOUT,
-    constants: constants!(
-        "KERNEL_H", "KERNEL_W", "PAD_TOP", "PAD_LEFT", "INPUT_VEC4", "OUTPUT_VEC4", "EDGE_LOADS",
-        "HAS_BIAS"; epilogue
-    ),
+    constants: &[
+        "KERNEL_H",
+        "KERNEL_W",
+        "PAD_TOP",
+        "PAD_LEFT",
+        "INPUT_VEC4",
+        "OUTPUT_VEC4",
+        "EDGE_LOADS",
+    ],
 };
 
 pub(crate) const PACK_WEIGHT: Kernel = Kernel {
     name: "conv2d_pack_weight",
-    source: source!("conv2d_pack_weight.wgsl", "core/flat.wgsl"),
+    source: source!("conv2d_pack_weight.wgsl"),
+    blocks: &[&blocks::FLAT],
     bindings: &[Read, ReadWrite],
     formats: &[(0, "Weight"), (1, "Packed")],
     params: PackParams::LAYOUT,
@@ -81,29 +79,18 @@ pub(crate) const PACK_WEIGHT: Kernel = Kernel {
 
 pub(crate) const BACKWARD_WEIGHT_TAPS: Kernel = Kernel {
     name: "conv2d_backward_weight_taps",
-    source: source!(
-        "conv2d_backward_weight_taps.wgsl",
-        "core/taps.wgsl",
-        "core/taps_sums.wgsl",
-        "core/slide.wgsl",
-        "core/flat.wgsl"
-    ),
+    source: source!("conv2d_backward_weight_taps.wgsl"),
+    blocks: &[&blocks::TAPS],
     bindings: &[Read, Read, ReadWrite],
     formats: &[(0, "Gradient"), (1, "Input")],
     params: TapsParams::LAYOUT,
-    constants: &[
-        "KERNEL_H",
-        "KERNEL_W",
-        "PAD_TOP",
-        "PAD_LEFT",
-        "INPUT_VEC4",
-        "OUTPUT_VEC4",
-    ],
+    constants: &["KERNEL_H", "KERNEL_W", "PAD_TOP", "PAD_LEFT", "INPUT_VEC4"],
 };
 
 pub(crate) const BACKWARD_WEIGHT_SUM: Kernel = Kernel {
     name: "conv2d_backward_weight_sum",
-    source: source!("conv2d_backward_weight_sum.wgsl", "core/flat.wgsl"),
+    source: source!("conv2d_backward_weight_sum.wgsl"),
+    blocks: &[&blocks::FLAT],
     bindings: &[Read, ReadWrite],
     formats: &[],
     params: TapsSumParams::LAYOUT,
@@ -202,7 +189,7 @@ fn rows(
         ("EDGE_LOADS", flag(needs_edge_loads(geometry, left))),
         ("HAS_BIAS", flag(bias.is_some())),
     ];
-    constants.extend(output.constants());
+    constants.extend(output.constants(recording));
     let regions = [
         Some(input),
         Some(packed),

@@ -3,43 +3,43 @@
 
 use super::conv2d_rows::{RowsParams, TapsParams, pack, rows_params, weight_sums};
 use super::{Output, Read, ReadWrite, Recording, Region};
-use super::{constants, flag, group_grid, whole_vectors, window_constants};
+use super::{blocks, flag, group_grid, whole_vectors, window_constants};
 use crate::gpu::kernel::{Kernel, Params as _, source};
 use crate::gpu::strategy;
 use crate::op::{Conv2dGeometry, Size2};
 
 pub(crate) const STRIDED: Kernel = Kernel {
     name: "conv2d_strided",
-    source: source!(
-        "conv2d_strided.wgsl",
-        "core/strided.wgsl",
-        "core/rows_tile.wgsl",
-        "core/epilogue4.wgsl",
-        "core/activation.wgsl",
-        "core/activation_base.wgsl",
-        "core/flat.wgsl"
-    ),
+    source: source!("conv2d_strided.wgsl"),
+    blocks: &[&blocks::STRIDED, &blocks::EPILOGUE4],
     bindings: &[Read, Read, Read, Read, ReadWrite],
     formats: &[(0, "Input"), (1, "Packed"), (3, "Saved"), (4, "Output")],
     params: RowsParams::LAYOUT,
-    constants: constants!(
-        "BACKWARD", "PERIOD_H", "PERIOD_W", "WIDE", "OUTPUT_VEC4", "HAS_BIAS"; window, epilogue
-    ),
+    constants: &[
+        "KERNEL_H",
+        "KERNEL_W",
+        "STRIDE_H",
+        "STRIDE_W",
+        "PAD_TOP",
+        "PAD_LEFT",
+        "DILATION_H",
+        "DILATION_W",
+        "BACKWARD",
+        "PERIOD_H",
+        "PERIOD_W",
+        "WIDE",
+        "OUTPUT_VEC4",
+    ],
 };
 
 pub(crate) const STRIDED_TAPS: Kernel = Kernel {
     name: "conv2d_strided_taps",
-    source: source!(
-        "conv2d_strided_taps.wgsl",
-        "core/strided_taps.wgsl",
-        "core/taps_sums.wgsl",
-        "core/window.wgsl",
-        "core/flat.wgsl"
-    ),
+    source: source!("conv2d_strided_taps.wgsl"),
+    blocks: &[&blocks::STRIDED_TAPS],
     bindings: &[Read, Read, ReadWrite],
     formats: &[(0, "Gradient"), (1, "Input")],
     params: TapsParams::LAYOUT,
-    constants: constants!("OUTPUT_VEC4"; window),
+    constants: &[],
 };
 
 #[cfg(test)]
@@ -113,7 +113,7 @@ fn strided(
         0.0
     };
     constants.push(("OUTPUT_VEC4", whole));
-    constants.extend(output.constants());
+    constants.extend(output.constants(recording));
     let regions = [
         Some(input),
         Some(packed),

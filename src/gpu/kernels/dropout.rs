@@ -1,6 +1,6 @@
 //! Dropout, forward and backward.
 
-use super::{Output, Read, ReadWrite, Recording, Region, constants, flat_grid, vectors};
+use super::{Output, Read, ReadWrite, Recording, Region, blocks, flat_grid, vectors};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::gpu::record::Varies;
 use crate::op::dropout;
@@ -19,17 +19,12 @@ params! {
 
 pub(crate) const DROPOUT: Kernel = Kernel {
     name: "dropout",
-    source: source!(
-        "dropout.wgsl",
-        "core/epilogue4.wgsl",
-        "core/activation.wgsl",
-        "core/activation_base.wgsl",
-        "core/flat.wgsl"
-    ),
+    source: source!("dropout.wgsl"),
+    blocks: &[&blocks::EPILOGUE4, &blocks::FLAT],
     bindings: &[Read, Read, ReadWrite],
     formats: &[(0, "Input"), (1, "Saved"), (2, "Output")],
     params: Params::LAYOUT,
-    constants: constants!(; epilogue),
+    constants: &[],
 };
 
 /// `len` elements of a layer's value or gradient through its mask, which depends on the step.
@@ -52,7 +47,8 @@ pub(crate) fn dropout(
     };
     let regions = [Some(input), output.saved(), Some(output.region)];
     let grid = flat_grid(vectors(len));
-    recording.dispatch(&DROPOUT, &output.constants(), &regions, params, grid);
+    let constants = output.constants(recording);
+    recording.dispatch(&DROPOUT, &constants, &regions, params, grid);
     recording.varies(Varies::Dropout);
 }
 

@@ -1,6 +1,6 @@
 //! Losses and their gradients.
 
-use super::{Read, ReadWrite, Recording, Region, flag, flat_grid, group_grid};
+use super::{Read, ReadWrite, Recording, Region, blocks, flag, flat_grid, group_grid};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::gpu::record::Varies;
 use crate::op::{CrossEntropy, Loss, LossGeometry};
@@ -34,12 +34,8 @@ params! {
 
 pub(crate) const CROSS_ENTROPY: Kernel = Kernel {
     name: "loss_cross_entropy",
-    source: source!(
-        "loss_cross_entropy.wgsl",
-        "core/exponential.wgsl",
-        "core/reduce.wgsl",
-        "core/flat.wgsl"
-    ),
+    source: source!("loss_cross_entropy.wgsl"),
+    blocks: &[&blocks::EXPONENTIAL, &blocks::REDUCE, &blocks::FLAT],
     bindings: &[Read, Read, Read, Read, ReadWrite, ReadWrite],
     formats: &[],
     params: CrossEntropyParams::LAYOUT,
@@ -48,12 +44,8 @@ pub(crate) const CROSS_ENTROPY: Kernel = Kernel {
 
 pub(crate) const ELEMENTWISE: Kernel = Kernel {
     name: "loss_elementwise",
-    source: source!(
-        "loss_elementwise.wgsl",
-        "core/exponential.wgsl",
-        "core/reduce.wgsl",
-        "core/flat.wgsl"
-    ),
+    source: source!("loss_elementwise.wgsl"),
+    blocks: &[&blocks::EXPONENTIAL, &blocks::REDUCE, &blocks::FLAT],
     bindings: &[Read, Read, ReadWrite, ReadWrite],
     formats: &[],
     params: ElementwiseParams::LAYOUT,
@@ -62,7 +54,8 @@ pub(crate) const ELEMENTWISE: Kernel = Kernel {
 
 pub(crate) const TOTAL: Kernel = Kernel {
     name: "loss_total",
-    source: source!("loss_total.wgsl", "core/reduce.wgsl"),
+    source: source!("loss_total.wgsl"),
+    blocks: &[&blocks::REDUCE],
     bindings: &[Read, ReadWrite],
     formats: &[],
     params: TotalParams::LAYOUT,

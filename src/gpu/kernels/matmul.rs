@@ -2,7 +2,7 @@
 
 use super::product::{Product, product};
 use super::{Output, Read, ReadWrite, Recording, Region, reduce};
-use super::{constants, flag, group_grid, whole_vectors};
+use super::{blocks, flag, group_grid, whole_vectors};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::gpu::strategy::{self, Core, Extents, Work};
 use crate::op::LinearGeometry;
@@ -29,31 +29,26 @@ pub(crate) const TILED: Product = product!(
     bindings: &[Read, Read, Read, Read, ReadWrite],
     formats: &[(0, "A"), (1, "B"), (3, "Saved"), (4, "Output")],
     params: TiledParams,
-    constants: ["TRANSPOSE_A", "TRANSPOSE_B", "HAS_BIAS"; epilogue],
-    source: [
-        "matmul.wgsl",
-        "core/epilogue.wgsl",
-        "core/activation.wgsl",
-        "core/activation_base.wgsl"
-    ]
+    constants: ["TRANSPOSE_A", "TRANSPOSE_B", "HAS_BIAS"],
+    source: "matmul.wgsl",
+    blocks: [&blocks::EPILOGUE]
 );
 
 pub(crate) const SUBGROUP: Kernel = Kernel {
     name: "matmul_subgroup",
-    source: source!(
-        "matmul_subgroup.wgsl",
-        "core/product_subgroup.wgsl",
-        "core/epilogue4.wgsl",
-        "core/activation.wgsl",
-        "core/activation_base.wgsl",
-        "core/flat.wgsl"
-    ),
+    source: source!("matmul_subgroup.wgsl"),
+    blocks: &[&blocks::PRODUCT_SUBGROUP, &blocks::EPILOGUE4],
     bindings: &[Read, Read, Read, Read, ReadWrite],
     formats: &[(0, "A"), (1, "B"), (3, "Saved"), (4, "Output")],
     params: Params::LAYOUT,
-    constants: constants!(
-        "TRANSPOSE_A", "TRANSPOSE_B", "A_VEC4", "B_VEC4", "OUTPUT_VEC4", "HAS_BIAS"; epilogue
-    ),
+    constants: &[
+        "TRANSPOSE_A",
+        "TRANSPOSE_B",
+        "A_VEC4",
+        "B_VEC4",
+        "OUTPUT_VEC4",
+        "HAS_BIAS",
+    ],
 };
 
 #[cfg(test)]
@@ -118,7 +113,7 @@ pub(crate) fn matmul(
             ("B_VEC4", whole_vectors(b_width)),
             ("OUTPUT_VEC4", whole_vectors(n)),
         ]);
-        constants.extend(c.constants());
+        constants.extend(c.constants(recording));
         let regions = [
             Some(a.region),
             Some(b.region),
@@ -150,7 +145,7 @@ pub(crate) fn matmul(
         ("A_ALONG_K", flag(!a.transposed)),
         ("B_ALONG_K", flag(b.transposed)),
     ]);
-    constants.extend(to.constants());
+    constants.extend(to.constants(recording));
     let regions = [
         Some(a.region),
         Some(b.region),

@@ -5,6 +5,9 @@
 //! what happens to it on the way.
 
 pub(crate) mod activation;
+#[cfg(test)]
+mod activation_tests;
+mod blocks;
 pub(crate) mod concat;
 pub(crate) mod conv2d;
 mod conv2d_rows;
@@ -69,8 +72,10 @@ pub(crate) struct Output {
     pub region: Region,
     /// The function applied to the result.
     pub activation: Option<Activation>,
+    /// Where the argument of that function goes, for a gradient that does not follow from the value.
+    pub argument: Option<Region>,
     /// For the gradient of a value that an activation made as part of the kernel before it: the
-    /// activation and the value. What is written is then the gradient of its argument.
+    /// activation, and the value or the argument, whichever [`Activation::gradient_from_value`] says. What is written is then the gradient of its argument.
     pub gradient_of: Option<(Activation, Region)>,
     /// Whether to add to what is there, for a value that is used more than once.
     pub accumulate: bool,
@@ -81,6 +86,7 @@ impl From<Region> for Output {
         Self {
             region,
             activation: None,
+            argument: None,
             gradient_of: None,
             accumulate: false,
         }
@@ -88,65 +94,48 @@ impl From<Region> for Output {
 }
 
 impl Output {
-    /// The constants of the epilogue.
-    fn constants(&self) -> [(&'static str, f64); 5] {
+    /// The constants of the epilogue, for the dispatch that is recorded next.
+    fn constants(&self, recording: &mut Recording) -> [(&'static str, f64); 7] {
         let made_by = self.gradient_of.map(|(activation, _)| activation);
+        let [function, a, b] = self.activation_constants(recording);
+        let [gradient_a, gradient_b] = numbers(made_by);
         [
-            ("ACTIVATION", code(self.activation)),
-            ("SLOPE", slope(self.activation)),
+            function,
+            a,
+            b,
             ("GRADIENT_OF", code(made_by)),
-            ("GRADIENT_SLOPE", slope(made_by)),
+            ("GRADIENT_A", gradient_a),
+            ("GRADIENT_B", gradient_b),
             ("ACCUMULATE", flag(self.accumulate)),
         ]
     }
 
-    /// The constants of a kernel that applies a function and does nothing else of the epilogue.
-    fn activation_constants(&self) -> [(&'static str, f64); 2] {
-        debug_assert!(self.gradient_of.is_none() && !self.accumulate);
+    /// The constants of a kernel that applies a function and does nothing else of the epilogue, for
+    /// the dispatch that is recorded next.
+    fn activation_constants(&self, recording: &mut Recording) -> [(&'static str, f64); 3] {
+        recording.keep_argument(self.argument);
+        let [a, b] = numbers(self.activation);
         [
             ("ACTIVATION", code(self.activation)),
-            ("SLOPE", slope(self.activation)),
+            ("ACTIVATION_A", a),
+            ("ACTIVATION_B", b),
         ]
     }
 
-    /// The value that the epilogue reads.
+    /// The value or the argument that the epilogue reads.
     fn saved(&self) -> Option<Region> {
         self.gradient_of.map(|(_, value)| value)
     }
 }
-
-/// The names of a kernel's constants: its own, and those of a window, an epilogue or an activation.
-macro_rules! constants {
-    ($($name:literal),* ; activation) => {
-        &[$($name,)* "ACTIVATION", "SLOPE"]
-    };
-    ($($name:literal),* ; window, activation) => {
-        &["KERNEL_H", "KERNEL_W", "STRIDE_H", "STRIDE_W", "PAD_TOP", "PAD_LEFT", "DILATION_H",
-          "DILATION_W", $($name,)* "ACTIVATION", "SLOPE"]
-    };
-    ($($name:literal),* ; window) => {
-        &["KERNEL_H", "KERNEL_W", "STRIDE_H", "STRIDE_W", "PAD_TOP", "PAD_LEFT", "DILATION_H",
-          "DILATION_W", $($name),*]
-    };
-    ($($name:literal),* ; window, epilogue) => {
-        &["KERNEL_H", "KERNEL_W", "STRIDE_H", "STRIDE_W", "PAD_TOP", "PAD_LEFT", "DILATION_H",
-          "DILATION_W", $($name,)* "ACTIVATION", "SLOPE", "GRADIENT_OF", "GRADIENT_SLOPE",
-          "ACCUMULATE"]
-    };
-    ($($name:literal),* ; epilogue) => {
-        &[$($name,)* "ACTIVATION", "SLOPE", "GRADIENT_OF", "GRADIENT_SLOPE", "ACCUMULATE"]
-    };
-}
-use constants;
 
 /// An activation as an override constant.
 fn code(activation: Option<Activation>) -> f64 {
     activation.map_or(0, Activation::code).into()
 }
 
-/// Its slope for negative arguments as an override constant.
-fn slope(activation: Option<Activation>) -> f64 {
-    activation.map_or(0.0, Activation::slope).into()
+/// The numbers that it depends on as override constants.
+fn numbers(activation: Option<Activation>) -> [f64; 2] {
+    activation.map_or([0.0; 2], |activation| activation.numbers().map(f64::from))
 }
 
 /// A flag as an override constant.

@@ -1,7 +1,7 @@
 //! Batch and layer normalisation.
 
 use super::{Output, Read, ReadWrite, Recording, Region};
-use super::{constants, flag, flat_grid, group_grid};
+use super::{blocks, flag, flat_grid, group_grid};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::op::{BatchNorm, BatchNormGeometry};
 
@@ -49,11 +49,8 @@ params! {
 
 pub(crate) const BATCH_STATISTICS: Kernel = Kernel {
     name: "norm_batch_statistics",
-    source: source!(
-        "norm_batch_statistics.wgsl",
-        "core/reduce.wgsl",
-        "core/flat.wgsl"
-    ),
+    source: source!("norm_batch_statistics.wgsl"),
+    blocks: &[&blocks::REDUCE, &blocks::FLAT],
     bindings: &[Read, ReadWrite, ReadWrite, ReadWrite],
     formats: &[(0, "Input")],
     params: StatisticsParams::LAYOUT,
@@ -62,25 +59,18 @@ pub(crate) const BATCH_STATISTICS: Kernel = Kernel {
 
 pub(crate) const BATCH_FORWARD: Kernel = Kernel {
     name: "norm_batch_forward",
-    source: source!(
-        "norm_batch_forward.wgsl",
-        "core/activation.wgsl",
-        "core/activation_base.wgsl",
-        "core/flat.wgsl"
-    ),
+    source: source!("norm_batch_forward.wgsl"),
+    blocks: &[&blocks::ACTIVATION, &blocks::FLAT],
     bindings: &[Read, Read, Read, Read, Read, Read, ReadWrite],
     formats: &[(0, "Input"), (6, "Output")],
     params: ForwardParams::LAYOUT,
-    constants: constants!("TRAINING"; activation),
+    constants: &["TRAINING"],
 };
 
 pub(crate) const BATCH_BACKWARD_WEIGHT: Kernel = Kernel {
     name: "norm_batch_backward_weight",
-    source: source!(
-        "norm_batch_backward_weight.wgsl",
-        "core/reduce.wgsl",
-        "core/flat.wgsl"
-    ),
+    source: source!("norm_batch_backward_weight.wgsl"),
+    blocks: &[&blocks::REDUCE, &blocks::FLAT],
     bindings: &[Read, Read, Read, ReadWrite, ReadWrite],
     formats: &[(0, "Input")],
     params: BackwardParams::LAYOUT,
@@ -89,26 +79,18 @@ pub(crate) const BATCH_BACKWARD_WEIGHT: Kernel = Kernel {
 
 pub(crate) const BATCH_BACKWARD_INPUT: Kernel = Kernel {
     name: "norm_batch_backward_input",
-    source: source!(
-        "norm_batch_backward_input.wgsl",
-        "core/epilogue.wgsl",
-        "core/activation.wgsl",
-        "core/activation_base.wgsl",
-        "core/flat.wgsl"
-    ),
+    source: source!("norm_batch_backward_input.wgsl"),
+    blocks: &[&blocks::EPILOGUE, &blocks::FLAT],
     bindings: &[Read, Read, Read, Read, Read, Read, Read, ReadWrite],
     formats: &[(0, "Input"), (6, "Saved"), (7, "Output")],
     params: BackwardParams::LAYOUT,
-    constants: constants!(; epilogue),
+    constants: &[],
 };
 
 pub(crate) const LAYER_FORWARD: Kernel = Kernel {
     name: "norm_layer_forward",
-    source: source!(
-        "norm_layer_forward.wgsl",
-        "core/reduce.wgsl",
-        "core/flat.wgsl"
-    ),
+    source: source!("norm_layer_forward.wgsl"),
+    blocks: &[&blocks::REDUCE, &blocks::FLAT],
     bindings: &[Read, Read, Read, ReadWrite, ReadWrite],
     formats: &[(0, "Input"), (4, "Output")],
     params: LayerForwardParams::LAYOUT,
@@ -117,7 +99,8 @@ pub(crate) const LAYER_FORWARD: Kernel = Kernel {
 
 pub(crate) const LAYER_BACKWARD_WEIGHT: Kernel = Kernel {
     name: "norm_layer_backward_weight",
-    source: source!("norm_layer_backward_weight.wgsl", "core/flat.wgsl"),
+    source: source!("norm_layer_backward_weight.wgsl"),
+    blocks: &[&blocks::FLAT],
     bindings: &[Read, Read, Read, ReadWrite, ReadWrite],
     formats: &[(0, "Input")],
     params: LayerBackwardParams::LAYOUT,
@@ -126,18 +109,12 @@ pub(crate) const LAYER_BACKWARD_WEIGHT: Kernel = Kernel {
 
 pub(crate) const LAYER_BACKWARD_INPUT: Kernel = Kernel {
     name: "norm_layer_backward_input",
-    source: source!(
-        "norm_layer_backward_input.wgsl",
-        "core/epilogue.wgsl",
-        "core/activation.wgsl",
-        "core/activation_base.wgsl",
-        "core/reduce.wgsl",
-        "core/flat.wgsl"
-    ),
+    source: source!("norm_layer_backward_input.wgsl"),
+    blocks: &[&blocks::EPILOGUE, &blocks::REDUCE, &blocks::FLAT],
     bindings: &[Read, Read, Read, Read, Read, ReadWrite],
     formats: &[(0, "Input"), (4, "Saved"), (5, "Output")],
     params: LayerBackwardParams::LAYOUT,
-    constants: constants!(; epilogue),
+    constants: &[],
 };
 
 #[cfg(test)]
@@ -209,7 +186,7 @@ fn normalise(
     };
     let grid = flat_grid(geometry.batch * geometry.channels * geometry.plane);
     let mut constants = vec![("TRAINING", flag(training))];
-    constants.extend(output.activation_constants());
+    constants.extend(output.activation_constants(recording));
     let regions = [&inputs[..], &[Some(output.region)]].concat();
     recording.dispatch(&BATCH_FORWARD, &constants, &regions, params, grid);
 }
@@ -252,13 +229,8 @@ pub(crate) fn batch_backward(
         let mut regions = read.map(Some).to_vec();
         regions.extend([output.saved(), Some(output.region)]);
         let grid = flat_grid(geometry.batch * geometry.channels * geometry.plane);
-        recording.dispatch(
-            &BATCH_BACKWARD_INPUT,
-            &output.constants(),
-            &regions,
-            params,
-            grid,
-        );
+        let constants = output.constants(recording);
+        recording.dispatch(&BATCH_BACKWARD_INPUT, &constants, &regions, params, grid);
     }
 }
 
@@ -324,12 +296,7 @@ pub(crate) fn layer_backward(
         regions.extend([output.saved(), Some(output.region)]);
         recording.iterations(2 * len.div_ceil(64));
         let grid = group_grid(rows);
-        recording.dispatch(
-            &LAYER_BACKWARD_INPUT,
-            &output.constants(),
-            &regions,
-            params,
-            grid,
-        );
+        let constants = output.constants(recording);
+        recording.dispatch(&LAYER_BACKWARD_INPUT, &constants, &regions, params, grid);
     }
 }

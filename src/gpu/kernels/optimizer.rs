@@ -1,6 +1,6 @@
 //! Optimizers, and clipping by the global norm before them.
 
-use super::{Read, ReadWrite, Recording, Region, flag, flat_grid, group_grid};
+use super::{Read, ReadWrite, Recording, Region, blocks, flag, flat_grid, group_grid};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::gpu::record::Varies;
 use crate::op::{Adam, Optimizer, Sgd};
@@ -65,50 +65,38 @@ params! {
 
 pub(crate) const SGD: Kernel = Kernel {
     name: "optimizer_sgd",
-    source: source!(
-        "optimizer_sgd.wgsl",
-        "core/gradient_slab.wgsl",
-        "core/flat.wgsl"
-    ),
+    source: source!("optimizer_sgd.wgsl"),
+    blocks: &[&blocks::GRADIENT_SLAB, &blocks::FLAT],
     bindings: &[Read, Read, ReadWrite, ReadWrite],
     formats: &[],
     params: SgdParams::LAYOUT,
-    constants: &["HAS_MOMENTUM", "NESTEROV", "HAS_CLIP"],
+    constants: &["HAS_MOMENTUM", "NESTEROV"],
 };
 
 pub(crate) const ADAM: Kernel = Kernel {
     name: "optimizer_adam",
-    source: source!(
-        "optimizer_adam.wgsl",
-        "core/gradient_slab.wgsl",
-        "core/flat.wgsl"
-    ),
+    source: source!("optimizer_adam.wgsl"),
+    blocks: &[&blocks::GRADIENT_SLAB, &blocks::FLAT],
     bindings: &[Read, Read, ReadWrite, ReadWrite, ReadWrite, ReadWrite],
     formats: &[],
     params: AdamParams::LAYOUT,
-    constants: &["AMSGRAD", "HAS_CLIP"],
+    constants: &["AMSGRAD"],
 };
 
 pub(crate) const RMSPROP: Kernel = Kernel {
     name: "optimizer_rmsprop",
-    source: source!(
-        "optimizer_rmsprop.wgsl",
-        "core/gradient_slab.wgsl",
-        "core/flat.wgsl"
-    ),
+    source: source!("optimizer_rmsprop.wgsl"),
+    blocks: &[&blocks::GRADIENT_SLAB, &blocks::FLAT],
     bindings: &[Read, Read, ReadWrite, ReadWrite, ReadWrite, ReadWrite],
     formats: &[],
     params: RmsPropParams::LAYOUT,
-    constants: &["CENTERED", "HAS_MOMENTUM", "HAS_CLIP"],
+    constants: &["CENTERED", "HAS_MOMENTUM"],
 };
 
 pub(crate) const NORM_PARTIAL: Kernel = Kernel {
     name: "optimizer_norm_partial",
-    source: source!(
-        "optimizer_norm_partial.wgsl",
-        "core/reduce.wgsl",
-        "core/flat.wgsl"
-    ),
+    source: source!("optimizer_norm_partial.wgsl"),
+    blocks: &[&blocks::REDUCE, &blocks::FLAT],
     bindings: &[Read, ReadWrite],
     formats: &[],
     params: NormPartialParams::LAYOUT,
@@ -117,12 +105,8 @@ pub(crate) const NORM_PARTIAL: Kernel = Kernel {
 
 pub(crate) const NORM_TOTAL: Kernel = Kernel {
     name: "optimizer_norm_total",
-    source: source!(
-        "optimizer_norm_total.wgsl",
-        "core/reduce.wgsl",
-        "core/activation.wgsl",
-        "core/activation_base.wgsl"
-    ),
+    source: source!("optimizer_norm_total.wgsl"),
+    blocks: &[&blocks::REDUCE, &blocks::NAN],
     bindings: &[Read, ReadWrite],
     formats: &[],
     params: NormTotalParams::LAYOUT,

@@ -1,6 +1,6 @@
 //! What the adapter's peaks are measured with. No model uses these kernels.
 
-use super::{Read, ReadWrite, Recording, Region, flat_grid, group_grid, vectors};
+use super::{Read, ReadWrite, Recording, Region, blocks, flat_grid, group_grid, vectors};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 
 params! {
@@ -19,6 +19,7 @@ params! {
 pub(crate) const ARITHMETIC: Kernel = Kernel {
     name: "peak_arithmetic",
     source: source!("peak_arithmetic.wgsl"),
+    blocks: &[],
     bindings: &[ReadWrite],
     formats: &[],
     params: ArithmeticParams::LAYOUT,
@@ -27,7 +28,8 @@ pub(crate) const ARITHMETIC: Kernel = Kernel {
 
 pub(crate) const BANDWIDTH: Kernel = Kernel {
     name: "peak_bandwidth",
-    source: source!("peak_bandwidth.wgsl", "core/flat.wgsl"),
+    source: source!("peak_bandwidth.wgsl"),
+    blocks: &[&blocks::FLAT],
     bindings: &[Read, ReadWrite],
     formats: &[],
     params: BandwidthParams::LAYOUT,

@@ -1,7 +1,7 @@
 //! Pooling.
 
 use super::{Output, Read, ReadWrite, Recording, Region};
-use super::{constants, flag, flat_grid};
+use super::{blocks, flag, flat_grid};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::op::{Pool2dGeometry, Size2};
 
@@ -24,84 +24,48 @@ params! {
 
 pub(crate) const MAX_FORWARD: Kernel = Kernel {
     name: "pool2d_max_forward",
-    source: source!(
-        "pool2d_max_forward.wgsl",
-        "core/window.wgsl",
-        "core/activation.wgsl",
-        "core/activation_base.wgsl",
-        "core/flat.wgsl"
-    ),
+    source: source!("pool2d_max_forward.wgsl"),
+    blocks: &[&blocks::WINDOW, &blocks::ACTIVATION, &blocks::FLAT],
     bindings: &[Read, ReadWrite, ReadWrite],
     formats: &[(0, "Input"), (1, "Output")],
     params: Params::LAYOUT,
-    constants: constants!("PAIRS"; window, activation),
+    constants: &["PAIRS"],
 };
 
 pub(crate) const MAX_BACKWARD: Kernel = Kernel {
     name: "pool2d_max_backward",
-    source: source!(
-        "pool2d_max_backward.wgsl",
-        "core/window.wgsl",
-        "core/epilogue.wgsl",
-        "core/activation.wgsl",
-        "core/activation_base.wgsl",
-        "core/flat.wgsl"
-    ),
+    source: source!("pool2d_max_backward.wgsl"),
+    blocks: &[&blocks::WINDOW, &blocks::EPILOGUE, &blocks::FLAT],
     bindings: &[Read, Read, Read, ReadWrite],
     formats: &[(2, "Saved"), (3, "Output")],
     params: Params::LAYOUT,
-    constants: constants!("PAIRS"; window, epilogue),
+    constants: &["PAIRS"],
 };
 
 pub(crate) const AVG_FORWARD: Kernel = Kernel {
     name: "pool2d_avg_forward",
-    source: source!(
-        "pool2d_avg_forward.wgsl",
-        "core/mean_window.wgsl",
-        "core/flat.wgsl"
-    ),
+    source: source!("pool2d_avg_forward.wgsl"),
+    blocks: &[&blocks::MEAN_WINDOW, &blocks::FLAT],
     bindings: &[Read, ReadWrite],
     formats: &[(0, "Input"), (1, "Output")],
     params: Params::LAYOUT,
-    constants: &[
-        "KERNEL_H",
-        "KERNEL_W",
-        "STRIDE_H",
-        "STRIDE_W",
-        "PAD_TOP",
-        "PAD_BOTTOM",
-        "PAD_LEFT",
-        "PAD_RIGHT",
-        "COUNT_PADDING",
-    ],
+    constants: &[],
 };
 
 pub(crate) const AVG_BACKWARD: Kernel = Kernel {
     name: "pool2d_avg_backward",
-    source: source!(
-        "pool2d_avg_backward.wgsl",
-        "core/mean_window.wgsl",
-        "core/epilogue.wgsl",
-        "core/activation.wgsl",
-        "core/activation_base.wgsl",
-        "core/flat.wgsl"
-    ),
+    source: source!("pool2d_avg_backward.wgsl"),
+    blocks: &[&blocks::MEAN_WINDOW, &blocks::EPILOGUE, &blocks::FLAT],
     bindings: &[Read, Read, ReadWrite],
     formats: &[(1, "Saved"), (2, "Output")],
     params: Params::LAYOUT,
-    constants: constants!(
-        "KERNEL_H", "KERNEL_W", "STRIDE_H", "STRIDE_W", "PAD_TOP", "PAD_BOTTOM", "PAD_LEFT",
-        "PAD_RIGHT", "COUNT_PADDING"; epilogue
-    ),
+    constants: &[],
 };
 
 pub(crate) const SOFTMAX_FORWARD: Kernel = Kernel {
     name: "pool2d_softmax_forward",
-    source: source!(
-        "pool2d_softmax_forward.wgsl",
-        "core/exponential.wgsl",
-        "core/flat.wgsl"
-    ),
+    source: source!("pool2d_softmax_forward.wgsl"),
+    blocks: &[&blocks::EXPONENTIAL, &blocks::FLAT],
     bindings: &[Read, ReadWrite, ReadWrite],
     formats: &[(0, "Input"), (1, "Output")],
     params: SoftmaxParams::LAYOUT,
@@ -110,18 +74,12 @@ pub(crate) const SOFTMAX_FORWARD: Kernel = Kernel {
 
 pub(crate) const SOFTMAX_BACKWARD: Kernel = Kernel {
     name: "pool2d_softmax_backward",
-    source: source!(
-        "pool2d_softmax_backward.wgsl",
-        "core/exponential.wgsl",
-        "core/epilogue.wgsl",
-        "core/activation.wgsl",
-        "core/activation_base.wgsl",
-        "core/flat.wgsl"
-    ),
+    source: source!("pool2d_softmax_backward.wgsl"),
+    blocks: &[&blocks::EXPONENTIAL, &blocks::EPILOGUE, &blocks::FLAT],
     bindings: &[Read, Read, Read, Read, Read, ReadWrite],
     formats: &[(0, "Input"), (1, "Pooled"), (4, "Saved"), (5, "Output")],
     params: SoftmaxParams::LAYOUT,
-    constants: constants!(; epilogue),
+    constants: &[],
 };
 
 #[cfg(test)]
@@ -156,7 +114,7 @@ pub(crate) fn max_forward(
     let pairs = pairs && geometry.dilation.width == 1;
     let mut constants = window_constants(geometry).to_vec();
     constants.push(("PAIRS", flag(pairs)));
-    constants.extend(output.activation_constants());
+    constants.extend(output.activation_constants(recording));
     let regions = [Some(input), Some(output.region), Some(argmax)];
     recording.iterations(kernel.area() + kernel.height);
     let grid = flat_grid(geometry.planes * out_size.height * out_size.width.div_ceil(4));
@@ -188,7 +146,7 @@ pub(crate) fn max_backward(
     let pairs = pairs && geometry.dilation == Size2::ONE && out_size.width.is_multiple_of(4);
     let mut constants = window_constants(geometry).to_vec();
     constants.push(("PAIRS", flag(pairs)));
-    constants.extend(output.constants());
+    constants.extend(output.constants(recording));
     let regions = [
         Some(gradient_output),
         Some(argmax),
@@ -228,7 +186,7 @@ pub(crate) fn avg_backward(
     output: Output,
 ) {
     let mut constants = mean_constants(geometry, count_padding).to_vec();
-    constants.extend(output.constants());
+    constants.extend(output.constants(recording));
     let regions = [Some(gradient_output), output.saved(), Some(output.region)];
     let grid = flat_grid(geometry.input_len());
     recording.dispatch(&AVG_BACKWARD, &constants, &regions, params(geometry), grid);
@@ -269,7 +227,7 @@ pub(crate) fn softmax_backward(
         output.saved(),
         Some(output.region),
     ];
-    let (constants, params) = (output.constants(), softmax_params(geometry));
+    let (constants, params) = (output.constants(recording), softmax_params(geometry));
     let grid = flat_grid(geometry.input_len());
     recording.dispatch(&SOFTMAX_BACKWARD, &constants, &regions, params, grid);
 }

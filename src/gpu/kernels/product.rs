@@ -17,25 +17,27 @@ pub(crate) struct Product {
 /// Describes such a kernel: the name of its shader, to which those of the cores are added, and what a [`Kernel`] has.
 macro_rules! product {
     (
-        $name:literal, bindings: $bindings:expr, formats: $formats:expr, params: $params:ty, constants: [$($constant:literal),* ; $($more:tt)*],
-        source: [$($file:literal),+]
+        $name:literal, bindings: $bindings:expr, formats: $formats:expr, params: $params:ty, constants: $constants:expr,
+        source: $file:literal, blocks: [$($block:expr),+]
     ) => {
         Product {
             by_4x4: &Kernel {
                 name: concat!($name, "_4x4"),
-                source: source!($($file),+, "core/product_4x4.wgsl", "core/product.wgsl", "core/flat.wgsl"),
+                source: source!($file),
+                blocks: &[$($block,)+ &blocks::PRODUCT_4X4],
                 bindings: $bindings,
                 formats: $formats,
                 params: <$params>::LAYOUT,
-                constants: constants!("SIDE", "A_ALONG_K", "B_ALONG_K" $(, $constant)* ; $($more)*),
+                constants: &$constants,
             },
             by_8x8: &Kernel {
                 name: concat!($name, "_8x8"),
-                source: source!($($file),+, "core/product_8x8.wgsl", "core/product.wgsl", "core/flat.wgsl"),
+                source: source!($file),
+                blocks: &[$($block,)+ &blocks::PRODUCT_8X8],
                 bindings: $bindings,
                 formats: $formats,
                 params: <$params>::LAYOUT,
-                constants: constants!("A_ALONG_K", "B_ALONG_K" $(, $constant)* ; $($more)*),
+                constants: &$constants,
             },
         }
     };

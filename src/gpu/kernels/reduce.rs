@@ -1,7 +1,7 @@
 //! Sums in a fixed order: bias gradients, and the parts of a split sum.
 
 use super::{Output, Read, ReadWrite, Recording, Region};
-use super::{constants, flag, flat_grid, group_grid, whole_vectors};
+use super::{blocks, flag, flat_grid, group_grid, whole_vectors};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::gpu::strategy;
 
@@ -24,7 +24,8 @@ params! {
 
 pub(crate) const BIAS: Kernel = Kernel {
     name: "reduce_bias",
-    source: source!("reduce_bias.wgsl", "core/reduce.wgsl", "core/flat.wgsl"),
+    source: source!("reduce_bias.wgsl"),
+    blocks: &[&blocks::REDUCE, &blocks::FLAT],
     bindings: &[Read, ReadWrite],
     formats: &[],
     params: BiasParams::LAYOUT,
@@ -33,17 +34,12 @@ pub(crate) const BIAS: Kernel = Kernel {
 
 pub(crate) const PARTS: Kernel = Kernel {
     name: "reduce_parts",
-    source: source!(
-        "reduce_parts.wgsl",
-        "core/epilogue.wgsl",
-        "core/activation.wgsl",
-        "core/activation_base.wgsl",
-        "core/flat.wgsl"
-    ),
+    source: source!("reduce_parts.wgsl"),
+    blocks: &[&blocks::EPILOGUE, &blocks::FLAT],
     bindings: &[Read, Read, Read, ReadWrite],
     formats: &[(2, "Saved"), (3, "Output")],
     params: SumPartsParams::LAYOUT,
-    constants: constants!("HAS_BIAS"; epilogue),
+    constants: &["HAS_BIAS"],
 };
 
 #[cfg(test)]
@@ -114,7 +110,7 @@ pub(crate) fn sum_parts(
         parts: parts as u32,
     };
     let mut constants = vec![("HAS_BIAS", flag(bias.is_some()))];
-    constants.extend(output.constants());
+    constants.extend(output.constants(recording));
     let regions = [Some(partial), bias, output.saved(), Some(output.region)];
     recording.iterations(parts);
     let grid = flat_grid(rows * columns);

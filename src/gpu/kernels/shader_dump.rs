@@ -7,6 +7,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::shader_models::pipelines;
+use crate::gpu::kernel::ARGUMENT;
 use crate::gpu::kernel::Access::{Read, ReadWrite};
 use crate::gpu::record::Dispatch;
 
@@ -33,6 +34,7 @@ fn dump(pipelines: &[Dispatch], folder: &Path) {
             "kernel": kernel.name,
             "file": file,
             "bindings": bindings.chain(["uniform"]).collect::<Vec<_>>(),
+            "argument": dispatch.argument.map(|_| ARGUMENT),
             "constants": dispatch.constants.iter().copied().collect::<BTreeMap<_, _>>(),
         }));
     }

@@ -26,29 +26,20 @@ fn shaders(folder: &str) -> BTreeMap<String, String> {
 
 /// What a kernel on one of several cores adds to the stem of its file: `_4x4` on
 /// `core/product_4x4.wgsl`.
-fn core_suffix(kernel: &Kernel, cores: &BTreeMap<String, String>) -> String {
-    let built_on = |text: &String| kernel.source.contains(&text.as_str());
-    let forms = cores
-        .iter()
-        .filter_map(|(stem, text)| Some((stem.strip_prefix("product")?, text)));
-    let form = forms
-        .filter(|(_, text)| built_on(text))
-        .map(|(form, _)| form);
-    form.collect()
+fn core_suffix(kernel: &Kernel) -> String {
+    let blocks = kernel.all_blocks().into_iter();
+    let forms = blocks.filter_map(|block| block.name.strip_prefix("product"));
+    forms.collect()
 }
 
 /// A kernel is called after the file that its source begins with. Where several kernels begin with one
 /// file, each adds the core that it builds on. Every file begins a kernel.
-fn check_names(
-    files: &BTreeMap<String, String>,
-    cores: &BTreeMap<String, String>,
-    kernels: &[&Kernel],
-) -> Result<(), String> {
+fn check_names(files: &BTreeMap<String, String>, kernels: &[&Kernel]) -> Result<(), String> {
     let mut found = Vec::new();
     for (stem, text) in files {
         let of_file: Vec<_> = kernels
             .iter()
-            .filter(|kernel| kernel.source[0] == text)
+            .filter(|kernel| kernel.source == text)
             .collect();
         if of_file.is_empty() {
             return Err(format!("no family has a kernel of shaders/{stem}.wgsl"));
@@ -56,7 +47,7 @@ fn check_names(
         for kernel in &of_file {
             let expected = match of_file.len() {
                 1 => stem.clone(),
-                _ => format!("{stem}{}", core_suffix(kernel, cores)),
+                _ => format!("{stem}{}", core_suffix(kernel)),
             };
             if kernel.name != expected {
                 return Err(format!("{} should be called {expected}", kernel.name));
@@ -77,7 +68,7 @@ fn check_names(
 #[test]
 fn every_kernel_is_called_after_its_shader_and_every_shader_has_one() {
     let kernels: Vec<_> = all().collect();
-    check_names(&shaders("shaders"), &shaders("shaders/core"), &kernels).unwrap();
+    check_names(&shaders("shaders"), &kernels).unwrap();
 }
 
 #[test]
@@ -106,11 +97,11 @@ fn every_core_is_part_of_a_kernel() {
 
 #[test]
 fn every_seeded_fault_in_names_is_found() {
-    let (files, cores) = (shaders("shaders"), shaders("shaders/core"));
+    let files = shaders("shaders");
     let with = |change: &dyn Fn(&mut Vec<&'static Kernel>)| {
         let mut kernels: Vec<_> = all().collect();
         change(&mut kernels);
-        check_names(&files, &cores, &kernels).unwrap_err()
+        check_names(&files, &kernels).unwrap_err()
     };
     let add = |name, source| -> &'static Kernel {
         let kernel = Kernel {
@@ -127,7 +118,7 @@ fn every_seeded_fault_in_names_is_found() {
         kernels.push(add("sum", activation::ADD.source));
     });
     assert_eq!(said, "sum should be called add");
-    let said = with(&|kernels| kernels.push(add("more", &["nothing"])));
+    let said = with(&|kernels| kernels.push(add("more", "nothing")));
     assert_eq!(said, "more begins with no file of shaders");
     // One form of a product alone has no need of a name of its own.
     let said = with(&|kernels| kernels.retain(|kernel| kernel.name != "matmul_8x8"));

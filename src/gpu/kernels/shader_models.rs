@@ -107,7 +107,22 @@ pub(super) fn pipelines() -> Vec<Dispatch> {
         let key = (dispatch.kernel.name, format!("{constants:?} {formats:?}"));
         pipelines.entry(key).or_insert(dispatch);
     }
-    pipelines.into_values().collect()
+    let pipelines: Vec<_> = pipelines.into_values().collect();
+    let kept = pipelines.iter().filter_map(keeping_arguments);
+    [kept.collect(), pipelines].concat()
+}
+
+/// The pipeline with the arguments of its function as a second output, where it applies one. No plan has
+/// that yet.
+fn keeping_arguments(dispatch: &Dispatch) -> Option<Dispatch> {
+    let applies = |&(name, code): &(&str, f64)| name == "ACTIVATION" && code != 0.0;
+    let applies = dispatch.constants.iter().any(applies);
+    let last = dispatch.bindings.iter().flatten().last().copied();
+    let argument = last.filter(|_| applies && dispatch.kernel.keeps_arguments())?;
+    Some(Dispatch {
+        argument: Some(argument),
+        ..dispatch.clone()
+    })
 }
 
 /// The kernels that no model uses: those that measure an adapter.

@@ -10,10 +10,10 @@ use naga::{
 };
 
 use super::shader_models::pipelines;
-use super::{activation, all, optimizer};
+use super::{activation, all, blocks, optimizer};
+use crate::Activation;
 use crate::gpu::kernel::Access::{Read, ReadWrite};
-use crate::gpu::kernel::{Format, Kernel, Variant, needs};
-use crate::gpu::record::Dispatch;
+use crate::gpu::kernel::{ARGUMENT, Format, Functions, Kernel, Variant, needs};
 
 /// The module of a variant of a kernel, if naga finds it valid.
 fn parse(kernel: &Kernel, variant: &Variant) -> Result<(Module, ModuleInfo), String> {
@@ -22,7 +22,7 @@ fn parse(kernel: &Kernel, variant: &Variant) -> Result<(Module, ModuleInfo), Str
     let mut capabilities = Capabilities::SUBGROUP;
     capabilities.set(
         Capabilities::SHADER_FLOAT16,
-        variant.formats.contains(&Format::F16),
+        variant.formats.contains(&Format::F16) || variant.argument == Some(Format::F16),
     );
     let mut validator = Validator::new(ValidationFlags::all(), capabilities);
     let info = validator
@@ -31,19 +31,23 @@ fn parse(kernel: &Kernel, variant: &Variant) -> Result<(Module, ModuleInfo), Str
     Ok((module, info))
 }
 
-/// Holds the WGSL of a kernel against its description: with all functions and with ReLU alone, and
-/// with either format wherever there is a choice.
+/// Holds the WGSL of a kernel against its description: with every choice of functions, with the
+/// arguments kept and not, and with either format wherever there is a choice.
 fn check(kernel: &Kernel) -> Result<(), String> {
-    let open = kernel.formats.len();
     for format in [Format::F32, Format::F16] {
-        for relu_alone in [false, true] {
-            let formats = vec![format; open];
-            let variant = Variant {
-                relu_alone,
-                formats,
-            };
-            let checked = check_variant(kernel, &variant, format);
-            checked.map_err(|error| format!("{variant:?}: {error}"))?;
+        for functions in [Functions::Relu, Functions::Simple, Functions::All] {
+            for argument in [None, Some(format)] {
+                if argument.is_some() && !kernel.keeps_arguments() {
+                    continue;
+                }
+                let variant = Variant {
+                    functions,
+                    formats: vec![format; kernel.formats.len()],
+                    argument,
+                };
+                let checked = check_variant(kernel, &variant, format);
+                checked.map_err(|error| format!("{variant:?}: {error}"))?;
+            }
         }
     }
     Ok(())
@@ -51,7 +55,7 @@ fn check(kernel: &Kernel) -> Result<(), String> {
 
 fn check_variant(kernel: &Kernel, variant: &Variant, format: Format) -> Result<(), String> {
     let (module, _) = parse(kernel, variant)?;
-    check_module(kernel, &module)?;
+    check_module(kernel, &module, variant.argument.is_some())?;
     check_formats(kernel, &module, format)
 }
 
@@ -70,6 +74,10 @@ fn check_formats(kernel: &Kernel, module: &Module, format: Format) -> Result<(),
         let width = scalar.map_or(0, |scalar| u64::from(scalar.width));
         found.insert(binding.binding as usize, width);
     }
+    // Arguments are kept in the format of this check.
+    if let Some(width) = found.remove(&(ARGUMENT as usize)) {
+        equal("bytes of an argument", &width, &format.size())?;
+    }
     let open = |at| kernel.formats.iter().any(|&(binding, _)| binding == at);
     let expected = (0..kernel.bindings.len()).map(|at| match open(at) {
         true => (at, format.size()),
@@ -78,8 +86,8 @@ fn check_formats(kernel: &Kernel, module: &Module, format: Format) -> Result<(),
     equal("bytes of elements", &found, &expected.collect())
 }
 
-fn check_module(kernel: &Kernel, module: &Module) -> Result<(), String> {
-    check_bindings(kernel, module)?;
+fn check_module(kernel: &Kernel, module: &Module, argument: bool) -> Result<(), String> {
+    check_bindings(kernel, module, argument)?;
     check_constants(kernel, module)?;
     let entries: Vec<_> = module
         .entry_points
@@ -107,7 +115,7 @@ fn check_module(kernel: &Kernel, module: &Module) -> Result<(), String> {
         .filter(|(_, v)| v.space == AddressSpace::WorkGroup);
     let bytes: u32 = shared.map(|(_, variable)| layouter[variable.ty].size).sum();
     at_most("bytes of workgroup memory", bytes, needs::WORKGROUP_MEMORY)?;
-    let buffers = kernel.bindings.len() as u32;
+    let buffers = kernel.bindings.len() as u32 + u32::from(argument);
     at_most("storage buffers", buffers, needs::STORAGE_BUFFERS)
 }
 
@@ -120,7 +128,7 @@ fn at_most(what: &str, count: u32, most: u32) -> Result<(), String> {
 
 // Of naga's enums, few cases occur in a shader.
 #[allow(clippy::wildcard_enum_match_arm)]
-fn check_bindings(kernel: &Kernel, module: &Module) -> Result<(), String> {
+fn check_bindings(kernel: &Kernel, module: &Module, argument: bool) -> Result<(), String> {
     let mut found = BTreeMap::new();
     for (_, variable) in module.global_variables.iter() {
         let Some(binding) = &variable.binding else {
@@ -141,9 +149,11 @@ fn check_bindings(kernel: &Kernel, module: &Module) -> Result<(), String> {
         Read => "read",
         ReadWrite => "read_write",
     });
+    let argument = argument.then_some(((0, ARGUMENT), "read_write"));
     let expected = (0..)
         .map(|binding| (0, binding))
         .zip(storage.chain(["params"]))
+        .chain(argument)
         .collect();
     equal("bindings", &found, &expected)
 }
@@ -176,10 +186,10 @@ fn check_params(kernel: &Kernel, module: &Module, params: &TypeInner) -> Result<
 /// Each constant of the host is an override; an override that the host does not know of is derived
 /// from others.
 fn check_constants(kernel: &Kernel, module: &Module) -> Result<(), String> {
-    let mut given = BTreeSet::new();
+    let (constants, mut given) = (kernel.all_constants(), BTreeSet::new());
     for (_, constant) in module.overrides.iter() {
         let name = constant.name.clone().unwrap_or_default();
-        if kernel.constants.contains(&name.as_str()) {
+        if constants.contains(&name.as_str()) {
             given.insert(name);
             continue;
         }
@@ -190,11 +200,7 @@ fn check_constants(kernel: &Kernel, module: &Module) -> Result<(), String> {
             ));
         }
     }
-    let expected = kernel
-        .constants
-        .iter()
-        .map(|name| name.to_string())
-        .collect();
+    let expected = constants.iter().map(|name| name.to_string()).collect();
     equal("overrides", &given, &expected)
 }
 
@@ -208,11 +214,11 @@ fn equal<T: PartialEq + std::fmt::Debug>(what: &str, wgsl: &T, rust: &T) -> Resu
 /// A kernel's WGSL with these formats and constants as SPIR-V, MSL and HLSL.
 fn translate(
     kernel: &Kernel,
-    formats: &[Format],
+    variant: &Variant,
     constants: &[(&'static str, f64)],
 ) -> Result<(), String> {
     let run = || -> Result<(), String> {
-        let (module, info) = parse(kernel, &Variant::of(kernel, formats, constants))?;
+        let (module, info) = parse(kernel, variant)?;
         let entry = (ShaderStage::Compute, "main");
         let values: PipelineConstants = constants
             .iter()
@@ -220,7 +226,7 @@ fn translate(
             .collect();
         let (module, info) = process_overrides(&module, &info, Some(entry), &values)
             .map_err(|error| format!("overrides: {error}"))?;
-        let subgroups = kernel.source.concat().contains("subgroup");
+        let subgroups = kernel.wgsl(variant).contains("subgroup");
 
         let options = spv::Options {
             lang_version: (1, 3),
@@ -244,7 +250,7 @@ fn translate(
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| format!("MSL: {error}"))?;
         // Shader model 5.1 is what every DX12 device has; subgroups came with 6.0, f16 with 6.2.
-        let shader_model = match (formats.contains(&Format::F16), subgroups) {
+        let shader_model = match (variant.formats.contains(&Format::F16), subgroups) {
             (true, _) => hlsl::ShaderModel::V6_2,
             (false, true) => hlsl::ShaderModel::V6_0,
             (false, false) => hlsl::ShaderModel::V5_1,
@@ -266,7 +272,7 @@ fn translate(
         }
         Ok(())
     };
-    run().map_err(|error| format!("{} with {constants:?}, {formats:?}: {error}", kernel.name))
+    run().map_err(|error| format!("{} with {constants:?}, {variant:?}: {error}", kernel.name))
 }
 
 #[test]
@@ -277,27 +283,48 @@ fn every_shader_is_what_the_host_says_of_it() {
 }
 
 #[test]
-fn kernels_that_apply_simple_functions_have_a_variant_without_them() {
+fn a_text_has_no_more_functions_than_its_dispatch_applies() {
+    let of = |constants: &[(&'static str, f64)]| Variant::of(&[], constants, None).functions;
+    let [relu, sigmoid, gelu] = [Activation::Relu, Activation::Sigmoid, Activation::Gelu]
+        .map(|activation| f64::from(activation.code()));
+    for name in ["ACTIVATION", "GRADIENT_OF", "FUNCTION"] {
+        assert_eq!(of(&[(name, 0.0)]), Functions::Relu);
+        assert_eq!(of(&[(name, relu)]), Functions::Relu);
+        assert_eq!(
+            of(&[("KERNEL_H", gelu), (name, sigmoid)]),
+            Functions::Simple
+        );
+        assert_eq!(of(&[(name, gelu), ("ACTIVATION", relu)]), Functions::All);
+    }
     for kernel in all() {
-        let [all, relu_alone] = [false, true].map(|relu_alone| {
-            let formats = vec![Format::F32; kernel.formats.len()];
+        let texts = [Functions::Relu, Functions::Simple, Functions::All].map(|functions| {
             kernel.wgsl(&Variant {
-                relu_alone,
-                formats,
+                functions,
+                formats: vec![Format::F32; kernel.formats.len()],
+                argument: None,
             })
         });
-        let every = all.contains("fn error_function");
-        if kernel.constants.contains(&"ACTIVATION") {
-            assert_eq!(all != relu_alone, !every, "{}", kernel.name);
-        }
+        let has = |name| texts.each_ref().map(|text| text.contains(name));
+        let applies = kernel.all_constants().contains(&"ACTIVATION");
+        assert_eq!(
+            has("fn hyperbolic_tangent"),
+            [false, applies, applies],
+            "{}",
+            kernel.name
+        );
+        assert_eq!(
+            has("fn error_function"),
+            [false, false, applies],
+            "{}",
+            kernel.name
+        );
+        assert_eq!(
+            has("var<storage, read_write> argument"),
+            [false; 3],
+            "{}",
+            kernel.name
+        );
     }
-    let with = |activation, gradient_of| {
-        let constants = [("ACTIVATION", activation), ("GRADIENT_OF", gradient_of)];
-        Variant::of(&activation::ADD, &[], &constants).relu_alone
-    };
-    let relu = f64::from(crate::Activation::Relu.code());
-    assert!(with(0.0, 0.0) && with(relu, 0.0) && with(0.0, relu));
-    assert!(!with(2.0, 0.0) && !with(0.0, 2.0));
 }
 
 #[test]
@@ -317,20 +344,15 @@ fn every_shader_translates_with_the_constants_that_it_is_given() {
         constants.map(|(name, _)| (pipeline.kernel.name, *name))
     });
     let given: BTreeSet<_> = given.collect();
-    let declared = all().flat_map(|k| k.constants.iter().map(|name| (k.name, *name)));
+    let declared = all().flat_map(|k| k.all_constants().into_iter().map(|name| (k.name, name)));
     assert_eq!(
         given,
         declared.collect(),
         "a constant that is never given, or not declared"
     );
-    for Dispatch {
-        kernel,
-        formats,
-        constants,
-        ..
-    } in &pipelines
-    {
-        translate(kernel, formats, constants).unwrap_or_else(|error| panic!("{error}"));
+    for dispatch in &pipelines {
+        let (kernel, constants) = (dispatch.kernel, &dispatch.constants);
+        translate(kernel, &dispatch.variant(), constants).unwrap_or_else(|error| panic!("{error}"));
     }
 }
 
@@ -397,14 +419,7 @@ fn every_seeded_fault_is_found() {
         (
             "overrides differ",
             Kernel {
-                constants: &[
-                    "ACTIVATION",
-                    "SLOPE",
-                    "GRADIENT_OF",
-                    "GRADIENT_SLOPE",
-                    "ACCUMULATE",
-                    "MISSING",
-                ],
+                constants: &["MISSING"],
                 ..forward()
             },
         ),
@@ -412,20 +427,27 @@ fn every_seeded_fault_is_found() {
             " is not among",
             Kernel {
                 constants: &[],
-                ..forward()
+                ..activation::BACKWARD
             },
         ),
         (
             "entry points differ",
             Kernel {
-                source: vec![&*forward().source.concat().replace("main", "start").leak()].leak(),
+                source: forward().source.replace("main", "start").leak(),
+                ..forward()
+            },
+        ),
+        (
+            "no definition in scope",
+            Kernel {
+                blocks: &[&blocks::EPILOGUE4],
                 ..forward()
             },
         ),
         (
             "expected",
             Kernel {
-                source: &["fn main("],
+                source: "fn main( }",
                 ..forward()
             },
         ),
@@ -446,7 +468,7 @@ fn every_seeded_fault_is_found() {
     };
     assert!(check(&swapped).unwrap_err().contains("params differ"));
 
-    let single = [Format::F32; 3];
+    let single = Variant::of(&[Format::F32; 3], &[], None);
     let said = translate(&forward(), &single, &[("NO_SUCH_CONSTANT", 1.0)]).unwrap_err();
     assert!(
         said.starts_with("activation_forward with [(\"NO_SUCH_CONSTANT\", 1.0)]"),

@@ -1,6 +1,6 @@
 //! Softmax and its logarithm.
 
-use super::{Output, Read, ReadWrite, Recording, Region, constants, flag, flat_grid};
+use super::{Output, Read, ReadWrite, Recording, Region, blocks, flag, flat_grid};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::op::SoftmaxGeometry;
 
@@ -14,11 +14,8 @@ params! {
 
 pub(crate) const FORWARD: Kernel = Kernel {
     name: "softmax_forward",
-    source: source!(
-        "softmax_forward.wgsl",
-        "core/exponential.wgsl",
-        "core/flat.wgsl"
-    ),
+    source: source!("softmax_forward.wgsl"),
+    blocks: &[&blocks::EXPONENTIAL, &blocks::FLAT],
     bindings: &[Read, ReadWrite],
     formats: &[(0, "Input"), (1, "Output")],
     params: Params::LAYOUT,
@@ -27,18 +24,12 @@ pub(crate) const FORWARD: Kernel = Kernel {
 
 pub(crate) const BACKWARD: Kernel = Kernel {
     name: "softmax_backward",
-    source: source!(
-        "softmax_backward.wgsl",
-        "core/exponential.wgsl",
-        "core/epilogue.wgsl",
-        "core/activation.wgsl",
-        "core/activation_base.wgsl",
-        "core/flat.wgsl"
-    ),
+    source: source!("softmax_backward.wgsl"),
+    blocks: &[&blocks::EXPONENTIAL, &blocks::EPILOGUE, &blocks::FLAT],
     bindings: &[Read, Read, Read, ReadWrite],
     formats: &[(0, "Value"), (2, "Saved"), (3, "Output")],
     params: Params::LAYOUT,
-    constants: constants!("LOG"; epilogue),
+    constants: &["LOG"],
 };
 
 #[cfg(test)]
@@ -73,7 +64,7 @@ pub(crate) fn backward(
     output: Output,
 ) {
     let mut constants = vec![("LOG", flag(log))];
-    constants.extend(output.constants());
+    constants.extend(output.constants(recording));
     let regions = [
         Some(value),
         Some(gradient_output),

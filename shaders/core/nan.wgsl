@@ -1,0 +1,5 @@
+
+// NaN is told by its bits, since compilers may assume that no comparison meets one.
+fn is_nan(x: f32) -> bool {
+    return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;
+}

@@ -1,0 +1,97 @@
+//! The files of `shaders/core`, each with the constants that it declares and the other files that it
+//! builds on. A kernel names those that its own file calls or defines functions for.
+
+use crate::gpu::kernel::{Block, Functions};
+
+/// The file of `shaders/core` with this name.
+macro_rules! core {
+    ($name:literal) => {
+        include_str!(concat!("../../../shaders/core/", $name, ".wgsl"))
+    };
+}
+
+/// A block that is the same in every variant of a kernel.
+macro_rules! block {
+    ($name:literal $(, constants: [$($constant:literal),*])? $(, uses: [$($block:ident),*])?) => {
+        Block {
+            name: $name,
+            wgsl: |_| core!($name),
+            constants: &[$($($constant),*)?],
+            uses: &[$($(&$block),*)?],
+        }
+    };
+}
+
+pub(crate) const FLAT: Block = block!("flat");
+pub(crate) const REDUCE: Block = block!("reduce");
+pub(crate) const NAN: Block = block!("nan");
+pub(crate) const EXPONENTIAL: Block = block!("exponential");
+pub(crate) const CONV2D_PARAMS: Block = block!("conv2d_params");
+
+pub(crate) const WINDOW: Block = block!(
+    "window",
+    constants: ["KERNEL_H", "KERNEL_W", "STRIDE_H", "STRIDE_W", "PAD_TOP", "PAD_LEFT",
+                "DILATION_H", "DILATION_W"]
+);
+pub(crate) const MEAN_WINDOW: Block = block!(
+    "mean_window",
+    constants: ["KERNEL_H", "KERNEL_W", "STRIDE_H", "STRIDE_W", "PAD_TOP", "PAD_BOTTOM",
+                "PAD_LEFT", "PAD_RIGHT", "COUNT_PADDING"]
+);
+pub(crate) const GRADIENT_SLAB: Block = block!("gradient_slab", constants: ["HAS_CLIP"]);
+
+/// A function applied to results.
+pub(crate) const ACTIVATION: Block = block!(
+    "activation",
+    constants: ["ACTIVATION", "ACTIVATION_A", "ACTIVATION_B"],
+    uses: [FUNCTIONS, ARGUMENT, NAN]
+);
+/// The functions that there are to apply, and no more of them than a dispatch needs.
+const FUNCTIONS: Block = Block {
+    name: "functions",
+    wgsl: |variant| match variant.functions {
+        Functions::Relu => core!("activation_relu"),
+        Functions::Simple => concat!(core!("activation_simple"), core!("activation_simple_alone")),
+        Functions::All => concat!(core!("activation_simple"), core!("activation_all")),
+    },
+    constants: &[],
+    uses: &[],
+};
+/// Whether the function's arguments are a second output.
+const ARGUMENT: Block = Block {
+    name: "argument",
+    wgsl: |variant| match variant.argument {
+        Some(_) => core!("argument_kept"),
+        None => core!("argument_dropped"),
+    },
+    constants: &[],
+    uses: &[],
+};
+pub(crate) const EPILOGUE: Block = block!(
+    "epilogue",
+    constants: ["GRADIENT_OF", "GRADIENT_A", "GRADIENT_B", "ACCUMULATE"],
+    uses: [ACTIVATION]
+);
+pub(crate) const EPILOGUE4: Block = block!(
+    "epilogue4",
+    constants: ["GRADIENT_OF", "GRADIENT_A", "GRADIENT_B", "ACCUMULATE"],
+    uses: [ACTIVATION]
+);
+
+const PRODUCT: Block = block!(
+    "product",
+    constants: ["A_ALONG_K", "B_ALONG_K"],
+    uses: [FLAT]
+);
+pub(crate) const PRODUCT_4X4: Block =
+    block!("product_4x4", constants: ["SIDE"], uses: [PRODUCT, FLAT]);
+pub(crate) const PRODUCT_8X8: Block = block!("product_8x8", uses: [PRODUCT, FLAT]);
+pub(crate) const PRODUCT_SUBGROUP: Block = block!("product_subgroup", uses: [FLAT]);
+
+const SLIDE: Block = block!("slide");
+const ROWS_TILE: Block = block!("rows_tile", constants: ["HAS_BIAS"]);
+const TAPS_SUMS: Block = block!("taps_sums", constants: ["OUTPUT_VEC4"]);
+pub(crate) const ROWS: Block = block!("rows", uses: [ROWS_TILE, SLIDE, FLAT]);
+pub(crate) const TAPS: Block = block!("taps", uses: [TAPS_SUMS, SLIDE, FLAT]);
+pub(crate) const STRIDED: Block = block!("strided", uses: [ROWS_TILE, FLAT]);
+pub(crate) const STRIDED_TAPS: Block = block!("strided_taps", uses: [TAPS_SUMS, WINDOW, FLAT]);
