@@ -5,6 +5,8 @@
 mod autotune;
 #[doc(hidden)]
 pub mod catalogue;
+mod compare;
+mod data;
 mod lower;
 mod memory;
 mod operators;
@@ -13,6 +15,7 @@ mod profile;
 mod profile_table;
 mod reference;
 mod table;
+mod tolerance;
 mod verify;
 mod wanted;
 

@@ -6,6 +6,9 @@
 //! reference gives both sides of that: its result in f64, and its result on absolute values, which
 //! is the sum of the terms' magnitudes.
 
+use wgpu_cnn::engine::catalogue::of_sum;
+pub use wgpu_cnn::engine::catalogue::{Worst, meaningful, off, worst};
+
 /// The result that an operation should have, and how far from it another may be.
 #[derive(Debug, Clone)]
 pub struct Expected {
@@ -13,49 +16,8 @@ pub struct Expected {
     pub tolerances: Vec<f64>,
 }
 
-/// Errors in units of `eps * sqrt(K) * sum|terms|` that pass.
-const FACTOR: f64 = 2.0;
-/// What underflow may cost.
-const ABSOLUTE: f64 = f32::MIN_POSITIVE as f64;
 /// The share of outputs that must not be zero for a comparison to mean anything.
 const NON_ZERO: f64 = 0.02;
-
-/// How far a value is off in units of the tolerance; above 1 is a failure. Values that are not finite
-/// match by kind.
-pub fn off(got: f64, expected: f64, tolerance: f64) -> f64 {
-    if got == expected || got.is_nan() && expected.is_nan() {
-        return 0.0;
-    }
-    let off = (got - expected).abs() / tolerance;
-    match got.is_finite() && expected.is_finite() && !off.is_nan() {
-        true => off,
-        false => f64::INFINITY,
-    }
-}
-
-/// The element that is furthest off.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Worst {
-    pub at: usize,
-    /// In units of its tolerance.
-    pub off: f64,
-    /// How many elements are off by more than their tolerance.
-    pub wrong: usize,
-}
-
-/// The worst of `len` elements, the first of several, by how far each is off.
-pub fn worst(len: usize, off: impl Fn(usize) -> f64) -> Option<Worst> {
-    let mut worst: Option<Worst> = None;
-    let mut wrong = 0;
-    for at in 0..len {
-        let off = off(at);
-        wrong += usize::from(off > 1.0);
-        if worst.is_none_or(|worst| off > worst.off) {
-            worst = Some(Worst { at, off, wrong });
-        }
-    }
-    worst.map(|worst| Worst { wrong, ..worst })
-}
 
 impl Expected {
     /// Of an operation that is a sum of `inner` products in each output: `run` is the reference, in
@@ -72,8 +34,7 @@ impl Expected {
 
     /// Of sums of `inner` terms whose magnitudes add up to `terms`.
     pub fn new(values: Vec<f64>, terms: &[f64], inner: usize) -> Self {
-        let unit = FACTOR * f64::from(f32::EPSILON) * (inner as f64).sqrt();
-        let tolerances = terms.iter().map(|terms| ABSOLUTE + unit * terms).collect();
+        let tolerances = terms.iter().map(|&terms| of_sum(inner, terms)).collect();
         Self { values, tolerances }
     }
 
@@ -151,19 +112,6 @@ fn same_length(got: usize, expected: usize) -> Result<(), String> {
     } else {
         Err(format!("{got} elements, expected {expected}"))
     }
-}
-
-/// An error where less than a share of the expected values counts, at least one.
-pub fn meaningful(counts: impl ExactSizeIterator<Item = bool>, share: f64) -> Result<(), String> {
-    let len = counts.len();
-    let count = counts.filter(|&counts| counts).count();
-    let needed = (len as f64 * share).ceil().max(1.0) as usize;
-    if count >= needed {
-        return Ok(());
-    }
-    Err(format!(
-        "only {count} of {len} expected values are not zero: this proves nothing"
-    ))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 mod accumulate;
 mod activation;
 mod autotune;
+mod catalogue;
 mod common;
 #[path = "../common/compare.rs"]
 #[allow(dead_code)] // each suite takes a part of it

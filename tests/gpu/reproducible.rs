@@ -1,9 +1,8 @@
 //! What holds from process to process: the same bits, and memory that stays as it is.
 
-use wgpu_cnn::{
-    Activation, AvgPool2d, Conv1d, Conv2d, ConvTranspose2d, Gpu, Loss, MaxPool2d, Model, Padding,
-    Softmax, Trainer,
-};
+#[cfg(target_os = "linux")]
+use wgpu_cnn::engine::catalogue::{ModelCase, models};
+use wgpu_cnn::{AvgPool2d, Conv2d, Gpu, Model, Trainer};
 
 #[cfg(target_os = "linux")]
 use crate::common::resident;
@@ -85,10 +84,10 @@ fn no_operator_takes_more_memory_with_every_step() {
     let mut growing = String::new();
     for subgroups in [true, false] {
         let gpu = Gpu::builder().allow_subgroups(subgroups).build().unwrap();
-        for (name, model, loss) in models() {
-            let grown = growth(&gpu, model, loss, STEPS);
+        for case in models().unwrap() {
+            let grown = growth(&gpu, &case, STEPS);
             if grown > ALLOWED {
-                let per_step = grown / STEPS;
+                let (name, per_step) = (case.name, grown / STEPS);
                 growing += &format!("{name}, subgroups {subgroups}: {per_step} bytes a step\n");
             }
         }
@@ -98,13 +97,13 @@ fn no_operator_takes_more_memory_with_every_step() {
 
 /// Bytes of resident memory that so many steps add.
 #[cfg(target_os = "linux")]
-fn growth(gpu: &Gpu, model: Model, loss: Loss, count: u64) -> u64 {
-    const BATCH: usize = 4;
-    let x = uniform(&mut random(72), BATCH * model.input_shape().len());
-    let y = vec![0.5; BATCH * model.output_shape().len()];
-    let builder = Trainer::builder(model)
-        .loss(loss)
-        .batch(BATCH)
+fn growth(gpu: &Gpu, case: &ModelCase, count: u64) -> u64 {
+    let (model, batch) = (&case.model, case.batch);
+    let x = uniform(&mut random(72), batch * model.input_shape().len());
+    let y = vec![0.5; batch * model.output_shape().len()];
+    let builder = Trainer::builder(model.clone())
+        .loss(case.loss.clone())
+        .batch(batch)
         .clip_norm(1.0);
     let mut trainer = builder.on(gpu).unwrap();
     let mut steps = |count| (0..count).for_each(|_| trainer.step(&x, &y).unwrap());
@@ -112,86 +111,4 @@ fn growth(gpu: &Gpu, model: Model, loss: Loss, count: u64) -> u64 {
     let before = resident();
     steps(count);
     resident().saturating_sub(before)
-}
-
-/// Between them these use every operator.
-fn models() -> Vec<(&'static str, Model, Loss)> {
-    let same = |channels, kernel: usize| Conv2d::new(channels, kernel).padding(Padding::Same);
-    let activations = [
-        Activation::Relu,
-        Activation::LeakyRelu { slope: 0.1 },
-        Activation::Sigmoid,
-        Activation::Tanh,
-        Activation::Gelu,
-        Activation::GeluTanh,
-        Activation::Silu,
-        Activation::Softplus,
-    ];
-    let chain = |model: wgpu_cnn::ModelBuilder| {
-        activations
-            .into_iter()
-            .fold(model, |model, f| model.push(f))
-    };
-    let squared = Loss::mean_squared_error();
-    let models = [
-        (
-            "convolutions",
-            Model::builder([4, 12, 12])
-                .push(same(8, 3))
-                .push(Conv2d::new(8, 3).stride(2).padding(1))
-                .push(same(8, 3).dilation(2))
-                .push(same(8, 3).groups(2))
-                .push(same(8, 3).groups(8))
-                .push(ConvTranspose2d::new(4, 3).stride(2).output_padding(1))
-                .flatten()
-                .dense(3),
-            Loss::cross_entropy().into(),
-        ),
-        (
-            "pools and joins",
-            Model::builder([4, 13, 13])
-                .residual(|body| body.push(MaxPool2d::new(3).stride(1).padding(1)))
-                .concat([
-                    |branch| branch.push(AvgPool2d::new(3).stride(1).padding(1)),
-                    |branch| branch.dropout(0.5),
-                ])
-                .max_pool2d(2)
-                .avg_pool2d(2)
-                .conv2d(4, 1)
-                .concat([
-                    |branch| branch.global_max_pool(),
-                    |branch| branch.global_avg_pool(),
-                    |branch| branch.global_softmax_pool(),
-                ]),
-            Loss::binary_cross_entropy(),
-        ),
-        (
-            "normalisations",
-            Model::builder([4, 8, 8])
-                .conv2d(6, 3)
-                .batch_norm()
-                .layer_norm()
-                .push(Softmax::new().axis(0))
-                .log_softmax()
-                .dense(3),
-            squared.clone(),
-        ),
-        (
-            "activations",
-            chain(Model::builder([40]).dense(40)).dense(3),
-            squared.clone(),
-        ),
-        (
-            "signals",
-            Model::builder([2, 64])
-                .push(Conv1d::new(8, 9).padding_same())
-                .max_pool1d(2)
-                .conv1d(1, 5)
-                .avg_pool1d(2)
-                .reshape([2, 7]),
-            squared,
-        ),
-    ];
-    let built = models.map(|(name, model, loss)| (name, model.build().unwrap(), loss));
-    built.into()
 }

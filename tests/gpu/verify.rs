@@ -1,27 +1,12 @@
 //! `Gpu::verify` on this machine's adapter, for small models that hold every operator between them:
 //! with the cores for subgroups and without them, and with NaN around every buffer.
 
-use wgpu_cnn::{
-    AvgPool1d, AvgPool2d, Conv1d, Conv2d, ConvTranspose2d, Error, Gpu, GpuBuilder, LayerNorm,
-    MaxPool1d, MaxPool2d, Model, Result, Softmax, VerifyReport,
-};
+use wgpu_cnn::engine::catalogue::models;
+use wgpu_cnn::{Conv2d, Error, Gpu, GpuBuilder, MaxPool2d, Model, Result, Trainer, VerifyReport};
 
-use crate::common::plain_gpu;
+use crate::common::{labels, plain_gpu, poisoned_gpus, random, uniform};
 use crate::device::device;
-
-/// The models with a batch for each. Odd sizes, so that every tile has an edge.
-fn models() -> Vec<(usize, Model)> {
-    let models: [(usize, Result<Model>); 4] = [
-        (3, plain()),
-        (4, every_operator()),
-        (2, signal()),
-        (3, ends_in_dropout()),
-    ];
-    models
-        .into_iter()
-        .map(|(batch, model)| (batch, model.unwrap()))
-        .collect()
-}
+use crate::training::state;
 
 /// Products with the activations that become part of them.
 fn plain() -> Result<Model> {
@@ -44,77 +29,12 @@ fn plain() -> Result<Model> {
         .build()
 }
 
-fn every_operator() -> Result<Model> {
-    Model::builder([2, 12, 12])
-        .push(Conv2d::new(8, 3).padding(1))
-        .batch_norm()
-        .leaky_relu(0.1)
-        .push(Conv2d::new(8, 3).padding(1).groups(8))
-        .silu()
-        .concat([|b| b.conv2d(4, 3).gelu(), |b| b.conv2d(6, 3).gelu_tanh()])
-        .residual_with(
-            |b| b.conv2d(4, 1).softplus(),
-            |s| s.conv2d(4, 1).leaky_relu(0.2),
-        )
-        .push(
-            ConvTranspose2d::new(6, 3)
-                .stride(2)
-                .padding(1)
-                .output_padding(1),
-        )
-        .tanh()
-        .push(AvgPool2d::new(3).stride(2).padding(1))
-        .dropout(0.3)
-        .layer_norm()
-        .push(MaxPool2d::new(3).stride(2).padding(1).ceil_mode(true))
-        .concat([
-            |b| b.global_max_pool(),
-            |b| b.global_avg_pool(),
-            |b| b.global_softmax_pool(),
-        ])
-        .flatten()
-        .dense(5)
-        .softmax()
-        .dense(4)
-        .log_softmax()
-        .build()
-}
-
-/// One-dimensional layers, groups, and values that are read more than once.
-fn signal() -> Result<Model> {
-    Model::builder([3, 41])
-        .push(Conv1d::new(6, 5).dilation(2).padding_same())
-        .relu()
-        .residual(|b| {
-            b.push(Conv1d::new(6, 3).padding(1).groups(3))
-                .batch_norm()
-                .relu()
-        })
-        .push(MaxPool1d::new(3).stride(2))
-        .residual(|b| b.push(LayerNorm::new()).push(Softmax::new().axis(0)))
-        .push(AvgPool1d::new(2).count_include_pad(false).padding(1))
-        .push(Conv1d::new(9, 1).bias(false))
-        .sigmoid()
-        .concat([|b| b.global_avg_pool(), |b| b.global_max_pool()])
-        .flatten()
-        .build()
-}
-
-/// The output of evaluation is then a copy, and it is no row of logits.
-fn ends_in_dropout() -> Result<Model> {
-    Model::builder([2, 6, 7])
-        .push(ConvTranspose2d::new(4, 2).stride(3).groups(2).bias(false))
-        .gelu()
-        .dropout(0.5)
-        .build()
-}
-
 fn clean(builder: GpuBuilder) {
     let Some(gpu) = device(builder) else { return };
-    for (batch, model) in models() {
-        let report = gpu.verify(&model, batch).unwrap();
-        assert!(report.passed(), "{report}");
-        complete(&model, &report);
+    for case in models().unwrap() {
+        let report = gpu.verify(&case.model, case.batch).unwrap();
+        assert!(report.passed(), "{}: {report}", case.name);
+        complete(&case.model, &report);
     }
 }
 
@@ -203,4 +123,108 @@ fn what_cannot_be_verified_is_an_error() {
     ));
     let single = Model::builder([4]).dense(3).batch_norm().build().unwrap();
     assert!(matches!(gpu.verify(&single, 1), Err(Error::Shape { .. })));
+}
+
+/// A trainer that has some steps behind it.
+fn trained(builder: wgpu_cnn::TrainerBuilder, gpu: &Gpu) -> Trainer {
+    let mut trainer = builder.batch(3).seed(5).on(gpu).unwrap();
+    (0..3).for_each(|step| one_step(&mut trainer, step));
+    trainer
+}
+
+fn one_step(trainer: &mut Trainer, step: u64) {
+    let mut rng = random(step);
+    let x = uniform(&mut rng, 3 * trainer.model().input_shape().len());
+    let classes = trainer.model().output_shape().len() as u32;
+    trainer.step(&x, &labels(&mut rng, 3, classes)).unwrap();
+}
+
+#[test]
+fn a_trainer_goes_on_after_verification_as_if_nothing_had_been() {
+    let Some(gpu) = plain_gpu() else { return };
+    let model = || {
+        Model::builder([2, 9, 8])
+            .push(Conv2d::new(6, 3).padding(1))
+            .batch_norm()
+            .relu()
+            .dropout(0.25)
+            .max_pool2d(2)
+            .flatten()
+            .dense(5)
+            .build()
+            .unwrap()
+    };
+    let mut halves = vec![false];
+    halves.extend(gpu.has_half_precision().then_some(true));
+    for half in halves {
+        for accumulate in [1, 2] {
+            let builder = || {
+                Trainer::builder(model())
+                    .half_precision(half)
+                    .accumulate(accumulate)
+                    .clip_norm(1.0)
+            };
+            let [mut one, mut other] = [(); 2].map(|()| trained(builder(), gpu));
+            let report = one.verify().unwrap();
+            assert!(report.passed(), "half {half}, {accumulate}: {report}");
+            let checked = |result: &str| report.checks.iter().any(|check| check.result == result);
+            assert_eq!(checked("half precision"), half, "{report}");
+            assert_eq!(checked("sum added to"), accumulate == 2, "{report}");
+            assert!(checked("loss") && checked("parameters") && checked("running_mean"));
+            for step in 3..6 {
+                one_step(&mut one, step);
+                one_step(&mut other, step);
+            }
+            assert_eq!(
+                one.loss().unwrap().to_bits(),
+                other.loss().unwrap().to_bits()
+            );
+            assert_eq!(state(&one), state(&other));
+        }
+    }
+}
+
+#[test]
+fn the_choices_of_a_trainer_are_those_that_are_verified() {
+    let Some(gpu) = poisoned_gpus().next().map(|(_, gpu)| gpu) else {
+        return;
+    };
+    let model = Model::builder([3, 8, 8])
+        .conv2d(8, 3)
+        .flatten()
+        .dense(4)
+        .build()
+        .unwrap();
+    let file = format!("wgpu-cnn-verify-{}.json", std::process::id());
+    let file = std::env::temp_dir().join(file);
+    let builder = Trainer::builder(model).batch(4).autotune_file(&file);
+    let mut trainer = builder.on(gpu).unwrap();
+    std::fs::remove_file(file).unwrap();
+    let kernels = |names: &[String]| names.join(" ");
+    let names = |report: &VerifyReport| -> Vec<String> {
+        report
+            .checks
+            .iter()
+            .map(|check| check.kernel.clone())
+            .collect()
+    };
+    let report = trainer.verify().unwrap();
+    assert!(report.passed(), "{report}");
+    let x = vec![0.5; 4 * 3 * 8 * 8];
+    let profile = trainer.profile(&x, &[0u8, 1, 2, 3]).unwrap();
+    let verified = kernels(&names(&report));
+    for entry in &profile.entries {
+        assert!(
+            verified.contains(entry.kernel),
+            "{}: {report}",
+            entry.kernel
+        );
+    }
+}
+
+#[test]
+fn there_is_nothing_to_verify_on_the_cpu() {
+    let model = plain().unwrap();
+    let mut trainer = Trainer::builder(model).on_cpu().unwrap();
+    assert!(matches!(trainer.verify(), Err(Error::Argument { .. })));
 }

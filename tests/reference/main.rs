@@ -1,5 +1,6 @@
 //! The CPU reference held against finite differences. Nothing here needs a GPU.
 
+mod catalogue;
 #[path = "../common/compare.rs"]
 #[allow(dead_code)] // each suite takes a part of it
 mod compare;

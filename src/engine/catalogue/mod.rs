@@ -3,7 +3,9 @@
 
 mod models;
 
+pub use super::compare::{Worst, meaningful, off, worst};
 pub use super::operators::{Case, cases};
+pub use super::tolerance::of_sum;
 pub use models::{ModelCase, models};
 
 use crate::op::Reduction;

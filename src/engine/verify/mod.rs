@@ -5,9 +5,6 @@
 //! there the graph says, not the recording: a gradient that no kernel writes is a failure, and so is a
 //! dispatch that no check covers.
 
-mod bound;
-mod compare;
-mod data;
 mod node;
 mod report;
 mod rig;

@@ -1,13 +1,13 @@
 //! One operator of a plan: its forward and backward pass in training, its forward pass in evaluation.
 
 use super::MASKS;
-use super::bound::{copied, measure};
-use super::compare::{Expected, Verdict};
-use super::data::{Data, Fill, wide};
 use super::rig::{Outcome, Rig, Trial};
+use crate::engine::compare::{Expected, Verdict};
+use crate::engine::data::{Data, Fill, wide};
 use crate::engine::lower::{Fusion, NodeParts, Part};
 use crate::engine::operators::{Backward, Forward, Mode, Site, Sum, kernels};
 use crate::engine::reference::{BackwardPass, ForwardPass};
+use crate::engine::tolerance::{copied, measure};
 use crate::gpu::kernels::dropout;
 use crate::gpu::record::{Dispatch, Region, Varies};
 use crate::model::{Graph, Node};

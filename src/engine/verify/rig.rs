@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use half::f16;
 
-use super::compare::{Expected, Verdict};
+use crate::engine::compare::{Expected, Verdict};
 use crate::engine::lower::{Lowered, Task};
 use crate::gpu::kernel::{Access, Format};
 use crate::gpu::program::Program;

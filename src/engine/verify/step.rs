@@ -2,14 +2,14 @@
 //! over micro-batches, the optimizer.
 
 use super::Verifier;
-use super::bound::{copied, measure};
-use super::compare::{Expected, Verdict};
-use super::data::{Data, Fill, wide};
 use super::rig::{Outcome, Rig, Trial, makers};
 use crate::engine::catalogue::{losses, optimizers};
+use crate::engine::compare::{Expected, Verdict};
+use crate::engine::data::{Data, Fill, wide};
 use crate::engine::lower::Slab;
 use crate::engine::operators::Sum;
 use crate::engine::reference::{LossPass, UpdatePass};
+use crate::engine::tolerance::{copied, measure};
 use crate::gpu::kernels::loss::{LossStep, set_step, set_total_step};
 use crate::gpu::kernels::optimizer::{params, set_clip_step};
 use crate::gpu::record::{Dispatch, Varies};

@@ -1,6 +1,58 @@
-//! The comparison of a kernel's result with what it should be.
+//! The comparator, of the verifier and of every test: how far a value is off in units of its tolerance,
+//! which element is furthest off, and whether the values are fit to show an error at all.
 
 use super::data::Fill;
+
+/// How far a value is off in units of the tolerance; above 1 is a failure. Values that are not finite
+/// match by kind.
+pub fn off(got: f64, expected: f64, tolerance: f64) -> f64 {
+    if got == expected || got.is_nan() && expected.is_nan() {
+        return 0.0;
+    }
+    let off = (got - expected).abs() / tolerance;
+    match got.is_finite() && expected.is_finite() && !off.is_nan() {
+        true => off,
+        false => f64::INFINITY,
+    }
+}
+
+/// The element that is furthest off.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Worst {
+    /// Its place.
+    pub at: usize,
+    /// In units of its tolerance.
+    pub off: f64,
+    /// How many elements are off by more than their tolerance.
+    pub wrong: usize,
+}
+
+/// The worst of `len` elements, the first of several, by how far each is off.
+pub fn worst(len: usize, off: impl Fn(usize) -> f64) -> Option<Worst> {
+    let mut worst: Option<Worst> = None;
+    let mut wrong = 0;
+    for at in 0..len {
+        let off = off(at);
+        wrong += usize::from(off > 1.0);
+        if worst.is_none_or(|worst| off > worst.off) {
+            worst = Some(Worst { at, off, wrong });
+        }
+    }
+    worst.map(|worst| Worst { wrong, ..worst })
+}
+
+/// Refuses a comparison in which less than a share of the expected values counts, at least one.
+pub fn meaningful(counts: impl ExactSizeIterator<Item = bool>, share: f64) -> Result<(), String> {
+    let len = counts.len();
+    let count = counts.filter(|&counts| counts).count();
+    let needed = (len as f64 * share).ceil().max(1.0) as usize;
+    if count >= needed {
+        return Ok(());
+    }
+    Err(format!(
+        "only {count} of {len} expected values are not zero: this proves nothing"
+    ))
+}
 
 /// A result as it should be, and how far a kernel may be from it.
 #[derive(Debug, Clone)]
@@ -54,15 +106,9 @@ impl Expected {
 
     /// Compares what a kernel computed.
     pub fn judge(&self, got: &[f64]) -> Verdict {
-        let error = |at: usize| -> f64 {
-            let (got, expected) = (got[at], self.values[at]);
-            if !got.is_finite() || !expected.is_finite() {
-                f64::INFINITY // the data are finite, and so are all results
-            } else if got == expected {
-                0.0
-            } else {
-                (got - expected).abs() / self.tolerances[at]
-            }
+        let error = |at: usize| match self.values[at].is_finite() && got[at].is_finite() {
+            true => off(got[at], self.values[at], self.tolerances[at]),
+            false => f64::INFINITY, // the data are finite, and so are all results
         };
         let non_zero = self.values.iter().filter(|&&value| value != 0.0).count();
         let verdict = Verdict {
@@ -73,28 +119,26 @@ impl Expected {
         if got.len() != self.values.len() || got.is_empty() {
             return verdict.wrong(format!("{} values of {}", got.len(), self.values.len()));
         }
-        let errors = (0..got.len()).map(|at| (at, error(at)));
-        let (at, worst) = errors
-            .max_by(|a, b| a.1.total_cmp(&b.1))
-            .unwrap_or((0, 0.0));
-        if worst > 1.0 {
-            let wrong = (0..got.len()).filter(|&at| error(at) > 1.0).count();
+        let Some(Worst { at, off, wrong }) = worst(got.len(), error) else {
+            return verdict;
+        };
+        let verdict = Verdict {
+            worst: off,
+            ..verdict
+        };
+        if off > 1.0 {
+            let (got, expected, within) = (got[at], self.values[at], self.tolerances[at]);
+            let values = self.values.len();
             let reason = format!(
-                "{wrong} of {} values, worst [{at}]: got {:e}, expected {:e} within {:e}",
-                got.len(),
-                got[at],
-                self.values[at],
-                self.tolerances[at]
+                "{wrong} of {values} values, worst [{at}]: got {got:e}, expected {expected:e} within {within:e}"
             );
-            let reason = Some(reason);
             return Verdict {
-                worst,
-                reason,
+                reason: Some(reason),
                 ..verdict
             };
         }
         match verdict.trusted {
-            true => Verdict { worst, ..verdict },
+            true => verdict,
             false => verdict.wrong("too few results are other than zero".into()),
         }
     }

@@ -13,10 +13,10 @@ use half::f16;
 
 use super::compare::Expected;
 use super::data::{Fill, off_by_a_rounding, wide};
+use super::operators::{Exact, Sum};
+use super::reference::Compute;
 use crate::Result;
 use crate::cpu;
-use crate::engine::operators::{Exact, Sum};
-use crate::engine::reference::Compute;
 use crate::gpu::kernel::Format;
 use crate::op::Activation;
 
@@ -34,6 +34,11 @@ const WHOLE: f64 = 16_777_216.0;
 /// Half of the distance between neighbours in f16, relatively and near zero.
 const EPSILON_HALF: f64 = 1.0 / 2048.0;
 const ABSOLUTE_HALF: f64 = 1.0 / 33_554_432.0;
+
+/// What a sum of so many terms, whose magnitudes add up to this, may be off by in f32.
+pub fn of_sum(terms: usize, magnitude: f64) -> f64 {
+    ABSOLUTE + FACTOR * EPSILON * (terms as f64).sqrt() * magnitude
+}
 
 /// A result by the reference: in f64, on absolute values, and in f32 on data off by a rounding.
 pub(super) struct Measured {
@@ -67,12 +72,12 @@ impl Measured {
         let pairs = self.values.iter().zip(&self.rounded);
         let rounded = pairs.map(|(&exact, &rounded)| exact - f64::from(rounded));
         let around = REFERENCE * largest(rounded) + driver(sum, &self.values);
-        let unit = FACTOR * EPSILON * (sum.terms as f64).sqrt();
+        let of_sum = |magnitude| of_sum(sum.terms, magnitude);
         let tolerance = |(at, value): (usize, &f64)| match (sum.exact, self.absolute[at]) {
             (Exact::Always, _) => 0.0,
             (Exact::Integers, most) if fill == Fill::Integers && most <= WHOLE => 0.0,
-            (_, most) if sum.absolute => ABSOLUTE + unit * most,
-            _ => ABSOLUTE + unit * value.abs() + around,
+            (_, most) if sum.absolute => of_sum(most),
+            _ => of_sum(value.abs()) + around,
         };
         let tolerances = self.values.iter().enumerate().map(tolerance).collect();
         let base = (self.values.len() as f64 * sum.reach) as usize;
