@@ -9,19 +9,6 @@ use crate::gpu::kernels::{Output, activation};
 use crate::gpu::record::{Recording, Region};
 use crate::{Activation, Gpu, Result, Tensor};
 
-/// A poisoned device.
-fn poisoned() -> Option<Gpu> {
-    let required = std::env::var("WGPU_CNN_REQUIRE_GPU").is_ok_and(|value| value == "1");
-    match Gpu::builder().poison(true).build() {
-        Ok(gpu) => Some(gpu),
-        Err(error) if required => panic!("WGPU_CNN_REQUIRE_GPU=1, but {error}"),
-        Err(error) => {
-            eprintln!("skipped: {error}");
-            None
-        }
-    }
-}
-
 /// What a kernel reads to write so many elements of `x` through its epilogue.
 #[derive(Clone, Copy)]
 struct Inputs {
@@ -212,7 +199,9 @@ impl Rig {
 
 #[test]
 fn every_activation_is_itself_through_every_kind_of_epilogue() {
-    let Some(gpu) = poisoned() else { return };
+    let Some(gpu) = crate::device::device(Gpu::builder().poison(true)) else {
+        return;
+    };
     let mut rig = Rig::new(&gpu);
     for function in Activation::ALL {
         for way in WAYS {
