@@ -1,5 +1,6 @@
 //! A model and a batch size, made runnable: lowered to kernels and planned on a GPU, or walked on
 //! the CPU.
+#![deny(clippy::wildcard_enum_match_arm)]
 
 #[cfg(feature = "native")]
 mod autotune;

@@ -174,6 +174,18 @@ impl Expected {
         self
     }
 
+    /// A gradient that follows from a value as it is stored in a format, at most in proportion.
+    pub fn with_value_stored(mut self, format: Format, value: &[f32], gy: &[f32]) -> Self {
+        if format == Format::F16 {
+            let largest = |values: &[f32]| largest(values.iter().map(|&v| v.into()));
+            let off = EPSILON_HALF * largest(value) * largest(gy);
+            self.tolerances
+                .iter_mut()
+                .for_each(|tolerance| *tolerance += off);
+        }
+        self
+    }
+
     /// As it is stored in a format. What is exact in f16 stays so.
     pub fn stored(mut self, format: Format) -> Self {
         if format == Format::F16 {

@@ -154,8 +154,9 @@ mod tests {
 
     #[test]
     fn whole_trainings_take_little_more_than_what_lives_at_once() {
-        use crate::gpu::kernels::shader_models::{adapters, recordings};
-        for recording in adapters().into_iter().flat_map(recordings) {
+        use crate::gpu::kernels::shader_models::{adapters, trainings};
+        let (mut all_taken, mut all_least) = (0, 0);
+        for recording in adapters().into_iter().flat_map(trainings) {
             let assignment = recording.assign();
             let sizes = assignment.sizes.iter().zip(&assignment.transient);
             let taken: u64 = sizes
@@ -176,7 +177,17 @@ mod tests {
                 ids.map(|id| recording.buffers[id].size).sum()
             };
             let least = (0..recording.dispatches.len()).map(live).max().unwrap();
-            assert!(taken <= least + least / 4, "{taken} bytes, {least} at once");
+            // Of little memory, a single buffer in a place of its own is much.
+            let small = least < 256 << 10;
+            assert!(
+                small || taken <= least + least / 4,
+                "{taken} bytes, {least} at once"
+            );
+            (all_taken, all_least) = (all_taken + taken, all_least + least);
         }
+        assert!(
+            all_taken <= all_least + all_least / 8,
+            "{all_taken} of {all_least}"
+        );
     }
 }

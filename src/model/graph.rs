@@ -127,6 +127,7 @@ impl Graph {
     pub fn push(&mut self, name: String, op: Op, inputs: Vec<ValueId>) -> Result<ValueId> {
         let output = ValueId(self.shapes.len());
         let label = format!("layer {name} ({})", op.name());
+        #[allow(clippy::wildcard_enum_match_arm)] // the others know of no layer
         let named = |error| match error {
             Error::Shape { expected, got, .. } => Error::Shape {
                 layer: label.clone(),

@@ -1,5 +1,6 @@
 //! The graph of operators: how it is built, what shapes flow through it, how it starts, and its
 //! weights on disk.
+#![deny(clippy::wildcard_enum_match_arm)]
 
 mod builder;
 mod graph;

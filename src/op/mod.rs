@@ -1,5 +1,6 @@
 //! What each operator, loss and optimizer is: hyper-parameters and shape arithmetic, plain data
 //! without execution.
+#![deny(clippy::wildcard_enum_match_arm)]
 
 mod activation;
 mod add;

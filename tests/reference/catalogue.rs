@@ -64,7 +64,11 @@ fn check(name: &str, model: &Model, batch: usize) -> Result<(), String> {
 
 #[test]
 fn every_case_of_every_operator_has_the_gradients_of_differences() {
-    let activations = Activation::ALL.into_iter().cycle();
+    // ReLU may stop every gradient there is.
+    let activations = Activation::ALL
+        .into_iter()
+        .filter(|f| *f != Activation::Relu);
+    let activations = activations.cycle();
     let mut wrong = String::new();
     for (case, function) in cases().iter().zip(activations) {
         let models = [case.model().unwrap(), case.model_before(function).unwrap()];

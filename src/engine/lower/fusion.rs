@@ -54,18 +54,12 @@ impl Fusion {
                 && reader.inputs.iter().any(|&input| self.root(input) == value)
         });
         let (reader, others) = (readers.next()?, readers.next());
+        let Op::Activation(activation) = reader.op else {
+            return None;
+        };
         let output = self.root(graph.output());
-        match reader.op {
-            Op::Activation(activation)
-                if others.is_none()
-                    && activation.gradient_from_value()
-                    && value != output
-                    && reader.output != output =>
-            {
-                Some((activation, reader.output))
-            }
-            _ => None,
-        }
+        let alone = others.is_none() && value != output && reader.output != output;
+        (alone && activation.gradient_from_value()).then_some((activation, reader.output))
     }
 
     /// The value that a value is a view of, or itself.

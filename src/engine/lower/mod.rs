@@ -304,7 +304,10 @@ mod tests {
 
     #[test]
     fn a_smaller_batch_has_the_kernels_and_buffers_of_the_planned_one() {
-        let (loss, optimizer) = (Loss::default(), crate::Optimizer::adam(0.1).into());
+        let (loss, optimizer) = (
+            Loss::mean_squared_error(),
+            crate::Optimizer::adam(0.1).into(),
+        );
         for traits in adapters() {
             for model in &models() {
                 let task = Task::new(model, &loss, &optimizer, PlanOptions::new(16));

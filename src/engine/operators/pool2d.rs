@@ -337,7 +337,10 @@ impl<T: Real> Operator<T> for GlobalPool {
             Self::Average => mean_rounding(&geometry),
             Self::Softmax => {
                 let sum = Sum::formula(geometry.in_size.area() + FORMULA).driver();
-                Rounding::of(sum, sum)
+                Rounding {
+                    from_stored_value: true,
+                    ..Rounding::of(sum, sum)
+                }
             }
         })
     }

@@ -99,6 +99,9 @@ pub(in crate::engine) struct Rounding {
     pub parameters: Vec<Sum>,
     /// Of the running statistics.
     pub running: Sum,
+    /// Whether the kernels compute the gradient from the value as it is stored, where the reference
+    /// computes the value anew.
+    pub from_stored_value: bool,
 }
 
 impl Rounding {
@@ -109,6 +112,7 @@ impl Rounding {
             input,
             parameters: vec![],
             running: Sum::copy(),
+            from_stored_value: false,
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::model::Model;
 use crate::op::{Loss, Optimizer};
 use crate::{Error, Result};
 
+pub(super) use params::Step;
 use run::Progress;
 
 /// A compiled model. A step creates no buffer, bind group or pipeline: it writes into a staging

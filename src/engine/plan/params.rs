@@ -9,7 +9,7 @@ use super::PlanOptions;
 
 /// What a submission says to the kernels whose params vary.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Step {
+pub(in crate::engine) struct Step {
     pub loss: LossStep,
     /// Batches before this one.
     pub batch: u64,
@@ -43,18 +43,16 @@ impl Step {
     }
 }
 
-impl Default for Step {
-    fn default() -> Self {
-        let loss = LossStep {
+impl Step {
+    /// The first batch, which is an update.
+    pub const FIRST: Self = Self {
+        loss: LossStep {
             scale: 1.0,
             soft: false,
             accumulate: false,
-        };
-        Self {
-            loss,
-            batch: 0,
-            update: 1,
-            gradient_scale: 1.0,
-        }
-    }
+        },
+        batch: 0,
+        update: 1,
+        gradient_scale: 1.0,
+    };
 }

@@ -183,7 +183,7 @@ impl Plan {
         let step = Step {
             update: progress.updates,
             gradient_scale: progress.gradient_scale,
-            ..Step::default()
+            ..Step::FIRST
         };
         let ranges = [self.lowered.ranges.update.clone()];
         self.submit(&ranges, &[], None, step).await?;
@@ -201,7 +201,7 @@ impl Plan {
         for chunk in input.chunks(self.options.batch * example) {
             let mut ranges = self.preparation();
             ranges.push(self.lowered.ranges.predict.clone());
-            self.submit(&ranges, chunk, None, Step::default()).await?;
+            self.submit(&ranges, chunk, None, Step::FIRST).await?;
             self.progress.prepared = true;
             let size = (chunk.len() / example * outputs * 4) as u64;
             let region = Region {

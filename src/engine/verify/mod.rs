@@ -20,7 +20,6 @@ use std::ops::Range;
 
 use super::catalogue::{losses, optimizers};
 use super::lower::{Fusion, Lowered, PlanOptions, Task, lower};
-use super::operators::Masks;
 use crate::gpu::kernel::PipelineKey;
 use crate::gpu::program::Program;
 use crate::gpu::record::{Dispatch, Region};
@@ -29,12 +28,6 @@ use crate::{Gpu, Model, Result, Shape};
 
 use node::NodeTrial;
 use rig::Outcome;
-
-/// What dropout's masks are made from.
-const MASKS: Masks = Masks {
-    seed: 0x5eed_0000_0007,
-    step: 3,
-};
 
 impl Gpu {
     /// Runs every kernel that a trainer of this model would use, at its real shapes, on random and
@@ -90,10 +83,7 @@ async fn verify(
     let all_losses = losses(model);
     let (any_loss, [(_, optimizer), ..]) = (Loss::default(), &optimizers());
     let loss = all_losses.first().map_or(&any_loss, |(_, loss)| loss);
-    let options = PlanOptions {
-        seed: MASKS.seed,
-        ..PlanOptions::new(batch)
-    };
+    let options = PlanOptions::new(batch);
     let lowered = |task: &Task| -> Result<Lowered> {
         let mut lowered = lower(task, gpu.traits(), batch)?;
         tamper(&mut lowered);
@@ -252,14 +242,18 @@ impl Verifier {
         let mut key = Vec::new();
         for at in dispatches {
             let dispatch = &rig.recording().dispatches[at];
-            let bindings = dispatch.bindings.iter().map(|binding| {
-                let region = (*binding)?;
-                let known = regions.iter().position(|&other| other == region);
-                Some(known.unwrap_or_else(|| {
-                    regions.push(region);
-                    regions.len() - 1
-                }))
-            });
+            let bindings = dispatch
+                .bindings
+                .iter()
+                .chain([&dispatch.argument])
+                .map(|binding| {
+                    let region = (*binding)?;
+                    let known = regions.iter().position(|&other| other == region);
+                    Some(known.unwrap_or_else(|| {
+                        regions.push(region);
+                        regions.len() - 1
+                    }))
+                });
             let bindings = bindings.collect();
             key.push((self.number(dispatch), bindings));
         }

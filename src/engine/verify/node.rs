@@ -1,15 +1,13 @@
 //! One operator of a plan: its forward and backward pass in training, its forward pass in evaluation.
 
-use super::MASKS;
-use super::rig::{Outcome, Rig, Trial};
+use super::rig::{Outcome, Rig, STEP, Trial};
 use crate::engine::compare::{Expected, Verdict};
 use crate::engine::data::{Data, Fill, wide};
 use crate::engine::lower::{Fusion, NodeParts, Part};
-use crate::engine::operators::{Backward, Forward, Mode, Site, Sum, kernels};
+use crate::engine::operators::{Backward, Forward, Masks, Mode, Site, Sum, kernels};
 use crate::engine::reference::{BackwardPass, ForwardPass};
 use crate::engine::tolerance::{copied, measure};
-use crate::gpu::kernels::dropout;
-use crate::gpu::record::{Dispatch, Region, Varies};
+use crate::gpu::record::Region;
 use crate::model::{Graph, Node};
 use crate::{Result, Shape};
 
@@ -41,7 +39,10 @@ impl NodeTrial<'_> {
 
     fn pass(&self, mode: Mode) -> ForwardPass<'_> {
         let site = Site::new(self.graph(), self.node, self.rig.task.options.batch, mode);
-        let masks = MASKS;
+        let masks = Masks {
+            seed: self.rig.task.options.seed,
+            step: STEP.batch,
+        };
         ForwardPass {
             op: &self.node.op,
             site: Site { masks, ..site },
@@ -172,7 +173,7 @@ impl NodeTrial<'_> {
             let expected = measured.expect(rounding.running, inputs.fill);
             trial.awaits(parameter.spec.name, region, &parameter.shape, expected);
         }
-        Ok((self.rig.run(trial, fill_dropout).await?, indices))
+        Ok((self.rig.run(trial, STEP).await?, indices))
     }
 
     /// The backward pass on what the forward pass has left: the gradients that the graph says must be
@@ -193,7 +194,7 @@ impl NodeTrial<'_> {
                 &Shape::default(),
                 copied(vec![], inputs.fill),
             );
-            return self.rig.run(trial, fill_dropout).await;
+            return self.rig.run(trial, STEP).await;
         };
         let pass = self.pass(Mode::Training);
         let rounding = kernels(&node.op).rounding(&pass.site)?;
@@ -235,6 +236,10 @@ impl NodeTrial<'_> {
                 continue; // handed on as it is, by no kernel
             }
             let mut expected = measured.expect(rounding.input, inputs.fill);
+            if rounding.from_stored_value {
+                let format = part.places.output.format;
+                expected = expected.with_value_stored(format, &data[data.len() - 2], &inputs.gy);
+            }
             // A gradient reaches no more places than it comes from.
             expected.needed = expected.needed.min(inputs.gy.len().div_ceil(50));
             if let Some((activation, _)) = to.and_then(|to| to.gradient_of) {
@@ -256,7 +261,7 @@ impl NodeTrial<'_> {
             let shape = self.shape(graph.shape(node.inputs[at]));
             trial.awaits(input_name(part, at, several), region, &shape, expected);
         }
-        self.rig.run(trial, fill_dropout).await
+        self.rig.run(trial, STEP).await
     }
 
     /// A backward pass on what it finds in memory when it begins: what the forward pass left, the
@@ -307,12 +312,5 @@ fn input_name(part: &Part<Backward>, at: usize, several: bool) -> String {
     match to.and_then(|to| to.gradient_of) {
         Some((f, _)) => format!("input{number} gradient of {}{added}", f.name()),
         None => format!("input{number} gradient{added}"),
-    }
-}
-
-/// Of an operator's kernels, only dropout's params vary.
-fn fill_dropout(dispatch: &Dispatch, params: &mut [u8]) {
-    if dispatch.varies == Varies::Dropout {
-        dropout::set_step(params, MASKS.seed, MASKS.step);
     }
 }

@@ -6,10 +6,17 @@ use half::f16;
 
 use crate::engine::compare::{Expected, Verdict};
 use crate::engine::lower::{Lowered, Task};
+use crate::engine::plan::Step;
 use crate::gpu::kernel::{Access, Format};
 use crate::gpu::program::Program;
-use crate::gpu::record::{BufferId, Dispatch, Recording, Region, Storage, Varies};
+use crate::gpu::record::{BufferId, Recording, Region, Storage};
 use crate::{Gpu, Result, Shape};
+
+/// Any step, some way into training.
+pub(super) const STEP: Step = Step {
+    batch: 3,
+    ..Step::FIRST
+};
 
 /// A plan under examination: what was to be lowered, and what came of it.
 pub(in crate::engine) struct Rig<'a> {
@@ -115,14 +122,9 @@ impl Rig<'_> {
         &self.lowered.recording
     }
 
-    /// Runs a trial: everything that its dispatches bind is NaN at first, so that it shows where a
-    /// kernel wrote nothing or read what it should not. `fill` completes the params of those that
-    /// vary.
-    pub(super) async fn run(
-        &self,
-        trial: Trial,
-        fill: impl Fn(&Dispatch, &mut [u8]),
-    ) -> Result<Vec<Outcome>> {
+    /// Runs a trial as a part of this step. Everything that its dispatches bind is NaN at first, so that
+    /// it shows where a kernel wrote nothing or read what it should not.
+    pub(super) async fn run(&self, trial: Trial, step: Step) -> Result<Vec<Outcome>> {
         if trial.awaited.is_empty() {
             return Ok(vec![]);
         }
@@ -147,13 +149,15 @@ impl Rig<'_> {
             }
         }
         let mut params = self.program.params_block(dispatches);
+        let Task {
+            loss,
+            optimizer,
+            options,
+            ..
+        } = self.task;
         for at in trial.range.clone() {
-            if dispatches[at].varies != Varies::Nothing {
-                fill(
-                    &dispatches[at],
-                    &mut params[self.program.params_offset(at)..],
-                );
-            }
+            let params = &mut params[self.program.params_offset(at)..];
+            step.fill(&dispatches[at], params, loss, optimizer, options);
         }
         let (program, ranges) = (self.program, [trial.range.clone()]);
         program

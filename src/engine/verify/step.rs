@@ -2,17 +2,16 @@
 //! over micro-batches, the optimizer.
 
 use super::Verifier;
-use super::rig::{Outcome, Rig, Trial, makers};
+use super::rig::{Outcome, Rig, STEP, Trial, makers};
 use crate::engine::catalogue::{losses, optimizers};
 use crate::engine::compare::{Expected, Verdict};
 use crate::engine::data::{Data, Fill, wide};
 use crate::engine::lower::Slab;
 use crate::engine::operators::Sum;
+use crate::engine::plan::Step;
 use crate::engine::reference::{LossPass, UpdatePass};
 use crate::engine::tolerance::{copied, measure};
-use crate::gpu::kernels::loss::{LossStep, set_step, set_total_step};
-use crate::gpu::kernels::optimizer::{params, set_clip_step};
-use crate::gpu::record::{Dispatch, Varies};
+use crate::gpu::kernels::loss::LossStep;
 use crate::{Loss, Optimizer, Result, Target};
 
 /// What gradients are multiplied by on their way into an optimizer.
@@ -67,8 +66,6 @@ fn optimizer_name(rig: &Rig) -> String {
     }
 }
 
-fn fill_nothing(_: &Dispatch, _: &mut [u8]) {}
-
 /// The copies of the parameters in half precision, and that of the output in evaluation.
 async fn copies(rig: &Rig<'_>) -> Result<Vec<Outcome>> {
     let mut outcomes = Vec::new();
@@ -81,7 +78,7 @@ async fn copies(rig: &Rig<'_>) -> Result<Vec<Outcome>> {
             prepare.awaits("half precision", copy, &[len(slab)].into(), expected);
         }
     }
-    outcomes.extend(rig.run(prepare, fill_nothing).await?);
+    outcomes.extend(rig.run(prepare, STEP).await?);
     if let Some(part) = &rig.lowered.copy {
         let shape = rig
             .task
@@ -98,7 +95,7 @@ async fn copies(rig: &Rig<'_>) -> Result<Vec<Outcome>> {
             &shape,
             expected,
         );
-        outcomes.extend(rig.run(trial, fill_nothing).await?);
+        outcomes.extend(rig.run(trial, STEP).await?);
     }
     Ok(outcomes)
 }
@@ -157,16 +154,12 @@ async fn loss(rig: &Rig<'_>, soft: bool) -> Result<Vec<Outcome>> {
     ] {
         trial.awaits(name, rig.lowered.loss, &[1].into(), total);
         trial.awaits("gradient", gradient, &shape, expect(1, 0));
-        let step = LossStep {
+        let loss = LossStep {
             scale,
             soft,
             accumulate,
         };
-        let fill = |dispatch: &Dispatch, params: &mut [u8]| match dispatch.varies {
-            Varies::Loss => set_step(loss, params, step),
-            _ => set_total_step(params, step),
-        };
-        outcomes.extend(rig.run(trial, fill).await?);
+        outcomes.extend(rig.run(trial, Step { loss, ..STEP }).await?);
     }
     Ok(outcomes)
 }
@@ -204,7 +197,7 @@ async fn sums(rig: &Rig<'_>) -> Result<Vec<Outcome>> {
             }
             trial.awaits(name, slab.total(), &[len(slab)].into(), expected);
         }
-        outcomes.extend(rig.run(trial, fill_nothing).await?);
+        outcomes.extend(rig.run(trial, STEP).await?);
     }
     Ok(outcomes)
 }
@@ -245,14 +238,12 @@ async fn update(rig: &Rig<'_>) -> Result<Outcome> {
                 trial.awaits("parameters", region, &[values.len()].into(), expected);
             }
         }
-        let fill = |dispatch: &Dispatch, bytes: &mut [u8]| match dispatch.varies {
-            Varies::Optimizer { vectors } => {
-                let values = params(optimizer, step, vectors, GRADIENT_SCALE);
-                bytes[..values.len()].copy_from_slice(&values);
-            }
-            _ => set_clip_step(bytes, GRADIENT_SCALE),
+        let this = Step {
+            update: step,
+            gradient_scale: GRADIENT_SCALE,
+            ..STEP
         };
-        for outcome in rig.run(trial, fill).await? {
+        for outcome in rig.run(trial, this).await? {
             verdict = verdict.and(outcome.verdict);
         }
     }

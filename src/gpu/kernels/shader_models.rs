@@ -37,25 +37,33 @@ fn cases() -> Vec<Model> {
 }
 
 /// Training steps that use every kernel.
-pub(crate) fn recordings(traits: Traits) -> Vec<Recording> {
+fn recordings(traits: Traits) -> Vec<Recording> {
+    let (loss, [(_, optimizer), ..]) = (Loss::mean_squared_error(), &catalogue::optimizers());
+    let cases = cases().into_iter();
+    let of_cases = cases.flat_map(|model| in_both_precisions(&model, &loss, optimizer, traits));
+    trainings(traits).into_iter().chain(of_cases).collect()
+}
+
+/// Training steps of every model of the catalogue.
+pub(crate) fn trainings(traits: Traits) -> Vec<Recording> {
     let mut recordings = Vec::new();
-    let mut record = |model: &Model, loss: &Loss, optimizer: &Optimizer| {
-        for half in [false, true] {
-            let recording = crate::engine::record(model, loss, optimizer, 16, half, traits);
-            recordings.push(recording.unwrap());
-        }
-    };
-    let optimizers = catalogue::optimizers();
     for case in catalogue::models().unwrap() {
         let losses = catalogue::losses(&case.model);
-        for ((_, loss), (_, optimizer)) in losses.iter().cycle().zip(&optimizers) {
-            record(&case.model, loss, optimizer);
+        for ((_, loss), (_, optimizer)) in losses.iter().cycle().zip(&catalogue::optimizers()) {
+            recordings.extend(in_both_precisions(&case.model, loss, optimizer, traits));
         }
     }
-    for model in cases() {
-        record(&model, &Loss::mean_squared_error(), &optimizers[0].1);
-    }
     recordings
+}
+
+fn in_both_precisions(
+    model: &Model,
+    loss: &Loss,
+    optimizer: &Optimizer,
+    traits: Traits,
+) -> [Recording; 2] {
+    [false, true]
+        .map(|half| crate::engine::record(model, loss, optimizer, 16, half, traits).unwrap())
 }
 
 /// A dispatch for each pipeline that the models and the measurements need on any adapter.
