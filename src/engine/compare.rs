@@ -139,12 +139,26 @@ impl Expected {
         }
         match verdict.trusted {
             true => verdict,
-            false => verdict.wrong("too few results are other than zero".into()),
+            // Some results are 0 by their nature, as those of one class.
+            false if non_zero == 0 => verdict,
+            false => verdict.wrong(TOO_FEW.into()),
         }
     }
 }
 
+/// What is wrong with data that can show no error.
+const TOO_FEW: &str = "too few results are other than zero";
+
 impl Verdict {
+    /// Whether other data may show more.
+    pub fn is_undecided(&self) -> bool {
+        let agrees = self
+            .reason
+            .as_deref()
+            .is_none_or(|reason| reason == TOO_FEW);
+        agrees && !self.trusted
+    }
+
     /// The verdict of a check that nothing has been held against yet.
     pub fn none() -> Self {
         Self {

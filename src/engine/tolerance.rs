@@ -31,9 +31,9 @@ const DRIVER: f64 = 2e-5;
 const ABSOLUTE: f64 = f32::MIN_POSITIVE as f64;
 /// Whole numbers up to here are exact in f32.
 const WHOLE: f64 = 16_777_216.0;
-/// Half of the distance between neighbours in f16, relatively and near zero.
-const EPSILON_HALF: f64 = 1.0 / 2048.0;
-const ABSOLUTE_HALF: f64 = 1.0 / 33_554_432.0;
+/// The distance between neighbours in f16, relatively and near zero: devices may round either way.
+const EPSILON_HALF: f64 = 1.0 / 1024.0;
+const ABSOLUTE_HALF: f64 = 1.0 / 16_777_216.0;
 
 /// What a sum of so many terms, whose magnitudes add up to this, may be off by in f32.
 pub fn of_sum(terms: usize, magnitude: f64) -> f64 {

@@ -20,6 +20,8 @@ pub(crate) struct Node {
     pub inputs: Vec<ValueId>,
     pub output: ValueId,
     pub parameters: Vec<ParameterId>,
+    /// The number that tells its random words from those of other nodes.
+    pub layer: u32,
 }
 
 impl Node {
@@ -162,6 +164,7 @@ impl Graph {
         let parameters = (first..self.parameters.len()).map(ParameterId).collect();
         self.shapes.push(shape);
         self.nodes.push(Node {
+            layer: self.nodes.len() as u32,
             name,
             op,
             inputs,

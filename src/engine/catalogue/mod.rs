@@ -30,7 +30,10 @@ pub fn losses(model: &Model) -> Vec<(&'static str, Loss)> {
             Loss::BinaryCrossEntropy(Reduction::Mean),
         ),
     ];
-    let fits = |(_, loss): &(_, Loss)| loss.geometry(1, model.output_shape()).is_ok();
+    let fits = |(_, loss): &(_, Loss)| {
+        let is_zero = classes == 1 && matches!(loss, Loss::CrossEntropy(_));
+        !is_zero && loss.geometry(1, model.output_shape()).is_ok()
+    };
     all.into_iter().filter(fits).collect()
 }
 

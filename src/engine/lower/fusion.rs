@@ -14,6 +14,8 @@ pub(in crate::engine) struct Fusion {
     activation: Vec<Option<Activation>>,
     /// The value that a node writes instead of its own: that of the activation it applies.
     written: Vec<ValueId>,
+    /// Whether a value, or a view of it, is asked for by itself.
+    asked: Vec<bool>,
 }
 
 impl Fusion {
@@ -31,14 +33,17 @@ impl Fusion {
         let mut fusion = Self {
             activation: vec![None; root.len()],
             written: root.clone(),
+            asked,
             root,
         };
         for node in graph.nodes() {
-            // A value that is asked for has to be there.
-            if asked[node.output.0] || !kernels(&node.op).applies_activation() {
+            if !kernels(&node.op).applies_activation() {
                 continue;
             }
-            if let Some((activation, value)) = fusion.only_reader(graph, node.output) {
+            let reader = fusion.only_reader(graph, node.output);
+            // Of values that are asked for, both the values and their own gradients have to be there.
+            let free = |value: ValueId| !fusion.is_asked(value) && !fusion.is_asked(node.output);
+            if let Some((activation, value)) = reader.filter(|&(_, value)| free(value)) {
                 fusion.activation[value.0] = Some(activation);
                 fusion.written[node.output.0] = value;
             }
@@ -75,5 +80,10 @@ impl Fusion {
     /// The activation that is part of the kernel which makes a value.
     pub(in crate::engine) fn activation(&self, value: ValueId) -> Option<Activation> {
         self.activation[value.0]
+    }
+
+    /// Whether a value, or a view of it, is asked for by itself.
+    pub(in crate::engine) fn is_asked(&self, value: ValueId) -> bool {
+        self.asked[self.root(value).0]
     }
 }

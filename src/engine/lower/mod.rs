@@ -6,13 +6,14 @@ mod fusion;
 mod slabs;
 mod task;
 mod walk;
+mod wiring;
 
 use std::ops::Range;
 
 use crate::gpu::kernels::{Output, activation, optimizer};
 use crate::gpu::record::{Dispatch, Recording, Region, Storage};
 use crate::gpu::strategy::Traits;
-use crate::model::{ParameterId, ValueId};
+use crate::model::{Node, ParameterId, ValueId};
 use crate::op::Loss;
 use crate::{Error, Result};
 
@@ -24,6 +25,7 @@ use slabs::{Place, place_parameters};
 pub(crate) use task::PlanOptions;
 pub(super) use task::Task;
 use walk::Walk;
+pub(super) use wiring::wiring_faults;
 
 /// The kernels of a model.
 #[derive(Debug)]
@@ -81,6 +83,7 @@ impl Ranges {
 #[derive(Debug, Clone)]
 pub(super) struct Part<P> {
     pub range: Range<usize>,
+    pub mode: Mode,
     pub places: P,
 }
 
@@ -145,6 +148,14 @@ impl Lowered {
         };
         slab.map(|slab| place.within(slab))
             .ok_or_else(|| internal("a parameter has no place"))
+    }
+
+    /// Where a node's kernels read the parameter at a position.
+    fn read_by(&self, node: &Node, position: usize, id: ParameterId) -> Result<Region> {
+        match node.op.definition().reads_half(position) {
+            true => self.half(id),
+            false => self.parameter(id),
+        }
     }
 
     /// Where products find a parameter: in half precision in the slab's copy.
@@ -308,13 +319,17 @@ mod tests {
 
     #[test]
     fn a_smaller_batch_has_the_kernels_and_buffers_of_the_planned_one() {
-        let (loss, optimizer) = (
-            Loss::mean_squared_error(),
-            crate::Optimizer::adam(0.1).into(),
-        );
+        let optimizer = crate::Optimizer::adam(0.1).into();
         for traits in adapters() {
             for model in &models() {
-                let task = Task::new(model, &loss, &optimizer, PlanOptions::new(16));
+                let losses = crate::engine::catalogue::losses(model);
+                let loss = &losses[model.parameter_count() % losses.len()].1;
+                let options = PlanOptions {
+                    clip_norm: Some(1.0),
+                    accumulate: 2,
+                    ..PlanOptions::new(16)
+                };
+                let task = Task::new(model, loss, &optimizer, options);
                 let planned = lower(&task, traits, 16).unwrap().recording;
                 let decisions = &planned.decisions;
                 for batch in [1, 3, 15] {

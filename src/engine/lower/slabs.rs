@@ -10,7 +10,7 @@ use crate::{Error, Result};
 #[derive(Debug)]
 pub(in crate::engine) struct Slab {
     pub parameter: Region,
-    /// The copy in half precision, made anew at the beginning of each pass.
+    /// The copy in half precision, made anew when the parameters have changed.
     pub copy: Option<Region>,
     pub gradient: Region,
     /// The sum of the gradients of micro-batches.

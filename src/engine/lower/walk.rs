@@ -1,7 +1,5 @@
 //! The graph, walked: forwards and backwards in training, forwards in evaluation.
 
-use std::ops::Range;
-
 use super::{Fusion, Lowered, Part, Task};
 use crate::Result;
 use crate::engine::internal;
@@ -61,13 +59,8 @@ impl<'a> Walk<'a> {
 
     /// The parameters of a node as its kernels read them.
     fn parameters(&self, lowered: &Lowered, node: &Node) -> Result<Vec<Region>> {
-        let definition = node.op.definition();
-        let regions = node.parameters.iter().enumerate();
-        let regions = regions.map(|(at, &id)| match definition.reads_half(at) {
-            true => lowered.half(id),
-            false => lowered.parameter(id),
-        });
-        regions.collect()
+        let ids = node.parameters.iter().enumerate();
+        ids.map(|(at, &id)| lowered.read_by(node, at, id)).collect()
     }
 
     /// Elements of a value for the planned batch.
@@ -116,7 +109,12 @@ impl<'a> Walk<'a> {
             let begin = recording.dispatches.len();
             activation::forward(recording, len, value, places.output);
             let range = begin..recording.dispatches.len();
-            lowered.copy = Some(Part { range, places });
+            let mode = Mode::Evaluation;
+            lowered.copy = Some(Part {
+                range,
+                mode,
+                places,
+            });
         }
         Ok(())
     }
@@ -178,8 +176,11 @@ impl<'a> Walk<'a> {
         };
         let begin = recording.dispatches.len();
         operator.record_forward(&site, recording, &places)?;
-        let range = begin..recording.dispatches.len();
-        Ok(Part { range, places })
+        Ok(Part {
+            range: begin..recording.dispatches.len(),
+            mode: site.mode,
+            places,
+        })
     }
 
     /// Records the loss and its gradient with respect to the model's output.
@@ -261,16 +262,21 @@ impl<'a> Walk<'a> {
         if let Some(heir) = heir {
             self.gradients[heir.0] = Some(gradient);
         }
-        let range: Range<usize> = begin..lowered.recording.dispatches.len();
+        let part = Part {
+            range: begin..lowered.recording.dispatches.len(),
+            mode: self.mode(node),
+            places,
+        };
         let parts = &mut lowered.nodes[index];
-        (parts.heir, parts.backward) = (heir, Some(Part { range, places }));
+        (parts.heir, parts.backward) = (heir, Some(part));
         Ok(())
     }
 
     /// The input that can take the buffer of the output's gradient over as its own, where an operator
     /// hands it on as it is: the first to be told of its gradient, where that needs no change.
     fn heir(&self, node: &Node) -> Option<ValueId> {
-        if !kernels(&node.op).hands_gradient_on() {
+        let keeps_its_own = self.fusion.is_asked(node.output);
+        if !kernels(&node.op).hands_gradient_on() || keeps_its_own {
             return None;
         }
         let roots: Vec<_> = node.inputs.iter().map(|&i| self.fusion.root(i)).collect();

@@ -51,7 +51,7 @@ impl<'a> Site<'a> {
             inputs: graph.input_shapes(node),
             output: graph.shape(node.output),
             mode,
-            layer: node.output.0 as u32 - 1,
+            layer: node.layer,
             masks: Masks::default(),
         }
     }

@@ -132,7 +132,7 @@ impl Plan {
         let read_back = gpu.read_back_buffer(lowered.output.size).await?;
         log::debug!(
             "{} kernels for a training step, {} for a prediction, {memory}",
-            lowered.ranges.predict.start,
+            lowered.ranges.update.end - lowered.ranges.begin_sum.len(),
             lowered.ranges.predict.len()
         );
         let plan = Self {
@@ -169,7 +169,11 @@ impl Plan {
 
     /// Checks the kernels that the plan runs. What it keeps is afterwards as before.
     pub async fn verify(&mut self) -> Result<VerifyReport> {
-        let task = Task::new(&self.model, &self.loss, &self.optimizer, self.options);
+        // At the rate of the moment an update may be too small to be seen.
+        let mut optimizer = self.optimizer;
+        optimizer.set_learning_rate(0.1);
+        let task = Task::new(&self.model, &self.loss, &optimizer, self.options);
+        self.progress.prepared = false;
         let rig = Rig {
             gpu: &self.gpu,
             task: &task,

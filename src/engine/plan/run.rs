@@ -55,6 +55,8 @@ impl Plan {
     /// update of the parameters.
     pub async fn step(&mut self, input: &[f32], target: &Target) -> Result<()> {
         let (ranges, step, progress) = self.next(input, target)?;
+        // Should this never come back, the parameters may have changed all the same.
+        self.progress.prepared &= progress.prepared;
         self.submit(&ranges, input, Some(target), step).await?;
         self.progress = progress;
         Ok(())
@@ -76,6 +78,7 @@ impl Plan {
             .time(&self.program, self.dispatches(batch), &passes)
             .await;
         self.progress = progress; // the kernels ran, whether or not their times could be read
+        self.progress.prepared &= times.is_ok();
         Ok(order.into_iter().zip(times?).collect())
     }
 

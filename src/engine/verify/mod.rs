@@ -19,10 +19,11 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use super::catalogue::{losses, optimizers};
-use super::lower::{Fusion, Lowered, PlanOptions, Task, lower};
+use super::lower::{Fusion, Lowered, NodeParts, PlanOptions, Task, lower, wiring_faults};
 use crate::gpu::kernel::PipelineKey;
 use crate::gpu::program::Program;
 use crate::gpu::record::{Dispatch, Region};
+use crate::model::Node;
 use crate::op::Loss;
 use crate::{Gpu, Model, Result, Shape};
 
@@ -40,9 +41,10 @@ impl Gpu {
     /// options, [`Trainer::verify`](crate::Trainer::verify) checks.
     ///
     /// Takes the memory of a trainer of the model
-    /// ([`TrainerBuilder::memory`](crate::TrainerBuilder::memory) says how much), on the host that of
-    /// one layer several times over, and the time of some steps of training on the CPU. To keep to a
-    /// budget, make a trainer with
+    /// ([`TrainerBuilder::memory`](crate::TrainerBuilder::memory) says how much) and what uploads of
+    /// one layer take; on the host up to forty times the memory of the parameters, or of one layer,
+    /// since the reference computes in `f64`; and the time of some steps of training on the CPU. To
+    /// keep to a budget of the device, make a trainer with
     /// [`memory_budget`](crate::TrainerBuilder::memory_budget) and verify that.
     ///
     /// ```no_run
@@ -97,20 +99,12 @@ async fn verify(
     let task = Task::new(model, loss, optimizer, whole);
     task.check()?;
     model.graph.check_training(batch)?;
-    let plan = lowered(&task)?;
-    let program = Program::compile(gpu, &plan.recording).await?;
-    let rig = Rig {
-        gpu,
-        task: &task,
-        lowered: &plan,
-        program: &program,
-    };
-    verifier.plan(&rig).await?;
+    verifier.whole(gpu, &task, &lowered(&task)?).await?;
     // The part of plans with other losses and optimizers in which they differ.
     for (_, loss) in all_losses.iter().skip(1) {
         let task = Task::new(model, loss, optimizer, options);
         let part = lowered(&task)?.part(|ranges| &mut ranges.loss);
-        verifier.part(gpu, &task, &part).await?;
+        verifier.whole(gpu, &task, &part).await?;
     }
     let clip = Some(0.25 * (model.parameter_count() as f64 / 3.0).sqrt());
     for (_, optimizer) in optimizers() {
@@ -121,7 +115,7 @@ async fn verify(
             };
             let task = Task::new(model, loss, &optimizer, clipped);
             let part = lowered(&task)?.part(|ranges| &mut ranges.update);
-            verifier.part(gpu, &task, &part).await?;
+            verifier.whole(gpu, &task, &part).await?;
         }
     }
     Ok(verifier.report(gpu, batch))
@@ -151,60 +145,54 @@ struct Verifier {
     /// A number for every kernel as a plan runs it.
     runs: HashMap<Signature, usize>,
     /// The checks of every node so far, by the kernels that it is made of.
-    nodes: HashMap<Vec<NodeKey>, Range<usize>>,
+    nodes: HashMap<NodeKey, Range<usize>>,
     checks: Vec<Check>,
 }
 
-/// A dispatch by its number, and which of its bindings are one and the same as which.
-type NodeKey = (usize, Vec<Option<usize>>);
+/// What a node is made of: which gradients are wanted of it, how many dispatches each of its parts has,
+/// and each dispatch by its number, with which of its bindings are one and the same as which.
+type NodeKey = (
+    Vec<bool>,
+    [Option<usize>; 3],
+    Vec<(usize, Vec<Option<usize>>)>,
+);
 
 impl Verifier {
     /// Checks everything that a plan runs.
     async fn plan(&mut self, rig: &Rig<'_>) -> Result<()> {
-        self.operators(rig).await?;
+        if !rig.lowered.nodes.is_empty() {
+            self.operators(rig).await?;
+        }
         self.step(rig).await?;
         self.report_missing(rig);
         Ok(())
     }
 
-    /// Checks the loss or the optimizer of a plan that is nothing else.
-    async fn part(&mut self, gpu: &Gpu, task: &Task<'_>, lowered: &Lowered) -> Result<()> {
+    /// Makes a plan, and checks everything that it runs.
+    async fn whole(&mut self, gpu: &Gpu, task: &Task<'_>, lowered: &Lowered) -> Result<()> {
         let program = Program::compile(gpu, &lowered.recording).await?;
-        let rig = Rig {
+        self.plan(&Rig {
             gpu,
             task,
             lowered,
             program: &program,
-        };
-        self.step(&rig).await?;
-        self.report_missing(&rig);
-        Ok(())
+        })
+        .await
     }
 
     /// Checks every operator, those of equal kernels once.
     async fn operators(&mut self, rig: &Rig<'_>) -> Result<()> {
         let graph = &rig.task.model.graph;
         let fusion = Fusion::of(graph, &rig.task.wanted);
-        // The values that the model's output follows from.
-        let mut used = vec![false; graph.values().count()];
-        used[graph.output().0] = true;
-        for node in graph.nodes().iter().rev() {
-            let follows = used[node.output.0];
-            node.inputs
-                .iter()
-                .for_each(|input| used[input.0] |= follows);
+        for (layer, reason) in wiring_faults(rig.task, &fusion, rig.lowered)? {
+            self.fail(layer, "places", reason.into(), None);
         }
         for (node, parts) in graph.nodes().iter().zip(&rig.lowered.nodes) {
             let part_of_another = fusion.activation(node.output).is_some();
-            if node.op.definition().is_view() || part_of_another || !used[node.output.0] {
+            if node.op.definition().is_view() || part_of_another {
                 continue;
             }
-            let ranges = [
-                parts.forward.as_ref().map(|part| part.range.clone()),
-                parts.backward.as_ref().map(|part| part.range.clone()),
-                parts.predict.as_ref().map(|part| part.range.clone()),
-            ];
-            let key = self.key(rig, ranges.into_iter().flatten().flatten());
+            let key = self.key(rig, &fusion, node, parts);
             if let Some(checks) = self.nodes.get(&key) {
                 let checks = self.checks[checks.clone()].iter_mut();
                 checks.for_each(|check| check.repeats += 1);
@@ -236,28 +224,37 @@ impl Verifier {
         *self.runs.entry(signature).or_insert(next)
     }
 
-    /// What a node is made of.
-    fn key(&mut self, rig: &Rig, dispatches: impl Iterator<Item = usize>) -> Vec<NodeKey> {
-        let mut regions: Vec<Region> = Vec::new();
-        let mut key = Vec::new();
-        for at in dispatches {
-            let dispatch = &rig.recording().dispatches[at];
-            let bindings = dispatch
-                .bindings
-                .iter()
-                .chain([&dispatch.argument])
-                .map(|binding| {
-                    let region = (*binding)?;
-                    let known = regions.iter().position(|&other| other == region);
-                    Some(known.unwrap_or_else(|| {
-                        regions.push(region);
-                        regions.len() - 1
-                    }))
-                });
-            let bindings = bindings.collect();
-            key.push((self.number(dispatch), bindings));
+    fn key(&mut self, rig: &Rig, fusion: &Fusion, node: &Node, parts: &NodeParts) -> NodeKey {
+        let wanted = &rig.task.wanted;
+        let mut wants = vec![wanted.needs(node.output)];
+        wants.extend(node.parameters.iter().map(|&id| wanted.parameter(id)));
+        for &input in &node.inputs {
+            let handed_on = parts.heir == Some(fusion.root(input));
+            wants.extend([wanted.needs(input), handed_on]);
         }
-        key
+        let ranges = [
+            parts.forward.as_ref().map(|part| &part.range),
+            parts.backward.as_ref().map(|part| &part.range),
+            parts.predict.as_ref().map(|part| &part.range),
+        ];
+        let lengths = ranges.map(|range| range.map(ExactSizeIterator::len));
+        let mut regions: Vec<Region> = Vec::new();
+        let mut dispatches = Vec::new();
+        for at in ranges.into_iter().flatten().cloned().flatten() {
+            let dispatch = &rig.recording().dispatches[at];
+            let bindings = dispatch.bindings.iter().chain([&dispatch.argument]);
+            let bindings = bindings.map(|binding| {
+                let region = (*binding)?;
+                let known = regions.iter().position(|&other| other == region);
+                Some(known.unwrap_or_else(|| {
+                    regions.push(region);
+                    regions.len() - 1
+                }))
+            });
+            let bindings = bindings.collect();
+            dispatches.push((self.number(dispatch), bindings));
+        }
+        (wants, lengths, dispatches)
     }
 
     /// Makes checks of results.
@@ -295,20 +292,32 @@ impl Verifier {
             let (run, kernel) = (self.number(dispatch), dispatch.kernel.name);
             if covered.insert(run) {
                 let reason = format!("{kernel} was not verified");
-                self.checks.push(Check {
-                    layer: dispatch.label.clone(),
-                    repeats: 0,
-                    result: "anything".into(),
-                    kernel: kernel.into(),
-                    shape: Shape::default(),
-                    worst: f64::INFINITY,
-                    exact: false,
-                    passed: false,
-                    reason: Some(reason),
-                    runs: vec![run],
-                });
+                let known = Some((run, kernel));
+                self.fail(dispatch.label.clone(), "anything", reason, known);
             }
         }
+    }
+
+    /// Makes a failed check of what no trial can show.
+    fn fail(
+        &mut self,
+        layer: String,
+        result: &str,
+        reason: String,
+        kernel: Option<(usize, &'static str)>,
+    ) {
+        self.checks.push(Check {
+            layer,
+            repeats: 0,
+            result: result.into(),
+            kernel: kernel.map_or(String::new(), |(_, name)| name.into()),
+            shape: Shape::default(),
+            worst: f64::INFINITY,
+            exact: false,
+            passed: false,
+            reason: Some(reason),
+            runs: kernel.map(|(run, _)| run).into_iter().collect(),
+        });
     }
 
     fn report(self, gpu: &Gpu, batch: usize) -> VerifyReport {

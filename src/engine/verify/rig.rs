@@ -55,6 +55,20 @@ pub(super) struct Outcome {
     pub got: Vec<f64>,
 }
 
+impl Outcome {
+    /// A result that nothing in the plan writes.
+    pub fn missing(result: &str) -> Self {
+        let reason = format!("no kernel writes the {result}");
+        Self {
+            result: result.into(),
+            shape: Shape::default(),
+            dispatches: vec![],
+            verdict: Verdict::none().wrong(reason),
+            got: vec![],
+        }
+    }
+}
+
 impl Trial {
     pub fn new(range: &Range<usize>) -> Self {
         Self {
@@ -138,6 +152,7 @@ impl Rig<'_> {
             };
             self.write(*region, &nan).await?;
         }
+        self.gpu.queue().submit([]); // so that what the uploads took is free again
         for (region, bytes) in &trial.writes {
             // The memory of a buffer that the dispatches do not bind may be another's by now.
             if bound.iter().any(|bound| overlap(bound, region)) {

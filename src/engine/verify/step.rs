@@ -126,7 +126,12 @@ async fn loss(rig: &Rig<'_>, soft: bool) -> Result<Vec<Outcome>> {
     let data = [values];
     let measured = measure(&pass, &data)?;
     let expect = |at: usize, terms: usize| -> Expected {
-        measured[at].expect(Sum::formula(terms + FORMULA).driver(), Fill::Uniform)
+        let sum = Sum::formula(terms + FORMULA);
+        let sum = match loss {
+            Loss::MeanSquaredError(_) => sum,
+            Loss::CrossEntropy(_) | Loss::BinaryCrossEntropy(_) => sum.driver(),
+        };
+        measured[at].expect(sum, Fill::Uniform)
     };
     let total = expect(0, shape.len());
     let mut trial = Trial::new(&rig.lowered.ranges.loss);
@@ -164,16 +169,21 @@ async fn loss(rig: &Rig<'_>, soft: bool) -> Result<Vec<Outcome>> {
     Ok(outcomes)
 }
 
-/// A label for each row, some of them the ignored one.
+/// A label for each row, some of them the ignored one, the others of a weight above 0.
 fn labels(loss: &Loss, data: &mut Data, [rows, classes]: [usize; 2]) -> Vec<u32> {
-    let ignored = match loss {
-        Loss::CrossEntropy(loss) => loss.ignored_label,
-        Loss::MeanSquaredError(_) | Loss::BinaryCrossEntropy(_) => None,
+    let (ignored, weights) = match loss {
+        Loss::CrossEntropy(loss) => (loss.ignored_label, loss.class_weights.as_deref()),
+        Loss::MeanSquaredError(_) | Loss::BinaryCrossEntropy(_) => (None, None),
     };
+    let counts = |class: &u32| weights.is_none_or(|weights| weights[*class as usize] > 0.0);
+    let counted: Vec<u32> = (0..classes as u32).filter(counts).collect();
     let words = data.words(rows).into_iter().enumerate();
     let label = |(row, word): (usize, u32)| match ignored {
         Some(ignored) if row % 5 == 4 => ignored,
-        _ => word % classes as u32,
+        _ => counted
+            .get(word as usize % counted.len().max(1))
+            .copied()
+            .unwrap_or(0),
     };
     words.map(label).collect()
 }
