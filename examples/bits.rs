@@ -9,9 +9,8 @@
 use std::time::Instant;
 
 use clap::Parser;
-use wgpu_cnn::{
-    AvgPool2d, Conv2d, ConvTranspose2d, Gpu, MaxPool2d, Model, Optimizer, Result, Trainer,
-};
+use wgpu_cnn::engine::catalogue::{ModelCase, models};
+use wgpu_cnn::{Conv2d, Gpu, Loss, Model, Optimizer, Result, Target, Trainer};
 
 /// Trains some networks and prints a hash of their weights.
 #[derive(Parser)]
@@ -24,15 +23,6 @@ struct Options {
     network: String,
 }
 
-/// A network by name, its batch, and how it is built.
-type Network = (&'static str, usize, fn() -> Result<Model>);
-
-const NETWORKS: [Network; 3] = [
-    ("lenet", 64, lenet),
-    ("vgg", 16, vgg),
-    ("every-operator", 8, every_operator),
-];
-
 fn main() -> Result<()> {
     let options = Options::parse();
     let gpu = Gpu::new();
@@ -40,13 +30,14 @@ fn main() -> Result<()> {
         Ok(gpu) => println!("{}, {}", gpu.info().name, gpu.info().driver_info),
         Err(error) => println!("no GPU: {error}"),
     }
-    for (name, batch, model) in NETWORKS {
+    for case in networks()? {
+        let (name, batch) = (case.name, case.batch);
         if !name.contains(&options.network) {
             continue;
         }
-        let model = model()?;
         let builder = || {
-            Trainer::builder(model.clone())
+            Trainer::builder(case.model.clone())
+                .loss(case.loss.clone())
                 .batch(batch)
                 .optimizer(Optimizer::adam(1e-3))
                 .clip_norm(10.0)
@@ -60,15 +51,37 @@ fn main() -> Result<()> {
     Ok(())
 }
 
+/// Two well-known networks, and every model of the catalogue.
+fn networks() -> Result<Vec<ModelCase>> {
+    let known = |name, batch, model| ModelCase {
+        name,
+        model,
+        batch,
+        loss: Loss::default(),
+    };
+    let mut networks = vec![known("lenet-64", 64, lenet()?), known("vgg-16", 16, vgg()?)];
+    networks.extend(models()?);
+    Ok(networks)
+}
+
 fn train([name, side]: [&str; 2], batch: usize, steps: usize, mut trainer: Trainer) -> Result<()> {
     let len = batch * trainer.model().input_shape().len();
-    let classes = trainer.model().output_shape().len() as u32;
+    let shape = trainer.model().output_shape();
+    let outputs = (batch * shape.len()) as u32;
+    // Rows of logits are taught labels, images of them numbers.
+    let classes = (shape.rank() == 1).then(|| shape.len() as u32);
     let mut times = Vec::new();
     for step in 0..steps as u32 {
         let input: Vec<f32> = (0..len as u32).map(|at| noise(step, at)).collect();
-        let labels: Vec<u32> = (0..batch as u32).map(|at| (at + step) % classes).collect();
+        let target: Target = match classes {
+            Some(classes) => {
+                let labels = (0..batch as u32).map(|at| (at + step) % classes);
+                Target::from(&labels.collect::<Vec<u32>>()[..])
+            }
+            None => Target::from(&(0..outputs).map(|at| noise(!step, at)).collect::<Vec<_>>()[..]),
+        };
         let begin = Instant::now();
-        trainer.step(&input, &labels)?;
+        trainer.step(&input, target)?;
         trainer.loss()?;
         times.push(begin.elapsed().as_secs_f64() * 1e3);
     }
@@ -79,7 +92,10 @@ fn train([name, side]: [&str; 2], batch: usize, steps: usize, mut trainer: Train
         let values = trainer.parameter(parameter)?;
         values.iter().for_each(|value| hash.add(value.to_bits()));
     }
-    println!("{name:15} {side}  {:016x}  {median:8.2} ms a step", hash.0);
+    println!("{name:28} {side}  {:016x}  {median:8.2} ms a step", hash.0);
+    if let Some(memory) = trainer.memory() {
+        println!("    {memory}");
+    }
     Ok(())
 }
 
@@ -123,42 +139,4 @@ fn vgg() -> Result<Model> {
         model = model.max_pool2d(2);
     }
     model.flatten().dense(256).relu().dense(10).build()
-}
-
-fn every_operator() -> Result<Model> {
-    Model::builder([2, 12, 12])
-        .push(Conv2d::new(8, 3).padding(1))
-        .batch_norm()
-        .leaky_relu(0.1)
-        .push(Conv2d::new(8, 3).padding(1).groups(8))
-        .silu()
-        .concat([|b| b.conv2d(4, 3).gelu(), |b| b.conv2d(6, 3).gelu_tanh()])
-        .residual_with(
-            |b| b.conv2d(4, 1).softplus(),
-            |s| s.conv2d(4, 1).leaky_relu(0.2),
-        )
-        .push(
-            ConvTranspose2d::new(6, 3)
-                .stride(2)
-                .padding(1)
-                .output_padding(1),
-        )
-        .tanh()
-        .push(AvgPool2d::new(3).stride(2).padding(1))
-        .dropout(0.3)
-        .layer_norm()
-        .push(MaxPool2d::new(3).stride(2).padding(1).ceil_mode(true))
-        .concat([
-            |b| b.global_max_pool(),
-            |b| b.global_avg_pool(),
-            |b| b.global_softmax_pool(),
-        ])
-        .flatten()
-        .reshape([18, 1])
-        .flatten()
-        .dense(5)
-        .softmax()
-        .dense(4)
-        .log_softmax()
-        .build()
 }

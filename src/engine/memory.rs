@@ -16,7 +16,8 @@ pub struct MemoryReport {
     pub gradients: u64,
     /// What the optimizer keeps between steps.
     pub optimizer_state: u64,
-    /// Activations, their gradients and scratch space, shared by those whose lives do not overlap.
+    /// Activations, their gradients and scratch space, shared by those whose lives do not overlap, and
+    /// filters rearranged as some kernels read them.
     pub activations: u64,
     /// What the activations, their gradients and scratch space would take without sharing.
     pub activations_unshared: u64,
@@ -72,10 +73,14 @@ pub(super) fn memory_report(lowered: &Lowered, in_flight: usize) -> MemoryReport
     let sum = |region: fn(&Slab) -> u64| lowered.slabs.iter().map(region).sum();
     let assignment = recording.assign();
     let shared = assignment.sizes.iter().zip(&assignment.transient);
-    let transient = recording
-        .buffers
-        .iter()
-        .filter(|b| matches!(b.storage, Storage::Transient));
+    let shared = shared.filter(|(_, transient)| **transient);
+    let shared: u64 = shared.map(|(size, _)| size).sum();
+    let stored = |storage: fn(&Storage) -> bool| -> u64 {
+        let buffers = recording.buffers.iter().filter(|b| storage(&b.storage));
+        buffers.map(|buffer| buffer.size).sum()
+    };
+    let transient = stored(|storage| matches!(storage, Storage::Transient));
+    let kept = stored(|storage| matches!(storage, Storage::Persistent));
     let alignment = recording.traits.uniform_alignment;
     let params = recording.dispatches.iter();
     let params: u64 = params
@@ -89,21 +94,22 @@ pub(super) fn memory_report(lowered: &Lowered, in_flight: usize) -> MemoryReport
         output,
         ..
     } = lowered;
+    let parameters = sum(|slab| slab.parameter.size + slab.copy.map_or(0, |copy| copy.size))
+        + lowered.statistics.map_or(0, |statistics| statistics.size);
+    let gradients = sum(|slab| slab.gradient.size + slab.sum.map_or(0, |sum| sum.size));
+    let optimizer_state = sum(|slab| slab.state.iter().map(|state| state.size).sum());
+    let of_batch = [input, labels, values, loss, output];
+    let batch: u64 = of_batch.iter().map(|region| region.size).sum();
+    let batch = batch + lowered.class_weights.map_or(0, |weights| weights.size);
+    // What is made of the parameters when they change: filters rearranged.
+    let scratch = kept - parameters - gradients - optimizer_state - batch;
     MemoryReport {
-        parameters: sum(|slab| slab.parameter.size + slab.copy.map_or(0, |copy| copy.size))
-            + lowered.statistics.map_or(0, |statistics| statistics.size),
-        gradients: sum(|slab| slab.gradient.size + slab.sum.map_or(0, |sum| sum.size)),
-        optimizer_state: sum(|slab| slab.state.iter().map(|state| state.size).sum()),
-        activations: shared
-            .filter(|(_, transient)| **transient)
-            .map(|(size, _)| size)
-            .sum(),
-        activations_unshared: transient.map(|buffer| buffer.size).sum(),
-        batch: [input, labels, values, loss, output]
-            .iter()
-            .map(|region| region.size)
-            .sum::<u64>()
-            + lowered.class_weights.map_or(0, |weights| weights.size),
+        parameters,
+        gradients,
+        optimizer_state,
+        activations: shared + scratch,
+        activations_unshared: transient + scratch,
+        batch,
         staging: params + in_flight as u64 * upload_size(lowered, params) + output.size,
     }
 }

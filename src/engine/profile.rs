@@ -140,6 +140,8 @@ pub(crate) async fn profile(
     let bytes = bytes(plan, batch)?;
     let timer = Timer::new(&gpu, bytes.len()).await?;
     let (mut steps, mut rounds) = (Vec::new(), Vec::new());
+    // The dispatches in the order in which a step first runs them.
+    let mut order = Vec::new();
     for _ in 0..ROUNDS {
         gpu.wait(None)?;
         let begin = now();
@@ -150,6 +152,9 @@ pub(crate) async fn profile(
         loop {
             for (at, time) in plan.timed_step(&timer, input, target).await? {
                 let (runs, sum) = times.entry(at).or_default();
+                if rounds.is_empty() && *runs == 0 {
+                    order.push(at);
+                }
                 *runs += 1;
                 *sum += time;
             }
@@ -160,8 +165,9 @@ pub(crate) async fn profile(
         rounds.push(times);
     }
     let dispatches = plan.dispatches(batch);
-    let entry = |(&at, &(runs, _)): (&usize, &(usize, Duration))| {
+    let entry = |at: usize| {
         let dispatch = &dispatches[at];
+        let runs = rounds[0].get(&at).map_or(0, |(runs, _)| *runs);
         let times = rounds.iter().filter_map(|times| Some(times.get(&at)?.1));
         ProfileEntry {
             layer: dispatch.label.clone(),
@@ -177,7 +183,7 @@ pub(crate) async fn profile(
         batch,
         clock: timer.clock(),
         peaks,
-        entries: rounds.iter().take(1).flatten().map(entry).collect(),
+        entries: order.into_iter().map(entry).collect(),
         step: median(steps),
         steps: 1 + 2 * ROUNDS,
     })

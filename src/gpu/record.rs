@@ -131,6 +131,9 @@ pub(crate) struct Recording {
     pub works: Vec<Work>,
     /// What was chosen on the way, in order.
     pub decisions: Vec<Decision>,
+    /// Dispatches on parameters alone, where the recording has them apart: they run when the parameters
+    /// have changed.
+    preparation: Option<Vec<Dispatch>>,
     /// Decisions that are made already.
     made: std::vec::IntoIter<Decision>,
     label: String,
@@ -148,11 +151,62 @@ impl Recording {
             choices: Choices::new(),
             works: vec![],
             decisions: vec![],
+            preparation: None,
             made: vec![].into_iter(),
             label: String::new(),
             argument: None,
             error: None,
         }
+    }
+
+    /// Has what depends on parameters alone apart from the rest, until
+    /// [`end_preparation`](Self::end_preparation) puts it behind.
+    pub fn prepare_apart(&mut self) {
+        self.preparation = Some(vec![]);
+    }
+
+    /// Puts what depends on parameters alone behind the other dispatches.
+    pub fn end_preparation(&mut self) {
+        self.dispatches
+            .extend(self.preparation.take().into_iter().flatten());
+    }
+
+    /// What a kernel with these constants makes of `parameter`, recorded by `record` if it is not there
+    /// yet. It is handed a buffer of `len` elements for that.
+    pub fn prepared(
+        &mut self,
+        kernel: &'static Kernel,
+        constants: &[(&'static str, f64)],
+        parameter: Region,
+        (label, len): (&str, usize),
+        record: impl FnOnce(&mut Self, Region),
+    ) -> Region {
+        let is_it = |dispatch: &&Dispatch| {
+            let same = dispatch.kernel.name == kernel.name && dispatch.constants == constants;
+            same && dispatch.bindings.first() == Some(&Some(parameter))
+        };
+        let known = self.preparation.iter().flatten().find(is_it);
+        if let Some(region) = known.and_then(|dispatch| *dispatch.bindings.get(1)?) {
+            return region;
+        }
+        let storage = match self.preparation {
+            Some(_) => Storage::Persistent,
+            None => Storage::Transient,
+        };
+        let region = self.buffer_of(parameter.format, label, len, storage);
+        self.preparing(|recording| record(recording, region));
+        region
+    }
+
+    /// Records what depends on parameters alone.
+    pub fn preparing(&mut self, record: impl FnOnce(&mut Self)) {
+        let Some(mut preparation) = self.preparation.take() else {
+            return record(self);
+        };
+        std::mem::swap(&mut self.dispatches, &mut preparation);
+        record(self);
+        std::mem::swap(&mut self.dispatches, &mut preparation);
+        self.preparation = Some(preparation);
     }
 
     /// Takes the decisions of another recording of the same work for a larger batch, so that

@@ -31,7 +31,7 @@ const FAMILIES: [Family; 10] = [
     ("normalisations", 4, normalisations),
     ("signals", 2, signals),
     ("dense layers", 5, dense_layers),
-    ("every operator", 4, every_operator),
+    ("every operator", 8, every_operator),
     ("dropout at the end", 3, ends_in_dropout),
 ];
 

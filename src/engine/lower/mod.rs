@@ -205,8 +205,8 @@ pub(super) fn lower(task: &Task, traits: Traits, batch: usize) -> Result<Lowered
         let end = lowered.recording.dispatches.len();
         std::mem::replace(&mut begin, end)..end
     };
+    lowered.recording.prepare_apart();
     record_copies(&mut lowered);
-    lowered.ranges.prepare = recorded(&lowered);
     let mut training = Walk::new(task, &fusion, batch, Mode::Training);
     training.forward(&mut lowered)?;
     lowered.ranges.forward = recorded(&lowered);
@@ -222,6 +222,8 @@ pub(super) fn lower(task: &Task, traits: Traits, batch: usize) -> Result<Lowered
     lowered.ranges.update = recorded(&lowered);
     Walk::new(task, &fusion, batch, Mode::Evaluation).predict(&mut lowered)?;
     lowered.ranges.predict = recorded(&lowered);
+    lowered.recording.end_preparation();
+    lowered.ranges.prepare = recorded(&lowered);
     lowered.recording = lowered.recording.finish()?;
     Ok(lowered)
 }
@@ -232,11 +234,13 @@ fn record_copies(lowered: &mut Lowered) {
         recording, slabs, ..
     } = lowered;
     recording.set_label("half precision");
-    for slab in slabs.iter() {
-        if let Some(copy) = slab.copy {
-            activation::forward(recording, 4 * slab.vectors(), slab.parameter, copy.into());
+    recording.preparing(|recording| {
+        for slab in slabs.iter() {
+            if let Some(copy) = slab.copy {
+                activation::forward(recording, 4 * slab.vectors(), slab.parameter, copy.into());
+            }
         }
-    }
+    });
 }
 
 /// Records what a batch's gradients do to the sum over micro-batches: begin it, or add to it.

@@ -129,18 +129,14 @@ impl Rig<'_> {
             return Ok(vec![]);
         }
         let dispatches = &self.recording().dispatches;
-        let mut bound: Vec<Region> = Vec::new();
-        for dispatch in &dispatches[trial.range.clone()] {
-            for region in dispatch.regions() {
-                if !bound.contains(region) {
-                    bound.push(*region);
-                    let nan = match region.format {
-                        Format::F32 => f32::NAN.to_le_bytes().repeat(region.size as usize / 4),
-                        Format::F16 => f16::NAN.to_le_bytes().repeat(region.size as usize / 2),
-                    };
-                    self.write(*region, &nan).await?;
-                }
-            }
+        let order = self.order(&trial);
+        let bound = self.bound(&order);
+        for region in &bound {
+            let nan = match region.format {
+                Format::F32 => f32::NAN.to_le_bytes().repeat(region.size as usize / 4),
+                Format::F16 => f16::NAN.to_le_bytes().repeat(region.size as usize / 2),
+            };
+            self.write(*region, &nan).await?;
         }
         for (region, bytes) in &trial.writes {
             // The memory of a buffer that the dispatches do not bind may be another's by now.
@@ -155,26 +151,55 @@ impl Rig<'_> {
             options,
             ..
         } = self.task;
-        for at in trial.range.clone() {
+        for &at in &order {
             let params = &mut params[self.program.params_offset(at)..];
             step.fill(&dispatches[at], params, loss, optimizer, options);
         }
-        let (program, ranges) = (self.program, [trial.range.clone()]);
-        program
-            .run_once(self.gpu, dispatches, &ranges, &params)
-            .await?;
+        let ranges: Vec<_> = order.iter().map(|&at| at..at + 1).collect();
+        let run = self
+            .program
+            .run_once(self.gpu, dispatches, &ranges, &params);
+        run.await?;
         let mut outcomes = Vec::new();
         for awaited in trial.awaited {
-            outcomes.push(self.outcome(&trial.range, awaited).await?);
+            outcomes.push(self.outcome(&order, awaited).await?);
         }
         Ok(outcomes)
     }
 
-    async fn outcome(&self, range: &Range<usize>, awaited: Awaited) -> Result<Outcome> {
+    /// The dispatches of a trial, and before them those that prepare what they read.
+    fn order(&self, trial: &Trial) -> Vec<usize> {
+        let range = trial.range.clone();
+        let read = self.bound(&range.clone().collect::<Vec<_>>());
+        let prepares = |at: &usize| {
+            let made = self.recording().dispatches[*at].bindings.last();
+            let made = made.copied().flatten().filter(|made| read.contains(made));
+            made.is_some_and(|made| trial.writes.iter().all(|(given, _)| *given != made))
+        };
+        let prepare = self.lowered.ranges.prepare.clone();
+        let before = prepare.filter(|at| !range.contains(at)).filter(prepares);
+        before.chain(range.clone()).collect()
+    }
+
+    /// The regions that dispatches bind, each once.
+    fn bound(&self, order: &[usize]) -> Vec<Region> {
+        let mut bound: Vec<Region> = Vec::new();
+        for region in order
+            .iter()
+            .flat_map(|&at| self.recording().dispatches[at].regions())
+        {
+            if !bound.contains(region) {
+                bound.push(*region);
+            }
+        }
+        bound
+    }
+
+    async fn outcome(&self, order: &[usize], awaited: Awaited) -> Result<Outcome> {
         let (result, shape) = (awaited.result, awaited.shape);
         let (mut dispatches, mut got, mut verdict) = (vec![], vec![], Verdict::none());
         if let Some(region) = awaited.region {
-            dispatches = makers(self.recording(), range, region);
+            dispatches = makers(self.recording(), order, region);
             let bytes = self.read(region).await?;
             let words = bytes.chunks_exact(4).map(|b| [b[0], b[1], b[2], b[3]]);
             got = match (region.format, awaited.indices) {
@@ -242,11 +267,11 @@ fn overlap(a: &Region, b: &Region) -> bool {
     a.buffer == b.buffer && a.offset < b.offset + b.size && b.offset < a.offset + a.size
 }
 
-/// The dispatches of a range that computed a region, in their order: those that wrote it, and those
-/// that wrote what they read.
-pub(super) fn makers(recording: &Recording, range: &Range<usize>, region: Region) -> Vec<usize> {
+/// The dispatches that computed a region, in their order: those that wrote it, and those that wrote what
+/// they read.
+pub(super) fn makers(recording: &Recording, order: &[usize], region: Region) -> Vec<usize> {
     let (mut wanted, mut makers) = (vec![region], Vec::new());
-    for at in range.clone().rev() {
+    for &at in order.iter().rev() {
         let dispatch = &recording.dispatches[at];
         let of = |access: Access| {
             let of = dispatch.accesses().filter(move |&(_, a)| a == access);

@@ -247,7 +247,8 @@ async fn update(rig: &Rig<'_>) -> Result<Outcome> {
             verdict = verdict.and(outcome.verdict);
         }
     }
-    let of = |slab: &Slab| makers(rig.recording(), range, slab.parameter);
+    let order: Vec<usize> = range.clone().collect();
+    let of = |slab: &Slab| makers(rig.recording(), &order, slab.parameter);
     let mut dispatches: Vec<usize> = slabs.iter().flat_map(of).collect();
     dispatches.sort_unstable();
     dispatches.dedup();

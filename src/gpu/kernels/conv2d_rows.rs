@@ -4,7 +4,6 @@
 use super::{Output, Read, ReadWrite, Recording, Region};
 use super::{blocks, flag, flat_grid, group_grid, whole_vectors};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
-use crate::gpu::record::Storage;
 use crate::gpu::strategy;
 use crate::op::{Conv2dGeometry, Size2};
 
@@ -234,12 +233,6 @@ pub(super) fn pack(
     };
     let padded = width.next_multiple_of(taps(width));
     let rows = out_channels.div_ceil(16) * in_channels * height * padded;
-    let packed = recording.buffer_of(
-        weight.format,
-        "packed weights",
-        rows * 16,
-        Storage::Transient,
-    );
     let constants = [
         ("KERNEL_H", height as f64),
         ("KERNEL_W", width as f64),
@@ -249,9 +242,17 @@ pub(super) fn pack(
         in_channels: in_channels as u32,
         out_channels: out_channels as u32,
     };
-    let regions = [Some(weight), Some(packed)];
-    recording.dispatch(&PACK_WEIGHT, &constants, &regions, params, flat_grid(rows));
-    packed
+    let memory = ("packed weights", rows * 16);
+    recording.prepared(
+        &PACK_WEIGHT,
+        &constants,
+        weight,
+        memory,
+        |recording, packed| {
+            let regions = [Some(weight), Some(packed)];
+            recording.dispatch(&PACK_WEIGHT, &constants, &regions, params, flat_grid(rows));
+        },
+    )
 }
 
 /// The weight gradient by the taps core.
