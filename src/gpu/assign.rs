@@ -63,7 +63,7 @@ impl Recording {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::kernels::activation::add;
+    use crate::gpu::kernels::add::add;
     use crate::gpu::record::Region;
     use crate::gpu::strategy::Traits;
 

@@ -201,7 +201,7 @@ fn bind_group(
 mod tests {
     use super::*;
     use crate::gpu::kernel::Kernel;
-    use crate::gpu::kernels::activation;
+    use crate::gpu::kernels::add;
     use crate::{Loss, Model, Optimizer};
 
     fn poisoned() -> Option<Gpu> {
@@ -260,7 +260,7 @@ mod tests {
         static BAD: Kernel = Kernel {
             name: "bad",
             source: "fn main( }",
-            ..activation::ADD
+            ..add::ADD
         };
         let Some(gpu) = poisoned() else { return };
         let good = recording(&gpu);
@@ -268,7 +268,7 @@ mod tests {
         let last = bad.dispatches.len() / 2;
         let add = |recording: &mut Recording| {
             let [left, right, sum] = [(); 3].map(|()| recording.transient("", 64));
-            activation::add(recording, 64, [left, right], sum.into());
+            add::add(recording, 64, [left, right], sum.into());
         };
         add(&mut bad);
         let mut dispatch = bad.dispatches.pop().unwrap();

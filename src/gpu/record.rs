@@ -417,7 +417,7 @@ mod tests {
     use super::*;
     use crate::Activation;
     use crate::gpu::kernels::Output;
-    use crate::gpu::kernels::activation::add;
+    use crate::gpu::kernels::add::add;
 
     #[test]
     fn grids_fold_where_one_dimension_does_not_hold_them() {

@@ -20,7 +20,10 @@
 mod activation;
 #[cfg(all(test, feature = "native"))]
 mod activation_tests;
+mod add;
+mod concat;
 mod conv2d;
+mod dropout;
 mod loss;
 mod matmul;
 mod norm;
@@ -28,11 +31,14 @@ mod optimizer;
 mod pool2d;
 mod softmax;
 
-pub use activation::{activation_backward, activation_forward, add, concat};
+pub use activation::{activation_backward, activation_forward};
+pub use add::add;
+pub use concat::concat;
 pub use conv2d::{
     bias_gradient, conv_transpose2d_backward_input, conv_transpose2d_backward_weight,
     conv_transpose2d_forward, conv2d_backward_input, conv2d_backward_weight, conv2d_forward,
 };
+pub use dropout::dropout;
 pub use loss::loss;
 pub use matmul::{linear_forward, matmul};
 pub use norm::{

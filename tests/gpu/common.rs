@@ -3,8 +3,10 @@
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-use wgpu_cnn::{Gpu, Shape, Tensor};
+use wgpu_cnn::engine::Reference;
+use wgpu_cnn::{Gpu, Loss, Model, Optimizer, Reduction, Shape, Target, Tensor, Trainer};
 
+use crate::compare::assert_same;
 use crate::device::device;
 pub use crate::device::plain as plain_gpu;
 
@@ -127,6 +129,48 @@ pub fn tensor(gpu: &Gpu, shape: impl Into<Shape>, data: &[f32]) -> Tensor {
 /// The same numbers in double precision.
 pub fn wide(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&value| value.into()).collect()
+}
+
+/// The nearest numbers in single precision.
+pub fn narrow(values: &[f64]) -> Vec<f32> {
+    values.iter().map(|&value| value as f32).collect()
+}
+
+/// A model on whole numbers, so small that every sum is exact in f32: what it predicts and the
+/// gradients of its parameters are the reference's numbers, on each of these devices.
+pub fn assert_exact_step(
+    name: &str,
+    model: &Model,
+    parameters: &[(String, Vec<f32>)],
+    x: &[f32],
+    devices: impl Iterator<Item = (&'static str, &'static Gpu)>,
+) {
+    let loss = Loss::mean_squared_error().reduction(Reduction::Sum);
+    let (batch, optimizer) = (x.len() / model.input_shape().len(), Optimizer::sgd(0.0));
+    let mut reference = Reference::<f64>::new(model, loss.clone(), optimizer, 0).unwrap();
+    for (name, values) in parameters {
+        reference.set_parameter(name, &wide(values)).unwrap();
+    }
+    let output = narrow(&reference.forward(&wide(x)).unwrap());
+    let target = Target::Values(integers(&mut random(output.len() as u64), output.len()));
+    reference.loss_and_gradients(&wide(x), &target).unwrap();
+    for (device, gpu) in devices {
+        let builder = Trainer::builder(model.clone())
+            .batch(batch)
+            .loss(loss.clone());
+        let mut trainer = builder.optimizer(optimizer).on(gpu).unwrap();
+        for (name, values) in parameters {
+            trainer.set_parameter(name, values).unwrap();
+        }
+        let name = format!("{name}, {device}");
+        assert_same(&name, &trainer.predict(x).unwrap(), &output);
+        trainer.step(x, target.clone()).unwrap();
+        for (parameter, _) in parameters {
+            let expected = narrow(reference.gradient(parameter).unwrap());
+            let name = format!("gradient of {parameter}, {name}");
+            assert_same(&name, &trainer.gradient(parameter).unwrap(), &expected);
+        }
+    }
 }
 
 /// The bits of numbers, for comparisons that tell 0.0 from -0.0 and find NaN equal to itself.

@@ -4,27 +4,32 @@
 
 mod accumulate;
 mod activation;
+mod add;
 mod autotune;
 mod catalogue;
 mod common;
 #[path = "../common/compare.rs"]
 #[allow(dead_code)] // each suite takes a part of it
 mod compare;
+mod concat;
 mod conv2d;
 #[path = "../common/device.rs"]
 #[allow(dead_code)]
 mod device;
+mod dropout;
 mod errors;
 mod half;
 mod lifetime;
 mod loss;
 mod matmul;
+mod norm;
 mod optimizer;
 mod pool2d;
 mod profile;
 mod properties;
 mod reproducible;
 mod required;
+mod softmax;
 mod startup;
 mod textbook;
 mod training;

@@ -1,9 +1,10 @@
 //! The kernel of src/gpu/kernels/matmul.rs, and the dense layer that is made of it.
 
-use wgpu_cnn::engine::Reference;
-use wgpu_cnn::{Gpu, Linear, Loss, Model, Optimizer, Reduction, Target, Trainer, cpu, ops};
+use wgpu_cnn::{Gpu, Linear, Model, cpu, ops};
 
-use crate::common::{Fill, each_core, integers, poisoned_gpus, random, tensor, uniform, wide};
+use crate::common::{
+    Fill, assert_exact_step, each_core, integers, poisoned_gpus, random, tensor, uniform,
+};
 use crate::compare::{Expected, assert_same};
 
 struct Case {
@@ -185,11 +186,6 @@ fn dense_layers_equal_the_reference() {
             .unwrap();
         let mut rng = random(features as u64);
         let x = integers(&mut rng, batch * input.iter().product::<usize>());
-        let loss = Loss::mean_squared_error().reduction(Reduction::Sum);
-        let optimizer = Optimizer::sgd(0.0);
-        let mut reference = Reference::<f64>::new(&model, loss.clone(), optimizer, 0).unwrap();
-        let outputs = reference.forward(&wide(&x)).unwrap().len();
-        let target = Target::Values(integers(&mut rng, outputs));
         let parameters: Vec<(String, Vec<f32>)> = model
             .parameters()
             .map(|(name, shape)| {
@@ -203,33 +199,7 @@ fn dense_layers_equal_the_reference() {
                 (name.into(), values)
             })
             .collect();
-        for (name, values) in &parameters {
-            reference.set_parameter(name, &wide(values)).unwrap();
-        }
-        let output: Vec<f32> = reference
-            .forward(&wide(&x))
-            .unwrap()
-            .iter()
-            .map(|&y| y as f32)
-            .collect();
-        reference.loss_and_gradients(&wide(&x), &target).unwrap();
-        for (device, gpu) in each_core() {
-            let builder = Trainer::builder(model.clone())
-                .batch(batch)
-                .loss(loss.clone());
-            let mut trainer = builder.optimizer(optimizer).on(gpu).unwrap();
-            for (name, values) in &parameters {
-                trainer.set_parameter(name, values).unwrap();
-            }
-            let device = format!("{input:?} to {out_features}, {device}");
-            assert_same(&device, &trainer.predict(&x).unwrap(), &output);
-            trainer.step(&x, target.clone()).unwrap();
-            for (name, _) in &parameters {
-                let expected = reference.gradient(name).unwrap();
-                let expected: Vec<f32> = expected.iter().map(|&g| g as f32).collect();
-                let name_there = format!("gradient of {name}, {device}");
-                assert_same(&name_there, &trainer.gradient(name).unwrap(), &expected);
-            }
-        }
+        let name = format!("{input:?} to {out_features}");
+        assert_exact_step(&name, &model, &parameters, &x, each_core());
     }
 }

@@ -1,4 +1,6 @@
-//! The kernels of src/gpu/kernels/pool2d.rs.
+//! The kernels of src/gpu/kernels/pool2d.rs: maxima here, means in `mean`.
+
+mod mean;
 
 use wgpu_cnn::op::Pool2dGeometry;
 use wgpu_cnn::{MaxPool2d, Shape, Tensor, cpu, ops};

@@ -4,7 +4,7 @@ use super::{
     Backward, Case, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved, Site, Sum,
 };
 use crate::cpu::Real;
-use crate::gpu::kernels::activation;
+use crate::gpu::kernels::{activation, add};
 use crate::gpu::record::Recording;
 use crate::op::Add;
 use crate::{Result, Shape};
@@ -17,7 +17,7 @@ impl<T: Real> Operator<T> for Add {
         places: &Forward,
     ) -> Result<()> {
         let read = [places.inputs[0], places.inputs[1]];
-        activation::add(recording, site.len(), read, places.output);
+        add::add(recording, site.len(), read, places.output);
         Ok(())
     }
 

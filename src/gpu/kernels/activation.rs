@@ -1,4 +1,4 @@
-//! Element-wise functions and sums.
+//! Element-wise functions.
 
 use super::{Output, Read, ReadWrite, Recording, Region};
 use super::{blocks, code, flat_grid, numbers, vectors};
@@ -29,16 +29,6 @@ pub(crate) const BACKWARD: Kernel = Kernel {
     formats: &[(0, "Source"), (2, "Saved"), (3, "Output")],
     params: Params::LAYOUT,
     constants: &["FUNCTION", "FUNCTION_A", "FUNCTION_B"],
-};
-
-pub(crate) const ADD: Kernel = Kernel {
-    name: "add",
-    source: source!("add.wgsl"),
-    blocks: &[&blocks::ACTIVATION, &blocks::FLAT],
-    bindings: &[Read, Read, ReadWrite],
-    formats: &[(0, "Left"), (1, "Right"), (2, "Output")],
-    params: Params::LAYOUT,
-    constants: &[],
 };
 
 #[cfg(test)]
@@ -88,15 +78,4 @@ pub(crate) fn backward(
         params,
         flat_grid(vectors(len)),
     );
-}
-
-/// The sum of two tensors of `len` elements.
-pub(crate) fn add(recording: &mut Recording, len: usize, inputs: [Region; 2], output: Output) {
-    let params = Params {
-        len: vectors(len) as u32,
-    };
-    let regions = [Some(inputs[0]), Some(inputs[1]), Some(output.region)];
-    let constants = output.activation_constants(recording);
-    let grid = flat_grid(vectors(len));
-    recording.dispatch(&ADD, &constants, &regions, params, grid);
 }

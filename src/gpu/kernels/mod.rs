@@ -7,6 +7,7 @@
 pub(crate) mod activation;
 #[cfg(test)]
 mod activation_tests;
+pub(crate) mod add;
 mod blocks;
 pub(crate) mod concat;
 pub(crate) mod conv2d;
@@ -42,7 +43,7 @@ use crate::op::{Activation, Size2};
 #[cfg(test)]
 const FAMILIES: [(&str, &[&Kernel]); 15] = [
     ("activation", activation::KERNELS),
-    ("add", &[&activation::ADD]),
+    ("add", &[&add::ADD]),
     ("concat", &[&concat::COPY]),
     ("conv2d", conv2d::KERNELS),
     ("conv2d", conv2d_rows::KERNELS),

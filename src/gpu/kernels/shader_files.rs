@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::shader_models::pipelines;
-use super::{FAMILIES, activation, all, matmul};
+use super::{FAMILIES, add, all, matmul};
 use crate::gpu::kernel::Kernel;
 
 /// The texts of the shaders in a folder by their files' stems.
@@ -107,7 +107,7 @@ fn every_seeded_fault_in_names_is_found() {
         let kernel = Kernel {
             name,
             source,
-            ..activation::ADD
+            ..add::ADD
         };
         Box::leak(Box::new(kernel))
     };
@@ -115,7 +115,7 @@ fn every_seeded_fault_in_names_is_found() {
     assert_eq!(said, "no family has a kernel of shaders/add.wgsl");
     let said = with(&|kernels| {
         kernels.retain(|kernel| kernel.name != "add");
-        kernels.push(add("sum", activation::ADD.source));
+        kernels.push(add("sum", add::ADD.source));
     });
     assert_eq!(said, "sum should be called add");
     let said = with(&|kernels| kernels.push(add("more", "nothing")));

@@ -1,0 +1,42 @@
+//! Dropout, as it is in training. In evaluation it is a copy.
+
+use super::Call;
+use crate::gpu::Tensor;
+use crate::gpu::kernels::dropout as kernels;
+use crate::{Error, Result};
+
+/// Dropout of `x`, of any shape: each element is zero with this probability and
+/// `1 / (1 - probability)` times itself otherwise. The mask follows from the seed, the step (the
+/// batches before this one), the layer's place in its model, counted from 0, and the element's place
+/// in `x`, and from nothing else: it is the one that a [`Trainer`](crate::Trainer) with this seed
+/// makes, and that of [`cpu::dropout`](crate::cpu::dropout). So the gradient is this function of the
+/// gradient with respect to the result. NaN and infinities that are dropped give NaN.
+///
+/// ```no_run
+/// use wgpu_cnn::{Gpu, Tensor, ops};
+/// let gpu = Gpu::new()?;
+/// let x = Tensor::from_slice(&gpu, [2, 3], &[1.0; 6])?;
+/// let (seed, step, layer) = (7, 0, 1);
+/// let y = ops::dropout(&x, 0.5, seed, step, layer)?;
+/// assert!(y.to_vec()?.iter().all(|&y| y == 0.0 || y == 2.0));
+/// # Ok::<(), wgpu_cnn::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Argument`] where the probability is not within `0..1`.
+pub fn dropout(x: &Tensor, probability: f64, seed: u64, step: u64, layer: u32) -> Result<Tensor> {
+    if !(0.0..1.0).contains(&probability) {
+        let reason = format!("{probability} is not within 0..1");
+        return Err(Error::argument("dropout probability", reason));
+    }
+    let call = Call::new(x.gpu());
+    let output = call.output(x.shape())?;
+    let (from, to) = (call.region(x), call.region(&output).into());
+    let len = x.shape().len();
+    kernels::dropout(&mut call.recording(), probability, layer, len, from, to);
+    for dispatch in &mut call.recording().dispatches {
+        kernels::set_step(&mut dispatch.params, seed, step);
+    }
+    call.run()?;
+    Ok(output)
+}

@@ -1,0 +1,158 @@
+//! The kernel of src/gpu/kernels/add.rs, and the residual connection that is made of it.
+
+use wgpu_cnn::{Linear, Model, ops};
+
+use crate::common::{
+    Fill, assert_exact_step, each_gpu, integers, poisoned_gpus, random, tensor, uniform,
+};
+use crate::compare::{assert_bits, assert_same};
+use crate::errors::assert_error;
+
+struct Case {
+    name: &'static str,
+    shape: &'static [usize],
+}
+
+const CASES: [Case; 6] = [
+    Case {
+        name: "one number",
+        shape: &[1],
+    },
+    Case {
+        name: "less than a vector",
+        shape: &[3, 1],
+    },
+    Case {
+        name: "whole vectors",
+        shape: &[2, 4, 4],
+    },
+    Case {
+        name: "a vector begun",
+        shape: &[257],
+    },
+    Case {
+        name: "an image of odd sizes",
+        shape: &[3, 5, 7, 9],
+    },
+    Case {
+        name: "several workgroups",
+        shape: &[2, 1031],
+    },
+];
+
+/// Numbers and their negatives, whose sums lose all of their digits, and magnitudes far apart.
+fn far_apart(rng: &mut fastrand::Rng, len: usize) -> Vec<f32> {
+    let scales = [1.0, -1.0, 1e10, 1e-10, f32::MAX];
+    (0..len).map(|_| scales[rng.usize(0..5)]).collect()
+}
+
+#[test]
+fn sums_are_the_nearest_numbers() {
+    let fills: [(&str, Fill); 3] = [
+        ("random", uniform),
+        ("integers", integers),
+        ("far apart", far_apart),
+    ];
+    for Case { name, shape } in CASES {
+        for (kind, fill) in fills {
+            let (mut rng, len) = (random(8), shape.iter().product());
+            let (left, right) = (fill(&mut rng, len), fill(&mut rng, len));
+            let expected: Vec<f32> = left.iter().zip(&right).map(|(a, b)| a + b).collect();
+            for (device, gpu) in each_gpu() {
+                let sum = ops::add(&tensor(gpu, shape, &left), &tensor(gpu, shape, &right));
+                let sum = sum.unwrap().to_vec().unwrap();
+                assert_bits(&format!("{name}, {kind}, {device}"), &sum, &expected);
+            }
+        }
+    }
+}
+
+/// In numbers that do not come from the reference.
+#[test]
+fn infinities_and_zeros_are_those_of_ieee_754() {
+    let (inf, nan) = (f32::INFINITY, f32::NAN);
+    let left = [inf, -inf, inf, nan, 1.0, f32::MAX, 1.0];
+    let right = [inf, 2.0, -inf, 1.0, nan, f32::MAX, -1.0];
+    let expected = [inf, -inf, nan, nan, nan, inf, 0.0];
+    let (zeros, others) = ([0.0, -0.0, -0.0], [-0.0, 0.0, -0.0]);
+    for (device, gpu) in each_gpu() {
+        let add = |left: &[f32], right: &[f32]| {
+            let [left, right] = [left, right].map(|side| tensor(gpu, [side.len()], side));
+            ops::add(&left, &right).unwrap().to_vec().unwrap()
+        };
+        assert_same(device, &add(&left, &right), &expected);
+        assert_bits(device, &add(&zeros, &others), &[0.0, 0.0, -0.0]);
+    }
+}
+
+/// Both branches get the whole gradient, and what lies before them the sum of what they hand back.
+#[test]
+fn residual_connections_hand_their_gradient_to_both_branches() {
+    struct Block {
+        features: usize,
+        batch: usize,
+        /// Whether the shortcut has a layer too.
+        shortcut: bool,
+    }
+    let block = |features, batch, shortcut| Block {
+        features,
+        batch,
+        shortcut,
+    };
+    for Block {
+        features,
+        batch,
+        shortcut,
+    } in [
+        block(1, 2, false),
+        block(5, 7, false),
+        block(8, 4, true),
+        block(70, 3, true),
+    ] {
+        let dense = || Linear::new(features).bias(false);
+        let model = Model::builder([features]).push(dense());
+        let model = match shortcut {
+            true => model.residual_with(|body| body.push(dense()), |other| other.push(dense())),
+            false => model.residual(|body| body.push(dense())),
+        };
+        let model = model.build().unwrap();
+        let rng = &mut random(features as u64);
+        let parameters: Vec<(String, Vec<f32>)> = model
+            .parameters()
+            .map(|(name, shape)| {
+                // Mostly zeros before the branches, so that all sums stay exact in f32.
+                let value = |at: usize, rng: &mut fastrand::Rng| match name {
+                    "0.weight" => f32::from(at.is_multiple_of(features + 1)),
+                    _ => rng.i8(-1..=1).into(),
+                };
+                let values = (0..shape.len()).map(|at| value(at, rng));
+                (name.into(), values.collect())
+            })
+            .collect();
+        let x = integers(rng, batch * features);
+        let name = format!("{features} features, a layer on both sides: {shortcut}");
+        assert_exact_step(&name, &model, &parameters, &x, each_gpu());
+    }
+}
+
+/// More workgroups than a grid has along one dimension.
+#[test]
+fn a_grid_that_folds_covers_every_element() {
+    let len = 4 * 64 * 32_768 + 1001;
+    let x = integers(&mut random(9), len);
+    let expected: Vec<f32> = x.iter().map(|x| x + x).collect();
+    for (device, gpu) in poisoned_gpus().take(1) {
+        let x = tensor(gpu, [len], &x);
+        let sum = ops::add(&x, &x).unwrap();
+        assert_same(device, &sum.to_vec().unwrap(), &expected);
+    }
+}
+
+#[test]
+fn tensors_of_two_shapes_are_refused() {
+    for (_, gpu) in poisoned_gpus() {
+        let [left, right] = [[2, 3], [3, 2]].map(|shape| tensor(gpu, shape, &[1.0; 6]));
+        let words = ["right", "[2, 3]", "[3, 2]"];
+        assert_error(ops::add(&left, &right), "shape", &words);
+    }
+}
