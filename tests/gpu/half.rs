@@ -415,3 +415,63 @@ fn devices_without_f16_and_the_cpu_refuse_it() {
     assert_error(builder.on(&gpu), "argument", &says);
     classifier().on(&gpu).unwrap();
 }
+
+/// What is made of the parameters is made when they change, whoever changes them.
+#[test]
+fn copies_and_rearranged_filters_follow_the_parameters_through_any_calls() {
+    let Some(gpu) = capable_gpu() else { return };
+    let model = Model::builder([1, 6, 6])
+        .conv2d(4, 3)
+        .relu()
+        .flatten()
+        .dense(3)
+        .build()
+        .unwrap();
+    let names: Vec<String> = model.parameters().map(|(name, _)| name.into()).collect();
+    let x = uniform(&mut random(31), 4 * 36);
+    let run = |half: bool, accumulate: usize, touched: bool| -> Vec<u32> {
+        let builder = Trainer::builder(model.clone())
+            .half_precision(half)
+            .accumulate(accumulate)
+            .batch(4)
+            .optimizer(Optimizer::sgd(0.5));
+        let mut trainer = builder.on(gpu).unwrap();
+        let mut said = Vec::new();
+        for call in 0..14 {
+            if touched {
+                for name in &names {
+                    let values = trainer.parameter(name).unwrap();
+                    trainer.set_parameter(name, &values).unwrap();
+                }
+            }
+            match call % 7 {
+                2 => said.extend(trainer.predict(&x).unwrap()),
+                3 => {
+                    let weights = trainer.parameter("0.weight").unwrap();
+                    let moved: Vec<f32> = weights.iter().map(|w| 1.5 * w + 0.1).collect();
+                    trainer.set_parameter("0.weight", &moved).unwrap();
+                }
+                5 => trainer.update().unwrap(),
+                _ => {
+                    let count = 1 + call % 4;
+                    trainer
+                        .step(&x[..36 * count], &[0u8, 1, 2, 0][..count])
+                        .unwrap();
+                    said.push(trainer.loss().unwrap());
+                }
+            }
+        }
+        said.extend(
+            names
+                .iter()
+                .flat_map(|name| trainer.parameter(name).unwrap()),
+        );
+        bits(&said)
+    };
+    for half in [true, false] {
+        for accumulate in [1, 2] {
+            let [cached, anew] = [false, true].map(|touched| run(half, accumulate, touched));
+            assert_eq!(cached, anew, "half {half}, {accumulate} batches an update");
+        }
+    }
+}

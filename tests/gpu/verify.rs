@@ -216,3 +216,25 @@ fn there_is_nothing_to_verify_on_the_cpu() {
     let mut trainer = Trainer::builder(model).on_cpu().unwrap();
     assert!(matches!(trainer.verify(), Err(Error::Argument { .. })));
 }
+
+#[test]
+fn results_that_are_zero_by_their_nature_are_no_failure() {
+    let Some(gpu) = plain_gpu() else { return };
+    let models = [
+        Model::builder([5]).dense(1),
+        Model::builder([5]).dense(1).layer_norm(),
+        Model::builder([5]).dense(1).softmax(),
+        Model::builder([5]).dense(2).dropout(0.9),
+    ];
+    for model in models {
+        for batch in [1, 3] {
+            let report = gpu.verify(&model.clone().build().unwrap(), batch).unwrap();
+            assert!(report.passed(), "{report}");
+        }
+    }
+    let loss = wgpu_cnn::Loss::cross_entropy().class_weights([0.0, 1.0]);
+    let model = Model::builder([5]).dense(2).build().unwrap();
+    let builder = Trainer::builder(model).loss(loss).batch(1);
+    let report = builder.on(gpu).unwrap().verify().unwrap();
+    assert!(report.passed(), "{report}");
+}

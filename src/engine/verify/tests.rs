@@ -161,9 +161,12 @@ const OMISSIONS: [Omission; 10] = [
     ("no kernel writes the gradients", |lowered, model| {
         node(lowered, model, "layer 11 (gelu)").backward = None;
     }),
-    ("no kernel writes the output in evaluation", |lowered, model| {
-        node(lowered, model, "layer 10 (linear)").predict = None;
-    }),
+    (
+        "no kernel writes the output in evaluation",
+        |lowered, model| {
+            node(lowered, model, "layer 10 (linear)").predict = None;
+        },
+    ),
     // A walk that goes wrong.
     ("reads another value than its input", |lowered, model| {
         let forward = node(lowered, model, "layer 7 (concat)").forward.as_mut();
@@ -174,7 +177,9 @@ const OMISSIONS: [Omission; 10] = [
         forward.unwrap().places.output.activation = None;
     }),
     ("loses the gradient by another way", |lowered, model| {
-        let backward = node(lowered, model, "layer 7.0.0 (conv2d)").backward.as_mut();
+        let backward = node(lowered, model, "layer 7.0.0 (conv2d)")
+            .backward
+            .as_mut();
         let to = &mut backward.unwrap().places.to_inputs[0];
         to.as_mut().unwrap().accumulate ^= true;
     }),
@@ -200,4 +205,23 @@ fn what_is_missing_from_a_plan_fails() {
         let said = |check: &Check| check.reason.as_ref().is_some_and(|r| r.contains(says));
         assert!(report.failed().any(said), "{says}: {report}");
     }
+}
+
+#[test]
+fn a_layer_like_an_earlier_one_without_gradients_is_not_taken_for_it() {
+    let Some(gpu) = gpu() else { return };
+    let model = Model::builder([8]).gelu().dense(8).gelu().dense(3).build();
+    let model = model.unwrap();
+    let report = gpu.verify(&model, 2).unwrap();
+    assert!(report.passed(), "{report}");
+    let tamper = |lowered: &mut Lowered| {
+        if let [_, _, gelu, ..] = &mut lowered.nodes[..] {
+            gelu.backward = None;
+        }
+    };
+    let report = pollster::block_on(verify(&gpu, &model, 2, &tamper)).unwrap();
+    let mut of_gelu = report
+        .failed()
+        .filter(|check| check.layer == "layer 2 (gelu)");
+    assert!(of_gelu.any(|check| check.result == "gradients"), "{report}");
 }
