@@ -47,11 +47,18 @@ pub(super) struct Measured {
     rounded: Vec<f32>,
 }
 
-/// Every result on the data.
-pub(super) fn measure(what: &impl Compute, inputs: &[Vec<f32>]) -> Result<Vec<Measured>> {
+/// Every result on the data, with its magnitudes where sums need them.
+pub(super) fn measure(
+    what: &impl Compute,
+    inputs: &[Vec<f32>],
+    magnitudes: bool,
+) -> Result<Vec<Measured>> {
     let absolute = |values: &Vec<f32>| values.iter().map(|v| f64::from(v.abs())).collect();
     let exact = what.compute::<f64>(&map(inputs, |values| wide(values)))?;
-    let absolute = what.compute::<f64>(&map(inputs, absolute))?;
+    let absolute = match magnitudes {
+        true => what.compute::<f64>(&map(inputs, absolute))?,
+        false => vec![vec![]; exact.len()],
+    };
     let rounded = what.compute::<f32>(&map(inputs, |values| off_by_a_rounding(values)))?;
     let results = exact.into_iter().zip(absolute).zip(rounded);
     let results = results.map(|((values, absolute), rounded)| Measured {
@@ -73,10 +80,10 @@ impl Measured {
         let rounded = pairs.map(|(&exact, &rounded)| exact - f64::from(rounded));
         let around = REFERENCE * largest(rounded) + driver(sum, &self.values);
         let of_sum = |magnitude| of_sum(sum.terms, magnitude);
-        let tolerance = |(at, value): (usize, &f64)| match (sum.exact, self.absolute[at]) {
+        let tolerance = |(at, value): (usize, &f64)| match (sum.exact, self.absolute.get(at)) {
             (Exact::Always, _) => 0.0,
-            (Exact::Integers, most) if fill == Fill::Integers && most <= WHOLE => 0.0,
-            (_, most) if sum.absolute => of_sum(most),
+            (Exact::Integers, Some(&most)) if fill == Fill::Integers && most <= WHOLE => 0.0,
+            (_, Some(&most)) if sum.absolute => of_sum(most),
             _ => of_sum(value.abs()) + around,
         };
         let tolerances = self.values.iter().enumerate().map(tolerance).collect();

@@ -99,11 +99,8 @@ impl ConvTranspose2d {
         self
     }
 
-    /// The extents of the convolution that this layer is the transpose of: its output is this
-    /// layer's input, its input gradient this layer's output.
-    pub fn geometry(&self, batch: usize, input: &Shape) -> Result<Conv2dGeometry> {
+    fn check_channels(&self, in_channels: usize) -> Result<()> {
         let name = "conv_transpose2d";
-        let [in_channels, in_height, in_width] = image(name, input)?;
         if self.out_channels == 0 || self.groups == 0 {
             return Err(Error::argument(
                 name,
@@ -123,6 +120,15 @@ impl ConvTranspose2d {
                 format!("{in_channels} and {}", self.out_channels),
             ));
         }
+        Ok(())
+    }
+
+    /// The extents of the convolution that this layer is the transpose of: its output is this
+    /// layer's input, its input gradient this layer's output.
+    pub fn geometry(&self, batch: usize, input: &Shape) -> Result<Conv2dGeometry> {
+        let name = "conv_transpose2d";
+        let [in_channels, in_height, in_width] = image(name, input)?;
+        self.check_channels(in_channels)?;
         let Self {
             kernel,
             stride,

@@ -184,7 +184,7 @@ impl NodeTrial<'_> {
         }
         let rounding = kernels(&self.node.op).rounding(&pass.site)?;
         let data = [&inputs.x[..], &inputs.parameters].concat();
-        let measured = measure(&pass, &data)?;
+        let measured = measure(&pass, &data, true)?;
         let mut expected = measured[0].expect(rounding.output, inputs.fill);
         if let Some(activation) = places.output.activation {
             expected = expected.activated(activation)?;
@@ -237,7 +237,7 @@ impl NodeTrial<'_> {
             wanted,
             indices,
         };
-        let measured = measure(&pass, &data)?;
+        let measured = measure(&pass, &data, true)?;
         let (of_parameters, of_inputs) = measured.split_at(node.parameters.len());
         for (at, measured) in of_parameters
             .iter()

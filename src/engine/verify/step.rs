@@ -124,7 +124,7 @@ async fn loss(rig: &Rig<'_>, soft: bool) -> Result<Vec<Outcome>> {
         target,
     };
     let data = [values];
-    let measured = measure(&pass, &data)?;
+    let measured = measure(&pass, &data, false)?;
     let expect = |at: usize, terms: usize| -> Expected {
         let sum = Sum::formula(terms + FORMULA);
         let sum = match loss {
@@ -233,7 +233,7 @@ async fn update(rig: &Rig<'_>) -> Result<Outcome> {
             step,
             gradient_scale: GRADIENT_SCALE,
         };
-        let measured = measure(&pass, &contents)?;
+        let measured = measure(&pass, &contents, false)?;
         let mut trial = Trial::new(range);
         let regions = slabs.iter().flat_map(|slab| {
             [slab.total(), slab.parameter]

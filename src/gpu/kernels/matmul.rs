@@ -87,76 +87,84 @@ pub(crate) fn matmul(
     c: Output,
 ) {
     let work = Work::Matmul([m, n, k], [a.transposed, b.transposed]);
-    let core = recording.core(&work);
-    let parts = match core {
-        Core::Subgroup => 1,
-        Core::Tiled32
+    match recording.core(&work) {
+        Core::Subgroup => by_subgroups(recording, &work, [m, n, k], [a, b], bias, c),
+        core @ (Core::Tiled32
         | Core::Tiled64
         | Core::Tiled128
         | Core::Rows
         | Core::Strided
-        | Core::Direct => recording.parts(|| strategy::sum_parts(&work, core.side())),
+        | Core::Direct) => by_tiles(recording, &work, core, [m, n, k], [a, b], bias, c),
+    }
+}
+
+/// The product without workgroup memory.
+fn by_subgroups(
+    recording: &mut Recording,
+    work: &Work,
+    [m, n, k]: [usize; 3],
+    [a, b]: [Factor; 2],
+    bias: Option<Region>,
+    c: Output,
+) {
+    let a_width = if a.transposed { m } else { k };
+    let b_width = if b.transposed { k } else { n };
+    let mut constants = vec![
+        ("TRANSPOSE_A", flag(a.transposed)),
+        ("TRANSPOSE_B", flag(b.transposed)),
+        ("HAS_BIAS", flag(bias.is_some())),
+        ("A_VEC4", whole_vectors(a_width)),
+        ("B_VEC4", whole_vectors(b_width)),
+        ("OUTPUT_VEC4", whole_vectors(n)),
+    ];
+    constants.extend(c.constants(recording));
+    let (a, b) = (Some(a.region), Some(b.region));
+    let regions = [a, b, bias, c.saved(), Some(c.region)];
+    let [m32, n32, k32] = [m, n, k].map(|extent| extent as u32);
+    let params = Params {
+        m: m32,
+        n: n32,
+        k: k32,
+    };
+    recording.iterations(k.div_ceil(4));
+    let grid = group_grid(m.div_ceil(16) * n.div_ceil(32));
+    recording.dispatch(&SUBGROUP, &constants, &regions, params, grid);
+    recording.flops(work.flops());
+}
+
+/// The product by tiles in workgroup memory. Parts of the sums go to slabs of their own, and what happens
+/// to a result to their sum.
+fn by_tiles(
+    recording: &mut Recording,
+    work: &Work,
+    core: Core,
+    [m, n, k]: [usize; 3],
+    [a, b]: [Factor; 2],
+    bias: Option<Region>,
+    c: Output,
+) {
+    let parts = recording.parts(|| strategy::sum_parts(work, core.side()));
+    let (to, bias_now) = match parts {
+        1 => (c, bias),
+        _ => {
+            let parts = recording.transient("product parts", parts * m * n);
+            (parts.into(), None)
+        }
     };
     let mut constants = vec![
         ("TRANSPOSE_A", flag(a.transposed)),
         ("TRANSPOSE_B", flag(b.transposed)),
-    ];
-    let [m32, n32, k32] = [m, n, k].map(|extent| extent as u32);
-    if core == Core::Subgroup {
-        let [a_width, b_width] = [
-            if a.transposed { m } else { k },
-            if b.transposed { k } else { n },
-        ];
-        constants.extend([
-            ("HAS_BIAS", flag(bias.is_some())),
-            ("A_VEC4", whole_vectors(a_width)),
-            ("B_VEC4", whole_vectors(b_width)),
-            ("OUTPUT_VEC4", whole_vectors(n)),
-        ]);
-        constants.extend(c.constants(recording));
-        let regions = [
-            Some(a.region),
-            Some(b.region),
-            bias,
-            c.saved(),
-            Some(c.region),
-        ];
-        let params = Params {
-            m: m32,
-            n: n32,
-            k: k32,
-        };
-        recording.iterations(k.div_ceil(4));
-        let grid = group_grid(m.div_ceil(16) * n.div_ceil(32));
-        recording.dispatch(&SUBGROUP, &constants, &regions, params, grid);
-        recording.flops(work.flops());
-        return;
-    }
-    // Parts of the sums go to slabs of their own, and what happens to a result to their sum.
-    let (to, bias_now) = match parts {
-        1 => (c, bias),
-        _ => (
-            recording.transient("product parts", parts * m * n).into(),
-            None,
-        ),
-    };
-    constants.extend([
         ("HAS_BIAS", flag(bias_now.is_some())),
         ("A_ALONG_K", flag(!a.transposed)),
         ("B_ALONG_K", flag(b.transposed)),
-    ]);
-    constants.extend(to.constants(recording));
-    let regions = [
-        Some(a.region),
-        Some(b.region),
-        bias_now,
-        to.saved(),
-        Some(to.region),
     ];
+    constants.extend(to.constants(recording));
+    let (a, b) = (Some(a.region), Some(b.region));
+    let regions = [a, b, bias_now, to.saved(), Some(to.region)];
     let params = TiledParams {
-        m: m32,
-        n: n32,
-        k: k32,
+        m: m as u32,
+        n: n as u32,
+        k: k as u32,
         parts: parts as u32,
     };
     let extents = Extents {

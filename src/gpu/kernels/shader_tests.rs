@@ -356,103 +356,61 @@ fn every_shader_translates_with_the_constants_that_it_is_given() {
     }
 }
 
-#[test]
-fn every_seeded_fault_is_found() {
-    let forward = || activation::FORWARD;
-    let faults = [
+/// Kernels that say something wrong of their shader, and what is then said of them.
+fn faults() -> Vec<(&'static str, Kernel)> {
+    let with = |change: fn(&mut Kernel)| {
+        let mut kernel = activation::FORWARD;
+        change(&mut kernel);
+        kernel
+    };
+    let source = activation::FORWARD.source.replace("main", "start").leak();
+    let renamed = Kernel {
+        source,
+        ..activation::FORWARD
+    };
+    let backward = Kernel {
+        constants: &[],
+        ..activation::BACKWARD
+    };
+    vec![
+        ("params differ", with(|k| k.params = &[("length", "u32")])),
+        ("params differ", with(|k| k.params = &[("len", "f32")])),
         (
             "params differ",
-            Kernel {
-                params: &[("length", "u32")],
-                ..forward()
-            },
-        ),
-        (
-            "params differ",
-            Kernel {
-                params: &[("len", "f32")],
-                ..forward()
-            },
-        ),
-        (
-            "params differ",
-            Kernel {
-                params: &[("len", "u32"), ("more", "u32")],
-                ..forward()
-            },
+            with(|k| k.params = &[("len", "u32"), ("more", "u32")]),
         ),
         (
             "bindings differ",
-            Kernel {
-                bindings: &[ReadWrite, ReadWrite],
-                ..forward()
-            },
+            with(|k| k.bindings = &[ReadWrite, ReadWrite]),
         ),
+        ("bindings differ", with(|k| k.bindings = &[Read, Read])),
         (
             "bindings differ",
-            Kernel {
-                bindings: &[Read, Read],
-                ..forward()
-            },
-        ),
-        (
-            "bindings differ",
-            Kernel {
-                bindings: &[Read, Read, Read, ReadWrite],
-                ..forward()
-            },
+            with(|k| k.bindings = &[Read, Read, Read, ReadWrite]),
         ),
         (
             "bytes of elements differ",
-            Kernel {
-                formats: &[(0, "Input"), (0, "Saved"), (2, "Output")],
-                ..forward()
-            },
+            with(|k| k.formats = &[(0, "Input"), (0, "Saved"), (2, "Output")]),
         ),
         (
             "Saved",
-            Kernel {
-                formats: &[(0, "Input"), (2, "Output")],
-                ..forward()
-            },
+            with(|k| k.formats = &[(0, "Input"), (2, "Output")]),
         ),
-        (
-            "overrides differ",
-            Kernel {
-                constants: &["MISSING"],
-                ..forward()
-            },
-        ),
-        (
-            " is not among",
-            Kernel {
-                constants: &[],
-                ..activation::BACKWARD
-            },
-        ),
-        (
-            "entry points differ",
-            Kernel {
-                source: forward().source.replace("main", "start").leak(),
-                ..forward()
-            },
-        ),
+        ("overrides differ", with(|k| k.constants = &["MISSING"])),
+        (" is not among", backward),
+        ("entry points differ", renamed),
         (
             "no definition in scope",
-            Kernel {
-                blocks: &[&blocks::EPILOGUE4],
-                ..forward()
-            },
+            with(|k| k.blocks = &[&blocks::EPILOGUE4]),
         ),
-        (
-            "expected",
-            Kernel {
-                source: "fn main( }",
-                ..forward()
-            },
-        ),
-    ];
-    for (expected, kernel) in faults {
+        ("expected", with(|k| k.source = "fn main( }")),
+    ]
+}
+
+#[test]
+fn every_seeded_fault_is_found() {
+    let forward = || activation::FORWARD;
+    for (expected, kernel) in faults() {
         let said = check(&kernel).unwrap_err();
         assert!(
             said.contains(expected),
