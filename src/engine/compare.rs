@@ -63,6 +63,8 @@ pub(super) struct Expected {
     pub fill: Fill,
     /// Values that must not be zero for the comparison to mean anything.
     pub needed: usize,
+    /// Whether these are positions, whole words.
+    pub positions: bool,
 }
 
 /// What came of comparing.
@@ -90,6 +92,7 @@ impl Expected {
             tolerances,
             fill,
             needed,
+            positions: false,
         }
     }
 
@@ -101,6 +104,7 @@ impl Expected {
             values,
             fill: Fill::Integers,
             needed: 0,
+            positions: true,
         }
     }
 

@@ -1,6 +1,6 @@
 //! What kernels are tried on, the same on every machine.
 
-use crate::op::philox4x32;
+use crate::op::{Loss, LossGeometry, philox4x32};
 
 /// A kind of data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +53,23 @@ impl Data {
     pub fn positive(&mut self, len: usize) -> Vec<f32> {
         let values = self.values(len, 1.0).into_iter();
         values.map(|value| value.abs() + 1.0).collect()
+    }
+
+    /// A label for each row, some of them the ignored one, the others of a weight above 0.
+    pub fn labels(&mut self, loss: &Loss, geometry: &LossGeometry) -> Vec<u32> {
+        let (ignored, weights) = match loss {
+            Loss::CrossEntropy(loss) => (loss.ignored_label, loss.class_weights.as_deref()),
+            Loss::MeanSquaredError(_) | Loss::BinaryCrossEntropy(_) => (None, None),
+        };
+        let counts = |class: &u32| weights.is_none_or(|weights| weights[*class as usize] > 0.0);
+        let counted: Vec<u32> = (0..geometry.classes as u32).filter(counts).collect();
+        let any = |word: u32| counted.get(word as usize % counted.len().max(1)).copied();
+        let words = self.words(geometry.rows).into_iter().enumerate();
+        let labels = words.map(|(row, word)| match ignored {
+            Some(ignored) if row % 5 == 4 => ignored,
+            _ => any(word).unwrap_or(0),
+        });
+        labels.collect()
     }
 
     pub fn words(&mut self, len: usize) -> Vec<u32> {

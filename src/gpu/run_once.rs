@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use super::Gpu;
+use super::kernel::Format;
 use super::program::Program;
-use super::record::{Dispatch, Region};
+use super::record::{BufferId, Dispatch, Recording, Region, Storage};
 use crate::{Error, Result};
 
 impl Program {
@@ -64,5 +65,31 @@ impl Program {
             message: "a buffer of the plan has no memory".into(),
         };
         self.buffer(region.buffer).ok_or_else(missing)
+    }
+
+    /// The contents of every buffer that is kept between runs of a recording.
+    pub async fn save(&self, gpu: &Gpu, recording: &Recording) -> Result<Vec<(Region, Vec<u8>)>> {
+        let mut saved = Vec::new();
+        for (id, info) in recording.buffers.iter().enumerate() {
+            let region = Region {
+                buffer: BufferId(id),
+                offset: 0,
+                size: info.size,
+                format: Format::F32,
+            };
+            let kept = matches!(info.storage, Storage::Persistent);
+            if kept && self.buffer(region.buffer).is_some() {
+                saved.push((region, self.read(gpu, region).await?));
+            }
+        }
+        Ok(saved)
+    }
+
+    /// Writes back what was saved.
+    pub async fn restore(&self, gpu: &Gpu, saved: &[(Region, Vec<u8>)]) -> Result<()> {
+        for (region, bytes) in saved {
+            self.write(gpu, *region, bytes).await?;
+        }
+        Ok(())
     }
 }

@@ -60,6 +60,27 @@ pub fn optimizers() -> [(&'static str, Optimizer); 9] {
     ]
 }
 
+/// A loss in reports: on probabilities or values if `soft`, else on labels.
+pub(super) fn loss_name(loss: &Loss, model: &Model, soft: bool) -> String {
+    let losses = losses(model);
+    let known = losses.iter().find(|(_, other)| other == loss);
+    let name = known.map_or("the trainer's own", |(name, _)| name);
+    match (loss, soft) {
+        (Loss::CrossEntropy(_), true) => format!("loss ({name}, probabilities)"),
+        (Loss::CrossEntropy(_), false) => format!("loss ({name}, labels)"),
+        (Loss::MeanSquaredError(_) | Loss::BinaryCrossEntropy(_), _) => format!("loss ({name})"),
+    }
+}
+
+/// An optimizer in reports.
+pub(super) fn optimizer_name(optimizer: &Optimizer, clipped: bool) -> String {
+    let optimizers = optimizers();
+    let known = optimizers.iter().find(|(_, other)| other == optimizer);
+    let name = known.map_or("the trainer's own", |(name, _)| name);
+    let clipped = if clipped { ", clipped" } else { "" };
+    format!("optimizer ({name}{clipped})")
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

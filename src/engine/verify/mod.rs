@@ -128,10 +128,11 @@ pub(super) async fn verify_plan(rig: &Rig<'_>) -> Result<VerifyReport> {
         .model
         .graph
         .check_training(rig.task.options.batch)?;
-    let saved = rig.save().await?;
+    let (gpu, program) = (rig.gpu, rig.program);
+    let saved = program.save(gpu, rig.recording()).await?;
     let mut verifier = Verifier::default();
     let verified = verifier.plan(rig).await;
-    rig.restore(&saved).await?;
+    program.restore(gpu, &saved).await?;
     verified?;
     Ok(verifier.report(rig.gpu, rig.task.options.batch))
 }

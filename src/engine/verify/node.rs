@@ -3,8 +3,9 @@
 use super::rig::{Outcome, Rig, STEP, Trial};
 use crate::engine::compare::Expected;
 use crate::engine::data::{Data, Fill, wide};
+use crate::engine::internal;
 use crate::engine::lower::{Fusion, NodeParts, Part};
-use crate::engine::operators::{Backward, Forward, Masks, Mode, Site, Sum, kernels};
+use crate::engine::operators::{Backward, Forward, Masks, Mode, Site, kernels};
 use crate::engine::plan::Step;
 use crate::engine::reference::{BackwardPass, ForwardPass};
 use crate::engine::tolerance::{copied, measure};
@@ -176,12 +177,8 @@ impl NodeTrial<'_> {
             Mode::Evaluation => " in evaluation",
         };
         let mut trial = Trial::new(&part.range);
-        for (&region, values) in places.inputs.iter().zip(&inputs.x) {
-            trial.write(region, values);
-        }
-        for (&region, values) in places.parameters.iter().zip(&inputs.parameters) {
-            trial.write(region, values);
-        }
+        trial.write_all(&places.inputs, &inputs.x);
+        trial.write_all(&places.parameters, &inputs.parameters);
         let rounding = kernels(&self.node.op).rounding(&pass.site)?;
         let data = [&inputs.x[..], &inputs.parameters].concat();
         let measured = measure(&pass, &data, true)?;
@@ -199,7 +196,12 @@ impl NodeTrial<'_> {
         let data: Vec<Vec<f64>> = data.iter().map(|values| wide(values)).collect();
         let indices = pass.run(&data)?.1.indices;
         if let (Some(region), false) = (places.kept, indices.is_empty()) {
-            trial.awaits_indices(format!("argmax{when}"), region, &shape, &indices);
+            trial.awaits(
+                format!("argmax{when}"),
+                region,
+                &shape,
+                Expected::indices(&indices),
+            );
         }
         let statistics = self.node.parameters.iter().zip(&places.parameters);
         let statistics = statistics.filter(|(id, _)| !graph.parameter(**id).is_learned());
@@ -239,28 +241,22 @@ impl NodeTrial<'_> {
         };
         let measured = measure(&pass, &data, true)?;
         let (of_parameters, of_inputs) = measured.split_at(node.parameters.len());
-        for (at, measured) in of_parameters
-            .iter()
-            .enumerate()
-            .filter(|(at, _)| pass.wanted[*at])
-        {
+        let of_parameters = of_parameters.iter().enumerate();
+        for (at, measured) in of_parameters.filter(|(at, _)| pass.wanted[*at]) {
             let parameter = graph.parameter(node.parameters[at]);
-            let sum = rounding.parameters.get(at).copied().unwrap_or(Sum::copy());
+            let unstated = || internal("a parameter's gradient has no rounding");
+            let sum = *rounding.parameters.get(at).ok_or_else(unstated)?;
             let expected = measured.expect(sum, inputs.fill);
             let name = format!("{} gradient", parameter.spec.name);
-            trial.awaits(
-                name,
-                part.places.to_parameters[at],
-                &parameter.shape,
-                expected,
-            );
+            let to = part.places.to_parameters[at];
+            trial.awaits(name, to, &parameter.shape, expected);
         }
         // Each input's gradient, and for a value that is read twice the sum.
         let mut sums: Vec<(usize, Option<Region>, Expected)> = Vec::new();
         for (at, measured) in of_inputs.iter().enumerate() {
             let to = part.places.to_inputs[at];
             let handed_on = self.parts.heir == Some(self.fusion.root(node.inputs[at]));
-            if !pass.wanted[of_parameters.len() + at] || handed_on && to.is_none() {
+            if !pass.wanted[node.parameters.len() + at] || handed_on && to.is_none() {
                 continue; // handed on as it is, by no kernel
             }
             let mut expected = measured.expect(rounding.input, inputs.fill);
@@ -302,12 +298,8 @@ impl NodeTrial<'_> {
         y: &[f32],
     ) -> Result<Trial> {
         let (places, mut trial) = (&part.places, Trial::new(&part.range));
-        for (&region, values) in places.inputs.iter().zip(&inputs.x) {
-            trial.write(region, values);
-        }
-        for (&region, values) in places.parameters.iter().zip(&inputs.parameters) {
-            trial.write(region, values);
-        }
+        trial.write_all(&places.inputs, &inputs.x);
+        trial.write_all(&places.parameters, &inputs.parameters);
         trial.write(places.output, y);
         if let Some(kept) = forward.places.kept {
             trial.write_bytes(kept, &self.rig.read(kept).await?);
@@ -327,16 +319,8 @@ impl NodeTrial<'_> {
 
 fn input_name(part: &Part<Backward>, at: usize, several: bool) -> String {
     let to = part.places.to_inputs[at];
-    let number = if several {
-        format!(" {}", at + 1)
-    } else {
-        String::new()
-    };
-    let added = if to.is_some_and(|to| to.accumulate) {
-        ", added"
-    } else {
-        ""
-    };
+    let number = several.then(|| format!(" {}", at + 1)).unwrap_or_default();
+    let added = to.filter(|to| to.accumulate).map_or("", |_| ", added");
     match to.and_then(|to| to.gradient_of) {
         Some((f, _)) => format!("input{number} gradient of {}{added}", f.name()),
         None => format!("input{number} gradient{added}"),

@@ -9,7 +9,7 @@ use crate::engine::lower::{Lowered, Task};
 use crate::engine::plan::Step;
 use crate::gpu::kernel::{Access, Format};
 use crate::gpu::program::Program;
-use crate::gpu::record::{BufferId, Recording, Region, Storage};
+use crate::gpu::record::{Recording, Region};
 use crate::{Gpu, Result, Shape};
 
 /// Any step, some way into training.
@@ -41,8 +41,6 @@ struct Awaited {
     region: Option<Region>,
     shape: Shape,
     expected: Expected,
-    /// Whether it is made of positions.
-    indices: bool,
 }
 
 /// A result that was checked: what it is called, which dispatches computed it, and how.
@@ -94,6 +92,12 @@ impl Trial {
         self.writes.push((region, bytes));
     }
 
+    /// Numbers for regions.
+    pub fn write_all(&mut self, regions: &[Region], values: &[Vec<f32>]) {
+        let pairs = regions.iter().zip(values);
+        pairs.for_each(|(&region, values)| self.write(region, values));
+    }
+
     /// Bytes for the beginning of a region.
     pub fn write_bytes(&mut self, region: Region, bytes: &[u8]) {
         self.writes.push((region, bytes.to_vec()));
@@ -112,22 +116,7 @@ impl Trial {
             region: region.into(),
             shape: shape.clone(),
             expected,
-            indices: false,
         });
-    }
-
-    /// Positions that the dispatches should write.
-    pub fn awaits_indices(
-        &mut self,
-        result: String,
-        region: Region,
-        shape: &Shape,
-        indices: &[u32],
-    ) {
-        self.awaits(result, region, shape, Expected::indices(indices));
-        if let Some(awaited) = self.awaited.last_mut() {
-            awaited.indices = true;
-        }
     }
 }
 
@@ -217,7 +206,7 @@ impl Rig<'_> {
             dispatches = makers(self.recording(), order, region);
             let bytes = self.read(region).await?;
             let words = bytes.chunks_exact(4).map(|b| [b[0], b[1], b[2], b[3]]);
-            got = match (region.format, awaited.indices) {
+            got = match (region.format, awaited.expected.positions) {
                 (_, true) => words.map(|word| u32::from_le_bytes(word).into()).collect(),
                 (Format::F32, _) => words.map(|word| f32::from_le_bytes(word).into()).collect(),
                 (Format::F16, _) => {
@@ -249,32 +238,6 @@ impl Rig<'_> {
     /// The bytes of a region.
     pub(super) async fn read(&self, region: Region) -> Result<Vec<u8>> {
         self.program.read(self.gpu, region).await
-    }
-
-    /// What the plan keeps between steps.
-    pub(super) async fn save(&self) -> Result<Vec<(Region, Vec<u8>)>> {
-        let mut saved = Vec::new();
-        for (id, info) in self.recording().buffers.iter().enumerate() {
-            let region = Region {
-                buffer: BufferId(id),
-                offset: 0,
-                size: info.size,
-                format: Format::F32,
-            };
-            let kept = matches!(info.storage, Storage::Persistent);
-            if kept && self.program.buffer(region.buffer).is_some() {
-                saved.push((region, self.read(region).await?));
-            }
-        }
-        Ok(saved)
-    }
-
-    /// Writes back what was kept.
-    pub(super) async fn restore(&self, saved: &[(Region, Vec<u8>)]) -> Result<()> {
-        for (region, bytes) in saved {
-            self.write(*region, bytes).await?;
-        }
-        Ok(())
     }
 }
 

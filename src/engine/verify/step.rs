@@ -3,7 +3,7 @@
 
 use super::Verifier;
 use super::rig::{Outcome, Rig, STEP, Trial, makers};
-use crate::engine::catalogue::{losses, optimizers};
+use crate::engine::catalogue::{loss_name, optimizer_name};
 use crate::engine::compare::{Expected, Verdict};
 use crate::engine::data::{Data, Fill, wide};
 use crate::engine::lower::Slab;
@@ -31,7 +31,8 @@ impl Verifier {
                 Loss::MeanSquaredError(_) | Loss::BinaryCrossEntropy(_) => &[true],
             };
             for &soft in kinds {
-                let (name, outcomes) = (loss_name(rig, soft), loss(rig, soft).await?);
+                let name = loss_name(rig.task.loss, rig.task.model, soft);
+                let outcomes = loss(rig, soft).await?;
                 self.conclude(rig, &name, outcomes);
             }
         }
@@ -39,30 +40,11 @@ impl Verifier {
         self.conclude(rig, "gradients of micro-batches", outcomes);
         if !ranges.update.is_empty() {
             let outcomes = vec![update(rig).await?];
-            self.conclude(rig, &optimizer_name(rig), outcomes);
+            let clipped = rig.task.options.clip_norm.is_some();
+            let name = optimizer_name(rig.task.optimizer, clipped);
+            self.conclude(rig, &name, outcomes);
         }
         Ok(())
-    }
-}
-
-fn loss_name(rig: &Rig, soft: bool) -> String {
-    let losses = losses(rig.task.model);
-    let known = losses.iter().find(|(_, loss)| loss == rig.task.loss);
-    let name = known.map_or("the trainer's own", |(name, _)| name);
-    match (rig.task.loss, soft) {
-        (Loss::CrossEntropy(_), true) => format!("loss ({name}, probabilities)"),
-        (Loss::CrossEntropy(_), false) => format!("loss ({name}, labels)"),
-        (Loss::MeanSquaredError(_) | Loss::BinaryCrossEntropy(_), _) => format!("loss ({name})"),
-    }
-}
-
-fn optimizer_name(rig: &Rig) -> String {
-    let optimizers = optimizers();
-    let known = optimizers.iter().find(|(_, o)| o == rig.task.optimizer);
-    let name = known.map_or("the trainer's own", |(name, _)| name);
-    match rig.task.options.clip_norm {
-        Some(_) => format!("optimizer ({name}, clipped)"),
-        None => format!("optimizer ({name})"),
     }
 }
 
@@ -114,7 +96,7 @@ async fn loss(rig: &Rig<'_>, soft: bool) -> Result<Vec<Outcome>> {
                 .map(|v| v.abs())
                 .collect(),
         ),
-        false => Target::Labels(labels(loss, &mut data, [geometry.rows, geometry.classes])),
+        false => Target::Labels(data.labels(loss, &geometry)),
     };
     let scale = (1.0 / loss.normaliser(&target, &geometry)) as f32;
     let pass = LossPass {
@@ -167,25 +149,6 @@ async fn loss(rig: &Rig<'_>, soft: bool) -> Result<Vec<Outcome>> {
         outcomes.extend(rig.run(trial, Step { loss, ..STEP }).await?);
     }
     Ok(outcomes)
-}
-
-/// A label for each row, some of them the ignored one, the others of a weight above 0.
-fn labels(loss: &Loss, data: &mut Data, [rows, classes]: [usize; 2]) -> Vec<u32> {
-    let (ignored, weights) = match loss {
-        Loss::CrossEntropy(loss) => (loss.ignored_label, loss.class_weights.as_deref()),
-        Loss::MeanSquaredError(_) | Loss::BinaryCrossEntropy(_) => (None, None),
-    };
-    let counts = |class: &u32| weights.is_none_or(|weights| weights[*class as usize] > 0.0);
-    let counted: Vec<u32> = (0..classes as u32).filter(counts).collect();
-    let words = data.words(rows).into_iter().enumerate();
-    let label = |(row, word): (usize, u32)| match ignored {
-        Some(ignored) if row % 5 == 4 => ignored,
-        _ => counted
-            .get(word as usize % counted.len().max(1))
-            .copied()
-            .unwrap_or(0),
-    };
-    words.map(label).collect()
 }
 
 /// The sum that a first micro-batch begins, and a second adds to.
