@@ -319,7 +319,10 @@ impl NodeTrial<'_> {
 
 fn input_name(part: &Part<Backward>, at: usize, several: bool) -> String {
     let to = part.places.to_inputs[at];
-    let number = several.then(|| format!(" {}", at + 1)).unwrap_or_default();
+    let number = match several {
+        true => format!(" {}", at + 1),
+        false => String::new(),
+    };
     let added = to.filter(|to| to.accumulate).map_or("", |_| ", added");
     match to.and_then(|to| to.gradient_of) {
         Some((f, _)) => format!("input{number} gradient of {}{added}", f.name()),
