@@ -34,7 +34,7 @@ macro_rules! activations {
 
 activations! {
     /// `max(x, 0)`. Its gradient is zero where `x <= 0`.
-    Relu => Row::new("relu", 1, Saved::Value),
+    Relu => Row::new("relu", 1, Saved::Value).arithmetic(Arithmetic::Copy),
 
     /// The logistic function `1 / (1 + exp(-x))`.
     Sigmoid => Row::new("sigmoid", 2, Saved::Value),
@@ -46,7 +46,9 @@ activations! {
     LeakyRelu {
         /// The slope for negative arguments, not negative itself.
         slope = 0.01
-    } => Row::new("leaky_relu", 4, Saved::Value).number("slope", slope, Domain::NotNegative),
+    } => Row::new("leaky_relu", 4, Saved::Value)
+        .arithmetic(Arithmetic::Product)
+        .number("slope", slope, Domain::NotNegative),
 
     /// `x * Phi(x)` with the normal distribution's `Phi`, through the error function (Hendrycks and
     /// Gimpel 2016).
@@ -68,8 +70,21 @@ struct Row {
     /// What stands for it in the shaders.
     code: u32,
     saved: Saved,
+    arithmetic: Arithmetic,
     /// The numbers that it depends on.
     numbers: [Option<Number>; 2],
+}
+
+/// What of rounding an activation has in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arithmetic {
+    /// None: it copies, or writes a constant.
+    Copy,
+    /// That of one product.
+    Product,
+    /// That of formulas, with functions of the driver such as `exp` in the value, and in a gradient that
+    /// follows from the argument.
+    Functions,
 }
 
 /// What the gradient of an activation follows from.
@@ -101,8 +116,14 @@ impl Row {
             name,
             code,
             saved,
+            arithmetic: Arithmetic::Functions,
             numbers: [None; 2],
         }
+    }
+
+    /// With other arithmetic than that of functions.
+    const fn arithmetic(self, arithmetic: Arithmetic) -> Self {
+        Self { arithmetic, ..self }
     }
 
     /// With one more number; a third does not compile.
@@ -135,6 +156,11 @@ impl Activation {
     /// The number that stands for this function in the shaders, where 0 is the identity.
     pub(crate) const fn code(self) -> u32 {
         self.row().code
+    }
+
+    /// What of rounding it has in it.
+    pub(crate) fn arithmetic(self) -> Arithmetic {
+        self.row().arithmetic
     }
 
     /// The numbers that the function depends on, as the shaders take them: `a` and `b`.

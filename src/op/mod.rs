@@ -20,6 +20,7 @@ mod view;
 mod window;
 
 pub use activation::Activation;
+pub(crate) use activation::Arithmetic;
 pub use add::Add;
 pub use concat::Concat;
 pub use conv_transpose2d::ConvTranspose2d;

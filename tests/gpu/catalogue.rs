@@ -8,6 +8,15 @@ use wgpu_cnn::{Activation, Gpu, Loss, Model, Optimizer, Target, Trainer, Trainer
 use crate::common::{child, digest, labels, plain_gpu, poisoned_gpus, random, uniform};
 use crate::training::state;
 
+/// The cases of every operator, or of the one that `WGPU_CNN_OPERATOR` names.
+fn chosen() -> Vec<Case> {
+    let only = std::env::var("WGPU_CNN_OPERATOR").ok();
+    let is_it = |case: &Case| only.as_ref().is_none_or(|only| case.op.name() == only);
+    let chosen: Vec<Case> = cases().into_iter().filter(is_it).collect();
+    assert!(!chosen.is_empty(), "no operator is called {only:?}");
+    chosen
+}
+
 /// A case by itself, or with this activation after it.
 fn model(case: &Case, after: Option<Activation>) -> Model {
     let model = match after {
@@ -20,7 +29,7 @@ fn model(case: &Case, after: Option<Activation>) -> Model {
 /// Runs the verifier over every case's own plan.
 fn clean(gpu: &'static Gpu, device: &str, half: bool) {
     let activations = Activation::ALL.into_iter().cycle();
-    for (case, function) in cases().iter().zip(activations) {
+    for (case, function) in chosen().iter().zip(activations) {
         for after in [None, Some(function)] {
             let builder = Trainer::builder(model(case, after))
                 .loss(Loss::mean_squared_error())

@@ -1,10 +1,19 @@
 //! Every case of every operator in the catalogue, by itself and with an activation after it: the gradient
 //! along random directions, of each parameter and of the input, against finite differences in f64.
 
-use wgpu_cnn::engine::catalogue::cases;
+use wgpu_cnn::engine::catalogue::{Case, cases};
 use wgpu_cnn::{Activation, Loss, Model, Optimizer, Reduction, Reference, Target};
 
 use crate::differences::{compare, differences, values};
+
+/// The cases of every operator, or of the one that `WGPU_CNN_OPERATOR` names.
+fn chosen() -> Vec<Case> {
+    let only = std::env::var("WGPU_CNN_OPERATOR").ok();
+    let is_it = |case: &Case| only.as_ref().is_none_or(|only| case.op.name() == only);
+    let chosen: Vec<Case> = cases().into_iter().filter(is_it).collect();
+    assert!(!chosen.is_empty(), "no operator is called {only:?}");
+    chosen
+}
 
 /// Directions for each parameter.
 const DIRECTIONS: usize = 3;
@@ -70,7 +79,7 @@ fn every_case_of_every_operator_has_the_gradients_of_differences() {
         .filter(|f| *f != Activation::Relu);
     let activations = activations.cycle();
     let mut wrong = String::new();
-    for (case, function) in cases().iter().zip(activations) {
+    for (case, function) in chosen().iter().zip(activations) {
         let models = [case.model().unwrap(), case.model_before(function).unwrap()];
         for model in &models {
             let name = format!("{}, {}", case.op.name(), case.name);

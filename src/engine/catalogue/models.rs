@@ -1,5 +1,6 @@
 //! Models in which operators meet: fused, branched, used twice, at the ends of a model.
 
+use super::cases;
 use crate::op::{
     AvgPool1d, AvgPool2d, Conv1d, Conv2d, ConvTranspose2d, LayerNorm, MaxPool1d, MaxPool2d,
     Padding, Softmax,
@@ -35,26 +36,38 @@ const FAMILIES: [Family; 10] = [
     ("dropout at the end", 3, ends_in_dropout),
 ];
 
-/// Every model.
+/// Every model: those of the families, and of each operator that none of them has, its first case.
 ///
 /// # Errors
 ///
 /// None, unless a model here has a wrong shape.
 pub fn models() -> Result<Vec<ModelCase>> {
-    let cases = FAMILIES.into_iter().map(|(name, batch, build)| {
-        let model = build()?;
+    let families = FAMILIES.into_iter();
+    let families = families.map(|(name, batch, build)| Ok(ModelCase::new(name, batch, build()?)));
+    let mut models = families.collect::<Result<Vec<_>>>()?;
+    for case in cases() {
+        let name = case.op.name();
+        let nodes = models.iter().flat_map(|case| case.model.graph.nodes());
+        if nodes.map(|node| node.op.name()).all(|known| known != name) {
+            models.push(ModelCase::new(name, case.batch, case.model()?));
+        }
+    }
+    Ok(models)
+}
+
+impl ModelCase {
+    fn new(name: &'static str, batch: usize, model: Model) -> Self {
         let loss = match model.output_shape().rank() {
             1 => Loss::default(),
             _ => Loss::mean_squared_error(),
         };
-        Ok(ModelCase {
+        Self {
             name,
             model,
             batch,
             loss,
-        })
-    });
-    cases.collect()
+        }
+    }
 }
 
 fn same(channels: usize, kernel: usize) -> Conv2d {

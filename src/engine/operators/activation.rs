@@ -8,20 +8,19 @@ use crate::Result;
 use crate::cpu::{self, Real};
 use crate::gpu::kernels::{Output, activation};
 use crate::gpu::record::Recording;
-use crate::op::Activation;
+use crate::op::{Activation, Arithmetic};
 
 impl Activation {
     /// What a value and a gradient may be off by, whichever kernel computes them.
     pub(in crate::engine) fn own_rounding(self) -> Rounding {
         let formula = Sum::formula(FORMULA);
-        match self {
-            Self::Relu => Rounding::of(Sum::copy(), Sum::copy()),
-            Self::LeakyRelu { .. } => Rounding::of(Sum::formula(1), Sum::formula(1)),
-            // Their gradients follow from their values, without a function of the driver.
-            Self::Sigmoid | Self::Tanh => Rounding::of(formula.driver(), formula),
-            Self::Gelu | Self::GeluTanh | Self::Silu | Self::Softplus => {
-                Rounding::of(formula.driver(), formula.driver())
+        match self.arithmetic() {
+            Arithmetic::Copy => Rounding::of(Sum::copy(), Sum::copy()),
+            Arithmetic::Product => Rounding::of(Sum::formula(1), Sum::formula(1)),
+            Arithmetic::Functions if self.gradient_from_value() => {
+                Rounding::of(formula.driver(), formula)
             }
+            Arithmetic::Functions => Rounding::of(formula.driver(), formula.driver()),
         }
     }
 }

@@ -58,10 +58,11 @@ impl Gpu {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] for a batch of 0 or too large and for a model that has nothing to learn,
-    /// [`Error::Shape`] for a batch too small for a batch normalisation, [`Error::Limit`] and
-    /// [`Error::OutOfMemory`] for what the device does not have. A kernel that computes something
-    /// wrong is no error: the report says so.
+    /// [`Argument`](crate::Error::Argument) for a batch of 0 or too large and for a model that has
+    /// nothing to learn, [`Shape`](crate::Error::Shape) for a batch too small for a batch
+    /// normalisation, [`Limit`](crate::Error::Limit) and
+    /// [`OutOfMemory`](crate::Error::OutOfMemory) for what the device does not have. A kernel that
+    /// computes something wrong is no error: the report says so.
     #[cfg(feature = "native")]
     pub fn verify(&self, model: &Model, batch: usize) -> Result<VerifyReport> {
         pollster::block_on(self.verify_async(model, batch))
