@@ -23,6 +23,11 @@ macro_rules! activations {
                 $(Self::$name $({ $($field: $usual),* })?),*
             ];
 
+            /// Every activation with other numbers than the usual ones, where it has any.
+            pub(crate) const VARIED: [Self; Self::ALL.len()] = [
+                $(Self::$name $({ $($field: 0.75 * $usual),* })?),*
+            ];
+
             const fn row(self) -> Row {
                 match self {
                     $(Self::$name $({ $($field),* })? => $row),*

@@ -56,6 +56,26 @@ fn clean(gpu: &'static Gpu, device: &str, half: bool) {
 }
 
 #[test]
+fn every_case_is_clean_whatever_is_asked_of_its_gradients() {
+    let Some((device, gpu)) = poisoned_gpus().next() else {
+        return;
+    };
+    for case in chosen() {
+        for (at, model) in case.models_around().unwrap().into_iter().enumerate() {
+            let builder = Trainer::builder(model)
+                .loss(Loss::mean_squared_error())
+                .batch(case.batch);
+            let report = builder.on(gpu).unwrap().verify().unwrap();
+            let (operator, name) = (case.op.name(), case.name);
+            assert!(
+                report.passed(),
+                "{operator}, {name}, {at} on {device}: {report}"
+            );
+        }
+    }
+}
+
+#[test]
 fn every_case_of_every_operator_is_clean() {
     for (device, gpu) in poisoned_gpus() {
         clean(gpu, device, false);

@@ -20,10 +20,10 @@ pub struct ModelCase {
     pub loss: Loss,
 }
 
-/// A family of models: its name, a batch, and how the model is built.
-type Family = (&'static str, usize, fn() -> Result<Model>);
+/// A model by name, with its batch, and how it is built.
+type Network = (&'static str, usize, fn() -> Result<Model>);
 
-const FAMILIES: [Family; 10] = [
+const NETWORKS: &[Network] = &[
     ("lenet", 4, lenet),
     ("convolutions", 3, convolutions),
     ("fused products", 3, fused_products),
@@ -36,15 +36,15 @@ const FAMILIES: [Family; 10] = [
     ("dropout at the end", 3, ends_in_dropout),
 ];
 
-/// Every model: those of the families, and of each operator that none of them has, its first case.
+/// Every model: networks, and of each operator that none of them has, its first case.
 ///
 /// # Errors
 ///
 /// None, unless a model here has a wrong shape.
 pub fn models() -> Result<Vec<ModelCase>> {
-    let families = FAMILIES.into_iter();
-    let families = families.map(|(name, batch, build)| Ok(ModelCase::new(name, batch, build()?)));
-    let mut models = families.collect::<Result<Vec<_>>>()?;
+    let networks = NETWORKS.iter();
+    let networks = networks.map(|&(name, batch, build)| Ok(ModelCase::new(name, batch, build()?)));
+    let mut models = networks.collect::<Result<Vec<_>>>()?;
     for case in cases() {
         let name = case.op.name();
         let nodes = models.iter().flat_map(|case| case.model.graph.nodes());

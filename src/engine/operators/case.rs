@@ -1,7 +1,7 @@
 //! An operator with shapes, as the tests try it.
 
 use crate::model::{Graph, Model, ValueId};
-use crate::op::{Flatten, Linear, Op, Reshape};
+use crate::op::{Concat, Flatten, Linear, Op, Reshape};
 use crate::{Result, Shape};
 
 /// An operator with its options and the shapes of one example of its inputs.
@@ -63,6 +63,54 @@ impl Case {
     /// Those of [`model`](Self::model).
     pub fn model_before(&self, after: impl Into<Op>) -> Result<Model> {
         self.model_with(Some(after.into()))
+    }
+
+    /// The operator in models that differ in what is asked of its gradients: each input in turn is the
+    /// model's own, which has none, where there are several; and each is read again behind it, so that its
+    /// gradient is added to what is there.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`model`](Self::model).
+    pub fn models_around(&self) -> Result<Vec<Model>> {
+        let several = (0..self.inputs.len()).filter(|_| self.inputs.len() > 1);
+        let mut models = several
+            .map(|at| self.model_on(at))
+            .collect::<Result<Vec<_>>>()?;
+        models.push(self.model_read_again()?);
+        Ok(models)
+    }
+
+    fn model_on(&self, own: usize) -> Result<Model> {
+        let mut graph = Graph::new(self.inputs[own].clone());
+        let row = graph.push("all".into(), Flatten.into(), vec![graph.input()])?;
+        let mut inputs = Vec::new();
+        for (at, shape) in self.inputs.iter().enumerate() {
+            if at == own {
+                inputs.push(graph.input());
+                continue;
+            }
+            let dense = Linear::new(shape.len()).into();
+            let value = graph.push(format!("input{at}"), dense, vec![row])?;
+            let view = Reshape::new(shape.clone()).into();
+            inputs.push(graph.push(format!("shape{at}"), view, vec![value])?);
+        }
+        let value = graph.push("operator".into(), self.op.clone(), inputs)?;
+        graph.push("row".into(), Flatten.into(), vec![value])?;
+        Ok(Model { graph })
+    }
+
+    fn model_read_again(&self) -> Result<Model> {
+        let Model { mut graph } = self.model()?;
+        let mut rows = vec![graph.output()];
+        let nodes = graph.nodes().iter();
+        let inputs: Vec<_> = nodes
+            .filter(|node| node.name.starts_with("input"))
+            .map(|node| node.output)
+            .collect();
+        rows.extend(inputs);
+        graph.push("together".into(), Concat.into(), rows)?;
+        Ok(Model { graph })
     }
 
     fn model_with(&self, after: Option<Op>) -> Result<Model> {

@@ -93,8 +93,8 @@ pub(super) fn chain(values: usize) -> usize {
 #[derive(Debug, Clone)]
 pub(in crate::engine) struct Rounding {
     pub output: Sum,
-    /// Of the gradient of each input.
-    pub input: Sum,
+    /// Of the gradient of each input; the last one of those that follow, too.
+    pub inputs: Vec<Sum>,
     /// Of the gradients of the learned parameters.
     pub parameters: Vec<Sum>,
     /// Of the running statistics.
@@ -105,11 +105,17 @@ pub(in crate::engine) struct Rounding {
 }
 
 impl Rounding {
+    /// Of the gradient of the input at a position.
+    pub fn input(&self, position: usize) -> Sum {
+        let stated = self.inputs.get(position).or(self.inputs.last());
+        stated.copied().unwrap_or(self.output)
+    }
+
     /// Of an operator with nothing to learn.
     pub fn of(output: Sum, input: Sum) -> Self {
         Self {
             output,
-            input,
+            inputs: vec![input],
             parameters: vec![],
             running: Sum::copy(),
             from_stored_value: false,

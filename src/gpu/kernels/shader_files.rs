@@ -73,7 +73,7 @@ fn every_kernel_is_called_after_its_shader_and_every_shader_has_one() {
 
 #[test]
 fn the_shaders_of_a_family_stand_together() {
-    for (family, kernels) in FAMILIES {
+    for &(family, kernels) in FAMILIES {
         for kernel in kernels {
             let rest = kernel.name.strip_prefix(family);
             let fits = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_'));
