@@ -6,6 +6,7 @@ const RELU: u32 = 1u;
 const SIGMOID: u32 = 2u;
 const TANH: u32 = 3u;
 const LEAKY_RELU: u32 = 4u;
+const ELU: u32 = 9u;
 
 fn sigmoid(x: f32) -> f32 {
     let e = exp(-abs(x)); // at most 1, so that nothing overflows
@@ -23,12 +24,19 @@ fn hyperbolic_tangent(x: f32) -> f32 {
     return select(x, result, !is_nan(x));
 }
 
+// exp(x) - 1 for x <= 0, without cancellation near 0.
+fn exponential_minus_one(x: f32) -> f32 {
+    let t = hyperbolic_tangent(0.5 * x);
+    return 2.0 * t / (1.0 - t);
+}
+
 fn simple_value(kind: u32, a: f32, b: f32, x: f32) -> f32 {
     switch kind {
         case RELU: { return select(x, 0.0, not_positive(x)); }
         case SIGMOID: { return sigmoid(x); }
         case TANH: { return hyperbolic_tangent(x); }
         case LEAKY_RELU: { return select(x, a * x, not_positive(x)); }
+        case ELU: { return select(x, a * exponential_minus_one(x), not_positive(x)); }
         default: { return x; }
     }
 }
@@ -40,6 +48,7 @@ fn simple_gradient(kind: u32, a: f32, b: f32, value: f32, gradient: f32) -> f32 
         case SIGMOID: { return gradient * value * (1.0 - value); }
         case TANH: { return gradient * (1.0 - value * value); }
         case LEAKY_RELU: { return select(a * gradient, gradient, value > 0.0 && !is_nan(value)); }
+        case ELU: { return select(gradient, gradient * (value + a), not_positive(value)); }
         default: { return gradient; }
     }
 }

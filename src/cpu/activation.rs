@@ -58,6 +58,7 @@ fn run<T: Real>(activation: Activation, pass: Pass<T>) {
         Activation::GeluTanh => gelu_tanh(pass),
         Activation::Silu => silu(pass),
         Activation::Softplus => softplus(pass),
+        Activation::Elu { alpha } => elu(T::nearest(alpha), pass),
     }
 }
 
@@ -162,6 +163,15 @@ fn softplus<T: Real>(pass: Pass<T>) {
     pass.of(
         |x| if x > linear { x } else { x.exp().ln_1p() },
         |x, gy| if x > linear { gy } else { gy * sigmoid(x) },
+    );
+}
+
+/// A NaN's gradient is that of the output, as in PyTorch.
+fn elu<T: Real>(alpha: T, pass: Pass<T>) {
+    let zero = T::zero();
+    pass.of(
+        |x| if x > zero { x } else { alpha * x.exp_m1() },
+        |y, gy| if y <= zero { gy * (y + alpha) } else { gy },
     );
 }
 

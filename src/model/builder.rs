@@ -158,6 +158,11 @@ impl ModelBuilder {
         self.push(Activation::Softplus)
     }
 
+    /// `x` where `x > 0`, else `alpha * (exp(x) - 1)`.
+    pub fn elu(self, alpha: f32) -> Self {
+        self.push(Activation::Elu { alpha })
+    }
+
     /// Softmax along the last axis: short for [`Softmax::new`].
     pub fn softmax(self) -> Self {
         self.push(Softmax::new())

@@ -67,6 +67,13 @@ activations! {
 
     /// `log(1 + exp(x))`, and `x` itself above 20, as in PyTorch.
     Softplus => Row::new("softplus", 8, Saved::Argument),
+
+    /// `x` where `x > 0`, else `alpha * (exp(x) - 1)` (Clevert, Unterthiner and Hochreiter 2016); alpha is
+    /// usually 1.
+    Elu {
+        /// What negative arguments tend to, with the other sign; not negative itself.
+        alpha = 1.0
+    } => Row::new("elu", 9, Saved::Value).number("alpha", alpha, Domain::NotNegative),
 }
 
 /// What the crate knows of an activation beside its formulas.
