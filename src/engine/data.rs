@@ -61,7 +61,8 @@ impl Data {
             Loss::CrossEntropy(loss) => (loss.ignored_label, loss.class_weights.as_deref()),
             Loss::MeanSquaredError(_) | Loss::BinaryCrossEntropy(_) => (None, None),
         };
-        let counts = |class: &u32| weights.is_none_or(|weights| weights[*class as usize] > 0.0);
+        let weighs = |class: &u32| weights.is_none_or(|weights| weights[*class as usize] > 0.0);
+        let counts = |class: &u32| weighs(class) && Some(*class) != ignored;
         let counted: Vec<u32> = (0..geometry.classes as u32).filter(counts).collect();
         let any = |word: u32| counted.get(word as usize % counted.len().max(1)).copied();
         let words = self.words(geometry.rows).into_iter().enumerate();

@@ -7,8 +7,9 @@ use crate::{Error, Result};
 
 /// Dropout of `x`, of any shape: each element is zero with this probability and
 /// `1 / (1 - probability)` times itself otherwise. The mask follows from the seed, the step (the
-/// batches before this one), the layer's place in its model, counted from 0, and the element's place
-/// in `x`, and from nothing else: it is the one that a [`Trainer`](crate::Trainer) with this seed
+/// batches before this one), the operator's number in its model, and the element's place in `x`, and
+/// from nothing else. Operators are numbered from 0 in the order of their execution, those within
+/// blocks and what joins them too. It is the mask that a [`Trainer`](crate::Trainer) with this seed
 /// makes, and that of [`cpu::dropout`](crate::cpu::dropout). So the gradient is this function of the
 /// gradient with respect to the result. NaN and infinities that are dropped give NaN.
 ///

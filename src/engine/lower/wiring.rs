@@ -4,7 +4,7 @@
 
 use super::{Fusion, Lowered, Task};
 use crate::Result;
-use crate::engine::operators::{Forward, Mode};
+use crate::engine::operators::{Forward, Mode, kernels};
 use crate::gpu::record::Region;
 use crate::model::Node;
 
@@ -35,17 +35,33 @@ pub(in crate::engine) fn wiring_faults(
         faults: vec![],
     };
     wiring.forward(Mode::Evaluation)?;
+    let output = wiring.values[fusion.root(task.model.graph.output()).0];
+    let written = match &lowered.copy {
+        Some(copy) => {
+            let (from, to) = (copy.places.inputs.first(), copy.places.output.region);
+            from.copied() == output && to == lowered.output
+        }
+        None => output == Some(lowered.output),
+    };
+    wiring.fault("output", written, "does not reach its place in evaluation");
     wiring.values.fill(None);
     wiring.forward(Mode::Training)?;
+    let output = wiring.values[fusion.root(task.model.graph.output()).0];
+    let read = output == Some(lowered.logits[0]);
+    wiring.fault("loss", read, "reads another value than the output");
     wiring.backward()?;
     Ok(wiring.faults)
 }
 
 impl Wiring<'_> {
-    fn hold(&mut self, node: &Node, holds: bool, otherwise: &'static str) {
+    fn fault(&mut self, layer: &str, holds: bool, otherwise: &'static str) {
         if !holds {
-            self.faults.push((node.label(), otherwise));
+            self.faults.push((layer.into(), otherwise));
         }
+    }
+
+    fn hold(&mut self, node: &Node, holds: bool, otherwise: &'static str) {
+        self.fault(&node.label(), holds, otherwise);
     }
 
     fn is_recorded(&self, node: &Node) -> bool {
@@ -82,8 +98,12 @@ impl Wiring<'_> {
             let inputs = self.inputs(node);
             self.values[written.0] = match part {
                 Some(part) => {
+                    self.hold(node, part.mode == mode, "computes in another mode");
                     self.node_forward(node, &part.places, &inputs)?;
-                    Some(part.places.output.region)
+                    let region = part.places.output.region;
+                    let own = !self.values.contains(&Some(region));
+                    self.hold(node, own, "writes over another value");
+                    Some(region)
                 }
                 None => inputs.first().copied().flatten(),
             };
@@ -118,9 +138,15 @@ impl Wiring<'_> {
             let places = &part.places;
             let read: Vec<_> = places.inputs.iter().copied().map(Some).collect();
             let own = self.are_parameters(node, &places.parameters)?;
-            let same = read == self.inputs(node) && own;
-            self.hold(node, same, "differentiates at another place");
             let written = self.fusion.written(node.output);
+            let output = self.values[written.0] == Some(places.output);
+            let same = read == self.inputs(node) && own && output;
+            self.hold(node, same, "differentiates at another place");
+            self.hold(
+                node,
+                part.mode == Mode::Training,
+                "computes in another mode",
+            );
             let arrived = gradients[written.0] == Some(places.gradient);
             self.hold(node, arrived, "reads another value's gradient");
             for (&id, to) in node.parameters.iter().zip(&places.to_parameters) {
@@ -133,12 +159,11 @@ impl Wiring<'_> {
             for (&input, to) in node.inputs.iter().zip(&places.to_inputs) {
                 let root = self.fusion.root(input);
                 let Some(to) = to else { continue };
-                let place = &mut gradients[root.0];
-                let adds = match place {
-                    Some(region) => to.accumulate && *region == to.region,
-                    None => !to.accumulate,
+                let adds = match gradients[root.0] {
+                    Some(region) => to.accumulate && region == to.region,
+                    None => !to.accumulate && !gradients.contains(&Some(to.region)),
                 };
-                *place = Some(to.region);
+                gradients[root.0] = Some(to.region);
                 self.hold(node, adds, "loses the gradient by another way");
                 let value = self.values[root.0];
                 let activation = self.fusion.activation(root);
@@ -149,6 +174,12 @@ impl Wiring<'_> {
             if let Some(heir) = parts.heir {
                 let first = gradients[heir.0].replace(places.gradient).is_none();
                 self.hold(node, first, "loses the gradient by another way");
+                let roots = node.inputs.iter().map(|&input| self.fusion.root(input));
+                let once = roots.filter(|&root| root == heir).count() == 1;
+                let unchanged = kernels(&node.op).hands_gradient_on()
+                    && self.fusion.activation(heir).is_none()
+                    && !self.fusion.is_asked(node.output);
+                self.hold(node, once && unchanged, "hands on a gradient that changes");
             }
         }
         Ok(())

@@ -70,6 +70,7 @@ impl Plan {
         target: &Target,
     ) -> Result<Vec<(usize, Duration)>> {
         let (ranges, step, progress) = self.next(input, target)?;
+        self.progress.prepared &= progress.prepared;
         self.submit(&[], input, Some(target), step).await?;
         let batch = input.len() / self.model.input_shape().len();
         let order: Vec<usize> = ranges.into_iter().flatten().collect();
@@ -188,6 +189,7 @@ impl Plan {
             gradient_scale: progress.gradient_scale,
             ..Step::FIRST
         };
+        self.progress.prepared = false; // should this never come back
         let ranges = [self.lowered.ranges.update.clone()];
         self.submit(&ranges, &[], None, step).await?;
         self.progress = progress;

@@ -151,13 +151,11 @@ struct Verifier {
     checks: Vec<Check>,
 }
 
-/// What a node is made of: which gradients are wanted of it, how many dispatches each of its parts has,
-/// and each dispatch by its number, with which of its bindings are one and the same as which.
-type NodeKey = (
-    Vec<bool>,
-    [Option<usize>; 3],
-    Vec<(usize, Vec<Option<usize>>)>,
-);
+/// What a node is made of: its operator and shapes in words, which gradients are wanted of it, how many
+/// dispatches each of its parts has, and each dispatch by its number, with which of its bindings and
+/// places are one and the same as which; those that prepare what it reads too.
+type NodeKey = (String, Vec<bool>, [Option<usize>; 3], Vec<DispatchKey>);
+type DispatchKey = (usize, Vec<Option<usize>>);
 
 impl Verifier {
     /// Checks everything that a plan runs.
@@ -241,8 +239,15 @@ impl Verifier {
         ];
         let lengths = ranges.map(|range| range.map(ExactSizeIterator::len));
         let mut regions: Vec<Region> = Vec::new();
+        for places in [&parts.forward, &parts.predict].into_iter().flatten() {
+            regions.extend(places.places.inputs.iter().chain(&places.places.parameters));
+        }
         let mut dispatches = Vec::new();
-        for at in ranges.into_iter().flatten().cloned().flatten() {
+        let orders = ranges
+            .into_iter()
+            .flatten()
+            .map(|range| rig.order(range, &[]));
+        for at in orders.flatten() {
             let dispatch = &rig.recording().dispatches[at];
             let bindings = dispatch.bindings.iter().chain([&dispatch.argument]);
             let bindings = bindings.map(|binding| {
@@ -256,7 +261,10 @@ impl Verifier {
             let bindings = bindings.collect();
             dispatches.push((self.number(dispatch), bindings));
         }
-        (wants, lengths, dispatches)
+        let graph = &rig.task.model.graph;
+        let applied = fusion.activation(fusion.written(node.output));
+        let what = format!("{:?} {:?} {applied:?}", node.op, graph.input_shapes(node));
+        (what, wants, lengths, dispatches)
     }
 
     /// Makes checks of results.

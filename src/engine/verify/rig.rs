@@ -132,7 +132,8 @@ impl Rig<'_> {
             return Ok(vec![]);
         }
         let dispatches = &self.recording().dispatches;
-        let order = self.order(&trial);
+        let given: Vec<Region> = trial.writes.iter().map(|(region, _)| *region).collect();
+        let order = self.order(&trial.range, &given);
         let bound = self.bound(&order);
         for region in &bound {
             let nan = match region.format {
@@ -171,14 +172,14 @@ impl Rig<'_> {
         Ok(outcomes)
     }
 
-    /// The dispatches of a trial, and before them those that prepare what they read.
-    fn order(&self, trial: &Trial) -> Vec<usize> {
-        let range = trial.range.clone();
+    /// The dispatches of a range, and before them those that prepare what they read, but for what is
+    /// given.
+    pub(super) fn order(&self, range: &Range<usize>, given: &[Region]) -> Vec<usize> {
         let read = self.bound(&range.clone().collect::<Vec<_>>());
         let prepares = |at: &usize| {
             let made = self.recording().dispatches[*at].bindings.last();
-            let made = made.copied().flatten().filter(|made| read.contains(made));
-            made.is_some_and(|made| trial.writes.iter().all(|(given, _)| *given != made))
+            let made = made.copied().flatten();
+            made.is_some_and(|made| read.contains(&made) && !given.contains(&made))
         };
         let prepare = self.lowered.ranges.prepare.clone();
         let before = prepare.filter(|at| !range.contains(at)).filter(prepares);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::engine::lower::NodeParts;
+use crate::engine::operators::Mode;
 use crate::{Conv2d, ConvTranspose2d};
 
 /// A device, or none where that is allowed.
@@ -136,7 +137,7 @@ fn node<'a>(lowered: &'a mut Lowered, model: &Model, label: &str) -> &'a mut Nod
 /// What a new operator could forget, and what the failed check then says.
 type Omission = (&'static str, fn(&mut Lowered, &Model));
 
-const OMISSIONS: [Omission; 10] = [
+const OMISSIONS: &[Omission] = &[
     // An operator with two inputs records the gradient of the first alone.
     (
         "no kernel writes the input 2 gradient of tanh",
@@ -187,6 +188,46 @@ const OMISSIONS: [Omission; 10] = [
         let forward = node(lowered, model, "layer 10 (linear)").forward.as_mut();
         forward.unwrap().places.parameters.swap(0, 1);
     }),
+    ("differentiates at another place", |lowered, model| {
+        let gradient = lowered.logits[1];
+        let backward = node(lowered, model, "layer 8 (global_softmax_pool)")
+            .backward
+            .as_mut();
+        backward.unwrap().places.output = gradient;
+    }),
+    ("reads another value's gradient", |lowered, model| {
+        let output = lowered.output;
+        let backward = node(lowered, model, "layer 10 (linear)").backward.as_mut();
+        backward.unwrap().places.gradient = output;
+    }),
+    ("writes another parameter's gradient", |lowered, model| {
+        let backward = node(lowered, model, "layer 10 (linear)").backward.as_mut();
+        backward.unwrap().places.to_parameters.swap(0, 1);
+    }),
+    (
+        "hands its gradient through another activation",
+        |lowered, model| {
+            let backward = node(lowered, model, "layer 7 (concat)").backward.as_mut();
+            let mut to = backward.unwrap().places.to_inputs.iter_mut().flatten();
+            to.find_map(|to| to.gradient_of.take()).unwrap();
+        },
+    ),
+    ("computes in another mode", |lowered, model| {
+        let forward = node(lowered, model, "layer 4 (batch_norm)")
+            .forward
+            .as_mut();
+        forward.unwrap().mode = Mode::Evaluation;
+    }),
+    ("hands on a gradient that changes", |lowered, model| {
+        let input = model.graph.input();
+        node(lowered, model, "layer 3 (max_pool2d)").heir = Some(input);
+    }),
+    ("reads another value than the output", |lowered, _| {
+        lowered.logits[0] = lowered.input;
+    }),
+    ("does not reach its place in evaluation", |lowered, _| {
+        lowered.output = lowered.input;
+    }),
     // A kernel belongs to no part of the plan.
     ("was not verified", |lowered, _| {
         let mut more = lowered.recording.dispatches[0].clone();
@@ -199,7 +240,7 @@ const OMISSIONS: [Omission; 10] = [
 fn what_is_missing_from_a_plan_fails() {
     let Some(gpu) = gpu() else { return };
     let model = model();
-    for (says, omit) in OMISSIONS {
+    for &(says, omit) in OMISSIONS {
         let tamper = |lowered: &mut Lowered| omit(lowered, &model);
         let report = pollster::block_on(verify(&gpu, &model, 2, &tamper)).unwrap();
         let said = |check: &Check| check.reason.as_ref().is_some_and(|r| r.contains(says));
@@ -224,4 +265,43 @@ fn a_layer_like_an_earlier_one_without_gradients_is_not_taken_for_it() {
         .failed()
         .filter(|check| check.layer == "layer 2 (gelu)");
     assert!(of_gelu.any(|check| check.result == "gradients"), "{report}");
+}
+
+#[test]
+fn a_layer_that_reads_what_was_prepared_for_its_twin_is_found() {
+    let Some(gpu) = gpu() else { return };
+    let conv = || Conv2d::new(4, 3).padding(1);
+    let model = Model::builder([4, 6, 6])
+        .push(conv())
+        .push(conv())
+        .push(conv());
+    let model = model.build().unwrap();
+    let rebound = std::cell::Cell::new(false);
+    let tamper = |lowered: &mut Lowered| {
+        let prepared = |lowered: &Lowered, at: usize| -> Option<Region> {
+            let part = lowered.nodes.get(at)?.forward.as_ref()?;
+            let prepare = &lowered.recording.dispatches[lowered.ranges.prepare.clone()];
+            let mut bindings = lowered.recording.dispatches[part.range.start].regions();
+            let made = |region: &&Region| prepare.iter().any(|d| d.bindings[1] == Some(**region));
+            bindings.find(made).copied()
+        };
+        let both = (prepared(lowered, 1), prepared(lowered, 2));
+        if let (Some(of_second), Some(of_third)) = both {
+            let part = lowered.nodes[2].forward.as_ref().unwrap();
+            let dispatch = &mut lowered.recording.dispatches[part.range.start];
+            let binding = dispatch.bindings.iter_mut().find(|b| **b == Some(of_third));
+            *binding.unwrap() = Some(of_second);
+            rebound.set(true);
+        }
+    };
+    let report = pollster::block_on(verify(&gpu, &model, 2, &tamper)).unwrap();
+    if !rebound.get() {
+        eprintln!("skipped: nothing is prepared for convolutions on this adapter");
+        return;
+    }
+    let mut failed = report.failed();
+    assert!(
+        failed.any(|check| check.layer == "layer 2 (conv2d)"),
+        "{report}"
+    );
 }
