@@ -55,6 +55,12 @@ impl Data {
         values.map(|value| value.abs() + 1.0).collect()
     }
 
+    /// Numbers within 0..1.
+    pub fn shares(&mut self, len: usize) -> Vec<f32> {
+        let values = self.values(len, 1.0).into_iter();
+        values.map(f32::abs).collect()
+    }
+
     /// A label for each row, some of them the ignored one, the others of a weight above 0.
     pub fn labels(&mut self, loss: &Loss, geometry: &LossGeometry) -> Vec<u32> {
         let (ignored, weights) = match loss {

@@ -125,17 +125,14 @@ async fn verify(
 /// Verifies the very kernels of a plan, with all of its options. What the plan keeps is afterwards as
 /// it was before.
 pub(super) async fn verify_plan(rig: &Rig<'_>) -> Result<VerifyReport> {
-    rig.task
-        .model
-        .graph
-        .check_training(rig.task.options.batch)?;
-    let (gpu, program) = (rig.gpu, rig.program);
+    let (gpu, program, batch) = (rig.gpu, rig.program, rig.task.options.batch);
+    rig.task.model.graph.check_training(batch)?;
     let saved = program.save(gpu, rig.recording()).await?;
     let mut verifier = Verifier::default();
     let verified = verifier.plan(rig).await;
     program.restore(gpu, &saved).await?;
     verified?;
-    Ok(verifier.report(rig.gpu, rig.task.options.batch))
+    Ok(verifier.report(gpu, batch))
 }
 
 /// A kernel as a plan runs it: its constants, its params as far as they are known beforehand, and
@@ -151,11 +148,10 @@ struct Verifier {
     checks: Vec<Check>,
 }
 
-/// What a node is made of: its operator and shapes in words, which gradients are wanted of it, how many
-/// dispatches each of its parts has, and each dispatch by its number, with which of its bindings and
-/// places are one and the same as which; those that prepare what it reads too.
-type NodeKey = (String, Vec<bool>, [Option<usize>; 3], Vec<DispatchKey>);
-type DispatchKey = (usize, Vec<Option<usize>>);
+/// What a node is made of: in words its operator, its shapes, which gradients are wanted of it and how many
+/// dispatches each of its parts has; and each dispatch by its number, with which of its bindings and places
+/// are one and the same as which, those that prepare what it reads among them.
+type NodeKey = (String, Vec<(usize, Vec<Option<usize>>)>);
 
 impl Verifier {
     /// Checks everything that a plan runs.
@@ -170,14 +166,14 @@ impl Verifier {
 
     /// Makes a plan, and checks everything that it runs.
     async fn whole(&mut self, gpu: &Gpu, task: &Task<'_>, lowered: &Lowered) -> Result<()> {
-        let program = Program::compile(gpu, &lowered.recording).await?;
-        self.plan(&Rig {
+        let program = &Program::compile(gpu, &lowered.recording).await?;
+        let rig = Rig {
             gpu,
             task,
             lowered,
-            program: &program,
-        })
-        .await
+            program,
+        };
+        self.plan(&rig).await
     }
 
     /// Checks every operator, those of equal kernels once.
@@ -263,8 +259,9 @@ impl Verifier {
         }
         let graph = &rig.task.model.graph;
         let applied = fusion.activation(fusion.written(node.output));
-        let what = format!("{:?} {:?} {applied:?}", node.op, graph.input_shapes(node));
-        (what, wants, lengths, dispatches)
+        let (op, shapes) = (&node.op, graph.input_shapes(node));
+        let what = format!("{op:?} {shapes:?} {applied:?} {wants:?} {lengths:?}");
+        (what, dispatches)
     }
 
     /// Makes checks of results.

@@ -311,7 +311,8 @@ impl NodeTrial<'_> {
         trial.write_all(&places.parameters, &inputs.parameters);
         trial.write(places.output, y);
         if let Some(kept) = forward.places.kept {
-            trial.write_bytes(kept, &self.rig.read(kept).await?);
+            let bytes = self.rig.program.read(self.rig.gpu, kept).await?;
+            trial.write_bytes(kept, &bytes);
         }
         trial.write(places.gradient, &inputs.gy);
         let mut begun: Vec<Region> = Vec::new();

@@ -125,6 +125,12 @@ impl Rig<'_> {
         &self.lowered.recording
     }
 
+    /// The shape of the model's output, batch and all.
+    pub(super) fn output_shape(&self) -> Shape {
+        let batch = self.task.options.batch;
+        self.task.model.output_shape().batched(batch)
+    }
+
     /// Runs a trial as a part of this step. Everything that its dispatches bind is NaN at first, so that
     /// it shows where a kernel wrote nothing or read what it should not.
     pub(super) async fn run(&self, trial: Trial, step: Step) -> Result<Vec<Outcome>> {
@@ -140,13 +146,13 @@ impl Rig<'_> {
                 Format::F32 => f32::NAN.to_le_bytes().repeat(region.size as usize / 4),
                 Format::F16 => f16::NAN.to_le_bytes().repeat(region.size as usize / 2),
             };
-            self.write(*region, &nan).await?;
+            self.program.write(self.gpu, *region, &nan).await?;
         }
         self.gpu.queue().submit([]); // so that what the uploads took is free again
         for (region, bytes) in &trial.writes {
             // The memory of a buffer that the dispatches do not bind may be another's by now.
             if bound.iter().any(|bound| overlap(bound, region)) {
-                self.write(*region, bytes).await?;
+                self.program.write(self.gpu, *region, bytes).await?;
             }
         }
         let mut params = self.program.params_block(dispatches);
@@ -205,7 +211,7 @@ impl Rig<'_> {
         let (mut dispatches, mut got, mut verdict) = (vec![], vec![], Verdict::none());
         if let Some(region) = awaited.region {
             dispatches = makers(self.recording(), order, region);
-            let bytes = self.read(region).await?;
+            let bytes = self.program.read(self.gpu, region).await?;
             let words = bytes.chunks_exact(4).map(|b| [b[0], b[1], b[2], b[3]]);
             got = match (region.format, awaited.expected.positions) {
                 (_, true) => words.map(|word| u32::from_le_bytes(word).into()).collect(),
@@ -230,15 +236,6 @@ impl Rig<'_> {
             verdict,
             got,
         })
-    }
-
-    async fn write(&self, region: Region, bytes: &[u8]) -> Result<()> {
-        self.program.write(self.gpu, region, bytes).await
-    }
-
-    /// The bytes of a region.
-    pub(super) async fn read(&self, region: Region) -> Result<Vec<u8>> {
-        self.program.read(self.gpu, region).await
     }
 }
 

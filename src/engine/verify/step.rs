@@ -62,21 +62,13 @@ async fn copies(rig: &Rig<'_>) -> Result<Vec<Outcome>> {
     }
     outcomes.extend(rig.run(prepare, STEP).await?);
     if let Some(part) = &rig.lowered.copy {
-        let shape = rig
-            .task
-            .model
-            .output_shape()
-            .batched(rig.task.options.batch);
+        let shape = rig.output_shape();
         let values = Data::new(Fill::Uniform, rig.task.options.half, 0).values(shape.len(), 1.0);
         let mut trial = Trial::new(&part.range);
         trial.write(part.places.inputs[0], &values);
         let expected = copied(wide(&values), Fill::Uniform);
-        trial.awaits(
-            "copy in evaluation",
-            part.places.output.region,
-            &shape,
-            expected,
-        );
+        let to = part.places.output.region;
+        trial.awaits("copy in evaluation", to, &shape, expected);
         outcomes.extend(rig.run(trial, STEP).await?);
     }
     Ok(outcomes)
@@ -85,17 +77,12 @@ async fn copies(rig: &Rig<'_>) -> Result<Vec<Outcome>> {
 async fn loss(rig: &Rig<'_>, soft: bool) -> Result<Vec<Outcome>> {
     let (loss, model, batch) = (rig.task.loss, rig.task.model, rig.task.options.batch);
     let [output, gradient] = rig.lowered.logits;
-    let shape = model.output_shape().batched(batch);
+    let shape = rig.output_shape();
     let geometry = loss.geometry(batch, model.output_shape())?;
     let mut data = Data::new(Fill::Uniform, rig.task.options.half, 0);
     let values = data.values(shape.len(), 4.0);
     let target = match soft {
-        true => Target::Values(
-            data.values(shape.len(), 1.0)
-                .iter()
-                .map(|v| v.abs())
-                .collect(),
-        ),
+        true => Target::Values(data.shares(shape.len())),
         false => Target::Labels(data.labels(loss, &geometry)),
     };
     let scale = (1.0 / loss.normaliser(&target, &geometry)) as f32;
@@ -131,9 +118,8 @@ async fn loss(rig: &Rig<'_>, soft: bool) -> Result<Vec<Outcome>> {
     let mut adding = trial.clone();
     let before = 1.5;
     adding.write(rig.lowered.loss, &[before]);
-    let sum = total
-        .clone()
-        .plus(&copied(vec![before.into()], Fill::Uniform));
+    let before = copied(vec![before.into()], Fill::Uniform);
+    let sum = before.plus(&total);
     let mut outcomes = Vec::new();
     for (mut trial, name, total, accumulate) in [
         (trial, "loss", total, false),
