@@ -29,7 +29,8 @@ impl Program {
             self.encode(&mut encoder, dispatches, ranges);
             gpu.queue().submit([encoder.finish()]);
         };
-        let what = ranges.iter().find_map(|range| dispatches.get(range.start));
+        let first = ranges.iter().cloned().flatten().next();
+        let what = first.and_then(|at| dispatches.get(at));
         let what = what.map_or("nothing", |dispatch| dispatch.label.as_str());
         gpu.guard(what, submit).await
     }

@@ -2,20 +2,12 @@
 //! after it and in half precision, and each model in training. A new operator is tested here from its
 //! cases alone.
 
-use wgpu_cnn::engine::catalogue::{Case, ModelCase, cases, models};
+use wgpu_cnn::engine::catalogue::{Case, ModelCase, models};
 use wgpu_cnn::{Activation, Gpu, Loss, Model, Optimizer, Target, Trainer, TrainerBuilder};
 
+use crate::cases::chosen;
 use crate::common::{child, digest, labels, plain_gpu, poisoned_gpus, random, uniform};
 use crate::training::state;
-
-/// The cases of every operator, or of the one that `WGPU_CNN_OPERATOR` names.
-fn chosen() -> Vec<Case> {
-    let only = std::env::var("WGPU_CNN_OPERATOR").ok();
-    let is_it = |case: &Case| only.as_ref().is_none_or(|only| case.op.name() == only);
-    let chosen: Vec<Case> = cases().into_iter().filter(is_it).collect();
-    assert!(!chosen.is_empty(), "no operator is called {only:?}");
-    chosen
-}
 
 /// A case by itself, or with this activation after it.
 fn model(case: &Case, after: Option<Activation>) -> Model {

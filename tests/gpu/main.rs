@@ -6,6 +6,8 @@ mod accumulate;
 mod activation;
 mod add;
 mod autotune;
+#[path = "../common/cases.rs"]
+mod cases;
 mod catalogue;
 mod common;
 #[path = "../common/compare.rs"]

@@ -1,19 +1,10 @@
 //! Every case of every operator in the catalogue, by itself and with an activation after it: the gradient
 //! along random directions, of each parameter and of the input, against finite differences in f64.
 
-use wgpu_cnn::engine::catalogue::{Case, cases};
 use wgpu_cnn::{Activation, Loss, Model, Optimizer, Reduction, Reference, Target};
 
+use crate::cases::chosen;
 use crate::differences::{compare, differences, values};
-
-/// The cases of every operator, or of the one that `WGPU_CNN_OPERATOR` names.
-fn chosen() -> Vec<Case> {
-    let only = std::env::var("WGPU_CNN_OPERATOR").ok();
-    let is_it = |case: &Case| only.as_ref().is_none_or(|only| case.op.name() == only);
-    let chosen: Vec<Case> = cases().into_iter().filter(is_it).collect();
-    assert!(!chosen.is_empty(), "no operator is called {only:?}");
-    chosen
-}
 
 /// Directions for each parameter.
 const DIRECTIONS: usize = 3;

@@ -1,5 +1,7 @@
 //! The CPU reference held against finite differences. Nothing here needs a GPU.
 
+#[path = "../common/cases.rs"]
+mod cases;
 mod catalogue;
 #[path = "../common/compare.rs"]
 #[allow(dead_code)] // each suite takes a part of it

@@ -90,10 +90,7 @@ impl Case {
                 inputs.push(graph.input());
                 continue;
             }
-            let dense = Linear::new(shape.len()).into();
-            let value = graph.push(format!("input{at}"), dense, vec![row])?;
-            let view = Reshape::new(shape.clone()).into();
-            inputs.push(graph.push(format!("shape{at}"), view, vec![value])?);
+            inputs.push(dense_input(&mut graph, row, (at, shape))?);
         }
         let value = graph.push("operator".into(), self.op.clone(), inputs)?;
         graph.push("row".into(), Flatten.into(), vec![value])?;
@@ -117,10 +114,8 @@ impl Case {
         let mut graph = Graph::new([FEATURES].into());
         let mut inputs = Vec::new();
         for (at, shape) in self.inputs.iter().enumerate() {
-            let dense = Linear::new(shape.len()).into();
-            let value = graph.push(format!("input{at}"), dense, vec![graph.input()])?;
-            let view = Reshape::new(shape.clone()).into();
-            inputs.push(graph.push(format!("shape{at}"), view, vec![value])?);
+            let from = graph.input();
+            inputs.push(dense_input(&mut graph, from, (at, shape))?);
         }
         let mut value = graph.push("operator".into(), self.op.clone(), inputs)?;
         let mut then =
@@ -135,4 +130,16 @@ impl Case {
         }
         Ok(Model { graph })
     }
+}
+
+/// What a dense layer of its own makes of a row, as the input at a position.
+fn dense_input(
+    graph: &mut Graph,
+    row: ValueId,
+    (position, shape): (usize, &Shape),
+) -> Result<ValueId> {
+    let dense = Linear::new(shape.len()).into();
+    let value = graph.push(format!("input{position}"), dense, vec![row])?;
+    let view = Reshape::new(shape.clone()).into();
+    graph.push(format!("shape{position}"), view, vec![value])
 }

@@ -16,7 +16,6 @@ fn statistics(groups: usize) -> Keeps {
     Keeps {
         label: "statistics",
         len: 2 * groups,
-        indices: false,
     }
 }
 

@@ -82,8 +82,6 @@ pub(in crate::engine) struct Keeps {
     pub label: &'static str,
     /// Elements for the planned batch.
     pub len: usize,
-    /// Whether they are positions, which must be the reference's.
-    pub indices: bool,
 }
 
 /// The places of a forward pass.

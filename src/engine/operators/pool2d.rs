@@ -16,7 +16,6 @@ fn argmax(site: &Site) -> Keeps {
     Keeps {
         label: "argmax",
         len: site.planned_len(),
-        indices: true,
     }
 }
 
@@ -277,7 +276,6 @@ impl<T: Real> Operator<T> for GlobalPool {
             Self::Softmax => Some(Keeps {
                 label: "softmax",
                 len: 2 * site.planned_len(),
-                indices: false,
             }),
         })
     }

@@ -28,7 +28,7 @@ pub(in crate::engine) struct Sum {
 }
 
 /// Roundings of a formula around a sum: a division counts as three, a square root as four.
-pub(super) const FORMULA: usize = 16;
+pub(in crate::engine) const FORMULA: usize = 16;
 
 /// Invocations that share a sum of a normalisation.
 const LANES: usize = 64;

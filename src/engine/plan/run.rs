@@ -179,17 +179,16 @@ impl Plan {
         if self.progress.pending == 0 {
             return Ok(());
         }
+        self.progress.prepared = false; // should this never come back
         let mut progress = self.progress;
         progress.pending = 0;
         progress.updates += 1;
         progress.gradient_scale = progress.mean();
-        progress.prepared = false;
         let step = Step {
             update: progress.updates,
             gradient_scale: progress.gradient_scale,
             ..Step::FIRST
         };
-        self.progress.prepared = false; // should this never come back
         let ranges = [self.lowered.ranges.update.clone()];
         self.submit(&ranges, &[], None, step).await?;
         self.progress = progress;

@@ -202,8 +202,11 @@ impl NodeTrial<'_> {
             &shape,
             expected,
         );
-        let data: Vec<Vec<f64>> = data.iter().map(|values| wide(values)).collect();
-        let indices = pass.run(&data)?.1.indices;
+        let mut indices = Vec::new();
+        if places.kept.is_some() {
+            let data: Vec<Vec<f64>> = data.iter().map(|values| wide(values)).collect();
+            indices = pass.run(&data)?.1.indices;
+        }
         if let (Some(region), false) = (places.kept, indices.is_empty()) {
             trial.awaits(
                 format!("argmax{when}"),

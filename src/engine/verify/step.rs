@@ -7,7 +7,7 @@ use crate::engine::catalogue::{loss_name, optimizer_name};
 use crate::engine::compare::{Expected, Verdict};
 use crate::engine::data::{Data, Fill, wide};
 use crate::engine::lower::Slab;
-use crate::engine::operators::Sum;
+use crate::engine::operators::{FORMULA, Sum};
 use crate::engine::plan::Step;
 use crate::engine::reference::{LossPass, UpdatePass};
 use crate::engine::tolerance::{copied, measure};
@@ -16,8 +16,6 @@ use crate::{Loss, Optimizer, Result, Target};
 
 /// What gradients are multiplied by on their way into an optimizer.
 const GRADIENT_SCALE: f32 = 0.5;
-/// Roundings of a formula.
-const FORMULA: usize = 16;
 
 impl Verifier {
     /// Checks what of a plan's step belongs to no operator, as far as the plan has it.
