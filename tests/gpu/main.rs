@@ -18,6 +18,7 @@ mod conv2d;
 #[path = "../common/device.rs"]
 #[allow(dead_code)]
 mod device;
+mod devices;
 mod dropout;
 mod errors;
 mod half;

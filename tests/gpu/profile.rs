@@ -172,7 +172,7 @@ fn without_timestamps() -> Option<Gpu> {
     let adapter = adapters.into_iter().find(|a| a.get_info() == info)?;
     let request = adapter.request_device(&wgpu::DeviceDescriptor::default());
     let (device, queue) = pollster::block_on(request).unwrap();
-    Some(Gpu::from_wgpu(info, device, queue))
+    Some(Gpu::from_wgpu(info, device, queue).unwrap())
 }
 
 #[test]
