@@ -123,6 +123,8 @@ impl Gpu {
     /// on software adapters some kernels are faster for it. With `Features::TIMESTAMP_QUERY` a
     /// [profile](crate::Trainer::profile) is exact. Half precision needs `Features::SHADER_F16`.
     ///
+    /// Take a device once and clone the result: [operations](crate::ops) take tensors of clones alone.
+    ///
     /// This waits until the device has done what was submitted to it, which shows that the queue is
     /// its own; in the browser, where nothing can wait, that remains the program's to see to.
     ///
@@ -217,9 +219,9 @@ impl Gpu {
         }
     }
 
-    /// Whether buffers of the two are of one device, and begin alike.
+    /// Whether the two are clones. What wgpu says of devices to be equal holds within one instance.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        self.inner.device == other.inner.device && self.margin() == other.margin()
+        Arc::ptr_eq(&self.inner, &other.inner)
     }
 
     /// The adapter's name, vendor, driver, back end and kind.

@@ -2,6 +2,7 @@
 
 mod limits;
 mod lost;
+mod two;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -21,17 +22,59 @@ fn model() -> Model {
         .unwrap()
 }
 
-/// A device as a program that uses wgpu itself has it: default limits, no features.
-pub fn foreign_device() -> Option<(wgpu::AdapterInfo, wgpu::Device, wgpu::Queue)> {
+/// The adapter that tests run on, as a program that uses wgpu itself has it.
+fn foreign_adapter() -> Option<(wgpu::Adapter, wgpu::AdapterInfo)> {
     let wanted = plain_gpu()?.info().name.clone();
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
-    let adapter = adapters
-        .into_iter()
-        .find(|adapter| adapter.get_info().name == wanted)?;
+    let named = |adapter: &wgpu::Adapter| adapter.get_info().name == wanted;
+    let adapter = adapters.into_iter().find(named)?;
+    let info = adapter.get_info();
+    Some((adapter, info))
+}
+
+/// A device of it: default limits, no features.
+pub fn foreign_device() -> Option<(wgpu::AdapterInfo, wgpu::Device, wgpu::Queue)> {
+    let (adapter, info) = foreign_adapter()?;
     let device = pollster::block_on(adapter.request_device(&Default::default()));
     let (device, queue) = device.unwrap();
-    Some((adapter.get_info(), device, queue))
+    Some((info, device, queue))
+}
+
+#[test]
+fn a_queue_or_a_description_of_another_device_is_refused() {
+    let Some((info, device, queue)) = foreign_device() else {
+        return;
+    };
+    let (_, other, theirs) = foreign_device().unwrap();
+    let uncaptured = Arc::new(AtomicUsize::new(0));
+    for device in [&device, &other] {
+        let counted = uncaptured.clone();
+        device.on_uncaptured_error(Arc::new(move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }));
+    }
+    let take = |info: &wgpu::AdapterInfo, device: &wgpu::Device, queue: &wgpu::Queue| {
+        Gpu::from_wgpu(info.clone(), device.clone(), queue.clone())
+    };
+    let nothing = |device: &wgpu::Device| device.create_command_encoder(&Default::default());
+    // With and without work on its way.
+    for busy in [false, true] {
+        if busy {
+            theirs.submit([nothing(&other).finish()]);
+            queue.submit([nothing(&device).finish()]);
+        }
+        let says = ["queue", "another device"];
+        assert_error(take(&info, &device, &theirs), "argument", &says);
+        assert_error(take(&info, &other, &queue), "argument", &says);
+        take(&info, &device, &queue).unwrap();
+        take(&info, &other, &theirs).unwrap();
+    }
+    let mut wrong = info.clone();
+    wrong.subgroup_min_size = 2 * info.subgroup_min_size + 1;
+    assert_error(take(&wrong, &device, &queue), "argument", &["info"]);
+    let told = uncaptured.load(Ordering::Relaxed);
+    assert_eq!(told, 0, "the user's handler was told");
 }
 
 #[test]
