@@ -27,21 +27,19 @@ macro_rules! limit {
 /// Every limit that a kernel or a buffer meets, with values below what is needed and above.
 const LIMITS: [(&str, Set, &[u64]); 16] = [
     limit!(max_bind_groups: [0, 1]),
-    limit!(max_bindings_per_bind_group: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]),
-    limit!(max_storage_buffers_per_shader_stage: [0, 2, 4, 7, 8]),
+    limit!(max_bindings_per_bind_group: [0, 2, 4, 7, 10]),
+    limit!(max_storage_buffers_per_shader_stage: [0, 7, 8]),
     limit!(max_uniform_buffers_per_shader_stage: [0, 1]),
-    limit!(max_buffers_and_acceleration_structures_per_shader_stage: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]),
-    limit!(max_uniform_buffer_binding_size: [0, 4, 16, 32, 48, 64, 80, 96, 128]),
-    limit!(max_storage_buffer_binding_size: [0, 4, 16, 255, 256, 512, 1024, 2048, 4096, 8192]),
-    limit!(max_buffer_size: [
-        0, 4, 8, 256, 2047, 2048, 2560, 3072, 4096, 8192, 16384, 32768, 65536
-    ]),
-    limit!(max_compute_workgroup_storage_size: [0, 1024, 8703, 8704]),
-    limit!(max_compute_invocations_per_workgroup: [0, 1, 8, 64, 255, 256]),
-    limit!(max_compute_workgroup_size_x: [0, 1, 8, 64, 255, 256]),
+    limit!(max_buffers_and_acceleration_structures_per_shader_stage: [0, 3, 5, 8]),
+    limit!(max_uniform_buffer_binding_size: [0, 32, 48, 128]),
+    limit!(max_storage_buffer_binding_size: [0, 16, 255, 256, 2048, 8192]),
+    limit!(max_buffer_size: [0, 8, 2047, 2048, 4096, 16384, 65536]),
+    limit!(max_compute_workgroup_storage_size: [0, 8703, 8704]),
+    limit!(max_compute_invocations_per_workgroup: [0, 64, 255, 256]),
+    limit!(max_compute_workgroup_size_x: [0, 64, 255, 256]),
     limit!(max_compute_workgroup_size_y: [0, 1]),
     limit!(max_compute_workgroup_size_z: [0, 1]),
-    limit!(max_compute_workgroups_per_dimension: [0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64]),
+    limit!(max_compute_workgroups_per_dimension: [0, 1, 4, 8, 12, 32]),
     limit!(min_storage_buffer_offset_alignment: [512, 4096]),
     limit!(min_uniform_buffer_offset_alignment: [512, 4096]),
 ];
@@ -154,7 +152,7 @@ fn a_model_trains_or_is_refused_by_the_name_of_the_limit() {
             assert_limit(&error, name, &run);
         }
     }
-    let both = trained > 40 && refused > 40;
+    let both = trained > 30 && refused > 40;
     assert!(both, "{trained} trained, {refused} refused");
 }
 
