@@ -5,8 +5,7 @@ use wgpu_cnn::{
     ops, wgpu,
 };
 
-use crate::common::{bits, plain_gpu, poisoned_gpus, random, tensor, uniform};
-use crate::training::state;
+use crate::common::{bits, plain_gpu, poisoned_gpus, random, state, tensor, uniform};
 
 /// The name of an error's variant.
 fn kind(error: &Error) -> &'static str {

@@ -5,10 +5,10 @@ use wgpu_cnn::{
     Padding, Reduction, Target, Trainer, TrainerBuilder,
 };
 
-use crate::common::{bits, each_core, labels, plain_gpu, poisoned_gpus, random, uniform};
+use crate::common::{bits, each_core, labels, plain_gpu, poisoned_gpus, random, state, uniform};
 use crate::devices::foreign_device;
 use crate::errors::assert_error;
-use crate::training::{Case, cases, state};
+use crate::training::{Case, cases};
 
 /// Half of the distance between neighbours in f16, relatively.
 const EPSILON: f64 = 1.0 / 2048.0;
