@@ -42,9 +42,10 @@ pub fn loss_forward_backward<T: Real>(
     let rows = output
         .chunks_exact(classes)
         .zip(gradient.chunks_exact_mut(classes));
+    let codes = target.codes(loss);
     let sum: T = match (loss, target) {
-        (Loss::CrossEntropy(loss), Target::Labels(labels)) => rows
-            .zip(labels)
+        (Loss::CrossEntropy(loss), Target::Labels(_) | Target::WideLabels(_)) => rows
+            .zip(&codes[..])
             .map(|((z, gradient), &label)| label_cross_entropy(loss, z, label, divisor, gradient))
             .sum(),
         (Loss::CrossEntropy(loss), Target::Values(values)) => rows
@@ -70,7 +71,10 @@ pub fn loss_forward_backward<T: Real>(
             })
         }
         // `check` refuses labels for these.
-        (Loss::MeanSquaredError(_) | Loss::BinaryCrossEntropy(_), Target::Labels(_)) => T::nan(),
+        (
+            Loss::MeanSquaredError(_) | Loss::BinaryCrossEntropy(_),
+            Target::Labels(_) | Target::WideLabels(_),
+        ) => T::nan(),
     };
     Ok(sum / divisor)
 }
@@ -82,7 +86,7 @@ fn label_cross_entropy<T: Real>(
     divisor: T,
     gradient: &mut [T],
 ) -> T {
-    if Some(label) == loss.ignored_label {
+    if label == Target::IGNORED {
         // The target is zero, and so is the gradient, but where a logit is not finite.
         cross_entropy(z, |_| Some(T::zero()), T::one(), gradient);
         return T::zero();

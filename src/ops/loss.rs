@@ -25,8 +25,10 @@ pub fn loss(
     };
     let gpu = output.gpu();
     let (labels, values) = match target {
-        Target::Labels(labels) => (labels, vec![0.0]),
         Target::Values(values) => (vec![0], values),
+        labels @ (Target::Labels(_) | Target::WideLabels(_)) => {
+            (labels.codes(&loss).into_owned(), vec![0.0])
+        }
     };
     let labels = Tensor::from_slice(gpu, [labels.len()], &labels)?;
     let values = Tensor::from_slice(gpu, [values.len()], &values)?;

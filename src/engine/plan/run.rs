@@ -234,8 +234,11 @@ impl Plan {
             Some(partial) if partial.batch == batch => (&partial.dispatches, &partial.params),
             _ => (&self.lowered.recording.dispatches, &self.params),
         };
+        let codes = target.map_or_else(Default::default, |target| target.codes(&self.loss));
         let (target, target_region): (&[u8], Region) = match target {
-            Some(Target::Labels(labels)) => (bytemuck::cast_slice(labels), self.lowered.labels),
+            Some(Target::Labels(_) | Target::WideLabels(_)) => {
+                (bytemuck::cast_slice(&codes), self.lowered.labels)
+            }
             Some(Target::Values(values)) => (bytemuck::cast_slice(values), self.lowered.values),
             None => (&[], self.lowered.values),
         };

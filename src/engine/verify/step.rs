@@ -81,7 +81,7 @@ async fn loss(rig: &Rig<'_>, soft: bool) -> Result<Vec<Outcome>> {
     let values = data.values(shape.len(), 4.0);
     let target = match soft {
         true => Target::Values(data.shares(shape.len())),
-        false => Target::Labels(data.labels(loss, &geometry)),
+        false => data.labels(loss, &geometry).into(),
     };
     let scale = (1.0 / loss.normaliser(&target, &geometry)) as f32;
     let pass = LossPass {
@@ -104,8 +104,9 @@ async fn loss(rig: &Rig<'_>, soft: bool) -> Result<Vec<Outcome>> {
     let mut trial = Trial::new(&rig.lowered.ranges.loss);
     trial.write(output, &data[0]);
     match &pass.target {
-        Target::Labels(labels) => {
-            trial.write_bytes(rig.lowered.labels, bytemuck::cast_slice(labels));
+        Target::Labels(_) | Target::WideLabels(_) => {
+            let codes = pass.target.codes(loss);
+            trial.write_bytes(rig.lowered.labels, bytemuck::cast_slice(&codes));
         }
         Target::Values(values) => trial.write(rig.lowered.values, values),
     }

@@ -3,7 +3,7 @@
 use super::{Read, ReadWrite, Recording, Region, blocks, flag, flat_grid, group_grid};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::gpu::record::Varies;
-use crate::op::{CrossEntropy, Loss, LossGeometry};
+use crate::op::{CrossEntropy, Loss, LossGeometry, Target};
 
 params! {
     struct CrossEntropyParams {
@@ -97,7 +97,7 @@ pub(crate) fn loss(
                 scale: 1.0,
                 soft: 0,
                 smoothing: options.label_smoothing as f32,
-                ignored: options.ignored_label.unwrap_or(0),
+                ignored: Target::IGNORED,
                 has_ignored: options.ignored_label.is_some().into(),
             };
             let Targets {
