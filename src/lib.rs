@@ -44,6 +44,7 @@
 //!   work](guide::kernels), what a step [costs](guide::cost), [half precision](guide::half_precision), what
 //!   has been [measured](guide::benchmarks), and more.
 //! * [`op`] is what each operator, loss and optimizer is: its hyper-parameters and its shapes.
+//! * [`prelude`] is what a training program names.
 //!
 //! # What it promises
 //!
@@ -74,6 +75,7 @@ mod model;
 pub mod op;
 #[cfg(feature = "native")]
 pub mod ops;
+pub mod prelude;
 mod shape;
 mod train;
 

@@ -18,10 +18,11 @@ pub fn loss(
     let (target, loss) = (target.into(), loss.into());
     target.check(&loss, example.len(), batch)?;
     let geometry = loss.geometry(batch, &example)?;
+    let scale = (1.0 / loss.normaliser(&target, &geometry)) as f32;
     let step = kernels::loss::LossStep {
-        scale: (1.0 / loss.normaliser(&target, &geometry)) as f32,
+        scale,
+        gradient_scale: scale,
         soft: matches!(target, Target::Values(_)),
-        accumulate: false,
     };
     let gpu = output.gpu();
     let (labels, values) = match target {

@@ -132,6 +132,9 @@ impl Trainer {
     }
 
     /// The loss of the last step: the only read-back of a training loop, and it waits for that step.
+    /// It is that of the step's own batch before the update, also where an update takes
+    /// [several](TrainerBuilder::accumulate). A mean over a batch whose labels are all ignored is NaN,
+    /// as in PyTorch.
     ///
     /// # Errors
     /// [`Error::Argument`] before the first step, and the device's errors.
@@ -203,7 +206,13 @@ impl Trainer {
         }
     }
 
-    /// The gradient of the last step's loss with respect to a parameter, by name.
+    /// The gradient of the last step's loss with respect to a learned parameter, by name, before any
+    /// clipping. With [`accumulate`](TrainerBuilder::accumulate) it is that of all batches since the
+    /// last update, or, where there are none, of those that it took.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a name that is none of a learned parameter and before the first step,
+    /// and the device's errors.
     #[cfg(feature = "native")]
     pub fn gradient(&self, name: &str) -> Result<Vec<f32>> {
         pollster::block_on(self.gradient_async(name))
@@ -211,7 +220,7 @@ impl Trainer {
 
     /// [`gradient`](Self::gradient) for asynchronous programs and the browser.
     pub async fn gradient_async(&self, name: &str) -> Result<Vec<f32>> {
-        let id = self.model.graph.parameter_named(name)?;
+        let id = self.model.graph.learned_named(name)?;
         match &self.backend {
             Backend::Gpu(plan) if plan.steps() == 0 => {
                 Err(Error::argument("gradient", "no step has been made"))

@@ -34,6 +34,7 @@ mod required;
 mod softmax;
 mod startup;
 mod textbook;
+mod trainer;
 mod training;
 mod verify;
 mod weights;

@@ -21,8 +21,8 @@ pub(super) struct Progress {
     updates: u64,
     /// Batches since the last update.
     pending: usize,
-    /// What the sums of their losses and gradients are to be divided by.
-    pub normaliser: f64,
+    /// What the sum of their gradients is to be divided by.
+    normaliser: f64,
     /// What the sum of the last update's gradients was multiplied by.
     gradient_scale: f32,
     /// Whether what follows from the parameters alone follows from these.
@@ -122,15 +122,12 @@ impl Plan {
             progress.updates += 1;
             progress.gradient_scale = if micro { progress.mean() } else { 1.0 };
         }
+        let scale = (1.0 / normaliser) as f32;
         let step = Step {
             loss: LossStep {
-                scale: if micro {
-                    1.0
-                } else {
-                    (1.0 / normaliser) as f32
-                },
+                scale,
+                gradient_scale: if micro { 1.0 } else { scale },
                 soft: matches!(target, Target::Values(_)),
-                accumulate: !begins,
             },
             batch: progress.batches - 1,
             update: progress.updates,

@@ -113,27 +113,14 @@ async fn loss(rig: &Rig<'_>, soft: bool) -> Result<Vec<Outcome>> {
     if let (Some(region), Loss::CrossEntropy(loss)) = (rig.lowered.class_weights, loss) {
         trial.write(region, loss.class_weights.as_deref().unwrap_or_default());
     }
-    // The loss of a batch, and then added to that of another one.
-    let mut adding = trial.clone();
-    let before = 1.5;
-    adding.write(rig.lowered.loss, &[before]);
-    let before = copied(vec![before.into()], Fill::Uniform);
-    let sum = before.plus(&total);
-    let mut outcomes = Vec::new();
-    for (mut trial, name, total, accumulate) in [
-        (trial, "loss", total, false),
-        (adding, "loss, added", sum, true),
-    ] {
-        trial.awaits(name, rig.lowered.loss, &[1].into(), total);
-        trial.awaits("gradient", gradient, &shape, expect(1, 0));
-        let loss = LossStep {
-            scale,
-            soft,
-            accumulate,
-        };
-        outcomes.extend(rig.run(trial, Step { loss, ..STEP }).await?);
-    }
-    Ok(outcomes)
+    trial.awaits("loss", rig.lowered.loss, &[1].into(), total);
+    trial.awaits("gradient", gradient, &shape, expect(1, 0));
+    let loss = LossStep {
+        scale,
+        gradient_scale: scale,
+        soft,
+    };
+    rig.run(trial, Step { loss, ..STEP }).await
 }
 
 /// The sum that a first micro-batch begins, and a second adds to.
