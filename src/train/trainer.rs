@@ -8,7 +8,7 @@ use crate::engine::{MemoryReport, Plan, Reference};
 use crate::model::Model;
 #[cfg(feature = "native")]
 use crate::model::{read_weights, write_weights};
-use crate::op::{Loss, Optimizer, Target};
+use crate::op::{Loss, Target};
 use crate::{Error, Gpu, Result};
 
 /// A model in training, on a GPU or on the CPU.
@@ -237,12 +237,11 @@ impl Trainer {
 
     /// Sets the learning rate from the next step on. Rebuilds nothing.
     pub fn set_learning_rate(&mut self, learning_rate: f64) -> Result<()> {
-        Optimizer::from(Optimizer::sgd(learning_rate)).check()?;
-        self.learning_rate = learning_rate;
         match &mut self.backend {
-            Backend::Gpu(plan) => plan.set_learning_rate(learning_rate),
+            Backend::Gpu(plan) => plan.set_learning_rate(learning_rate)?,
             Backend::Cpu(reference) => reference.set_learning_rate(learning_rate)?,
         }
+        self.learning_rate = learning_rate;
         Ok(())
     }
 

@@ -71,7 +71,9 @@ fn micro_batches_equal_one_large_batch() {
                 on_cpu.step(x, labels).unwrap();
                 let losses = [&small, &on_cpu].map(|trainer| trainer.loss().unwrap());
                 assert!((losses[0] - losses[1]).abs() < 2e-6, "{device}: {losses:?}");
-                let counted = labels.iter().filter_map(|&label| usize::try_from(label).ok());
+                let counted = labels
+                    .iter()
+                    .filter_map(|&label| usize::try_from(label).ok());
                 let weight: f32 = counted.map(|class| WEIGHTS[class]).sum();
                 (sum, weights) = (sum + weight * losses[0], weights + weight);
             }

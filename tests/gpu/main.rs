@@ -6,6 +6,7 @@ mod accumulate;
 mod activation;
 mod add;
 mod autotune;
+mod calls;
 #[path = "../common/cases.rs"]
 mod cases;
 mod catalogue;

@@ -47,8 +47,12 @@ impl Plan {
         self.progress.batches
     }
 
-    pub fn set_learning_rate(&mut self, learning_rate: f64) {
-        self.optimizer.set_learning_rate(learning_rate);
+    pub fn set_learning_rate(&mut self, learning_rate: f64) -> Result<()> {
+        let mut optimizer = self.optimizer;
+        optimizer.set_learning_rate(learning_rate);
+        optimizer.check()?;
+        self.optimizer = optimizer;
+        Ok(())
     }
 
     /// A batch that has been checked: its gradients and, with the last of its micro-batches, an
