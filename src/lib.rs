@@ -4,7 +4,7 @@
 //! # A first network
 //!
 //! ```no_run
-//! use wgpu_cnn::{Gpu, Model, Optimizer, Trainer};
+//! use wgpu_cnn::prelude::*;
 //! # let batches = [(vec![0.0f32; 64 * 784], vec![0u8; 64])];
 //! # let images = vec![0.0f32; 784];
 //!
@@ -23,7 +23,7 @@
 //! println!("loss {}", trainer.loss()?); // the only read-back
 //! let logits = trainer.predict(&images)?;
 //! trainer.save("weights.safetensors")?;
-//! # Ok::<(), wgpu_cnn::Error>(())
+//! # Ok::<(), Error>(())
 //! ```
 //!
 //! Without a GPU, [`on_cpu`](TrainerBuilder::on_cpu) in place of `on(&gpu)` trains the same model

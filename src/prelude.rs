@@ -23,5 +23,6 @@
 pub use crate::{
     Activation, AvgPool1d, AvgPool2d, BatchNorm, Conv1d, Conv2d, ConvTranspose2d, Dropout, Error,
     Flatten, GlobalPool, Gpu, Init, LayerNorm, Linear, Loss, MaxPool1d, MaxPool2d, Model,
-    Optimizer, Padding, Reduction, Reshape, Shape, Softmax, Target, Trainer,
+    ModelBuilder, Optimizer, Padding, Reduction, Reshape, Shape, Softmax, Target, Trainer,
+    TrainerBuilder,
 };

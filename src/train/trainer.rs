@@ -164,7 +164,13 @@ impl Trainer {
         self.examples(input)?;
         match &mut self.backend {
             Backend::Gpu(plan) => plan.predict(input).await,
-            Backend::Cpu(reference) => reference.forward(input),
+            // A batch at a time here too, so that the activations of more are never there at once.
+            Backend::Cpu(reference) => {
+                let batches = input.chunks(self.batch * self.model.input_shape().len());
+                let outputs: Result<Vec<_>> =
+                    batches.map(|batch| reference.forward(batch)).collect();
+                Ok(outputs?.concat())
+            }
         }
     }
 

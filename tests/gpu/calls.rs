@@ -268,7 +268,7 @@ fn walk(setting: &Setting, gpu: &Gpu, device: &str, seed: u64) -> [usize; 2] {
 #[test]
 fn any_sequence_of_calls_has_the_same_outcome_on_gpu_and_cpu() {
     // More of them: WGPU_CNN_WALKS=100.
-    let walks = std::env::var("WGPU_CNN_WALKS").map_or(3, |walks| walks.parse().unwrap());
+    let walks = std::env::var("WGPU_CNN_WALKS").map_or(1, |walks| walks.parse().unwrap());
     for (device, gpu) in poisoned_gpus() {
         let mut counts = [0; 2];
         for (at, setting) in settings().iter().enumerate() {
@@ -277,6 +277,6 @@ fn any_sequence_of_calls_has_the_same_outcome_on_gpu_and_cpu() {
                 counts = [counts[0] + walked[0], counts[1] + walked[1]];
             }
         }
-        assert!(counts.iter().all(|&count| count > 300), "{counts:?}");
+        assert!(counts.iter().all(|&count| count > 100), "{counts:?}");
     }
 }

@@ -203,6 +203,57 @@ fn options_that_the_cpu_cannot_keep_are_refused_there() {
 }
 
 #[test]
+fn a_trainer_is_refused_alike_on_gpu_and_cpu() {
+    let plain = || rows(Loss::cross_entropy());
+    let image = Model::builder([1, 6, 6]).conv2d(4, 3).build().unwrap();
+    let nothing = Model::builder([4]).relu().build().unwrap();
+    let missing = std::env::temp_dir().join("wgpu-cnn-no-such-file");
+    let builders = [
+        plain().batch(0),
+        plain().batch(usize::MAX),
+        plain().in_flight(0),
+        plain().in_flight(65),
+        plain().accumulate(0),
+        plain().clip_norm(f64::NAN),
+        plain().clip_norm(0.0),
+        plain().optimizer(Optimizer::sgd(-1.0)),
+        plain().optimizer(Optimizer::adam(f64::NAN)),
+        plain().optimizer(Optimizer::adam(0.1).betas([0.9, 1.0])),
+        plain().loss(Loss::cross_entropy().label_smoothing(1.5)),
+        plain().loss(Loss::cross_entropy().class_weights([1.0; 4])),
+        plain().loss(Loss::cross_entropy().class_weights([1.0, -1.0, 1.0])),
+        plain().weights(&missing),
+        Trainer::builder(image),
+        Trainer::builder(nothing),
+        // Several at once: the first one to be told is the same.
+        plain().weights(&missing).clip_norm(-1.0).accumulate(0),
+        plain().batch(0).optimizer(Optimizer::sgd(-1.0)),
+    ];
+    for (at, builder) in builders.iter().enumerate() {
+        let on_cpu = builder.clone().on_cpu().map(drop).unwrap_err();
+        for (device, gpu) in poisoned_gpus() {
+            let on_gpu = builder.clone().on(gpu).map(drop).unwrap_err();
+            assert_eq!(on_gpu, on_cpu, "{device}, builder {at}");
+        }
+    }
+}
+
+#[test]
+fn a_prediction_of_any_length_is_that_of_its_examples() {
+    for (device, mut trainer) in everywhere(&rows(Loss::cross_entropy())) {
+        let x = uniform(&mut random(72), 2 * 19);
+        let whole = trainer.predict(&x).unwrap();
+        assert_eq!(whole.len(), 3 * 19);
+        for (row, x) in whole.chunks(3).zip(x.chunks(2)) {
+            for (a, b) in row.iter().zip(trainer.predict(x).unwrap()) {
+                assert!((a - b).abs() < 1e-6, "{device}: {a} and {b}");
+            }
+        }
+        assert_error(trainer.predict(&x[1..]), "shape", &["input", "37"]);
+    }
+}
+
+#[test]
 fn a_question_to_the_reference_changes_nothing() {
     let model = Model::builder([1, 5, 5]).conv2d(3, 3).batch_norm().relu();
     let model = model.dropout(0.3).flatten().dense(3).build().unwrap();
