@@ -1,6 +1,7 @@
 //! The GPU held against the CPU reference: one module per family of kernels, then whole training
 //! steps, `verify`, errors and files, and what a textbook says of either. All tests share the devices
 //! in `common`.
+#![allow(clippy::needless_borrows_for_generic_args)] // targets are lent and given
 
 mod accumulate;
 mod activation;
