@@ -33,6 +33,7 @@ mod reproducible;
 mod required;
 mod softmax;
 mod startup;
+mod sums;
 mod textbook;
 mod training;
 mod verify;
