@@ -12,7 +12,12 @@ struct Params {
 @compute @workgroup_size(64)
 fn main(@builtin(local_invocation_index) thread: u32) {
     var sum = 0.0;
-    for (var i = thread; i < params.len; i += 64u) { sum += partial_loss[i]; }
+    for (var block = thread; block < params.len; block += BLOCK) {
+        let end = min(block + BLOCK, params.len);
+        var block_sum = 0.0;
+        for (var i = block; i < end; i += 64u) { block_sum += partial_loss[i]; }
+        sum += block_sum;
+    }
     let total = params.scale * reduce_sum(thread, sum);
     if thread == 0u { loss[0] = total; }
 }

@@ -32,6 +32,7 @@ mod reproducible;
 mod required;
 mod softmax;
 mod startup;
+mod sums;
 mod textbook;
 mod trainer;
 mod training;

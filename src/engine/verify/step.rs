@@ -7,11 +7,11 @@ use crate::engine::catalogue::{loss_name, optimizer_name};
 use crate::engine::compare::{Expected, Verdict};
 use crate::engine::data::{Data, Fill, wide};
 use crate::engine::lower::Slab;
-use crate::engine::operators::{FORMULA, Sum};
+use crate::engine::operators::{FORMULA, Sum, chain};
 use crate::engine::plan::Step;
 use crate::engine::reference::{LossPass, UpdatePass};
 use crate::engine::tolerance::{copied, measure};
-use crate::gpu::kernels::loss::LossStep;
+use crate::gpu::kernels::loss::{LossStep, MOST_CLASSES};
 use crate::{Loss, Optimizer, Result, Target};
 
 /// What gradients are multiplied by on their way into an optimizer.
@@ -93,14 +93,15 @@ async fn loss(rig: &Rig<'_>, soft: bool) -> Result<Vec<Outcome>> {
     let data = [values];
     let measured = measure(&pass, &data, false)?;
     let expect = |at: usize, terms: usize| -> Expected {
-        let sum = Sum::formula(terms + FORMULA);
+        let sum = Sum::formula(terms);
         let sum = match loss {
             Loss::MeanSquaredError(_) => sum,
             Loss::CrossEntropy(_) | Loss::BinaryCrossEntropy(_) => sum.driver(),
         };
         measured[at].expect(sum, Fill::Uniform)
     };
-    let total = expect(0, shape.len());
+    // A few classes to an invocation, and then the examples' losses.
+    let total = expect(0, MOST_CLASSES / 64 + chain(shape.len()));
     let mut trial = Trial::new(&rig.lowered.ranges.loss);
     trial.write(output, &data[0]);
     match &pass.target {
@@ -114,7 +115,12 @@ async fn loss(rig: &Rig<'_>, soft: bool) -> Result<Vec<Outcome>> {
         trial.write(region, loss.class_weights.as_deref().unwrap_or_default());
     }
     trial.awaits("loss", rig.lowered.loss, &[1].into(), total);
-    trial.awaits("gradient", gradient, &shape, expect(1, 0));
+    trial.awaits(
+        "gradient",
+        gradient,
+        &shape,
+        expect(1, MOST_CLASSES / 64 + FORMULA),
+    );
     let loss = LossStep {
         scale,
         gradient_scale: scale,
@@ -152,8 +158,8 @@ async fn update(rig: &Rig<'_>) -> Result<Outcome> {
     let (optimizer, range) = (rig.task.optimizer, &rig.lowered.ranges.update);
     let (slabs, clip_norm) = (&rig.lowered.slabs, rig.task.options.clip_norm);
     let elements: usize = slabs.iter().map(len).sum();
-    // The norm's sums: 16 vectors and 6 levels in a workgroup, then those of the workgroups.
-    let clipping = clip_norm.map_or(0, |_| 128 + elements / (64 * 64 * 64));
+    // The norm's sums: 16 vectors to an invocation, and then those of the workgroups.
+    let clipping = clip_norm.map_or(0, |_| 64 + chain(elements / 4096));
     let sum = Sum::formula(FORMULA + clipping);
     let mut verdict = Verdict::none();
     for step in [1, 9] {
