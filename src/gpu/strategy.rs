@@ -41,6 +41,12 @@ impl Traits {
         self.software && self.subgroup_size == 8
     }
 
+    /// How many buffers of so many elements one binding holds.
+    pub fn holds(&self, elements: usize) -> usize {
+        let most = self.max_binding.min(self.max_buffer) / 4;
+        usize::try_from(most).unwrap_or(usize::MAX) / elements.max(1)
+    }
+
     /// Whether the loops of one invocation may make so many iterations.
     fn allows(&self, iterations: usize) -> bool {
         !self.software || iterations <= LOOP_LIMIT
@@ -135,6 +141,9 @@ pub(crate) fn core(traits: &Traits, choices: &Choices, work: &Work) -> Core {
 
 /// Whether a core can do a piece of work on an adapter.
 pub(crate) fn serves(core: Core, traits: &Traits, work: &Work) -> bool {
+    if traits.holds(scratch(core, work)) == 0 {
+        return false;
+    }
     match core {
         Core::Tiled32 | Core::Tiled64 | Core::Tiled128 => {
             // The weight gradient splits sums that are too long.
@@ -152,6 +161,23 @@ pub(crate) fn serves(core: Core, traits: &Traits, work: &Work) -> bool {
                 traits.allows(3 * work.extents().k)
             }
         },
+    }
+}
+
+/// Elements of the buffer that a core keeps weights in as it reads them, or the parts of their gradient
+/// as it writes them: with what fills whole tiles up, it may outgrow what a layer's own buffers need.
+fn scratch(core: Core, work: &Work) -> usize {
+    match core {
+        Core::Rows | Core::Strided => match work {
+            Work::Matmul(..) => 0,
+            Work::Conv2dForward(geometry) => packed_len(geometry, false),
+            Work::Conv2dBackwardInput(geometry) => packed_len(geometry, true),
+            Work::Conv2dBackwardWeight(geometry) => {
+                let rows = geometry.batch * geometry.out_size.height;
+                tap_sums(geometry) * rows.div_ceil(longest_split(geometry))
+            }
+        },
+        Core::Tiled32 | Core::Tiled64 | Core::Tiled128 | Core::Subgroup | Core::Direct => 0,
     }
 }
 
@@ -250,10 +276,11 @@ const WANTED: usize = 128;
 const SHORTEST_SUM: usize = 256;
 
 /// Parts that the long sums of a product are split into, so that its few tiles fill the device; the
-/// parts are added in a fixed order.
-pub(crate) fn sum_parts(work: &Work, side: usize) -> usize {
+/// parts are added in a fixed order. `most` is how many of them a buffer holds.
+pub(crate) fn sum_parts(work: &Work, side: usize, most: usize) -> usize {
     let extents = work.extents();
     let busy = (WANTED / extents.tiles(side).max(1)).clamp(1, (extents.k / SHORTEST_SUM).max(1));
+    let busy = busy.min(most.max(1));
     match work {
         Work::Conv2dBackwardWeight(_) => busy.max(extents.k.div_ceil(LOOP_LIMIT / 9 * 8)),
         Work::Matmul(..) => busy,
@@ -284,14 +311,42 @@ pub(crate) fn bias_parts(batch: usize, channels: usize, plane: usize) -> usize {
     busy.max(values.div_ceil(64 * LOOP_LIMIT))
 }
 
+/// Taps of a filter row that the cores for rows and strips take at once, of a row so wide.
+pub(crate) fn taps(width: usize) -> usize {
+    if width <= 5 { width } else { 4 }
+}
+
+/// Elements of the filters as those cores read them, in tiles of 16 channels.
+pub(crate) fn packed_len(geometry: &Conv2dGeometry, backward: bool) -> usize {
+    let Size2 { height, width } = geometry.kernel;
+    let (from, to) = match backward {
+        true => (geometry.out_channels, geometry.in_channels),
+        false => (geometry.in_channels, geometry.out_channels),
+    };
+    to.next_multiple_of(16) * from * height * width.next_multiple_of(taps(width))
+}
+
+/// Elements of a part of the weight gradient as those cores write it, in tiles of 16 channels and 8
+/// filter rows.
+pub(crate) fn tap_sums(geometry: &Conv2dGeometry) -> usize {
+    let Size2 { height, width } = geometry.kernel;
+    let rows = (geometry.in_channels * height).next_multiple_of(8);
+    geometry.out_channels.next_multiple_of(16) * rows * width.next_multiple_of(taps(width))
+}
+
+/// Output rows that one part of their sums takes at most.
+fn longest_split(geometry: &Conv2dGeometry) -> usize {
+    (LOOP_LIMIT / (1 + geometry.out_size.width.div_ceil(4))).max(1)
+}
+
 /// Parts that the output rows of all images are split into for the taps core. `tiles` is the number
-/// of its workgroups per part, `strips` the strips of four pixels in an output row.
-pub(crate) fn tap_splits(tiles: usize, rows: usize, strips: usize) -> usize {
+/// of its workgroups per part, `most` how many of them a buffer holds.
+pub(crate) fn tap_splits(geometry: &Conv2dGeometry, tiles: usize, most: usize) -> usize {
     /// Workgroups that keep a device busy.
     const WANTED: usize = 96;
-    let wanted = WANTED.div_ceil(tiles);
-    let longest = (LOOP_LIMIT / (1 + strips)).max(1);
-    let per_split = rows.div_ceil(wanted.min(rows)).min(longest);
+    let rows = geometry.batch * geometry.out_size.height;
+    let wanted = WANTED.div_ceil(tiles).min(most.max(1));
+    let per_split = rows.div_ceil(wanted.min(rows)).min(longest_split(geometry));
     rows.div_ceil(per_split)
 }
 
@@ -360,7 +415,8 @@ mod tests {
         assert!(
             sum_parts(
                 &dense,
-                core(&Traits::DEFAULT, &Choices::new(), &dense).side()
+                core(&Traits::DEFAULT, &Choices::new(), &dense).side(),
+                usize::MAX,
             ) > 1
         );
     }
@@ -372,7 +428,7 @@ mod tests {
             ..convolution()
         });
         for side in [32, 64, 128] {
-            let parts = sum_parts(&long, side);
+            let parts = sum_parts(&long, side, usize::MAX);
             assert!(tiled_iterations(long.extents().k.div_ceil(parts)) <= LOOP_LIMIT);
         }
     }

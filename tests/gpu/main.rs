@@ -26,6 +26,7 @@ mod loss;
 mod matmul;
 mod norm;
 mod optimizer;
+mod pieces;
 mod pool2d;
 mod profile;
 mod properties;

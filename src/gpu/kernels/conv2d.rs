@@ -260,8 +260,9 @@ pub(crate) fn backward_weight(
             recording.flops(work.flops());
         }
         Core::Tiled32 | Core::Tiled64 | Core::Tiled128 | Core::Subgroup => {
-            let parts = recording.parts(|| strategy::sum_parts(&work, core.side()));
             let len = geometry.weight_len();
+            let most = recording.traits.holds(len);
+            let parts = recording.parts(|| strategy::sum_parts(&work, core.side(), most));
             let target = match parts {
                 1 => gradient_weight,
                 _ => recording.transient("weight gradient parts", parts * len),

@@ -4,7 +4,7 @@
 use super::{Output, Read, ReadWrite, Recording, Region};
 use super::{blocks, flag, flat_grid, group_grid, whole_vectors};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
-use crate::gpu::strategy;
+use crate::gpu::strategy::{self, taps};
 use crate::op::{Conv2dGeometry, Size2};
 
 params! {
@@ -103,11 +103,6 @@ pub(super) const KERNELS: &[&Kernel] = &[
     &BACKWARD_WEIGHT_TAPS,
     &BACKWARD_WEIGHT_SUM,
 ];
-
-/// Taps of a filter row that the cores take at once, of a row so wide.
-fn taps(width: usize) -> usize {
-    if width <= 5 { width } else { 4 }
-}
 
 /// `y = conv(x, w) + b` through the output's epilogue.
 pub(super) fn forward(
@@ -231,8 +226,7 @@ pub(super) fn pack(
     } else {
         channels
     };
-    let padded = width.next_multiple_of(taps(width));
-    let rows = out_channels.div_ceil(16) * in_channels * height * padded;
+    let len = strategy::packed_len(geometry, backward);
     let constants = [
         ("KERNEL_H", height as f64),
         ("KERNEL_W", width as f64),
@@ -242,7 +236,7 @@ pub(super) fn pack(
         in_channels: in_channels as u32,
         out_channels: out_channels as u32,
     };
-    let memory = ("packed weights", rows * 16);
+    let memory = ("packed weights", len);
     recording.prepared(
         &PACK_WEIGHT,
         &constants,
@@ -250,7 +244,13 @@ pub(super) fn pack(
         memory,
         |recording, packed| {
             let regions = [Some(weight), Some(packed)];
-            recording.dispatch(&PACK_WEIGHT, &constants, &regions, params, flat_grid(rows));
+            recording.dispatch(
+                &PACK_WEIGHT,
+                &constants,
+                &regions,
+                params,
+                flat_grid(len / 16),
+            );
         },
     )
 }
@@ -289,9 +289,10 @@ pub(super) fn weight_sums(
     let tiles = geometry.out_channels.div_ceil(16) * (geometry.in_channels * height).div_ceil(8);
     let strips = geometry.out_size.width.div_ceil(4);
     let rows = geometry.batch * geometry.out_size.height;
-    let splits = recording.parts(|| strategy::tap_splits(tiles * chunks, rows, strips));
-    let sums = splits * chunks * tiles * 16 * taps(width) * 8;
-    let partial = recording.transient("weight gradient parts", sums);
+    let sums = strategy::tap_sums(geometry);
+    let most = recording.traits.holds(sums);
+    let splits = recording.parts(|| strategy::tap_splits(geometry, tiles * chunks, most));
+    let partial = recording.transient("weight gradient parts", splits * sums);
 
     let RowsParams {
         batch,

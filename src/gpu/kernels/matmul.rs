@@ -143,7 +143,8 @@ fn by_tiles(
     bias: Option<Region>,
     c: Output,
 ) {
-    let parts = recording.parts(|| strategy::sum_parts(work, core.side()));
+    let most = recording.traits.holds(m * n);
+    let parts = recording.parts(|| strategy::sum_parts(work, core.side(), most));
     let (to, bias_now) = match parts {
         1 => (c, bias),
         _ => {
