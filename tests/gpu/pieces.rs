@@ -3,7 +3,8 @@
 
 use wgpu_cnn::engine::catalogue::optimizers;
 use wgpu_cnn::{
-    Conv2d, ConvTranspose2d, Error, Gpu, Linear, Loss, Model, Op, Optimizer, Result, Trainer, wgpu,
+    Activation, Conv2d, ConvTranspose2d, Error, Gpu, Linear, Loss, MaxPool2d, Model, ModelBuilder,
+    Op, Optimizer, Result, Trainer, wgpu,
 };
 
 use crate::cases::chosen;
@@ -34,14 +35,15 @@ fn every_layer_with_weights_is_right_in_pieces() {
         let Some((device, gpu)) = devices.next() else {
             return;
         };
-        // Alone, and before and behind what its kernels take part in.
-        let model = match at % 3 {
-            0 => case.model().unwrap(),
-            1 => case.model_before(wgpu_cnn::Activation::Relu).unwrap(),
-            _ => case.models_around().unwrap().remove(0),
-        };
-        let whole = bytes(&model, "operator.weight");
-        for (parts, half) in [(2, at % 2 == 0), (5, at % 2 == 1)] {
+        for (parts, half) in [(2u64, at % 2 == 0), (5, at % 2 == 1)] {
+            // Alone, and before and behind what its kernels take part in.
+            let model = match (at + parts as usize) % 3 {
+                0 => case.model(),
+                1 => case.model_before(Activation::Relu),
+                _ => Ok(case.models_around().unwrap().remove(0)),
+            };
+            let model = model.unwrap();
+            let whole = bytes(&model, "operator.weight");
             let builder = Trainer::builder(model.clone()).batch(case.batch);
             let builder = builder.loss(Loss::mean_squared_error());
             let builder = builder.max_slab((whole / parts).next_multiple_of(16));
@@ -89,9 +91,9 @@ fn models() -> [Case; 3] {
             "transpose convolutions, depthwise, a value read again",
             3,
             Model::builder([6, 5, 5])
-                .push(ConvTranspose2d::new(32, 3).stride(2))
+                .push(ConvTranspose2d::new(64, 3).stride(2))
                 .relu()
-                .residual(|b| b.push(Conv2d::new(32, 3).padding(1)).relu())
+                .residual(|b| b.push(Conv2d::new(64, 3).padding(1).groups(2)).relu())
                 .push(Conv2d::new(32, 3).groups(32))
                 .push(ConvTranspose2d::new(36, 3).groups(4))
                 .tanh()
@@ -395,6 +397,44 @@ fn the_first_dense_layers_of_alexnet_and_vgg_train_within_default_limits() {
                 let [got, expected] = [&trainer, &cpu].map(|t| t.parameter(parameter).unwrap());
                 near(&got, &expected);
             }
+        }
+    }
+}
+
+/// The networks whole, in the order of torchvision: that there is a plan for them.
+#[test]
+fn alexnet_and_vgg_have_a_plan_within_default_limits() {
+    if plain_gpu().is_none() {
+        return;
+    }
+    let limits = wgpu::Limits::default();
+    let gpu = device(Gpu::builder().limits(limits)).unwrap();
+    let conv =
+        |channels, kernel: usize, padding: usize| Conv2d::new(channels, kernel).padding(padding);
+    let head = |b: ModelBuilder| {
+        let b = b.flatten().dropout(0.5).dense(4096).relu();
+        b.dropout(0.5).dense(4096).relu().dense(1000)
+    };
+    let pool = |b: ModelBuilder| b.push(MaxPool2d::new(3).stride(2));
+    let alexnet = Model::builder([3, 224, 224]).push(conv(64, 11, 2).stride(4));
+    let alexnet = pool(pool(alexnet.relu()).push(conv(192, 5, 2)).relu());
+    let alexnet = alexnet.push(conv(384, 3, 1)).relu().push(conv(256, 3, 1));
+    let alexnet = pool(alexnet.relu().push(conv(256, 3, 1)).relu());
+    let mut vgg = Model::builder([3, 224, 224]);
+    for (layers, channels) in [(2, 64), (2, 128), (3, 256), (3, 512), (3, 512)] {
+        vgg = (0..layers).fold(vgg, |b, _| b.push(conv(channels, 3, 1)).relu());
+        vgg = vgg.max_pool2d(2);
+    }
+    for (name, body, count) in [("AlexNet", alexnet, 61_100_840), ("VGG", vgg, 138_357_544)] {
+        let model = head(body).build().unwrap();
+        assert_eq!(model.parameter_count(), count, "{name}");
+        for half in [false, true]
+            .into_iter()
+            .filter(|half| !half || gpu.has_half_precision())
+        {
+            let builder = Trainer::builder(model.clone()).batch(8);
+            let memory = builder.half_precision(half).memory(&gpu).unwrap();
+            assert!(memory.gradients >= 4 * count as u64, "{name}: {memory}");
         }
     }
 }
