@@ -8,8 +8,7 @@ mod init;
 mod weights;
 
 pub use builder::ModelBuilder;
-use graph::Parameter;
-pub(crate) use graph::{Graph, Node, ParameterId, ValueId};
+pub(crate) use graph::{Graph, Node, Parameter, ParameterId, ValueId};
 pub(crate) use weights::read_weights;
 #[cfg(feature = "native")]
 pub(crate) use weights::write_weights;

@@ -164,7 +164,8 @@ impl Definition for Conv2d {
             [o, i, kh, kw].into()
         };
         let fans = [i * kh * kw, o / self.groups * kh * kw];
-        let mut parameters = vec![ParameterSpec::weight(shape, self.init, fans)];
+        let weight = ParameterSpec::weight(shape, self.init, fans).in_pieces(self.groups);
+        let mut parameters = vec![weight];
         if self.bias {
             parameters.push(ParameterSpec::zeros("bias", [o].into()));
         }

@@ -232,7 +232,8 @@ impl Definition for ConvTranspose2d {
         };
         // PyTorch's fan-in of a transpose convolution is that of the transposed layout.
         let fans = [o * kh * kw, i / self.groups * kh * kw];
-        let mut parameters = vec![ParameterSpec::weight(shape, self.init, fans)];
+        let weight = ParameterSpec::weight(shape, self.init, fans).in_pieces(self.groups);
+        let mut parameters = vec![weight];
         if self.bias {
             parameters.push(ParameterSpec::zeros("bias", [self.out_channels].into()));
         }

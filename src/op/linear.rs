@@ -77,7 +77,8 @@ impl Definition for Linear {
         } = self.geometry(1, input)?;
         let fans = [in_features, out_features];
         let shape = Shape::from([out_features, in_features]);
-        let mut parameters = vec![ParameterSpec::weight(shape, self.init, fans)];
+        let weight = ParameterSpec::weight(shape, self.init, fans).in_pieces(1);
+        let mut parameters = vec![weight];
         if self.bias {
             parameters.push(ParameterSpec::zeros("bias", [out_features].into()));
         }

@@ -169,6 +169,9 @@ pub(crate) struct ParameterSpec {
     pub init: Init,
     pub fan_in: usize,
     pub fan_out: usize,
+    /// Into how many equal groups its first axis falls, where the operator's kernels can take it in
+    /// pieces of that axis, each of whole groups or of a part of one. `None` where it must lie in one.
+    pub groups: Option<usize>,
 }
 
 impl ParameterSpec {
@@ -181,6 +184,15 @@ impl ParameterSpec {
             init,
             fan_in,
             fan_out,
+            groups: None,
+        }
+    }
+
+    /// It may lie in several pieces of its first axis.
+    fn in_pieces(self, groups: usize) -> Self {
+        Self {
+            groups: Some(groups),
+            ..self
         }
     }
 

@@ -113,7 +113,9 @@ impl TrainerBuilder {
         self
     }
 
-    /// Sets the largest buffer for parameters in bytes; more of them are kept in several. Default
+    /// Sets the largest buffer for parameters in bytes; more of them are kept in several, and the weights
+    /// of a dense layer or a convolution that are larger in pieces, rows of their first axis. A
+    /// normalisation's parameters, or a row that is larger, are an [`Error::Limit`]. Default
     /// the device's limit of a binding. Means nothing on the CPU.
     pub fn max_slab(mut self, bytes: u64) -> Self {
         self.options.max_slab = bytes;
@@ -187,7 +189,9 @@ impl TrainerBuilder {
     /// [`Error::Argument`] for hyper-parameters out of range and for half precision on a device
     /// without it, [`Error::Shape`] for a loss that does
     /// not fit the model's output, [`Error::Limit`] and [`Error::OutOfMemory`] for what the device
-    /// does not have, [`Error::File`] for weights that do not fit and for a file of measurements
+    /// does not have (for a batch whose tensors are larger than its buffers, with the layer and the
+    /// largest batch that fits: [`accumulate`](Self::accumulate) makes an update of several),
+    /// [`Error::File`] for weights that do not fit and for a file of measurements
     /// that cannot be read.
     #[cfg(feature = "native")]
     pub fn on(self, gpu: &Gpu) -> Result<Trainer> {
@@ -197,7 +201,6 @@ impl TrainerBuilder {
     /// [`on`](Self::on) for asynchronous programs and the browser.
     pub async fn on_async(self, gpu: &Gpu) -> Result<Trainer> {
         self.check_on(gpu)?;
-        let values = self.initial_values()?;
         let choices = self.choices(gpu).await?;
         let mut plan = Plan::compile(
             gpu,
@@ -208,6 +211,7 @@ impl TrainerBuilder {
             &choices,
         )
         .await?;
+        let values = self.initial_values()?; // once the budget is known to hold
         for (id, values) in values.iter().enumerate() {
             plan.set_parameter(ParameterId(id), values).await?;
         }
