@@ -47,10 +47,21 @@ impl Plan {
         self.program.write(&self.gpu, region, bytes).await
     }
 
+    /// In pieces, so that a large parameter is in the host's memory but once.
     async fn read_parameter(&self, id: ParameterId, region: Region) -> Result<Vec<f32>> {
+        const PIECE: u64 = 4 << 20;
         let size = self.model.graph.parameter(id).shape.len() as u64 * 4;
-        let staging = self.gpu.read_back_buffer(size).await?;
-        self.read(Region { size, ..region }, &staging).await
+        let staging = self.gpu.read_back_buffer(size.min(PIECE)).await?;
+        let mut values = Vec::with_capacity((size / 4) as usize);
+        for begin in (0..size).step_by(PIECE as usize) {
+            let piece = Region {
+                offset: region.offset + begin,
+                size: (size - begin).min(PIECE),
+                ..region
+            };
+            values.extend(self.read(piece, &staging).await?);
+        }
+        Ok(values)
     }
 
     pub(super) async fn read(&self, region: Region, staging: &wgpu::Buffer) -> Result<Vec<f32>> {
