@@ -1,14 +1,12 @@
 //! The GPU held against the CPU reference: one module per family of kernels, then whole training
-//! steps, `verify`, errors and files, and what a textbook says of either. All tests share the devices
-//! in `common`.
+//! steps, errors and files, and what a textbook says of either. All tests share the devices in `common`.
+#![allow(clippy::needless_borrows_for_generic_args)] // targets are lent and given
 
 mod accumulate;
 mod activation;
 mod add;
 mod autotune;
-#[path = "../common/cases.rs"]
-mod cases;
-mod catalogue;
+mod calls;
 mod common;
 #[path = "../common/compare.rs"]
 #[allow(dead_code)] // each suite takes a part of it
@@ -18,6 +16,7 @@ mod conv2d;
 #[path = "../common/device.rs"]
 #[allow(dead_code)]
 mod device;
+mod devices;
 mod dropout;
 mod errors;
 mod half;
@@ -34,6 +33,6 @@ mod required;
 mod softmax;
 mod startup;
 mod textbook;
+mod trainer;
 mod training;
-mod verify;
 mod weights;

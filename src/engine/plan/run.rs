@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use super::params::Step;
 use super::{Partial, Plan, PlanOptions};
+use crate::Result;
 use crate::engine::lower::{Ranges, Task, lower};
 use crate::gpu::kernels::loss::LossStep;
 use crate::gpu::record::{Dispatch, Region};
 use crate::gpu::timer::Timer;
 use crate::op::Target;
-use crate::{Error, Result};
 
 /// How far training has come.
 #[derive(Debug, Clone, Copy, Default)]
@@ -21,8 +21,8 @@ pub(super) struct Progress {
     updates: u64,
     /// Batches since the last update.
     pending: usize,
-    /// What the sums of their losses and gradients are to be divided by.
-    pub normaliser: f64,
+    /// What the sum of their gradients is to be divided by.
+    normaliser: f64,
     /// What the sum of the last update's gradients was multiplied by.
     gradient_scale: f32,
     /// Whether what follows from the parameters alone follows from these.
@@ -47,8 +47,12 @@ impl Plan {
         self.progress.batches
     }
 
-    pub fn set_learning_rate(&mut self, learning_rate: f64) {
-        self.optimizer.set_learning_rate(learning_rate);
+    pub fn set_learning_rate(&mut self, learning_rate: f64) -> Result<()> {
+        let mut optimizer = self.optimizer;
+        optimizer.set_learning_rate(learning_rate);
+        optimizer.check()?;
+        self.optimizer = optimizer;
+        Ok(())
     }
 
     /// A batch that has been checked: its gradients and, with the last of its micro-batches, an
@@ -122,15 +126,12 @@ impl Plan {
             progress.updates += 1;
             progress.gradient_scale = if micro { progress.mean() } else { 1.0 };
         }
+        let scale = (1.0 / normaliser) as f32;
         let step = Step {
             loss: LossStep {
-                scale: if micro {
-                    1.0
-                } else {
-                    (1.0 / normaliser) as f32
-                },
+                scale,
+                gradient_scale: if micro { 1.0 } else { scale },
                 soft: matches!(target, Target::Values(_)),
-                accumulate: !begins,
             },
             batch: progress.batches - 1,
             update: progress.updates,
@@ -177,7 +178,7 @@ impl Plan {
     /// Updates the parameters from the micro-batches since the last update, if there are any.
     pub async fn update(&mut self) -> Result<()> {
         if self.progress.pending == 0 {
-            return Ok(());
+            return self.gpu.check_lost();
         }
         self.progress.prepared = false; // should this never come back
         let mut progress = self.progress;
@@ -234,8 +235,11 @@ impl Plan {
             Some(partial) if partial.batch == batch => (&partial.dispatches, &partial.params),
             _ => (&self.lowered.recording.dispatches, &self.params),
         };
+        let codes = target.map_or_else(Default::default, |target| target.codes(&self.loss));
         let (target, target_region): (&[u8], Region) = match target {
-            Some(Target::Labels(labels)) => (bytemuck::cast_slice(labels), self.lowered.labels),
+            Some(Target::Labels(_) | Target::WideLabels(_)) => {
+                (bytemuck::cast_slice(&codes), self.lowered.labels)
+            }
             Some(Target::Values(values)) => (bytemuck::cast_slice(values), self.lowered.values),
             None => (&[], self.lowered.values),
         };
@@ -280,11 +284,11 @@ impl Plan {
         // next step finds the buffer as this one did.
         let mapping = self.gpu.map(&upload.buffer, wgpu::MapMode::Write);
         self.uploads[at].mapping = Some((mapping, submission.clone().ok()));
-        verdict.await?;
+        verdict.await.map_err(|error| self.gpu.lost_or(error))?;
         // The buffer was mapped: only the loss of its device can have changed that.
-        submission.map_err(|error| Error::DeviceLost {
-            reason: error.to_string(),
-        })?;
+        submission.map_err(|error| self.gpu.not_mapped(error))?;
+        // A lost device takes the commands as any other does.
+        self.gpu.check_lost()?;
         self.next_upload = (at + 1) % self.uploads.len();
         Ok(())
     }

@@ -81,7 +81,7 @@ async fn loss(rig: &Rig<'_>, soft: bool) -> Result<Vec<Outcome>> {
     let values = data.values(shape.len(), 4.0);
     let target = match soft {
         true => Target::Values(data.shares(shape.len())),
-        false => Target::Labels(data.labels(loss, &geometry)),
+        false => data.labels(loss, &geometry).into(),
     };
     let scale = (1.0 / loss.normaliser(&target, &geometry)) as f32;
     let pass = LossPass {
@@ -104,35 +104,23 @@ async fn loss(rig: &Rig<'_>, soft: bool) -> Result<Vec<Outcome>> {
     let mut trial = Trial::new(&rig.lowered.ranges.loss);
     trial.write(output, &data[0]);
     match &pass.target {
-        Target::Labels(labels) => {
-            trial.write_bytes(rig.lowered.labels, bytemuck::cast_slice(labels));
+        Target::Labels(_) | Target::WideLabels(_) => {
+            let codes = pass.target.codes(loss);
+            trial.write_bytes(rig.lowered.labels, bytemuck::cast_slice(&codes));
         }
         Target::Values(values) => trial.write(rig.lowered.values, values),
     }
     if let (Some(region), Loss::CrossEntropy(loss)) = (rig.lowered.class_weights, loss) {
         trial.write(region, loss.class_weights.as_deref().unwrap_or_default());
     }
-    // The loss of a batch, and then added to that of another one.
-    let mut adding = trial.clone();
-    let before = 1.5;
-    adding.write(rig.lowered.loss, &[before]);
-    let before = copied(vec![before.into()], Fill::Uniform);
-    let sum = before.plus(&total);
-    let mut outcomes = Vec::new();
-    for (mut trial, name, total, accumulate) in [
-        (trial, "loss", total, false),
-        (adding, "loss, added", sum, true),
-    ] {
-        trial.awaits(name, rig.lowered.loss, &[1].into(), total);
-        trial.awaits("gradient", gradient, &shape, expect(1, 0));
-        let loss = LossStep {
-            scale,
-            soft,
-            accumulate,
-        };
-        outcomes.extend(rig.run(trial, Step { loss, ..STEP }).await?);
-    }
-    Ok(outcomes)
+    trial.awaits("loss", rig.lowered.loss, &[1].into(), total);
+    trial.awaits("gradient", gradient, &shape, expect(1, 0));
+    let loss = LossStep {
+        scale,
+        gradient_scale: scale,
+        soft,
+    };
+    rig.run(trial, Step { loss, ..STEP }).await
 }
 
 /// The sum that a first micro-batch begins, and a second adds to.

@@ -3,7 +3,7 @@
 use super::{Read, ReadWrite, Recording, Region, blocks, flag, flat_grid, group_grid};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::gpu::record::Varies;
-use crate::op::{CrossEntropy, Loss, LossGeometry};
+use crate::op::{CrossEntropy, Loss, LossGeometry, Target};
 
 params! {
     struct CrossEntropyParams {
@@ -28,7 +28,6 @@ params! {
     struct TotalParams {
         len: u32,
         scale: f32,
-        accumulate: u32,
     }
 }
 
@@ -97,7 +96,7 @@ pub(crate) fn loss(
                 scale: 1.0,
                 soft: 0,
                 smoothing: options.label_smoothing as f32,
-                ignored: options.ignored_label.unwrap_or(0),
+                ignored: Target::IGNORED,
                 has_ignored: options.ignored_label.is_some().into(),
             };
             let Targets {
@@ -143,7 +142,6 @@ pub(crate) fn loss(
     let params = TotalParams {
         len: sums as u32,
         scale: 1.0,
-        accumulate: 0,
     };
     let regions = [Some(partial), Some(total)];
     recording.iterations(sums.div_ceil(64));
@@ -154,12 +152,12 @@ pub(crate) fn loss(
 /// What a step says of its loss.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LossStep {
-    /// What the sums over the batch are multiplied by.
+    /// What the sum of the batch's losses is multiplied by.
     pub scale: f32,
+    /// What their gradient is multiplied by: 1 where those of several batches are summed up first.
+    pub gradient_scale: f32,
     /// Whether the target is probabilities rather than labels.
     pub soft: bool,
-    /// Whether the loss is added to that of the micro-batches before.
-    pub accumulate: bool,
 }
 
 /// Fills in what changes from step to step in a loss's params.
@@ -167,13 +165,13 @@ pub(crate) fn set_step(loss: &Loss, params: &mut [u8], step: LossStep) {
     match loss {
         Loss::CrossEntropy(CrossEntropy { .. }) => {
             super::edit(params, |params: &mut CrossEntropyParams| {
-                params.scale = step.scale;
+                params.scale = step.gradient_scale;
                 params.soft = step.soft.into();
             });
         }
         Loss::MeanSquaredError(_) | Loss::BinaryCrossEntropy(_) => {
             super::edit(params, |params: &mut ElementwiseParams| {
-                params.scale = step.scale
+                params.scale = step.gradient_scale
             });
         }
     }
@@ -183,6 +181,5 @@ pub(crate) fn set_step(loss: &Loss, params: &mut [u8], step: LossStep) {
 pub(crate) fn set_total_step(params: &mut [u8], step: LossStep) {
     super::edit(params, |params: &mut TotalParams| {
         params.scale = step.scale;
-        params.accumulate = step.accumulate.into();
     });
 }
