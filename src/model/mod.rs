@@ -9,7 +9,7 @@ mod weights;
 
 pub use builder::ModelBuilder;
 pub(crate) use graph::{Graph, Node, Parameter, ParameterId, ValueId};
-pub(crate) use weights::read_weights;
+pub(crate) use weights::Weights;
 #[cfg(feature = "native")]
 pub(crate) use weights::write_weights;
 

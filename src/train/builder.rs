@@ -7,7 +7,7 @@ use crate::engine::{MemoryReport, Plan, PlanOptions, Reference};
 #[cfg(feature = "native")]
 use crate::engine::{Place, known_choices};
 use crate::gpu::strategy::Choices;
-use crate::model::{Model, ParameterId, read_weights};
+use crate::model::{Model, ParameterId, Weights};
 use crate::op::{Loss, Optimizer};
 use crate::{Error, Gpu, Result};
 
@@ -201,6 +201,7 @@ impl TrainerBuilder {
     /// [`on`](Self::on) for asynchronous programs and the browser.
     pub async fn on_async(self, gpu: &Gpu) -> Result<Trainer> {
         self.check_on(gpu)?;
+        let mut weights = self.open_weights()?;
         let choices = self.choices(gpu).await?;
         let mut plan = Plan::compile(
             gpu,
@@ -211,9 +212,13 @@ impl TrainerBuilder {
             &choices,
         )
         .await?;
-        let values = self.initial_values()?; // once the budget is known to hold
-        for (id, values) in values.iter().enumerate() {
-            plan.set_parameter(ParameterId(id), values).await?;
+        for at in 0..self.model.graph.parameters().len() {
+            let id = ParameterId(at);
+            let values = match &mut weights {
+                Some(weights) => weights.read(id)?,
+                None => self.model.graph.initial_values_of(id, self.options.seed),
+            };
+            plan.set_parameter(id, &values).await?;
         }
         Ok(self.trainer(Backend::Gpu(Box::new(plan))))
     }
@@ -229,13 +234,14 @@ impl TrainerBuilder {
     pub fn on_cpu(self) -> Result<Trainer> {
         self.check()?;
         self.check_on_cpu()?;
+        let weights = self.open_weights()?;
         let (loss, options) = (self.loss.clone(), self.options);
         let mut reference = Reference::new(&self.model, loss, self.optimizer, options.seed)?;
         reference.set_clip_norm(options.clip_norm)?;
         reference.set_accumulate(options.accumulate)?;
-        if self.weights.is_some() {
-            for (parameter, values) in self.model.parameters().zip(self.initial_values()?) {
-                reference.set_parameter(parameter.0, &values)?;
+        if let Some(mut weights) = weights {
+            for (at, (name, _)) in self.model.parameters().enumerate() {
+                reference.set_parameter(name, &weights.read(ParameterId(at))?)?;
             }
         }
         Ok(self.trainer(Backend::Cpu(Box::new(reference))))
@@ -251,11 +257,11 @@ impl TrainerBuilder {
         )
     }
 
-    fn initial_values(&self) -> Result<Vec<Vec<f32>>> {
-        match &self.weights {
-            Some(path) => read_weights(&self.model.graph, path),
-            None => Ok(self.model.graph.initial_values(self.options.seed)),
-        }
+    /// The file to start from, if there is one, once all is known to be in it.
+    fn open_weights(&self) -> Result<Option<Weights>> {
+        let path = self.weights.as_ref();
+        path.map(|path| Weights::open(&self.model.graph, path))
+            .transpose()
     }
 
     fn check_on(&self, gpu: &Gpu) -> Result<()> {

@@ -10,6 +10,7 @@ use crate::common::{
     bits, child, digest, labels, plain_gpu, poisoned_gpus, random, state, uniform, wide,
 };
 use crate::compare::Expected;
+use crate::errors::assert_error;
 
 pub struct Case {
     pub name: &'static str,
@@ -470,6 +471,23 @@ fn two_trainings_with_one_seed_give_the_same_bits() {
                 "{}, {device}",
                 case.name
             );
+        }
+    }
+}
+
+#[test]
+fn a_training_that_has_diverged_is_told_and_stays_so() {
+    let Some(gpu) = plain_gpu() else { return };
+    let builder = || {
+        let model = Model::builder([2]).dense(1).build().unwrap();
+        let builder = Trainer::builder(model).loss(Loss::mean_squared_error());
+        builder.batch(1).optimizer(Optimizer::sgd(1e20))
+    };
+    for mut trainer in [builder().on(gpu).unwrap(), builder().on_cpu().unwrap()] {
+        assert_error(trainer.is_finite(), "argument", &["no step"]);
+        for expected in [true, false, false] {
+            trainer.step(&[1.0, 2.0], &[3.0f32]).unwrap();
+            assert_eq!(trainer.is_finite(), Ok(expected));
         }
     }
 }

@@ -48,19 +48,23 @@ impl Plan {
         self.program.write(&self.gpu, region, bytes).await
     }
 
-    /// The values of a parameter or of its gradient, through a staging buffer that holds its largest
-    /// piece.
+    /// The values of a parameter or of its gradient, a stretch at a time, so that a large one is in the
+    /// host's memory but once.
     async fn read_pieces(&self, pieces: &Pieces) -> Result<Vec<f32>> {
+        const STRETCH: u64 = 4 << 20;
         let size = |piece: &Piece| piece.len as u64 * 4;
         let largest = pieces.iter().map(size).max().unwrap_or(0);
-        let staging = self.gpu.read_back_buffer(largest).await?;
+        let staging = self.gpu.read_back_buffer(largest.min(STRETCH)).await?;
         let mut values = Vec::with_capacity(pieces.iter().map(|piece| piece.len).sum());
         for piece in pieces.iter() {
-            let region = Region {
-                size: size(piece),
-                ..piece.region
-            };
-            values.extend(self.read(region, &staging).await?);
+            for begin in (0..size(piece)).step_by(STRETCH as usize) {
+                let stretch = Region {
+                    offset: piece.region.offset + begin,
+                    size: (size(piece) - begin).min(STRETCH),
+                    ..piece.region
+                };
+                values.extend(self.read(stretch, &staging).await?);
+            }
         }
         Ok(values)
     }
