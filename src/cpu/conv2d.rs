@@ -10,15 +10,15 @@ use std::ops::Range;
 use super::matmul::{add, add_dots, add_product};
 use super::parallel::{for_each, for_each_with};
 use super::{Real, check_length, inside};
+use crate::Result;
 use crate::op::Conv2dGeometry;
-use crate::{Error, Result};
 
 /// `y[n,o,i,j] = b[o] + sum over c,p,q of w[o,c,p,q] * x[n,c, i*stride + p*dilation - padding, ..]`
 /// for `x (N, C, H, W)`, `w (O, C/groups, KH, KW)`, `bias (O)` and `y (N, O, OH, OW)`.
 ///
 /// # Errors
 ///
-/// [`Error::Shape`] where a slice has another length than the geometry says.
+/// [`Error::Shape`](crate::Error::Shape) where a slice has another length than the geometry says.
 pub fn conv2d_forward<T: Real>(
     geometry: &Conv2dGeometry,
     x: &[T],
@@ -29,6 +29,9 @@ pub fn conv2d_forward<T: Real>(
     let sizes = Sizes::check(geometry, x.len(), w.len(), y.len())?;
     if let Some(bias) = bias {
         check_length("conv2d bias", [geometry.out_channels], bias.len())?;
+    }
+    if y.is_empty() {
+        return Ok(()); // no batch, and planes of any extents
     }
     let block = sizes.filter_block(32);
     let (outputs, scratch) = (chunks(y, block * sizes.outputs), || sizes.patches());
@@ -59,7 +62,7 @@ pub fn conv2d_forward<T: Real>(
 ///
 /// # Errors
 ///
-/// [`Error::Shape`] where a slice has another length than the geometry says.
+/// [`Error::Shape`](crate::Error::Shape) where a slice has another length than the geometry says.
 pub fn conv2d_backward_input<T: Real>(
     geometry: &Conv2dGeometry,
     gy: &[T],
@@ -67,6 +70,9 @@ pub fn conv2d_backward_input<T: Real>(
     gx: &mut [T],
 ) -> Result<()> {
     let sizes = Sizes::check(geometry, gx.len(), w.len(), gy.len())?;
+    if gx.is_empty() {
+        return Ok(());
+    }
     let (planes, scratch) = (chunks(gx, sizes.inputs), || sizes.patches());
     for_each_with(planes, scratch, |patches, (plane, gx)| {
         let (image, channel) = (plane / geometry.in_channels, plane % geometry.in_channels);
@@ -86,7 +92,7 @@ pub fn conv2d_backward_input<T: Real>(
 ///
 /// # Errors
 ///
-/// [`Error::Shape`] where a slice has another length than the geometry says.
+/// [`Error::Shape`](crate::Error::Shape) where a slice has another length than the geometry says.
 pub fn conv2d_backward_weight<T: Real>(
     geometry: &Conv2dGeometry,
     x: &[T],
@@ -94,6 +100,10 @@ pub fn conv2d_backward_weight<T: Real>(
     gw: &mut [T],
 ) -> Result<()> {
     let sizes = Sizes::check(geometry, x.len(), gw.len(), gy.len())?;
+    if gy.is_empty() {
+        gw.fill(T::zero());
+        return Ok(());
+    }
     let block = sizes.filter_block(16);
     let scratch = || (sizes.patches(), vec![T::zero(); block * sizes.taps]);
     let filters = chunks(gw, block * sizes.group_inputs * sizes.taps);
@@ -124,14 +134,15 @@ pub fn conv2d_backward_weight<T: Real>(
 ///
 /// # Errors
 ///
-/// [`Error::Shape`] where a slice has another length than the geometry says.
+/// [`Error::Shape`](crate::Error::Shape) where a slice has another length than the geometry says.
 pub fn conv2d_backward_bias<T: Real>(
     geometry: &Conv2dGeometry,
     gy: &[T],
     gb: &mut [T],
 ) -> Result<()> {
     let (channels, outputs) = (geometry.out_channels, geometry.out_size.area());
-    check_length("conv2d output gradient", output_shape(geometry), gy.len())?;
+    let shape = geometry.output_shape();
+    check_length("conv2d output gradient", shape, gy.len())?;
     check_length("conv2d bias gradient", [channels], gb.len())?;
     sum_planes(geometry.batch, outputs, gy, gb);
     Ok(())
@@ -140,17 +151,15 @@ pub fn conv2d_backward_bias<T: Real>(
 /// The sum over images and pixels of each channel of `(N, C, plane)`.
 pub(super) fn sum_planes<T: Real>(batch: usize, plane: usize, values: &[T], sums: &mut [T]) {
     let channels = sums.len();
+    if values.is_empty() {
+        return sums.fill(T::zero()); // whatever the number of empty planes
+    }
     for_each(sums.iter_mut().enumerate(), |(c, sum)| {
         let planes = (0..batch).map(|image| (image * channels + c) * plane);
         *sum = planes
             .map(|at| values[at..at + plane].iter().copied().sum())
             .sum();
     });
-}
-
-fn output_shape(geometry: &Conv2dGeometry) -> [usize; 4] {
-    let (batch, channels, size) = (geometry.batch, geometry.out_channels, geometry.out_size);
-    [batch, channels, size.height, size.width]
 }
 
 /// Lengths that every pass needs.
@@ -172,37 +181,17 @@ impl Sizes {
     /// Refuses slices of other lengths: of the input or its gradient, the weights or theirs, the
     /// output or its.
     fn check(geometry: &Conv2dGeometry, x: usize, w: usize, y: usize) -> Result<Self> {
+        geometry.check("conv2d")?;
         let &Conv2dGeometry {
-            batch,
             groups,
             in_channels,
             in_size,
             out_channels,
             ..
         } = geometry;
-        let divides = |channels: usize| groups > 0 && channels.is_multiple_of(groups);
-        if !divides(in_channels) || !divides(out_channels) {
-            let expected = format!("input and output channels divisible by {groups} groups");
-            return Err(Error::shape(
-                "conv2d",
-                expected,
-                format!("{in_channels}, {out_channels}"),
-            ));
-        }
-        let extents = [in_size, geometry.out_size, geometry.kernel, geometry.stride];
-        if extents.iter().any(|size| size.area() == 0) {
-            return Err(Error::argument(
-                "conv2d",
-                "extents and stride must not be zero",
-            ));
-        }
-        check_length(
-            "conv2d input",
-            [batch, in_channels, in_size.height, in_size.width],
-            x,
-        )?;
+        check_length("conv2d input", geometry.input_shape(), x)?;
         check_length("conv2d weight", geometry.weight_shape(), w)?;
-        check_length("conv2d output", output_shape(geometry), y)?;
+        check_length("conv2d output", geometry.output_shape(), y)?;
         Ok(Self {
             inputs: in_size.area(),
             outputs: geometry.out_size.area(),

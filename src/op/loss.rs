@@ -163,7 +163,7 @@ impl Loss {
         match (self, target) {
             (Self::MeanSquaredError(reduction) | Self::BinaryCrossEntropy(reduction), _) => {
                 match reduction {
-                    Reduction::Mean => (rows * classes) as f64,
+                    Reduction::Mean => rows as f64 * classes as f64,
                     Reduction::Sum => 1.0,
                 }
             }
@@ -277,11 +277,13 @@ impl Target {
                 "target",
                 "this loss takes values, not labels",
             )),
-            (Self::Values(values), _) if values.len() != batch * classes => Err(Error::shape(
-                "target",
-                format!("{batch} rows of {classes} values"),
-                values.len(),
-            )),
+            (Self::Values(values), _) if values.len() != batch.saturating_mul(classes) => {
+                Err(Error::shape(
+                    "target",
+                    format!("{batch} rows of {classes} values"),
+                    values.len(),
+                ))
+            }
             (Self::Values(_), _) => Ok(()),
         }
     }

@@ -30,6 +30,7 @@ pub use init::Init;
 pub(crate) use init::philox4x32;
 pub use linear::{Linear, LinearGeometry};
 pub use loss::{CrossEntropy, Loss, LossGeometry, Reduction, Target};
+pub(crate) use norm::check_momentum;
 pub use norm::{BatchNorm, BatchNormGeometry, LayerNorm};
 pub use optimizer::{Adam, Optimizer, RmsProp, Sgd};
 pub use pool2d::{AvgPool2d, GlobalPool, MaxPool2d, Pool2dGeometry};
@@ -38,6 +39,9 @@ pub use softmax::{Softmax, SoftmaxGeometry};
 pub use view::{Flatten, Reshape};
 pub use window::{Padding, Size2};
 
+use std::ops::{Bound, RangeBounds};
+
+use crate::shape::elements;
 use crate::{Error, Result, Shape};
 
 /// What an operator is: its name, its shapes and its parameters, without execution. Nothing has a
@@ -187,6 +191,54 @@ impl ParameterSpec {
             name,
             ..Self::weight(shape, Init::Constant(0.0), [0, 0])
         }
+    }
+}
+
+/// Refuses more elements than a program can count.
+fn countable(name: &str, extents: &[usize]) -> Result<()> {
+    match elements(extents) {
+        usize::MAX => {
+            let reason = format!("{extents:?} makes more elements than can be addressed");
+            Err(Error::argument(name, reason))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a number outside its domain, NaN among them, and one that is infinite in the 32 bits that
+/// kernels compute in.
+pub(crate) fn within(name: &str, value: f64, domain: impl RangeBounds<f64>) -> Result<()> {
+    let reason = if !domain.contains(&value) {
+        let bound = |bound: Bound<&f64>| match bound {
+            Bound::Included(bound) | Bound::Excluded(bound) => bound.to_string(),
+            Bound::Unbounded => String::new(),
+        };
+        let (start, end) = (bound(domain.start_bound()), bound(domain.end_bound()));
+        let closed = matches!(domain.end_bound(), Bound::Included(_));
+        let dots = if closed { "..=" } else { ".." };
+        format!("{value} is not within {start}{dots}{end}")
+    } else if !(value as f32).is_finite() {
+        format!("{value} is more than 32 bits hold")
+    } else {
+        return Ok(());
+    };
+    Err(Error::argument(name, reason))
+}
+
+/// What keeps a division finite, which may be zero.
+pub(crate) fn check_epsilon(name: &str, epsilon: f64) -> Result<()> {
+    within(&format!("{name} epsilon"), epsilon, 0.0..f64::INFINITY)
+}
+
+/// Refuses a norm to clip gradients to that is not above zero, as a number of 32 bits.
+pub(crate) fn check_clip_norm(norm: f64) -> Result<()> {
+    if norm > 0.0 && norm < f64::from(f32::MIN_POSITIVE) {
+        let reason = format!("{norm} is zero in 32 bits");
+        return Err(Error::argument("clip_norm", reason));
+    }
+    match norm <= 0.0 || norm.is_nan() {
+        true => Err(Error::argument("clip_norm", "must be above zero")),
+        false => within("clip_norm", norm, 0.0..f64::INFINITY),
     }
 }
 

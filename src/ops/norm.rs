@@ -3,7 +3,7 @@
 use super::{Call, expect, split_batch};
 use crate::gpu::Tensor;
 use crate::gpu::kernels::norm;
-use crate::op::{BatchNorm, LayerNorm};
+use crate::op::{BatchNorm, LayerNorm, check_epsilon};
 use crate::{Result, Shape};
 
 /// What batch normalisation in training leaves beside its output.
@@ -125,6 +125,7 @@ pub fn layer_norm_forward(
     layer: &LayerNorm,
 ) -> Result<(Tensor, Tensor)> {
     let (batch, example) = split_batch("layer_norm input", x.shape())?;
+    check_epsilon("layer_norm", layer.epsilon)?;
     expect("gamma", gamma, &example)?;
     expect("beta", beta, &example)?;
     let call = Call::new(x.gpu());
