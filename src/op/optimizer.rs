@@ -279,7 +279,16 @@ mod tests {
 
     #[test]
     fn hyper_parameters_outside_their_domain_are_refused() {
-        let refused: [Optimizer; 6] = [
+        let refused: [Optimizer; 15] = [
+            Optimizer::sgd(1e300).into(),
+            Optimizer::sgd(1e39).into(),
+            Optimizer::sgd(0.1).momentum(1e300).into(),
+            Optimizer::sgd(0.1).dampening(-1e300).into(),
+            Optimizer::sgd(0.1).weight_decay(1e300).into(),
+            Optimizer::adam(0.1).epsilon(1e300).into(),
+            Optimizer::adam(0.1).weight_decay(f64::NAN).into(),
+            Optimizer::rmsprop(0.1).alpha(1.5).into(),
+            Optimizer::rmsprop(0.1).momentum(f64::INFINITY).into(),
             Optimizer::sgd(f64::NAN).into(),
             Optimizer::sgd(-0.1).into(),
             Optimizer::sgd(f64::INFINITY).into(),

@@ -12,7 +12,7 @@ use crate::op::Activation;
 /// [`Error::Argument`](crate::Error::Argument) where a number of the function's is outside its domain.
 pub fn activation_forward(x: &Tensor, function: Activation) -> Result<Tensor> {
     function.check()?;
-    let call = Call::new(x.gpu());
+    let call = Call::new("activation_forward", x.gpu());
     let output = call.output(x.shape())?;
     let to = Output {
         activation: Some(function),
@@ -39,7 +39,7 @@ pub fn activation_backward(
     function.check()?;
     expect("y", y, x.shape())?;
     expect("output gradient", gradient_output, x.shape())?;
-    let call = Call::new(x.gpu());
+    let call = Call::new("activation_backward", x.gpu());
     let output = call.output(x.shape())?;
     let tensors = [("x", x), ("y", y), ("output gradient", gradient_output)];
     let [x_region, y_region, gradient] = call.inputs(tensors)?;

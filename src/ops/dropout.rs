@@ -28,7 +28,7 @@ use crate::op::Dropout;
 /// [`Error::Argument`](crate::Error::Argument) where the probability is not within `0..1`.
 pub fn dropout(x: &Tensor, probability: f64, seed: u64, step: u64, layer: u32) -> Result<Tensor> {
     Dropout::new(probability).check()?;
-    let call = Call::new(x.gpu());
+    let call = Call::new("dropout", x.gpu());
     let output = call.output(x.shape())?;
     let (from, to) = (call.input("x", x)?, call.region(&output).into());
     let len = x.shape().len();

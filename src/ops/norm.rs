@@ -31,7 +31,7 @@ pub fn batch_norm_forward(
     for tensor in [gamma, beta, running_mean, running_variance] {
         expect("batch_norm parameter", tensor, [geometry.channels])?;
     }
-    let call = Call::new(x.gpu());
+    let call = Call::new("batch_norm_forward", x.gpu());
     let output = call.output(x.shape())?;
     let kept = call.output([geometry.channels, 2])?;
     let copies = [
@@ -73,7 +73,7 @@ pub fn batch_norm_forward_evaluation(
     for tensor in [gamma, beta, running[0], running[1]] {
         expect("batch_norm parameter", tensor, [geometry.channels])?;
     }
-    let call = Call::new(x.gpu());
+    let call = Call::new("batch_norm_forward_evaluation", x.gpu());
     let output = call.output(x.shape())?;
     let inputs = call.inputs([("x", x), ("gamma", gamma), ("beta", beta)])?;
     let (running, to) = (
@@ -109,7 +109,7 @@ pub fn batch_norm_backward(
     expect("gamma", gamma, [geometry.channels])?;
     expect("statistics", statistics, [geometry.channels, 2])?;
     expect("output gradient", gradient_output, x.shape())?;
-    let call = Call::new(x.gpu());
+    let call = Call::new("batch_norm_backward", x.gpu());
     let to_input = call.output(x.shape())?;
     let [to_gamma, to_beta] = [
         call.output([geometry.channels])?,
@@ -139,7 +139,7 @@ pub fn layer_norm_forward(
     check_epsilon("layer_norm", layer.epsilon)?;
     expect("gamma", gamma, &example)?;
     expect("beta", beta, &example)?;
-    let call = Call::new(x.gpu());
+    let call = Call::new("layer_norm_forward", x.gpu());
     let (output, kept) = (call.output(x.shape())?, call.output([batch, 2])?);
     let inputs = call.inputs([("x", x), ("gamma", gamma), ("beta", beta)])?;
     let outputs = [call.region(&kept), call.region(&output)];
@@ -167,7 +167,7 @@ pub fn layer_norm_backward(
     expect("gamma", gamma, &example)?;
     expect("kept", kept, [batch, 2])?;
     expect("output gradient", gradient_output, x.shape())?;
-    let call = Call::new(x.gpu());
+    let call = Call::new("layer_norm_backward", x.gpu());
     let to_input = call.output(x.shape())?;
     let like = |shape: &Shape| call.output(shape);
     let [to_gamma, to_beta] = [like(&example)?, like(&example)?];
