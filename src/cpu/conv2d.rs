@@ -259,6 +259,9 @@ fn for_each_patch_row(
         for q in 0..kernel.width {
             let right = (q * dilation.width) as isize - left;
             let columns = inside(out_size.width, stride.width, right, in_size.width);
+            if columns.is_empty() {
+                continue;
+            }
             let first = (columns.start * stride.width) as isize + right;
             for i in rows.clone() {
                 let row = (i * stride.height) as isize + down;
