@@ -1,0 +1,612 @@
+//! A model and all about its training, from a seed. Extents and options come from short lists, so that
+//! pipelines repeat; among them are windows, paddings and dilations larger than an image, extents of 1,
+//! and strides beyond the kernel.
+
+use std::fmt;
+
+use fastrand::Rng;
+use wgpu_cnn::engine::catalogue::{Case, cases, losses, optimizers};
+use wgpu_cnn::{
+    Activation, AvgPool1d, AvgPool2d, BatchNorm, Conv1d, Conv2d, ConvTranspose2d, CrossEntropy,
+    Dropout, Flatten, Init, LayerNorm, Linear, Loss, MaxPool1d, MaxPool2d, Model, Op, Optimizer,
+    Padding, Reduction, Reshape, Shape, Size2, Softmax,
+};
+
+use super::layer::{Layer, MOST_BRANCHES, Network, chain, shape_behind};
+
+/// A model with everything about its training.
+#[derive(Debug, Clone)]
+pub struct Drawn {
+    pub seed: u64,
+    pub network: Network,
+    pub batch: usize,
+    pub loss: Loss,
+    pub optimizer: Optimizer,
+    pub accumulate: usize,
+    pub clip_norm: Option<f64>,
+    /// The largest buffer for parameters in bytes, where it is not the device's.
+    pub max_slab: Option<u64>,
+    pub in_flight: usize,
+    /// Whether weights start elsewhere than where the seed of the trainer says.
+    pub other_weights: bool,
+    pub batches: Vec<Batch>,
+}
+
+/// A step of training, and what happens after it.
+#[derive(Debug, Clone, Copy)]
+pub struct Batch {
+    pub examples: usize,
+    pub fill: Fill,
+    /// Whether a loss that takes both is given probabilities in place of labels.
+    pub soft: bool,
+    /// What the learning rate is set to before it.
+    pub learning_rate: Option<f64>,
+    /// Whether what is pending becomes an update after it.
+    pub update: bool,
+    /// Examples of the prediction after it.
+    pub predict: usize,
+}
+
+/// What the input of a model holds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Fill {
+    /// Within (-1, 1).
+    Uniform,
+    /// Within (-8, 8).
+    Large,
+    /// Whole numbers within -3..=3, many of them equal.
+    Integers,
+    /// Mostly zeros.
+    Sparse,
+}
+
+/// Steps of training.
+const STEPS: usize = 3;
+/// Values of an example between two layers.
+const LARGEST: usize = 1 << 12;
+/// Values of a batch between two layers.
+const LARGEST_BATCH: usize = 1 << 15;
+/// Multiplications of a layer for one example.
+const WORK: usize = 1 << 18;
+
+impl Drawn {
+    /// The model of a seed.
+    pub fn new(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x50a4);
+        let rng = &mut rng;
+        let (network, model) = loop {
+            let network = network(rng);
+            if let Ok(model) = network.model()
+                && model.parameters().next().is_some()
+            {
+                break (network, model);
+            }
+        };
+        let widest = widest(&network, &model);
+        let normalised = model
+            .parameters()
+            .any(|(name, _)| name.ends_with("running_mean"));
+        // Normalisation over a batch refuses one value per channel.
+        let least = if normalised { 2 } else { 1 };
+        let sizes = [1, 2, 3, 4, 5, 7, 8, 16, 17, 33, 64, 65];
+        let fit = |size: &usize| *size >= least && size * widest <= LARGEST_BATCH;
+        let sizes: Vec<usize> = sizes.into_iter().filter(fit).collect();
+        let batch = if sizes.is_empty() {
+            least
+        } else {
+            pick(rng, &sizes)
+        };
+        let accumulate = pick(rng, &[1, 1, 1, 1, 2, 3]);
+        let batches = (0..STEPS).map(|step| {
+            let partial = rng.usize(least..=batch);
+            Batch {
+                examples: pick(rng, &[batch, batch, partial, least]),
+                fill: pick(
+                    rng,
+                    &[
+                        Fill::Uniform,
+                        Fill::Uniform,
+                        Fill::Uniform,
+                        Fill::Large,
+                        Fill::Integers,
+                        Fill::Sparse,
+                    ],
+                ),
+                soft: one_in(rng, 4),
+                learning_rate: (step > 0 && one_in(rng, 4)).then(|| pick(rng, &[0.0, 0.003, 0.05])),
+                update: one_in(rng, 4),
+                predict: pick(rng, &[1, batch, batch + 1, 2 * batch]).min(80),
+            }
+        });
+        Self {
+            seed,
+            batch,
+            batches: batches.collect(),
+            loss: loss(rng, &model),
+            optimizer: optimizer(rng),
+            accumulate,
+            clip_norm: one_in(rng, 3).then(|| pick(rng, &[0.01, 1.0, 100.0])),
+            max_slab: one_in(rng, 4).then(|| slab(rng, &model)),
+            in_flight: pick(rng, &[1, 2, 2, 5]),
+            other_weights: rng.bool(),
+            network,
+        }
+    }
+}
+
+impl fmt::Display for Drawn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            seed,
+            network,
+            batch,
+            loss,
+            optimizer,
+            accumulate,
+            clip_norm,
+            ..
+        } = self;
+        let Self {
+            max_slab,
+            in_flight,
+            other_weights,
+            batches,
+            ..
+        } = self;
+        writeln!(f, "seed {seed}")?;
+        write!(f, "{network}")?;
+        writeln!(
+            f,
+            "  batch {batch}, accumulate {accumulate}, clip_norm {clip_norm:?}, max_slab {max_slab:?}, in_flight {in_flight}, other weights {other_weights}"
+        )?;
+        writeln!(f, "  {loss:?}")?;
+        writeln!(f, "  {optimizer:?}")?;
+        batches
+            .iter()
+            .try_for_each(|batch| writeln!(f, "  {batch:?}"))
+    }
+}
+
+fn pick<T: Clone>(rng: &mut Rng, from: &[T]) -> T {
+    from[rng.usize(..from.len())].clone()
+}
+
+pub fn one_in(rng: &mut Rng, many: usize) -> bool {
+    rng.usize(..many) == 0
+}
+
+/// A size of buffer that every parameter fits in.
+fn slab(rng: &mut Rng, model: &Model) -> u64 {
+    let bytes = model.parameters().map(|(_, shape)| 4 * shape.len() as u64);
+    let largest = bytes.max().unwrap_or(4).next_multiple_of(256);
+    largest * pick(rng, &[1, 2, 5])
+}
+
+fn loss(rng: &mut Rng, model: &Model) -> Loss {
+    let classes = model.output_shape().len();
+    let mut all: Vec<Loss> = losses(model).into_iter().map(|(_, loss)| loss).collect();
+    let weights = (0..classes).map(|_| pick(rng, &[0.0f32, 0.5, 1.0, 3.0]));
+    let weights: Vec<f32> = weights.collect();
+    if all.iter().any(|loss| matches!(loss, Loss::CrossEntropy(_))) {
+        let smooth = CrossEntropy::default().label_smoothing(pick(rng, &[0.0, 0.1, 1.0]));
+        let ignoring = smooth.clone().ignored_label(pick(rng, &[-100, -1, 0]));
+        all.extend([smooth.into(), ignoring.clone().into()]);
+        // A batch of nothing but weights of zero has no mean.
+        all.push(
+            ignoring
+                .class_weights(weights)
+                .reduction(Reduction::Sum)
+                .into(),
+        );
+    }
+    pick(rng, &all).reduction(pick(
+        rng,
+        &[Reduction::Mean, Reduction::Mean, Reduction::Sum],
+    ))
+}
+
+fn optimizer(rng: &mut Rng) -> Optimizer {
+    let mut all: Vec<Optimizer> = optimizers()
+        .into_iter()
+        .map(|(_, optimizer)| optimizer)
+        .collect();
+    let rate = pick(rng, &[0.001, 0.01, 0.1]);
+    let more: [Optimizer; 5] = [
+        Optimizer::sgd(rate).into(),
+        Optimizer::sgd(rate).momentum(0.9).into(),
+        Optimizer::adam(rate).betas([0.5, 0.9]).epsilon(1e-3).into(),
+        Optimizer::adam(rate)
+            .betas([0.0, 0.0])
+            .epsilon(0.1)
+            .weight_decay(0.1)
+            .into(),
+        Optimizer::rmsprop(rate).momentum(0.5).epsilon(1e-3).into(),
+    ];
+    all.extend(more);
+    pick(rng, &all)
+}
+
+/// The largest number of values per example that flow through a network.
+fn widest(network: &Network, model: &Model) -> usize {
+    let ends = model.input_shape().len().max(model.output_shape().len());
+    match network {
+        Network::Chain { input, layers } => (0..layers.len())
+            .filter_map(|at| Some(shape_behind(input, &layers[..=at]).ok()?.len()))
+            .fold(ends, usize::max),
+        Network::Case { case, .. } => case.inputs.iter().map(Shape::len).fold(ends, usize::max),
+    }
+}
+
+fn network(rng: &mut Rng) -> Network {
+    if one_in(rng, 12) {
+        let case = catalogue_case(rng);
+        let mut models = case.models_around().unwrap_or_default();
+        models.extend(case.model().ok());
+        let after = pick(rng, &Activation::ALL);
+        models.extend(case.model_before(after).ok());
+        return Network::Case {
+            model: pick(rng, &models),
+            case,
+        };
+    }
+    let channels = pick(rng, &[1, 2, 3, 4, 6, 8, 16]);
+    let input = match rng.usize(..8) {
+        0 => Shape::from([pick(rng, &[1, 2, 3, 5, 8, 20, 65, 257])]),
+        1 | 2 => Shape::from([channels, pick(rng, LENGTHS)]),
+        _ => Shape::from([channels, pick(rng, EXTENTS), pick(rng, EXTENTS)]),
+    };
+    let depth = rng.usize(1..8);
+    let mut layers = layers(rng, &input, depth, 0);
+    if rng.bool() {
+        layers.push(Layer::One(Flatten.into()));
+        layers.push(Layer::One(Linear::new(pick(rng, &[1, 2, 3, 10])).into()));
+    }
+    Network::Chain { input, layers }
+}
+
+const EXTENTS: &[usize] = &[1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 16, 17];
+const LENGTHS: &[usize] = &[1, 2, 3, 4, 5, 7, 8, 16, 17, 41, 130];
+
+fn catalogue_case(rng: &mut Rng) -> Case {
+    // Every operator as often as every other, whatever the number of its cases.
+    let cases = cases();
+    let mut names: Vec<&str> = cases.iter().map(|case| case.op.name()).collect();
+    names.dedup();
+    let name = pick(rng, &names);
+    let of_it: Vec<Case> = cases
+        .into_iter()
+        .filter(|case| case.op.name() == name)
+        .collect();
+    pick(rng, &of_it)
+}
+
+/// A chain of so many layers and blocks.
+fn layers(rng: &mut Rng, input: &Shape, depth: usize, nesting: usize) -> Vec<Layer> {
+    let (mut shape, mut layers) = (input.clone(), Vec::new());
+    for _ in 0..depth {
+        let drawn = match rng.usize(..12) {
+            0 | 1 if nesting < 3 => residual(rng, &shape, nesting),
+            2 if nesting < 3 => concat(rng, &shape, nesting),
+            3 => from_catalogue(rng),
+            _ => vec![Layer::One(operator(rng, &shape))],
+        };
+        // What does not fit is left out.
+        if let Some(behind) = fitting(&shape, &drawn) {
+            layers.extend(drawn);
+            shape = behind;
+        }
+    }
+    layers
+}
+
+/// The shape behind layers, if they fit and are not too large.
+fn fitting(shape: &Shape, layers: &[Layer]) -> Option<Shape> {
+    let model = chain(Model::builder(shape.clone()), layers).build().ok()?;
+    let behind = model.output_shape();
+    // Each weight meets each position of what it writes.
+    let places = if behind.rank() > 1 {
+        behind.len() / behind[0]
+    } else {
+        1
+    };
+    let weights = model
+        .parameters()
+        .map(|(_, shape)| shape.len())
+        .sum::<usize>();
+    (behind.len() <= LARGEST && weights * places <= WORK).then(|| behind.clone())
+}
+
+/// An operator as a case has it, with a dense layer that makes what it takes.
+fn from_catalogue(rng: &mut Rng) -> Vec<Layer> {
+    let case = catalogue_case(rng);
+    let [input] = &case.inputs[..] else {
+        return vec![];
+    };
+    [
+        Flatten.into(),
+        Linear::new(input.len()).into(),
+        Reshape::new(input.clone()).into(),
+        case.op,
+    ]
+    .map(Layer::One)
+    .into()
+}
+
+/// Layers that make a shape of any other.
+fn reshaped(to: &Shape) -> [Layer; 3] {
+    [
+        Flatten.into(),
+        Linear::new(to.len()).into(),
+        Reshape::new(to.clone()).into(),
+    ]
+    .map(Layer::One)
+}
+
+fn residual(rng: &mut Rng, shape: &Shape, nesting: usize) -> Vec<Layer> {
+    let depth = rng.usize(0..4);
+    let mut body = layers(rng, shape, depth, nesting + 1);
+    let Some(behind) = fitting(shape, &body) else {
+        return vec![];
+    };
+    let shortcut = match (behind == *shape, &behind[..]) {
+        (true, _) => vec![],
+        (false, [channels, height, width])
+            if shape.rank() == 3 && shape[1..] == [*height, *width] =>
+        {
+            vec![Layer::One(Conv2d::new(*channels, 1).into())]
+        }
+        (false, _) if rng.bool() => reshaped(&behind).into(),
+        (false, _) => {
+            body.extend(reshaped(shape));
+            vec![]
+        }
+    };
+    vec![Layer::Residual { body, shortcut }]
+}
+
+fn concat(rng: &mut Rng, shape: &Shape, nesting: usize) -> Vec<Layer> {
+    let branches = (0..rng.usize(1..=MOST_BRANCHES)).map(|_| {
+        let depth = rng.usize(0..3);
+        let mut branch = layers(rng, shape, depth, nesting + 1);
+        let behind = fitting(shape, &branch);
+        if behind.is_none_or(|behind| behind[1..] != shape[1..] || behind.rank() != shape.rank()) {
+            branch.extend(reshaped(shape));
+        }
+        branch
+    });
+    vec![Layer::Concat(branches.collect())]
+}
+
+/// An operator that is likely to fit.
+fn operator(rng: &mut Rng, shape: &Shape) -> Op {
+    match (rng.usize(..16), shape.rank()) {
+        (0..=2, 3) => conv2d(rng, shape[0]).into(),
+        (0..=2, 2) => conv1d(rng, shape[0]).into(),
+        (3, 2 | 3) => conv_transpose2d(rng, shape).into(),
+        (4, 3) => max_pool2d(rng).into(),
+        (4, 2) => max_pool1d(rng).into(),
+        (5, 3) => avg_pool2d(rng).into(),
+        (5, 2) => avg_pool1d(rng).into(),
+        (0..=3, _) => linear(rng).into(),
+        (6..=8, _) => pick(rng, &Activation::ALL).into(),
+        (9, _) => BatchNorm::new()
+            .epsilon(pick(rng, &[1e-5, 1e-3]))
+            .momentum(pick(rng, &[0.0, 0.1, 1.0]))
+            .into(),
+        (10, _) => LayerNorm::new().epsilon(pick(rng, &[1e-5, 1e-3])).into(),
+        (11, rank) => Softmax::new()
+            .axis(rng.isize(-(rank as isize)..rank as isize))
+            .log(rng.bool())
+            .into(),
+        (12, _) => Dropout::new(pick(rng, &[0.0, 0.3, 0.5, 0.9])).into(),
+        (13, _) => reshape(rng, shape),
+        // Whatever there is, as the catalogue has it, if it happens to fit.
+        _ => catalogue_case(rng).op,
+    }
+}
+
+fn linear(rng: &mut Rng) -> Linear {
+    let features = pick(rng, &[1, 2, 3, 4, 5, 8, 16, 33, 64, 65]);
+    Linear::new(features).bias(!one_in(rng, 4)).init(init(rng))
+}
+
+fn init(rng: &mut Rng) -> Init {
+    pick(
+        rng,
+        &[
+            Init::HeUniform,
+            Init::HeUniform,
+            Init::HeNormal,
+            Init::XavierUniform,
+            Init::XavierNormal,
+            Init::Constant(0.1),
+        ],
+    )
+}
+
+fn reshape(rng: &mut Rng, shape: &Shape) -> Op {
+    let len = shape.len();
+    let parts = |of: usize| -> Vec<usize> {
+        (1..=of.min(16))
+            .filter(|part| of.is_multiple_of(*part))
+            .collect()
+    };
+    let first = pick(rng, &parts(len));
+    let second = pick(rng, &parts(len / first));
+    let third = pick(rng, &parts(len / first / second));
+    match rng.usize(..5) {
+        0 => Flatten.into(),
+        1 => Reshape::new([first, len / first]).into(),
+        2 => Reshape::new([first, second, third, len / first / second / third]).into(),
+        _ => Reshape::new([first, second, len / first / second]).into(),
+    }
+}
+
+/// Groups, and channels that are whole groups.
+fn groups(rng: &mut Rng, channels: usize) -> [usize; 2] {
+    let groups = (1..=channels).filter(|groups| channels.is_multiple_of(*groups));
+    let groups = pick(rng, &[vec![1, 1, 1, channels], groups.collect()].concat());
+    [
+        groups,
+        groups
+            * pick(
+                rng,
+                if groups > 1 {
+                    &[1, 2, 3]
+                } else {
+                    &[1, 2, 3, 4, 8, 12, 16, 17]
+                },
+            ),
+    ]
+}
+
+/// Kernel, stride, dilation and padding of a convolution.
+type Window = (Size2, Size2, Size2, Padding);
+
+const WINDOWS: &[([usize; 2], [usize; 2], [usize; 2])] = &[
+    ([1, 1], [1, 1], [1, 1]),
+    ([3, 3], [1, 1], [1, 1]),
+    ([3, 3], [2, 2], [1, 1]),
+    ([3, 3], [1, 1], [2, 2]),
+    ([2, 3], [1, 2], [2, 1]),
+    ([3, 2], [2, 1], [1, 3]),
+    ([5, 5], [1, 1], [1, 1]),
+    ([5, 5], [3, 2], [1, 1]),
+    ([1, 1], [2, 3], [1, 1]),
+    ([2, 2], [5, 3], [1, 1]),
+    ([4, 4], [2, 2], [1, 1]),
+    ([1, 7], [1, 1], [1, 1]),
+    ([7, 1], [2, 1], [1, 2]),
+    ([3, 3], [1, 2], [9, 5]),
+    ([3, 1], [1, 1], [1, 1]),
+];
+
+fn window(rng: &mut Rng) -> Window {
+    let (kernel, stride, dilation) = pick(rng, WINDOWS);
+    let reach = [0, 1].map(|axis| dilation[axis] * (kernel[axis] - 1));
+    let padding = match rng.usize(..8) {
+        0 | 1 => Padding::ZERO,
+        2 | 3 => Padding::Same,
+        4 => Padding::from([reach[0].div_ceil(2), reach[1].div_ceil(2)]),
+        // As far as the window reaches, and further.
+        5 => Padding::from(reach),
+        6 => Padding::from([0, reach[0], 2, reach[1] + 1]),
+        _ => Padding::from([reach[0] + 1, 1, reach[1] + 3, 0]),
+    };
+    (kernel.into(), stride.into(), dilation.into(), padding)
+}
+
+fn conv2d(rng: &mut Rng, channels: usize) -> Conv2d {
+    let (kernel, stride, dilation, padding) = window(rng);
+    let [groups, out_channels] = groups(rng, channels);
+    let layer = Conv2d::new(out_channels, kernel)
+        .stride(stride)
+        .dilation(dilation)
+        .padding(padding);
+    layer.groups(groups).bias(!one_in(rng, 4)).init(init(rng))
+}
+
+fn conv1d(rng: &mut Rng, channels: usize) -> Conv1d {
+    let [groups, out_channels] = groups(rng, channels);
+    let (kernel, stride, dilation) = pick(
+        rng,
+        &[
+            (1, 1, 1),
+            (3, 1, 1),
+            (3, 2, 1),
+            (5, 1, 2),
+            (2, 5, 1),
+            (7, 1, 1),
+            (3, 1, 20),
+        ],
+    );
+    let layer = Conv1d::new(out_channels, kernel)
+        .stride(stride)
+        .dilation(dilation);
+    let reach = dilation * (kernel - 1);
+    let layer = match rng.usize(..4) {
+        0 => layer.padding_same(),
+        1 => layer.padding_sides([reach, 1]),
+        2 => layer.padding(reach.div_ceil(2)),
+        _ => layer,
+    };
+    layer.groups(groups).bias(!one_in(rng, 4)).init(init(rng))
+}
+
+fn conv_transpose2d(rng: &mut Rng, shape: &Shape) -> ConvTranspose2d {
+    let (mut kernel, mut stride, mut dilation, padding) = window(rng);
+    let mut padding = pick(rng, &[Padding::ZERO, Padding::ZERO, Padding::Same, padding]);
+    let mut more = pick(
+        rng,
+        &[
+            Size2::from(0),
+            Size2::from(0),
+            Size2::from(1),
+            Size2::from([0, 2]),
+        ],
+    );
+    if shape.rank() == 2 {
+        (kernel.height, stride.height, dilation.height, more.height) = (1, 1, 1, 0);
+        if let Padding::Explicit { top, bottom, .. } = &mut padding {
+            (*top, *bottom) = (0, 0);
+        }
+    }
+    let [groups, out_channels] = groups(rng, shape[0]);
+    let layer = ConvTranspose2d::new(out_channels, kernel)
+        .stride(stride)
+        .dilation(dilation);
+    layer
+        .padding(padding)
+        .output_padding(more)
+        .groups(groups)
+        .bias(!one_in(rng, 4))
+        .init(init(rng))
+}
+
+/// Kernel, stride and padding of a pool.
+const POOLS: &[([usize; 2], [usize; 2], [usize; 4])] = &[
+    ([2, 2], [2, 2], [0; 4]),
+    ([3, 3], [2, 2], [1; 4]),
+    ([3, 3], [1, 1], [1; 4]),
+    ([2, 3], [3, 1], [1, 0, 0, 1]),
+    ([1, 1], [2, 2], [0; 4]),
+    ([2, 2], [5, 3], [1, 0, 1, 0]),
+    ([5, 4], [2, 3], [2, 2, 2, 2]),
+    ([1, 3], [1, 1], [0, 0, 1, 1]),
+    ([9, 9], [4, 4], [4; 4]),
+];
+
+fn max_pool2d(rng: &mut Rng) -> MaxPool2d {
+    let (kernel, stride, padding) = pick(rng, POOLS);
+    let layer = MaxPool2d::new(kernel).stride(stride).padding(padding);
+    layer
+        .dilation(pick(rng, &[1, 1, 1, 2, 7]))
+        .ceil_mode(rng.bool())
+}
+
+fn avg_pool2d(rng: &mut Rng) -> AvgPool2d {
+    let (kernel, stride, padding) = pick(rng, POOLS);
+    let layer = AvgPool2d::new(kernel).stride(stride).padding(padding);
+    layer.ceil_mode(rng.bool()).count_include_pad(rng.bool())
+}
+
+const POOLS_1D: &[(usize, usize, usize)] = &[
+    (2, 2, 0),
+    (3, 2, 1),
+    (3, 1, 1),
+    (1, 3, 0),
+    (2, 5, 1),
+    (9, 4, 4),
+];
+
+fn max_pool1d(rng: &mut Rng) -> MaxPool1d {
+    let (kernel, stride, padding) = pick(rng, POOLS_1D);
+    let layer = MaxPool1d::new(kernel).stride(stride).padding(padding);
+    layer.dilation(pick(rng, &[1, 1, 3])).ceil_mode(rng.bool())
+}
+
+fn avg_pool1d(rng: &mut Rng) -> AvgPool1d {
+    let (kernel, stride, padding) = pick(rng, POOLS_1D);
+    let layer = AvgPool1d::new(kernel).stride(stride).padding(padding);
+    layer.ceil_mode(rng.bool()).count_include_pad(rng.bool())
+}
