@@ -88,10 +88,12 @@ struct Sum {
 
 /// Models between two lines of progress.
 const LINE: usize = 100;
+/// Models that share a device. It keeps every pipeline that it has compiled.
+const DEVICE: usize = 500;
 
 /// Trains all models and says whether none differs.
 fn run(options: &Options) -> wgpu_cnn::Result<bool> {
-    let gpu = gpu(options)?;
+    let mut gpu = self::gpu(options)?;
     println!("{}, {}", gpu.info().name, gpu.info().driver_info);
     let (begin, mut sum) = (Instant::now(), Sum::default());
     for seed in options.seeds.clone() {
@@ -113,6 +115,9 @@ fn run(options: &Options) -> wgpu_cnn::Result<bool> {
         }
         if sum.models.is_multiple_of(LINE) {
             println!("{}", line(&sum, begin));
+        }
+        if sum.models.is_multiple_of(DEVICE) {
+            gpu = self::gpu(options)?;
         }
         if options.first && sum.differ > 0 {
             break;

@@ -9,7 +9,7 @@ use wgpu_cnn::engine::catalogue::{Case, cases, losses, optimizers};
 use wgpu_cnn::{
     Activation, AvgPool1d, AvgPool2d, BatchNorm, Conv1d, Conv2d, ConvTranspose2d, CrossEntropy,
     Dropout, Flatten, Init, LayerNorm, Linear, Loss, MaxPool1d, MaxPool2d, Model, Op, Optimizer,
-    Padding, Reduction, Reshape, Shape, Size2, Softmax,
+    Padding, Reduction, Reshape, Shape, Softmax,
 };
 
 use super::layer::{Layer, MOST_BRANCHES, Network, chain, shape_behind};
@@ -460,107 +460,92 @@ fn groups(rng: &mut Rng, channels: usize) -> [usize; 2] {
     ]
 }
 
-/// Kernel, stride, dilation and padding of a convolution.
-type Window = (Size2, Size2, Size2, Padding);
+/// Kernel, stride, dilation and padding of a convolution; padding on four sides, or "same".
+type Window = ([usize; 2], [usize; 2], [usize; 2], Option<[usize; 4]>);
 
-const WINDOWS: &[([usize; 2], [usize; 2], [usize; 2])] = &[
-    ([1, 1], [1, 1], [1, 1]),
-    ([3, 3], [1, 1], [1, 1]),
-    ([3, 3], [2, 2], [1, 1]),
-    ([3, 3], [1, 1], [2, 2]),
-    ([2, 3], [1, 2], [2, 1]),
-    ([3, 2], [2, 1], [1, 3]),
-    ([5, 5], [1, 1], [1, 1]),
-    ([5, 5], [3, 2], [1, 1]),
-    ([1, 1], [2, 3], [1, 1]),
-    ([2, 2], [5, 3], [1, 1]),
-    ([4, 4], [2, 2], [1, 1]),
-    ([1, 7], [1, 1], [1, 1]),
-    ([7, 1], [2, 1], [1, 2]),
-    ([3, 3], [1, 2], [9, 5]),
-    ([3, 1], [1, 1], [1, 1]),
+const WINDOWS: &[Window] = &[
+    ([1, 1], [1, 1], [1, 1], Some([0; 4])),
+    ([1, 1], [2, 3], [1, 1], Some([0; 4])),
+    ([1, 1], [5, 5], [1, 1], Some([3, 0, 0, 4])),
+    ([3, 3], [1, 1], [1, 1], Some([0; 4])),
+    ([3, 3], [1, 1], [1, 1], None),
+    ([3, 3], [2, 2], [1, 1], Some([1; 4])),
+    ([3, 3], [1, 1], [2, 2], None),
+    ([3, 3], [1, 1], [1, 1], Some([0, 2, 2, 3])),
+    // Outputs that see nothing but padding, and taps that see nothing else.
+    ([3, 3], [1, 1], [1, 1], Some([5; 4])),
+    ([2, 3], [1, 2], [2, 1], Some([1, 0, 0, 2])),
+    ([3, 2], [2, 1], [1, 3], None),
+    ([5, 5], [1, 1], [1, 1], None),
+    ([5, 5], [1, 1], [1, 1], Some([0; 4])),
+    ([5, 5], [3, 2], [1, 1], Some([4, 1, 0, 6])),
+    ([2, 2], [5, 3], [1, 1], Some([0; 4])),
+    ([2, 2], [1, 1], [1, 1], None),
+    ([4, 4], [2, 2], [1, 1], Some([1; 4])),
+    ([1, 7], [1, 1], [1, 1], None),
+    ([7, 1], [2, 1], [1, 2], Some([6, 0, 0, 0])),
+    ([3, 3], [1, 2], [9, 5], Some([18, 9, 5, 11])),
+    ([3, 3], [1, 1], [9, 5], None),
+    ([3, 1], [1, 1], [1, 1], Some([1, 0, 0, 0])),
 ];
 
-fn window(rng: &mut Rng) -> Window {
-    let (kernel, stride, dilation) = pick(rng, WINDOWS);
-    let reach = [0, 1].map(|axis| dilation[axis] * (kernel[axis] - 1));
-    let padding = match rng.usize(..8) {
-        0 | 1 => Padding::ZERO,
-        2 | 3 => Padding::Same,
-        4 => Padding::from([reach[0].div_ceil(2), reach[1].div_ceil(2)]),
-        // As far as the window reaches, and further.
-        5 => Padding::from(reach),
-        6 => Padding::from([0, reach[0], 2, reach[1] + 1]),
-        _ => Padding::from([reach[0] + 1, 1, reach[1] + 3, 0]),
-    };
-    (kernel.into(), stride.into(), dilation.into(), padding)
+/// The same for signals, with the padding on two sides.
+const WINDOWS_1D: &[(usize, usize, usize, Option<[usize; 2]>)] = &[
+    (1, 1, 1, Some([0, 0])),
+    (1, 3, 1, Some([2, 0])),
+    (3, 1, 1, None),
+    (3, 2, 1, Some([1, 1])),
+    (5, 1, 2, Some([8, 1])),
+    (2, 5, 1, Some([0, 0])),
+    (7, 1, 1, Some([0, 0])),
+    (3, 1, 20, None),
+    (3, 2, 20, Some([40, 20])),
+];
+
+fn padding(sides: Option<[usize; 4]>) -> Padding {
+    sides.map_or(Padding::Same, Padding::from)
 }
 
 fn conv2d(rng: &mut Rng, channels: usize) -> Conv2d {
-    let (kernel, stride, dilation, padding) = window(rng);
+    let (kernel, stride, dilation, sides) = pick(rng, WINDOWS);
     let [groups, out_channels] = groups(rng, channels);
-    let layer = Conv2d::new(out_channels, kernel)
-        .stride(stride)
-        .dilation(dilation)
-        .padding(padding);
-    layer.groups(groups).bias(!one_in(rng, 4)).init(init(rng))
+    let layer = Conv2d::new(out_channels, kernel).padding(padding(sides));
+    let layer = layer.stride(stride).dilation(dilation).groups(groups);
+    layer.bias(!one_in(rng, 4)).init(init(rng))
 }
 
 fn conv1d(rng: &mut Rng, channels: usize) -> Conv1d {
+    let (kernel, stride, dilation, sides) = pick(rng, WINDOWS_1D);
     let [groups, out_channels] = groups(rng, channels);
-    let (kernel, stride, dilation) = pick(
-        rng,
-        &[
-            (1, 1, 1),
-            (3, 1, 1),
-            (3, 2, 1),
-            (5, 1, 2),
-            (2, 5, 1),
-            (7, 1, 1),
-            (3, 1, 20),
-        ],
-    );
-    let layer = Conv1d::new(out_channels, kernel)
-        .stride(stride)
-        .dilation(dilation);
-    let reach = dilation * (kernel - 1);
-    let layer = match rng.usize(..4) {
-        0 => layer.padding_same(),
-        1 => layer.padding_sides([reach, 1]),
-        2 => layer.padding(reach.div_ceil(2)),
-        _ => layer,
+    let layer = Conv1d::new(out_channels, kernel).stride(stride);
+    let layer = match sides {
+        Some(sides) => layer.padding_sides(sides),
+        None => layer.padding_same(),
     };
-    layer.groups(groups).bias(!one_in(rng, 4)).init(init(rng))
+    let layer = layer.dilation(dilation).groups(groups);
+    layer.bias(!one_in(rng, 4)).init(init(rng))
 }
 
 fn conv_transpose2d(rng: &mut Rng, shape: &Shape) -> ConvTranspose2d {
-    let (mut kernel, mut stride, mut dilation, padding) = window(rng);
-    let mut padding = pick(rng, &[Padding::ZERO, Padding::ZERO, Padding::Same, padding]);
-    let mut more = pick(
-        rng,
-        &[
-            Size2::from(0),
-            Size2::from(0),
-            Size2::from(1),
-            Size2::from([0, 2]),
-        ],
-    );
-    if shape.rank() == 2 {
-        (kernel.height, stride.height, dilation.height, more.height) = (1, 1, 1, 0);
-        if let Padding::Explicit { top, bottom, .. } = &mut padding {
-            (*top, *bottom) = (0, 0);
+    let (kernel, stride, dilation, sides) = match shape.rank() {
+        2 => {
+            let (kernel, stride, dilation, sides) = pick(rng, WINDOWS_1D);
+            let sides = sides.map(|[before, after]| [0, 0, before, after]);
+            ([1, kernel], [1, stride], [1, dilation], sides)
         }
-    }
+        _ => pick(rng, WINDOWS),
+    };
+    // As large a padding often leaves nothing.
+    let sides = if rng.bool() { Some([0; 4]) } else { sides };
+    let more = match one_in(rng, 3) {
+        true => [stride, dilation].map(|of| of[1] - 1).into_iter().max(),
+        false => None,
+    };
     let [groups, out_channels] = groups(rng, shape[0]);
-    let layer = ConvTranspose2d::new(out_channels, kernel)
-        .stride(stride)
-        .dilation(dilation);
-    layer
-        .padding(padding)
-        .output_padding(more)
-        .groups(groups)
-        .bias(!one_in(rng, 4))
-        .init(init(rng))
+    let layer = ConvTranspose2d::new(out_channels, kernel).padding(padding(sides));
+    let layer = layer.stride(stride).dilation(dilation).groups(groups);
+    let layer = layer.output_padding([0, more.unwrap_or(0)]);
+    layer.bias(!one_in(rng, 4)).init(init(rng))
 }
 
 /// Kernel, stride and padding of a pool.
