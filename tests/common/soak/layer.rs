@@ -28,7 +28,7 @@ pub enum Network {
     /// One of an operator's cases, in one of the models that the catalogue makes of it: for operators
     /// that take several inputs, whatever they are.
     Case {
-        case: Case,
+        case: Box<Case>,
         model: Model,
     },
 }

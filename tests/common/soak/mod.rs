@@ -6,6 +6,7 @@
 
 mod draw;
 mod layer;
+mod operator;
 mod race;
 mod reduce;
 mod tolerance;
