@@ -33,7 +33,7 @@ fn main() {
     for size in [256, 512, 1024] {
         matmul(&mut group, &gpu, size);
     }
-    if large::wanted(&gpu) {
+    if common::large(&gpu, "matmul-4096 and conv2d_*-large") {
         large::matmul(&mut group, &gpu);
         large::conv2d(&mut group, &gpu);
     }

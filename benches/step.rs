@@ -4,8 +4,14 @@
 //! Ids are `step/<network>-<batch>/<gpu|cpu>`. An iteration uploads a batch, goes forward and
 //! backward, updates, and reads the loss back. Before the GPU is timed, its gradients and its losses
 //! are held against the CPU's.
+//!
+//! `resnet-18-64`, on images of 224x224, runs on the GPU alone, and not on a software adapter unless
+//! `WGPU_CNN_BENCH_LARGE=1`. `benches/pytorch.py` times the same steps in PyTorch.
 
 mod common;
+
+#[path = "common/resnet.rs"]
+mod resnet;
 
 use std::cell::OnceCell;
 
@@ -21,7 +27,10 @@ struct Case {
     model: fn([usize; 3]) -> Model,
     optimizer: Optimizer,
     /// Of each convolution and dense layer, the weights and the positions that each is used at.
-    products: &'static [(usize, usize)],
+    products: Vec<(usize, usize)>,
+    classes: usize,
+    /// Whether it runs on hardware alone: the GPU's steps, and nothing to hold them against.
+    large: bool,
 }
 
 fn main() {
@@ -33,12 +42,14 @@ fn main() {
         input: [1, 28, 28],
         model: lenet,
         optimizer: momentum,
-        products: &[
+        products: vec![
             (32 * 25, 24 * 24),
             (64 * 32 * 25, 8 * 8),
             (1024 * 128, 1),
             (128 * 10, 1),
         ],
+        classes: 10,
+        large: false,
     };
     let vgg = Case {
         name: "vgg-64",
@@ -46,7 +57,7 @@ fn main() {
         input: [3, 32, 32],
         model: vgg,
         optimizer: Optimizer::adam(1e-3).into(),
-        products: &[
+        products: vec![
             (32 * 3 * 9, 32 * 32),
             (32 * 32 * 9, 32 * 32),
             (64 * 32 * 9, 16 * 16),
@@ -56,11 +67,32 @@ fn main() {
             (2048 * 256, 1),
             (256 * 10, 1),
         ],
+        classes: 10,
+        large: false,
     };
+    let resnet = |name, batch, side, large| Case {
+        name,
+        batch,
+        input: [3, side, side],
+        model: resnet::model,
+        optimizer: momentum,
+        products: resnet::products(side),
+        classes: resnet::CLASSES,
+        large,
+    };
+    let cases = [
+        lenet("lenet-64", 64),
+        lenet("lenet-256", 256),
+        vgg,
+        resnet("resnet-18-8", 8, 64, false),
+        resnet("resnet-18-64", 64, 224, true),
+    ];
     let mut criterion = common::criterion();
     let mut group = common::group(&mut criterion, "step");
-    for case in [lenet("lenet-64", 64), lenet("lenet-256", 256), vgg] {
-        bench(&mut group, &gpu, &case);
+    for case in cases {
+        if !case.large || common::large(&gpu, case.name) {
+            bench(&mut group, &gpu, &case);
+        }
     }
     group.finish();
     criterion.final_summary();
@@ -102,12 +134,15 @@ fn bench(group: &mut Group, gpu: &Gpu, case: &Case) {
     let (input, labels) = case.data();
     let sides: [(&str, &dyn Fn() -> Trainer); 2] = [
         ("gpu", &|| {
-            check(case, gpu);
+            if !case.large {
+                check(case, gpu);
+            }
             case.trainer().on(gpu).unwrap()
         }),
         ("cpu", &|| case.trainer().on_cpu().unwrap()),
     ];
-    for (side, make) in sides {
+    let sides = &sides[..if case.large { 1 } else { 2 }];
+    for &(side, make) in sides {
         // Made only for the sides that the command line asks for, and once.
         let mut trainer = OnceCell::new();
         let mut samples = Samples::default();
@@ -151,7 +186,7 @@ impl Case {
             let bits = at.wrapping_mul(0x9e37_79b9);
             ((bits ^ (bits >> 15)).wrapping_mul(0x85eb_ca6b) >> 8) as f32 / (1 << 24) as f32
         };
-        let labels = (0..self.batch).map(|image| (image % 10) as u8);
+        let labels = (0..self.batch).map(|image| (image % self.classes.min(256)) as u8);
         ((0..len as u32).map(pixel).collect(), labels.collect())
     }
 }
@@ -177,7 +212,9 @@ fn check(case: &Case, gpu: &Gpu) {
         );
         losses.push(expected);
         if step == 0 {
-            on_gpu.model().parameters().for_each(|(name, _)| {
+            let names = on_gpu.model().parameters().map(|(name, _)| name);
+            let learned = names.filter(|name| !name.contains(".running_"));
+            learned.for_each(|name| {
                 let [got, expected] = [&on_gpu, &on_cpu].map(|side| side.gradient(name).unwrap());
                 let largest = expected
                     .iter()

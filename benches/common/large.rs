@@ -8,7 +8,7 @@
 use std::cell::LazyCell;
 
 use criterion::Throughput;
-use wgpu_cnn::{Conv2d, Gpu, Shape, Tensor, ops, wgpu};
+use wgpu_cnn::{Conv2d, Gpu, Shape, Tensor, ops};
 
 use crate::common::Group;
 use crate::{checked_on_gpu, integers};
@@ -21,22 +21,6 @@ const IMAGES: [usize; 4] = [256, 128, 56, 56];
 const KERNEL: usize = 3;
 /// Results that are checked.
 const CHECKED: usize = 300;
-/// The variable that has these benchmarks run on any adapter.
-const FORCE: &str = "WGPU_CNN_BENCH_LARGE";
-
-/// Whether to run them. Says so where not.
-pub fn wanted(gpu: &Gpu) -> bool {
-    let software = gpu.info().device_type == wgpu::DeviceType::Cpu;
-    let forced = std::env::var(FORCE).is_ok_and(|value| value == "1");
-    if software && !forced {
-        println!(
-            "matmul-{SIZE} and conv2d_*-large left out: they take minutes on a software adapter. \
-             {FORCE}=1 runs them."
-        );
-    }
-    !software || forced
-}
-
 /// Square matrices.
 pub fn matmul(group: &mut Group, gpu: &Gpu) {
     let inputs = LazyCell::new(|| {

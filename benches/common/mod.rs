@@ -30,6 +30,21 @@ pub fn adapter() -> Gpu {
     gpu
 }
 
+/// The variable that has large benchmarks run on any adapter.
+const FORCE: &str = "WGPU_CNN_BENCH_LARGE";
+
+/// Whether to run large benchmarks, which a software adapter takes minutes for. Says so where not.
+pub fn large(gpu: &Gpu, name: &str) -> bool {
+    let software = gpu.info().device_type == wgpu_cnn::wgpu::DeviceType::Cpu;
+    let forced = std::env::var(FORCE).is_ok_and(|value| value == "1");
+    if software && !forced {
+        println!(
+            "{name} left out on a software adapter, which takes minutes for it; {FORCE}=1 runs it"
+        );
+    }
+    !software || forced
+}
+
 /// What a benchmark took in each of its samples.
 #[derive(Default)]
 pub struct Samples(Vec<Duration>);

@@ -10,7 +10,8 @@ const SQRT_HALF: f32 = 0.70710678118654752;
 const SQRT_2_OVER_PI: f32 = 0.79788456080286536;
 const ONE_OVER_SQRT_2_PI: f32 = 0.39894228040143268;
 
-// The error function as a rational approximation on -4..4, where it reaches 1 to the last bit.
+// The error function as a rational approximation on -4..4, beyond which it is 1 to the last bit. Said so,
+// since a division may be off by a few units, which an infinite argument would make much of.
 fn error_function(argument: f32) -> f32 {
     let x = select(argument, clamp(argument, -4.0, 4.0), !is_nan(argument));
     let s = x * x;
@@ -19,7 +20,8 @@ fn error_function(argument: f32) -> f32 {
         + s * -2.72614225801306e-10)))));
     let q = -1.42647390514189e-2 + s * (-7.37332916720468e-3 + s * (-1.68282697438203e-3
         + s * (-2.13374055278905e-4 + s * -1.45660718464996e-5)));
-    return x * p / q;
+    let end = select(-1.0, 1.0, x > 0.0);
+    return select(x * p / q, end, s >= 16.0 && !is_nan(x));
 }
 
 fn gelu_tanh_argument(x: f32) -> f32 {

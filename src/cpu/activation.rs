@@ -183,7 +183,7 @@ pub(super) fn sigmoid<T: Real>(x: T) -> T {
 /// `Phi(x) = (1 + erf(x / sqrt(2))) / 2`, through the complementary error function, which does not
 /// cancel for negative arguments.
 fn normal_distribution<T: Real>(x: T) -> T {
-    let x = x.to_f64().unwrap_or(f64::NAN);
+    let x = x.wide();
     T::nearest(0.5 * libm::erfc(-x * FRAC_1_SQRT_2))
 }
 

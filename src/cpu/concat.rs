@@ -36,12 +36,12 @@ pub fn concat_forward<T: Real>(batch: usize, inputs: &[&[T]], y: &mut [T]) -> Re
 /// outside the output gradient.
 pub fn concat_backward<T: Real>(batch: usize, first: usize, gy: &[T], gx: &mut [T]) -> Result<()> {
     let (row, len) = (check(batch, gy.len())?, check(batch, gx.len())?);
-    if first + len > row {
+    if first.checked_add(len).is_none_or(|end| end > row) {
         let expected = format!("a part of {row} elements");
         return Err(Error::shape(
             "concat",
             expected,
-            format!("{first}..{}", first + len),
+            format!("{len} elements from {first} on"),
         ));
     }
     for (gx, gy) in gx
@@ -83,6 +83,7 @@ mod tests {
         assert!(concat_forward(2, &[&a], &mut y).is_err());
         assert!(concat_forward(0, &[&c], &mut y[..0]).is_err());
         assert!(concat_backward(2, 3, &y, &mut gb).is_err());
+        assert!(concat_backward(1, usize::MAX, &y, &mut gb).is_err());
         assert!(concat_backward(2, 2, &y, &mut ga).is_err());
     }
 }

@@ -3,15 +3,19 @@
 //! As there, each pass is a matrix product over patches of the image: row `t` of the patches of a
 //! plane holds, for every output pixel, the input pixel under the filter's tap `t`, or zero where
 //! that lies in the padding. Patches are unfolded for one plane at a time, small enough for the
-//! cache, by row-wise copies that know where the image ends.
+//! cache, by row-wise copies that know where the image ends; of a large filter a few taps at a time.
 
 use std::ops::Range;
 
-use super::matmul::{add, add_dots, add_product};
+use super::matmul::{add_product, dots};
 use super::parallel::{for_each, for_each_with};
+use super::sum::{TERMS, add_wide, round, sum};
 use super::{Real, check_length, inside};
 use crate::op::Conv2dGeometry;
 use crate::{Error, Result};
+
+/// Taps of a filter that are unfolded at a time.
+const TAPS: usize = 32;
 
 /// `y[n,o,i,j] = b[o] + sum over c,p,q of w[o,c,p,q] * x[n,c, i*stride + p*dilation - padding, ..]`
 /// for `x (N, C, H, W)`, `w (O, C/groups, KH, KW)`, `bias (O)` and `y (N, O, OH, OW)`.
@@ -30,9 +34,19 @@ pub fn conv2d_forward<T: Real>(
     if let Some(bias) = bias {
         check_length("conv2d bias", [geometry.out_channels], bias.len())?;
     }
+    if y.is_empty() {
+        return Ok(());
+    }
     let block = sizes.filter_block(32);
-    let (outputs, scratch) = (chunks(y, block * sizes.outputs), || sizes.patches());
-    for_each_with(outputs, scratch, |patches, (at, y)| {
+    // Each portion of the sum, a channel's taps, is added to `y`; before these are too many for its
+    // precision, what has gathered there moves to the totals.
+    let most = TERMS - sizes.taps.min(TAPS);
+    let long = sizes.group_inputs * sizes.taps.div_ceil(TAPS) > most;
+    let totals = if long { block * sizes.outputs } else { 0 };
+    let (outputs, scratch) = (chunks(y, block * sizes.outputs), || {
+        (sizes.patches(), vec![0.0; totals])
+    });
+    for_each_with(outputs, scratch, |(patches, totals), (at, y)| {
         let (image, first) = (
             at * block / geometry.out_channels,
             at * block % geometry.out_channels,
@@ -40,15 +54,22 @@ pub fn conv2d_forward<T: Real>(
         for (o, y) in chunks(y, sizes.outputs) {
             y.fill(bias.map_or(T::zero(), |bias| bias[first + o]));
         }
-        for (c, channel) in sizes.inputs_of(first / sizes.group_outputs).enumerate() {
+        totals.fill(0.0);
+        for (portion, (c, channel, taps)) in sizes.portions(first).enumerate() {
+            if portion > 0 && portion.is_multiple_of(most) {
+                add_wide(totals, y);
+                y.fill(T::zero());
+            }
             let plane = image * geometry.in_channels + channel;
-            unfold(
-                geometry,
-                &x[plane * sizes.inputs..][..sizes.inputs],
-                patches,
-            );
-            let w = |o, tap| w[((first + o) * sizes.group_inputs + c) * sizes.taps + tap];
-            add_product(sizes.outputs, sizes.taps, w, patches, y);
+            let x = &x[plane * sizes.inputs..][..sizes.inputs];
+            unfold(geometry, taps.clone(), x, patches);
+            let filter = |o| ((first + o) * sizes.group_inputs + c) * sizes.taps;
+            let w = |o, tap| w[filter(o) + taps.start + tap];
+            add_product(sizes.outputs, taps.len(), w, patches, y);
+        }
+        if long {
+            add_wide(totals, y);
+            round(totals, y);
         }
     });
     Ok(())
@@ -67,16 +88,28 @@ pub fn conv2d_backward_input<T: Real>(
     gx: &mut [T],
 ) -> Result<()> {
     let sizes = Sizes::check(geometry, gx.len(), w.len(), gy.len())?;
-    let (planes, scratch) = (chunks(gx, sizes.inputs), || sizes.patches());
-    for_each_with(planes, scratch, |patches, (plane, gx)| {
+    if gy.is_empty() || w.is_empty() {
+        gx.fill(T::zero());
+        return Ok(());
+    }
+    let (planes, scratch) = (chunks(gx, sizes.inputs), || {
+        (sizes.patches(), vec![0.0; sizes.inputs])
+    });
+    for_each_with(planes, scratch, |(patches, sums), (plane, gx)| {
         let (image, channel) = (plane / geometry.in_channels, plane % geometry.in_channels);
         let (group, c) = (channel / sizes.group_inputs, channel % sizes.group_inputs);
         let first = group * sizes.group_outputs;
         let gy = &gy[(image * geometry.out_channels + first) * sizes.outputs..];
-        let w = |tap, o| w[((first + o) * sizes.group_inputs + c) * sizes.taps + tap];
-        patches.fill(T::zero());
-        add_product(sizes.outputs, sizes.group_outputs, w, gy, patches);
-        fold(geometry, patches, gx);
+        sums.fill(0.0);
+        for taps in sizes.tap_blocks() {
+            let filter = |o| ((first + o) * sizes.group_inputs + c) * sizes.taps;
+            let w = |tap, o| w[filter(o) + taps.start + tap];
+            let patches = &mut patches[..taps.len() * sizes.outputs];
+            patches.fill(T::zero());
+            add_product(sizes.outputs, sizes.group_outputs, w, gy, patches);
+            fold(geometry, taps, patches, sums);
+        }
+        round(sums, gx);
     });
     Ok(())
 }
@@ -94,26 +127,29 @@ pub fn conv2d_backward_weight<T: Real>(
     gw: &mut [T],
 ) -> Result<()> {
     let sizes = Sizes::check(geometry, x.len(), gw.len(), gy.len())?;
+    if gy.is_empty() || x.is_empty() {
+        gw.fill(T::zero());
+        return Ok(());
+    }
     let block = sizes.filter_block(16);
-    let scratch = || (sizes.patches(), vec![T::zero(); block * sizes.taps]);
+    let scratch = || (sizes.patches(), vec![0.0; block * sizes.taps.min(TAPS)]);
     let filters = chunks(gw, block * sizes.group_inputs * sizes.taps);
     for_each_with(filters, scratch, |(patches, sums), (at, gw)| {
         let first = at * block;
-        for (c, channel) in sizes.inputs_of(first / sizes.group_outputs).enumerate() {
-            sums.fill(T::zero());
+        for (c, channel, taps) in sizes.portions(first) {
+            let sums = &mut sums[..block * taps.len()];
+            sums.fill(0.0);
             for image in 0..geometry.batch {
                 let plane = image * geometry.in_channels + channel;
-                unfold(
-                    geometry,
-                    &x[plane * sizes.inputs..][..sizes.inputs],
-                    patches,
-                );
+                let x = &x[plane * sizes.inputs..][..sizes.inputs];
+                unfold(geometry, taps.clone(), x, patches);
                 let gy = &gy[(image * geometry.out_channels + first) * sizes.outputs..];
-                add_dots(sizes.taps, sizes.outputs, gy, patches, sums);
+                let add = |at, dot: f64| sums[at] += dot;
+                dots([block, taps.len()], sizes.outputs, gy, patches, add);
             }
             let filters = gw.chunks_exact_mut(sizes.group_inputs * sizes.taps);
-            for (filter, sums) in filters.zip(sums.chunks_exact(sizes.taps)) {
-                filter[c * sizes.taps..][..sizes.taps].copy_from_slice(sums);
+            for (filter, sums) in filters.zip(sums.chunks_exact(taps.len())) {
+                round(sums, &mut filter[c * sizes.taps + taps.start..]);
             }
         }
     });
@@ -133,18 +169,17 @@ pub fn conv2d_backward_bias<T: Real>(
     let (channels, outputs) = (geometry.out_channels, geometry.out_size.area());
     check_length("conv2d output gradient", output_shape(geometry), gy.len())?;
     check_length("conv2d bias gradient", [channels], gb.len())?;
-    sum_planes(geometry.batch, outputs, gy, gb);
+    sum_planes(outputs, gy, gb);
     Ok(())
 }
 
 /// The sum over images and pixels of each channel of `(N, C, plane)`.
-pub(super) fn sum_planes<T: Real>(batch: usize, plane: usize, values: &[T], sums: &mut [T]) {
-    let channels = sums.len();
-    for_each(sums.iter_mut().enumerate(), |(c, sum)| {
-        let planes = (0..batch).map(|image| (image * channels + c) * plane);
-        *sum = planes
-            .map(|at| values[at..at + plane].iter().copied().sum())
-            .sum();
+pub(super) fn sum_planes<T: Real>(plane: usize, values: &[T], totals: &mut [T]) {
+    let channels = totals.len();
+    for_each(totals.iter_mut().enumerate(), |(c, total)| {
+        let planes = values.chunks_exact(plane.max(1));
+        let planes = planes.skip(c).step_by(channels);
+        *total = T::nearest(sum(planes.map(|plane| sum(plane.iter().copied()))));
     });
 }
 
@@ -212,9 +247,23 @@ impl Sizes {
         })
     }
 
-    /// Memory for the patches of one plane, `(taps, outputs)`.
+    /// Memory for a block of patches of one plane, `(taps, outputs)`.
     fn patches<T: Real>(self) -> Vec<T> {
-        vec![T::zero(); self.taps * self.outputs]
+        vec![T::zero(); self.taps.min(TAPS) * self.outputs]
+    }
+
+    /// The taps that are unfolded together.
+    fn tap_blocks(self) -> impl Iterator<Item = Range<usize>> {
+        let starts = (0..self.taps).step_by(TAPS);
+        starts.map(move |start| start..self.taps.min(start + TAPS))
+    }
+
+    /// What a filter is a sum over: the input channels of its group, by their number in the group
+    /// and in the image, and of each the taps, block by block.
+    fn portions(self, filter: usize) -> impl Iterator<Item = (usize, usize, Range<usize>)> {
+        let first = filter / self.group_outputs * self.group_inputs;
+        let channels = (0..self.group_inputs).map(move |c| (c, first + c));
+        channels.flat_map(move |(c, channel)| self.tap_blocks().map(move |taps| (c, channel, taps)))
     }
 
     /// How many filters of a group share unfolded patches, at most `most`.
@@ -224,11 +273,6 @@ impl Sizes {
             .find(|&block| self.group_outputs.is_multiple_of(block))
             .unwrap_or(1)
     }
-
-    /// The input channels of a group.
-    fn inputs_of(self, group: usize) -> Range<usize> {
-        group * self.group_inputs..(group + 1) * self.group_inputs
-    }
 }
 
 /// Disjoint chunks with their numbers; none where the chunks are empty.
@@ -236,11 +280,12 @@ fn chunks<T>(slice: &mut [T], len: usize) -> impl Iterator<Item = (usize, &mut [
     slice.chunks_exact_mut(len.max(1)).enumerate()
 }
 
-/// Calls `visit(patch, columns, start)` for each tap of the filter and each row of outputs: `patch`
-/// is where the row begins within the patches, `columns` which of its outputs find the tap inside
-/// the image, `start` where in the plane the first of these finds it.
+/// Calls `visit(patch, columns, start)` for each of the filter's taps and each row of outputs of which
+/// some find it inside the image: `patch` is where the row begins within the patches, `columns` which
+/// of its outputs these are, `start` where in the plane the first of them finds the tap.
 fn for_each_patch_row(
     geometry: &Conv2dGeometry,
+    taps: Range<usize>,
     mut visit: impl FnMut(usize, Range<usize>, usize),
 ) {
     let &Conv2dGeometry {
@@ -253,30 +298,33 @@ fn for_each_patch_row(
         ..
     } = geometry;
     let [top, _, left, _] = padding.map(|extent| extent as isize);
-    for p in 0..kernel.height {
+    for (at, tap) in taps.enumerate() {
+        let (p, q) = (tap / kernel.width, tap % kernel.width);
         let down = (p * dilation.height) as isize - top;
+        let right = (q * dilation.width) as isize - left;
         let rows = inside(out_size.height, stride.height, down, in_size.height);
-        for q in 0..kernel.width {
-            let right = (q * dilation.width) as isize - left;
-            let columns = inside(out_size.width, stride.width, right, in_size.width);
-            if columns.is_empty() {
-                continue;
-            }
-            let first = (columns.start * stride.width) as isize + right;
-            for i in rows.clone() {
-                let row = (i * stride.height) as isize + down;
-                let patch = (p * kernel.width + q) * out_size.area() + i * out_size.width;
-                let start = row * in_size.width as isize + first;
-                visit(patch, columns.clone(), start as usize);
-            }
+        let columns = inside(out_size.width, stride.width, right, in_size.width);
+        if columns.is_empty() {
+            continue;
+        }
+        let first = (columns.start * stride.width) as isize + right;
+        for i in rows {
+            let row = (i * stride.height) as isize + down;
+            let patch = at * out_size.area() + i * out_size.width;
+            let start = row * in_size.width as isize + first;
+            visit(patch, columns.clone(), start as usize);
         }
     }
 }
 
-/// Copies the patches out of a plane. What lies in the padding stays as it is, zero.
-fn unfold<T: Real>(geometry: &Conv2dGeometry, plane: &[T], patches: &mut [T]) {
+/// Copies the patches of some taps out of a plane. What lies in the padding stays as it is, zero,
+/// unless other taps have been there before.
+fn unfold<T: Real>(geometry: &Conv2dGeometry, taps: Range<usize>, plane: &[T], patches: &mut [T]) {
     let stride = geometry.stride.width;
-    for_each_patch_row(geometry, |patch, columns, start| {
+    if taps.len() < geometry.kernel.area() {
+        patches.fill(T::zero());
+    }
+    for_each_patch_row(geometry, taps, |patch, columns, start| {
         let patch = &mut patches[patch + columns.start..patch + columns.end];
         if stride == 1 {
             patch.copy_from_slice(&plane[start..start + patch.len()]);
@@ -290,17 +338,16 @@ fn unfold<T: Real>(geometry: &Conv2dGeometry, plane: &[T], patches: &mut [T]) {
     });
 }
 
-/// Sums the patches into the plane that they would be unfolded from.
-fn fold<T: Real>(geometry: &Conv2dGeometry, patches: &[T], plane: &mut [T]) {
+/// Adds the patches of some taps to the plane that they would be unfolded from.
+fn fold<T: Real>(geometry: &Conv2dGeometry, taps: Range<usize>, patches: &[T], plane: &mut [f64]) {
     let stride = geometry.stride.width;
-    plane.fill(T::zero());
-    for_each_patch_row(geometry, |patch, columns, start| {
+    for_each_patch_row(geometry, taps, |patch, columns, start| {
         let patch = &patches[patch + columns.start..patch + columns.end];
         if stride == 1 {
-            add(&mut plane[start..start + patch.len()], patch);
+            add_wide(&mut plane[start..start + patch.len()], patch);
         } else {
             let pixels = plane[start..].iter_mut().step_by(stride);
-            pixels.zip(patch).for_each(|(to, from)| *to += *from);
+            pixels.zip(patch).for_each(|(to, from)| *to += from.wide());
         }
     });
 }
@@ -308,108 +355,7 @@ fn fold<T: Real>(geometry: &Conv2dGeometry, patches: &[T], plane: &mut [T]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::{Conv2d, Padding};
-
-    /// Small integers, whose sums are exact in any order.
-    fn integers(len: usize, seed: usize) -> Vec<f32> {
-        (0..len)
-            .map(|i| ((i * 7 + i / 5 + seed * 5) % 11) as f32 - 5.0)
-            .collect()
-    }
-
-    /// The definition: every product of the sum, as positions in the input, weights and output.
-    fn for_each_term(g: &Conv2dGeometry, mut visit: impl FnMut(usize, usize, usize)) {
-        let [_, group_inputs, kh, kw] = g.weight_shape();
-        let (h, w) = (g.in_size.height as isize, g.in_size.width as isize);
-        for y in 0..g.output_len() {
-            let (n, o) = (
-                y / g.out_size.area() / g.out_channels,
-                y / g.out_size.area() % g.out_channels,
-            );
-            let (i, j) = (
-                y / g.out_size.width % g.out_size.height,
-                y % g.out_size.width,
-            );
-            for tap in 0..group_inputs * kh * kw {
-                let (c, p, q) = (tap / (kh * kw), tap / kw % kh, tap % kw);
-                let row =
-                    (i * g.stride.height + p * g.dilation.height) as isize - g.padding[0] as isize;
-                let column =
-                    (j * g.stride.width + q * g.dilation.width) as isize - g.padding[2] as isize;
-                if (0..h).contains(&row) && (0..w).contains(&column) {
-                    let channel = o / (g.out_channels / g.groups) * group_inputs + c;
-                    let plane = ((n * g.in_channels + channel) as isize * h + row) * w;
-                    visit(
-                        (plane + column) as usize,
-                        o * group_inputs * kh * kw + tap,
-                        y,
-                    );
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn every_pass_equals_the_definition() {
-        let cases = [
-            (1, [1, 1, 1], Conv2d::new(1, 1)),
-            (2, [3, 9, 8], Conv2d::new(5, 3)),
-            (
-                2,
-                [2, 7, 9],
-                Conv2d::new(3, [2, 5]).stride([2, 1]).padding([0, 3, 2, 1]),
-            ),
-            (
-                1,
-                [4, 8, 8],
-                Conv2d::new(6, 3).stride(2).padding(1).groups(2),
-            ),
-            (3, [6, 5, 6], Conv2d::new(6, 3).padding(1).groups(6)),
-            (
-                2,
-                [2, 9, 11],
-                Conv2d::new(4, [3, 2])
-                    .dilation([2, 3])
-                    .padding([2, 1])
-                    .stride([1, 3]),
-            ),
-            (
-                1,
-                [3, 6, 7],
-                Conv2d::new(2, 4).padding(Padding::Same).bias(false),
-            ),
-            (1, [2, 5, 5], Conv2d::new(2, 2).stride(4)), // the stride jumps over pixels
-            (2, [1, 2, 3], Conv2d::new(2, 3).padding(4)), // windows that lie in the padding
-            (2, [1, 20, 21], Conv2d::new(70, 5)),        // more filters than a block
-        ];
-        for (batch, input, conv) in cases {
-            let g = conv.geometry(batch, &input.into()).unwrap();
-            let (x, w) = (integers(g.input_len(), 1), integers(g.weight_len(), 2));
-            let (gy, bias) = (integers(g.output_len(), 3), integers(g.out_channels, 4));
-            let with_bias = |y: usize| bias[y / g.out_size.area() % g.out_channels];
-            let mut expected_y: Vec<f32> = (0..g.output_len()).map(with_bias).collect();
-            let (mut expected_gx, mut expected_gw) = (vec![0.0; x.len()], vec![0.0; w.len()]);
-            for_each_term(&g, |at_x, at_w, at_y| {
-                expected_y[at_y] += x[at_x] * w[at_w];
-                expected_gx[at_x] += gy[at_y] * w[at_w];
-                expected_gw[at_w] += gy[at_y] * x[at_x];
-            });
-            let mut expected_gb = vec![0.0; g.out_channels];
-            for (at, gy) in gy.iter().enumerate() {
-                expected_gb[at / g.out_size.area() % g.out_channels] += gy;
-            }
-            let mut y = vec![f32::NAN; g.output_len()];
-            let [mut gx, mut gw, mut gb] = [&x, &w, &bias].map(|like| vec![f32::NAN; like.len()]);
-            conv2d_forward(&g, &x, &w, Some(&bias), &mut y).unwrap();
-            conv2d_backward_input(&g, &gy, &w, &mut gx).unwrap();
-            conv2d_backward_weight(&g, &x, &gy, &mut gw).unwrap();
-            conv2d_backward_bias(&g, &gy, &mut gb).unwrap();
-            assert_eq!(y, expected_y, "forward {conv:?}");
-            assert_eq!(gx, expected_gx, "backward input {conv:?}");
-            assert_eq!(gw, expected_gw, "backward weight {conv:?}");
-            assert_eq!(gb, expected_gb, "backward bias {conv:?}");
-        }
-    }
+    use crate::op::Conv2d;
 
     #[test]
     fn a_small_case_equals_values_computed_by_hand() {

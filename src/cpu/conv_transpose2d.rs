@@ -31,7 +31,7 @@ pub fn conv_transpose2d_forward<T: Real>(
     conv2d_backward_input(geometry, x, w, y)?;
     if let Some(bias) = bias {
         let planes = y
-            .chunks_exact_mut(geometry.in_size.area())
+            .chunks_exact_mut(geometry.in_size.area().max(1))
             .zip(bias.iter().cycle());
         for_each(planes, |(plane, &bias)| {
             plane.iter_mut().for_each(|y| *y += bias)
@@ -88,7 +88,7 @@ pub fn conv_transpose2d_backward_bias<T: Real>(
     let shape = [batch, in_channels, in_size.height, in_size.width];
     check_length("conv_transpose2d output gradient", shape, gy.len())?;
     check_length("conv_transpose2d bias gradient", [in_channels], gb.len())?;
-    sum_planes(batch, in_size.area(), gy, gb);
+    sum_planes(in_size.area(), gy, gb);
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use super::activation::sigmoid;
 use super::softmax::maximum_and_sum;
+use super::sum::sum;
 use super::{Real, check_length};
 use crate::op::{CrossEntropy, Loss, LossGeometry, Target};
 use crate::{Result, Shape};
@@ -42,15 +43,14 @@ pub fn loss_forward_backward<T: Real>(
     let rows = output
         .chunks_exact(classes)
         .zip(gradient.chunks_exact_mut(classes));
-    let sum: T = match (loss, target) {
-        (Loss::CrossEntropy(loss), Target::Labels(labels)) => rows
+    let total = match (loss, target) {
+        (Loss::CrossEntropy(loss), Target::Labels(labels)) => sum(rows
             .zip(labels)
-            .map(|((z, gradient), &label)| label_cross_entropy(loss, z, label, divisor, gradient))
-            .sum(),
-        (Loss::CrossEntropy(loss), Target::Values(values)) => rows
-            .zip(values.chunks_exact(classes))
-            .map(|((z, gradient), p)| soft_cross_entropy(loss, z, p, divisor, gradient))
-            .sum(),
+            .map(|((z, gradient), &label)| label_cross_entropy(loss, z, label, divisor, gradient))),
+        (Loss::CrossEntropy(loss), Target::Values(values)) => {
+            let rows = rows.zip(values.chunks_exact(classes));
+            sum(rows.map(|((z, gradient), p)| soft_cross_entropy(loss, z, p, divisor, gradient)))
+        }
         (Loss::MeanSquaredError(_), Target::Values(values)) => {
             element_wise(output, values, gradient, |output, target| {
                 let difference = output - target;
@@ -70,9 +70,9 @@ pub fn loss_forward_backward<T: Real>(
             })
         }
         // `check` refuses labels for these.
-        (Loss::MeanSquaredError(_) | Loss::BinaryCrossEntropy(_), Target::Labels(_)) => T::nan(),
+        (Loss::MeanSquaredError(_) | Loss::BinaryCrossEntropy(_), Target::Labels(_)) => f64::NAN,
     };
-    Ok(sum / divisor)
+    Ok(T::nearest(total / normaliser))
 }
 
 fn label_cross_entropy<T: Real>(
@@ -129,15 +129,14 @@ fn cross_entropy<T: Real>(
     divisor: T,
     gradient: &mut [T],
 ) -> T {
-    let (maximum, sum) = maximum_and_sum(z.iter().copied());
-    let log_sum = sum.ln();
+    let (maximum, exponentials) = maximum_and_sum(z.iter().copied());
+    let log_sum = exponentials.ln();
     let targets = || (0..z.len()).filter_map(|class| Some((class, target(class)?)));
-    let loss: T = targets()
-        .map(|(class, t)| t * (log_sum - (z[class] - maximum)))
-        .sum();
-    let total: T = targets().map(|(_, t)| t).sum();
+    let losses = targets().map(|(class, t)| t * (log_sum - (z[class] - maximum)));
+    let loss = T::nearest(sum(losses));
+    let total = T::nearest(sum(targets().map(|(_, t)| t)));
     for (class, (&z, gradient)) in z.iter().zip(gradient).enumerate() {
-        let softmax = (z - maximum).exp() / sum;
+        let softmax = (z - maximum).exp() / exponentials;
         *gradient = (total * softmax - target(class).unwrap_or_else(T::zero)) / divisor;
     }
     loss
@@ -149,14 +148,14 @@ fn element_wise<T: Real>(
     target: &[f32],
     gradient: &mut [T],
     work: impl Fn(T, T) -> (T, T),
-) -> T {
+) -> f64 {
     let elements = output.iter().zip(target).zip(gradient);
     let losses = elements.map(|((&output, &target), gradient)| {
         let (loss, derivative) = work(output, T::nearest(target));
         *gradient = derivative;
         loss
     });
-    losses.sum()
+    sum(losses)
 }
 
 #[cfg(test)]

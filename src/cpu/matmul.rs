@@ -1,9 +1,11 @@
 //! Matrix products, and the dense layer that they make. The twin of the `matmul` kernels.
 //!
-//! Both products keep a tile of C in registers while they walk along K. Which tile an element falls
-//! into changes nothing in its own sum, so the blocking cannot be seen in the result.
+//! Both products keep a tile of C in registers while they walk along K, a block of K at a time: within
+//! one they add up in their own precision, block by block in `f64`. Which tile an element falls into
+//! changes nothing in its own sum, so the tiles cannot be seen in the result.
 
 use super::parallel::for_each;
+use super::sum::{TERMS, add_wide, round};
 use super::{Real, check_length};
 use crate::Result;
 use crate::op::LinearGeometry;
@@ -55,7 +57,12 @@ pub fn matmul<T: Real>(
         match (transpose_a, transpose_b) {
             (false, false) => add_product(n, k, |i, p| a[(first + i) * k + p], b, c),
             (true, _) => add_product(n, k, |i, p| a[p * m + first + i], b, c),
-            (false, true) => add_dots(n, k, &a[first * k..], b, c),
+            (false, true) => {
+                let rows = [c.len() / n, n];
+                dots(rows, k, &a[first * k..], b, |at, dot| {
+                    c[at] = T::nearest(dot)
+                });
+            }
         }
     });
     Ok(())
@@ -107,10 +114,34 @@ fn add_product_rows<T: Real, const R: usize>(
 fn add_product_tile<T: Real, const R: usize, const W: usize>(
     n: usize,
     j: usize,
-    a: impl Fn(usize, usize) -> T,
+    a: impl Fn(usize, usize) -> T + Copy,
     b: &[T],
     c: &mut [T],
 ) {
+    let mut sums = [[T::zero(); W]; R];
+    if b.len() <= TERMS * n {
+        sums = product_tile(n, j, a, b);
+    } else {
+        let mut totals = [[0.0; W]; R];
+        for (block, b) in b.chunks(TERMS * n).enumerate() {
+            let sums = product_tile::<T, R, W>(n, j, |i, p| a(i, block * TERMS + p), b);
+            add_wide(totals.as_flattened_mut(), sums.as_flattened());
+        }
+        round(totals.as_flattened(), sums.as_flattened_mut());
+    }
+    for (sums, c) in sums.iter().zip(c.chunks_exact_mut(n)) {
+        add(&mut c[j..j + W], sums);
+    }
+}
+
+/// The sums over a block of K.
+#[inline(always)]
+fn product_tile<T: Real, const R: usize, const W: usize>(
+    n: usize,
+    j: usize,
+    a: impl Fn(usize, usize) -> T,
+    b: &[T],
+) -> [[T; W]; R] {
     let mut sums = [[T::zero(); W]; R];
     for (p, row) in b.chunks_exact(n).enumerate() {
         let row = &row[j..j + W];
@@ -121,62 +152,76 @@ fn add_product_tile<T: Real, const R: usize, const W: usize>(
             }
         }
     }
-    for (sums, c) in sums.iter().zip(c.chunks_exact_mut(n)) {
-        add(&mut c[j..j + W], sums);
-    }
+    sums
 }
 
-/// `C += A B^T` for `C (m, n)`, `A (m, k)` and `B (n, k)`: the dot products of their rows.
-pub(super) fn add_dots<T: Real>(n: usize, k: usize, a: &[T], b: &[T], c: &mut [T]) {
-    for (a, c) in a.chunks(2 * k).zip(c.chunks_mut(2 * n)) {
-        for (j, b) in b.chunks(4 * k).enumerate() {
-            if c.len() == 2 * n && b.len() == 4 * k {
-                add_dots_tile::<T, 2, 4>(n, 4 * j, k, a, b, c);
-                continue;
-            }
-            for (a, c) in a.chunks_exact(k).zip(c.chunks_exact_mut(n)) {
-                for (jj, b) in b.chunks_exact(k).enumerate() {
-                    add_dots_tile::<T, 1, 1>(n, 4 * j + jj, k, a, b, c);
-                }
-            }
-        }
-    }
-}
-
-/// R rows and S columns of [`add_dots`], from column `j` on.
-#[inline(always)]
-fn add_dots_tile<T: Real, const R: usize, const S: usize>(
-    n: usize,
-    j: usize,
+/// The dot products of the rows of `A (m, k)` with those of `B (n, k)`, each handed on with its place
+/// in `(m, n)`.
+pub(super) fn dots<T: Real>(
+    [m, n]: [usize; 2],
     k: usize,
     a: &[T],
     b: &[T],
-    c: &mut [T],
+    mut store: impl FnMut(usize, f64),
 ) {
-    let a: [_; R] = std::array::from_fn(|i| a[i * k..][..k].as_chunks::<LANES>());
-    let b: [_; S] = std::array::from_fn(|s| b[s * k..][..k].as_chunks::<LANES>());
-    let mut sums = [[[T::zero(); LANES]; S]; R];
-    for p in 0..k / LANES {
-        let a = a.map(|(chunks, _)| chunks[p]);
-        let b = b.map(|(chunks, _)| chunks[p]);
-        for (a, sums) in a.iter().zip(&mut sums) {
-            for (b, sums) in b.iter().zip(sums) {
-                for l in 0..LANES {
-                    sums[l] += a[l] * b[l];
+    let (a, b) = (&a[..m * k], &b[..n * k]);
+    for (i, a) in a.chunks(2 * k).enumerate() {
+        for (j, b) in b.chunks(4 * k).enumerate() {
+            let mut put = |[ii, jj]: [usize; 2], dot| store((2 * i + ii) * n + 4 * j + jj, dot);
+            if a.len() == 2 * k && b.len() == 4 * k {
+                dots_tile::<T, 2, 4>(k, a, b, put);
+                continue;
+            }
+            for (ii, a) in a.chunks_exact(k).enumerate() {
+                for (jj, b) in b.chunks_exact(k).enumerate() {
+                    dots_tile::<T, 1, 1>(k, a, b, |_, dot| put([ii, jj], dot));
                 }
             }
         }
     }
-    for ((_, a), (sums, c)) in a.iter().zip(sums.iter().zip(c.chunks_exact_mut(n))) {
-        for ((_, b), (sums, c)) in b.iter().zip(sums.iter().zip(&mut c[j..j + S])) {
-            let rest = a.iter().zip(*b).map(|(&a, &b)| a * b);
-            *c += sums.iter().copied().sum::<T>() + rest.sum::<T>();
+}
+
+/// The [`dots`] of R rows with S rows.
+#[inline(always)]
+fn dots_tile<T: Real, const R: usize, const S: usize>(
+    k: usize,
+    a: &[T],
+    b: &[T],
+    mut store: impl FnMut([usize; 2], f64),
+) {
+    let mut totals = [[0.0; S]; R];
+    for start in (0..k).step_by(LANES * TERMS) {
+        let block = start..k.min(start + LANES * TERMS);
+        let a: [_; R] = std::array::from_fn(|i| a[i * k..][block.clone()].as_chunks::<LANES>());
+        let b: [_; S] = std::array::from_fn(|s| b[s * k..][block.clone()].as_chunks::<LANES>());
+        let mut sums = [[[T::zero(); LANES]; S]; R];
+        for p in 0..block.len() / LANES {
+            let a = a.map(|(chunks, _)| chunks[p]);
+            let b = b.map(|(chunks, _)| chunks[p]);
+            for (a, sums) in a.iter().zip(&mut sums) {
+                for (b, sums) in b.iter().zip(sums) {
+                    for l in 0..LANES {
+                        sums[l] += a[l] * b[l];
+                    }
+                }
+            }
+        }
+        for ((_, a), (sums, totals)) in a.iter().zip(sums.iter().zip(&mut totals)) {
+            for ((_, b), (sums, total)) in b.iter().zip(sums.iter().zip(totals)) {
+                let rest = a.iter().zip(*b).map(|(&a, &b)| a * b);
+                *total += (sums.iter().copied().sum::<T>() + rest.sum::<T>()).wide();
+            }
+        }
+    }
+    for (i, totals) in totals.iter().enumerate() {
+        for (s, &total) in totals.iter().enumerate() {
+            store([i, s], total);
         }
     }
 }
 
 /// `y += x`.
-pub(super) fn add<T: Real>(y: &mut [T], x: &[T]) {
+fn add<T: Real>(y: &mut [T], x: &[T]) {
     for (y, &x) in y.iter_mut().zip(x) {
         *y += x;
     }
@@ -263,10 +308,10 @@ pub fn linear_backward_bias<T: Real>(
     } = geometry;
     check_length("linear output gradient", [rows, out_features], gy.len())?;
     check_length("linear bias gradient", [out_features], gb.len())?;
-    gb.fill(T::zero());
-    if !gb.is_empty() {
-        gy.chunks_exact(out_features).for_each(|row| add(gb, row));
-    }
+    let mut totals = vec![0.0; gb.len()];
+    let rows = gy.chunks_exact(out_features.max(1));
+    rows.for_each(|row| add_wide(&mut totals, row));
+    round(&totals, gb);
     Ok(())
 }
 

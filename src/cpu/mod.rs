@@ -4,7 +4,8 @@
 //! One file per operator, each the twin of a family of kernels. The functions take slices and write
 //! slices: they never add to what an output held before, and they hold no state. All of them are
 //! generic over `f32` and `f64` ([`Real`]), so that finite differences can judge them. They run on
-//! every core (with the feature `native`), and give the same bits on any number of them.
+//! every core (with the feature `native`), and give the same bits on any number of them. Long sums do
+//! not drift: of terms of one sign, however many, they are within 1e-6 of the right one in `f32`.
 //!
 //! ```
 //! use wgpu_cnn::cpu;
@@ -29,6 +30,7 @@ mod optimizer;
 mod parallel;
 mod pool2d;
 mod softmax;
+mod sum;
 
 pub use activation::{activation_backward, activation_forward};
 pub use concat::{concat_backward, concat_forward};
@@ -72,6 +74,11 @@ pub trait Real:
     /// The nearest number of this type.
     fn nearest(value: impl ToPrimitive) -> Self {
         <Self as num_traits::NumCast>::from(value).unwrap_or_else(Self::nan)
+    }
+
+    /// The same number in `f64`.
+    fn wide(self) -> f64 {
+        self.to_f64().unwrap_or(f64::NAN)
     }
 }
 

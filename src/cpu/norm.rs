@@ -1,10 +1,12 @@
 //! Batch and layer normalisation. The twin of the `batch_norm` and `layer_norm` kernels.
 //!
-//! Means and variances take two passes, and the second pass corrects the rounding of the first, so
-//! that they stay accurate where the mean is large.
+//! Means and variances take two passes, so that they stay accurate where the mean is large, and are
+//! added up in `f64`, where no square overflows. A variance that `f32` cannot hold is infinite: what it
+//! normalises is `beta`, and has no gradient, as in PyTorch.
 
 use super::conv2d::sum_planes;
 use super::parallel::for_each;
+use super::sum::{round, sum};
 use super::{Real, check_length};
 use crate::op::BatchNormGeometry;
 use crate::{Error, Result};
@@ -137,14 +139,15 @@ pub fn batch_norm_backward_parameters<T: Real>(
         &[("input", x.len()), ("output gradient", gy.len())],
         &channels,
     )?;
-    sum_planes(geometry.batch, geometry.plane, gy, gbeta);
+    sum_planes(geometry.plane, gy, gbeta);
     for_each(ggamma.iter_mut().enumerate(), |(c, ggamma)| {
         let planes = channel_planes(geometry, x, c).zip(channel_planes(geometry, gy, c));
-        let products = planes.map(|(x, gy)| {
+        let mean = mean[c].wide();
+        let total = sum(planes.map(|(x, gy)| {
             let pairs = x.iter().zip(gy);
-            pairs.map(|(&x, &gy)| (x - mean[c]) * gy).sum::<T>()
-        });
-        *ggamma = products.sum::<T>() * inverse_deviation(variance[c], epsilon);
+            sum(pairs.map(|(x, gy)| (x.wide() - mean) * gy.wide()))
+        }));
+        *ggamma = T::nearest(total * inverse_deviation(variance[c], epsilon).wide());
     });
     Ok(())
 }
@@ -271,17 +274,18 @@ pub fn layer_norm_backward_parameters<T: Real>(
     let lengths = [("input", x.len()), ("output gradient", gy.len())];
     let len = check_rows(rows, ggamma.len(), &lengths)?;
     check_length("layer_norm beta gradient", [ggamma.len()], gbeta.len())?;
-    ggamma.fill(T::zero());
-    gbeta.fill(T::zero());
+    let (mut ggammas, mut gbetas) = (vec![0.0; len], vec![0.0; len]);
     for (x, gy) in x.chunks_exact(len).zip(gy.chunks_exact(len)) {
         let (mean, variance) = moments(std::iter::once(x));
         let inverse = inverse_deviation(variance, epsilon);
-        let gradients = ggamma.iter_mut().zip(&mut *gbeta);
+        let gradients = ggammas.iter_mut().zip(&mut gbetas);
         for ((&x, &gy), (ggamma, gbeta)) in x.iter().zip(gy).zip(gradients) {
-            *ggamma += gy * ((x - mean) * inverse);
-            *gbeta += gy;
+            *ggamma += (gy * ((x - mean) * inverse)).wide();
+            *gbeta += gy.wide();
         }
     }
+    round(&ggammas, ggamma);
+    round(&gbetas, gbeta);
     Ok(())
 }
 
@@ -312,15 +316,15 @@ pub fn layer_norm_backward_input<T: Real>(
     for_each(slices, |((x, gy), gx)| {
         let (mean, variance) = moments(std::iter::once(x));
         let inverse = inverse_deviation(variance, epsilon);
-        let count = T::nearest(len);
+        let count = len as f64;
         let terms = x
             .iter()
             .zip(gy)
             .zip(gamma)
             .map(|((&x, &gy), &gamma)| (x - mean, gamma * gy));
-        let offset = terms.clone().map(|(_, g)| g).sum::<T>() / count;
-        let dot: T = terms.clone().map(|(above, g)| above * g).sum();
-        let slope = dot * inverse * inverse / count;
+        let offset = T::nearest(sum(terms.clone().map(|(_, g)| g)) / count);
+        let dot = sum(terms.clone().map(|(above, g)| above.wide() * g.wide()));
+        let slope = T::nearest(dot * inverse.wide().powi(2) / count);
         for ((above, g), gx) in terms.zip(gx) {
             *gx = inverse * ((g - offset) - above * slope);
         }
@@ -330,26 +334,14 @@ pub fn layer_norm_backward_input<T: Real>(
 
 /// Mean and biased variance of all values of some slices.
 fn moments<'a, T: Real>(parts: impl Iterator<Item = &'a [T]> + Clone) -> (T, T) {
-    let count = T::nearest(parts.clone().map(<[T]>::len).sum::<usize>());
-    let sum: T = parts
-        .clone()
-        .map(|part| part.iter().copied().sum::<T>())
-        .sum();
-    let rough = sum / count;
-    let (mut rest, mut squares) = (T::zero(), T::zero());
-    for part in parts {
-        let differences = part.iter().map(|&x| x - rough);
-        rest += differences.clone().sum();
-        squares += differences.map(|difference| difference * difference).sum();
-    }
-    let variance = (squares - rest * rest / count) / count;
-    // Rounding must not make it negative; NaN stays.
-    let variance = if variance < T::zero() {
-        T::zero()
-    } else {
-        variance
+    let count = parts.clone().map(<[T]>::len).sum::<usize>() as f64;
+    let over_all = |term: &dyn Fn(f64) -> f64| {
+        let parts = parts.clone();
+        sum(parts.map(|part| sum(part.iter().map(|x| term(x.wide()))))) / count
     };
-    (rough + rest / count, variance)
+    let mean = over_all(&|x| x);
+    let variance = over_all(&|x| (x - mean) * (x - mean));
+    (T::nearest(mean), T::nearest(variance))
 }
 
 fn inverse_deviation<T: Real>(variance: T, epsilon: f64) -> T {

@@ -1,6 +1,7 @@
 //! Optimizers, and the norm of gradients. The twin of the `optimizer` kernels.
 
 use super::parallel::for_each;
+use super::sum::sum;
 use super::{Real, check_length};
 use crate::op::{Adam, Optimizer, RmsProp, Sgd};
 use crate::{Error, Result};
@@ -64,21 +65,29 @@ pub fn optimizer_update<T: Real>(
     Ok(())
 }
 
-/// The square root of the sum of all gradients' squares.
-pub fn global_norm<'a, T: Real>(gradients: impl IntoIterator<Item = &'a [T]>) -> T {
-    // Chunk by chunk, so that the rounding of a long sum stays small.
-    let chunks = gradients
-        .into_iter()
-        .flat_map(|gradient| gradient.chunks(1 << 10));
-    let squares = chunks.map(|chunk| chunk.iter().map(|&g| g * g).sum::<T>());
-    squares.sum::<T>().sqrt()
+/// The square root of the sum of all gradients' squares, none of which overflows or vanishes. Of finite
+/// gradients in `f32` it is finite, but may be larger than an `f32` can be.
+pub fn global_norm<'a, T: Real>(
+    gradients: impl IntoIterator<Item = &'a [T], IntoIter: Clone>,
+) -> f64 {
+    let gradients = gradients.into_iter();
+    let over_all = gradients.clone().flatten().map(|g| g.wide().abs());
+    let largest = over_all.fold(0.0, f64::max);
+    // Nothing to scale by, where they are all zero or one is infinite.
+    let scale = if largest > 0.0 && largest < f64::INFINITY {
+        largest
+    } else {
+        1.0
+    };
+    let squares = gradients.map(|part| sum(part.iter().map(|g| (g.wide() / scale).powi(2))));
+    scale * sum(squares).sqrt()
 }
 
 /// What gradients of the global norm `norm` are multiplied by so that it stays within `max_norm`:
 /// `min(1, max_norm / (norm + 1e-6))`, as in `torch.nn.utils.clip_grad_norm_`. NaN stays NaN.
-pub fn clip_scale<T: Real>(max_norm: f64, norm: T) -> T {
-    let scale = T::nearest(max_norm) / (norm + T::nearest(1e-6));
-    if scale > T::one() { T::one() } else { scale }
+pub fn clip_scale(max_norm: f64, norm: f64) -> f64 {
+    let scale = max_norm / (norm + 1e-6);
+    if scale > 1.0 { 1.0 } else { scale }
 }
 
 fn sgd_update<T: Real>(sgd: &Sgd, step: u64, w: &mut [T], g: &[T], state: &mut [&mut [T]]) {
@@ -279,6 +288,24 @@ mod tests {
         assert_abs_diff_eq!(clip_scale(2.5, norm), 0.5, epsilon = 1e-6);
         assert_eq!(clip_scale(10.0, norm), 1.0);
         assert!(clip_scale(1.0, f64::NAN).is_nan());
-        assert_eq!(clip_scale(1.0, f32::INFINITY), 0.0);
+        assert_eq!(clip_scale(1.0, f64::INFINITY), 0.0);
+    }
+
+    #[test]
+    fn squares_of_gradients_neither_overflow_nor_vanish() {
+        let norm_of = |g: &[f32]| global_norm([g]);
+        for scale in [1e-44f32, 1e-30, 1e20, 5e37] {
+            let (a, b) = (3.0 * scale, 4.0 * scale);
+            let expected = f64::from(a).hypot(b.into());
+            assert_abs_diff_eq!(norm_of(&[a, 0.0, -b]) / expected, 1.0, epsilon = 1e-15);
+        }
+        assert!(norm_of(&[f32::MAX; 4]) > f32::MAX.into());
+        let wide = [3e-300, 4e-300, 3e300, 4e300];
+        assert_abs_diff_eq!(global_norm([&wide[..2]]) * 1e300, 5.0, epsilon = 1e-14);
+        assert_abs_diff_eq!(global_norm([&wide[2..]]) / 1e300, 5.0, epsilon = 1e-14);
+        assert_eq!((norm_of(&[0.0; 3]), norm_of(&[])), (0.0, 0.0));
+        let (infinite, nan) = (f32::INFINITY, f32::NAN);
+        assert_eq!(norm_of(&[infinite, -1.0, -infinite]), f64::INFINITY);
+        assert!(norm_of(&[infinite, nan]).is_nan() && norm_of(&[nan, 1.0]).is_nan());
     }
 }

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::parallel::for_each;
+use super::parallel::{for_each, for_each_with};
+use super::sum::{round, sum};
 use super::{Real, check_length, inside};
 use crate::op::Pool2dGeometry;
 use crate::{Error, Result};
@@ -93,13 +94,16 @@ pub fn max_pool2d_backward<T: Real>(
         return Err(Error::argument(format!("argmax[{at}]"), reason));
     }
     let planes = gx.chunks_exact_mut(inputs).zip(gy.chunks_exact(outputs));
-    for_each(
-        planes.zip(argmax.chunks_exact(outputs)),
-        |((gx, gy), argmax)| {
-            gx.fill(T::zero());
+    let planes = planes.zip(argmax.chunks_exact(outputs));
+    for_each_with(
+        planes,
+        || vec![0.0; inputs],
+        |sums, ((gx, gy), argmax)| {
+            sums.fill(0.0);
             for (&gy, &at) in gy.iter().zip(argmax).filter(|&(_, &at)| at != NOWHERE) {
-                gx[at as usize] += gy;
+                sums[at as usize] += gy.wide();
             }
+            round(sums, gx);
         },
     );
     Ok(())
@@ -125,8 +129,8 @@ pub fn avg_pool2d_forward<T: Real>(
         for (at, y) in y.iter_mut().enumerate() {
             let (rows, columns, divisor) = mean_window(geometry, count_include_pad, at);
             let rows = rows.map(|row| &x[row * geometry.in_size.width..][columns.clone()]);
-            let sum: T = rows.map(|row| row.iter().copied().sum::<T>()).sum();
-            *y = sum / T::nearest(divisor);
+            let total = sum(rows.flatten().copied());
+            *y = T::nearest(total / divisor as f64);
         }
     });
     Ok(())
@@ -146,17 +150,22 @@ pub fn avg_pool2d_backward<T: Real>(
 ) -> Result<()> {
     let (inputs, outputs) = check("avg_pool2d", geometry, gx.len(), gy.len())?;
     let planes = gx.chunks_exact_mut(inputs).zip(gy.chunks_exact(outputs));
-    for_each(planes, |(gx, gy)| {
-        gx.fill(T::zero());
-        for (at, &gy) in gy.iter().enumerate() {
-            let (rows, columns, divisor) = mean_window(geometry, count_include_pad, at);
-            let share = gy / T::nearest(divisor);
-            for row in rows {
-                let row = &mut gx[row * geometry.in_size.width..][columns.clone()];
-                row.iter_mut().for_each(|gx| *gx += share);
+    for_each_with(
+        planes,
+        || vec![0.0; inputs],
+        |sums, (gx, gy)| {
+            sums.fill(0.0);
+            for (at, &gy) in gy.iter().enumerate() {
+                let (rows, columns, divisor) = mean_window(geometry, count_include_pad, at);
+                let share = gy.wide() / divisor as f64;
+                for row in rows {
+                    let row = &mut sums[row * geometry.in_size.width..][columns.clone()];
+                    row.iter_mut().for_each(|sum| *sum += share);
+                }
             }
-        }
-    });
+            round(sums, gx);
+        },
+    );
     Ok(())
 }
 
@@ -252,9 +261,9 @@ pub fn softmax_pool_backward<T: Real>(
 fn softmax_mean<T: Real>(x: &[T]) -> (T, T, T) {
     let maximum = x.iter().copied().fold(T::neg_infinity(), T::max);
     let above = x.iter().map(|&x| x - maximum);
-    let sum: T = above.clone().map(T::exp).sum();
-    let weighted: T = above.map(|above| above.exp() * above).sum();
-    (maximum, sum, weighted / sum)
+    let total = sum(above.clone().map(T::exp));
+    let weighted = sum(above.map(|above| above.exp() * above));
+    (maximum, T::nearest(total), T::nearest(weighted / total))
 }
 
 fn check_softmax(geometry: &Pool2dGeometry, x: usize, y: usize) -> Result<(usize, usize)> {

@@ -1,6 +1,7 @@
 //! Softmax and its logarithm as layers. The twin of the `softmax` kernels.
 
 use super::parallel::for_each;
+use super::sum::sum;
 use super::{Real, check_length};
 use crate::Result;
 use crate::op::SoftmaxGeometry;
@@ -63,12 +64,12 @@ pub fn softmax_backward<T: Real>(
             let pairs = y.zip(gy[first..].iter().step_by(geometry.inner).copied());
             let gx = gx[first..].iter_mut().step_by(geometry.inner);
             if log {
-                let sum: T = pairs.clone().map(|(_, gy)| gy).sum();
+                let sum = T::nearest(sum(pairs.clone().map(|(_, gy)| gy)));
                 pairs
                     .zip(gx)
                     .for_each(|((y, gy), gx)| *gx = gy - y.exp() * sum);
             } else {
-                let sum: T = pairs.clone().map(|(y, gy)| gy * y).sum();
+                let sum = T::nearest(sum(pairs.clone().map(|(y, gy)| gy * y)));
                 pairs.zip(gx).for_each(|((y, gy), gx)| *gx = y * (gy - sum));
             }
         }
@@ -79,7 +80,7 @@ pub fn softmax_backward<T: Real>(
 /// The maximum `m`, and the sum of `exp(x - m)`, of which none overflows.
 pub(super) fn maximum_and_sum<T: Real>(x: impl Iterator<Item = T> + Clone) -> (T, T) {
     let maximum = x.clone().fold(T::neg_infinity(), T::max);
-    (maximum, x.map(|x| (x - maximum).exp()).sum())
+    (maximum, T::nearest(sum(x.map(|x| (x - maximum).exp()))))
 }
 
 /// The elements of a block, if the slices have the lengths that they should.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use super::lost::remember_loss;
 use super::strategy::Core;
 use super::{Debugging, DiskCache, Gpu, lock};
 use crate::{Error, Result};
@@ -183,7 +184,7 @@ impl GpuBuilder {
             None => None,
         };
         let debugging = self.debugging;
-        Ok(Gpu::assemble(info, device, queue, failure, debugging, disk))
+        Gpu::assemble(info, device, queue, failure, debugging, disk)
     }
 
     async fn choose(&self, instance: &wgpu::Instance) -> Result<wgpu::Adapter> {
@@ -247,7 +248,7 @@ fn watch(device: &wgpu::Device) -> Arc<Mutex<Option<Error>>> {
     let lost = failure.clone();
     device.set_device_lost_callback(move |reason, message| {
         let reason = format!("{reason:?}: {message}");
-        *lock(&lost) = Some(Error::DeviceLost { reason });
+        remember_loss(&mut lock(&lost), reason);
     });
     let uncaptured = failure.clone();
     device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {

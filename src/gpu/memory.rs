@@ -5,7 +5,7 @@ use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 use super::Gpu;
 use crate::{Error, Result};
 
-/// Bytes of NaN before and after a poisoned buffer: as much as a binding's offset may need.
+/// Bytes of NaN before and after a poisoned buffer; more where a binding's offset needs it.
 const MARGIN: u64 = 256;
 /// A quiet NaN.
 const POISON: [u8; 4] = 0x7fc0_0000_u32.to_le_bytes();
@@ -53,15 +53,15 @@ impl Gpu {
             submission_index,
             timeout: None,
         };
-        match self.inner.device.poll(wait) {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                self.check()?;
-                Err(Error::DeviceLost {
-                    reason: error.to_string(),
-                })
-            }
+        if self.poll(wait)?.is_ok() {
+            return Ok(());
         }
+        // A submission that was refused is none that can be waited for.
+        self.check_lost()?;
+        let all = self.poll(wgpu::PollType::wait_indefinitely())?;
+        all.map(|_| ()).map_err(|error| Error::Gpu {
+            message: error.to_string(),
+        })
     }
 
     /// Waits until a buffer is mapped: for a submission, or for all of them.
@@ -72,15 +72,11 @@ impl Gpu {
     ) -> Result<()> {
         self.wait(submission_index)?;
         let result = mapping.0.receive().await;
-        self.failure()?;
+        self.check()?;
         match result {
             Some(Ok(())) => Ok(()),
-            Some(Err(error)) => Err(Error::DeviceLost {
-                reason: error.to_string(),
-            }),
-            None => Err(Error::DeviceLost {
-                reason: "a buffer was never mapped".into(),
-            }),
+            Some(Err(error)) => Err(self.not_mapped(error)),
+            None => Err(self.not_mapped("nobody answered")),
         }
     }
 
@@ -106,9 +102,7 @@ impl Gpu {
         self.mapped(&mapping, None).await?;
         match staging.get_mapped_range(..size) {
             Ok(view) => Ok(view.to_vec()),
-            Err(error) => Err(Error::DeviceLost {
-                reason: error.to_string(),
-            }),
+            Err(error) => Err(self.not_mapped(error)),
         }
     }
 
@@ -188,10 +182,10 @@ impl Gpu {
 
     /// Where the contents of such a buffer begin.
     pub(crate) fn margin(&self) -> u64 {
-        if self.inner.debugging.poison {
-            MARGIN
-        } else {
-            0
+        let alignment = self.inner.limits.min_storage_buffer_offset_alignment.into();
+        match self.inner.debugging.poison {
+            true => MARGIN.next_multiple_of(alignment),
+            false => 0,
         }
     }
 
@@ -203,10 +197,10 @@ impl Gpu {
         if !self.inner.debugging.poison {
             return Ok(());
         }
-        let staging = self.read_back_buffer(MARGIN).await?;
+        let staging = self.read_back_buffer(self.margin()).await?;
         for buffer in buffers {
-            for offset in [0, buffer.size() - MARGIN] {
-                let bytes = self.read(buffer, offset, MARGIN, &staging).await?;
+            for offset in [0, buffer.size() - self.margin()] {
+                let bytes = self.read(buffer, offset, self.margin(), &staging).await?;
                 if bytes.chunks(4).any(|word| word != POISON) {
                     let message = format!("a kernel wrote outside its buffer, at {offset}");
                     return Err(Error::Gpu { message });

@@ -7,6 +7,8 @@ mod assign;
 mod disk;
 pub(crate) mod kernel;
 pub(crate) mod kernels;
+mod limits;
+mod lost;
 mod memory;
 mod peak;
 mod pipelines;
@@ -24,11 +26,15 @@ pub use peak::Peaks;
 pub use tensor::{Element, Tensor};
 pub use timer::Clock;
 
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use crate::{Error, Result};
 use disk::DiskCache;
 use kernel::{Access, needs};
+use lost::PROBE;
 use pipelines::Pipelines;
 use strategy::{Core, Traits};
 
@@ -55,6 +61,8 @@ struct Inner {
     pipelines: Pipelines,
     /// Bound where a kernel's optional buffer is absent: one for those it reads, one for the others.
     dummies: [wgpu::Buffer; 2],
+    /// What a lost device is known by.
+    probe: Mutex<wgpu::Buffer>,
     debugging: Debugging,
     /// Measured when they are first asked for.
     peaks: OnceLock<Peaks>,
@@ -73,6 +81,7 @@ struct Debugging {
 
 /// Bytes of an absent buffer.
 const DUMMY: u64 = 256;
+
 impl std::fmt::Debug for Gpu {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Gpu")
@@ -113,9 +122,28 @@ impl Gpu {
     /// The device should have been requested with `Features::SUBGROUP` where the adapter has it:
     /// on software adapters some kernels are faster for it. With `Features::TIMESTAMP_QUERY` a
     /// [profile](crate::Trainer::profile) is exact. Half precision needs `Features::SHADER_F16`.
-    pub fn from_wgpu(info: wgpu::AdapterInfo, device: wgpu::Device, queue: wgpu::Queue) -> Self {
+    ///
+    /// Take a device once and clone the result: [operations](crate::ops) take tensors of clones alone.
+    ///
+    /// This waits until the device has done what was submitted to it, which shows that the queue is
+    /// its own; in the browser, where nothing can wait, that remains the program's to see to.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a queue or a description of another device, [`Error::Limit`] for a
+    /// device that has no buffers as large as the smallest that are needed, [`Error::DeviceLost`].
+    pub fn from_wgpu(
+        info: wgpu::AdapterInfo,
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+    ) -> Result<Self> {
+        if device.adapter_info() != info {
+            let reason = format!("describes {:?}, not the device's adapter", info.name);
+            return Err(Error::argument("info", reason));
+        }
         let (failure, debugging) = Default::default();
-        Self::assemble(info, device, queue, failure, debugging, None)
+        let gpu = Self::assemble(info, device, queue, failure, debugging, None)?;
+        gpu.check_queue()?;
+        Ok(gpu)
     }
 
     fn assemble(
@@ -125,16 +153,36 @@ impl Gpu {
         failure: Arc<Mutex<Option<Error>>>,
         debugging: Debugging,
         disk: Option<DiskCache>,
-    ) -> Self {
-        let dummies = ["absent input", "absent output"].map(|label| {
+    ) -> Result<Self> {
+        let limits = device.limits();
+        let alignment = limits.min_storage_buffer_offset_alignment.into();
+        let size = DUMMY.next_multiple_of(alignment) * u64::from(needs::STORAGE_BUFFERS);
+        if size > limits.max_buffer_size {
+            return Err(Error::Limit {
+                limit: "max_buffer_size",
+                what: "what stands in for absent buffers".into(),
+                needed: size,
+                available: limits.max_buffer_size,
+            });
+        }
+        let scopes = Scopes::open(&device);
+        let create = |label, size, usage| {
             device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some(label),
-                size: DUMMY * 8,
-                usage: wgpu::BufferUsages::STORAGE,
+                size,
+                usage,
                 mapped_at_creation: false,
             })
-        });
-        let limits = device.limits();
+        };
+        let dummies = ["absent input", "absent output"]
+            .map(|label| create(label, size, wgpu::BufferUsages::STORAGE));
+        let read_back = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let probe = create("probe", PROBE, read_back);
+        let verdict = pin!(scopes.close("a device"));
+        // In the browser the answer comes later. What is missing there shows with the first kernel.
+        if let Poll::Ready(verdict) = verdict.poll(&mut Context::from_waker(Waker::noop())) {
+            verdict?;
+        }
         let inner = Inner {
             device,
             queue,
@@ -143,12 +191,38 @@ impl Gpu {
             failure,
             pipelines: Pipelines::new(disk),
             dummies,
+            probe: Mutex::new(probe),
             debugging,
             peaks: OnceLock::new(),
         };
-        Self {
+        let gpu = Self {
             inner: Arc::new(inner),
+        };
+        gpu.check_lost()?;
+        Ok(gpu)
+    }
+
+    /// Whether the queue is the device's own: what it says of its work comes with a poll of its own
+    /// device. Nothing is asked of it that another device's handlers would hear of.
+    fn check_queue(&self) -> Result<()> {
+        if cfg!(target_arch = "wasm32") {
+            return Ok(());
         }
+        let done = Arc::new(AtomicBool::new(false));
+        let told = done.clone();
+        let tell = move || told.store(true, Ordering::Relaxed);
+        self.inner.queue.on_submitted_work_done(tell);
+        self.wait(None)?;
+        match done.load(Ordering::Relaxed) {
+            true => Ok(()),
+            false => Err(Error::argument("queue", "belongs to another device")),
+        }
+    }
+
+    /// Whether the two are clones. What wgpu says of devices to be equal holds within one instance.
+    #[cfg(feature = "native")]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
     }
 
     /// The adapter's name, vendor, driver, back end and kind.
@@ -193,7 +267,8 @@ impl Gpu {
             Access::Read => &self.inner.dummies[0],
             Access::ReadWrite => &self.inner.dummies[1],
         };
-        let offset = DUMMY * binding as u64 % buffer.size();
+        let alignment = self.inner.limits.min_storage_buffer_offset_alignment.into();
+        let offset = DUMMY.next_multiple_of(alignment) * binding as u64 % buffer.size();
         wgpu::BufferBinding {
             buffer,
             offset,
@@ -218,63 +293,10 @@ impl Gpu {
                 .max_storage_buffer_binding_size
                 .min(4 << 30),
             max_buffer: self.inner.limits.max_buffer_size,
+            max_workgroups: (self.inner.limits)
+                .max_compute_workgroups_per_dimension
+                .min(65_535),
             preferred: self.inner.debugging.preferred,
-        }
-    }
-
-    /// Whether the device can run kernels at all: it may have been made with any limits.
-    pub(crate) fn check_limits(&self) -> Result<()> {
-        let limits = &self.inner.limits;
-        let most = [
-            (
-                "max_compute_invocations_per_workgroup",
-                limits.max_compute_invocations_per_workgroup,
-                needs::INVOCATIONS,
-            ),
-            (
-                "max_compute_workgroup_size_x",
-                limits.max_compute_workgroup_size_x,
-                needs::INVOCATIONS,
-            ),
-            (
-                "max_compute_workgroup_storage_size",
-                limits.max_compute_workgroup_storage_size,
-                needs::WORKGROUP_MEMORY,
-            ),
-            (
-                "max_storage_buffers_per_shader_stage",
-                limits.max_storage_buffers_per_shader_stage,
-                needs::STORAGE_BUFFERS,
-            ),
-        ];
-        match most
-            .iter()
-            .find(|(_, available, needed)| available < needed)
-        {
-            Some(&(limit, available, needed)) => Err(Error::Limit {
-                limit,
-                what: "a kernel".into(),
-                needed: needed.into(),
-                available: available.into(),
-            }),
-            None => Ok(()),
-        }
-    }
-
-    /// The first error that came outside a call, if one did.
-    pub(crate) fn check(&self) -> Result<()> {
-        // Only a poll tells that a device was lost; until then all calls on it do nothing.
-        let _ = self.inner.device.poll(wgpu::PollType::Poll);
-        self.failure()
-    }
-
-    /// The same as far as the last poll told of it.
-    fn failure(&self) -> Result<()> {
-        let mut failure = lock(&self.inner.failure);
-        match &*failure {
-            None => Ok(()),
-            Some(lost @ Error::DeviceLost { .. }) => Err(lost.clone()),
-            Some(_) => failure.take().map_or(Ok(()), Err),
         }
     }
 
@@ -283,19 +305,15 @@ impl Gpu {
         self.check()?;
         let scopes = self.scopes();
         let result = commands();
-        scopes.close(what).await?;
+        let verdict = scopes.close(what).await;
+        verdict.map_err(|error| self.lost_or(error))?;
         self.check()?;
         Ok(result)
     }
 
     /// Catches the errors of what this thread does until they are closed.
     pub(crate) fn scopes(&self) -> Scopes {
-        let device = &self.inner.device;
-        Scopes {
-            validation: device.push_error_scope(wgpu::ErrorFilter::Validation),
-            memory: device.push_error_scope(wgpu::ErrorFilter::OutOfMemory),
-            internal: device.push_error_scope(wgpu::ErrorFilter::Internal),
-        }
+        Scopes::open(&self.inner.device)
     }
 }
 
@@ -307,6 +325,14 @@ pub(crate) struct Scopes {
 }
 
 impl Scopes {
+    fn open(device: &wgpu::Device) -> Self {
+        Self {
+            validation: device.push_error_scope(wgpu::ErrorFilter::Validation),
+            memory: device.push_error_scope(wgpu::ErrorFilter::OutOfMemory),
+            internal: device.push_error_scope(wgpu::ErrorFilter::Internal),
+        }
+    }
+
     /// Closes them at once. What wgpu says comes later; `what` names it.
     pub fn close(self, what: &str) -> impl Future<Output = Result<()>> {
         let (internal, memory, validation) = (

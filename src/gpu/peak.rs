@@ -53,6 +53,7 @@ impl Gpu {
 
     /// [`peaks`](Self::peaks) for asynchronous programs and the browser.
     pub async fn peaks_async(&self) -> Result<Peaks> {
+        self.check_lost()?;
         if let Some(peaks) = self.inner.peaks.get() {
             return Ok(*peaks);
         }

@@ -30,7 +30,7 @@ struct Stage {
 impl Program {
     /// Allocates what the recording needs and compiles its kernels.
     pub async fn compile(gpu: &Gpu, recording: &Recording) -> Result<Self> {
-        gpu.check_limits()?;
+        gpu.check_limits(recording)?;
         let assignment = recording.assign();
         let mut physical = Vec::new();
         for (slot, &size) in assignment.sizes.iter().enumerate() {
@@ -57,7 +57,7 @@ impl Program {
 
         let mut made = Vec::new();
         for (dispatch, &offset) in recording.dispatches.iter().zip(&offsets) {
-            let what = format!("{} ({})", dispatch.label, dispatch.kernel.name);
+            let what = dispatch.what();
             let create = || bind_group(gpu, dispatch, &buffers, &uniforms, offset);
             let bind_group = gpu.guard(&what, create).await?;
             made.push((what, bind_group));

@@ -85,6 +85,11 @@ impl Dispatch {
         )
     }
 
+    /// What it is called in errors: its layer and its kernel.
+    pub fn what(&self) -> String {
+        format!("{} ({})", self.label, self.kernel.name)
+    }
+
     /// What a pipeline is known by.
     pub fn key(&self) -> PipelineKey {
         PipelineKey::new(self.kernel, self.variant(), &self.constants)
@@ -335,13 +340,13 @@ impl Recording {
         let workgroups = workgroups.map(|count| {
             u32::try_from(count)
                 .ok()
-                .filter(|&count| count <= 65_535)
+                .filter(|&count| count <= self.traits.max_workgroups)
                 .unwrap_or_else(|| {
                     self.error.get_or_insert(Error::Limit {
                         limit: "max_compute_workgroups_per_dimension",
                         what: format!("{label}: {}", kernel.name),
                         needed: count,
-                        available: 65_535,
+                        available: self.traits.max_workgroups.into(),
                     });
                     0
                 })

@@ -18,6 +18,8 @@ pub(crate) struct Traits {
     pub max_binding: u64,
     /// The largest buffer in bytes.
     pub max_buffer: u64,
+    /// Workgroups along one dimension of a grid.
+    pub max_workgroups: u32,
     /// The core that is taken wherever it serves, in place of the table's choice.
     pub preferred: Option<Core>,
 }
@@ -32,6 +34,7 @@ impl Traits {
         uniform_alignment: 256,
         max_binding: 128 << 20,
         max_buffer: 256 << 20,
+        max_workgroups: 65_535,
         preferred: None,
     };
 
@@ -142,8 +145,8 @@ pub(crate) fn serves(core: Core, traits: &Traits, work: &Work) -> bool {
             splits || traits.allows(tiled_iterations(work.extents().k))
         }
         Core::Subgroup => traits.subgroups_of_8() && work.geometry().is_none(),
-        Core::Rows => traits.subgroups_of_8() && rows_serve(work),
-        Core::Strided => traits.subgroups_of_8() && strided_serves(work),
+        Core::Rows => traits.subgroups_of_8() && rows_serve(traits, work),
+        Core::Strided => traits.subgroups_of_8() && strided_serves(traits, work),
         Core::Direct => match work {
             Work::Matmul(..) => false,
             Work::Conv2dBackwardWeight(_) => traits.allows(work.extents().k.div_ceil(64)),
@@ -186,7 +189,7 @@ fn tile(work: &Work) -> Core {
 }
 
 /// Whether the core for rows of pixels can do a convolution.
-fn rows_serve(work: &Work) -> bool {
+fn rows_serve(traits: &Traits, work: &Work) -> bool {
     let Some(geometry) = work.geometry() else {
         return false;
     };
@@ -197,19 +200,19 @@ fn rows_serve(work: &Work) -> bool {
             let [top, _, left, _] = geometry.padding;
             top < geometry.kernel.height && left < geometry.kernel.width
         }
-        Work::Conv2dBackwardWeight(_) => taps_serve(geometry),
+        Work::Conv2dBackwardWeight(_) => taps_serve(traits, geometry),
         Work::Conv2dForward(_) | Work::Matmul(..) => true,
     };
     plain && geometry.groups == 1 && fits
 }
 
 /// Whether the core for strips of pixels can do a convolution.
-fn strided_serves(work: &Work) -> bool {
+fn strided_serves(traits: &Traits, work: &Work) -> bool {
     let Some(geometry) = work.geometry() else {
         return false;
     };
     let fits = match work {
-        Work::Conv2dBackwardWeight(_) => taps_serve(geometry),
+        Work::Conv2dBackwardWeight(_) => taps_serve(traits, geometry),
         Work::Conv2dForward(_) | Work::Conv2dBackwardInput(_) | Work::Matmul(..) => {
             strided_iterations(geometry, work.extents().k) <= LOOP_LIMIT
         }
@@ -219,10 +222,10 @@ fn strided_serves(work: &Work) -> bool {
 
 /// Whether the cores for weight gradients have room: for a workgroup per tile of 16 channels and 8
 /// filter rows along one dimension of the grid, and for a turn per strip of an output row.
-fn taps_serve(geometry: &Conv2dGeometry) -> bool {
+fn taps_serve(traits: &Traits, geometry: &Conv2dGeometry) -> bool {
     let rows = geometry.in_channels * geometry.kernel.height;
     let tiles = geometry.out_channels.div_ceil(16) * rows.div_ceil(8);
-    tiles <= 65_535 && geometry.out_size.width.div_ceil(4) < LOOP_LIMIT
+    tiles <= traits.max_workgroups as usize && geometry.out_size.width.div_ceil(4) < LOOP_LIMIT
 }
 
 /// Whether a group has so few channels that tiles would be nearly empty, or an image so few, as in

@@ -14,7 +14,7 @@ pub fn activation_forward(x: &Tensor, function: Activation) -> Result<Tensor> {
         activation: Some(function),
         ..call.region(&output).into()
     };
-    let from = call.region(x);
+    let from = call.input("x", x)?;
     activation::forward(&mut call.recording(), x.shape().len(), from, to);
     call.run()?;
     Ok(output)
@@ -32,8 +32,12 @@ pub fn activation_backward(
     expect("output gradient", gradient_output, x.shape())?;
     let call = Call::new(x.gpu());
     let output = call.output(x.shape())?;
-    let source = if function.gradient_from_value() { y } else { x };
-    let inputs = [call.region(source), call.region(gradient_output)];
+    let tensors = [("x", x), ("y", y), ("output gradient", gradient_output)];
+    let [x_region, y_region, gradient] = call.inputs(tensors)?;
+    let inputs = match function.gradient_from_value() {
+        true => [y_region, gradient],
+        false => [x_region, gradient],
+    };
     let to = call.region(&output).into();
     activation::backward(&mut call.recording(), function, x.shape().len(), inputs, to);
     call.run()?;

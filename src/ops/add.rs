@@ -11,7 +11,7 @@ pub fn add(left: &Tensor, right: &Tensor) -> Result<Tensor> {
     let call = Call::new(left.gpu());
     let output = call.output(left.shape())?;
     let (inputs, to) = (
-        [call.region(left), call.region(right)],
+        call.inputs([("left", left), ("right", right)])?,
         call.region(&output),
     );
     kernels::add(&mut call.recording(), left.shape().len(), inputs, to.into());

@@ -29,9 +29,10 @@ pub fn concat(tensors: &[&Tensor]) -> Result<Tensor> {
     let call = Call::new(first.gpu());
     let output = call.output(shape)?;
     let (to, mut offset) = (call.region(&output), 0);
-    for tensor in tensors {
+    for (at, tensor) in tensors.iter().enumerate() {
         let stride = tensor.shape().len() / batch;
-        let from = (call.region(tensor), Block { stride, offset: 0 });
+        let from = call.input(&format!("tensors[{at}]"), tensor)?;
+        let from = (from, Block { stride, offset: 0 });
         let block = Block {
             stride: whole,
             offset,

@@ -23,8 +23,11 @@ pub fn conv2d_forward(
     }
     let call = Call::new(x.gpu());
     let output = call.output(conv2d_output_shape(&geometry))?;
-    let inputs = [call.region(x), call.region(weight)];
-    let (bias, to) = (bias.map(|bias| call.region(bias)), call.region(&output));
+    let inputs = call.inputs([("x", x), ("weight", weight)])?;
+    let (bias, to) = (
+        bias.map(|bias| call.input("bias", bias)).transpose()?,
+        call.region(&output),
+    );
     conv2d::forward(&mut call.recording(), &geometry, inputs, bias, to.into());
     call.run()?;
     Ok(output)
@@ -47,7 +50,7 @@ pub fn conv2d_backward_input(
     )?;
     let call = Call::new(gradient_output.gpu());
     let output = call.output(input)?;
-    let inputs = [call.region(gradient_output), call.region(weight)];
+    let inputs = call.inputs([("output gradient", gradient_output), ("weight", weight)])?;
     let to = call.region(&output).into();
     conv2d::backward_input(&mut call.recording(), &geometry, inputs, None, to);
     call.run()?;
@@ -68,7 +71,7 @@ pub fn conv2d_backward_weight(
     )?;
     let call = Call::new(x.gpu());
     let output = call.output(geometry.weight_shape())?;
-    let inputs = [call.region(x), call.region(gradient_output)];
+    let inputs = call.inputs([("x", x), ("output gradient", gradient_output)])?;
     let to = call.region(&output);
     conv2d::backward_weight(&mut call.recording(), &geometry, inputs, to);
     call.run()?;
@@ -90,8 +93,11 @@ pub fn conv_transpose2d_forward(
     }
     let call = Call::new(x.gpu());
     let output = call.output(conv2d_input_shape(&geometry))?;
-    let inputs = [call.region(x), call.region(weight)];
-    let (bias, to) = (bias.map(|bias| call.region(bias)), call.region(&output));
+    let inputs = call.inputs([("x", x), ("weight", weight)])?;
+    let (bias, to) = (
+        bias.map(|bias| call.input("bias", bias)).transpose()?,
+        call.region(&output),
+    );
     conv2d::backward_input(&mut call.recording(), &geometry, inputs, bias, to.into());
     call.run()?;
     Ok(output)
@@ -114,7 +120,7 @@ pub fn conv_transpose2d_backward_input(
     )?;
     let call = Call::new(gradient_output.gpu());
     let output = call.output(input)?;
-    let inputs = [call.region(gradient_output), call.region(weight)];
+    let inputs = call.inputs([("output gradient", gradient_output), ("weight", weight)])?;
     let to = call.region(&output).into();
     conv2d::forward(&mut call.recording(), &geometry, inputs, None, to);
     call.run()?;
@@ -137,7 +143,7 @@ pub fn conv_transpose2d_backward_weight(
     let call = Call::new(x.gpu());
     let output = call.output(geometry.weight_shape())?;
     // The convolution whose transpose this is goes from this layer's output to its input.
-    let inputs = [call.region(gradient_output), call.region(x)];
+    let inputs = call.inputs([("output gradient", gradient_output), ("x", x)])?;
     let to = call.region(&output);
     conv2d::backward_weight(&mut call.recording(), &geometry, inputs, to);
     call.run()?;
@@ -157,7 +163,10 @@ pub fn bias_gradient(gradient_output: &Tensor) -> Result<Tensor> {
     };
     let call = Call::new(gradient_output.gpu());
     let output = call.output([channels])?;
-    let (from, to) = (call.region(gradient_output), call.region(&output));
+    let (from, to) = (
+        call.input("output gradient", gradient_output)?,
+        call.region(&output),
+    );
     let extents = [batch, channels, plane.iter().product()];
     reduce::bias_gradient(&mut call.recording(), extents, from, to);
     call.run()?;

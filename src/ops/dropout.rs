@@ -32,7 +32,7 @@ pub fn dropout(x: &Tensor, probability: f64, seed: u64, step: u64, layer: u32) -
     }
     let call = Call::new(x.gpu());
     let output = call.output(x.shape())?;
-    let (from, to) = (call.region(x), call.region(&output).into());
+    let (from, to) = (call.input("x", x)?, call.region(&output).into());
     let len = x.shape().len();
     kernels::dropout(&mut call.recording(), probability, layer, len, from, to);
     for dispatch in &mut call.recording().dispatches {

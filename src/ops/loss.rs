@@ -45,7 +45,7 @@ pub fn loss(
         class_weights: weights.as_ref().map(|weights| call.region(weights)),
     };
     let (from, to) = (
-        call.region(output),
+        call.input("output", output)?,
         [call.region(&total), call.region(&gradient)],
     );
     let geometries = [&geometry, &geometry];

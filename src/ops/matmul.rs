@@ -22,11 +22,11 @@ pub fn matmul(a: &Tensor, transpose_a: bool, b: &Tensor, transpose_b: bool) -> R
     let call = Call::new(a.gpu());
     let output = call.output([m, n])?;
     let a = Factor {
-        region: call.region(a),
+        region: call.input("a", a)?,
         transposed: transpose_a,
     };
     let b = Factor {
-        region: call.region(b),
+        region: call.input("b", b)?,
         transposed: transpose_b,
     };
     let to = call.region(&output).into();
@@ -52,8 +52,11 @@ pub fn linear_forward(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Res
     }
     let call = Call::new(x.gpu());
     let output = call.output([rows, out_features])?;
-    let inputs = [call.region(x), call.region(weight)];
-    let (bias, to) = (bias.map(|bias| call.region(bias)), call.region(&output));
+    let inputs = call.inputs([("x", x), ("weight", weight)])?;
+    let (bias, to) = (
+        bias.map(|bias| call.input("bias", bias)).transpose()?,
+        call.region(&output),
+    );
     let geometry = LinearGeometry {
         rows,
         in_features,

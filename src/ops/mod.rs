@@ -82,16 +82,39 @@ impl Call {
         pollster::block_on(Tensor::uninitialised(&self.gpu, shape.into()))
     }
 
+    /// An argument, which must be of this call's device.
+    fn input<T: Element>(&self, name: &str, tensor: &Tensor<T>) -> Result<Region> {
+        self.check(name, tensor)?;
+        Ok(self.region(tensor))
+    }
+
+    /// Several of them.
+    fn inputs<const N: usize>(&self, tensors: [(&str, &Tensor); N]) -> Result<[Region; N]> {
+        for (name, tensor) in tensors {
+            self.check(name, tensor)?;
+        }
+        Ok(tensors.map(|(_, tensor)| self.region(tensor)))
+    }
+
+    fn check<T: Element>(&self, name: &str, tensor: &Tensor<T>) -> Result<()> {
+        match self.gpu.is_same(tensor.gpu()) {
+            true => Ok(()),
+            false => Err(Error::argument(name, "is a tensor of another device")),
+        }
+    }
+
+    /// A tensor that this call has made: a result, or something on the way to it.
     fn region<T: Element>(&self, tensor: &Tensor<T>) -> Region {
         let storage = Storage::Bound(tensor.buffer().clone());
         self.recording()
             .buffer("tensor", tensor.shape().len(), storage)
     }
 
-    /// A tensor of the same contents, for a kernel that changes them.
-    fn copy(&self, tensor: &Tensor) -> Result<Tensor> {
+    /// A tensor with the contents of an argument, for a kernel that changes them.
+    fn copy(&self, name: &str, tensor: &Tensor) -> Result<Tensor> {
+        let from = self.input(name, tensor)?;
         let copy = self.output(tensor.shape())?;
-        let (from, to) = (self.region(tensor), self.region(&copy).into());
+        let to = self.region(&copy).into();
         activation_kernels::forward(&mut self.recording(), tensor.shape().len(), from, to);
         Ok(copy)
     }

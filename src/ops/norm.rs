@@ -34,8 +34,11 @@ pub fn batch_norm_forward(
     let call = Call::new(x.gpu());
     let output = call.output(x.shape())?;
     let kept = call.output([geometry.channels, 2])?;
-    let copies = [call.copy(running_mean)?, call.copy(running_variance)?];
-    let inputs = [x, gamma, beta].map(|tensor| call.region(tensor));
+    let copies = [
+        call.copy("running mean", running_mean)?,
+        call.copy("running variance", running_variance)?,
+    ];
+    let inputs = call.inputs([("x", x), ("gamma", gamma), ("beta", beta)])?;
     let statistics = [&kept, &copies[0], &copies[1]].map(|tensor| call.region(tensor));
     let to = call.region(&output);
     norm::batch_forward(
@@ -72,9 +75,12 @@ pub fn batch_norm_forward_evaluation(
     }
     let call = Call::new(x.gpu());
     let output = call.output(x.shape())?;
-    let inputs = [x, gamma, beta].map(|tensor| call.region(tensor));
+    let inputs = call.inputs([("x", x), ("gamma", gamma), ("beta", beta)])?;
     let (running, to) = (
-        running.map(|tensor| call.region(tensor)),
+        call.inputs([
+            ("running mean", running[0]),
+            ("running variance", running[1]),
+        ])?,
         call.region(&output),
     );
     norm::batch_forward_evaluation(
@@ -109,7 +115,12 @@ pub fn batch_norm_backward(
         call.output([geometry.channels])?,
         call.output([geometry.channels])?,
     ];
-    let inputs = [x, gradient_output, statistics, gamma].map(|tensor| call.region(tensor));
+    let inputs = call.inputs([
+        ("x", x),
+        ("output gradient", gradient_output),
+        ("statistics", statistics),
+        ("gamma", gamma),
+    ])?;
     let gradients = [call.region(&to_gamma), call.region(&to_beta)];
     let to = Some(call.region(&to_input).into());
     norm::batch_backward(&mut call.recording(), &geometry, inputs, gradients, to);
@@ -129,7 +140,7 @@ pub fn layer_norm_forward(
     expect("beta", beta, &example)?;
     let call = Call::new(x.gpu());
     let (output, kept) = (call.output(x.shape())?, call.output([batch, 2])?);
-    let inputs = [x, gamma, beta].map(|tensor| call.region(tensor));
+    let inputs = call.inputs([("x", x), ("gamma", gamma), ("beta", beta)])?;
     let outputs = [call.region(&kept), call.region(&output)];
     let extents = [batch, example.len()];
     norm::layer_forward(
@@ -159,7 +170,12 @@ pub fn layer_norm_backward(
     let to_input = call.output(x.shape())?;
     let like = |shape: &Shape| call.output(shape);
     let [to_gamma, to_beta] = [like(&example)?, like(&example)?];
-    let inputs = [x, gradient_output, kept, gamma].map(|tensor| call.region(tensor));
+    let inputs = call.inputs([
+        ("x", x),
+        ("output gradient", gradient_output),
+        ("kept", kept),
+        ("gamma", gamma),
+    ])?;
     let gradients = [call.region(&to_gamma), call.region(&to_beta)];
     let to = Some(call.region(&to_input).into());
     let extents = [batch, example.len()];

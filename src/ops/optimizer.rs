@@ -35,12 +35,16 @@ pub fn optimizer_update(
         expect("optimizer state", slot, shape)?;
     }
     let call = Call::new(parameter.gpu());
-    let new_parameter = call.copy(parameter)?;
+    let new_parameter = call.copy("parameter", parameter)?;
     let new_state = state
         .iter()
-        .map(|slot| call.copy(slot))
+        .enumerate()
+        .map(|(at, slot)| call.copy(&format!("state[{at}]"), slot))
         .collect::<Result<Vec<_>>>()?;
-    let regions = [call.region(gradient), call.region(&new_parameter)];
+    let regions = [
+        call.input("gradient", gradient)?,
+        call.region(&new_parameter),
+    ];
     let slots: Vec<_> = new_state.iter().map(|slot| call.region(slot)).collect();
     let len = shape.len().div_ceil(4);
     optimizer::update(

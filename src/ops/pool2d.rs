@@ -12,7 +12,7 @@ pub fn max_pool2d_forward(x: &Tensor, layer: &MaxPool2d) -> Result<(Tensor, Tens
     let (geometry, shape) = max_geometry(layer, x.shape())?;
     let call = Call::new(x.gpu());
     let (output, argmax) = (call.output(shape.clone())?, call.output(shape)?);
-    let (from, to) = (call.region(x), call.region(&output).into());
+    let (from, to) = (call.input("x", x)?, call.region(&output).into());
     let places = call.region(&argmax);
     pool2d::max_forward(&mut call.recording(), &geometry, from, to, places);
     call.run()?;
@@ -33,7 +33,10 @@ pub fn max_pool2d_backward(
     expect("argmax", argmax, shape)?;
     let call = Call::new(gradient_output.gpu());
     let output = call.output(input)?;
-    let inputs = [call.region(gradient_output), call.region(argmax)];
+    let inputs = [
+        call.input("output gradient", gradient_output)?,
+        call.input("argmax", argmax)?,
+    ];
     let to = call.region(&output).into();
     pool2d::max_backward(&mut call.recording(), &geometry, inputs, to);
     call.run()?;
@@ -45,7 +48,7 @@ pub fn avg_pool2d_forward(x: &Tensor, layer: &AvgPool2d) -> Result<Tensor> {
     let (geometry, shape) = avg_geometry(layer, x.shape())?;
     let call = Call::new(x.gpu());
     let output = call.output(shape)?;
-    let (from, to) = (call.region(x), call.region(&output));
+    let (from, to) = (call.input("x", x)?, call.region(&output));
     let count = layer.count_include_pad;
     pool2d::avg_forward(&mut call.recording(), &geometry, count, from, to);
     call.run()?;
@@ -63,7 +66,10 @@ pub fn avg_pool2d_backward(
     expect("output gradient", gradient_output, shape)?;
     let call = Call::new(gradient_output.gpu());
     let output = call.output(input)?;
-    let (from, to) = (call.region(gradient_output), call.region(&output).into());
+    let (from, to) = (
+        call.input("output gradient", gradient_output)?,
+        call.region(&output).into(),
+    );
     let count = layer.count_include_pad;
     pool2d::avg_backward(&mut call.recording(), &geometry, count, from, to);
     call.run()?;
@@ -76,7 +82,10 @@ pub fn softmax_pool_forward(x: &Tensor) -> Result<(Tensor, Tensor)> {
     let (geometry, shape) = softmax_geometry(x.shape())?;
     let call = Call::new(x.gpu());
     let (output, kept) = (call.output(shape)?, call.output([geometry.planes, 2])?);
-    let (from, to) = (call.region(x), [call.region(&output), call.region(&kept)]);
+    let (from, to) = (
+        call.input("x", x)?,
+        [call.region(&output), call.region(&kept)],
+    );
     pool2d::softmax_forward(&mut call.recording(), &geometry, from, to);
     call.run()?;
     Ok((output, kept))
@@ -94,7 +103,12 @@ pub fn softmax_pool_backward(
     expect("output gradient", gradient_output, shape)?;
     let call = Call::new(x.gpu());
     let output = call.output(x.shape())?;
-    let read = [x, y, kept, gradient_output].map(|tensor| call.region(tensor));
+    let read = call.inputs([
+        ("x", x),
+        ("pooled", y),
+        ("kept", kept),
+        ("output gradient", gradient_output),
+    ])?;
     let to = call.region(&output).into();
     pool2d::softmax_backward(&mut call.recording(), &geometry, read, to);
     call.run()?;

@@ -12,7 +12,7 @@ pub fn softmax_forward(x: &Tensor, layer: &Softmax) -> Result<Tensor> {
     let geometry = layer.geometry(batch, &example)?;
     let call = Call::new(x.gpu());
     let output = call.output(x.shape())?;
-    let (from, to) = (call.region(x), call.region(&output));
+    let (from, to) = (call.input("x", x)?, call.region(&output));
     softmax::forward(&mut call.recording(), layer.log, &geometry, from, to);
     call.run()?;
     Ok(output)
@@ -26,7 +26,7 @@ pub fn softmax_backward(y: &Tensor, gradient_output: &Tensor, layer: &Softmax) -
     let geometry = layer.geometry(batch, &example)?;
     let call = Call::new(y.gpu());
     let output = call.output(y.shape())?;
-    let inputs = [call.region(y), call.region(gradient_output)];
+    let inputs = call.inputs([("y", y), ("output gradient", gradient_output)])?;
     let to = call.region(&output).into();
     softmax::backward(&mut call.recording(), layer.log, &geometry, inputs, to);
     call.run()?;

@@ -178,6 +178,14 @@ pub fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()
 }
 
+/// The bits of all parameters.
+pub fn state(trainer: &Trainer) -> Vec<Vec<u32>> {
+    let names = trainer.model().parameters().map(|(name, _)| name);
+    names
+        .map(|name| bits(&trainer.parameter(name).unwrap()))
+        .collect()
+}
+
 /// What two processes compare of their results.
 pub fn digest(state: &[Vec<u32>]) -> String {
     use std::hash::{DefaultHasher, Hash, Hasher};

@@ -1,15 +1,11 @@
 //! Every error is the right one, says what is wrong, and leaves everything as it was.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-
 use wgpu_cnn::{
     Activation, Conv2d, Error, Gpu, Loss, MaxPool2d, Model, Optimizer, Target, Tensor, Trainer,
     ops, wgpu,
 };
 
-use crate::common::{bits, plain_gpu, poisoned_gpus, random, tensor, uniform};
-use crate::training::state;
+use crate::common::{bits, plain_gpu, poisoned_gpus, random, state, tensor, uniform};
 
 /// The name of an error's variant.
 fn kind(error: &Error) -> &'static str {
@@ -375,139 +371,4 @@ fn tensors_beyond_the_limits_name_the_layer_and_the_limit() {
     let mut trainer = on(4, model()).unwrap();
     trainer.step(&[0.5; 4 * 36], &[0u8, 1, 2, 0]).unwrap();
     assert!(trainer.loss().unwrap() > 0.0);
-}
-
-#[test]
-fn a_device_too_small_for_the_kernels_is_refused_by_name() {
-    let Some(gpu) = plain_gpu() else { return };
-    let limits = || gpu.limits().clone();
-    let devices = [
-        wgpu::Limits {
-            max_compute_invocations_per_workgroup: 128,
-            ..limits()
-        },
-        wgpu::Limits {
-            max_compute_workgroup_storage_size: 4096,
-            ..limits()
-        },
-        wgpu::Limits {
-            max_storage_buffers_per_shader_stage: 4,
-            ..limits()
-        },
-    ];
-    let names = [
-        "max_compute_invocations_per_workgroup of 256, the device has 128",
-        "max_compute_workgroup_storage_size of 8704, the device has 4096",
-        "max_storage_buffers_per_shader_stage of 8, the device has 4",
-    ];
-    for (limits, name) in devices.into_iter().zip(names) {
-        let gpu = Gpu::builder().limits(limits).build().unwrap();
-        assert_error(Trainer::builder(model()).on(&gpu), "limit", &[name]);
-        let x = tensor(&gpu, [2], &[1.0, 2.0]);
-        assert_error(ops::add(&x, &x), "limit", &[name]);
-    }
-}
-
-/// A device as a program that uses wgpu itself has it: default limits, no features.
-pub fn foreign_device() -> Option<(wgpu::AdapterInfo, wgpu::Device, wgpu::Queue)> {
-    let wanted = plain_gpu()?.info().name.clone();
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
-    let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
-    let adapter = adapters
-        .into_iter()
-        .find(|adapter| adapter.get_info().name == wanted)?;
-    let device = pollster::block_on(adapter.request_device(&Default::default()));
-    let (device, queue) = device.unwrap();
-    Some((adapter.get_info(), device, queue))
-}
-
-#[test]
-fn a_lost_device_is_an_error_of_every_call() {
-    if plain_gpu().is_none() {
-        return;
-    }
-    let own = Gpu::new().unwrap();
-    let (info, device, queue) = foreign_device().unwrap();
-    for (gpu, own) in [(own, true), (Gpu::from_wgpu(info, device, queue), false)] {
-        let mut trainer = trainer(&gpu);
-        let (x, y) = (vec![0.5; 4 * 36], [0u8, 1, 2, 0]);
-        trainer.step(&x, &y).unwrap();
-        let there = tensor(&gpu, [4], &[1.0; 4]);
-        gpu.device().destroy();
-        // The loss shows with the first wait, and the two steps that may be on their way need none.
-        let _ = [trainer.step(&x, &y), trainer.step(&x, &y)];
-        for _ in 0..3 {
-            assert_error(trainer.step(&x, &y), "lost", &["lost"]);
-        }
-        assert_error(trainer.loss(), "lost", &["lost"]);
-        assert_error(trainer.predict(&x), "lost", &["lost"]);
-        assert_error(trainer.parameter("0.weight"), "lost", &["lost"]);
-        assert_error(
-            trainer.save(std::env::temp_dir().join("lost.safetensors")),
-            "lost",
-            &[],
-        );
-        assert_error(there.to_vec(), "lost", &["lost"]);
-        if own {
-            assert_error(
-                trainer.set_parameter("3.bias", &[0.0; 3]),
-                "lost",
-                &["lost"],
-            );
-            assert_error(ops::add(&there, &there), "lost", &["lost"]);
-            assert_error(Tensor::from_slice(&gpu, [4], &[1.0; 4]), "lost", &["lost"]);
-            assert_error(Trainer::builder(model()).on(&gpu), "lost", &["lost"]);
-        }
-        // What is checked before the device is asked stays as it is.
-        assert_error(trainer.step(&x[1..], &y), "shape", &["input"]);
-    }
-}
-
-#[test]
-fn a_device_of_the_users_own_works_and_stays_theirs() {
-    let Some((info, device, queue)) = foreign_device() else {
-        return;
-    };
-    let (lost, uncaptured) = (Arc::new(Mutex::new(None)), Arc::new(AtomicUsize::new(0)));
-    let (told, counted) = (lost.clone(), uncaptured.clone());
-    device.set_device_lost_callback(move |reason, _| *told.lock().unwrap() = Some(reason));
-    device.on_uncaptured_error(Arc::new(move |_| {
-        counted.fetch_add(1, Ordering::Relaxed);
-    }));
-    let gpu = Gpu::from_wgpu(info, device.clone(), queue);
-    assert!(!gpu.device().features().contains(wgpu::Features::SUBGROUP));
-    let mut theirs = trainer(&gpu);
-    let mut ours = Trainer::builder(model()).batch(4).seed(9).on_cpu().unwrap();
-    let (x, y) = (uniform(&mut random(42), 4 * 36), [0u8, 1, 2, 0]);
-    for _ in 0..3 {
-        theirs.step(&x, &y).unwrap();
-        ours.step(&x, &y).unwrap();
-        let (theirs, ours) = (theirs.loss().unwrap(), ours.loss().unwrap());
-        assert!((theirs - ours).abs() < 1e-5, "{theirs} {ours}");
-    }
-    assert_error(Tensor::from_slice(&gpu, [2], &[1.0]), "shape", &["[2]"]);
-    assert_eq!(
-        uncaptured.load(Ordering::Relaxed),
-        0,
-        "an error of the library's own escaped"
-    );
-    let impossible = wgpu::BufferDescriptor {
-        label: None,
-        size: 16,
-        usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::MAP_WRITE,
-        mapped_at_creation: false,
-    };
-    let _ = device.create_buffer(&impossible);
-    assert_eq!(
-        uncaptured.load(Ordering::Relaxed),
-        1,
-        "the user's handler is not there any more"
-    );
-    theirs.step(&x, &y).unwrap();
-    device.destroy();
-    device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
-    assert_eq!(
-        *lost.lock().unwrap(),
-        Some(wgpu::DeviceLostReason::Destroyed)
-    );
 }

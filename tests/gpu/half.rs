@@ -5,9 +5,10 @@ use wgpu_cnn::{
     Padding, Reduction, Target, Trainer, TrainerBuilder,
 };
 
-use crate::common::{bits, each_core, labels, plain_gpu, poisoned_gpus, random, uniform};
-use crate::errors::{assert_error, foreign_device};
-use crate::training::{Case, cases, state};
+use crate::common::{bits, each_core, labels, plain_gpu, poisoned_gpus, random, state, uniform};
+use crate::devices::foreign_device;
+use crate::errors::assert_error;
+use crate::training::{Case, cases};
 
 /// Half of the distance between neighbours in f16, relatively.
 const EPSILON: f64 = 1.0 / 2048.0;
@@ -408,7 +409,7 @@ fn devices_without_f16_and_the_cpu_refuse_it() {
     let Some((info, device, queue)) = foreign_device() else {
         return;
     };
-    let gpu = Gpu::from_wgpu(info, device, queue);
+    let gpu = Gpu::from_wgpu(info, device, queue).unwrap();
     assert!(!gpu.has_half_precision());
     assert_error(builder.memory(&gpu), "argument", &["half_precision"]);
     let says = ["half_precision", "SHADER_F16"];

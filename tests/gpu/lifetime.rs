@@ -4,8 +4,8 @@ use wgpu_cnn::{Error, Model, Optimizer, Trainer, TrainerBuilder};
 
 #[cfg(target_os = "linux")]
 use crate::common::resident;
-use crate::common::{child, plain_gpu, poisoned_gpus, random};
-use crate::training::{cases, state};
+use crate::common::{child, plain_gpu, poisoned_gpus, random, state};
+use crate::training::cases;
 
 #[test]
 fn the_memory_announced_is_the_memory_taken_and_shared() {

@@ -1,14 +1,10 @@
 //! The GPU held against the CPU reference: one module per family of kernels, then whole training
-//! steps, `verify`, errors and files, and what a textbook says of either. All tests share the devices
-//! in `common`.
+//! steps, errors and files, and what a textbook says of either. All tests share the devices in `common`.
 
 mod accumulate;
 mod activation;
 mod add;
 mod autotune;
-#[path = "../common/cases.rs"]
-mod cases;
-mod catalogue;
 mod common;
 #[path = "../common/compare.rs"]
 #[allow(dead_code)] // each suite takes a part of it
@@ -18,6 +14,7 @@ mod conv2d;
 #[path = "../common/device.rs"]
 #[allow(dead_code)]
 mod device;
+mod devices;
 mod dropout;
 mod errors;
 mod half;
@@ -38,5 +35,4 @@ mod softmax;
 mod startup;
 mod textbook;
 mod training;
-mod verify;
 mod weights;

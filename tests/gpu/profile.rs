@@ -4,8 +4,7 @@ use wgpu_cnn::{
     Clock, Error, Gpu, Loss, Model, Optimizer, Profile, ProfileEntry, Target, Trainer, wgpu,
 };
 
-use crate::common::{labels, plain_gpu, poisoned_gpus, random, uniform};
-use crate::training::state;
+use crate::common::{labels, plain_gpu, poisoned_gpus, random, state, uniform};
 
 /// 2 channels of 6x6, 3 filters of 3x3, windows of 2x2, 5 outputs.
 fn model() -> Model {
@@ -172,7 +171,7 @@ fn without_timestamps() -> Option<Gpu> {
     let adapter = adapters.into_iter().find(|a| a.get_info() == info)?;
     let request = adapter.request_device(&wgpu::DeviceDescriptor::default());
     let (device, queue) = pollster::block_on(request).unwrap();
-    Some(Gpu::from_wgpu(info, device, queue))
+    Some(Gpu::from_wgpu(info, device, queue).unwrap())
 }
 
 #[test]

@@ -6,8 +6,7 @@ use wgpu_cnn::{AvgPool2d, Conv2d, Gpu, Model, Trainer};
 
 #[cfg(target_os = "linux")]
 use crate::common::resident;
-use crate::common::{child, digest, labels, plain_gpu, random, uniform};
-use crate::training::state;
+use crate::common::{child, digest, labels, plain_gpu, random, state, uniform};
 
 const CHILD: &str = "WGPU_CNN_TEST_REPRODUCIBLE";
 /// llvmpipe's number of threads.

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 
 use wgpu_cnn::{Gpu, Model, Trainer, wgpu};
 
-use crate::common::{plain_gpu, random, uniform};
-use crate::training::state;
+use crate::common::{plain_gpu, random, state, uniform};
 
 fn model() -> Model {
     #[rustfmt::skip]

@@ -5,7 +5,9 @@ use wgpu_cnn::{
     Conv2d, Gpu, Loss, MaxPool2d, Model, Optimizer, Padding, Reduction, Target, Trainer,
 };
 
-use crate::common::{bits, child, digest, labels, plain_gpu, poisoned_gpus, random, uniform, wide};
+use crate::common::{
+    bits, child, digest, labels, plain_gpu, poisoned_gpus, random, state, uniform, wide,
+};
 use crate::compare::Expected;
 
 pub struct Case {
@@ -440,14 +442,6 @@ fn predictions_leave_the_training_alone() {
         }
         assert_eq!(state(&with), state(&without), "{device}");
     }
-}
-
-/// The bits of all parameters.
-pub fn state(trainer: &Trainer) -> Vec<Vec<u32>> {
-    let names = trainer.model().parameters().map(|(name, _)| name);
-    names
-        .map(|name| bits(&trainer.parameter(name).unwrap()))
-        .collect()
 }
 
 /// The bits of all parameters after some steps.

@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::{Dtype, TensorView};
 use wgpu_cnn::{Error, Gpu, Model, Trainer};
 
-use crate::common::{bits, plain_gpu, random, uniform};
+use crate::common::{bits, plain_gpu, random, state, uniform};
 use crate::errors::assert_error;
-use crate::training::state;
 
 /// A folder of one test's own, deleted at its end.
 struct Folder(PathBuf);

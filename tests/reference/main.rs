@@ -1,4 +1,5 @@
-//! The CPU reference held against finite differences. Nothing here needs a GPU.
+//! The CPU reference held against finite differences, against definitions over random windows, and
+//! against what long sums are. Nothing here needs a GPU.
 
 #[path = "../common/cases.rs"]
 mod cases;
@@ -7,5 +8,8 @@ mod catalogue;
 #[allow(dead_code)] // each suite takes a part of it
 mod compare;
 mod differences;
+mod extremes;
 mod gradients;
 mod gradients_operators;
+mod sums;
+mod windows;

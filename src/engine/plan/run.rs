@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use super::params::Step;
 use super::{Partial, Plan, PlanOptions};
+use crate::Result;
 use crate::engine::lower::{Ranges, Task, lower};
 use crate::gpu::kernels::loss::LossStep;
 use crate::gpu::record::{Dispatch, Region};
 use crate::gpu::timer::Timer;
 use crate::op::Target;
-use crate::{Error, Result};
 
 /// How far training has come.
 #[derive(Debug, Clone, Copy, Default)]
@@ -177,7 +177,7 @@ impl Plan {
     /// Updates the parameters from the micro-batches since the last update, if there are any.
     pub async fn update(&mut self) -> Result<()> {
         if self.progress.pending == 0 {
-            return Ok(());
+            return self.gpu.check_lost();
         }
         self.progress.prepared = false; // should this never come back
         let mut progress = self.progress;
@@ -280,11 +280,11 @@ impl Plan {
         // next step finds the buffer as this one did.
         let mapping = self.gpu.map(&upload.buffer, wgpu::MapMode::Write);
         self.uploads[at].mapping = Some((mapping, submission.clone().ok()));
-        verdict.await?;
+        verdict.await.map_err(|error| self.gpu.lost_or(error))?;
         // The buffer was mapped: only the loss of its device can have changed that.
-        submission.map_err(|error| Error::DeviceLost {
-            reason: error.to_string(),
-        })?;
+        submission.map_err(|error| self.gpu.not_mapped(error))?;
+        // A lost device takes the commands as any other does.
+        self.gpu.check_lost()?;
         self.next_upload = (at + 1) % self.uploads.len();
         Ok(())
     }

@@ -6,7 +6,7 @@ mod tests;
 mod walk;
 
 pub(super) use single::{BackwardPass, Compute, ForwardPass, LossPass, UpdatePass};
-use walk::{Tape, Walk, add};
+use walk::{Tape, Walk};
 
 use crate::cpu::{self, Real};
 use crate::engine::operators::Masks;
@@ -49,18 +49,18 @@ pub struct Reference<T> {
     /// Batches so far.
     steps: u64,
     updates: u64,
-    pending: Pending<T>,
+    pending: Pending,
     tape: Tape<T>,
 }
 
 /// The batches since the last update, where an update takes several.
 #[derive(Debug, Clone, Default)]
-struct Pending<T> {
+struct Pending {
     batches: usize,
     /// The sum of their losses.
-    loss: T,
-    /// The sums of their gradients.
-    gradients: Vec<Vec<T>>,
+    loss: f64,
+    /// The sums of their gradients, in `f64` since they may be many.
+    gradients: Vec<Vec<f64>>,
     /// What the sums are to be divided by.
     normaliser: f64,
 }
@@ -237,21 +237,24 @@ impl<T: Real> Reference<T> {
         self.steps += 1;
         let pending = &mut self.pending;
         if pending.batches == 0 {
-            (pending.loss, pending.normaliser) = (T::zero(), 0.0);
-            pending.gradients.clone_from(&self.gradients);
-        } else {
-            let sums = pending.gradients.iter_mut().zip(&self.gradients);
-            sums.for_each(|(sum, gradient)| add(sum, gradient));
+            (pending.loss, pending.normaliser) = (0.0, 0.0);
+            pending.gradients.clear();
+            let zeros = self.gradients.iter().map(|like| vec![0.0; like.len()]);
+            pending.gradients.extend(zeros);
+        }
+        for (sums, gradient) in pending.gradients.iter_mut().zip(&self.gradients) {
+            let pairs = sums.iter_mut().zip(gradient);
+            pairs.for_each(|(sum, gradient)| *sum += gradient.wide());
         }
         pending.batches += 1;
-        pending.loss += loss;
+        pending.loss += loss.wide();
         // A sum of losses is not divided, however many batches it is over.
         pending.normaliser = if self.loss.is_sum() {
             1.0
         } else {
             pending.normaliser + normaliser
         };
-        let loss = pending.loss / T::nearest(pending.normaliser);
+        let loss = T::nearest(pending.loss / pending.normaliser);
         self.divide_pending();
         if self.pending.batches >= self.accumulate {
             self.update()?;
@@ -425,14 +428,14 @@ impl<T: Real> Reference<T> {
     fn divide_pending(&mut self) {
         // Where every row of every batch was ignored, the sums are zero, and so are the gradients.
         let divisor = match self.pending.normaliser {
-            0.0 => T::one(),
-            normaliser => T::nearest(normaliser),
+            0.0 => 1.0,
+            normaliser => normaliser,
         };
         for (gradient, sum) in self.gradients.iter_mut().zip(&self.pending.gradients) {
             gradient
                 .iter_mut()
                 .zip(sum)
-                .for_each(|(gradient, &sum)| *gradient = sum / divisor);
+                .for_each(|(gradient, sum)| *gradient = T::nearest(sum / divisor));
         }
     }
 
@@ -461,7 +464,7 @@ impl<T: Real> Reference<T> {
         {
             if let Some(scale) = scale {
                 clipped.clear();
-                clipped.extend(gradient.iter().map(|&gradient| scale * gradient));
+                clipped.extend(gradient.iter().map(|g| T::nearest(scale * g.wide())));
                 gradient = &clipped;
             }
             cpu::optimizer_update(&self.optimizer, self.updates, parameter, gradient, state)?;

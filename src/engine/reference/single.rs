@@ -118,7 +118,7 @@ impl Compute for UpdatePass<'_> {
             let norm = cpu::global_norm(slabs.iter().step_by(slab).map(Vec::as_slice));
             let clip = cpu::clip_scale(most, norm);
             let gradients = slabs.iter_mut().step_by(slab).flatten();
-            gradients.for_each(|gradient| *gradient *= clip);
+            gradients.for_each(|gradient| *gradient = T::nearest(clip * gradient.wide()));
         }
         for slab in slabs.chunks_mut(slab) {
             if let [gradient, parameter, state @ ..] = slab {

@@ -226,6 +226,25 @@ fn clipping_bounds_the_update_by_the_global_norm() {
 }
 
 #[test]
+fn many_batches_of_an_update_do_not_drift() {
+    let model = Model::builder([1])
+        .push(crate::Linear::new(1).bias(false))
+        .build()
+        .unwrap();
+    let loss = Loss::mean_squared_error();
+    let mut reference = Reference::<f32>::new(&model, loss, Optimizer::sgd(0.0), 3).unwrap();
+    reference.set_parameter("0.weight", &[0.0]).unwrap();
+    reference.set_accumulate(20_000).unwrap();
+    let mut last = 0.0;
+    for _ in 0..20_000 {
+        last = reference.step(&[0.3], &Target::from(&[0.1f32])).unwrap();
+    }
+    approx::assert_relative_eq!(last, 0.01, max_relative = 1e-6);
+    let gradient = reference.gradient("0.weight").unwrap()[0];
+    approx::assert_relative_eq!(gradient, -0.06, max_relative = 1e-6);
+}
+
+#[test]
 fn running_statistics_follow_training_and_serve_evaluation() {
     let model = Model::builder([1]).batch_norm().build().unwrap();
     let loss = Loss::mean_squared_error();

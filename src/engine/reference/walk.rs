@@ -164,7 +164,7 @@ fn inputs<'a, T>(values: &'a [Vec<T>], node: &Node) -> Vec<&'a [T]> {
     inputs.map(|input| &values[input.0][..]).collect()
 }
 
-pub(super) fn add<T: Real>(sum: &mut [T], term: &[T]) {
+fn add<T: Real>(sum: &mut [T], term: &[T]) {
     let pairs = sum.iter_mut().zip(term);
     pairs.for_each(|(sum, &term)| *sum += term);
 }

@@ -4,9 +4,8 @@
 use wgpu_cnn::engine::catalogue::models;
 use wgpu_cnn::{Conv2d, Error, Gpu, GpuBuilder, MaxPool2d, Model, Result, Trainer, VerifyReport};
 
-use crate::common::{labels, plain_gpu, poisoned_gpus, random, uniform};
+use crate::common::{labels, plain_gpu, poisoned_gpus, random, state, uniform};
 use crate::device::device;
-use crate::training::state;
 
 /// Products with the activations that become part of them.
 fn plain() -> Result<Model> {

@@ -6,8 +6,7 @@ use wgpu_cnn::engine::catalogue::{Case, ModelCase, models};
 use wgpu_cnn::{Activation, Gpu, Loss, Model, Optimizer, Target, Trainer, TrainerBuilder};
 
 use crate::cases::chosen;
-use crate::common::{child, digest, labels, plain_gpu, poisoned_gpus, random, uniform};
-use crate::training::state;
+use crate::common::{child, digest, labels, plain_gpu, poisoned_gpus, random, state, uniform};
 
 /// A case by itself, or with this activation after it.
 fn model(case: &Case, after: Option<Activation>) -> Model {

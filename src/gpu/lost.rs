@@ -1,0 +1,117 @@
+//! Whether the device is still there.
+//!
+//! wgpu drops what is asked of a lost device in silence, and tells of the loss through a callback, of
+//! which a device has one; on a device of the user's own it is the user's, and in any case it waits for
+//! a poll that finds the queue empty. What a lost device refuses at once is to map a buffer. So a
+//! buffer is kept for nothing else but to ask for that.
+
+use std::fmt::Display;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::{Gpu, lock};
+use crate::{Error, Result};
+
+/// Bytes of the buffer that is asked for.
+pub(super) const PROBE: u64 = 8;
+
+impl Gpu {
+    /// The first error that came outside a call, if one did; the device's loss every time.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.check_lost()?;
+        let mut failure = lock(&self.inner.failure);
+        match &*failure {
+            None => Ok(()),
+            Some(lost @ Error::DeviceLost { .. }) => Err(lost.clone()),
+            Some(_) => failure.take().map_or(Ok(()), Err),
+        }
+    }
+
+    /// Whether the device is there. Once it is lost, it stays so.
+    pub(crate) fn check_lost(&self) -> Result<()> {
+        self.known_loss()?;
+        // The callback of a device of our own comes with a poll, and knows the reason.
+        let _ = self.poll(wgpu::PollType::Poll)?;
+        self.known_loss()?;
+        match self.refuses() {
+            true => Err(self.lost("it was destroyed, or its driver has given it up")),
+            false => Ok(()),
+        }
+    }
+
+    fn known_loss(&self) -> Result<()> {
+        match &*lock(&self.inner.failure) {
+            Some(lost @ Error::DeviceLost { .. }) => Err(lost.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Remembers that the device is lost. The first reason stays.
+    pub(super) fn lost(&self, reason: impl Display) -> Error {
+        remember_loss(&mut lock(&self.inner.failure), reason)
+    }
+
+    /// What a command failed for: the device's loss where that is the reason.
+    pub(crate) fn lost_or(&self, error: Error) -> Error {
+        self.check_lost().err().unwrap_or(error)
+    }
+
+    /// Why a buffer could not be mapped, for which only the loss of its device is a reason.
+    pub(crate) fn not_mapped(&self, reason: impl Display) -> Error {
+        let message = format!("a buffer could not be mapped: {reason}");
+        match self.check_lost() {
+            Err(lost) => lost,
+            // There a loss cannot be asked for.
+            Ok(()) if cfg!(target_arch = "wasm32") => self.lost(message),
+            Ok(()) => Error::Gpu { message },
+        }
+    }
+
+    /// Lets wgpu see what the device has done. In the browser this is nothing.
+    pub(super) fn poll(
+        &self,
+        kind: wgpu::PollType,
+    ) -> Result<std::result::Result<wgpu::PollStatus, wgpu::PollError>> {
+        let poll = || self.inner.device.poll(kind);
+        match catch_unwind(AssertUnwindSafe(poll)) {
+            Ok(polled) => Ok(polled),
+            // wgpu panics where a driver answers that the device is gone.
+            Err(_) if self.refuses() => Err(self.lost("the driver has given it up")),
+            // A callback of the program's own has panicked.
+            Err(panic) => resume_unwind(panic),
+        }
+    }
+
+    /// Whether the device refuses to map a buffer. In the browser the answer would come too late.
+    fn refuses(&self) -> bool {
+        if cfg!(target_arch = "wasm32") {
+            return false;
+        }
+        let probe = lock(&self.inner.probe);
+        let refused = Arc::new(AtomicBool::new(false));
+        let told = refused.clone();
+        // The device's own handler of errors may be the user's.
+        let device = &self.inner.device;
+        let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
+        probe.map_async(wgpu::MapMode::Read, .., move |result| {
+            told.store(result.is_err(), Ordering::Relaxed);
+        });
+        // A refusal comes at once. Unmapping ends the request and would look like one.
+        let refused = refused.load(Ordering::Relaxed);
+        probe.unmap();
+        drop(scope.pop());
+        refused
+    }
+}
+
+/// Puts a loss in the place of any other error, and gives back the first one.
+pub(super) fn remember_loss(failure: &mut Option<Error>, reason: impl Display) -> Error {
+    match failure {
+        Some(lost @ Error::DeviceLost { .. }) => lost.clone(),
+        other => {
+            let reason = reason.to_string();
+            other.insert(Error::DeviceLost { reason }).clone()
+        }
+    }
+}
