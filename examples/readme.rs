@@ -11,7 +11,7 @@ mod dataset;
 
 use std::path::Path;
 
-use wgpu_cnn::{Gpu, Model, Optimizer, Trainer};
+use wgpu_cnn::prelude::*;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = Path::new(concat!(
@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .on(&gpu)?;
 
     for (images, labels) in train.shuffled(64, 7) {
-        trainer.step(&images, &labels)?; // one submission, nothing is created
+        trainer.step(&images, labels)?; // one submission, nothing is created
     }
     println!("loss {:.3} in the last step", trainer.loss()?); // the only read-back
 

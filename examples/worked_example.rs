@@ -93,7 +93,7 @@ fn on_gpu(gpu: &Gpu) -> Result<Values> {
     let (p, places) = ops::max_pool2d_forward(&a, &pool)?;
     let z = ops::conv2d_forward(&p, &u, Some(&c), &dense)?;
     let y = ops::activation_forward(&z, Activation::Sigmoid)?;
-    let (loss, dy) = ops::loss(&y, &T, Loss::mean_squared_error())?;
+    let (loss, dy) = ops::loss(&y, T, Loss::mean_squared_error())?;
 
     let dz = ops::activation_backward(Activation::Sigmoid, &z, &y, &dy)?;
     let du = ops::conv2d_backward_weight(&p, &dz, &dense)?;

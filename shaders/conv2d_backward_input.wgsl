@@ -1,13 +1,14 @@
 // The input gradient of a convolution, which is a transpose convolution, as a product: M input
 // channels of a group, N input pixels of all images, K taps of all output channels of the group.
 // A is the weights with the channels' roles swapped; B is the output gradient where a tap of the
-// filter reached the pixel from, and zero where no output did (between strides, beyond the edges).
+// filter reached the pixel from, and zero where no output did (between strides, beyond the edges). A very
+// long sum is split as in conv2d_forward.wgsl.
 
 @group(0) @binding(0) var<storage, read> gradient_output: array<Gradient>; // (N, O, OH, OW)
 @group(0) @binding(1) var<storage, read> weight: array<Weight>;            // (O, C / groups, KH, KW)
 @group(0) @binding(2) var<storage, read> bias: array<f32>;                 // (C), of a transpose convolution
 @group(0) @binding(3) var<storage, read> saved: array<Saved>;              // (N, C, H, W)
-@group(0) @binding(4) var<storage, read_write> output: array<Output>;      // (N, C, H, W)
+@group(0) @binding(4) var<storage, read_write> output: array<Output>;      // (parts, N, C, H, W)
 @group(0) @binding(5) var<uniform> params: Params;
 
 override HAS_BIAS: bool = false;
@@ -18,16 +19,22 @@ struct Column { plane: u32, y: u32, x: u32 }
 // A tap of an output channel: its weight, its plane, and how far back it takes a pixel.
 struct Inner { weight: u32, plane: u32, y: u32, x: u32 }
 
-fn product_size(group: u32) -> Size {
+// A slice is a part of a group: slice = group * parts + part.
+fn product_size(slice: u32) -> Size {
     let pixels = params.batch * params.in_height * params.in_width;
-    return Size(params.in_channels, pixels, 0u, params.out_channels * KERNEL_H * KERNEL_W);
+    let taps = params.out_channels * KERNEL_H * KERNEL_W;
+    let length = (taps + params.parts - 1u) / params.parts;
+    let begin = min(slice % params.parts * length, taps);
+    return Size(params.in_channels, pixels, begin, min(begin + length, taps));
 }
 
-fn product_row(group: u32, m: u32) -> Row {
+fn product_row(slice: u32, m: u32) -> Row {
+    let group = slice / params.parts;
     return Row((group * params.out_channels * params.in_channels + m) * KERNEL_H * KERNEL_W);
 }
 
-fn product_column(group: u32, pixel: u32) -> Column {
+fn product_column(slice: u32, pixel: u32) -> Column {
+    let group = slice / params.parts;
     let x = pixel % params.in_width;
     let row = pixel / params.in_width;
     let y = row % params.in_height;
@@ -62,10 +69,11 @@ fn load_b(column: Column, inner: Inner) -> f32 {
     return f32(gradient_output[(plane * params.out_height + y) * params.out_width + x]);
 }
 
-fn store_c(group: u32, m: u32, pixel: u32, value: f32) {
+fn store_c(slice: u32, m: u32, pixel: u32, value: f32) {
     let plane = params.in_height * params.in_width;
-    let channel = group * params.in_channels + m;
+    let channel = slice / params.parts * params.in_channels + m;
+    let image = slice % params.parts * params.batch + pixel / plane;
     var result = value;
     if HAS_BIAS { result += bias[channel]; }
-    store((pixel / plane * params.groups * params.in_channels + channel) * plane + pixel % plane, result);
+    store((image * params.groups * params.in_channels + channel) * plane + pixel % plane, result);
 }

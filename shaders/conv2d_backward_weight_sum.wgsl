@@ -37,6 +37,12 @@ fn main(
     let stride = chunks * channel_tiles * row_tiles * 16u * taps * 8u;
     var sum = 0.0;
     let splits = loop_bound(params.splits, group);
-    for (var s = 0u; s < splits; s++) { sum += partial_sums[first + s * stride]; }
+    // In blocks, so that no sum is long enough to lose digits.
+    for (var block = 0u; block < splits; block += 16u) {
+        let end = min(block + 16u, splits);
+        var block_sum = 0.0;
+        for (var s = block; s < end; s++) { block_sum += partial_sums[first + s * stride]; }
+        sum += block_sum;
+    }
     gradient_weight[i] = sum;
 }

@@ -1,11 +1,12 @@
 // Convolution as a product: M output channels of a group, N pixels of all images, K taps of all
-// input channels of the group. A is the weights, B the input patch that a tap meets.
+// input channels of the group. A is the weights, B the input patch that a tap meets. A very long sum over
+// taps is split into parts, each written to its own slab, which reduce_parts.wgsl then adds in order.
 
 @group(0) @binding(0) var<storage, read> input: array<Input>;         // (N, C, H, W)
 @group(0) @binding(1) var<storage, read> weight: array<Weight>;       // (O, C / groups, KH, KW)
 @group(0) @binding(2) var<storage, read> bias: array<f32>;            // (O)
 @group(0) @binding(3) var<storage, read> saved: array<Saved>;         // (N, O, OH, OW)
-@group(0) @binding(4) var<storage, read_write> output: array<Output>; // (N, O, OH, OW)
+@group(0) @binding(4) var<storage, read_write> output: array<Output>; // (parts, N, O, OH, OW)
 @group(0) @binding(5) var<uniform> params: Params;
 
 override HAS_BIAS: bool = false;
@@ -16,16 +17,22 @@ struct Column { y: i32, x: i32, first: i32 }
 // A tap of an input channel: its weight, where it lies in the window, and how far that is in memory.
 struct Inner { weight: u32, y: i32, x: i32, offset: i32 }
 
-fn product_size(group: u32) -> Size {
+// A slice is a part of a group: slice = group * parts + part.
+fn product_size(slice: u32) -> Size {
     let pixels = params.batch * params.out_height * params.out_width;
-    return Size(params.out_channels, pixels, 0u, params.in_channels * KERNEL_H * KERNEL_W);
+    let taps = params.in_channels * KERNEL_H * KERNEL_W;
+    let length = (taps + params.parts - 1u) / params.parts;
+    let begin = min(slice % params.parts * length, taps);
+    return Size(params.out_channels, pixels, begin, min(begin + length, taps));
 }
 
-fn product_row(group: u32, m: u32) -> Row {
+fn product_row(slice: u32, m: u32) -> Row {
+    let group = slice / params.parts;
     return Row((group * params.out_channels + m) * params.in_channels * KERNEL_H * KERNEL_W);
 }
 
-fn product_column(group: u32, pixel: u32) -> Column {
+fn product_column(slice: u32, pixel: u32) -> Column {
+    let group = slice / params.parts;
     let x = pixel % params.out_width;
     let row = pixel / params.out_width;
     let y = row % params.out_height;
@@ -58,10 +65,11 @@ fn load_b(column: Column, inner: Inner) -> f32 {
     return f32(input[column.first + inner.offset]);
 }
 
-fn store_c(group: u32, m: u32, pixel: u32, value: f32) {
+fn store_c(slice: u32, m: u32, pixel: u32, value: f32) {
     let plane = params.out_height * params.out_width;
-    let channel = group * params.out_channels + m;
+    let channel = slice / params.parts * params.out_channels + m;
+    let image = slice % params.parts * params.batch + pixel / plane;
     var result = value;
     if HAS_BIAS { result += bias[channel]; }
-    store((pixel / plane * params.groups * params.out_channels + channel) * plane + pixel % plane, result);
+    store((image * params.groups * params.out_channels + channel) * plane + pixel % plane, result);
 }

@@ -13,31 +13,7 @@
 @group(0) @binding(5) var<storage, read_write> gradient: array<f32>; // (N, classes)
 @group(0) @binding(6) var<uniform> params: Params;
 
-struct Params {
-    rows: u32,
-    classes: u32,
-    scale: f32,
-    soft: u32, // whether the target is probabilities rather than labels
-    smoothing: f32,
-    ignored: u32, // the label whose rows count for nothing
-    has_ignored: u32,
-}
-
-override HAS_WEIGHTS: bool = false;
-
 const LOWEST: f32 = -3.4028234e38;
-
-fn target_of(row: u32, class_index: u32) -> f32 {
-    var t: f32;
-    if params.soft != 0u {
-        t = probabilities[row * params.classes + class_index];
-    } else {
-        t = select(0.0, 1.0, labels[row] == class_index);
-    }
-    t = t * (1.0 - params.smoothing) + params.smoothing / f32(params.classes);
-    if HAS_WEIGHTS { t *= class_weights[class_index]; }
-    return t;
-}
 
 @compute @workgroup_size(64)
 fn main(
@@ -47,7 +23,7 @@ fn main(
     let row = flat_group(group);
     if row >= params.rows { return; }
     let first = row * params.classes;
-    let ignored = params.has_ignored != 0u && params.soft == 0u && labels[row] == params.ignored;
+    let ignored = is_ignored(row);
     var largest = LOWEST;
     for (var c = thread; c < params.classes; c += 64u) { largest = max(largest, logits[first + c]); }
     largest = reduce_max(thread, largest);

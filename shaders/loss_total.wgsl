@@ -7,16 +7,17 @@
 struct Params {
     len: u32,
     scale: f32,
-    accumulate: u32, // whether to add to the loss of the micro-batches before
 }
 
 @compute @workgroup_size(64)
 fn main(@builtin(local_invocation_index) thread: u32) {
     var sum = 0.0;
-    for (var i = thread; i < params.len; i += 64u) { sum += partial_loss[i]; }
-    var total = params.scale * reduce_sum(thread, sum);
-    if thread == 0u {
-        if params.accumulate != 0u { total += loss[0]; }
-        loss[0] = total;
+    for (var block = thread; block < params.len; block += BLOCK) {
+        let end = min(block + BLOCK, params.len);
+        var block_sum = 0.0;
+        for (var i = block; i < end; i += 64u) { block_sum += partial_loss[i]; }
+        sum += block_sum;
     }
+    let total = params.scale * reduce_sum(thread, sum);
+    if thread == 0u { loss[0] = total; }
 }

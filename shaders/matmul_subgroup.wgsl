@@ -10,12 +10,13 @@
 @group(0) @binding(1) var<storage, read> matrix_b: array<vec4<B>>;
 @group(0) @binding(2) var<storage, read> bias: array<f32>;                  // (N)
 @group(0) @binding(3) var<storage, read> saved: array<vec4<Saved>>;         // (M, N)
-@group(0) @binding(4) var<storage, read_write> output: array<vec4<Output>>; // (M, N)
+@group(0) @binding(4) var<storage, read_write> output: array<vec4<Output>>; // (parts, M, N)
 
 struct Params {
     m: u32,
     n: u32,
     k: u32,
+    parts: u32, // that the sums are split into, each with a slab of C of its own
 }
 @group(0) @binding(5) var<uniform> params: Params;
 
@@ -116,10 +117,16 @@ fn initial_c(n: u32) -> vec4<f32> {
     return v;
 }
 
-// C[m, n .. n + 3].
-fn store_c(m: u32, n: u32, sum: vec4<f32>) {
+fn product_part(part: u32) -> vec2<u32> {
+    let length = ((params.k + params.parts - 1u) / params.parts + 3u) / 4u * 4u;
+    let begin = min(part * length, params.k);
+    return vec2(begin, min(begin + length, params.k));
+}
+
+// C[m, n .. n + 3] of a part.
+fn store_c(part: u32, m: u32, n: u32, sum: vec4<f32>) {
     if m >= params.m || n >= params.n { return; }
-    let i = m * params.n + n;
+    let i = (part * params.m + m) * params.n + n;
     if OUTPUT_VEC4 {
         store4(i / 4u, sum);
     } else {

@@ -1,5 +1,5 @@
 // Layer normalisation: each row by itself, y = gamma * (x - mean) * inverse deviation + beta.
-// A workgroup per row; mean and variance as in norm_batch_statistics.wgsl.
+// A workgroup per row.
 
 @group(0) @binding(0) var<storage, read> input: array<Input>;          // (rows, len)
 @group(0) @binding(1) var<storage, read> gamma: array<f32>;            // (len)
@@ -14,6 +14,10 @@ struct Params {
     epsilon: f32,
 }
 
+fn load_value(row: u32, i: u32) -> f32 {
+    return f32(input[row * params.len + i]);
+}
+
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -21,28 +25,14 @@ fn main(
 ) {
     let row = flat_group(group);
     if row >= params.rows { return; }
-    let first = row * params.len;
-    let count = f32(params.len);
-    var sum = 0.0;
-    for (var i = thread; i < params.len; i += 64u) { sum += f32(input[first + i]); }
-    let rough = reduce_sum(thread, sum) / count;
-    var squares = 0.0;
-    var differences = 0.0;
+    let found = moments(thread, row, 0u, params.len);
+    let inverse = 1.0 / sqrt(found.squares / f32(params.len) + params.epsilon);
     for (var i = thread; i < params.len; i += 64u) {
-        let difference = f32(input[first + i]) - rough;
-        differences += difference;
-        squares += difference * difference;
-    }
-    let rest = reduce_sum(thread, differences) / count;
-    let mean = rough + rest;
-    let rounded = reduce_sum(thread, squares) / count - rest * rest;
-    let variance = select(rounded, 0.0, rounded < 0.0);
-    let inverse = 1.0 / sqrt(variance + params.epsilon);
-    for (var i = thread; i < params.len; i += 64u) {
-        output[first + i] = Output(gamma[i] * ((f32(input[first + i]) - mean) * inverse) + beta[i]);
+        let normal = (load_value(row, i) - found.mean) * inverse;
+        output[row * params.len + i] = Output(gamma[i] * normal + beta[i]);
     }
     if thread == 0u {
-        statistics[2u * row] = mean;
+        statistics[2u * row] = found.mean;
         statistics[2u * row + 1u] = inverse;
     }
 }

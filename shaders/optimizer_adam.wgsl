@@ -7,7 +7,7 @@
 // largest v so far.
 
 @group(0) @binding(0) var<storage, read> gradient: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read> clip: array<f32>; // (1)
+@group(0) @binding(1) var<storage, read> clip: array<f32>; // (2)
 @group(0) @binding(2) var<storage, read_write> parameter: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> moment1: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> moment2: array<vec4<f32>>;

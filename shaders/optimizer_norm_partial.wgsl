@@ -1,7 +1,8 @@
-// Sums of squares over a slab of gradients, a workgroup per 64 * 16 vectors of four.
+// Sums of squares over a slab of gradients, a workgroup per 64 * 16 vectors of four. Squares overflow
+// where gradients do not yet: each sum is there twice, the second time of scaled gradients.
 
 @group(0) @binding(0) var<storage, read> gradient: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read_write> squares: array<f32>; // (workgroups of all slabs)
+@group(0) @binding(1) var<storage, read_write> squares: array<f32>; // (workgroups of all slabs, 2)
 @group(0) @binding(2) var<uniform> params: Params;
 
 struct Params {
@@ -17,11 +18,20 @@ fn main(
     @builtin(local_invocation_index) thread: u32,
 ) {
     let first = flat_group(group) * 64u * VECTORS + thread;
-    var sum = 0.0;
+    var sums = vec2<f32>();
     for (var i = 0u; i < VECTORS; i++) {
         let at = first + i * 64u;
-        if at < params.len { sum += dot(gradient[at], gradient[at]); }
+        if at < params.len {
+            let g = gradient[at];
+            let small = HUGE_SCALE * g;
+            sums += vec2(dot(g, g), dot(small, small));
+        }
     }
-    let total = reduce_sum(thread, sum);
-    if thread == 0u && first < params.len { squares[params.first + flat_group(group)] = total; }
+    let total = reduce_sum(thread, sums.x);
+    let scaled = reduce_sum(thread, sums.y);
+    if thread == 0u && first < params.len {
+        let at = 2u * (params.first + flat_group(group));
+        squares[at] = total;
+        squares[at + 1u] = scaled;
+    }
 }

@@ -4,7 +4,7 @@
 // momentum * v). Without momentum `velocity` is absent.
 
 @group(0) @binding(0) var<storage, read> gradient: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read> clip: array<f32>; // (1)
+@group(0) @binding(1) var<storage, read> clip: array<f32>; // (2)
 @group(0) @binding(2) var<storage, read_write> parameter: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> velocity: array<vec4<f32>>;
 @group(0) @binding(4) var<uniform> params: Params;

@@ -25,9 +25,11 @@ fn main(
     let window = window_at(row % params.out_height, at % params.out_width);
     var sum = 0.0;
     for (var y = window.y_begin; y < window.y_end; y++) {
+        var row_sum = 0.0;
         for (var x = window.x_begin; x < window.x_end; x++) {
-            sum += f32(input[(plane * params.in_height + y) * params.in_width + x]);
+            row_sum += f32(input[(plane * params.in_height + y) * params.in_width + x]);
         }
+        sum += row_sum;
     }
     output[at] = Output(sum / window.divisor);
 }

@@ -1,5 +1,6 @@
 // The gradient of max-pooling, gathered: each input position adds up the gradients of those windows
-// that cover it and that chose it, in row-major order.
+// that cover it and that chose it, row by row. Where there are too many windows for one dispatch,
+// several take some rows of them each, and add to what is there.
 //
 // An invocation writes a strip: four neighbouring positions of one input row. With PAIRS it writes
 // two rows of eight: the windows of four outputs.
@@ -17,6 +18,8 @@ struct Params {
     in_width: u32,
     out_height: u32,
     out_width: u32,
+    row_begin: u32, // of the windows that this dispatch takes
+    row_end: u32,
 }
 
 // Windows of 2x2 side by side that cover the input exactly, rows of the output in whole vectors.
@@ -64,17 +67,19 @@ fn windows(strip: u32) {
     if plane >= params.planes { return; }
     let y = in_row - plane * params.in_height;
     let place = vec4(y * params.in_width + in_x) + vec4(0u, 1u, 2u, 3u);
-    let y_begin = first_window(y + PAD_TOP, KERNEL_H, STRIDE_H, DILATION_H);
+    let y_begin = max(first_window(y + PAD_TOP, KERNEL_H, STRIDE_H, DILATION_H), params.row_begin);
     let x_begin = first_window(in_x + PAD_LEFT, KERNEL_W, STRIDE_W, DILATION_W);
-    let y_end = min((y + PAD_TOP) / STRIDE_H + 1u, params.out_height);
+    let y_end = min((y + PAD_TOP) / STRIDE_H + 1u, params.row_end);
     let x_end = min((in_x + 3u + PAD_LEFT) / STRIDE_W + 1u, params.out_width);
     var sum = vec4<f32>();
     for (var oy = y_begin; oy < y_end; oy++) {
+        var row_sum = vec4<f32>();
         for (var ox = x_begin; ox < x_end; ox++) {
             let window = (plane * params.out_height + oy) * params.out_width + ox;
             let gradient = gradient_output[window / 4u][window % 4u];
-            sum += select(vec4<f32>(), vec4(gradient), place == vec4(argmax[window / 4u][window % 4u]));
+            row_sum += select(vec4<f32>(), vec4(gradient), place == vec4(argmax[window / 4u][window % 4u]));
         }
+        sum += row_sum;
     }
     let at = in_row * params.in_width + in_x;
     let left_over = params.in_width - in_x;

@@ -24,29 +24,32 @@ fn main(
     let channel = slot % params.channels;
     let part = slot / params.channels;
     if part >= params.parts { return; }
-    let values = params.batch * params.plane;
-    let length = (values + params.parts - 1u) / params.parts;
-    let end = min((part + 1u) * length, values);
+    let range = part_of(params.batch * params.plane, params.parts, part);
     // Divided once: from then on image and pixel advance by 64 values at a time.
-    let first = part * length + thread;
+    let first = range.x + thread;
     let images = 64u / params.plane;
     let pixels = 64u % params.plane;
     var n = first / params.plane;
     var pixel = first % params.plane;
     var sum = 0.0;
-    for (var i = first; i < end; i += 64u) {
-        let at = (n * params.channels + channel) * params.plane + pixel;
-        if PLANE_VEC4 {
-            sum += dot(gradient_output[at], vec4(1.0));
-        } else {
-            sum += gradient_output[at / 4u][at % 4u];
+    for (var block = first; block < range.y; block += BLOCK) {
+        let end = min(block + BLOCK, range.y);
+        var block_sum = 0.0;
+        for (var i = block; i < end; i += 64u) {
+            let at = (n * params.channels + channel) * params.plane + pixel;
+            if PLANE_VEC4 {
+                block_sum += dot(gradient_output[at], vec4(1.0));
+            } else {
+                block_sum += gradient_output[at / 4u][at % 4u];
+            }
+            n += images;
+            pixel += pixels;
+            if pixel >= params.plane {
+                pixel -= params.plane;
+                n += 1u;
+            }
         }
-        n += images;
-        pixel += pixels;
-        if pixel >= params.plane {
-            pixel -= params.plane;
-            n += 1u;
-        }
+        sum += block_sum;
     }
     let total = reduce_sum(thread, sum);
     if thread == 0u { gradient_bias[slot] = total; }

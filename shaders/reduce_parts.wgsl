@@ -1,16 +1,19 @@
 // Adds the parts of a split sum in order, with an optional bias along the columns and an activation,
-// or an activation's gradient, on the way out.
+// or an activation's gradient, on the way out. Many parts are added in several turns: first those of
+// each group of neighbours, to a slab of its own. An invocation per element and group.
 
-@group(0) @binding(0) var<storage, read> partial: array<f32>;         // (parts, rows, columns)
+@group(0) @binding(0) var<storage, read> partial: array<f32>;         // (parts, outer, columns, inner)
 @group(0) @binding(1) var<storage, read> bias: array<f32>;            // (columns)
-@group(0) @binding(2) var<storage, read> saved: array<Saved>;         // (rows, columns)
-@group(0) @binding(3) var<storage, read_write> output: array<Output>; // (rows, columns)
+@group(0) @binding(2) var<storage, read> saved: array<Saved>;         // as the output
+@group(0) @binding(3) var<storage, read_write> output: array<Output>; // (groups, outer, columns, inner)
 @group(0) @binding(4) var<uniform> params: Params;
 
 struct Params {
-    len: u32, // rows * columns
+    len: u32, // outer * columns * inner
     columns: u32,
+    inner: u32,
     parts: u32,
+    groups: u32,
 }
 
 override HAS_BIAS: bool = false;
@@ -21,12 +24,20 @@ fn main(
     @builtin(local_invocation_index) thread: u32,
 ) {
     let at = flat_index(group, 64u, thread);
-    if at >= params.len { return; }
+    if at / params.len >= params.groups { return; }
+    let length = (params.parts + params.groups - 1u) / params.groups;
+    let begin = at / params.len * length;
+    let end = min(begin + length, params.parts);
     var sum = 0.0;
-    let parts = loop_bound(params.parts, group);
-    for (var part = 0u; part < parts; part++) {
-        sum += partial[part * params.len + at];
+    // In blocks, so that no sum is long enough to lose digits.
+    for (var block = begin; block < end; block += 16u) {
+        let block_end = min(block + 16u, end);
+        var block_sum = 0.0;
+        for (var part = block; part < block_end; part++) {
+            block_sum += partial[part * params.len + at % params.len];
+        }
+        sum += block_sum;
     }
-    if HAS_BIAS { sum += bias[at % params.columns]; }
+    if HAS_BIAS { sum += bias[at / params.inner % params.columns]; }
     store(at, sum);
 }

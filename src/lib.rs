@@ -4,7 +4,7 @@
 //! # A first network
 //!
 //! ```no_run
-//! use wgpu_cnn::{Gpu, Model, Optimizer, Trainer};
+//! use wgpu_cnn::prelude::*;
 //! # let batches = [(vec![0.0f32; 64 * 784], vec![0u8; 64])];
 //! # let images = vec![0.0f32; 784];
 //!
@@ -23,7 +23,7 @@
 //! println!("loss {}", trainer.loss()?); // the only read-back
 //! let logits = trainer.predict(&images)?;
 //! trainer.save("weights.safetensors")?;
-//! # Ok::<(), wgpu_cnn::Error>(())
+//! # Ok::<(), Error>(())
 //! ```
 //!
 //! Without a GPU, [`on_cpu`](TrainerBuilder::on_cpu) in place of `on(&gpu)` trains the same model
@@ -44,6 +44,7 @@
 //!   work](guide::kernels), what a step [costs](guide::cost), [half precision](guide::half_precision), what
 //!   has been [measured](guide::benchmarks), and more.
 //! * [`op`] is what each operator, loss and optimizer is: its hyper-parameters and its shapes.
+//! * [`prelude`] is what a training program names.
 //!
 //! # What it promises
 //!
@@ -74,6 +75,7 @@ mod model;
 pub mod op;
 #[cfg(feature = "native")]
 pub mod ops;
+pub mod prelude;
 mod shape;
 mod train;
 

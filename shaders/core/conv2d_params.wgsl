@@ -9,5 +9,5 @@ struct Params {
     out_channels: u32, // of one group
     out_height: u32,
     out_width: u32,
-    parts: u32, // that the sums of a weight gradient are split into
+    parts: u32, // that long sums are split into
 }

@@ -6,6 +6,6 @@ override HAS_CLIP: bool = false;
 
 fn load_gradient(at: u32) -> vec4<f32> {
     var g = params.gradient_scale * gradient[at];
-    if HAS_CLIP { g *= clip[0]; }
+    if HAS_CLIP { g = g * clip[0] * clip[1]; }
     return g;
 }

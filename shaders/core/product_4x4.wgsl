@@ -22,6 +22,9 @@ override SIDE: u32 = 16u;
 
 const TILE_QUADS: u32 = 272u; // 16 * 17, for the larger SIDE
 
+// Sums of 32 products are made by themselves, so that none is long enough to lose digits.
+const BLOCK_K: u32 = 32u;
+
 @compute @workgroup_size(SIDE * SIDE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -47,6 +50,10 @@ fn main(
     var c1 = vec4<f32>();
     var c2 = vec4<f32>();
     var c3 = vec4<f32>();
+    var total0 = vec4<f32>();
+    var total1 = vec4<f32>();
+    var total2 = vec4<f32>();
+    var total3 = vec4<f32>();
     let k_end = loop_bound(size.k_end, group);
     var next_a = load_quad_a(rows, size.k_begin + a_k, k_end);
     var next_b = load_quad_b(columns, size.k_begin + b_k, k_end);
@@ -65,12 +72,22 @@ fn main(
             c3 += a.w * b;
         }
         workgroupBarrier();
+        if (k0 - size.k_begin) % BLOCK_K == BLOCK_K - SIDE {
+            total0 += c0;
+            total1 += c1;
+            total2 += c2;
+            total3 += c3;
+            c0 = vec4<f32>();
+            c1 = vec4<f32>();
+            c2 = vec4<f32>();
+            c3 = vec4<f32>();
+        }
     }
 
     let m = corner.x + high;
     let n = corner.y + low;
-    store_quad(slice, size, m, n, SIDE, c0);
-    store_quad(slice, size, m + SIDE, n, SIDE, c1);
-    store_quad(slice, size, m + 2u * SIDE, n, SIDE, c2);
-    store_quad(slice, size, m + 3u * SIDE, n, SIDE, c3);
+    store_quad(slice, size, m, n, SIDE, total0 + c0);
+    store_quad(slice, size, m + SIDE, n, SIDE, total1 + c1);
+    store_quad(slice, size, m + 2u * SIDE, n, SIDE, total2 + c2);
+    store_quad(slice, size, m + 3u * SIDE, n, SIDE, total3 + c3);
 }

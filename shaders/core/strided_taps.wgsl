@@ -67,55 +67,62 @@ fn main(
     var n = begin / params.out_height;
     var y = begin - n * params.out_height;
     var block = 0u;
-    var t0 = Pair();
-    var t1 = Pair();
-    var t2 = Pair();
-    var t3 = Pair();
-    var t4 = Pair();
-    // One loop, since llvmpipe runs the body of a loop once more than it counts.
-    let turns = loop_bound((end - begin) * blocks, group);
-    for (var turn = 0u; turn < turns; turn++) {
-        let out_row = (n * params.out_channels + channel) * params.out_height + y;
-        var g0 = vec4<f32>();
-        var g1 = vec4<f32>();
-        if channel < params.out_channels { g0 = load_gradient_output(out_row, block); }
-        if channel + 8u < params.out_channels { g1 = load_gradient_output(out_row + 8u * params.out_height, block); }
+    var total_a = Sums();
+    var total_b = Sums();
+    let turns = (end - begin) * blocks;
+    for (var first = 0u; first < turns; first += BLOCKS) {
+        let last = loop_bound(min(first + BLOCKS, turns), group);
+        var t0 = Pair();
+        var t1 = Pair();
+        var t2 = Pair();
+        var t3 = Pair();
+        var t4 = Pair();
+        // One loop over rows and blocks, since llvmpipe runs the body of a loop once more than it counts.
+        for (var turn = first; turn < last; turn++) {
+            let out_row = (n * params.out_channels + channel) * params.out_height + y;
+            var g0 = vec4<f32>();
+            var g1 = vec4<f32>();
+            if channel < params.out_channels { g0 = load_gradient_output(out_row, block); }
+            if channel + 8u < params.out_channels { g1 = load_gradient_output(out_row + 8u * params.out_height, block); }
 
-        // Above and left of the image the differences wrap to large numbers.
-        let in_y = y * STRIDE_H + kh * DILATION_H - PAD_TOP;
-        let row = (n * params.in_channels + ic) * params.in_height + in_y;
-        let x = block * 4u * STRIDE_W + group.z * TAPS * DILATION_W - PAD_LEFT;
-        let count = params.out_width - block * 4u;
-        var p0 = vec4<f32>();
-        var p1 = vec4<f32>();
-        var p2 = vec4<f32>();
-        var p3 = vec4<f32>();
-        var p4 = vec4<f32>();
-        if filter_row < filter_rows && in_y < params.in_height {
-            p0 = load_pixels(row, x, count);
-            if TAPS > 1u { p1 = load_pixels(row, x + DILATION_W, count); }
-            if TAPS > 2u { p2 = load_pixels(row, x + 2u * DILATION_W, count); }
-            if TAPS > 3u { p3 = load_pixels(row, x + 3u * DILATION_W, count); }
-            if TAPS > 4u { p4 = load_pixels(row, x + 4u * DILATION_W, count); }
-        }
-        t0 = tap(t0, g0, g1, p0);
-        if TAPS > 1u { t1 = tap(t1, g0, g1, p1); }
-        if TAPS > 2u { t2 = tap(t2, g0, g1, p2); }
-        if TAPS > 3u { t3 = tap(t3, g0, g1, p3); }
-        if TAPS > 4u { t4 = tap(t4, g0, g1, p4); }
+            // Above and left of the image the differences wrap to large numbers.
+            let in_y = y * STRIDE_H + kh * DILATION_H - PAD_TOP;
+            let row = (n * params.in_channels + ic) * params.in_height + in_y;
+            let x = block * 4u * STRIDE_W + group.z * TAPS * DILATION_W - PAD_LEFT;
+            let count = params.out_width - block * 4u;
+            var p0 = vec4<f32>();
+            var p1 = vec4<f32>();
+            var p2 = vec4<f32>();
+            var p3 = vec4<f32>();
+            var p4 = vec4<f32>();
+            if filter_row < filter_rows && in_y < params.in_height {
+                p0 = load_pixels(row, x, count);
+                if TAPS > 1u { p1 = load_pixels(row, x + DILATION_W, count); }
+                if TAPS > 2u { p2 = load_pixels(row, x + 2u * DILATION_W, count); }
+                if TAPS > 3u { p3 = load_pixels(row, x + 3u * DILATION_W, count); }
+                if TAPS > 4u { p4 = load_pixels(row, x + 4u * DILATION_W, count); }
+            }
+            t0 = tap(t0, g0, g1, p0);
+            if TAPS > 1u { t1 = tap(t1, g0, g1, p1); }
+            if TAPS > 2u { t2 = tap(t2, g0, g1, p2); }
+            if TAPS > 3u { t3 = tap(t3, g0, g1, p3); }
+            if TAPS > 4u { t4 = tap(t4, g0, g1, p4); }
 
-        block += 1u;
-        if block == blocks {
-            block = 0u;
-            y += 1u;
+            block += 1u;
+            if block == blocks {
+                block = 0u;
+                y += 1u;
+            }
+            if y == params.out_height {
+                y = 0u;
+                n += 1u;
+            }
         }
-        if y == params.out_height {
-            y = 0u;
-            n += 1u;
-        }
+        total_a = sums_sum(total_a, Sums(t0.a, t1.a, t2.a, t3.a, t4.a));
+        total_b = sums_sum(total_b, Sums(t0.b, t1.b, t2.b, t3.b, t4.b));
     }
 
     let tile = (group.y * groups.z + group.z) * groups.x + group.x;
-    store_sums((tile * 16u + lane) * TAPS * 2u, Sums(t0.a, t1.a, t2.a, t3.a, t4.a));
-    store_sums((tile * 16u + lane + 8u) * TAPS * 2u, Sums(t0.b, t1.b, t2.b, t3.b, t4.b));
+    store_sums((tile * 16u + lane) * TAPS * 2u, total_a);
+    store_sums((tile * 16u + lane + 8u) * TAPS * 2u, total_b);
 }

@@ -7,7 +7,8 @@
 //   - lane l also loads the input row that filter row l meets, 4 pixels at a time, and shares it with
 //     all lanes by subgroupBroadcast. Walking along the row, the last two blocks are kept, so that
 //     the window of 4 + taps - 1 pixels (in at most 3 aligned blocks) costs one load.
-// Each tap is then a dot product of 4 gradient pixels with 4 window pixels, summed in registers.
+// Each tap is then a dot product of 4 gradient pixels with 4 window pixels, summed in registers: by itself
+// over so many rows that they make about BLOCKS blocks.
 //
 // Grid  x: ceil(OC / 16) * ceil(IC * KERNEL_H / 8)   y: splits   z: chunks of KERNEL_W (1 up to width 5)
 
@@ -67,53 +68,61 @@ fn main(
     let end = min(begin + params.rows_per_split, params.batch * params.out_height);
     var n = begin / params.out_height;
     var y = begin - n * params.out_height;
-    var s0 = Sums();
-    var s1 = Sums();
-    for (var r = begin; r < end; r++) {
-        let in_y = i32(y + kh) - i32(PAD_TOP);
-        let row_inside = filter_row < filter_rows && in_y >= 0 && in_y < i32(params.in_height);
-        let in_row = (n * params.in_channels + ic) * params.in_height + u32(in_y);
-        let out_row = (n * params.out_channels + channel) * params.out_height + y;
+    let rows_per_block = max(BLOCKS / max(out_blocks, 1u), 1u);
+    var total0 = Sums();
+    var total1 = Sums();
+    for (var first = begin; first < end; first += rows_per_block) {
+        let last = min(first + rows_per_block, end);
+        var s0 = Sums();
+        var s1 = Sums();
+        for (var r = first; r < last; r++) {
+            let in_y = i32(y + kh) - i32(PAD_TOP);
+            let row_inside = filter_row < filter_rows && in_y >= 0 && in_y < i32(params.in_height);
+            let in_row = (n * params.in_channels + ic) * params.in_height + u32(in_y);
+            let out_row = (n * params.out_channels + channel) * params.out_height + y;
 
-        var a = vec4<f32>(); // the two blocks before the next one to load
-        var b = vec4<f32>();
-        if blocks == 3u && row_inside && first_block >= 0 && first_block < in_blocks { a = load_input(in_row, u32(first_block)); }
-        let second = first_block + i32(blocks) - 2;
-        if blocks >= 2u && row_inside && second >= 0 && second < in_blocks { b = load_input(in_row, u32(second)); }
-        for (var block = 0u; block < out_blocks; block++) {
-            var g0 = vec4<f32>();
-            var g1 = vec4<f32>();
-            if channel < params.out_channels { g0 = load_gradient_output(out_row, block); }
-            if channel + 8u < params.out_channels { g1 = load_gradient_output(out_row + 8u * params.out_height, block); }
-            let next = first_block + i32(block + blocks) - 1;
-            var c = vec4<f32>();
-            if row_inside && next >= 0 && next < in_blocks { c = load_input(in_row, u32(next)); }
+            var a = vec4<f32>(); // the two blocks before the next one to load
+            var b = vec4<f32>();
+            if blocks == 3u && row_inside && first_block >= 0 && first_block < in_blocks { a = load_input(in_row, u32(first_block)); }
+            let second = first_block + i32(blocks) - 2;
+            if blocks >= 2u && row_inside && second >= 0 && second < in_blocks { b = load_input(in_row, u32(second)); }
+            for (var block = 0u; block < out_blocks; block++) {
+                var g0 = vec4<f32>();
+                var g1 = vec4<f32>();
+                if channel < params.out_channels { g0 = load_gradient_output(out_row, block); }
+                if channel + 8u < params.out_channels { g1 = load_gradient_output(out_row + 8u * params.out_height, block); }
+                let next = first_block + i32(block + blocks) - 1;
+                var c = vec4<f32>();
+                if row_inside && next >= 0 && next < in_blocks { c = load_input(in_row, u32(next)); }
 
-            let inside = block * 4u + vec4(0u, 1u, 2u, 3u) < vec4(params.out_width);
-            var w = Blocks(a, b, c);
-            if blocks == 2u { w = Blocks(b, c, c); }
-            if blocks == 1u { w = Blocks(c, c, c); }
-            let r0 = Blocks(subgroupBroadcast(w.a, 0u), subgroupBroadcast(w.b, 0u), subgroupBroadcast(w.c, 0u));
-            let r1 = Blocks(subgroupBroadcast(w.a, 1u), subgroupBroadcast(w.b, 1u), subgroupBroadcast(w.c, 1u));
-            let r2 = Blocks(subgroupBroadcast(w.a, 2u), subgroupBroadcast(w.b, 2u), subgroupBroadcast(w.c, 2u));
-            let r3 = Blocks(subgroupBroadcast(w.a, 3u), subgroupBroadcast(w.b, 3u), subgroupBroadcast(w.c, 3u));
-            let r4 = Blocks(subgroupBroadcast(w.a, 4u), subgroupBroadcast(w.b, 4u), subgroupBroadcast(w.c, 4u));
-            let r5 = Blocks(subgroupBroadcast(w.a, 5u), subgroupBroadcast(w.b, 5u), subgroupBroadcast(w.c, 5u));
-            let r6 = Blocks(subgroupBroadcast(w.a, 6u), subgroupBroadcast(w.b, 6u), subgroupBroadcast(w.c, 6u));
-            let r7 = Blocks(subgroupBroadcast(w.a, 7u), subgroupBroadcast(w.b, 7u), subgroupBroadcast(w.c, 7u));
-            s0 = taps(s0, g0, r0, r1, r2, r3, r4, r5, r6, r7, shift, inside);
-            s1 = taps(s1, g1, r0, r1, r2, r3, r4, r5, r6, r7, shift, inside);
-            a = b;
-            b = c;
+                let inside = block * 4u + vec4(0u, 1u, 2u, 3u) < vec4(params.out_width);
+                var w = Blocks(a, b, c);
+                if blocks == 2u { w = Blocks(b, c, c); }
+                if blocks == 1u { w = Blocks(c, c, c); }
+                let r0 = Blocks(subgroupBroadcast(w.a, 0u), subgroupBroadcast(w.b, 0u), subgroupBroadcast(w.c, 0u));
+                let r1 = Blocks(subgroupBroadcast(w.a, 1u), subgroupBroadcast(w.b, 1u), subgroupBroadcast(w.c, 1u));
+                let r2 = Blocks(subgroupBroadcast(w.a, 2u), subgroupBroadcast(w.b, 2u), subgroupBroadcast(w.c, 2u));
+                let r3 = Blocks(subgroupBroadcast(w.a, 3u), subgroupBroadcast(w.b, 3u), subgroupBroadcast(w.c, 3u));
+                let r4 = Blocks(subgroupBroadcast(w.a, 4u), subgroupBroadcast(w.b, 4u), subgroupBroadcast(w.c, 4u));
+                let r5 = Blocks(subgroupBroadcast(w.a, 5u), subgroupBroadcast(w.b, 5u), subgroupBroadcast(w.c, 5u));
+                let r6 = Blocks(subgroupBroadcast(w.a, 6u), subgroupBroadcast(w.b, 6u), subgroupBroadcast(w.c, 6u));
+                let r7 = Blocks(subgroupBroadcast(w.a, 7u), subgroupBroadcast(w.b, 7u), subgroupBroadcast(w.c, 7u));
+                s0 = taps(s0, g0, r0, r1, r2, r3, r4, r5, r6, r7, shift, inside);
+                s1 = taps(s1, g1, r0, r1, r2, r3, r4, r5, r6, r7, shift, inside);
+                a = b;
+                b = c;
+            }
+            y += 1u;
+            if y == params.out_height {
+                y = 0u;
+                n += 1u;
+            }
         }
-        y += 1u;
-        if y == params.out_height {
-            y = 0u;
-            n += 1u;
-        }
+        total0 = sums_sum(total0, s0);
+        total1 = sums_sum(total1, s1);
     }
 
     let tile = (group.y * groups.z + group.z) * groups.x + group.x;
-    store_sums((tile * 16u + lane) * TAPS * 2u, s0);
-    store_sums((tile * 16u + lane + 8u) * TAPS * 2u, s1);
+    store_sums((tile * 16u + lane) * TAPS * 2u, total0);
+    store_sums((tile * 16u + lane + 8u) * TAPS * 2u, total1);
 }

@@ -25,6 +25,23 @@ struct Rows { low: vec4<f32>, high: vec4<f32> }
 // All sums of one output channel.
 struct Sums { t0: Rows, t1: Rows, t2: Rows, t3: Rows, t4: Rows }
 
+// About so many blocks of pixels are summed by themselves, so that no sum is long enough to lose digits.
+const BLOCKS: u32 = 32u;
+
+fn rows_sum(a: Rows, b: Rows) -> Rows {
+    return Rows(a.low + b.low, a.high + b.high);
+}
+
+fn sums_sum(a: Sums, b: Sums) -> Sums {
+    var s = Sums();
+    s.t0 = rows_sum(a.t0, b.t0);
+    if TAPS > 1u { s.t1 = rows_sum(a.t1, b.t1); }
+    if TAPS > 2u { s.t2 = rows_sum(a.t2, b.t2); }
+    if TAPS > 3u { s.t3 = rows_sum(a.t3, b.t3); }
+    if TAPS > 4u { s.t4 = rows_sum(a.t4, b.t4); }
+    return s;
+}
+
 fn store_rows(i: u32, r: Rows) {
     partial_sums[i] = r.low;
     partial_sums[i + 1u] = r.high;

@@ -43,9 +43,10 @@ pub fn loss_forward_backward<T: Real>(
     let rows = output
         .chunks_exact(classes)
         .zip(gradient.chunks_exact_mut(classes));
+    let codes = target.codes(loss);
     let total = match (loss, target) {
-        (Loss::CrossEntropy(loss), Target::Labels(labels)) => sum(rows
-            .zip(labels)
+        (Loss::CrossEntropy(loss), Target::Labels(_) | Target::WideLabels(_)) => sum(rows
+            .zip(&codes[..])
             .map(|((z, gradient), &label)| label_cross_entropy(loss, z, label, divisor, gradient))),
         (Loss::CrossEntropy(loss), Target::Values(values)) => {
             let rows = rows.zip(values.chunks_exact(classes));
@@ -70,7 +71,10 @@ pub fn loss_forward_backward<T: Real>(
             })
         }
         // `check` refuses labels for these.
-        (Loss::MeanSquaredError(_) | Loss::BinaryCrossEntropy(_), Target::Labels(_)) => f64::NAN,
+        (
+            Loss::MeanSquaredError(_) | Loss::BinaryCrossEntropy(_),
+            Target::Labels(_) | Target::WideLabels(_),
+        ) => f64::NAN,
     };
     Ok(T::nearest(total / normaliser))
 }
@@ -82,7 +86,7 @@ fn label_cross_entropy<T: Real>(
     divisor: T,
     gradient: &mut [T],
 ) -> T {
-    if Some(label) == loss.ignored_label {
+    if label == Target::IGNORED {
         // The target is zero, and so is the gradient, but where a logit is not finite.
         cross_entropy(z, |_| Some(T::zero()), T::one(), gradient);
         return T::zero();

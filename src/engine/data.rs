@@ -62,19 +62,19 @@ impl Data {
     }
 
     /// A label for each row, some of them the ignored one, the others of a weight above 0.
-    pub fn labels(&mut self, loss: &Loss, geometry: &LossGeometry) -> Vec<u32> {
+    pub fn labels(&mut self, loss: &Loss, geometry: &LossGeometry) -> Vec<i64> {
         let (ignored, weights) = match loss {
             Loss::CrossEntropy(loss) => (loss.ignored_label, loss.class_weights.as_deref()),
             Loss::MeanSquaredError(_) | Loss::BinaryCrossEntropy(_) => (None, None),
         };
         let weighs = |class: &u32| weights.is_none_or(|weights| weights[*class as usize] > 0.0);
-        let counts = |class: &u32| weighs(class) && Some(*class) != ignored;
+        let counts = |class: &u32| weighs(class) && Some(i64::from(*class)) != ignored;
         let counted: Vec<u32> = (0..geometry.classes as u32).filter(counts).collect();
         let any = |word: u32| counted.get(word as usize % counted.len().max(1)).copied();
         let words = self.words(geometry.rows).into_iter().enumerate();
         let labels = words.map(|(row, word)| match ignored {
             Some(ignored) if row % 5 == 4 => ignored,
-            _ => any(word).unwrap_or(0),
+            _ => any(word).unwrap_or(0).into(),
         });
         labels.collect()
     }

@@ -139,17 +139,13 @@ pub(crate) fn core(traits: &Traits, choices: &Choices, work: &Work) -> Core {
 /// Whether a core can do a piece of work on an adapter.
 pub(crate) fn serves(core: Core, traits: &Traits, work: &Work) -> bool {
     match core {
-        Core::Tiled32 | Core::Tiled64 | Core::Tiled128 => {
-            // The weight gradient splits sums that are too long.
-            let splits = matches!(work, Work::Conv2dBackwardWeight(_));
-            splits || traits.allows(tiled_iterations(work.extents().k))
-        }
+        Core::Tiled32 | Core::Tiled64 | Core::Tiled128 => true, // long sums are split
         Core::Subgroup => traits.subgroups_of_8() && work.geometry().is_none(),
         Core::Rows => traits.subgroups_of_8() && rows_serve(traits, work),
         Core::Strided => traits.subgroups_of_8() && strided_serves(traits, work),
         Core::Direct => match work {
             Work::Matmul(..) => false,
-            Work::Conv2dBackwardWeight(_) => traits.allows(work.extents().k.div_ceil(64)),
+            Work::Conv2dBackwardWeight(_) => true,
             // A turn for each tap, filter row and channel.
             Work::Conv2dForward(_) | Work::Conv2dBackwardInput(_) => {
                 traits.allows(3 * work.extents().k)
@@ -200,9 +196,18 @@ fn rows_serve(traits: &Traits, work: &Work) -> bool {
             let [top, _, left, _] = geometry.padding;
             top < geometry.kernel.height && left < geometry.kernel.width
         }
-        Work::Conv2dBackwardWeight(_) => taps_serve(traits, geometry),
+        // It sums a row at least by itself, which must not be long enough to lose digits.
+        Work::Conv2dBackwardWeight(_) => {
+            taps_serve(traits, geometry) && geometry.out_size.width <= LONGEST_ROW
+        }
         Work::Conv2dForward(_) | Work::Matmul(..) => true,
     };
+    let channels = match work {
+        Work::Conv2dBackwardInput(_) => geometry.out_channels,
+        Work::Conv2dForward(_) => geometry.in_channels,
+        Work::Conv2dBackwardWeight(_) | Work::Matmul(..) => 0,
+    };
+    let fits = fits && rows_iterations(channels, geometry.kernel) <= LOOP_LIMIT;
     plain && geometry.groups == 1 && fits
 }
 
@@ -220,12 +225,15 @@ fn strided_serves(traits: &Traits, work: &Work) -> bool {
     geometry.groups == 1 && fits
 }
 
+/// The longest output row that the core for rows of pixels takes for a weight gradient.
+const LONGEST_ROW: usize = 512;
+
 /// Whether the cores for weight gradients have room: for a workgroup per tile of 16 channels and 8
 /// filter rows along one dimension of the grid, and for a turn per strip of an output row.
 fn taps_serve(traits: &Traits, geometry: &Conv2dGeometry) -> bool {
     let rows = geometry.in_channels * geometry.kernel.height;
     let tiles = geometry.out_channels.div_ceil(16) * rows.div_ceil(8);
-    tiles <= traits.max_workgroups as usize && geometry.out_size.width.div_ceil(4) < LOOP_LIMIT
+    tiles <= traits.max_workgroups as usize && geometry.out_size.width.div_ceil(4) + 2 <= LOOP_LIMIT
 }
 
 /// Whether a group has so few channels that tiles would be nearly empty, or an image so few, as in
@@ -252,16 +260,29 @@ const WANTED: usize = 128;
 /// The shortest part of a split sum that is worth a workgroup of its own.
 const SHORTEST_SUM: usize = 256;
 
-/// Parts that the long sums of a product are split into, so that its few tiles fill the device; the
-/// parts are added in a fixed order.
-pub(crate) fn sum_parts(work: &Work, side: usize) -> usize {
+/// Parts that the long sums of a product are split into; the parts are added in a fixed order. Few tiles
+/// fill the device so, and no sum is long enough to lose digits, as far as the parts have room.
+pub(crate) fn sum_parts(work: &Work, core: Core) -> usize {
+    /// The longest sum of an invocation, where there is room.
+    const LONGEST: usize = 1024;
+    /// The same for results that are activations, of which there are many.
+    const LONGEST_OF_IMAGES: usize = 16_384;
+    /// Results of all parts: 16 MiB.
+    const ROOM: usize = 1 << 22;
+    /// Within the workgroups of one dimension.
+    const MOST: usize = 32_768;
     let extents = work.extents();
-    let busy = (WANTED / extents.tiles(side).max(1)).clamp(1, (extents.k / SHORTEST_SUM).max(1));
-    match work {
-        Work::Conv2dBackwardWeight(_) => busy.max(extents.k.div_ceil(LOOP_LIMIT / 9 * 8)),
-        Work::Matmul(..) => busy,
-        Work::Conv2dForward(_) | Work::Conv2dBackwardInput(_) => 1,
-    }
+    let Extents { m, n, k, slices } = extents;
+    let to_fill =
+        || (WANTED / extents.tiles(core.side()).max(1)).clamp(1, (k / SHORTEST_SUM).max(1));
+    let (busy, longest) = match work {
+        Work::Conv2dForward(_) | Work::Conv2dBackwardInput(_) => (1, LONGEST_OF_IMAGES),
+        Work::Matmul(..) if core == Core::Subgroup => (1, LONGEST),
+        Work::Matmul(..) | Work::Conv2dBackwardWeight(_) => (to_fill(), LONGEST),
+    };
+    let short = (k / longest).min(ROOM / (m * n * slices).max(1));
+    let wanted = busy.max(short).max(k.div_ceil(LOOP_LIMIT / 9 * 8));
+    wanted.min(MOST / slices.max(1)).max(1)
 }
 
 /// Iterations that the loops of an invocation of the tiled cores make for sums of length `k`: a turn
@@ -276,24 +297,56 @@ pub(crate) fn strided_iterations(geometry: &Conv2dGeometry, k: usize) -> usize {
     k + geometry.stride.height + geometry.stride.width
 }
 
-/// Parts that the values of a channel are split into for the bias gradient of `channels` planes.
-pub(crate) fn bias_parts(batch: usize, channels: usize, plane: usize) -> usize {
-    /// Workgroups that keep a device busy.
-    const WANTED: usize = 64;
-    /// The shortest sum worth a workgroup of its own.
-    const SHORTEST: usize = 4096;
-    let values = batch * plane;
-    let busy = (WANTED / channels).clamp(1, (values / SHORTEST).max(1));
-    busy.max(values.div_ceil(64 * LOOP_LIMIT))
+/// Iterations that the loops of an invocation of the core for rows of pixels make: a turn for each filter row
+/// of each channel, and within it one for each vector of taps.
+pub(crate) fn rows_iterations(channels: usize, kernel: Size2) -> usize {
+    channels * kernel.height * (1 + kernel.width.div_ceil(row_taps(kernel.width)))
 }
 
-/// Parts that the output rows of all images are split into for the taps core. `tiles` is the number
-/// of its workgroups per part, `strips` the strips of four pixels in an output row.
-pub(crate) fn tap_splits(tiles: usize, rows: usize, strips: usize) -> usize {
+/// Taps of a filter row that the core for rows of pixels takes at once: all of a short one.
+pub(crate) fn row_taps(width: usize) -> usize {
+    if width <= 5 { width } else { 4 }
+}
+
+/// Values that a workgroup of 64 adds up at most: 256 an invocation, in blocks of 16.
+pub(crate) const LONGEST_GROUP_SUM: usize = 16_384;
+
+/// Slabs that an invocation adds up at most, in blocks of 16.
+pub(crate) const SUMMED_SLABS: usize = 256;
+
+/// Parts that each of several sums of so many values is split into, a workgroup of 64 for each part: as
+/// many as fill a device, and enough that none is too long.
+pub(crate) fn group_parts(sums: usize, values: usize) -> usize {
+    /// Workgroups that keep a device busy.
+    const WANTED: usize = 512;
+    /// The shortest sum worth a workgroup of its own.
+    const SHORTEST: usize = 4096;
+    let busy = (WANTED / sums.max(1)).clamp(1, (values / SHORTEST).max(1));
+    busy.max(values.div_ceil(LONGEST_GROUP_SUM))
+}
+
+/// Iterations that the loops of an invocation make where 64 share so many values, in blocks.
+pub(crate) fn group_iterations(values: usize) -> usize {
+    let turns = values.div_ceil(64);
+    turns + turns.div_ceil(16)
+}
+
+/// Parts that the output rows of all images are split into for the taps cores. `tiles` is the number of
+/// their workgroups per part, each with `sums` results, and `strips` the strips of four pixels in a row.
+pub(crate) fn tap_splits(tiles: usize, sums: usize, rows: usize, strips: usize) -> usize {
     /// Workgroups that keep a device busy.
     const WANTED: usize = 96;
+    /// Strips, and rows of them, that an invocation adds up where there is room for the parts.
+    const LONGEST: [usize; 2] = [1024, 128];
+    /// Results of all parts: 16 MiB.
+    const ROOM: usize = 1 << 22;
+    /// Within the workgroups of one dimension.
+    const MOST: usize = 32_768;
     let wanted = WANTED.div_ceil(tiles);
-    let longest = (LOOP_LIMIT / (1 + strips)).max(1);
+    let possible = (LOOP_LIMIT / (2 + strips)).max(1);
+    let short = (LONGEST[0] / strips.max(1)).clamp(1, LONGEST[1]);
+    let room = rows.div_ceil((ROOM / (tiles * sums).max(1)).max(1));
+    let longest = short.max(room).min(possible).max(rows.div_ceil(MOST));
     let per_split = rows.div_ceil(wanted.min(rows)).min(longest);
     rows.div_ceil(per_split)
 }
@@ -360,12 +413,7 @@ mod tests {
         assert_eq!(tile([32, 1 << 20, 576]), Core::Tiled32); // taller tiles would be half empty
         // A few tiles of long sums are many when these are split.
         let dense = Work::Matmul([64, 128, 1 << 16], [false, true]);
-        assert!(
-            sum_parts(
-                &dense,
-                core(&Traits::DEFAULT, &Choices::new(), &dense).side()
-            ) > 1
-        );
+        assert!(sum_parts(&dense, core(&Traits::DEFAULT, &Choices::new(), &dense)) > 1);
     }
 
     #[test]
@@ -374,8 +422,8 @@ mod tests {
             batch: 1 << 20,
             ..convolution()
         });
-        for side in [32, 64, 128] {
-            let parts = sum_parts(&long, side);
+        for core in [Core::Tiled32, Core::Tiled64, Core::Tiled128] {
+            let parts = sum_parts(&long, core);
             assert!(tiled_iterations(long.extents().k.div_ceil(parts)) <= LOOP_LIMIT);
         }
     }

@@ -14,6 +14,15 @@ pub(crate) struct Extents {
 }
 
 impl Extents {
+    /// Of a product whose sums are split: a slice for each part.
+    pub fn split(self, parts: usize) -> Self {
+        Self {
+            k: self.k.div_ceil(parts),
+            slices: self.slices * parts,
+            ..self
+        }
+    }
+
     /// The workgroups of tiles of a side.
     pub fn tiles(&self, side: usize) -> usize {
         self.m.div_ceil(side) * self.n.div_ceil(side) * self.slices

@@ -125,6 +125,16 @@ impl Graph {
         })
     }
 
+    /// A parameter that has a gradient.
+    pub fn learned_named(&self, name: &str) -> Result<ParameterId> {
+        let id = self.parameter_named(name)?;
+        if !self.parameter(id).is_learned() {
+            let reason = "is a running statistic, which has no gradient";
+            return Err(Error::argument(format!("parameter {name:?}"), reason));
+        }
+        Ok(id)
+    }
+
     /// Adds an operator and gives its output.
     pub fn push(&mut self, name: String, op: Op, inputs: Vec<ValueId>) -> Result<ValueId> {
         let output = ValueId(self.shapes.len());

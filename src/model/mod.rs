@@ -8,10 +8,13 @@ mod init;
 mod weights;
 
 pub use builder::ModelBuilder;
+use graph::Parameter;
 pub(crate) use graph::{Graph, Node, ParameterId, ValueId};
 pub(crate) use weights::read_weights;
 #[cfg(feature = "native")]
 pub(crate) use weights::write_weights;
+
+use std::fmt::Display;
 
 use crate::Shape;
 
@@ -62,45 +65,78 @@ impl Model {
 
     /// The number of learned values.
     pub fn parameter_count(&self) -> usize {
-        let learned = self
-            .graph
-            .parameters()
-            .iter()
-            .filter(|parameter| parameter.is_learned());
-        learned.map(|parameter| parameter.shape.len()).sum()
+        count(self.graph.parameters().iter(), true)
     }
 }
 
-impl std::fmt::Display for Model {
-    /// A table of the layers: name, operator, output shape, number of learned values.
+/// The values of parameters that are learned, or of those that are running statistics.
+fn count<'a>(parameters: impl Iterator<Item = &'a Parameter>, learned: bool) -> usize {
+    let asked = parameters.filter(|parameter| parameter.is_learned() == learned);
+    asked.map(|parameter| parameter.shape.len()).sum()
+}
+
+impl Display for Model {
+    /// A table of the layers: name, operator, output shape, number of learned values and of running
+    /// statistics, with the sums of both below.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(
-            f,
-            "{:<12} {:<14} {:<18} {:>12}",
-            "layer", "operator", "output", "parameters"
+        let mut line =
+            |layer: &str, operator: &str, output: &dyn Display, counts: [&dyn Display; 2]| {
+                let (output, [learned, statistics]) = (output.to_string(), counts);
+                writeln!(
+                    f,
+                    "{layer:<12} {operator:<14} {output:<18} {learned:>12} {statistics:>12}"
+                )
+            };
+        line(
+            "layer",
+            "operator",
+            &"output",
+            [&"parameters", &"statistics"],
         )?;
-        let row = |f: &mut std::fmt::Formatter<'_>, name: &str, op: &str, shape: &Shape, count| {
-            writeln!(
-                f,
-                "{name:<12} {op:<14} {:<18} {count:>12}",
-                shape.to_string()
-            )
-        };
-        row(f, "", "input", self.input_shape(), 0)?;
+        line("", "input", self.input_shape(), [&0, &0])?;
         for node in self.graph.nodes() {
-            let count = node
-                .parameters
-                .iter()
-                .map(|&p| self.graph.parameter(p).shape.len())
-                .sum();
-            row(
-                f,
-                &node.name,
-                node.op.name(),
-                self.graph.shape(node.output),
-                count,
-            )?;
+            let parameters = || node.parameters.iter().map(|&id| self.graph.parameter(id));
+            let [learned, statistics] = [true, false].map(|learned| count(parameters(), learned));
+            let output = self.graph.shape(node.output);
+            line(&node.name, node.op.name(), output, [&learned, &statistics])?;
         }
-        row(f, "", "total", self.output_shape(), self.parameter_count())
+        let statistics = count(self.graph.parameters().iter(), false);
+        let counts: [&dyn Display; 2] = [&self.parameter_count(), &statistics];
+        line("", "total", self.output_shape(), counts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_total_is_the_sum_of_its_column() {
+        let model = Model::builder([2, 9, 9])
+            .conv2d(8, 3)
+            .batch_norm()
+            .residual(|body| body.conv2d(8, 1).batch_norm())
+            .flatten()
+            .dense(10)
+            .build();
+        let model = model.unwrap();
+        let table = model.to_string();
+        let rows: Vec<Vec<&str>> = table
+            .lines()
+            .map(|row| row.split_whitespace().collect())
+            .collect();
+        let column = |back: usize| {
+            let numbers = rows[1..]
+                .iter()
+                .map(|row| row[row.len() - back].parse().unwrap());
+            let numbers: Vec<usize> = numbers.collect();
+            let (total, layers) = numbers.split_last().unwrap();
+            assert_eq!(*total, layers.iter().sum::<usize>(), "{table}");
+            (rows[0][rows[0].len() - back], *total)
+        };
+        assert_eq!(column(2), ("parameters", model.parameter_count()));
+        assert_eq!(column(1), ("statistics", 4 * 8));
+        let all: usize = model.parameters().map(|(_, shape)| shape.len()).sum();
+        assert_eq!(all, column(2).1 + column(1).1);
     }
 }

@@ -1,5 +1,6 @@
 //! Loss functions: what training makes small.
 
+use super::Target;
 use crate::{Error, Result, Shape};
 
 /// How the losses of a batch become one number.
@@ -49,7 +50,7 @@ pub struct CrossEntropy {
     /// A factor for each class. Default 1.
     pub class_weights: Option<Vec<f32>>,
     /// Rows with this label count for nothing. Default none.
-    pub ignored_label: Option<u32>,
+    pub ignored_label: Option<i64>,
 }
 
 impl CrossEntropy {
@@ -73,7 +74,7 @@ impl CrossEntropy {
 
     /// Sets a label whose rows count for nothing, such as PyTorch's -100. It need not be a class.
     pub fn ignored_label(mut self, label: i64) -> Self {
-        self.ignored_label = Some(label_from(label));
+        self.ignored_label = Some(label);
         self
     }
 }
@@ -148,6 +149,14 @@ impl Loss {
         })
     }
 
+    /// The label whose rows count for nothing.
+    pub(crate) fn ignored_label(&self) -> Option<i128> {
+        match self {
+            Self::CrossEntropy(loss) => loss.ignored_label.map(i128::from),
+            Self::MeanSquaredError(_) | Self::BinaryCrossEntropy(_) => None,
+        }
+    }
+
     /// Whether the losses of a batch are summed up.
     pub(crate) fn is_sum(&self) -> bool {
         let (Self::CrossEntropy(CrossEntropy { reduction, .. })
@@ -170,11 +179,13 @@ impl Loss {
             (Self::CrossEntropy(loss), target) => match (loss.reduction, target) {
                 (Reduction::Sum, _) => 1.0,
                 (Reduction::Mean, Target::Values(_)) => rows as f64,
-                (Reduction::Mean, Target::Labels(labels)) => {
-                    let counted = labels.iter().filter(|&&l| Some(l) != loss.ignored_label);
+                (Reduction::Mean, Target::Labels(_) | Target::WideLabels(_)) => {
+                    let ignored = self.ignored_label();
+                    let counted = target.labels().filter(|&label| Some(label) != ignored);
                     match &loss.class_weights {
                         Some(weights) => {
-                            let weights = counted.filter_map(|&l| weights.get(l as usize));
+                            let classes = counted.filter_map(|label| usize::try_from(label).ok());
+                            let weights = classes.filter_map(|class| weights.get(class));
                             weights.map(|&weight| f64::from(weight)).sum()
                         }
                         None => counted.count() as f64,
@@ -192,97 +203,4 @@ pub struct LossGeometry {
     pub rows: usize,
     /// Outputs per example.
     pub classes: usize,
-}
-
-/// What the outputs of a batch should have been. `step` takes anything that converts into it.
-///
-/// ```
-/// use wgpu_cnn::Target;
-/// assert!(matches!(Target::from(&[3u8, 1]), Target::Labels(labels) if labels == [3, 1]));
-/// assert!(matches!(Target::from(&[0.5f32]), Target::Values(_)));
-/// ```
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub enum Target {
-    /// A class per example, `(N)`.
-    Labels(Vec<u32>),
-    /// As many values per example as there are outputs: the values that the squared error wants, or
-    /// the probabilities of the classes for the cross-entropy.
-    Values(Vec<f32>),
-}
-
-/// A label in 32 bits. Negative ones and those that do not fit are out of range for every model.
-fn label_from(label: impl TryInto<i64>) -> u32 {
-    match label.try_into() {
-        Ok(label) if (i64::from(i32::MIN)..0).contains(&label) => label as i32 as u32,
-        Ok(label) => label.try_into().unwrap_or(u32::MAX),
-        Err(_) => u32::MAX,
-    }
-}
-
-macro_rules! target_from {
-    ($($integer:ty),*) => {$(
-        impl From<&[$integer]> for Target {
-            fn from(labels: &[$integer]) -> Self {
-                Self::Labels(labels.iter().map(|&label| label_from(label)).collect())
-            }
-        }
-        target_from!(@references $integer);
-    )*};
-    (@references $element:ty) => {
-        impl From<&Vec<$element>> for Target {
-            fn from(target: &Vec<$element>) -> Self {
-                target.as_slice().into()
-            }
-        }
-        impl<const N: usize> From<&[$element; N]> for Target {
-            fn from(target: &[$element; N]) -> Self {
-                target.as_slice().into()
-            }
-        }
-    };
-}
-target_from!(u8, u32, i32, i64, usize);
-
-impl From<&[f32]> for Target {
-    fn from(values: &[f32]) -> Self {
-        Self::Values(values.to_vec())
-    }
-}
-target_from!(@references f32);
-
-impl Target {
-    /// Refuses a target that does not fit the loss and a batch of outputs of `classes` elements.
-    pub(crate) fn check(&self, loss: &Loss, classes: usize, batch: usize) -> Result<()> {
-        match (self, loss) {
-            (Self::Labels(labels), Loss::CrossEntropy(loss)) => {
-                if labels.len() != batch {
-                    return Err(Error::shape(
-                        "labels",
-                        format!("{batch} labels"),
-                        labels.len(),
-                    ));
-                }
-                let fits =
-                    |label: u32| (label as usize) < classes || Some(label) == loss.ignored_label;
-                match labels.iter().position(|&label| !fits(label)) {
-                    Some(at) => Err(Error::argument(
-                        format!("labels[{at}]"),
-                        format!("class {} of {classes}", labels[at]),
-                    )),
-                    None => Ok(()),
-                }
-            }
-            (Self::Labels(_), _) => Err(Error::argument(
-                "target",
-                "this loss takes values, not labels",
-            )),
-            (Self::Values(values), _) if values.len() != batch * classes => Err(Error::shape(
-                "target",
-                format!("{batch} rows of {classes} values"),
-                values.len(),
-            )),
-            (Self::Values(_), _) => Ok(()),
-        }
-    }
 }

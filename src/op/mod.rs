@@ -16,6 +16,7 @@ mod optimizer;
 mod pool2d;
 mod signal;
 mod softmax;
+mod target;
 mod view;
 mod window;
 
@@ -29,12 +30,13 @@ pub use dropout::Dropout;
 pub use init::Init;
 pub(crate) use init::philox4x32;
 pub use linear::{Linear, LinearGeometry};
-pub use loss::{CrossEntropy, Loss, LossGeometry, Reduction, Target};
+pub use loss::{CrossEntropy, Loss, LossGeometry, Reduction};
 pub use norm::{BatchNorm, BatchNormGeometry, LayerNorm};
 pub use optimizer::{Adam, Optimizer, RmsProp, Sgd};
 pub use pool2d::{AvgPool2d, GlobalPool, MaxPool2d, Pool2dGeometry};
 pub use signal::{AvgPool1d, Conv1d, MaxPool1d};
 pub use softmax::{Softmax, SoftmaxGeometry};
+pub use target::Target;
 pub use view::{Flatten, Reshape};
 pub use window::{Padding, Size2};
 

@@ -18,15 +18,18 @@ pub fn loss(
     let (target, loss) = (target.into(), loss.into());
     target.check(&loss, example.len(), batch)?;
     let geometry = loss.geometry(batch, &example)?;
+    let scale = (1.0 / loss.normaliser(&target, &geometry)) as f32;
     let step = kernels::loss::LossStep {
-        scale: (1.0 / loss.normaliser(&target, &geometry)) as f32,
+        scale,
+        gradient_scale: scale,
         soft: matches!(target, Target::Values(_)),
-        accumulate: false,
     };
     let gpu = output.gpu();
     let (labels, values) = match target {
-        Target::Labels(labels) => (labels, vec![0.0]),
         Target::Values(values) => (vec![0], values),
+        labels @ (Target::Labels(_) | Target::WideLabels(_)) => {
+            (labels.codes(&loss).into_owned(), vec![0.0])
+        }
     };
     let labels = Tensor::from_slice(gpu, [labels.len()], &labels)?;
     let values = Tensor::from_slice(gpu, [values.len()], &values)?;

@@ -69,8 +69,9 @@ impl TrainerBuilder {
         self
     }
 
-    /// Sets how many batches make an update. Their losses are averaged as if they were one large
-    /// batch, so that memory is that of a small one. Default 1.
+    /// Sets how many batches make an update. Their gradients become those of one large batch, in the
+    /// memory of a small one: a mean is that over all of their examples. [`Trainer::loss`] stays that
+    /// of the last batch. Default 1.
     pub fn accumulate(mut self, batches: usize) -> Self {
         self.options.accumulate = batches;
         self
@@ -97,7 +98,7 @@ impl TrainerBuilder {
     }
 
     /// Sets how many steps may be on their way at once; `step` waits for the oldest beyond that.
-    /// Default 2.
+    /// Default 2. Means nothing on the CPU, where each step is done when it returns.
     pub fn in_flight(mut self, steps: usize) -> Self {
         self.options.in_flight = steps;
         self
@@ -106,14 +107,14 @@ impl TrainerBuilder {
     /// Sets the bytes of device memory that the trainer may take: more is an
     /// [`Error::OutOfMemory`] before anything is allocated. Default no bound but the device's.
     /// [Autotuning](Self::autotune) takes the tensors of one layer at a time besides, before the
-    /// trainer's own.
+    /// trainer's own. On the CPU, whose memory is not counted, an [`Error::Argument`].
     pub fn memory_budget(mut self, bytes: u64) -> Self {
         self.options.memory_budget = bytes;
         self
     }
 
     /// Sets the largest buffer for parameters in bytes; more of them are kept in several. Default
-    /// the device's limit of a binding.
+    /// the device's limit of a binding. Means nothing on the CPU.
     pub fn max_slab(mut self, bytes: u64) -> Self {
         self.options.max_slab = bytes;
         self
@@ -128,7 +129,7 @@ impl TrainerBuilder {
     /// cannot be used, a warning is logged and nothing is kept), or a
     /// [file of your own](Self::autotune_file). The ways differ in the order of their sums, so with autotuning the bits of a training are a function of that file too. Measured is with
     /// tensors of `f32`, in [half precision](Self::half_precision) as well. Default off: a built-in
-    /// table chooses.
+    /// table chooses. Means nothing on the CPU, where there is one way.
     #[cfg(feature = "native")]
     pub fn autotune(mut self, autotune: bool) -> Self {
         let place = self.autotune.take().unwrap_or(Place::Cache);
@@ -137,7 +138,7 @@ impl TrainerBuilder {
     }
 
     /// [Autotunes](Self::autotune) with this file. That it cannot be read or written is an
-    /// [`Error::File`].
+    /// [`Error::File`], and on the CPU, which would not keep it, any is an [`Error::Argument`].
     #[cfg(feature = "native")]
     pub fn autotune_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.autotune = Some(Place::File(path.into()));
@@ -214,12 +215,16 @@ impl TrainerBuilder {
     }
 
     /// Makes the trainer on the CPU reference: the same results within rounding, without a GPU.
+    /// [`in_flight`](Self::in_flight), [`max_slab`](Self::max_slab) and [`autotune`](Self::autotune)
+    /// say how a GPU goes about its work, and mean nothing here.
+    ///
+    /// # Errors
+    /// Those of [`on`](Self::on) that are no device's, and [`Error::Argument`] for what only a GPU
+    /// could keep: [`half_precision`](Self::half_precision), a
+    /// [`memory_budget`](Self::memory_budget) and an [`autotune_file`](Self::autotune_file).
     pub fn on_cpu(self) -> Result<Trainer> {
         self.check()?;
-        if self.options.half {
-            let reason = "is for GPUs: the CPU reference computes and stores in f32";
-            return Err(Error::argument("half_precision", reason));
-        }
+        self.check_on_cpu()?;
         let (loss, options) = (self.loss.clone(), self.options);
         let mut reference = Reference::new(&self.model, loss, self.optimizer, options.seed)?;
         reference.set_clip_norm(options.clip_norm)?;
@@ -255,6 +260,24 @@ impl TrainerBuilder {
             return Err(Error::argument("half_precision", reason));
         }
         self.check()
+    }
+
+    /// Refuses options whose promise the reference does not keep.
+    fn check_on_cpu(&self) -> Result<()> {
+        if self.options.half {
+            let reason = "is for GPUs: the CPU reference computes and stores in f32";
+            return Err(Error::argument("half_precision", reason));
+        }
+        if self.options.memory_budget != u64::MAX {
+            let reason = "is for GPUs: the memory of the CPU reference is not counted";
+            return Err(Error::argument("memory_budget", reason));
+        }
+        #[cfg(feature = "native")]
+        if let Some(Place::File(_)) = &self.autotune {
+            let reason = "is for GPUs: the CPU reference has nothing to choose";
+            return Err(Error::argument("autotune_file", reason));
+        }
+        Ok(())
     }
 
     fn check(&self) -> Result<()> {

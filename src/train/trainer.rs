@@ -8,7 +8,7 @@ use crate::engine::{MemoryReport, Plan, Reference};
 use crate::model::Model;
 #[cfg(feature = "native")]
 use crate::model::{read_weights, write_weights};
-use crate::op::{Loss, Optimizer, Target};
+use crate::op::{Loss, Target};
 use crate::{Error, Gpu, Result};
 
 /// A model in training, on a GPU or on the CPU.
@@ -132,6 +132,9 @@ impl Trainer {
     }
 
     /// The loss of the last step: the only read-back of a training loop, and it waits for that step.
+    /// It is that of the step's own batch before the update, also where an update takes
+    /// [several](TrainerBuilder::accumulate). A mean over a batch whose labels are all ignored is NaN,
+    /// as in PyTorch.
     ///
     /// # Errors
     /// [`Error::Argument`] before the first step, and the device's errors.
@@ -161,7 +164,13 @@ impl Trainer {
         self.examples(input)?;
         match &mut self.backend {
             Backend::Gpu(plan) => plan.predict(input).await,
-            Backend::Cpu(reference) => reference.forward(input),
+            // A batch at a time here too, so that the activations of more are never there at once.
+            Backend::Cpu(reference) => {
+                let batches = input.chunks(self.batch * self.model.input_shape().len());
+                let outputs: Result<Vec<_>> =
+                    batches.map(|batch| reference.forward(batch)).collect();
+                Ok(outputs?.concat())
+            }
         }
     }
 
@@ -203,7 +212,13 @@ impl Trainer {
         }
     }
 
-    /// The gradient of the last step's loss with respect to a parameter, by name.
+    /// The gradient of the last step's loss with respect to a learned parameter, by name, before any
+    /// clipping. With [`accumulate`](TrainerBuilder::accumulate) it is that of all batches since the
+    /// last update, or, where there are none, of those that it took.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a name that is none of a learned parameter and before the first step,
+    /// and the device's errors.
     #[cfg(feature = "native")]
     pub fn gradient(&self, name: &str) -> Result<Vec<f32>> {
         pollster::block_on(self.gradient_async(name))
@@ -211,7 +226,7 @@ impl Trainer {
 
     /// [`gradient`](Self::gradient) for asynchronous programs and the browser.
     pub async fn gradient_async(&self, name: &str) -> Result<Vec<f32>> {
-        let id = self.model.graph.parameter_named(name)?;
+        let id = self.model.graph.learned_named(name)?;
         match &self.backend {
             Backend::Gpu(plan) if plan.steps() == 0 => {
                 Err(Error::argument("gradient", "no step has been made"))
@@ -228,12 +243,11 @@ impl Trainer {
 
     /// Sets the learning rate from the next step on. Rebuilds nothing.
     pub fn set_learning_rate(&mut self, learning_rate: f64) -> Result<()> {
-        Optimizer::from(Optimizer::sgd(learning_rate)).check()?;
-        self.learning_rate = learning_rate;
         match &mut self.backend {
-            Backend::Gpu(plan) => plan.set_learning_rate(learning_rate),
+            Backend::Gpu(plan) => plan.set_learning_rate(learning_rate)?,
             Backend::Cpu(reference) => reference.set_learning_rate(learning_rate)?,
         }
+        self.learning_rate = learning_rate;
         Ok(())
     }
 

@@ -132,6 +132,9 @@ fn activation(name: &str, options: &Options) -> Result<Option<Activation>, Strin
         "gelu_tanh" => Activation::GeluTanh,
         "silu" => Activation::Silu,
         "softplus" => Activation::Softplus,
+        "elu" => Activation::Elu {
+            alpha: options.number("alpha", 1.0)? as f32,
+        },
         _ => return Ok(None),
     }))
 }

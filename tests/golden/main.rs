@@ -50,6 +50,11 @@ fn cases_of_our_own() {
     run(&own_folder().join("extra"));
 }
 
+#[test]
+fn cases_of_the_second_set() {
+    run(&own_folder().join("second"));
+}
+
 fn own_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
 }

@@ -5,6 +5,7 @@ use wgpu_cnn::{CrossEntropy, Loss, Model, Optimizer, Trainer, TrainerBuilder};
 use crate::common::{each_gpu, random, uniform};
 
 const CLASSES: usize = 3;
+const WEIGHTS: [f32; CLASSES] = [0.5, 2.0, 1.0];
 
 fn model() -> Model {
     let model = Model::builder([1, 6, 6]).conv2d(4, 3).relu().flatten();
@@ -20,7 +21,7 @@ fn builder(loss: CrossEntropy) -> TrainerBuilder {
 }
 
 fn weighted() -> CrossEntropy {
-    let loss = Loss::cross_entropy().class_weights([0.5, 2.0, 1.0]);
+    let loss = Loss::cross_entropy().class_weights(WEIGHTS);
     loss.ignored_label(-100)
 }
 
@@ -63,13 +64,21 @@ fn micro_batches_equal_one_large_batch() {
         let mut on_cpu = builder(weighted()).batch(4).accumulate(3).on_cpu().unwrap();
         for _ in 0..3 {
             large.step(&x, &LABELS).unwrap();
+            // The large batch's loss is the mean of the small ones', weighted with what counts.
+            let (mut sum, mut weights) = (0.0, 0.0);
             for (x, labels) in x.chunks(4 * 36).zip(LABELS.chunks(4)) {
                 small.step(x, labels).unwrap();
                 on_cpu.step(x, labels).unwrap();
+                let losses = [&small, &on_cpu].map(|trainer| trainer.loss().unwrap());
+                assert!((losses[0] - losses[1]).abs() < 2e-6, "{device}: {losses:?}");
+                let counted = labels
+                    .iter()
+                    .filter_map(|&label| usize::try_from(label).ok());
+                let weight: f32 = counted.map(|class| WEIGHTS[class]).sum();
+                (sum, weights) = (sum + weight * losses[0], weights + weight);
             }
-            let losses = [&large, &small, &on_cpu].map(|trainer| trainer.loss().unwrap());
-            assert!((losses[0] - losses[1]).abs() < 2e-6, "{device}: {losses:?}");
-            assert!((losses[0] - losses[2]).abs() < 2e-6, "{device}: {losses:?}");
+            let (whole, parts) = (large.loss().unwrap(), sum / weights);
+            assert!((whole - parts).abs() < 2e-6, "{device}: {whole}, {parts}");
             assert_near(device, &parameters(&small), &parameters(&large));
             assert_near(device, &parameters(&on_cpu), &parameters(&large));
             let gradient = |trainer: &Trainer| trainer.gradient("0.weight").unwrap();

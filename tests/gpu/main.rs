@@ -1,10 +1,12 @@
 //! The GPU held against the CPU reference: one module per family of kernels, then whole training
 //! steps, errors and files, and what a textbook says of either. All tests share the devices in `common`.
+#![allow(clippy::needless_borrows_for_generic_args)] // targets are lent and given
 
 mod accumulate;
 mod activation;
 mod add;
 mod autotune;
+mod calls;
 mod common;
 #[path = "../common/compare.rs"]
 #[allow(dead_code)] // each suite takes a part of it
@@ -33,6 +35,8 @@ mod required;
 mod soak;
 mod softmax;
 mod startup;
+mod sums;
 mod textbook;
+mod trainer;
 mod training;
 mod weights;

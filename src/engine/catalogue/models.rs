@@ -32,6 +32,7 @@ const NETWORKS: &[Network] = &[
     ("normalisations", 4, normalisations),
     ("signals", 2, signals),
     ("dense layers", 5, dense_layers),
+    ("many classes", 2, many_classes),
     ("every operator", 8, every_operator),
     ("dropout at the end", 3, ends_in_dropout),
 ];
@@ -189,6 +190,10 @@ fn dense_layers() -> Result<Model> {
     let activations = crate::Activation::ALL.into_iter();
     let model = activations.fold(model, |model, f| model.dense(9).push(f));
     model.dense(4).build()
+}
+
+fn many_classes() -> Result<Model> {
+    Model::builder([3]).dense(4100).build()
 }
 
 fn every_operator() -> Result<Model> {

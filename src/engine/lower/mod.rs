@@ -278,7 +278,7 @@ fn record_update(task: &Task, lowered: &mut Lowered) {
     } = lowered;
     recording.set_label("optimizer");
     let clip = task.options.clip_norm.map(|max_norm| {
-        let clip = recording.transient("clip", 1);
+        let clip = recording.transient("clip", optimizer::CLIP_FACTORS);
         let totals = slabs.iter().map(|slab| (slab.total(), slab.vectors()));
         let totals: Vec<_> = totals.collect();
         optimizer::clip(recording, &totals, max_norm, clip);

@@ -133,6 +133,23 @@ impl<T: Real> Operator<T> for Conv2d {
             ),
             Case::new("beyond a tile", same(33, 3), [17, 6, 6]).batch(2),
             Case::new(
+                "weight gradients in parts",
+                Conv2d::new(4, 2).groups(2),
+                [2, 63, 66],
+            ),
+            Case::new(
+                "weight gradients of long rows",
+                Conv2d::new(2, [1, 3]),
+                [1, 2, 600],
+            ),
+            Case::new("a sum over an image", Conv2d::new(1, 182), [1, 182, 183]).batch(1),
+            Case::new(
+                "a sum over many channels",
+                Conv2d::new(16_400, [1, 2]),
+                [1, 1, 3],
+            )
+            .batch(1),
+            Case::new(
                 "a signal",
                 Conv1d::new(6, 5).dilation(2).padding_same(),
                 [3, 41],

@@ -107,6 +107,9 @@ impl<T: Real> Operator<T> for Linear {
             Case::new("whole vectors", Linear::new(64), [32]).batch(16),
             Case::new("odd sizes", Linear::new(33), [37]).batch(5),
             Case::new("a long sum", Linear::new(7), [300]).batch(2),
+            Case::new("a sum in parts", Linear::new(6), [2101]).batch(2),
+            Case::new("many rows", Linear::new(3), [2]).batch(300),
+            Case::new("many rows of many numbers", Linear::new(33), [2]).batch(300),
             Case::new(
                 "along the last axis, no bias",
                 Linear::new(5).bias(false),

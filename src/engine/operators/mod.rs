@@ -22,7 +22,7 @@ mod view;
 
 pub use case::Case;
 pub(super) use places::{Backward, Forward, Gradients, Keeps, Kept, Masks, Mode, Saved, Site};
-pub(super) use rounding::{Exact, FORMULA, Rounding, Sum};
+pub(super) use rounding::{Exact, FORMULA, Rounding, Sum, chain};
 
 use crate::Result;
 use crate::cpu::Real;

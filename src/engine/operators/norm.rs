@@ -180,6 +180,7 @@ impl<T: Real> Operator<T> for BatchNorm {
                 norm.epsilon(1e-3).momentum(0.25),
                 [2, 9],
             ),
+            Case::new("channels in parts", norm, [2, 65, 67]),
         ]
     }
 }
@@ -258,7 +259,7 @@ impl<T: Real> Operator<T> for LayerNorm {
     }
 
     fn rounding(&self, site: &Site) -> Result<Rounding> {
-        let (terms, rows) = (chain(site.input().len()), site.batch + FORMULA);
+        let (terms, rows) = (chain(site.input().len()), site.batch.min(256) + FORMULA);
         Ok(Rounding {
             parameters: vec![Sum::formula(terms + rows), Sum::products(rows)],
             ..Rounding::of(Sum::formula(terms), Sum::formula(terms))
@@ -270,6 +271,8 @@ impl<T: Real> Operator<T> for LayerNorm {
         vec![
             Case::new("an image", norm, [3, 5, 4]),
             Case::new("a row", norm, [9]).batch(1),
+            Case::new("many rows", norm, [5]).batch(300),
+            Case::new("a row in parts", norm, [1, 129, 131]).batch(2),
             Case::new(
                 "beyond a workgroup, its own epsilon",
                 norm.epsilon(1e-3),

@@ -1,7 +1,7 @@
 //! Pooling: over windows, and over whole planes.
 
 use super::places::resized;
-use super::rounding::FORMULA;
+use super::rounding::{FORMULA, chain};
 use super::{
     Backward, Case, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved, Site, Sum,
 };
@@ -19,14 +19,22 @@ fn argmax(site: &Site) -> Keeps {
     }
 }
 
+/// The terms of a sum over windows that cover a position, or over the positions of a window: row by row.
+fn by_rows(geometry: &Pool2dGeometry) -> usize {
+    geometry.kernel.height + geometry.kernel.width
+}
+
 /// A maximum is a copy, and its gradient the sum over the windows that it won.
 fn max_rounding(geometry: &Pool2dGeometry) -> Rounding {
-    Rounding::of(Sum::copy(), Sum::products(geometry.kernel.area()))
+    Rounding::of(Sum::copy(), Sum::products(by_rows(geometry)))
 }
 
 fn mean_rounding(geometry: &Pool2dGeometry) -> Rounding {
-    let sum = Sum::scaled(geometry.kernel.area() + FORMULA);
-    Rounding::of(sum, sum)
+    let terms = match geometry.kernel.area() {
+        ..=pool2d::LARGEST_WINDOW => by_rows(geometry) + FORMULA,
+        area => chain(area),
+    };
+    Rounding::of(Sum::scaled(terms), Sum::scaled(by_rows(geometry) + FORMULA))
 }
 
 impl<T: Real> Operator<T> for MaxPool2d {
@@ -121,6 +129,12 @@ impl<T: Real> Operator<T> for MaxPool2d {
             ),
             Case::new("one pixel", pool(1), [2, 1, 1]),
             Case::new("a signal", MaxPool1d::new(3).stride(2), [3, 41]),
+            Case::new(
+                "large windows",
+                pool(20).stride(7).padding(9).dilation([1, 2]),
+                [2, 33, 40],
+            ),
+            Case::new("windows in parts", pool(96).stride(3), [1, 99, 100]).batch(2),
         ]
     }
 }
@@ -222,6 +236,12 @@ impl<T: Real> Operator<T> for AvgPool2d {
                 AvgPool1d::new(2).count_include_pad(false).padding(1),
                 [3, 21],
             ),
+            Case::new(
+                "large windows",
+                pool(20).stride(7).padding(9).count_include_pad(false),
+                [2, 33, 30],
+            ),
+            Case::new("windows in parts", pool(96).stride(3), [1, 99, 100]).batch(2),
         ]
     }
 }
@@ -334,7 +354,11 @@ impl<T: Real> Operator<T> for GlobalPool {
             Self::Max => max_rounding(&geometry),
             Self::Average => mean_rounding(&geometry),
             Self::Softmax => {
-                let sum = Sum::formula(geometry.in_size.area() + FORMULA).driver();
+                let terms = match geometry.in_size.area() {
+                    len @ ..=pool2d::LARGEST_WINDOW => len + FORMULA,
+                    len => chain(len),
+                };
+                let sum = Sum::formula(terms).driver();
                 Rounding {
                     from_stored_value: true,
                     ..Rounding::of(sum, sum)
@@ -351,6 +375,8 @@ impl<T: Real> Operator<T> for GlobalPool {
                     Case::new("an image", pool, [3, 4, 5]),
                     Case::new("one pixel", pool, [2, 1, 1]),
                     Case::new("a signal", pool, [4, 9]),
+                    Case::new("a large image", pool, [2, 17, 18]),
+                    Case::new("an image in parts", pool, [1, 95, 97]).batch(2),
                 ]
             })
             .collect()

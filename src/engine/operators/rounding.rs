@@ -30,7 +30,7 @@ pub(in crate::engine) struct Sum {
 /// Roundings of a formula around a sum: a division counts as three, a square root as four.
 pub(in crate::engine) const FORMULA: usize = 16;
 
-/// Invocations that share a sum of a normalisation.
+/// Invocations of a workgroup that share a sum.
 const LANES: usize = 64;
 
 impl Sum {
@@ -83,10 +83,18 @@ impl Sum {
     }
 }
 
-/// The longest chain of additions in a sum of a normalisation over so many values, with the formula
-/// around it.
-pub(super) fn chain(values: usize) -> usize {
-    values.div_ceil(LANES) + FORMULA
+/// The longest chain of additions in a sum over so many values that workgroups share, and the formula around
+/// it. An invocation adds up blocks of 16, at most 16 of them; a workgroup its invocations' sums in 6 levels;
+/// and the sums of workgroups are added up in blocks in their turn.
+pub(in crate::engine) fn chain(values: usize) -> usize {
+    let blocks = |terms: usize| terms.min(16) + terms.div_ceil(16).min(16);
+    let mut chain = FORMULA + 6 + blocks(values.div_ceil(LANES));
+    let mut sums = values / 4096;
+    while sums > 1 {
+        chain += 6 + blocks(sums);
+        sums /= 256;
+    }
+    chain
 }
 
 /// What an operator's results may be off by.

@@ -1,6 +1,6 @@
 //! Softmax and its logarithm.
 
-use super::rounding::FORMULA;
+use super::rounding::{FORMULA, chain};
 use super::{
     Backward, Case, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved, Site, Sum,
 };
@@ -77,7 +77,11 @@ impl<T: Real> Operator<T> for Softmax {
 
     fn rounding(&self, site: &Site) -> Result<Rounding> {
         let geometry = self.geometry(site.batch, site.input())?;
-        let sum = Sum::formula(geometry.extent + FORMULA);
+        let terms = match geometry.extent {
+            ..=softmax::LONGEST_LINE => geometry.extent + FORMULA,
+            extent => chain(extent),
+        };
+        let sum = Sum::formula(terms);
         // The gradient follows from the value; that of the logarithm takes its exponential.
         let input = if self.log { sum.driver() } else { sum };
         Ok(Rounding::of(sum.driver(), input))
@@ -94,6 +98,13 @@ impl<T: Real> Operator<T> for Softmax {
                 "logarithm along the channels",
                 softmax.log(true).axis(0),
                 [5, 3, 4],
+            ),
+            Case::new("a long row", softmax, [1100]),
+            Case::new("a row in parts", softmax, [9001]).batch(2),
+            Case::new(
+                "logarithm along many channels",
+                softmax.log(true).axis(0),
+                [1100, 2],
             ),
         ]
     }

@@ -6,7 +6,7 @@ use crate::gpu::record::Region;
 use crate::model::ParameterId;
 
 impl Plan {
-    /// The loss of the last step: with micro-batches, of those since the last update.
+    /// The loss of the last batch.
     pub async fn loss(&self) -> Result<f32> {
         let loss = Region {
             size: 4,
@@ -14,11 +14,7 @@ impl Plan {
         };
         // A buffer of its own, since several may ask at once.
         let staging = self.gpu.read_back_buffer(16).await?;
-        let loss = self.read(loss, &staging).await?[0];
-        match self.options.accumulate {
-            1 => Ok(loss),
-            _ => Ok((f64::from(loss) / self.progress.normaliser) as f32),
-        }
+        Ok(self.read(loss, &staging).await?[0])
     }
 
     pub async fn parameter(&self, id: ParameterId) -> Result<Vec<f32>> {

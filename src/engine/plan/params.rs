@@ -48,8 +48,8 @@ impl Step {
     pub const FIRST: Self = Self {
         loss: LossStep {
             scale: 1.0,
+            gradient_scale: 1.0,
             soft: false,
-            accumulate: false,
         },
         batch: 0,
         update: 1,

@@ -21,8 +21,8 @@ pub(super) struct Progress {
     updates: u64,
     /// Batches since the last update.
     pending: usize,
-    /// What the sums of their losses and gradients are to be divided by.
-    pub normaliser: f64,
+    /// What the sum of their gradients is to be divided by.
+    normaliser: f64,
     /// What the sum of the last update's gradients was multiplied by.
     gradient_scale: f32,
     /// Whether what follows from the parameters alone follows from these.
@@ -47,8 +47,12 @@ impl Plan {
         self.progress.batches
     }
 
-    pub fn set_learning_rate(&mut self, learning_rate: f64) {
-        self.optimizer.set_learning_rate(learning_rate);
+    pub fn set_learning_rate(&mut self, learning_rate: f64) -> Result<()> {
+        let mut optimizer = self.optimizer;
+        optimizer.set_learning_rate(learning_rate);
+        optimizer.check()?;
+        self.optimizer = optimizer;
+        Ok(())
     }
 
     /// A batch that has been checked: its gradients and, with the last of its micro-batches, an
@@ -122,15 +126,12 @@ impl Plan {
             progress.updates += 1;
             progress.gradient_scale = if micro { progress.mean() } else { 1.0 };
         }
+        let scale = (1.0 / normaliser) as f32;
         let step = Step {
             loss: LossStep {
-                scale: if micro {
-                    1.0
-                } else {
-                    (1.0 / normaliser) as f32
-                },
+                scale,
+                gradient_scale: if micro { 1.0 } else { scale },
                 soft: matches!(target, Target::Values(_)),
-                accumulate: !begins,
             },
             batch: progress.batches - 1,
             update: progress.updates,
@@ -234,8 +235,11 @@ impl Plan {
             Some(partial) if partial.batch == batch => (&partial.dispatches, &partial.params),
             _ => (&self.lowered.recording.dispatches, &self.params),
         };
+        let codes = target.map_or_else(Default::default, |target| target.codes(&self.loss));
         let (target, target_region): (&[u8], Region) = match target {
-            Some(Target::Labels(labels)) => (bytemuck::cast_slice(labels), self.lowered.labels),
+            Some(Target::Labels(_) | Target::WideLabels(_)) => {
+                (bytemuck::cast_slice(&codes), self.lowered.labels)
+            }
             Some(Target::Values(values)) => (bytemuck::cast_slice(values), self.lowered.values),
             None => (&[], self.lowered.values),
         };

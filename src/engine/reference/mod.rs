@@ -44,6 +44,8 @@ pub struct Reference<T> {
     parameters: Vec<Vec<T>>,
     /// Of the last step, each as long as its parameter; empty for statistics.
     gradients: Vec<Vec<T>>,
+    /// Whether a batch has left any.
+    has_gradients: bool,
     /// Of each parameter, the optimizer's slots; none for statistics.
     state: Vec<Vec<Vec<T>>>,
     /// Batches so far.
@@ -57,8 +59,6 @@ pub struct Reference<T> {
 #[derive(Debug, Clone, Default)]
 struct Pending {
     batches: usize,
-    /// The sum of their losses.
-    loss: f64,
     /// The sums of their gradients, in `f64` since they may be many.
     gradients: Vec<Vec<f64>>,
     /// What the sums are to be divided by.
@@ -107,6 +107,7 @@ impl<T: Real> Reference<T> {
             accumulate: 1,
             parameters,
             gradients,
+            has_gradients: false,
             state,
             steps: 0,
             updates: 0,
@@ -192,8 +193,8 @@ impl<T: Real> Reference<T> {
     }
 
     /// The loss of a batch in training; [`gradient`](Self::gradient) then gives that of each
-    /// parameter. Running statistics follow the batch, learned parameters stay. Dropout's masks are
-    /// those of the next step.
+    /// parameter. All else stays as it is: parameters, running statistics, what waits for an update.
+    /// Dropout's masks are those of the next step.
     ///
     /// # Errors
     ///
@@ -217,8 +218,7 @@ impl<T: Real> Reference<T> {
     }
 
     /// One step of training on a batch: loss, gradients, and an update with every
-    /// [`accumulate`](Self::set_accumulate)d batch. Gives the loss before the update, of all batches
-    /// since the last one.
+    /// [`accumulate`](Self::set_accumulate)d batch. Gives the loss of this batch, before the update.
     ///
     /// # Errors
     ///
@@ -227,17 +227,19 @@ impl<T: Real> Reference<T> {
     /// label is out of range or the loss takes none. Parameters, gradients and the optimizer's state
     /// are then as before.
     pub fn step(&mut self, input: &[T], target: &Target) -> Result<T> {
-        if self.accumulate == 1 && self.pending.batches == 0 {
-            let (loss, _) = self.backward(input, target, Divided::Now, false)?;
-            self.steps += 1;
+        let alone = self.accumulate == 1 && self.pending.batches == 0;
+        let divided = if alone { Divided::Now } else { Divided::Later };
+        let (loss, normaliser) = self.backward(input, target, divided, false)?;
+        let graph = &self.model.graph;
+        self.tape.update_statistics(graph, &mut self.parameters);
+        self.steps += 1;
+        if alone {
             self.update()?;
             return Ok(loss);
         }
-        let (loss, normaliser) = self.backward(input, target, Divided::Later, false)?;
-        self.steps += 1;
         let pending = &mut self.pending;
         if pending.batches == 0 {
-            (pending.loss, pending.normaliser) = (0.0, 0.0);
+            pending.normaliser = 0.0;
             pending.gradients.clear();
             let zeros = self.gradients.iter().map(|like| vec![0.0; like.len()]);
             pending.gradients.extend(zeros);
@@ -247,19 +249,17 @@ impl<T: Real> Reference<T> {
             pairs.for_each(|(sum, gradient)| *sum += gradient.wide());
         }
         pending.batches += 1;
-        pending.loss += loss.wide();
         // A sum of losses is not divided, however many batches it is over.
         pending.normaliser = if self.loss.is_sum() {
             1.0
         } else {
             pending.normaliser + normaliser
         };
-        let loss = T::nearest(pending.loss / pending.normaliser);
         self.divide_pending();
         if self.pending.batches >= self.accumulate {
             self.update()?;
         }
-        Ok(loss)
+        Ok(loss / T::nearest(normaliser))
     }
 
     /// Updates the parameters from the batches since the last update, if there are any: for the end
@@ -333,18 +333,18 @@ impl<T: Real> Reference<T> {
     }
 
     /// The last gradient of a parameter, before any clipping; with several batches per update, of
-    /// all since the last one. Zeros before the first.
+    /// those of the last update, or of all since then where there are any.
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] where the model has none of this name, or it is a running statistic.
+    /// [`Error::Argument`] where the model has none of this name, or it is a running statistic, and
+    /// before the first batch.
     pub fn gradient(&self, name: &str) -> Result<&[T]> {
-        let id = self.model.graph.parameter_named(name)?;
-        if !self.model.graph.parameter(id).is_learned() {
-            let reason = "is a running statistic, which has no gradient";
-            return Err(Error::argument(format!("parameter {name:?}"), reason));
+        let ParameterId(id) = self.model.graph.learned_named(name)?;
+        if !self.has_gradients {
+            return Err(Error::argument("gradient", "no step has been made"));
         }
-        Ok(&self.gradients[id.0])
+        Ok(&self.gradients[id])
     }
 
     /// The optimizer and its hyper-parameters.
@@ -420,7 +420,7 @@ impl<T: Real> Reference<T> {
         let loss =
             cpu::loss_forward_backward(&self.loss, &geometry, divisor, output, target, gradient)?;
         tape.backward(walk, &wanted, &mut self.gradients)?;
-        tape.update_statistics(graph, &mut self.parameters);
+        self.has_gradients = true;
         Ok((loss, normaliser))
     }
 

@@ -7,11 +7,11 @@ use crate::engine::catalogue::{loss_name, optimizer_name};
 use crate::engine::compare::{Expected, Verdict};
 use crate::engine::data::{Data, Fill, wide};
 use crate::engine::lower::Slab;
-use crate::engine::operators::{FORMULA, Sum};
+use crate::engine::operators::{FORMULA, Sum, chain};
 use crate::engine::plan::Step;
 use crate::engine::reference::{LossPass, UpdatePass};
 use crate::engine::tolerance::{copied, measure};
-use crate::gpu::kernels::loss::LossStep;
+use crate::gpu::kernels::loss::{LossStep, MOST_CLASSES};
 use crate::{Loss, Optimizer, Result, Target};
 
 /// What gradients are multiplied by on their way into an optimizer.
@@ -81,7 +81,7 @@ async fn loss(rig: &Rig<'_>, soft: bool) -> Result<Vec<Outcome>> {
     let values = data.values(shape.len(), 4.0);
     let target = match soft {
         true => Target::Values(data.shares(shape.len())),
-        false => Target::Labels(data.labels(loss, &geometry)),
+        false => data.labels(loss, &geometry).into(),
     };
     let scale = (1.0 / loss.normaliser(&target, &geometry)) as f32;
     let pass = LossPass {
@@ -93,46 +93,40 @@ async fn loss(rig: &Rig<'_>, soft: bool) -> Result<Vec<Outcome>> {
     let data = [values];
     let measured = measure(&pass, &data, false)?;
     let expect = |at: usize, terms: usize| -> Expected {
-        let sum = Sum::formula(terms + FORMULA);
+        let sum = Sum::formula(terms);
         let sum = match loss {
             Loss::MeanSquaredError(_) => sum,
             Loss::CrossEntropy(_) | Loss::BinaryCrossEntropy(_) => sum.driver(),
         };
         measured[at].expect(sum, Fill::Uniform)
     };
-    let total = expect(0, shape.len());
+    // A few classes to an invocation, and then the examples' losses.
+    let total = expect(0, MOST_CLASSES / 64 + chain(shape.len()));
     let mut trial = Trial::new(&rig.lowered.ranges.loss);
     trial.write(output, &data[0]);
     match &pass.target {
-        Target::Labels(labels) => {
-            trial.write_bytes(rig.lowered.labels, bytemuck::cast_slice(labels));
+        Target::Labels(_) | Target::WideLabels(_) => {
+            let codes = pass.target.codes(loss);
+            trial.write_bytes(rig.lowered.labels, bytemuck::cast_slice(&codes));
         }
         Target::Values(values) => trial.write(rig.lowered.values, values),
     }
     if let (Some(region), Loss::CrossEntropy(loss)) = (rig.lowered.class_weights, loss) {
         trial.write(region, loss.class_weights.as_deref().unwrap_or_default());
     }
-    // The loss of a batch, and then added to that of another one.
-    let mut adding = trial.clone();
-    let before = 1.5;
-    adding.write(rig.lowered.loss, &[before]);
-    let before = copied(vec![before.into()], Fill::Uniform);
-    let sum = before.plus(&total);
-    let mut outcomes = Vec::new();
-    for (mut trial, name, total, accumulate) in [
-        (trial, "loss", total, false),
-        (adding, "loss, added", sum, true),
-    ] {
-        trial.awaits(name, rig.lowered.loss, &[1].into(), total);
-        trial.awaits("gradient", gradient, &shape, expect(1, 0));
-        let loss = LossStep {
-            scale,
-            soft,
-            accumulate,
-        };
-        outcomes.extend(rig.run(trial, Step { loss, ..STEP }).await?);
-    }
-    Ok(outcomes)
+    trial.awaits("loss", rig.lowered.loss, &[1].into(), total);
+    trial.awaits(
+        "gradient",
+        gradient,
+        &shape,
+        expect(1, MOST_CLASSES / 64 + FORMULA),
+    );
+    let loss = LossStep {
+        scale,
+        gradient_scale: scale,
+        soft,
+    };
+    rig.run(trial, Step { loss, ..STEP }).await
 }
 
 /// The sum that a first micro-batch begins, and a second adds to.
@@ -164,8 +158,8 @@ async fn update(rig: &Rig<'_>) -> Result<Outcome> {
     let (optimizer, range) = (rig.task.optimizer, &rig.lowered.ranges.update);
     let (slabs, clip_norm) = (&rig.lowered.slabs, rig.task.options.clip_norm);
     let elements: usize = slabs.iter().map(len).sum();
-    // The norm's sums: 16 vectors and 6 levels in a workgroup, then those of the workgroups.
-    let clipping = clip_norm.map_or(0, |_| 128 + elements / (64 * 64 * 64));
+    // The norm's sums: 16 vectors to an invocation, and then those of the workgroups.
+    let clipping = clip_norm.map_or(0, |_| 64 + chain(elements / 4096));
     let sum = Sum::formula(FORMULA + clipping);
     let mut verdict = Verdict::none();
     for step in [1, 9] {

@@ -24,6 +24,13 @@ macro_rules! block {
 
 pub(crate) const FLAT: Block = block!("flat");
 pub(crate) const REDUCE: Block = block!("reduce");
+const CORRECTED: Block = block!("corrected");
+pub(crate) const MOMENTS: Block = block!("moments", uses: [REDUCE, CORRECTED]);
+pub(crate) const STATISTICS: Block =
+    block!("statistics", constants: ["HAS_RUNNING"], uses: [REDUCE, CORRECTED]);
+pub(crate) const BEST: Block = block!("best");
+pub(crate) const HUGE: Block = block!("huge");
+pub(crate) const CROSS_ENTROPY: Block = block!("cross_entropy", constants: ["HAS_WEIGHTS"]);
 pub(crate) const NAN: Block = block!("nan");
 pub(crate) const EXPONENTIAL: Block = block!("exponential");
 pub(crate) const CONV2D_PARAMS: Block = block!("conv2d_params");

@@ -196,18 +196,42 @@ fn to_images(
     let Some(geometry) = work.geometry() else {
         return;
     };
-    let (mut constants, regions) = image_bindings(recording, geometry, inputs, bias, output);
-    let (params, extents) = (params(geometry, 1), work.extents());
+    let extents = work.extents();
     if core == Core::Direct {
+        let (constants, regions) = image_bindings(recording, geometry, inputs, bias, output);
         // A turn for each tap, filter row and channel.
         recording.iterations(3 * extents.k);
-        let grid = flat_grid(extents.m * extents.n * extents.slices);
+        let (params, grid) = (
+            params(geometry, 1),
+            flat_grid(extents.m * extents.n * extents.slices),
+        );
         recording.dispatch(direct, &constants, &regions, params, grid);
-    } else {
-        constants.extend([("A_ALONG_K", 1.0), ("B_ALONG_K", 0.0)]);
-        product.dispatch(recording, core, extents, constants, &regions, params);
+        recording.flops(work.flops());
+        return;
     }
+    let parts = recording.parts(|| strategy::sum_parts(work, core));
+    let (channels, plane) = match work {
+        Work::Conv2dBackwardInput(_) => (geometry.in_channels, geometry.in_size.area()),
+        Work::Conv2dForward(_) | Work::Conv2dBackwardWeight(_) | Work::Matmul(..) => {
+            (geometry.out_channels, geometry.out_size.area())
+        }
+    };
+    let images = [geometry.batch, channels, plane];
+    let (to, bias_now) = match parts {
+        1 => (output, bias),
+        _ => {
+            let len = parts * images.iter().product::<usize>();
+            (recording.transient("product parts", len).into(), None)
+        }
+    };
+    let (mut constants, regions) = image_bindings(recording, geometry, inputs, bias_now, to);
+    constants.extend([("A_ALONG_K", 1.0), ("B_ALONG_K", 0.0)]);
+    let (params, extents) = (params(geometry, parts), extents.split(parts));
+    product.dispatch(recording, core, extents, constants, &regions, params);
     recording.flops(work.flops());
+    if parts > 1 {
+        reduce::sum_parts(recording, to.region, parts, images, bias, output);
+    }
 }
 
 /// The constants and the bindings of the kernels that take images and weights to images.
@@ -241,52 +265,46 @@ pub(crate) fn backward_weight(
 ) {
     let work = Work::Conv2dBackwardWeight(*geometry);
     let core = recording.core(&work);
-    let mut constants = window_constants(geometry).to_vec();
-    let extents = work.extents();
+    let inputs = [input, gradient_output];
     match core {
         Core::Rows => {
-            let inputs = [input, gradient_output];
-            conv2d_rows::backward_weight(recording, geometry, inputs, gradient_weight);
+            return conv2d_rows::backward_weight(recording, geometry, inputs, gradient_weight);
         }
         Core::Strided => {
-            let inputs = [input, gradient_output];
-            conv2d_strided::backward_weight(recording, geometry, inputs, gradient_weight);
+            return conv2d_strided::backward_weight(recording, geometry, inputs, gradient_weight);
         }
-        Core::Direct => {
-            let regions = [Some(gradient_output), Some(input), Some(gradient_weight)];
-            recording.iterations(extents.k.div_ceil(64));
-            let (params, grid) = (params(geometry, 1), group_grid(geometry.weight_len()));
-            recording.dispatch(&DIRECT_BACKWARD_WEIGHT, &constants, &regions, params, grid);
-            recording.flops(work.flops());
-        }
-        Core::Tiled32 | Core::Tiled64 | Core::Tiled128 | Core::Subgroup => {
-            let parts = recording.parts(|| strategy::sum_parts(&work, core.side()));
-            let len = geometry.weight_len();
-            let target = match parts {
-                1 => gradient_weight,
-                _ => recording.transient("weight gradient parts", parts * len),
-            };
-            let regions = [Some(gradient_output), Some(input), Some(target)];
-            let params = params(geometry, parts);
-            let extents = Extents {
-                k: extents.k.div_ceil(parts),
-                slices: extents.slices * parts,
-                ..extents
-            };
-            constants.extend([("A_ALONG_K", 1.0), ("B_ALONG_K", 1.0)]);
-            BACKWARD_WEIGHT.dispatch(recording, core, extents, constants, &regions, params);
-            recording.flops(work.flops());
-            if parts > 1 {
-                reduce::sum_parts(
-                    recording,
-                    target,
-                    parts,
-                    [1, len],
-                    None,
-                    gradient_weight.into(),
-                );
-            }
-        }
+        Core::Tiled32 | Core::Tiled64 | Core::Tiled128 | Core::Subgroup | Core::Direct => {}
+    }
+    let (extents, len) = (work.extents(), geometry.weight_len());
+    let parts = recording.parts(|| match core {
+        Core::Direct => strategy::group_parts(len, extents.k),
+        Core::Tiled32
+        | Core::Tiled64
+        | Core::Tiled128
+        | Core::Subgroup
+        | Core::Rows
+        | Core::Strided => strategy::sum_parts(&work, core),
+    });
+    let target = match parts {
+        1 => gradient_weight,
+        _ => recording.transient("weight gradient parts", parts * len),
+    };
+    let regions = [Some(gradient_output), Some(input), Some(target)];
+    let mut constants = window_constants(geometry).to_vec();
+    let params = params(geometry, parts);
+    if core == Core::Direct {
+        recording.iterations(strategy::group_iterations(extents.k.div_ceil(parts)));
+        let grid = group_grid(parts * len);
+        recording.dispatch(&DIRECT_BACKWARD_WEIGHT, &constants, &regions, params, grid);
+    } else {
+        constants.extend([("A_ALONG_K", 1.0), ("B_ALONG_K", 1.0)]);
+        let extents = extents.split(parts);
+        BACKWARD_WEIGHT.dispatch(recording, core, extents, constants, &regions, params);
+    }
+    recording.flops(work.flops());
+    if parts > 1 {
+        let to = gradient_weight.into();
+        reduce::sum_parts(recording, target, parts, [1, len, 1], None, to);
     }
 }
 

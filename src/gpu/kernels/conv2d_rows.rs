@@ -2,9 +2,9 @@
 //! `conv2d_strided` has in common with them is here too.
 
 use super::{Output, Read, ReadWrite, Recording, Region};
-use super::{blocks, flag, flat_grid, group_grid, whole_vectors};
+use super::{blocks, flag, flat_grid, group_grid, reduce, whole_vectors};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
-use crate::gpu::strategy;
+use crate::gpu::strategy::{self, row_taps};
 use crate::op::{Conv2dGeometry, Size2};
 
 params! {
@@ -104,11 +104,6 @@ pub(super) const KERNELS: &[&Kernel] = &[
     &BACKWARD_WEIGHT_SUM,
 ];
 
-/// Taps of a filter row that the cores take at once, of a row so wide.
-fn taps(width: usize) -> usize {
-    if width <= 5 { width } else { 4 }
-}
-
 /// `y = conv(x, w) + b` through the output's epilogue.
 pub(super) fn forward(
     recording: &mut Recording,
@@ -199,8 +194,7 @@ fn rows(
     let strips = batch * out_size.height * out_size.width.div_ceil(4);
     let [x, y, _] = group_grid(strips.div_ceil(8));
     let grid = [x, y, geometry.out_channels.div_ceil(16) as u64];
-    recording
-        .iterations(in_channels * kernel.height * (1 + kernel.width.div_ceil(taps(kernel.width))));
+    recording.iterations(strategy::rows_iterations(in_channels, kernel));
     recording.dispatch(&ROWS, &constants, &regions, rows_params(geometry), grid);
     recording.flops(geometry.flops());
 }
@@ -231,7 +225,7 @@ pub(super) fn pack(
     } else {
         channels
     };
-    let padded = width.next_multiple_of(taps(width));
+    let padded = width.next_multiple_of(row_taps(width));
     let rows = out_channels.div_ceil(16) * in_channels * height * padded;
     let constants = [
         ("KERNEL_H", height as f64),
@@ -285,13 +279,14 @@ pub(super) fn weight_sums(
     gradient_weight: Region,
 ) {
     let Size2 { height, width } = geometry.kernel;
-    let chunks = width.div_ceil(taps(width));
+    let chunks = width.div_ceil(row_taps(width));
     let tiles = geometry.out_channels.div_ceil(16) * (geometry.in_channels * height).div_ceil(8);
     let strips = geometry.out_size.width.div_ceil(4);
     let rows = geometry.batch * geometry.out_size.height;
-    let splits = recording.parts(|| strategy::tap_splits(tiles * chunks, rows, strips));
-    let sums = splits * chunks * tiles * 16 * taps(width) * 8;
-    let partial = recording.transient("weight gradient parts", sums);
+    let sums = 16 * row_taps(width) * 8;
+    let splits = recording.parts(|| strategy::tap_splits(tiles * chunks, sums, rows, strips));
+    let slab = chunks * tiles * sums;
+    let partial = recording.transient("weight gradient parts", splits * slab);
 
     let RowsParams {
         batch,
@@ -315,17 +310,18 @@ pub(super) fn weight_sums(
     };
     let regions = [Some(gradient_output), Some(input), Some(partial)];
     let grid = [tiles, splits, chunks].map(|extent| extent as u64);
-    recording.iterations(rows_per_split * (1 + strips));
+    recording.iterations(rows_per_split * (2 + strips));
     recording.dispatch(kernel, constants, &regions, params, grid);
     recording.flops(geometry.flops());
 
+    let (partial, splits) = reduce::fewer_slabs(recording, partial, splits, slab);
     let params = TapsSumParams {
         in_channels,
         out_channels,
         splits: splits as u32,
     };
     let regions = [Some(partial), Some(gradient_weight)];
-    recording.iterations(splits);
+    recording.iterations(splits + splits.div_ceil(16));
     let size = [("KERNEL_H", height as f64), ("KERNEL_W", width as f64)];
     let grid = flat_grid(geometry.weight_len());
     recording.dispatch(&BACKWARD_WEIGHT_SUM, &size, &regions, params, grid);

@@ -12,14 +12,6 @@ params! {
         m: u32,
         n: u32,
         k: u32,
-    }
-}
-
-params! {
-    struct TiledParams {
-        m: u32,
-        n: u32,
-        k: u32,
         parts: u32,
     }
 }
@@ -28,7 +20,7 @@ pub(crate) const TILED: Product = product!(
     "matmul",
     bindings: &[Read, Read, Read, Read, ReadWrite],
     formats: &[(0, "A"), (1, "B"), (3, "Saved"), (4, "Output")],
-    params: TiledParams,
+    params: Params,
     constants: ["TRANSPOSE_A", "TRANSPOSE_B", "HAS_BIAS"],
     source: "matmul.wgsl",
     blocks: [&blocks::EPILOGUE]
@@ -87,22 +79,44 @@ pub(crate) fn matmul(
     c: Output,
 ) {
     let work = Work::Matmul([m, n, k], [a.transposed, b.transposed]);
-    match recording.core(&work) {
-        Core::Subgroup => by_subgroups(recording, &work, [m, n, k], [a, b], bias, c),
-        core @ (Core::Tiled32
+    let core = recording.core(&work);
+    let parts = recording.parts(|| strategy::sum_parts(&work, core));
+    let (to, bias_now) = match parts {
+        1 => (c, bias),
+        _ => {
+            let parts = recording.transient("product parts", parts * m * n);
+            (parts.into(), None)
+        }
+    };
+    let extents = ([m, n, k], parts);
+    match core {
+        Core::Subgroup => by_subgroups(recording, extents, [a, b], bias_now, to),
+        Core::Tiled32
         | Core::Tiled64
         | Core::Tiled128
         | Core::Rows
         | Core::Strided
-        | Core::Direct) => by_tiles(recording, &work, core, [m, n, k], [a, b], bias, c),
+        | Core::Direct => by_tiles(recording, core, extents, [a, b], bias_now, to),
+    }
+    recording.flops(work.flops());
+    if parts > 1 {
+        reduce::sum_parts(recording, to.region, parts, [m, n, 1], bias, c);
     }
 }
 
-/// The product without workgroup memory.
+fn params([m, n, k]: [usize; 3], parts: usize) -> Params {
+    Params {
+        m: m as u32,
+        n: n as u32,
+        k: k as u32,
+        parts: parts as u32,
+    }
+}
+
+/// The product, or parts of its sums, without workgroup memory.
 fn by_subgroups(
     recording: &mut Recording,
-    work: &Work,
-    [m, n, k]: [usize; 3],
+    ([m, n, k], parts): ([usize; 3], usize),
     [a, b]: [Factor; 2],
     bias: Option<Region>,
     c: Output,
@@ -120,64 +134,40 @@ fn by_subgroups(
     constants.extend(c.constants(recording));
     let (a, b) = (Some(a.region), Some(b.region));
     let regions = [a, b, bias, c.saved(), Some(c.region)];
-    let [m32, n32, k32] = [m, n, k].map(|extent| extent as u32);
-    let params = Params {
-        m: m32,
-        n: n32,
-        k: k32,
-    };
-    recording.iterations(k.div_ceil(4));
-    let grid = group_grid(m.div_ceil(16) * n.div_ceil(32));
+    let length = k.div_ceil(parts).next_multiple_of(4);
+    recording.iterations(length / 4 + length.div_ceil(128));
+    let [x, y, _] = group_grid(m.div_ceil(16) * n.div_ceil(32));
+    let (params, grid) = (params([m, n, k], parts), [x, y, parts as u64]);
     recording.dispatch(&SUBGROUP, &constants, &regions, params, grid);
-    recording.flops(work.flops());
 }
 
-/// The product by tiles in workgroup memory. Parts of the sums go to slabs of their own, and what happens
-/// to a result to their sum.
+/// The same by tiles in workgroup memory. Each part has a slab of its own.
 fn by_tiles(
     recording: &mut Recording,
-    work: &Work,
     core: Core,
-    [m, n, k]: [usize; 3],
+    ([m, n, k], parts): ([usize; 3], usize),
     [a, b]: [Factor; 2],
     bias: Option<Region>,
     c: Output,
 ) {
-    let parts = recording.parts(|| strategy::sum_parts(work, core.side()));
-    let (to, bias_now) = match parts {
-        1 => (c, bias),
-        _ => {
-            let parts = recording.transient("product parts", parts * m * n);
-            (parts.into(), None)
-        }
-    };
     let mut constants = vec![
         ("TRANSPOSE_A", flag(a.transposed)),
         ("TRANSPOSE_B", flag(b.transposed)),
-        ("HAS_BIAS", flag(bias_now.is_some())),
+        ("HAS_BIAS", flag(bias.is_some())),
         ("A_ALONG_K", flag(!a.transposed)),
         ("B_ALONG_K", flag(b.transposed)),
     ];
-    constants.extend(to.constants(recording));
+    constants.extend(c.constants(recording));
     let (a, b) = (Some(a.region), Some(b.region));
-    let regions = [a, b, bias_now, to.saved(), Some(to.region)];
-    let params = TiledParams {
-        m: m as u32,
-        n: n as u32,
-        k: k as u32,
-        parts: parts as u32,
-    };
+    let regions = [a, b, bias, c.saved(), Some(c.region)];
     let extents = Extents {
         m,
         n,
         k: k.div_ceil(parts),
         slices: parts,
     };
+    let params = params([m, n, k], parts);
     TILED.dispatch(recording, core, extents, constants, &regions, params);
-    recording.flops(work.flops());
-    if parts > 1 {
-        reduce::sum_parts(recording, to.region, parts, [m, n], bias, c);
-    }
 }
 
 /// `y = x W^T + b` through the output's epilogue.

@@ -3,6 +3,7 @@
 use super::{Read, ReadWrite, Recording, Region, blocks, flag, flat_grid, group_grid};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::gpu::record::Varies;
+use crate::gpu::strategy;
 use crate::op::{Adam, Optimizer, Sgd};
 
 params! {
@@ -96,7 +97,7 @@ pub(crate) const RMSPROP: Kernel = Kernel {
 pub(crate) const NORM_PARTIAL: Kernel = Kernel {
     name: "optimizer_norm_partial",
     source: source!("optimizer_norm_partial.wgsl"),
-    blocks: &[&blocks::REDUCE, &blocks::FLAT],
+    blocks: &[&blocks::HUGE, &blocks::REDUCE, &blocks::FLAT],
     bindings: &[Read, ReadWrite],
     formats: &[],
     params: NormPartialParams::LAYOUT,
@@ -106,7 +107,7 @@ pub(crate) const NORM_PARTIAL: Kernel = Kernel {
 pub(crate) const NORM_TOTAL: Kernel = Kernel {
     name: "optimizer_norm_total",
     source: source!("optimizer_norm_total.wgsl"),
-    blocks: &[&blocks::REDUCE, &blocks::NAN],
+    blocks: &[&blocks::HUGE, &blocks::REDUCE, &blocks::NAN],
     bindings: &[Read, ReadWrite],
     formats: &[],
     params: NormTotalParams::LAYOUT,
@@ -242,6 +243,9 @@ fn bytes(params: impl bytemuck::NoUninit) -> Vec<u8> {
     bytemuck::bytes_of(&params).to_vec()
 }
 
+/// Numbers that the factor of clipping is the product of.
+pub(crate) const CLIP_FACTORS: usize = 2;
+
 /// The factor that brings the norm of all gradients down to `max_norm`, into `clip`. `slabs` are the
 /// gradients with their lengths in vectors of four.
 pub(crate) fn clip(
@@ -252,7 +256,7 @@ pub(crate) fn clip(
 ) {
     let groups = |len: usize| len.div_ceil(NORM_VECTORS);
     let total: usize = slabs.iter().map(|&(_, len)| groups(len)).sum();
-    let squares = recording.transient("squared gradients", total);
+    let squares = recording.transient("squared gradients", 2 * total);
     let mut first = 0;
     for &(gradient, len) in slabs {
         let params = NormPartialParams {
@@ -274,7 +278,7 @@ pub(crate) fn clip(
         max_norm: max_norm as f32,
         gradient_scale: 1.0,
     };
-    recording.iterations(total.div_ceil(64));
+    recording.iterations(strategy::group_iterations(total));
     recording.dispatch(
         &NORM_TOTAL,
         &[],

@@ -1,9 +1,10 @@
 //! Pooling.
 
 use super::{Output, Read, ReadWrite, Recording, Region};
-use super::{blocks, flag, flat_grid};
+use super::{blocks, flag, flat_grid, group_grid, reduce, softmax};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
-use crate::op::{Pool2dGeometry, Size2};
+use crate::gpu::strategy::{self, group_iterations};
+use crate::op::{Pool2dGeometry, Size2, SoftmaxGeometry};
 
 params! {
     struct Params {
@@ -12,6 +13,36 @@ params! {
         in_width: u32,
         out_height: u32,
         out_width: u32,
+    }
+}
+
+params! {
+    struct LargeParams {
+        planes: u32,
+        in_height: u32,
+        in_width: u32,
+        out_height: u32,
+        out_width: u32,
+        parts: u32,
+    }
+}
+
+params! {
+    struct TotalParams {
+        windows: u32,
+        parts: u32,
+    }
+}
+
+params! {
+    struct BackwardParams {
+        planes: u32,
+        in_height: u32,
+        in_width: u32,
+        out_height: u32,
+        out_width: u32,
+        row_begin: u32,
+        row_end: u32,
     }
 }
 
@@ -32,13 +63,39 @@ pub(crate) const MAX_FORWARD: Kernel = Kernel {
     constants: &["PAIRS"],
 };
 
+pub(crate) const MAX_LARGE: Kernel = Kernel {
+    name: "pool2d_max_large",
+    source: source!("pool2d_max_large.wgsl"),
+    blocks: &[
+        &blocks::WINDOW,
+        &blocks::BEST,
+        &blocks::ACTIVATION,
+        &blocks::REDUCE,
+        &blocks::FLAT,
+    ],
+    bindings: &[Read, ReadWrite, ReadWrite],
+    formats: &[(0, "Input"), (1, "Output")],
+    params: LargeParams::LAYOUT,
+    constants: &[],
+};
+
+pub(crate) const MAX_TOTAL: Kernel = Kernel {
+    name: "pool2d_max_total",
+    source: source!("pool2d_max_total.wgsl"),
+    blocks: &[&blocks::BEST, &blocks::ACTIVATION, &blocks::FLAT],
+    bindings: &[Read, Read, ReadWrite, ReadWrite],
+    formats: &[(2, "Output")],
+    params: TotalParams::LAYOUT,
+    constants: &[],
+};
+
 pub(crate) const MAX_BACKWARD: Kernel = Kernel {
     name: "pool2d_max_backward",
     source: source!("pool2d_max_backward.wgsl"),
     blocks: &[&blocks::WINDOW, &blocks::EPILOGUE, &blocks::FLAT],
     bindings: &[Read, Read, Read, ReadWrite],
     formats: &[(2, "Saved"), (3, "Output")],
-    params: Params::LAYOUT,
+    params: BackwardParams::LAYOUT,
     constants: &["PAIRS"],
 };
 
@@ -52,13 +109,23 @@ pub(crate) const AVG_FORWARD: Kernel = Kernel {
     constants: &[],
 };
 
+pub(crate) const AVG_LARGE: Kernel = Kernel {
+    name: "pool2d_avg_large",
+    source: source!("pool2d_avg_large.wgsl"),
+    blocks: &[&blocks::MEAN_WINDOW, &blocks::REDUCE, &blocks::FLAT],
+    bindings: &[Read, ReadWrite],
+    formats: &[(0, "Input"), (1, "Output")],
+    params: LargeParams::LAYOUT,
+    constants: &[],
+};
+
 pub(crate) const AVG_BACKWARD: Kernel = Kernel {
     name: "pool2d_avg_backward",
     source: source!("pool2d_avg_backward.wgsl"),
     blocks: &[&blocks::MEAN_WINDOW, &blocks::EPILOGUE, &blocks::FLAT],
     bindings: &[Read, Read, ReadWrite],
     formats: &[(1, "Saved"), (2, "Output")],
-    params: Params::LAYOUT,
+    params: BackwardParams::LAYOUT,
     constants: &[],
 };
 
@@ -85,12 +152,26 @@ pub(crate) const SOFTMAX_BACKWARD: Kernel = Kernel {
 #[cfg(test)]
 pub(super) const KERNELS: &[&Kernel] = &[
     &MAX_FORWARD,
+    &MAX_LARGE,
+    &MAX_TOTAL,
     &MAX_BACKWARD,
     &AVG_FORWARD,
+    &AVG_LARGE,
     &AVG_BACKWARD,
     &SOFTMAX_FORWARD,
     &SOFTMAX_BACKWARD,
 ];
+
+/// The largest window that one invocation takes.
+pub(crate) const LARGEST_WINDOW: usize = 256;
+
+/// Parts of each window, a workgroup for each, or 0 where windows are small enough for one invocation.
+fn window_parts(recording: &mut Recording, geometry: &Pool2dGeometry) -> usize {
+    recording.parts(|| match geometry.kernel.area() {
+        ..=LARGEST_WINDOW => 0,
+        area => strategy::group_parts(geometry.output_len(), area),
+    })
+}
 
 /// The maximum of each window, or an activation of it, and its place in the input plane.
 pub(crate) fn max_forward(
@@ -100,6 +181,10 @@ pub(crate) fn max_forward(
     output: Output,
     argmax: Region,
 ) {
+    let parts = window_parts(recording, geometry);
+    if parts > 0 {
+        return max_large(recording, geometry, parts, input, output, argmax);
+    }
     let Pool2dGeometry {
         in_size,
         out_size,
@@ -119,6 +204,40 @@ pub(crate) fn max_forward(
     recording.iterations(kernel.area() + kernel.height);
     let grid = flat_grid(geometry.planes * out_size.height * out_size.width.div_ceil(4));
     recording.dispatch(&MAX_FORWARD, &constants, &regions, params(geometry), grid);
+}
+
+/// The same by a workgroup, or several, for each window.
+fn max_large(
+    recording: &mut Recording,
+    geometry: &Pool2dGeometry,
+    parts: usize,
+    input: Region,
+    output: Output,
+    argmax: Region,
+) {
+    let windows = geometry.output_len();
+    let [value, place] = match parts {
+        1 => [output.region, argmax],
+        _ => [(); 2].map(|()| recording.transient("maxima of parts", parts * windows)),
+    };
+    let now = if parts == 1 { output } else { value.into() };
+    let mut constants = window_constants(geometry).to_vec();
+    constants.extend(now.activation_constants(recording));
+    let regions = [input, value, place].map(Some);
+    recording.iterations(geometry.kernel.area().div_ceil(parts).div_ceil(64));
+    let (params, grid) = (large_params(geometry, parts), group_grid(parts * windows));
+    recording.dispatch(&MAX_LARGE, &constants, &regions, params, grid);
+    if parts > 1 {
+        let params = TotalParams {
+            windows: windows as u32,
+            parts: parts as u32,
+        };
+        let constants = output.activation_constants(recording);
+        let regions = [value, place, output.region, argmax].map(Some);
+        recording.iterations(parts.div_ceil(64));
+        let grid = group_grid(windows);
+        recording.dispatch(&MAX_TOTAL, &constants, &regions, params, grid);
+    }
 }
 
 /// Each maximum's gradient at its place, those of overlapping windows added.
@@ -159,7 +278,51 @@ pub(crate) fn max_backward(
         planes * in_size.height * in_size.width.div_ceil(4)
     };
     let grid = flat_grid(strips);
-    recording.dispatch(&MAX_BACKWARD, &constants, &regions, params(geometry), grid);
+    if pairs {
+        let params = backward_params(geometry, [0, out_size.height]);
+        recording.dispatch(&MAX_BACKWARD, &constants, &regions, params, grid);
+        return;
+    }
+    // A strip's four positions reach some more windows than one does.
+    let reach = |kernel: usize, dilation: usize| (kernel - 1) * dilation + 1;
+    let covering = Size2 {
+        height: reach(kernel.height, geometry.dilation.height).div_ceil(stride.height),
+        width: (reach(kernel.width, geometry.dilation.width) + 3).div_ceil(stride.width),
+    };
+    let kernel = (&MAX_BACKWARD, constants);
+    by_window_rows(recording, geometry, covering, kernel, &regions, grid);
+}
+
+/// Windows that an invocation gathers gradients from at most, with a turn for each row of them.
+const MOST_WINDOWS: usize = 4096;
+
+/// A gathering of gradients from windows, of which at most `covering` reach a position, or a strip of them:
+/// in several dispatches where an invocation would take too many.
+fn by_window_rows(
+    recording: &mut Recording,
+    geometry: &Pool2dGeometry,
+    covering: Size2,
+    (kernel, mut constants): (&'static Kernel, Vec<(&'static str, f64)>),
+    regions: &[Option<Region>],
+    grid: [u64; 3],
+) {
+    let Size2 { height, width } = geometry.out_size;
+    let of_row = 1 + covering.width.min(width);
+    let rows = match covering.height.min(height) * of_row {
+        ..=MOST_WINDOWS => height,
+        _ => (MOST_WINDOWS / of_row).max(1),
+    };
+    for begin in (0..height).step_by(rows) {
+        let end = (begin + rows).min(height);
+        recording.iterations(covering.height.min(end - begin) * of_row);
+        let params = backward_params(geometry, [begin, end]);
+        recording.dispatch(kernel, &constants, regions, params, grid);
+        for (name, value) in &mut constants {
+            if *name == "ACCUMULATE" {
+                *value = flag(true);
+            }
+        }
+    }
 }
 
 /// The mean of each window.
@@ -170,10 +333,26 @@ pub(crate) fn avg_forward(
     input: Region,
     output: Region,
 ) {
+    let parts = window_parts(recording, geometry);
     let constants = mean_constants(geometry, count_padding);
+    let windows = geometry.output_len();
+    if parts > 0 {
+        let to = match parts {
+            1 => output,
+            _ => recording.transient("means of parts", parts * windows),
+        };
+        recording.iterations(group_iterations(geometry.kernel.area().div_ceil(parts)));
+        let (params, grid) = (large_params(geometry, parts), group_grid(parts * windows));
+        let regions = [Some(input), Some(to)];
+        recording.dispatch(&AVG_LARGE, &constants, &regions, params, grid);
+        if parts > 1 {
+            reduce::sum_parts(recording, to, parts, [1, windows, 1], None, output.into());
+        }
+        return;
+    }
     let regions = [Some(input), Some(output)];
     recording.iterations(geometry.kernel.area() + geometry.kernel.height);
-    let grid = flat_grid(geometry.output_len());
+    let grid = flat_grid(windows);
     recording.dispatch(&AVG_FORWARD, &constants, &regions, params(geometry), grid);
 }
 
@@ -189,7 +368,12 @@ pub(crate) fn avg_backward(
     constants.extend(output.constants(recording));
     let regions = [Some(gradient_output), output.saved(), Some(output.region)];
     let grid = flat_grid(geometry.input_len());
-    recording.dispatch(&AVG_BACKWARD, &constants, &regions, params(geometry), grid);
+    let covering = Size2 {
+        height: geometry.kernel.height.div_ceil(geometry.stride.height),
+        width: geometry.kernel.width.div_ceil(geometry.stride.width),
+    };
+    let kernel = (&AVG_BACKWARD, constants);
+    by_window_rows(recording, geometry, covering, kernel, &regions, grid);
 }
 
 /// Each plane's mean weighted with its softmax, and the statistics `(planes, 2)` of the softmax.
@@ -199,8 +383,22 @@ pub(crate) fn softmax_forward(
     input: Region,
     [output, statistics]: [Region; 2],
 ) {
+    let len = geometry.in_size.area();
+    let parts = recording.parts(|| match len {
+        ..=LARGEST_WINDOW => 0,
+        _ => strategy::group_parts(geometry.planes, len),
+    });
+    if parts > 0 {
+        let lines = SoftmaxGeometry {
+            outer: geometry.planes,
+            extent: len,
+            inner: 1,
+        };
+        softmax::statistics(recording, &lines, parts, input, statistics, Some(output));
+        return;
+    }
     let regions = [Some(input), Some(output), Some(statistics)];
-    recording.iterations(2 * geometry.in_size.area());
+    recording.iterations(2 * len);
     let grid = flat_grid(geometry.planes);
     recording.dispatch(
         &SOFTMAX_FORWARD,
@@ -239,6 +437,45 @@ fn params(geometry: &Pool2dGeometry) -> Params {
         in_width: geometry.in_size.width as u32,
         out_height: geometry.out_size.height as u32,
         out_width: geometry.out_size.width as u32,
+    }
+}
+
+fn large_params(geometry: &Pool2dGeometry, parts: usize) -> LargeParams {
+    let Params {
+        planes,
+        in_height,
+        in_width,
+        out_height,
+        out_width,
+    } = params(geometry);
+    LargeParams {
+        planes,
+        in_height,
+        in_width,
+        out_height,
+        out_width,
+        parts: parts as u32,
+    }
+}
+
+/// Of a dispatch that takes the windows of these rows.
+fn backward_params(geometry: &Pool2dGeometry, rows: [usize; 2]) -> BackwardParams {
+    let Params {
+        planes,
+        in_height,
+        in_width,
+        out_height,
+        out_width,
+    } = params(geometry);
+    let [row_begin, row_end] = rows.map(|row| row as u32);
+    BackwardParams {
+        planes,
+        in_height,
+        in_width,
+        out_height,
+        out_width,
+        row_begin,
+        row_end,
     }
 }
 

@@ -18,7 +18,9 @@ params! {
     struct SumPartsParams {
         len: u32,
         columns: u32,
+        inner: u32,
         parts: u32,
+        groups: u32,
     }
 }
 
@@ -52,25 +54,36 @@ pub(crate) fn bias_gradient(
     gradient_output: Region,
     gradient_bias: Region,
 ) {
+    /// Columns that neighbouring invocations make whole loads of.
+    const WIDE: usize = 32;
     let parts = recording.parts(|| match plane {
-        1 if batch <= 1024 => 0, // the examples are the parts of the sum
-        _ => strategy::bias_parts(batch, channels, plane),
+        // The examples are the parts of the sum.
+        1 if batch <= strategy::SUMMED_SLABS || channels >= WIDE => 0,
+        _ => strategy::group_parts(channels, batch * plane),
     });
+    let (columns, to) = ([1, channels, 1], gradient_bias.into());
     if parts == 0 {
-        sum_parts(
-            recording,
-            gradient_output,
-            batch,
-            [1, channels],
-            None,
-            gradient_bias.into(),
-        );
+        sum_parts(recording, gradient_output, batch, columns, None, to);
         return;
     }
     let partial = match parts {
         1 => gradient_bias,
         _ => recording.transient("bias gradient parts", parts * channels),
     };
+    let extents = [batch, channels, plane, parts];
+    sum_planes(recording, extents, gradient_output, partial);
+    if parts > 1 {
+        sum_parts(recording, partial, parts, columns, None, to);
+    }
+}
+
+/// The sums of parts of the values of each channel of `(N, C, plane)`.
+fn sum_planes(
+    recording: &mut Recording,
+    [batch, channels, plane, parts]: [usize; 4],
+    values: Region,
+    partial: Region,
+) {
     let unit = if plane.is_multiple_of(4) { 4 } else { 1 };
     let params = BiasParams {
         batch: batch as u32,
@@ -79,40 +92,103 @@ pub(crate) fn bias_gradient(
         parts: parts as u32,
     };
     let constants = [("PLANE_VEC4", whole_vectors(plane))];
-    let regions = [Some(gradient_output), Some(partial)];
-    recording.iterations((batch * plane).div_ceil(64 * parts));
+    let regions = [Some(values), Some(partial)];
+    let of_part = (batch * (plane / unit)).div_ceil(parts);
+    recording.iterations(strategy::group_iterations(of_part));
     let grid = group_grid(channels * parts);
     recording.dispatch(&BIAS, &constants, &regions, params, grid);
-    if parts > 1 {
-        sum_parts(
-            recording,
-            partial,
-            parts,
-            [1, channels],
-            None,
-            gradient_bias.into(),
-        );
-    }
 }
 
-/// The sum of `parts` slabs of `(rows, columns)`, and a bias, through the output's epilogue.
+/// Few numbers that add up to what `len` others do, where there are many of these.
+pub(crate) fn fewer_values(
+    recording: &mut Recording,
+    values: Region,
+    len: usize,
+) -> (Region, usize) {
+    let parts = recording.parts(|| match len {
+        ..=strategy::LONGEST_GROUP_SUM => 0,
+        _ => strategy::group_parts(1, len),
+    });
+    if parts == 0 {
+        return (values, len);
+    }
+    let partial = recording.transient("sums of parts", parts);
+    // As one plane of scalars whatever the length: a smaller batch has the same kernel.
+    let params = BiasParams {
+        batch: 1,
+        channels: 1,
+        plane: len as u32,
+        parts: parts as u32,
+    };
+    let regions = [Some(values), Some(partial)];
+    recording.iterations(strategy::group_iterations(len.div_ceil(parts)));
+    let constants = [("PLANE_VEC4", flag(false))];
+    recording.dispatch(&BIAS, &constants, &regions, params, group_grid(parts));
+    (partial, parts)
+}
+
+/// The sum of `parts` slabs of `(outer, columns, inner)`, and a bias along the columns, through the
+/// output's epilogue.
 pub(crate) fn sum_parts(
     recording: &mut Recording,
     partial: Region,
     parts: usize,
-    [rows, columns]: [usize; 2],
+    extents: [usize; 3],
     bias: Option<Region>,
     output: Output,
 ) {
+    let (partial, parts) = fewer_slabs(recording, partial, parts, extents.iter().product());
+    add_slabs(recording, partial, [parts, 1], extents, bias, output);
+}
+
+/// Slabs that add up to what `parts` slabs of `len` do, and of which an invocation can add up all.
+pub(super) fn fewer_slabs(
+    recording: &mut Recording,
+    mut partial: Region,
+    mut parts: usize,
+    len: usize,
+) -> (Region, usize) {
+    loop {
+        let groups = recording.parts(|| parts.div_ceil(strategy::SUMMED_SLABS));
+        if groups <= 1 {
+            return (partial, parts);
+        }
+        let sums = recording.transient("sums of parts", groups * len);
+        let extents = [1, len, 1];
+        add_slabs(
+            recording,
+            partial,
+            [parts, groups],
+            extents,
+            None,
+            sums.into(),
+        );
+        (partial, parts) = (sums, groups);
+    }
+}
+
+/// Adds neighbouring slabs up, so that `groups` of them are left.
+fn add_slabs(
+    recording: &mut Recording,
+    partial: Region,
+    [parts, groups]: [usize; 2],
+    [outer, columns, inner]: [usize; 3],
+    bias: Option<Region>,
+    output: Output,
+) {
+    let len = outer * columns * inner;
     let params = SumPartsParams {
-        len: (rows * columns) as u32,
+        len: len as u32,
         columns: columns as u32,
+        inner: inner as u32,
         parts: parts as u32,
+        groups: groups as u32,
     };
     let mut constants = vec![("HAS_BIAS", flag(bias.is_some()))];
     constants.extend(output.constants(recording));
     let regions = [Some(partial), bias, output.saved(), Some(output.region)];
-    recording.iterations(parts);
-    let grid = flat_grid(rows * columns);
+    let turns = parts.div_ceil(groups);
+    recording.iterations(turns + turns.div_ceil(16));
+    let grid = flat_grid(groups * len);
     recording.dispatch(&PARTS, &constants, &regions, params, grid);
 }

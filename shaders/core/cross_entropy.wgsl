@@ -1,0 +1,33 @@
+
+// The target of a cross-entropy, a vector over the classes. Uses the kernel's buffers `labels`,
+// `probabilities` and `class_weights`.
+
+struct Params {
+    rows: u32,
+    classes: u32,
+    scale: f32,
+    soft: u32, // whether the target is probabilities rather than labels
+    smoothing: f32,
+    ignored: u32, // the label whose rows count for nothing
+    has_ignored: u32,
+    parts: u32, // that the classes are split into
+}
+
+override HAS_WEIGHTS: bool = false;
+
+// Whether a row counts for nothing.
+fn is_ignored(row: u32) -> bool {
+    return params.has_ignored != 0u && params.soft == 0u && labels[row] == params.ignored;
+}
+
+fn target_of(row: u32, class_index: u32) -> f32 {
+    var t: f32;
+    if params.soft != 0u {
+        t = probabilities[row * params.classes + class_index];
+    } else {
+        t = select(0.0, 1.0, labels[row] == class_index);
+    }
+    t = t * (1.0 - params.smoothing) + params.smoothing / f32(params.classes);
+    if HAS_WEIGHTS { t *= class_weights[class_index]; }
+    return t;
+}
