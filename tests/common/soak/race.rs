@@ -242,14 +242,14 @@ impl<'a> Race<'a> {
                 let rng = &mut self.rng;
                 let labels = (0..batch.examples).map(|_| match loss.ignored_label {
                     Some(ignored) if one_in(rng, 4) => ignored,
-                    _ => rng.u32(..classes as u32),
+                    _ => rng.i64(..classes as i64),
                 });
-                let mut labels: Vec<u32> = labels.collect();
+                let mut labels: Vec<i64> = labels.collect();
                 // A mean over nothing is no number: rarely.
                 if let Some(counts) = counted(loss, classes).filter(|_| !one_in(rng, 32)) {
                     labels[0] = counts;
                 }
-                Target::Labels(labels)
+                Target::from(labels)
             }
             Loss::CrossEntropy(_) | Loss::BinaryCrossEntropy(_) => {
                 Target::Values((0..len).map(|_| self.rng.f32()).collect())
@@ -440,12 +440,12 @@ fn has_driver(drawn: &Drawn) -> bool {
 }
 
 /// A label that is not ignored and has a weight.
-fn counted(loss: &CrossEntropy, classes: usize) -> Option<u32> {
-    let weighs = |label: &u32| {
+fn counted(loss: &CrossEntropy, classes: usize) -> Option<i64> {
+    let weighs = |label: &i64| {
         let weights = loss.class_weights.as_ref();
         weights.is_none_or(|weights| weights[*label as usize] > 0.0)
     };
-    let mut counted = (0..classes as u32).filter(|label| loss.ignored_label != Some(*label));
+    let mut counted = (0..classes as i64).filter(|label| loss.ignored_label != Some(*label));
     counted.find(weighs)
 }
 
