@@ -228,6 +228,20 @@ mod tests {
     }
 
     #[test]
+    fn no_planes_need_no_memory() {
+        let small = MaxPool2d::new(2).geometry(2, &[1, 4, 4].into()).unwrap();
+        let none = Pool2dGeometry {
+            planes: 0,
+            in_size: (1 << 28).into(),
+            ..small
+        };
+        max_pool2d_forward::<f32>(&none, &[], &mut [], &mut []).unwrap();
+        max_pool2d_backward::<f32>(&none, &[], &[], &mut []).unwrap();
+        avg_pool2d_backward::<f32>(&none, true, &[], &mut []).unwrap();
+        softmax_pool_backward::<f32>(&none, &[], &[], &mut []).unwrap();
+    }
+
+    #[test]
     fn pools_of_numbers_that_no_slice_has_are_no_panic() {
         let small = MaxPool2d::new(2).geometry(2, &[1, 4, 4].into()).unwrap();
         let most: Size2 = usize::MAX.into();

@@ -93,7 +93,8 @@ impl Conv2d {
         self
     }
 
-    /// The resolved extents for an input of `[C, H, W]`, or of `[C, L]` taken as `[C, 1, L]`.
+    /// The resolved extents for an input of `[C, H, W]`, or of `[C, L]` taken as `[C, 1, L]`, over which the
+    /// filter is one row high and nothing is padded above or below: [`Conv1d`](super::Conv1d) makes such.
     pub fn geometry(&self, batch: usize, input: &Shape) -> Result<Conv2dGeometry> {
         let [in_channels, in_size @ ..] = image("conv2d", input)?;
         let in_size = Size2::from(in_size);

@@ -105,14 +105,14 @@ pub fn calls() -> Vec<Call> {
         Call::quick(&["cpu::loss_forward_backward"], both!(loss)),
         Call::quick(&["cpu::optimizer_update"], both!(optimizer)),
         Call::quick(&["cpu::global_norm", "cpu::clip_scale"], both!(clip)),
-        Call::quick(&["Real::nearest"], both!(nearest)),
+        Call::quick(&["Real::nearest", "Real::wide"], both!(nearest)),
     ]
 }
 
 fn nearest<T: Real>(draw: &mut Draw) -> bool {
     let (real, number) = (draw.real(), draw.number());
-    let _ = [T::nearest(real), T::nearest(number), T::nearest(-1i64)];
-    true
+    let _ = [T::nearest(number), T::nearest(-1i64)];
+    T::nearest(real).wide().is_nan() == real.is_nan()
 }
 
 fn matmul<T: Real>(d: &mut Draw) -> bool {
@@ -396,7 +396,9 @@ fn layer_norm<T: Real>(d: &mut Draw) -> bool {
 pub fn target(d: &mut Draw, rows: usize, classes: usize) -> Target {
     if d.flag() {
         let rows = d.length(rows);
-        return Target::Labels((0..rows).map(|_| d.number() as u32).collect());
+        let labels = (0..rows).map(|_| (d.number() as i64).wrapping_sub(1));
+        let labels: Vec<i64> = labels.collect();
+        return labels.into();
     }
     Target::Values(d.floats(Draw::elements(&[rows, classes])))
 }

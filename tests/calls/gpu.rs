@@ -1,10 +1,11 @@
 //! Devices, and training on one.
 
 use pollster::block_on;
-use wgpu_cnn::{Error, Gpu, GpuBuilder, wgpu};
+use wgpu_cnn::{Error, Gpu, GpuBuilder, Loss, Trainer, wgpu};
 
 use crate::call::Call;
 use crate::draw::Draw;
+use crate::model::random;
 use crate::ops::gpu;
 use crate::train::{builder, model, used, usual};
 
@@ -62,9 +63,7 @@ pub fn calls() -> Vec<Call> {
             let _ = gpu().has_half_precision();
             true
         }),
-        Call::medium(&["TrainerBuilder::memory"], |d| {
-            builder(d).memory(gpu()).is_ok()
-        }),
+        Call::medium(&["TrainerBuilder::memory"], |d| memory(d).is_ok()),
         Call::on_device(&["TrainerBuilder::on", "TrainerBuilder::on_async"], |d| {
             let builder = match d.flag() {
                 true => small_batch(d),
@@ -101,6 +100,18 @@ pub fn calls() -> Vec<Call> {
         Call::slow(REPORTS, |d| profiled(d).is_ok()),
         Call::slow(VERIFY, |d| verified(d).is_ok()),
     ]
+}
+
+/// What a model would take, of whatever layers and for a batch of any size; none of it is made.
+fn memory(d: &mut Draw) -> Result<u64, Error> {
+    let report = match d.flag() {
+        true => builder(d).memory(gpu())?,
+        false => {
+            let trainer = Trainer::builder(random(d)?).loss(Loss::mean_squared_error());
+            trainer.batch(d.number()).memory(gpu())?
+        }
+    };
+    Ok(report.total())
 }
 
 /// Options of a trainer that takes no more than some megabytes.

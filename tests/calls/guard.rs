@@ -1,7 +1,7 @@
 //! What a call must not do beside panicking: take for ever, or memory that its arguments do not hold.
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,9 @@ const LARGEST: usize = 256 << 20;
 
 /// Whether an allocation was larger than that.
 static TOO_LARGE: AtomicBool = AtomicBool::new(false);
+
+/// The seed and the number of the call in progress.
+static CALL: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 
 /// The system's allocator, which sees how much is asked for at once.
 struct Counting;
@@ -40,8 +43,10 @@ unsafe impl GlobalAlloc for Counting {
 }
 
 fn see(size: usize) {
-    if size > LARGEST {
-        TOO_LARGE.store(true, Ordering::Relaxed);
+    if size > LARGEST && !TOO_LARGE.swap(true, Ordering::Relaxed) {
+        let [seed, number] = CALL.each_ref().map(|part| part.load(Ordering::Relaxed));
+        // Where there is not so much memory, this is the last that the process says.
+        eprintln!("seed {seed}, call {number} asks for {size} bytes");
     }
 }
 
@@ -87,6 +92,8 @@ impl Watch {
     }
 
     pub fn begin(&self, seed: u64, number: u64, name: &str) {
+        CALL[0].store(seed, Ordering::Relaxed);
+        CALL[1].store(number, Ordering::Relaxed);
         *lock(&self.0) = Some(Running {
             said: format!("seed {seed}, call {number}: {name}"),
             since: Instant::now(),

@@ -1,7 +1,7 @@
 //! Models and their builder.
 
 use wgpu_cnn::engine::catalogue::{self, Case, ModelCase};
-use wgpu_cnn::{Model, ModelBuilder, Shape};
+use wgpu_cnn::{Error, Model, ModelBuilder, Shape};
 
 use crate::call::Call;
 use crate::draw::Draw;
@@ -66,11 +66,7 @@ const CATALOGUE: &[&str] = &[
 pub fn calls() -> Vec<Call> {
     vec![
         Call::quick(BUILDER, |d| {
-            let mut builder = Model::builder(d.image());
-            for _ in 0..d.below(6) {
-                builder = extended(d, builder, 2);
-            }
-            builder.build().is_ok_and(|model| {
+            random(d).is_ok_and(|model| {
                 let names: Vec<_> = model.parameters().map(|(name, _)| name).collect();
                 let distinct: std::collections::BTreeSet<_> = names.iter().collect();
                 assert_eq!(distinct.len(), names.len(), "two of one name");
@@ -106,6 +102,15 @@ pub fn calls() -> Vec<Call> {
             count > 0 && !catalogue::cases().is_empty() && !catalogue::optimizers().is_empty()
         }),
     ]
+}
+
+/// A model of any layers, if they fit each other.
+pub fn random(d: &mut Draw) -> Result<Model, Error> {
+    let mut builder = Model::builder(d.image());
+    for _ in 0..d.below(6) {
+        builder = extended(d, builder, 2);
+    }
+    builder.build()
 }
 
 /// A case with an operator and with inputs of any shape.
