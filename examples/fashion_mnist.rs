@@ -24,7 +24,7 @@ use clap::{Parser, ValueEnum};
 use common::chart::{self, History};
 use common::confusion::{Confusion, class_names};
 use common::dataset::{self, CLASSES, Images};
-use common::filters;
+use common::{filters, out};
 use indicatif::{ProgressBar, ProgressStyle};
 use wgpu_cnn::{Gpu, Model, Optimizer, Trainer};
 
@@ -81,6 +81,11 @@ enum Device {
     Cpu,
 }
 
+/// The files in the output folder.
+const CURVES: &str = "loss.png";
+const FILTERS: &str = "filters.png";
+const WEIGHTS: &str = "weights.safetensors";
+
 fn main() -> ExitCode {
     match run(&Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -93,7 +98,7 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let out = &options.out;
-    std::fs::create_dir_all(out).map_err(|error| format!("{}: {error}", out.display()))?;
+    out::prepare(out, &[CURVES, FILTERS, WEIGHTS])?;
     let (train, test) = dataset::load(&options.data)?;
     println!(
         "{} training and {} test images, {}",
@@ -210,6 +215,10 @@ fn train_epoch(
         bar.inc(1);
         if step % STEPS_PER_READING == 0 || step == steps {
             let loss = f64::from(trainer.loss()?);
+            if !loss.is_finite() {
+                bar.finish_and_clear();
+                return Err(diverged(loss, step, epoch + 1).into());
+            }
             let rate = seen as f64 / start.elapsed().as_secs_f64();
             bar.set_message(format!("loss {loss:.3}, {rate:.0} images/s"));
             history
@@ -221,6 +230,13 @@ fn train_epoch(
     }
     bar.finish_and_clear();
     Ok(sum / f64::from(readings))
+}
+
+fn diverged(loss: f64, step: usize, epoch: usize) -> String {
+    format!(
+        "the loss is {loss} at step {step} of epoch {epoch}: the training has diverged, and nothing is \
+         written; a smaller --lr may help"
+    )
 }
 
 fn evaluate(
@@ -238,16 +254,16 @@ fn evaluate(
 /// Writes the curves, the filters of layer 0 and the weights to the folder `out`.
 fn save(trainer: &Trainer, history: &History, out: &Path) -> Result<(), Box<dyn Error>> {
     const FIRST_LAYER: &str = "0.weight";
-    let curves = out.join("loss.png");
+    let curves = out.join(CURVES);
     chart::write(&curves, history)?;
-    let picture = out.join("filters.png");
+    let picture = out.join(FILTERS);
     let (_, shape) = trainer
         .model()
         .parameters()
         .find(|(name, _)| *name == FIRST_LAYER)
         .ok_or("the model has no first layer")?;
     filters::write(&picture, &trainer.parameter(FIRST_LAYER)?, shape)?;
-    let weights = out.join("weights.safetensors");
+    let weights = out.join(WEIGHTS);
     trainer.save(&weights)?;
     for (what, path) in [
         ("curves", curves),

@@ -19,6 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "/examples/data/fashion-mnist"
     ));
     let (train, test) = dataset::load(folder)?;
+    std::fs::create_dir_all("out")?;
 
     let gpu = Gpu::new()?; // the best adapter
     #[rustfmt::skip]
@@ -51,7 +52,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         test.len(),
         gpu.info().name
     );
-    std::fs::create_dir_all("out")?;
     trainer.save("out/readme.safetensors")?;
     Ok(())
 }

@@ -105,7 +105,7 @@ fn training(
     options: &Options,
     gpu: Option<&Gpu>,
     [train, test]: [&Images; 2],
-) -> wgpu_cnn::Result<f64> {
+) -> Result<f64, Box<dyn Error>> {
     let builder = Trainer::builder(model)
         .batch(options.batch)
         .optimizer(Optimizer::adam(1e-3))
@@ -116,8 +116,14 @@ fn training(
     println!("before training: test accuracy {accuracy:.1} %");
     for epoch in 1..=options.epochs {
         let start = Instant::now();
-        for (images, labels) in train.shuffled(options.batch, order.u64(..)) {
+        let batches = train.shuffled(options.batch, order.u64(..));
+        let steps = batches.len();
+        for (step, (images, labels)) in (1..).zip(batches) {
             trainer.step(&images, &labels)?;
+            if (step % 10 == 0 || step == steps) && !trainer.is_finite()? {
+                let loss = trainer.loss()?;
+                return Err(format!("the loss is {loss} at step {step} of epoch {epoch}").into());
+            }
         }
         let (loss, seconds) = (trainer.loss()?, start.elapsed().as_secs_f64());
         accuracy = evaluate(&mut trainer, test)?;

@@ -88,10 +88,14 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let test: Vec<Signal> = (0..TEST).map(|_| Signal::random(&mut rng)).collect();
     for epoch in 1..=options.epochs {
         let start = Instant::now();
-        for _ in 0..TRAINING / BATCH {
+        for step in 1..=TRAINING / BATCH {
             let batch: Vec<Signal> = (0..BATCH).map(|_| Signal::random(&mut rng)).collect();
             let present: Vec<f32> = batch.iter().map(|s| f32::from(s.is_present())).collect();
             detector.step(&samples(&batch), &present)?;
+            if step % 16 == 0 && !detector.is_finite()? {
+                let loss = detector.loss()?;
+                return Err(format!("the loss is {loss} at step {step} of epoch {epoch}").into());
+            }
         }
         println!(
             "epoch {epoch}: loss {:.4}, test accuracy {:.1} %, {:.1} s",

@@ -1,11 +1,11 @@
 //! Labelled images in the IDX format of MNIST, Fashion-MNIST and their kin.
 
 use std::error::Error;
-use std::fs;
-use std::io::Read;
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use flate2::read::GzDecoder;
+use flate2::bufread::GzDecoder;
 
 /// The classes of every data set of this family.
 pub const CLASSES: usize = 10;
@@ -117,27 +117,28 @@ struct Idx<const RANK: usize> {
 impl<const RANK: usize> Idx<RANK> {
     /// Reads `name` or `name.gz` in `folder`.
     fn read(folder: &Path, name: &str) -> Result<Self, String> {
-        let path = find(folder, name)?;
         let mut file = Self {
-            path,
+            path: find(folder, name)?,
             extents: [0; RANK],
             values: Vec::new(),
         };
-        match unpacked(&file.path) {
-            Ok(bytes) => file.parse(&bytes).map_err(|reason| file.error(&reason))?,
-            Err(reason) => return Err(file.error(&reason.to_string())),
-        }
+        let mut source = unpacked(&file.path).map_err(|error| file.error(&error.to_string()))?;
+        let parsed = file.parse(&mut *source);
+        parsed.map_err(|reason| file.error(&reason))?;
         Ok(file)
     }
 
     /// The format: a magic number that ends with the type (8, bytes) and the number of axes, the
     /// extents, then the values; all integers are big-endian and of 32 bits.
-    fn parse(&mut self, mut bytes: &[u8]) -> Result<(), String> {
+    fn parse(&mut self, source: &mut dyn Read) -> Result<(), String> {
         let mut integer = || {
-            let header = bytes.split_first_chunk();
-            let (integer, rest) = header.ok_or("the file ends within its header")?;
-            bytes = rest;
-            Ok::<_, String>(u32::from_be_bytes(*integer) as usize)
+            let mut bytes = [0; 4];
+            let read = source.read_exact(&mut bytes);
+            read.map_err(|error| match error.kind() {
+                ErrorKind::UnexpectedEof => "the file ends within its header".to_owned(),
+                _ => error.to_string(),
+            })?;
+            Ok::<_, String>(u32::from_be_bytes(bytes) as usize)
         };
         let (magic, expected) = (integer()?, 0x800 + RANK);
         if magic != expected {
@@ -149,12 +150,15 @@ impl<const RANK: usize> Idx<RANK> {
             *extent = integer()?;
         }
         let expected: u128 = self.extents.iter().map(|&extent| extent as u128).product();
-        if bytes.len() as u128 != expected {
-            let got = bytes.len();
+        self.values = at_most(expected, source).map_err(|error| error.to_string())?;
+        let got = self.values.len() as u128;
+        if got != expected {
             return Err(format!("{got} values where the header says {expected}"));
         }
-        self.values = bytes.to_vec();
-        Ok(())
+        match source.read(&mut [0]).map_err(|error| error.to_string())? {
+            0 => Ok(()),
+            _ => Err(format!("more values than the {expected} of the header")),
+        }
     }
 
     fn error(&self, reason: &str) -> String {
@@ -173,12 +177,26 @@ fn find(folder: &Path, name: &str) -> Result<PathBuf, String> {
 }
 
 /// The content of a file, unpacked if it is gzipped.
-fn unpacked(path: &Path) -> std::io::Result<Vec<u8>> {
-    let bytes = fs::read(path)?;
-    if !bytes.starts_with(&[0x1f, 0x8b]) {
-        return Ok(bytes);
+fn unpacked(path: &Path) -> std::io::Result<Box<dyn Read>> {
+    let mut packed = BufReader::new(File::open(path)?);
+    Ok(match packed.fill_buf()?.starts_with(&[0x1f, 0x8b]) {
+        true => Box::new(GzDecoder::new(packed)),
+        false => Box::new(packed),
+    })
+}
+
+/// The first `count` bytes, or as many as there are. The memory follows what comes, and never exceeds
+/// what is asked for: neither a header that promises too much nor a few bytes that unpack to gigabytes
+/// take more.
+fn at_most(count: u128, source: &mut dyn Read) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    loop {
+        let missing = count - bytes.len() as u128;
+        let more = missing.min(bytes.len().max(1 << 16) as u128) as usize;
+        bytes.reserve_exact(more);
+        let read = (&mut *source).take(more as u64).read_to_end(&mut bytes)?;
+        if read < more || missing == more as u128 {
+            return Ok(bytes);
+        }
     }
-    let mut unpacked = Vec::new();
-    GzDecoder::new(bytes.as_slice()).read_to_end(&mut unpacked)?;
-    Ok(unpacked)
 }

@@ -4,4 +4,5 @@ pub mod chart;
 pub mod confusion;
 pub mod dataset;
 pub mod filters;
+pub mod out;
 pub mod picture;

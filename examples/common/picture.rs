@@ -1,8 +1,6 @@
 //! Pictures drawn with plotters and written as PNG.
 
 use std::error::Error;
-use std::fs::File;
-use std::io::BufWriter;
 use std::path::Path;
 
 use plotters::coord::Shift;
@@ -29,15 +27,17 @@ pub fn draw(
         paint(&canvas)?;
         canvas.present()?;
     }
-    write(path, [width, height], &pixels)
-        .map_err(|error| format!("{}: {error}", path.display()))?;
+    let file = encode([width, height], &pixels)?;
+    std::fs::write(path, file).map_err(|error| format!("{}: {error}", path.display()))?;
     Ok(())
 }
 
-fn write(path: &Path, [width, height]: [u32; 2], rgb: &[u8]) -> Result<(), png::EncodingError> {
-    let mut encoder = png::Encoder::new(BufWriter::new(File::create(path)?), width, height);
+fn encode([width, height]: [u32; 2], rgb: &[u8]) -> Result<Vec<u8>, png::EncodingError> {
+    let mut file = Vec::new();
+    let mut encoder = png::Encoder::new(&mut file, width, height);
     encoder.set_color(png::ColorType::Rgb);
     let mut writer = encoder.write_header()?;
     writer.write_image_data(rgb)?;
-    writer.finish()
+    writer.finish()?;
+    Ok(file)
 }

@@ -28,7 +28,7 @@ pub struct MemoryReport {
 }
 
 impl MemoryReport {
-    /// All of it.
+    /// All of it, saturating.
     pub fn total(&self) -> u64 {
         let Self {
             parameters,
@@ -39,7 +39,10 @@ impl MemoryReport {
             staging,
             ..
         } = self;
-        parameters + gradients + optimizer_state + activations + batch + staging
+        let parts = [gradients, optimizer_state, activations, batch, staging];
+        parts
+            .into_iter()
+            .fold(*parameters, |sum, part| sum.saturating_add(*part))
     }
 }
 
@@ -67,6 +70,26 @@ pub(super) fn upload_size(lowered: &Lowered, params: u64) -> u64 {
     params + lowered.input.size + lowered.values.size.max(lowered.labels.size)
 }
 
+/// The buffers that a plan has beside those of its recording, and the bytes of each.
+pub(super) fn staging_sizes(lowered: &Lowered) -> [(&'static str, u64); 3] {
+    let params = params_size(lowered);
+    [
+        ("params", params),
+        ("upload of a batch", upload_size(lowered, params)),
+        ("read-back of the output", lowered.output.size),
+    ]
+}
+
+/// Bytes of the params of all dispatches.
+fn params_size(lowered: &Lowered) -> u64 {
+    let recording = &lowered.recording;
+    let alignment = recording.traits.uniform_alignment;
+    let params = recording.dispatches.iter();
+    params
+        .map(|dispatch| (dispatch.params.len() as u64).next_multiple_of(alignment))
+        .sum()
+}
+
 /// What a lowered model takes with so many steps in flight.
 pub(super) fn memory_report(lowered: &Lowered, in_flight: usize) -> MemoryReport {
     let recording = &lowered.recording;
@@ -81,11 +104,7 @@ pub(super) fn memory_report(lowered: &Lowered, in_flight: usize) -> MemoryReport
     };
     let transient = stored(|storage| matches!(storage, Storage::Transient));
     let kept = stored(|storage| matches!(storage, Storage::Persistent));
-    let alignment = recording.traits.uniform_alignment;
-    let params = recording.dispatches.iter();
-    let params: u64 = params
-        .map(|dispatch| (dispatch.params.len() as u64).next_multiple_of(alignment))
-        .sum();
+    let params = params_size(lowered);
     let Lowered {
         input,
         labels,

@@ -24,7 +24,7 @@ mod wanted;
 pub(crate) use autotune::{Place, known_choices};
 pub(crate) use lower::PlanOptions;
 #[cfg(test)]
-pub(crate) use lower::record;
+pub(crate) use lower::{record, record_in_pieces};
 pub use memory::MemoryReport;
 pub(crate) use plan::Plan;
 pub(crate) use profile::profile;

@@ -29,7 +29,7 @@ impl DiskCache {
         };
         let path = folder.join(name);
         let mut cache = None;
-        match fs::read(&path) {
+        match file::read(&path) {
             Ok(bytes) => match unsealed(&bytes) {
                 Some(data) => {
                     let found = create(device, Some(data)).await;

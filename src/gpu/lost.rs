@@ -2,19 +2,24 @@
 //!
 //! wgpu drops what is asked of a lost device in silence, and tells of the loss through a callback, of
 //! which a device has one; on a device of the user's own it is the user's, and in any case it waits for
-//! a poll that finds the queue empty. What a lost device refuses at once is to map a buffer. So a
-//! buffer is kept for nothing else but to ask for that.
+//! a poll that finds the queue empty. So the device is asked for what cannot be, and it is lost if it
+//! does not refuse.
 
 use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 
 use super::{Gpu, lock};
 use crate::{Error, Result};
 
-/// Bytes of the buffer that is asked for.
-pub(super) const PROBE: u64 = 8;
+/// A buffer of no use, which a device refuses before it makes anything.
+const IMPOSSIBLE: wgpu::BufferDescriptor = wgpu::BufferDescriptor {
+    label: Some("no buffer"),
+    size: 4,
+    usage: wgpu::BufferUsages::empty(),
+    mapped_at_creation: false,
+};
 
 impl Gpu {
     /// The first error that came outside a call, if one did; the device's loss every time.
@@ -34,7 +39,7 @@ impl Gpu {
         // The callback of a device of our own comes with a poll, and knows the reason.
         let _ = self.poll(wgpu::PollType::Poll)?;
         self.known_loss()?;
-        match self.refuses() {
+        match self.is_silent() {
             true => Err(self.lost("it was destroyed, or its driver has given it up")),
             false => Ok(()),
         }
@@ -77,31 +82,30 @@ impl Gpu {
         match catch_unwind(AssertUnwindSafe(poll)) {
             Ok(polled) => Ok(polled),
             // wgpu panics where a driver answers that the device is gone.
-            Err(_) if self.refuses() => Err(self.lost("the driver has given it up")),
+            Err(_) if self.is_silent() => Err(self.lost("the driver has given it up")),
             // A callback of the program's own has panicked.
             Err(panic) => resume_unwind(panic),
         }
     }
 
-    /// Whether the device refuses to map a buffer. In the browser the answer would come too late.
-    fn refuses(&self) -> bool {
+    /// Whether the device says nothing to what it should refuse. In the browser the answer would come
+    /// too late.
+    fn is_silent(&self) -> bool {
         if cfg!(target_arch = "wasm32") {
             return false;
         }
-        let probe = lock(&self.inner.probe);
-        let refused = Arc::new(AtomicBool::new(false));
-        let told = refused.clone();
-        // The device's own handler of errors may be the user's.
         let device = &self.inner.device;
         let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
-        probe.map_async(wgpu::MapMode::Read, .., move |result| {
-            told.store(result.is_err(), Ordering::Relaxed);
-        });
-        // A refusal comes at once. Unmapping ends the request and would look like one.
-        let refused = refused.load(Ordering::Relaxed);
-        probe.unmap();
-        drop(scope.pop());
-        refused
+        drop(device.create_buffer(&IMPOSSIBLE));
+        matches!(at_once(scope.pop()), Some(None))
+    }
+}
+
+/// What a future gives that is ready, as those of native error scopes are.
+pub(super) fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => Some(value),
+        Poll::Pending => None,
     }
 }
 

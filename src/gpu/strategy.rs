@@ -44,6 +44,12 @@ impl Traits {
         self.software && self.subgroup_size == 8
     }
 
+    /// How many buffers of so many elements one binding holds.
+    pub fn holds(&self, elements: usize) -> usize {
+        let most = self.max_binding.min(self.max_buffer) / 4;
+        usize::try_from(most).unwrap_or(usize::MAX) / elements.max(1)
+    }
+
     /// Whether the loops of one invocation may make so many iterations.
     fn allows(&self, iterations: usize) -> bool {
         !self.software || iterations <= LOOP_LIMIT
@@ -138,19 +144,43 @@ pub(crate) fn core(traits: &Traits, choices: &Choices, work: &Work) -> Core {
 
 /// Whether a core can do a piece of work on an adapter.
 pub(crate) fn serves(core: Core, traits: &Traits, work: &Work) -> bool {
+    if traits.holds(scratch(core, work)) == 0 {
+        return false;
+    }
+    let k = work.extents().k;
+    // Such sums are one here, where the tiled cores make them of blocks and parts.
+    let short = match work {
+        Work::Conv2dForward(_) | Work::Conv2dBackwardInput(_) => k <= LONGEST_OF_IMAGES,
+        Work::Matmul(..) | Work::Conv2dBackwardWeight(_) => true,
+    };
     match core {
         Core::Tiled32 | Core::Tiled64 | Core::Tiled128 => true, // long sums are split
         Core::Subgroup => traits.subgroups_of_8() && work.geometry().is_none(),
-        Core::Rows => traits.subgroups_of_8() && rows_serve(traits, work),
-        Core::Strided => traits.subgroups_of_8() && strided_serves(traits, work),
+        Core::Rows => short && traits.subgroups_of_8() && rows_serve(traits, work),
+        Core::Strided => short && traits.subgroups_of_8() && strided_serves(traits, work),
         Core::Direct => match work {
             Work::Matmul(..) => false,
             Work::Conv2dBackwardWeight(_) => true,
             // A turn for each tap, filter row and channel.
-            Work::Conv2dForward(_) | Work::Conv2dBackwardInput(_) => {
-                traits.allows(3 * work.extents().k)
+            Work::Conv2dForward(_) | Work::Conv2dBackwardInput(_) => short && traits.allows(3 * k),
+        },
+    }
+}
+
+/// Elements of the buffer that a core keeps weights in as it reads them, or the parts of their gradient
+/// as it writes them: with what fills whole tiles up, it may outgrow what a layer's own buffers need.
+fn scratch(core: Core, work: &Work) -> usize {
+    match core {
+        Core::Rows | Core::Strided => match work {
+            Work::Matmul(..) => 0,
+            Work::Conv2dForward(geometry) => packed_len(geometry, false),
+            Work::Conv2dBackwardInput(geometry) => packed_len(geometry, true),
+            Work::Conv2dBackwardWeight(geometry) => {
+                let rows = geometry.batch * geometry.out_size.height;
+                tap_sums(geometry) * rows.div_ceil(longest_split(geometry))
             }
         },
+        Core::Tiled32 | Core::Tiled64 | Core::Tiled128 | Core::Subgroup | Core::Direct => 0,
     }
 }
 
@@ -260,13 +290,14 @@ const WANTED: usize = 128;
 /// The shortest part of a split sum that is worth a workgroup of its own.
 const SHORTEST_SUM: usize = 256;
 
+/// The longest sum of an invocation for results that are activations, of which there are many.
+const LONGEST_OF_IMAGES: usize = 16_384;
+
 /// Parts that the long sums of a product are split into; the parts are added in a fixed order. Few tiles
 /// fill the device so, and no sum is long enough to lose digits, as far as the parts have room.
-pub(crate) fn sum_parts(work: &Work, core: Core) -> usize {
+pub(crate) fn sum_parts(traits: &Traits, work: &Work, core: Core) -> usize {
     /// The longest sum of an invocation, where there is room.
     const LONGEST: usize = 1024;
-    /// The same for results that are activations, of which there are many.
-    const LONGEST_OF_IMAGES: usize = 16_384;
     /// Results of all parts: 16 MiB.
     const ROOM: usize = 1 << 22;
     /// Within the workgroups of one dimension.
@@ -281,7 +312,11 @@ pub(crate) fn sum_parts(work: &Work, core: Core) -> usize {
         Work::Matmul(..) | Work::Conv2dBackwardWeight(_) => (to_fill(), LONGEST),
     };
     let short = (k / longest).min(ROOM / (m * n * slices).max(1));
-    let wanted = busy.max(short).max(k.div_ceil(LOOP_LIMIT / 9 * 8));
+    let most = traits.holds(m * n * slices).max(1);
+    let wanted = busy
+        .max(short)
+        .min(most)
+        .max(k.div_ceil(LOOP_LIMIT / 9 * 8));
     wanted.min(MOST / slices.max(1)).max(1)
 }
 
@@ -331,9 +366,32 @@ pub(crate) fn group_iterations(values: usize) -> usize {
     turns + turns.div_ceil(16)
 }
 
+/// Elements of the filters as those cores read them, in tiles of 16 channels.
+pub(crate) fn packed_len(geometry: &Conv2dGeometry, backward: bool) -> usize {
+    let Size2 { height, width } = geometry.kernel;
+    let (from, to) = match backward {
+        true => (geometry.out_channels, geometry.in_channels),
+        false => (geometry.in_channels, geometry.out_channels),
+    };
+    to.next_multiple_of(16) * from * height * width.next_multiple_of(row_taps(width))
+}
+
+/// Elements of a part of the weight gradient as those cores write it, in tiles of 16 channels and 8
+/// filter rows.
+pub(crate) fn tap_sums(geometry: &Conv2dGeometry) -> usize {
+    let Size2 { height, width } = geometry.kernel;
+    let rows = (geometry.in_channels * height).next_multiple_of(8);
+    geometry.out_channels.next_multiple_of(16) * rows * width.next_multiple_of(row_taps(width))
+}
+
+/// Output rows that one part of their sums takes at most.
+fn longest_split(geometry: &Conv2dGeometry) -> usize {
+    (LOOP_LIMIT / (2 + geometry.out_size.width.div_ceil(4))).max(1)
+}
+
 /// Parts that the output rows of all images are split into for the taps cores. `tiles` is the number of
-/// their workgroups per part, each with `sums` results, and `strips` the strips of four pixels in a row.
-pub(crate) fn tap_splits(tiles: usize, sums: usize, rows: usize, strips: usize) -> usize {
+/// their workgroups per part, `most` how many parts a buffer holds.
+pub(crate) fn tap_splits(geometry: &Conv2dGeometry, tiles: usize, most: usize) -> usize {
     /// Workgroups that keep a device busy.
     const WANTED: usize = 96;
     /// Strips, and rows of them, that an invocation adds up where there is room for the parts.
@@ -342,11 +400,16 @@ pub(crate) fn tap_splits(tiles: usize, sums: usize, rows: usize, strips: usize) 
     const ROOM: usize = 1 << 22;
     /// Within the workgroups of one dimension.
     const MOST: usize = 32_768;
-    let wanted = WANTED.div_ceil(tiles);
-    let possible = (LOOP_LIMIT / (2 + strips)).max(1);
+    let rows = geometry.batch * geometry.out_size.height;
+    let strips = geometry.out_size.width.div_ceil(4);
+    let most = most.max(1);
+    let wanted = WANTED.div_ceil(tiles).min(most);
     let short = (LONGEST[0] / strips.max(1)).clamp(1, LONGEST[1]);
-    let room = rows.div_ceil((ROOM / (tiles * sums).max(1)).max(1));
-    let longest = short.max(room).min(possible).max(rows.div_ceil(MOST));
+    let room = rows.div_ceil((ROOM / tap_sums(geometry).max(1)).clamp(1, most));
+    let longest = short
+        .max(room)
+        .min(longest_split(geometry))
+        .max(rows.div_ceil(MOST));
     let per_split = rows.div_ceil(wanted.min(rows)).min(longest);
     rows.div_ceil(per_split)
 }
@@ -413,7 +476,13 @@ mod tests {
         assert_eq!(tile([32, 1 << 20, 576]), Core::Tiled32); // taller tiles would be half empty
         // A few tiles of long sums are many when these are split.
         let dense = Work::Matmul([64, 128, 1 << 16], [false, true]);
-        assert!(sum_parts(&dense, core(&Traits::DEFAULT, &Choices::new(), &dense)) > 1);
+        assert!(
+            sum_parts(
+                &Traits::DEFAULT,
+                &dense,
+                core(&Traits::DEFAULT, &Choices::new(), &dense)
+            ) > 1
+        );
     }
 
     #[test]
@@ -423,7 +492,7 @@ mod tests {
             ..convolution()
         });
         for core in [Core::Tiled32, Core::Tiled64, Core::Tiled128] {
-            let parts = sum_parts(&long, core);
+            let parts = sum_parts(&Traits::DEFAULT, &long, core);
             assert!(tiled_iterations(long.extents().k.div_ceil(parts)) <= LOOP_LIMIT);
         }
     }

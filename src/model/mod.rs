@@ -8,9 +8,8 @@ mod init;
 mod weights;
 
 pub use builder::ModelBuilder;
-use graph::Parameter;
-pub(crate) use graph::{Graph, Node, ParameterId, ValueId};
-pub(crate) use weights::read_weights;
+pub(crate) use graph::{Graph, Node, Parameter, ParameterId, ValueId};
+pub(crate) use weights::Weights;
 #[cfg(feature = "native")]
 pub(crate) use weights::write_weights;
 

@@ -1,73 +1,240 @@
-//! Weights on disk, in the safetensors format.
+//! Weights on disk, in the safetensors format: the length of a header in eight bytes, the header in
+//! JSON, then the bytes of the tensors, one after the other.
+//!
+//! Both ways go tensor by tensor: what is in memory is the header and a parameter.
 
-use std::path::Path;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
 
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use serde_json::{Map, Value};
+
+use super::graph::Parameter;
+use super::{Graph, ParameterId};
 #[cfg(feature = "native")]
-use safetensors::tensor::TensorView;
-use safetensors::tensor::{Dtype, SafeTensors};
+use crate::file::Replacement;
+use crate::{Error, Result, Shape, file};
 
-use super::Graph;
-use crate::{Error, Result, Shape};
+#[cfg(all(test, feature = "native"))]
+#[path = "weights_tests.rs"]
+mod tests;
 
-/// Writes every parameter under its name as little-endian f32. `values` is in the graph's order.
+/// The bytes that say how long the header is.
+const PREFIX: u64 = 8;
+/// No header is longer, says the format.
+const LONGEST_HEADER: u64 = 100_000_000;
+
+/// Writes every parameter under its name as little-endian f32. Each is asked for when its turn comes.
 #[cfg(feature = "native")]
-pub(crate) fn write_weights(graph: &Graph, values: &[Vec<f32>], path: &Path) -> Result<()> {
-    let bytes: Vec<Vec<u8>> = values
-        .iter()
-        .map(|values| {
-            values
-                .iter()
-                .flat_map(|value| value.to_le_bytes())
-                .collect()
-        })
-        .collect();
-    let mut views = Vec::new();
-    for (parameter, bytes) in graph.parameters().iter().zip(&bytes) {
-        let view = TensorView::new(Dtype::F32, parameter.shape.to_vec(), bytes);
-        views.push((
-            parameter.name.as_str(),
-            view.map_err(|e| Error::file(path, e))?,
-        ));
+pub(crate) fn write_weights(
+    graph: &Graph,
+    path: &Path,
+    mut values: impl FnMut(&str) -> Result<Vec<f32>>,
+) -> Result<()> {
+    let mut file = Replacement::begin(path)?;
+    let (header, order) = header(graph).map_err(|error| Error::file(path, error))?;
+    file.write(&header)?;
+    for ParameterId(at) in order {
+        for value in values(&graph.parameters()[at].name)? {
+            file.write(&value.to_le_bytes())?;
+        }
     }
-    let file = safetensors::serialize(views, None).map_err(|e| Error::file(path, e))?;
-    crate::file::replace(path, &file)
+    file.finish()
 }
 
-/// Reads every parameter of the graph, in its order. The file must hold each of them, by name, in
-/// its shape, as f32; other tensors in it are an error too, since they belong to another model.
-pub(crate) fn read_weights(graph: &Graph, path: &Path) -> Result<Vec<Vec<f32>>> {
-    let file = std::fs::read(path).map_err(|e| Error::file(path, e))?;
-    let tensors = SafeTensors::deserialize(&file).map_err(|e| Error::file(path, e))?;
+/// What stands before the values, and the parameters in the order of their values: by name.
+#[cfg(feature = "native")]
+fn header(graph: &Graph) -> std::result::Result<(Vec<u8>, Vec<ParameterId>), String> {
+    let parameters = graph.parameters();
+    let mut order: Vec<usize> = (0..parameters.len()).collect();
+    order.sort_by_key(|&at| &parameters[at].name);
+    let mut end = 0;
+    let tensors = order.iter().map(|&at| {
+        let begin = end;
+        end += parameters[at].shape.len() * size_of::<f32>();
+        let info = TensorInfo {
+            dtype: Dtype::F32,
+            shape: parameters[at].shape.to_vec(),
+            data_offsets: (begin, end),
+        };
+        (parameters[at].name.clone(), info)
+    });
+    let metadata = Metadata::new(None, tensors.collect()).map_err(|error| error.to_string())?;
+    let mut json = serde_json::to_vec(&metadata).map_err(|error| error.to_string())?;
+    json.resize(json.len().next_multiple_of(8), b' ');
+    let header = [&(json.len() as u64).to_le_bytes()[..], &json].concat();
+    Ok((header, order.into_iter().map(ParameterId).collect()))
+}
+
+/// A file that holds every parameter of a model, by name, in its shape, as f32.
+pub(crate) struct Weights<R = File> {
+    /// The file in messages.
+    path: PathBuf,
+    source: R,
+    /// Where the values of each parameter begin, and their number, in the graph's order.
+    places: Vec<(u64, usize)>,
+}
+
+impl Weights {
+    /// Opens a file. All that can be wrong with it, but for the reading of values, is found here.
+    pub fn open(graph: &Graph, path: &Path) -> Result<Self> {
+        let source = file::open(path).map_err(|error| Error::file(path, error))?;
+        Self::new(graph, path, source)
+    }
+}
+
+impl<R: Read + Seek> Weights<R> {
+    fn new(graph: &Graph, path: &Path, mut source: R) -> Result<Self> {
+        let places = places(graph, &mut source).map_err(|error| Error::file(path, error))?;
+        Ok(Self {
+            path: path.into(),
+            source,
+            places,
+        })
+    }
+
+    /// The values of a parameter.
+    pub fn read(&mut self, id: ParameterId) -> Result<Vec<f32>> {
+        let (begin, len) = self.places[id.0];
+        let mut values = vec![0.0f32; len];
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut values);
+        let sought = self.source.seek(SeekFrom::Start(begin));
+        let read = sought.and_then(|_| self.source.read_exact(bytes));
+        read.map_err(|error| Error::file(&self.path, error))?;
+        if cfg!(target_endian = "big") {
+            for value in &mut values {
+                *value = f32::from_bits(value.to_bits().swap_bytes());
+            }
+        }
+        Ok(values)
+    }
+
+    /// The values of all parameters.
+    pub fn read_all(mut self) -> Result<Vec<Vec<f32>>> {
+        (0..self.places.len())
+            .map(|at| self.read(ParameterId(at)))
+            .collect()
+    }
+}
+
+/// Where the values of each parameter begin, and their number. Tensors that belong to another model
+/// are an error. What is wrong is told of the first tensor in the file that is not the model's, then of
+/// the first one of the model.
+fn places(
+    graph: &Graph,
+    source: &mut (impl Read + Seek),
+) -> std::result::Result<Vec<(u64, usize)>, String> {
+    let (begin, tensors) = tensors(source)?;
     // PyTorch counts the batches that a normalisation has seen; nothing here depends on it.
-    let foreign = |name: &&str| {
+    let foreign = |name: &str| {
         graph.parameter_named(name).is_err() && !name.ends_with(".num_batches_tracked")
     };
-    let unknown = tensors.names().into_iter().find(foreign);
-    if let Some(name) = unknown {
-        return Err(Error::file(
-            path,
-            format!("tensor {name:?} is not one of the model's"),
+    if let Some((name, _)) = tensors.iter().find(|(name, _)| foreign(name)) {
+        return Err(format!("tensor {name:?} is not one of the model's"));
+    }
+    let by_name: HashMap<&str, &TensorInfo> = tensors
+        .iter()
+        .map(|(name, info)| (name.as_str(), info))
+        .collect();
+    let place = |parameter: &Parameter| {
+        let name = &parameter.name;
+        let info = by_name
+            .get(name.as_str())
+            .ok_or_else(|| format!("there is no tensor {name:?}"))?;
+        if info.dtype != Dtype::F32 {
+            return Err(format!("tensor {name:?} is {:?}, not F32", info.dtype));
+        }
+        if info.shape != parameter.shape[..] {
+            let (got, expected) = (Shape::from(&info.shape[..]), &parameter.shape);
+            return Err(format!(
+                "tensor {name:?} is {got}, the model's is {expected}"
+            ));
+        }
+        Ok((begin + info.data_offsets.0 as u64, parameter.shape.len()))
+    };
+    graph.parameters().iter().map(place).collect()
+}
+
+/// The tensors of a file in its order, and where the bytes of the first begin. They follow each other
+/// without gaps to the end of the file.
+fn tensors(
+    source: &mut (impl Read + Seek),
+) -> std::result::Result<(u64, Vec<(String, TensorInfo)>), String> {
+    let said = |error: std::io::Error| error.to_string();
+    let len = source.seek(SeekFrom::End(0)).map_err(said)?;
+    source.rewind().map_err(said)?;
+    let begin = match len.checked_sub(PREFIX) {
+        Some(rest) => {
+            let mut prefix = [0; PREFIX as usize];
+            source.read_exact(&mut prefix).map_err(said)?;
+            let header = u64::from_le_bytes(prefix);
+            if header > LONGEST_HEADER {
+                return Err(format!(
+                    "not a safetensors file: a header of {header} bytes"
+                ));
+            }
+            if header > rest {
+                return Err(format!("the file ends within its header of {header} bytes"));
+            }
+            PREFIX + header
+        }
+        None => return Err(format!("not a safetensors file: {len} bytes")),
+    };
+    let mut header = vec![0; (begin - PREFIX) as usize];
+    source.read_exact(&mut header).map_err(said)?;
+    let tensors = parse(&header)?;
+    let mut end = 0;
+    for (name, info) in &tensors {
+        end = check_place(name, info, end)?;
+    }
+    let got = len - begin;
+    if end != got {
+        return Err(format!(
+            "{got} bytes of tensors where the header says {end}"
         ));
     }
-    let parameters = graph.parameters().iter().map(|parameter| {
-        let name = &parameter.name;
-        let tensor = tensors
-            .tensor(name)
-            .map_err(|_| Error::file(path, format!("there is no tensor {name:?}")))?;
-        if tensor.dtype() != Dtype::F32 {
-            let reason = format!("tensor {name:?} is {:?}, not F32", tensor.dtype());
-            return Err(Error::file(path, reason));
+    Ok((begin, tensors))
+}
+
+/// The tensors that a header tells of, in the order of their bytes. An error names the first by name.
+fn parse(header: &[u8]) -> std::result::Result<Vec<(String, TensorInfo)>, String> {
+    let header: Map<String, Value> =
+        serde_json::from_slice(header).map_err(|error| format!("the header: {error}"))?;
+    let mut tensors = Vec::new();
+    for (name, value) in header {
+        if name != "__metadata__" {
+            let info = serde_json::from_value::<TensorInfo>(value);
+            let info = info.map_err(|error| format!("tensor {name:?}: {error}"))?;
+            tensors.push((name, info));
         }
-        if tensor.shape() != &parameter.shape[..] {
-            let got = Shape::from(tensor.shape());
-            let reason = format!(
-                "tensor {name:?} is {got}, the model's is {}",
-                parameter.shape
-            );
-            return Err(Error::file(path, reason));
-        }
-        let (words, _) = tensor.data().as_chunks::<4>();
-        Ok(words.iter().map(|&word| f32::from_le_bytes(word)).collect())
+    }
+    tensors.sort_by(|(name, info), (other_name, other)| {
+        let order = info.data_offsets.cmp(&other.data_offsets);
+        order.then_with(|| name.cmp(other_name))
     });
-    parameters.collect()
+    Ok(tensors)
+}
+
+/// Whether a tensor begins at `begin`, and is as long as type and shape say. Returns where it ends.
+fn check_place(name: &str, info: &TensorInfo, begin: u64) -> std::result::Result<u64, String> {
+    let (from, to) = info.data_offsets;
+    let (from, to) = (from as u64, to as u64);
+    if from != begin {
+        return Err(format!(
+            "tensor {name:?} begins at byte {from}, where the one before it ends at {begin}"
+        ));
+    }
+    let bits = (info.shape.iter()).try_fold(info.dtype.bitsize() as u64, |bits, &extent| {
+        bits.checked_mul(extent as u64)
+    });
+    if bits.map(|bits| bits.div_ceil(8)) != to.checked_sub(from) || bits.is_some_and(|b| b % 8 != 0)
+    {
+        return Err(format!(
+            "tensor {name:?} is {:?} of {:?} in the bytes {from} to {to}",
+            info.dtype, info.shape
+        ));
+    }
+    Ok(to)
 }

@@ -7,8 +7,8 @@ use crate::engine::{MemoryReport, Plan, PlanOptions, Reference};
 #[cfg(feature = "native")]
 use crate::engine::{Place, known_choices};
 use crate::gpu::strategy::Choices;
-use crate::model::{Model, ParameterId, read_weights};
-use crate::op::{Loss, Optimizer};
+use crate::model::{Model, ParameterId, Weights};
+use crate::op::{Loss, Optimizer, check_clip_norm};
 use crate::{Error, Gpu, Result};
 
 /// How a [`Trainer`] is made.
@@ -113,7 +113,9 @@ impl TrainerBuilder {
         self
     }
 
-    /// Sets the largest buffer for parameters in bytes; more of them are kept in several. Default
+    /// Sets the largest buffer for parameters in bytes; more of them are kept in several, and the weights
+    /// of a dense layer or a convolution that are larger in pieces, rows of their first axis. A
+    /// normalisation's parameters, or a row that is larger, are an [`Error::Limit`]. Default
     /// the device's limit of a binding. Means nothing on the CPU.
     pub fn max_slab(mut self, bytes: u64) -> Self {
         self.options.max_slab = bytes;
@@ -187,7 +189,9 @@ impl TrainerBuilder {
     /// [`Error::Argument`] for hyper-parameters out of range and for half precision on a device
     /// without it, [`Error::Shape`] for a loss that does
     /// not fit the model's output, [`Error::Limit`] and [`Error::OutOfMemory`] for what the device
-    /// does not have, [`Error::File`] for weights that do not fit and for a file of measurements
+    /// does not have (for a batch whose tensors are larger than its buffers, with the layer and the
+    /// largest batch that fits: [`accumulate`](Self::accumulate) makes an update of several),
+    /// [`Error::File`] for weights that do not fit and for a file of measurements
     /// that cannot be read.
     #[cfg(feature = "native")]
     pub fn on(self, gpu: &Gpu) -> Result<Trainer> {
@@ -197,7 +201,7 @@ impl TrainerBuilder {
     /// [`on`](Self::on) for asynchronous programs and the browser.
     pub async fn on_async(self, gpu: &Gpu) -> Result<Trainer> {
         self.check_on(gpu)?;
-        let values = self.initial_values()?;
+        let mut weights = self.open_weights()?;
         let choices = self.choices(gpu).await?;
         let mut plan = Plan::compile(
             gpu,
@@ -208,8 +212,13 @@ impl TrainerBuilder {
             &choices,
         )
         .await?;
-        for (id, values) in values.iter().enumerate() {
-            plan.set_parameter(ParameterId(id), values).await?;
+        for at in 0..self.model.graph.parameters().len() {
+            let id = ParameterId(at);
+            let values = match &mut weights {
+                Some(weights) => weights.read(id)?,
+                None => self.model.graph.initial_values_of(id, self.options.seed),
+            };
+            plan.set_parameter(id, &values).await?;
         }
         Ok(self.trainer(Backend::Gpu(Box::new(plan))))
     }
@@ -225,13 +234,14 @@ impl TrainerBuilder {
     pub fn on_cpu(self) -> Result<Trainer> {
         self.check()?;
         self.check_on_cpu()?;
+        let weights = self.open_weights()?;
         let (loss, options) = (self.loss.clone(), self.options);
         let mut reference = Reference::new(&self.model, loss, self.optimizer, options.seed)?;
         reference.set_clip_norm(options.clip_norm)?;
         reference.set_accumulate(options.accumulate)?;
-        if self.weights.is_some() {
-            for (parameter, values) in self.model.parameters().zip(self.initial_values()?) {
-                reference.set_parameter(parameter.0, &values)?;
+        if let Some(mut weights) = weights {
+            for (at, (name, _)) in self.model.parameters().enumerate() {
+                reference.set_parameter(name, &weights.read(ParameterId(at))?)?;
             }
         }
         Ok(self.trainer(Backend::Cpu(Box::new(reference))))
@@ -247,11 +257,11 @@ impl TrainerBuilder {
         )
     }
 
-    fn initial_values(&self) -> Result<Vec<Vec<f32>>> {
-        match &self.weights {
-            Some(path) => read_weights(&self.model.graph, path),
-            None => Ok(self.model.graph.initial_values(self.options.seed)),
-        }
+    /// The file to start from, if there is one, once all is known to be in it.
+    fn open_weights(&self) -> Result<Option<Weights>> {
+        let path = self.weights.as_ref();
+        path.map(|path| Weights::open(&self.model.graph, path))
+            .transpose()
     }
 
     fn check_on(&self, gpu: &Gpu) -> Result<()> {
@@ -288,12 +298,8 @@ impl TrainerBuilder {
         if self.options.accumulate == 0 {
             return Err(Error::argument("accumulate", "must not be zero"));
         }
-        if self
-            .options
-            .clip_norm
-            .is_some_and(|norm| norm.is_nan() || norm <= 0.0)
-        {
-            return Err(Error::argument("clip_norm", "must be above zero"));
+        if let Some(norm) = self.options.clip_norm {
+            check_clip_norm(norm)?;
         }
         Plan::check(&self.model, &self.loss, &self.optimizer, self.options)
     }

@@ -7,7 +7,7 @@ use super::TrainerBuilder;
 use crate::engine::{MemoryReport, Plan, Reference};
 use crate::model::Model;
 #[cfg(feature = "native")]
-use crate::model::{read_weights, write_weights};
+use crate::model::{Weights, write_weights};
 use crate::op::{Loss, Target};
 use crate::{Error, Gpu, Result};
 
@@ -153,6 +153,22 @@ impl Trainer {
         }
     }
 
+    /// Whether the loss of the last step is a number: a training that has diverged is told by a loss that
+    /// is infinite or NaN, and stays so. It costs what reading the [`loss`](Self::loss) does, 4 bytes
+    /// and the wait for that step, so that a loop asks every few steps.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] before the first step, and the device's errors.
+    #[cfg(feature = "native")]
+    pub fn is_finite(&self) -> Result<bool> {
+        pollster::block_on(self.is_finite_async())
+    }
+
+    /// [`is_finite`](Self::is_finite) for asynchronous programs and the browser.
+    pub async fn is_finite_async(&self) -> Result<bool> {
+        Ok(self.loss_async().await?.is_finite())
+    }
+
     /// The model's outputs for any number of examples, row after row.
     #[cfg(feature = "native")]
     pub fn predict(&mut self, input: &[f32]) -> Result<Vec<f32>> {
@@ -252,6 +268,14 @@ impl Trainer {
     }
 
     /// Writes all parameters to a safetensors file, under PyTorch's names and in its layouts.
+    ///
+    /// They are read back from the device and written one after the other. Until all of them are on
+    /// the disk, what was under that name before stays there. A link is followed, and a file that is
+    /// replaced keeps its mode and its owner.
+    ///
+    /// # Errors
+    /// [`Error::File`] where the path is not that of a file, where the file is read-only or has a
+    /// second name (a hard link), and where its folder is missing or cannot be written in.
     #[cfg(feature = "native")]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         self.save_to(path.as_ref())
@@ -259,11 +283,7 @@ impl Trainer {
 
     #[cfg(feature = "native")]
     fn save_to(&self, path: &Path) -> Result<()> {
-        let mut values = Vec::new();
-        for (name, _) in self.model.parameters() {
-            values.push(self.parameter(name)?);
-        }
-        write_weights(&self.model.graph, &values, path)
+        write_weights(&self.model.graph, path, |name| self.parameter(name))
     }
 
     /// Reads all parameters from a safetensors file, such as the state of a `torch.nn.Sequential`
@@ -275,15 +295,27 @@ impl Trainer {
 
     #[cfg(feature = "native")]
     fn load_from(&mut self, path: &Path) -> Result<()> {
-        let values = read_weights(&self.model.graph, path)?;
-        let names: Vec<String> = self
-            .model
-            .parameters()
-            .map(|(name, _)| name.into())
-            .collect();
-        for (name, values) in names.iter().zip(&values) {
-            self.set_parameter(name, values)?;
+        // All are read before the first is set, so that a file that ends early changes nothing.
+        let mut values = Weights::open(&self.model.graph, path)?.read_all()?;
+        let parameters = self.model.parameters();
+        let names: Vec<String> = parameters.map(|(name, _)| name.into()).collect();
+        for (at, name) in names.iter().enumerate() {
+            if let Err(error) = self.exchange(name, &mut values[at]) {
+                for (name, old) in names.iter().zip(&values[..at]) {
+                    self.set_parameter(name, old)?;
+                }
+                return Err(error);
+            }
         }
+        Ok(())
+    }
+
+    /// Sets a parameter, and leaves what it was.
+    #[cfg(feature = "native")]
+    fn exchange(&mut self, name: &str, values: &mut Vec<f32>) -> Result<()> {
+        let old = self.parameter(name)?;
+        self.set_parameter(name, values)?;
+        *values = old;
         Ok(())
     }
 

@@ -42,6 +42,26 @@ pub fn foreign_device() -> Option<(wgpu::AdapterInfo, wgpu::Device, wgpu::Queue)
 }
 
 #[test]
+fn many_threads_on_one_device_do_not_take_it_for_lost() {
+    let Some(gpu) = plain_gpu() else { return };
+    let work = |seed: usize| {
+        let mut trainer = Trainer::builder(model()).batch(4).on(gpu).unwrap();
+        let (x, y) = (vec![0.5; 4 * 36], [0u8, 1, 2, 0]);
+        for at in 0..20 {
+            trainer.step(&x, &y).unwrap();
+            let value = (seed * 1000 + at) as f32;
+            let tensor = Tensor::from_slice(gpu, [1], &[value]).unwrap();
+            assert_eq!(tensor.to_vec().unwrap(), [value]);
+            // Asks whether the device is there, and does nothing.
+            (0..1000).for_each(|_| trainer.update().unwrap());
+        }
+    };
+    std::thread::scope(|scope| {
+        (0..4).for_each(|seed| drop(scope.spawn(move || work(seed))));
+    });
+}
+
+#[test]
 fn a_queue_or_a_description_of_another_device_is_refused() {
     let Some((info, device, queue)) = foreign_device() else {
         return;

@@ -98,14 +98,6 @@ fn several_slabs_give_the_same_bits_as_one() {
         assert!(several_size < one_size, "{several_size} {one_size}");
         assert_eq!(one, several);
     }
-    for (_, gpu) in poisoned_gpus() {
-        let builder = Trainer::builder(cases()[0].model.clone()).max_slab(largest * 4 - 16);
-        let refused = builder.on(gpu).unwrap_err();
-        assert!(
-            matches!(&refused, Error::Limit { what, .. } if what == "parameter 7.weight"),
-            "{refused}"
-        );
-    }
 }
 
 #[test]

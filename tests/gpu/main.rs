@@ -7,6 +7,8 @@ mod activation;
 mod add;
 mod autotune;
 mod calls;
+#[path = "../common/cases.rs"]
+mod cases;
 mod common;
 #[path = "../common/compare.rs"]
 #[allow(dead_code)] // each suite takes a part of it
@@ -25,6 +27,7 @@ mod loss;
 mod matmul;
 mod norm;
 mod optimizer;
+mod pieces;
 mod pool2d;
 mod profile;
 mod properties;

@@ -3,12 +3,14 @@
 use wgpu_cnn::engine::Reference;
 use wgpu_cnn::{
     Conv2d, Gpu, Loss, MaxPool2d, Model, Optimizer, Padding, Reduction, Target, Trainer,
+    TrainerBuilder,
 };
 
 use crate::common::{
     bits, child, digest, labels, plain_gpu, poisoned_gpus, random, state, uniform, wide,
 };
 use crate::compare::Expected;
+use crate::errors::assert_error;
 
 pub struct Case {
     pub name: &'static str,
@@ -26,7 +28,7 @@ const EXP: f64 = 4e-6;
 const TANH: f64 = 2e-5;
 
 impl Case {
-    fn new(name: &'static str, batch: usize, model: Result<Model, wgpu_cnn::Error>) -> Self {
+    pub fn new(name: &'static str, batch: usize, model: Result<Model, wgpu_cnn::Error>) -> Self {
         let optimizer = Optimizer::sgd(0.1).momentum(0.5).into();
         let (model, loss) = (model.unwrap(), Loss::default());
         Self {
@@ -44,7 +46,7 @@ impl Case {
         self
     }
 
-    fn optimizer(mut self, optimizer: impl Into<Optimizer>) -> Self {
+    pub fn optimizer(mut self, optimizer: impl Into<Optimizer>) -> Self {
         self.optimizer = optimizer.into();
         self
     }
@@ -55,14 +57,14 @@ impl Case {
     }
 
     pub fn trainer(&self, gpu: &Gpu) -> Trainer {
+        self.builder().on(gpu).unwrap()
+    }
+
+    pub fn builder(&self) -> TrainerBuilder {
         let builder = Trainer::builder(self.model.clone())
             .batch(self.batch)
             .seed(5);
-        builder
-            .loss(self.loss.clone())
-            .optimizer(self.optimizer)
-            .on(gpu)
-            .unwrap()
+        builder.loss(self.loss.clone()).optimizer(self.optimizer)
     }
 
     fn reference<T: wgpu_cnn::cpu::Real>(&self) -> Reference<T> {
@@ -265,19 +267,23 @@ fn expected(exact: &[f64], rounded: &[f32], accuracy: f64) -> Expected {
 }
 
 /// A trainer beside the reference in f64 and in f32.
-struct Race {
+pub struct Race {
     name: String,
-    trainer: Trainer,
-    exact: Reference<f64>,
-    rounded: Reference<f32>,
+    pub trainer: Trainer,
+    pub exact: Reference<f64>,
+    pub rounded: Reference<f32>,
     accuracy: f64,
 }
 
 impl Race {
     fn new(case: &Case, device: &str, gpu: &Gpu) -> Self {
+        Self::of(case, device, case.trainer(gpu))
+    }
+
+    pub fn of(case: &Case, device: &str, trainer: Trainer) -> Self {
         Self {
             name: format!("{}, {device}", case.name),
-            trainer: case.trainer(gpu),
+            trainer,
             exact: case.reference(),
             rounded: case.reference(),
             accuracy: case.accuracy,
@@ -285,7 +291,7 @@ impl Race {
     }
 
     /// One step of each, with losses compared.
-    fn step(&mut self, what: &str, (x, target): &(Vec<f32>, Target)) {
+    pub fn step(&mut self, what: &str, (x, target): &(Vec<f32>, Target)) {
         self.trainer.step(x, target.clone()).unwrap();
         let exact = self.exact.step(&wide(x), target).unwrap();
         let rounded = self.rounded.step(x, target).unwrap();
@@ -296,7 +302,7 @@ impl Race {
         );
     }
 
-    fn assert_gradients(&self, what: &str) {
+    pub fn assert_gradients(&self, what: &str) {
         for (name, _) in self.trainer.model().parameters() {
             let (exact, rounded) = (self.exact.gradient(name), self.rounded.gradient(name));
             let expected = expected(exact.unwrap(), rounded.unwrap(), self.accuracy);
@@ -305,7 +311,7 @@ impl Race {
         }
     }
 
-    fn assert_parameters(&self, what: &str) {
+    pub fn assert_parameters(&self, what: &str) {
         for (name, _) in self.trainer.model().parameters() {
             let (exact, rounded) = (self.exact.parameter(name), self.rounded.parameter(name));
             let expected = expected(exact.unwrap(), rounded.unwrap(), self.accuracy);
@@ -465,6 +471,23 @@ fn two_trainings_with_one_seed_give_the_same_bits() {
                 "{}, {device}",
                 case.name
             );
+        }
+    }
+}
+
+#[test]
+fn a_training_that_has_diverged_is_told_and_stays_so() {
+    let Some(gpu) = plain_gpu() else { return };
+    let builder = || {
+        let model = Model::builder([2]).dense(1).build().unwrap();
+        let builder = Trainer::builder(model).loss(Loss::mean_squared_error());
+        builder.batch(1).optimizer(Optimizer::sgd(1e20))
+    };
+    for mut trainer in [builder().on(gpu).unwrap(), builder().on_cpu().unwrap()] {
+        assert_error(trainer.is_finite(), "argument", &["no step"]);
+        for expected in [true, false, false] {
+            trainer.step(&[1.0, 2.0], &[3.0f32]).unwrap();
+            assert_eq!(trainer.is_finite(), Ok(expected));
         }
     }
 }

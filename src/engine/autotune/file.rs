@@ -155,7 +155,7 @@ fn write(path: &Path, contents: &Map<String, Value>) -> Result<()> {
 
 /// What is in a file, or nothing where there is none.
 fn contents(path: &Path) -> Result<Map<String, Value>> {
-    match std::fs::read(path) {
+    match file::read(path) {
         Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| Error::file(path, e)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Map::new()),
         Err(error) => Err(Error::file(path, error)),

@@ -3,6 +3,7 @@
 //! kernels are, [`operators`](super::operators) knows.
 
 mod fusion;
+mod limits;
 mod slabs;
 mod task;
 mod walk;
@@ -18,8 +19,9 @@ use crate::op::Loss;
 use crate::{Error, Result};
 
 use super::internal;
-use super::operators::{Backward, Forward, Mode};
+use super::operators::{Backward, Forward, Mode, Pieces};
 pub(super) use fusion::Fusion;
+pub(super) use limits::lower_planned;
 pub(super) use slabs::Slab;
 use slabs::{Place, place_parameters};
 pub(crate) use task::PlanOptions;
@@ -140,18 +142,18 @@ impl Lowered {
     }
 
     /// Where a parameter or a statistic lies.
-    pub fn parameter(&self, id: ParameterId) -> Result<Region> {
-        let place = self.places[id.0];
-        let slab = match place.slab {
-            Some(slab) => Some(self.slabs[slab].parameter),
-            None => self.statistics,
-        };
-        slab.map(|slab| place.within(slab))
-            .ok_or_else(|| internal("a parameter has no place"))
+    pub fn parameter(&self, id: ParameterId) -> Result<Pieces> {
+        self.places[id.0].within(|slab| match slab {
+            Some(slab) => Ok(self.slabs[slab].parameter),
+            None => {
+                let missing = || internal("a parameter has no place");
+                self.statistics.ok_or_else(missing)
+            }
+        })
     }
 
     /// Where a node's kernels read the parameter at a position.
-    fn read_by(&self, node: &Node, position: usize, id: ParameterId) -> Result<Region> {
+    fn read_by(&self, node: &Node, position: usize, id: ParameterId) -> Result<Pieces> {
         match node.op.definition().reads_half(position) {
             true => self.half(id),
             false => self.parameter(id),
@@ -159,26 +161,25 @@ impl Lowered {
     }
 
     /// Where products find a parameter: in half precision in the slab's copy.
-    fn half(&self, id: ParameterId) -> Result<Region> {
+    fn half(&self, id: ParameterId) -> Result<Pieces> {
         self.within(id, |slab| slab.copy.unwrap_or(slab.parameter))
     }
 
     /// Where a batch's gradient of a parameter lies; a statistic has none.
-    pub fn gradient(&self, id: ParameterId) -> Result<Region> {
+    pub fn gradient(&self, id: ParameterId) -> Result<Pieces> {
         self.within(id, |slab| slab.gradient)
     }
 
     /// Where the gradient that the optimizer takes lies.
-    pub fn total_gradient(&self, id: ParameterId) -> Result<Region> {
+    pub fn total_gradient(&self, id: ParameterId) -> Result<Pieces> {
         self.within(id, Slab::total)
     }
 
-    fn within(&self, id: ParameterId, region: impl Fn(&Slab) -> Region) -> Result<Region> {
-        let place = self.places[id.0];
-        let slab = place
-            .slab
-            .map(|slab| place.within(region(&self.slabs[slab])));
-        slab.ok_or_else(|| Error::argument("gradient", "a running statistic has none"))
+    fn within(&self, id: ParameterId, region: impl Fn(&Slab) -> Region) -> Result<Pieces> {
+        self.places[id.0].within(|slab| {
+            let slab = slab.map(|slab| region(&self.slabs[slab]));
+            slab.ok_or_else(|| Error::argument("gradient", "a running statistic has none"))
+        })
     }
 }
 
@@ -312,6 +313,25 @@ pub(crate) fn record(
     Ok(lower(&task, traits, batch)?.recording)
 }
 
+/// The same with weights in as many pieces as there can be.
+#[cfg(test)]
+pub(crate) fn record_in_pieces(
+    model: &crate::Model,
+    loss: &Loss,
+    optimizer: &crate::Optimizer,
+    batch: usize,
+    half: bool,
+    traits: Traits,
+) -> Result<Recording> {
+    let options = PlanOptions {
+        half,
+        max_slab: slabs::tests::smallest(model),
+        ..PlanOptions::new(batch)
+    };
+    let task = Task::new(model, loss, optimizer, options);
+    Ok(lower(&task, traits, batch)?.recording)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -324,31 +344,37 @@ mod tests {
             for model in &models() {
                 let losses = crate::engine::catalogue::losses(model);
                 let loss = &losses[model.parameter_count() % losses.len()].1;
-                let options = PlanOptions {
-                    clip_norm: Some(1.0),
-                    accumulate: 2,
-                    ..PlanOptions::new(16)
-                };
-                let task = Task::new(model, loss, &optimizer, options);
-                let planned = lower(&task, traits, 16).unwrap().recording;
-                let decisions = &planned.decisions;
-                for batch in [1, 3, 15] {
-                    let task = Task {
-                        decisions,
-                        ..task.clone()
+                for max_slab in [u64::MAX, slabs::tests::smallest(model)] {
+                    let options = PlanOptions {
+                        clip_norm: Some(1.0),
+                        accumulate: 2,
+                        max_slab,
+                        ..PlanOptions::new(16)
                     };
-                    let smaller = lower(&task, traits, batch).unwrap().recording;
-                    assert_eq!(&smaller.decisions, decisions);
-                    assert_eq!(smaller.dispatches.len(), planned.dispatches.len());
-                    for (a, b) in planned.dispatches.iter().zip(&smaller.dispatches) {
-                        assert_eq!(a.key(), b.key(), "{}", a.label);
-                        for (a, b) in a.bindings.iter().zip(&b.bindings) {
-                            let place = |region: &Region| (region.buffer, region.offset);
-                            assert_eq!(a.as_ref().map(place), b.as_ref().map(place));
-                            let size = |region: &Option<Region>| region.map_or(0, |r| r.size);
-                            assert!(size(b) <= size(a));
-                        }
-                    }
+                    same_kernels(&Task::new(model, loss, &optimizer, options), traits);
+                }
+            }
+        }
+    }
+
+    fn same_kernels(task: &Task, traits: Traits) {
+        let planned = lower(task, traits, 16).unwrap().recording;
+        let decisions = &planned.decisions;
+        for batch in [1, 3, 15] {
+            let task = Task {
+                decisions,
+                ..task.clone()
+            };
+            let smaller = lower(&task, traits, batch).unwrap().recording;
+            assert_eq!(&smaller.decisions, decisions);
+            assert_eq!(smaller.dispatches.len(), planned.dispatches.len());
+            for (a, b) in planned.dispatches.iter().zip(&smaller.dispatches) {
+                assert_eq!(a.key(), b.key(), "{}", a.label);
+                for (a, b) in a.bindings.iter().zip(&b.bindings) {
+                    let place = |region: &Region| (region.buffer, region.offset);
+                    assert_eq!(a.as_ref().map(place), b.as_ref().map(place));
+                    let size = |region: &Option<Region>| region.map_or(0, |r| r.size);
+                    assert!(size(b) <= size(a));
                 }
             }
         }

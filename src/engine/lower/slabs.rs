@@ -1,9 +1,13 @@
 //! Where the parameters lie: slabs, each updated by one dispatch.
 
 use super::Task;
+use crate::engine::internal;
+use crate::engine::operators::{Piece, Pieces};
 use crate::gpu::kernel::Format;
 use crate::gpu::record::{Recording, Region, Storage};
+use crate::gpu::strategy::Traits;
 use crate::gpu::tensor::padded;
+use crate::model::{Parameter, ParameterId};
 use crate::{Error, Result};
 
 /// Parameters that lie in one buffer and are updated by one dispatch.
@@ -29,24 +33,55 @@ impl Slab {
     }
 }
 
-/// Where a parameter lies.
+/// Where a piece of a parameter lies.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
+struct Spot {
     /// The slab, or `None` for a statistic.
-    pub slab: Option<usize>,
+    slab: Option<usize>,
     offset: u64,
-    size: u64,
+    rows: Rows,
 }
 
+/// Rows of a parameter's first axis.
+#[derive(Debug, Clone, Copy)]
+struct Rows {
+    first: usize,
+    count: usize,
+    /// Elements of all of them.
+    len: usize,
+}
+
+impl Rows {
+    /// Bytes that they take.
+    fn size(self) -> u64 {
+        padded(self.len as u64 * 4)
+    }
+}
+
+/// Where a parameter lies: in one piece, or in several of its first axis.
+#[derive(Debug, Clone)]
+pub(super) struct Place(Vec<Spot>);
+
 impl Place {
-    /// Its part of a slab of either format.
-    pub fn within(self, slab: Region) -> Region {
-        let scaled = |bytes: u64| bytes / 4 * slab.format.size();
-        Region {
-            offset: scaled(self.offset),
-            size: padded(scaled(self.size)),
-            ..slab
-        }
+    /// Its parts of buffers of either format: those of the slabs, or of the statistics for `None`.
+    pub fn within(&self, buffer: impl Fn(Option<usize>) -> Result<Region>) -> Result<Pieces> {
+        let piece = |spot: &Spot| {
+            let buffer = buffer(spot.slab)?;
+            let scaled = |bytes: u64| bytes / 4 * buffer.format.size();
+            let Rows { first, count, len } = spot.rows;
+            Ok(Piece {
+                first,
+                rows: count,
+                len,
+                region: Region {
+                    offset: scaled(spot.offset),
+                    size: padded(scaled(spot.rows.size())),
+                    ..buffer
+                },
+            })
+        };
+        let pieces: Result<_> = self.0.iter().map(piece).collect();
+        Ok(Pieces(pieces?))
     }
 }
 
@@ -57,68 +92,220 @@ pub(super) fn place_parameters(
     recording: &mut Recording,
 ) -> Result<(Vec<Slab>, Option<Region>, Vec<Place>)> {
     let traits = recording.traits;
-    let max_slab = task
-        .options
-        .max_slab
-        .min(traits.max_binding)
-        .min(traits.max_buffer);
+    let (limit, max_slab) = largest_slab(task, &traits);
     // An element in a copy of half the size must be where a binding may begin, too.
     let alignment = match task.options.half {
         true => 2 * traits.storage_alignment,
         false => traits.storage_alignment,
     };
     let (mut sizes, mut places, mut statistics) = (Vec::<u64>::new(), Vec::new(), 0);
-    for parameter in task.model.graph.parameters() {
-        let size = (parameter.shape.len() as u64 * 4).next_multiple_of(16);
+    for (id, parameter) in task.model.graph.parameters().iter().enumerate() {
         if !parameter.is_learned() {
-            places.push(Place {
-                slab: None,
-                offset: statistics,
-                size,
-            });
-            statistics = (statistics + size).next_multiple_of(traits.storage_alignment);
+            let offset = statistics;
+            let [rows] = pieces(parameter, u64::MAX)[..] else {
+                return Err(internal("a statistic in several pieces"));
+            };
+            statistics = (offset + rows.size()).next_multiple_of(traits.storage_alignment);
+            let slab = None;
+            places.push(Place(vec![Spot { slab, offset, rows }]));
             continue;
         }
-        if size > max_slab {
-            return Err(Error::Limit {
-                limit: "max_storage_buffer_binding_size",
-                what: format!("parameter {}", parameter.name),
-                needed: size,
-                available: max_slab,
+        let mut spots = Vec::new();
+        for rows in pieces(parameter, max_slab) {
+            let size = rows.size();
+            if size > max_slab {
+                return Err(Error::Limit {
+                    limit,
+                    what: described(task, ParameterId(id)),
+                    needed: size,
+                    available: max_slab,
+                });
+            }
+            let offset = sizes.last().map(|end| end.next_multiple_of(alignment));
+            let offset = offset.filter(|offset| offset + size <= max_slab);
+            let offset = offset.unwrap_or_else(|| {
+                sizes.push(0);
+                0
             });
+            let slab = Some(sizes.len() - 1);
+            spots.push(Spot { slab, offset, rows });
+            if let Some(end) = sizes.last_mut() {
+                *end = offset + size;
+            }
         }
-        let offset = sizes.last().map(|end| end.next_multiple_of(alignment));
-        let offset = offset.filter(|offset| offset + size <= max_slab);
-        let offset = offset.unwrap_or_else(|| {
-            sizes.push(0);
-            0
-        });
-        places.push(Place {
-            slab: Some(sizes.len() - 1),
-            offset,
-            size,
-        });
-        if let Some(end) = sizes.last_mut() {
-            *end = offset + size;
-        }
+        places.push(Place(spots));
     }
-    let mut persistent = |format, label: &str, size: u64| {
+    let slabs = sizes.into_iter().map(|size| slab(task, recording, size));
+    let slabs = slabs.collect();
+    let persistent =
+        |size: u64| recording.buffer("statistics", size as usize / 4, Storage::Persistent);
+    let statistics = (statistics > 0).then_some(statistics).map(persistent);
+    Ok((slabs, statistics, places))
+}
+
+/// The bytes of the largest slab, and by which limit.
+fn largest_slab(task: &Task, traits: &Traits) -> (&'static str, u64) {
+    let limits = [
+        ("max_storage_buffer_binding_size", traits.max_binding),
+        ("max_buffer_size", traits.max_buffer),
+        ("max_slab", task.options.max_slab),
+    ];
+    let smallest = limits.into_iter().min_by_key(|&(_, bytes)| bytes);
+    smallest.unwrap_or(limits[0])
+}
+
+/// A parameter in messages, with the layer that it belongs to.
+fn described(task: &Task, id: ParameterId) -> String {
+    let graph = &task.model.graph;
+    let name = &graph.parameter(id).name;
+    let mut nodes = graph.nodes().iter();
+    match nodes.find(|node| node.parameters.contains(&id)) {
+        Some(node) => format!("{}: parameter {name}", node.label()),
+        None => format!("parameter {name}"),
+    }
+}
+
+/// The buffers of a slab.
+fn slab(task: &Task, recording: &mut Recording, size: u64) -> Slab {
+    let mut persistent = |format, label: &str| {
         recording.buffer_of(format, label, size as usize / 4, Storage::Persistent)
     };
-    let slabs = sizes.into_iter().map(|size| {
-        let mut single = |label| persistent(Format::F32, label, size);
-        Slab {
-            parameter: single("parameters"),
-            gradient: single("gradients"),
-            sum: (task.options.accumulate > 1).then(|| single("gradient sums")),
-            state: (0..task.optimizer.state_slots())
-                .map(|_| single("optimizer state"))
-                .collect(),
-            copy: (task.options.half)
-                .then(|| persistent(Format::F16, "half-precision weights", size)),
-        }
+    let mut single = |label| persistent(Format::F32, label);
+    Slab {
+        parameter: single("parameters"),
+        gradient: single("gradients"),
+        sum: (task.options.accumulate > 1).then(|| single("gradient sums")),
+        state: (0..task.optimizer.state_slots())
+            .map(|_| single("optimizer state"))
+            .collect(),
+        copy: (task.options.half).then(|| persistent(Format::F16, "half-precision weights")),
+    }
+}
+
+/// The pieces in which a parameter lies that should take no more than `most` bytes each: one wherever
+/// that is possible, or where its operator cannot take it apart.
+fn pieces(parameter: &Parameter, most: u64) -> Vec<Rows> {
+    let count = parameter.shape.first().copied().unwrap_or(1);
+    let whole = Rows {
+        first: 0,
+        count,
+        len: parameter.shape.len(),
+    };
+    let Some(groups) = parameter.spec.groups.filter(|_| whole.size() > most) else {
+        return vec![whole];
+    };
+    let (row, group) = (whole.len / count, count / groups);
+    let at_once = (most / 16 * 4) as usize / row;
+    // Whole groups where one fits, or else rows within each.
+    let (unit, range) = match groups > 1 && group <= at_once {
+        true => (group, count),
+        false => (1, group),
+    };
+    let units = range / unit;
+    // As even as possible, and in whole tiles of the kernels where these fit.
+    let even = units.div_ceil(units.div_ceil((at_once / unit).max(1))) * unit;
+    let tiled = even.next_multiple_of(32);
+    let step = match unit == 1 && tiled <= at_once {
+        true => tiled,
+        false => even,
+    };
+    let ranges = (0..count).step_by(range);
+    let steps = ranges.flat_map(|begin| {
+        let steps = (begin..begin + range).step_by(step);
+        steps.map(move |first| (first, step.min(begin + range - first)))
     });
-    let slabs = slabs.collect();
-    let statistics = (statistics > 0).then(|| persistent(Format::F32, "statistics", statistics));
-    Ok((slabs, statistics, places))
+    let rows = steps.map(|(first, count)| Rows {
+        first,
+        count,
+        len: count * row,
+    });
+    rows.collect()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::model::Model;
+    use crate::{Conv2d, ConvTranspose2d};
+
+    /// The smallest slab in which a model's parameters lie: most of its weights are in pieces then.
+    pub(in super::super) fn smallest(model: &Model) -> u64 {
+        let parameters = model.graph.parameters().iter();
+        let sizes = parameters.filter(|p| p.is_learned()).map(|parameter| {
+            let rows = pieces(parameter, 16).into_iter();
+            rows.map(Rows::size).max().unwrap_or(0)
+        });
+        sizes.max().unwrap_or(0)
+    }
+
+    fn weight(model: crate::ModelBuilder) -> Parameter {
+        model.build().unwrap().graph.parameters()[0].clone()
+    }
+
+    /// The first row and the number of rows of each piece.
+    fn rows(parameter: &Parameter, most: u64) -> Vec<(usize, usize)> {
+        let pieces = pieces(parameter, most).into_iter();
+        pieces.map(|rows| (rows.first, rows.count)).collect()
+    }
+
+    #[test]
+    fn pieces_are_few_even_and_whole_tiles() {
+        let alexnet = weight(Model::builder([9216]).dense(4096));
+        assert_eq!(rows(&alexnet, 128 << 20), [(0, 2048), (2048, 2048)]);
+        assert_eq!(rows(&alexnet, 256 << 20), [(0, 4096)]);
+        let vgg = weight(Model::builder([25_088]).dense(4096));
+        let quarters = [(0, 1024), (1024, 1024), (2048, 1024), (3072, 1024)];
+        assert_eq!(rows(&vgg, 128 << 20), quarters);
+        let odd = weight(Model::builder([100]).dense(1001));
+        assert_eq!(rows(&odd, 200 << 10), [(0, 512), (512, 489)]);
+    }
+
+    #[test]
+    fn pieces_hold_whole_groups_or_a_part_of_one() {
+        let image = || Model::builder([12, 9, 9]);
+        // 4 filters of 3 channels a group, 432 bytes.
+        let conv = weight(image().push(Conv2d::new(16, 3).groups(4)));
+        assert_eq!(rows(&conv, 1728), [(0, 16)]);
+        assert_eq!(rows(&conv, 1727), [(0, 8), (8, 8)]);
+        assert_eq!(rows(&conv, 863), [(0, 4), (4, 4), (8, 4), (12, 4)]);
+        let halves = (0..16).step_by(2).map(|first| (first, 2));
+        assert_eq!(rows(&conv, 400), halves.collect::<Vec<_>>());
+        // 3 channels a group.
+        let transpose = weight(image().push(ConvTranspose2d::new(8, 3).groups(4)));
+        assert_eq!(rows(&transpose, 600), [(0, 6), (6, 6)]);
+        let parts = [
+            (0, 2),
+            (2, 1),
+            (3, 2),
+            (5, 1),
+            (6, 2),
+            (8, 1),
+            (9, 2),
+            (11, 1),
+        ];
+        assert_eq!(rows(&transpose, 160), parts);
+    }
+
+    #[test]
+    fn pieces_cover_a_parameter_and_fit_wherever_a_row_does() {
+        let mut rng = fastrand::Rng::with_seed(3);
+        for _ in 0..2000 {
+            let groups = rng.usize(1..5);
+            let [from, to] = [(); 2].map(|()| groups * rng.usize(1..40));
+            let layer = Conv2d::new(to, rng.usize(1..4)).groups(groups);
+            let parameter = weight(Model::builder([from, 4, 4]).push(layer));
+            let row = (parameter.shape.len() / to) as u64;
+            let most = padded(row * 4) + rng.u64(0..8000);
+            let mut next = 0;
+            for piece in pieces(&parameter, most) {
+                assert_eq!(piece.first, next);
+                assert!(piece.size() <= most && piece.len == piece.count * row as usize);
+                next += piece.count;
+                let group = to / groups;
+                let whole = piece.first.is_multiple_of(group) && next.is_multiple_of(group);
+                assert!(whole || piece.first / group == (next - 1) / group);
+            }
+            assert_eq!(next, to);
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use super::{Fusion, Lowered, Part, Task};
 use crate::Result;
 use crate::engine::internal;
-use crate::engine::operators::{Backward, Forward, Mode, Site, kernels};
+use crate::engine::operators::{Backward, Forward, Mode, Pieces, Site, kernels};
 use crate::gpu::kernel::Format;
 use crate::gpu::kernels::{Output, activation, loss};
 use crate::gpu::record::{Recording, Region, Storage};
@@ -58,7 +58,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The parameters of a node as its kernels read them.
-    fn parameters(&self, lowered: &Lowered, node: &Node) -> Result<Vec<Region>> {
+    fn parameters(&self, lowered: &Lowered, node: &Node) -> Result<Vec<Pieces>> {
         let ids = node.parameters.iter().enumerate();
         ids.map(|(at, &id)| lowered.read_by(node, at, id)).collect()
     }
@@ -69,14 +69,14 @@ impl<'a> Walk<'a> {
     }
 
     /// A buffer for a value. The model's output is f32 in either precision, and so is its input.
-    fn new_value(&self, recording: &mut Recording, label: &str, value: ValueId) -> Region {
+    fn new_value(&self, recording: &mut Recording, value: ValueId) -> Region {
         let is_output = value == self.fusion.root(self.graph().output());
         let format = match self.task.options.half && !is_output {
             true => Format::F16,
             false => Format::F32,
         };
         let len = self.planned_len(value);
-        recording.buffer_of(format, label, len, Storage::Transient)
+        recording.buffer_of(format, "output", len, Storage::Transient)
     }
 
     /// Records the operators in order, in training.
@@ -145,7 +145,7 @@ impl<'a> Walk<'a> {
             lowered.recording.set_label(node.label());
             let region = match destination {
                 Some(region) if written == output => region,
-                _ => self.new_value(&mut lowered.recording, &node.name, written),
+                _ => self.new_value(&mut lowered.recording, written),
             };
             self.values[written.0] = Some(region);
             let part = self.node_forward(lowered, node, region)?;

@@ -4,7 +4,7 @@
 
 use super::{Fusion, Lowered, Task};
 use crate::Result;
-use crate::engine::operators::{Forward, Mode, kernels};
+use crate::engine::operators::{Forward, Mode, Pieces, kernels};
 use crate::gpu::record::Region;
 use crate::model::Node;
 
@@ -74,11 +74,11 @@ impl Wiring<'_> {
         roots.map(|root| self.values[root.0]).collect()
     }
 
-    /// Whether regions are a node's parameters, as its kernels read them.
-    fn are_parameters(&self, node: &Node, regions: &[Region]) -> Result<bool> {
-        let mut same = regions.len() == node.parameters.len();
-        for (at, (&id, region)) in node.parameters.iter().zip(regions).enumerate() {
-            same &= *region == self.lowered.read_by(node, at, id)?;
+    /// Whether these places are a node's parameters, as its kernels read them.
+    fn are_parameters(&self, node: &Node, pieces: &[Pieces]) -> Result<bool> {
+        let mut same = pieces.len() == node.parameters.len();
+        for (at, (&id, pieces)) in node.parameters.iter().zip(pieces).enumerate() {
+            same &= *pieces == self.lowered.read_by(node, at, id)?;
         }
         Ok(same)
     }

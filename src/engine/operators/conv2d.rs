@@ -1,5 +1,6 @@
 //! Convolution.
 
+use super::pieces::{Layer, Part};
 use super::{
     Backward, Case, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved, Site, Sum,
 };
@@ -17,9 +18,13 @@ impl<T: Real> Operator<T> for Conv2d {
         places: &Forward,
     ) -> Result<()> {
         let geometry = self.geometry(site.batch, site.input())?;
-        let read = [places.inputs[0], places.parameters[0]];
-        let bias = places.parameters.get(1).copied();
-        conv2d::forward(recording, &geometry, read, bias, places.output);
+        let layer = Layer::of_convolution(&geometry, &places.parameters[0]);
+        let input = layer.columns_of(recording, places.inputs[0]);
+        let product = |recording: &mut Recording, part: &Part, x, bias, to| {
+            let geometry = part.geometry(&geometry);
+            conv2d::forward(recording, &geometry, [x, part.weight], bias, to);
+        };
+        layer.to_rows(recording, &input, places.bias()?, places.output, product);
         Ok(())
     }
 
@@ -30,18 +35,27 @@ impl<T: Real> Operator<T> for Conv2d {
         places: &Backward,
     ) -> Result<()> {
         let geometry = self.geometry(site.batch, site.input())?;
+        let layer = Layer::of_convolution(&geometry, &places.parameters[0]);
         let (input, gradient) = (places.inputs[0], places.gradient);
-        if let Some(to) = places.to_parameter(0) {
-            conv2d::backward_weight(recording, &geometry, [input, gradient], to);
+        let gradients = layer.rows_of(recording, gradient);
+        if let Some(to) = places.to_pieces(0) {
+            let input = layer.columns_of(recording, input);
+            let values = [&gradients[..], &input];
+            layer.to_weights(recording, values, to, |recording, part, [gy, x], to| {
+                conv2d::backward_weight(recording, &part.geometry(&geometry), [x, gy], to);
+            });
         }
-        if let Some(to) = places.to_parameter(1) {
+        if let Some(to) = places.to_parameter(1)? {
             let area = geometry.out_size.area();
             let extents = [geometry.batch, geometry.out_channels, area];
             reduce::bias_gradient(recording, extents, gradient, to);
         }
         if let Some(to) = places.to_inputs[0] {
-            let read = [gradient, places.parameters[0]];
-            conv2d::backward_input(recording, &geometry, read, None, to);
+            let product = |recording: &mut Recording, part: &Part, gy, bias, to| {
+                let geometry = part.geometry(&geometry);
+                conv2d::backward_input(recording, &geometry, [gy, part.weight], bias, to);
+            };
+            layer.to_columns(recording, &gradients, None, to, product);
         }
         Ok(())
     }

@@ -1,13 +1,14 @@
 //! The dense layer: a matrix product.
 
+use super::pieces::{Layer, Part, Side};
 use super::{
-    Backward, Case, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved, Site, Sum,
+    Backward, Case, Forward, Gradients, Keeps, Kept, Operator, Pieces, Rounding, Saved, Site, Sum,
 };
 use crate::Result;
 use crate::cpu::{self, Real};
 use crate::gpu::kernels::{matmul, reduce};
 use crate::gpu::record::Recording;
-use crate::op::Linear;
+use crate::op::{Linear, LinearGeometry};
 
 impl<T: Real> Operator<T> for Linear {
     fn record_forward(
@@ -17,9 +18,13 @@ impl<T: Real> Operator<T> for Linear {
         places: &Forward,
     ) -> Result<()> {
         let geometry = self.geometry(site.batch, site.input())?;
-        let read = [places.inputs[0], places.parameters[0]];
-        let bias = places.parameters.get(1).copied();
-        matmul::linear_forward(recording, &geometry, read, bias, places.output);
+        let (layer, input) = (layer(&geometry, &places.parameters[0]), places.inputs[0]);
+        let (input, bias) = (layer.columns_of(recording, input), places.bias()?);
+        let product = |recording: &mut Recording, part: &Part, x, bias, to| {
+            let geometry = of_part(&geometry, part);
+            matmul::linear_forward(recording, &geometry, [x, part.weight], bias, to);
+        };
+        layer.to_rows(recording, &input, bias, places.output, product);
         Ok(())
     }
 
@@ -30,17 +35,27 @@ impl<T: Real> Operator<T> for Linear {
         places: &Backward,
     ) -> Result<()> {
         let geometry = self.geometry(site.batch, site.input())?;
+        let layer = layer(&geometry, &places.parameters[0]);
         let (input, gradient) = (places.inputs[0], places.gradient);
-        if let Some(to) = places.to_parameter(0) {
-            matmul::linear_backward_weight(recording, &geometry, [input, gradient], to);
+        let gradients = layer.rows_of(recording, gradient);
+        if let Some(to) = places.to_pieces(0) {
+            let input = layer.columns_of(recording, input);
+            let values = [&gradients[..], &input];
+            layer.to_weights(recording, values, to, |recording, part, [gy, x], to| {
+                let geometry = of_part(&geometry, part);
+                matmul::linear_backward_weight(recording, &geometry, [x, gy], to);
+            });
         }
-        if let Some(to) = places.to_parameter(1) {
+        if let Some(to) = places.to_parameter(1)? {
             let extents = [geometry.rows, geometry.out_features, 1];
             reduce::bias_gradient(recording, extents, gradient, to);
         }
         if let Some(to) = places.to_inputs[0] {
-            let read = [gradient, places.parameters[0]];
-            matmul::linear_backward_input(recording, &geometry, read, to);
+            let product = |recording: &mut Recording, part: &Part, gy, _, to| {
+                let geometry = of_part(&geometry, part);
+                matmul::linear_backward_input(recording, &geometry, [gy, part.weight], to);
+            };
+            layer.to_columns(recording, &gradients, None, to, product);
         }
         Ok(())
     }
@@ -116,5 +131,19 @@ impl<T: Real> Operator<T> for Linear {
                 [3, 4, 6],
             ),
         ]
+    }
+}
+
+/// The layer by its weights `(out, in)`.
+fn layer(geometry: &LinearGeometry, weight: &Pieces) -> Layer {
+    let side = |channels| Side { channels, area: 1 };
+    let sides = [side(geometry.out_features), side(geometry.in_features)];
+    Layer::new(geometry.rows, 1, sides, weight)
+}
+
+fn of_part(geometry: &LinearGeometry, part: &Part) -> LinearGeometry {
+    LinearGeometry {
+        out_features: part.rows.len(),
+        ..*geometry
     }
 }

@@ -14,6 +14,7 @@ mod conv_transpose2d;
 mod dropout;
 mod linear;
 mod norm;
+mod pieces;
 mod places;
 mod pool2d;
 mod rounding;
@@ -21,6 +22,7 @@ mod softmax;
 mod view;
 
 pub use case::Case;
+pub(super) use pieces::{Piece, Pieces};
 pub(super) use places::{Backward, Forward, Gradients, Keeps, Kept, Masks, Mode, Saved, Site};
 pub(super) use rounding::{Exact, FORMULA, Rounding, Sum, chain};
 

@@ -21,11 +21,9 @@ fn statistics(groups: usize) -> Keeps {
 
 /// Where the gradients of gamma and beta go: scratch where they are not wanted, since that of the
 /// input follows from them.
-fn to_parameters(recording: &mut Recording, places: &Backward, len: usize) -> [Region; 2] {
-    [0, 1].map(|parameter| {
-        let to = places.to_parameter(parameter);
-        to.unwrap_or_else(|| recording.transient("gradient of no parameter", len))
-    })
+fn to_parameters(recording: &mut Recording, places: &Backward, len: usize) -> Result<[Region; 2]> {
+    let to = [places.to_parameter(0)?, places.to_parameter(1)?];
+    Ok(to.map(|to| to.unwrap_or_else(|| recording.transient("gradient of no parameter", len))))
 }
 
 impl<T: Real> Operator<T> for BatchNorm {
@@ -36,7 +34,8 @@ impl<T: Real> Operator<T> for BatchNorm {
         places: &Forward,
     ) -> Result<()> {
         let geometry = self.geometry(site.batch, site.input())?;
-        let [gamma, beta, mean, variance] = [0, 1, 2, 3].map(|at| places.parameters[at]);
+        let (gamma, beta) = (places.whole(0)?, places.whole(1)?);
+        let (mean, variance) = (places.whole(2)?, places.whole(3)?);
         let (read, output) = ([places.inputs[0], gamma, beta], places.output);
         if site.is_training() {
             let statistics = [places.kept()?, mean, variance];
@@ -55,9 +54,9 @@ impl<T: Real> Operator<T> for BatchNorm {
         places: &Backward,
     ) -> Result<()> {
         let geometry = self.geometry(site.batch, site.input())?;
-        let gamma = places.parameters[0];
+        let gamma = places.whole(0)?;
         let read = [places.inputs[0], places.gradient, places.kept()?, gamma];
-        let to = to_parameters(recording, places, geometry.channels);
+        let to = to_parameters(recording, places, geometry.channels)?;
         norm::batch_backward(recording, &geometry, read, to, places.to_inputs[0]);
         Ok(())
     }
@@ -193,7 +192,7 @@ impl<T: Real> Operator<T> for LayerNorm {
         places: &Forward,
     ) -> Result<()> {
         let extents = [site.batch, site.input().len()];
-        let read = [places.inputs[0], places.parameters[0], places.parameters[1]];
+        let read = [places.inputs[0], places.whole(0)?, places.whole(1)?];
         let to = [places.kept()?, places.output.region];
         norm::layer_forward(recording, self.epsilon, extents, read, to);
         Ok(())
@@ -205,9 +204,9 @@ impl<T: Real> Operator<T> for LayerNorm {
         recording: &mut Recording,
         places: &Backward,
     ) -> Result<()> {
-        let (len, gamma) = (site.input().len(), places.parameters[0]);
+        let (len, gamma) = (site.input().len(), places.whole(0)?);
         let read = [places.inputs[0], places.gradient, places.kept()?, gamma];
-        let to = to_parameters(recording, places, len);
+        let to = to_parameters(recording, places, len)?;
         norm::layer_backward(recording, [site.batch, len], read, to, places.to_inputs[0]);
         Ok(())
     }

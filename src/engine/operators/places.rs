@@ -1,6 +1,7 @@
 //! Where an operator stands, and the places that it reads from and writes to: regions of device
 //! memory for the kernels, slices for the reference.
 
+use super::Pieces;
 use crate::Shape;
 use crate::engine::internal;
 use crate::gpu::kernels::Output;
@@ -89,7 +90,7 @@ pub(in crate::engine) struct Keeps {
 pub(in crate::engine) struct Forward {
     pub inputs: Vec<Region>,
     /// As the operator reads them: in half precision where it [does so](crate::op::Definition).
-    pub parameters: Vec<Region>,
+    pub parameters: Vec<Pieces>,
     pub output: Output,
     /// What [`Keeps`] asked for.
     pub kept: Option<Region>,
@@ -99,7 +100,7 @@ pub(in crate::engine) struct Forward {
 #[derive(Debug, Clone)]
 pub(in crate::engine) struct Backward {
     pub inputs: Vec<Region>,
-    pub parameters: Vec<Region>,
+    pub parameters: Vec<Pieces>,
     /// The value that the forward pass wrote.
     pub output: Region,
     pub kept: Option<Region>,
@@ -107,12 +108,22 @@ pub(in crate::engine) struct Backward {
     pub gradient: Region,
     pub to_inputs: Vec<Option<Output>>,
     /// By parameter; none for statistics.
-    pub to_parameters: Vec<Option<Region>>,
+    pub to_parameters: Vec<Option<Pieces>>,
 }
 
 impl Forward {
     pub fn kept(&self) -> Result<Region> {
         self.kept.ok_or_else(nothing_kept)
+    }
+
+    /// Where a parameter lies that is never taken apart.
+    pub fn whole(&self, parameter: usize) -> Result<Region> {
+        self.parameters[parameter].whole()
+    }
+
+    /// The same of the bias of a layer with weights, if it has one.
+    pub fn bias(&self) -> Result<Option<Region>> {
+        self.parameters.get(1).map(Pieces::whole).transpose()
     }
 }
 
@@ -121,9 +132,19 @@ impl Backward {
         self.kept.ok_or_else(nothing_kept)
     }
 
+    /// Where a parameter lies that is never taken apart.
+    pub fn whole(&self, parameter: usize) -> Result<Region> {
+        self.parameters[parameter].whole()
+    }
+
     /// Where the gradient of a parameter goes, if it is wanted.
-    pub fn to_parameter(&self, parameter: usize) -> Option<Region> {
-        self.to_parameters.get(parameter).copied().flatten()
+    pub fn to_pieces(&self, parameter: usize) -> Option<&Pieces> {
+        self.to_parameters.get(parameter)?.as_ref()
+    }
+
+    /// The same of a parameter that is never taken apart.
+    pub fn to_parameter(&self, parameter: usize) -> Result<Option<Region>> {
+        self.to_pieces(parameter).map(Pieces::whole).transpose()
     }
 }
 

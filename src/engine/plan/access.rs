@@ -2,6 +2,7 @@
 
 use super::Plan;
 use crate::Result;
+use crate::engine::operators::{Piece, Pieces};
 use crate::gpu::record::Region;
 use crate::model::ParameterId;
 
@@ -18,14 +19,12 @@ impl Plan {
     }
 
     pub async fn parameter(&self, id: ParameterId) -> Result<Vec<f32>> {
-        self.read_parameter(id, self.lowered.parameter(id)?).await
+        self.read_pieces(&self.lowered.parameter(id)?).await
     }
 
     /// The gradient that the last update took; with micro-batches pending, their mean so far.
     pub async fn gradient(&self, id: ParameterId) -> Result<Vec<f32>> {
-        let mut gradient = self
-            .read_parameter(id, self.lowered.total_gradient(id)?)
-            .await?;
+        let mut gradient = self.read_pieces(&self.lowered.total_gradient(id)?).await?;
         if self.options.accumulate > 1 {
             let scale = self.progress.mean();
             gradient.iter_mut().for_each(|gradient| *gradient *= scale);
@@ -35,7 +34,13 @@ impl Plan {
 
     pub async fn set_parameter(&mut self, id: ParameterId, values: &[f32]) -> Result<()> {
         self.progress.prepared = false;
-        self.write(self.lowered.parameter(id)?, values).await
+        for (piece, values) in self.lowered.parameter(id)?.split(values) {
+            self.write(piece.region, values).await?;
+            // The copy from which it is uploaded is free again once it is submitted.
+            let submit = || self.gpu.queue().submit([]);
+            self.gpu.guard("upload", submit).await?;
+        }
+        Ok(())
     }
 
     pub(super) async fn write(&self, region: Region, values: &[f32]) -> Result<()> {
@@ -43,10 +48,25 @@ impl Plan {
         self.program.write(&self.gpu, region, bytes).await
     }
 
-    async fn read_parameter(&self, id: ParameterId, region: Region) -> Result<Vec<f32>> {
-        let size = self.model.graph.parameter(id).shape.len() as u64 * 4;
-        let staging = self.gpu.read_back_buffer(size).await?;
-        self.read(Region { size, ..region }, &staging).await
+    /// The values of a parameter or of its gradient, a stretch at a time, so that a large one is in the
+    /// host's memory but once.
+    async fn read_pieces(&self, pieces: &Pieces) -> Result<Vec<f32>> {
+        const STRETCH: u64 = 4 << 20;
+        let size = |piece: &Piece| piece.len as u64 * 4;
+        let largest = pieces.iter().map(size).max().unwrap_or(0);
+        let staging = self.gpu.read_back_buffer(largest.min(STRETCH)).await?;
+        let mut values = Vec::with_capacity(pieces.iter().map(|piece| piece.len).sum());
+        for piece in pieces.iter() {
+            for begin in (0..size(piece)).step_by(STRETCH as usize) {
+                let stretch = Region {
+                    offset: piece.region.offset + begin,
+                    size: (size(piece) - begin).min(STRETCH),
+                    ..piece.region
+                };
+                values.extend(self.read(stretch, &staging).await?);
+            }
+        }
+        Ok(values)
     }
 
     pub(super) async fn read(&self, region: Region, staging: &wgpu::Buffer) -> Result<Vec<f32>> {

@@ -7,7 +7,7 @@ mod run;
 use super::MemoryReport;
 #[cfg(feature = "native")]
 use super::autotune::{self, Place};
-use super::lower::{Lowered, PlanOptions, Task, lower};
+use super::lower::{Lowered, PlanOptions, Task, lower_planned};
 use super::memory::{memory_report, upload_size};
 use super::verify::{Rig, VerifyReport, verify_plan};
 use crate::gpu::program::Program;
@@ -98,7 +98,7 @@ impl Plan {
             choices: Some(choices),
             ..Task::new(model, loss, optimizer, options)
         };
-        let lowered = lower(&task, gpu.traits(), options.batch)?;
+        let lowered = lower_planned(&task, gpu.traits())?;
         Ok(memory_report(&lowered, options.in_flight))
     }
 
@@ -115,7 +115,7 @@ impl Plan {
             choices: Some(choices),
             ..Task::new(model, &loss, &optimizer, options)
         };
-        let lowered = lower(&task, gpu.traits(), options.batch)?;
+        let lowered = lower_planned(&task, gpu.traits())?;
         let memory = memory_report(&lowered, options.in_flight);
         check_budget(&memory, &options)?;
         let program = Program::compile(gpu, &lowered.recording).await?;

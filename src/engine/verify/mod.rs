@@ -19,7 +19,8 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use super::catalogue::{losses, optimizers};
-use super::lower::{Fusion, Lowered, NodeParts, PlanOptions, Task, lower, wiring_faults};
+use super::lower::{Fusion, Lowered, NodeParts, PlanOptions, Task, lower_planned, wiring_faults};
+use super::operators::Pieces;
 use crate::gpu::kernel::PipelineKey;
 use crate::gpu::program::Program;
 use crate::gpu::record::{Dispatch, Region};
@@ -88,7 +89,7 @@ async fn verify(
     let loss = all_losses.first().map_or(&any_loss, |(_, loss)| loss);
     let options = PlanOptions::new(batch);
     let lowered = |task: &Task| -> Result<Lowered> {
-        let mut lowered = lower(task, gpu.traits(), batch)?;
+        let mut lowered = lower_planned(task, gpu.traits())?;
         tamper(&mut lowered);
         Ok(lowered)
     };
@@ -236,7 +237,8 @@ impl Verifier {
         let lengths = ranges.map(|range| range.map(ExactSizeIterator::len));
         let mut regions: Vec<Region> = Vec::new();
         for places in [&parts.forward, &parts.predict].into_iter().flatten() {
-            regions.extend(places.places.inputs.iter().chain(&places.places.parameters));
+            regions.extend(&places.places.inputs);
+            regions.extend(places.places.parameters.iter().flat_map(Pieces::regions));
         }
         let mut dispatches = Vec::new();
         let orders = ranges

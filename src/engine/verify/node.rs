@@ -187,7 +187,7 @@ impl NodeTrial<'_> {
         let x = (0..inputs.x.len()).map(|at| inputs.x[first(at).unwrap_or(at)].clone());
         let x: Vec<Vec<f32>> = x.collect();
         trial.write_all(&places.inputs, &x);
-        trial.write_all(&places.parameters, &inputs.parameters);
+        trial.write_parameters(&places.parameters, &inputs.parameters);
         let rounding = kernels(&self.node.op).rounding(&pass.site)?;
         let data = [&x[..], &inputs.parameters].concat();
         let measured = measure(&pass, &data, true)?;
@@ -217,10 +217,15 @@ impl NodeTrial<'_> {
         }
         let statistics = self.node.parameters.iter().zip(&places.parameters);
         let statistics = statistics.filter(|(id, _)| !graph.parameter(**id).is_learned());
-        for ((&id, &region), measured) in statistics.zip(&measured[1..]) {
+        for ((&id, pieces), measured) in statistics.zip(&measured[1..]) {
             let parameter = graph.parameter(id);
             let expected = measured.expect(rounding.running, inputs.fill);
-            trial.awaits(parameter.spec.name, region, &parameter.shape, expected);
+            trial.awaits_pieces(
+                parameter.spec.name,
+                Some(pieces),
+                &parameter.shape,
+                expected,
+            );
         }
         Ok((self.rig.run(trial, step(inputs.seed)).await?, indices))
     }
@@ -260,8 +265,8 @@ impl NodeTrial<'_> {
             let sum = *rounding.parameters.get(at).ok_or_else(unstated)?;
             let expected = measured.expect(sum, inputs.fill);
             let name = format!("{} gradient", parameter.spec.name);
-            let to = part.places.to_parameters[at];
-            trial.awaits(name, to, &parameter.shape, expected);
+            let to = part.places.to_parameters[at].as_ref();
+            trial.awaits_pieces(name, to, &parameter.shape, expected);
         }
         // Each input's gradient, and for a value that is read twice the sum.
         let mut sums: Vec<(usize, Option<Region>, Expected)> = Vec::new();
@@ -311,7 +316,7 @@ impl NodeTrial<'_> {
     ) -> Result<Trial> {
         let (places, mut trial) = (&part.places, Trial::new(&part.range));
         trial.write_all(&places.inputs, &inputs.x);
-        trial.write_all(&places.parameters, &inputs.parameters);
+        trial.write_parameters(&places.parameters, &inputs.parameters);
         trial.write(places.output, y);
         if let Some(kept) = forward.places.kept {
             let bytes = self.rig.program.read(self.rig.gpu, kept).await?;

@@ -6,6 +6,7 @@ use half::f16;
 
 use crate::engine::compare::{Expected, Verdict};
 use crate::engine::lower::{Lowered, Task};
+use crate::engine::operators::Pieces;
 use crate::engine::plan::Step;
 use crate::gpu::kernel::{Access, Format};
 use crate::gpu::program::Program;
@@ -37,8 +38,8 @@ pub(super) struct Trial {
 #[derive(Clone)]
 struct Awaited {
     result: String,
-    /// `None` where the plan has no place for it.
-    region: Option<Region>,
+    /// Where its pieces are and how many elements each has; none where the plan has no place for it.
+    regions: Vec<(Region, usize)>,
     shape: Shape,
     expected: Expected,
 }
@@ -98,6 +99,15 @@ impl Trial {
         pairs.for_each(|(&region, values)| self.write(region, values));
     }
 
+    /// Numbers for parameters.
+    pub fn write_parameters(&mut self, parameters: &[Pieces], values: &[Vec<f32>]) {
+        for (pieces, values) in parameters.iter().zip(values) {
+            for (piece, values) in pieces.split(values) {
+                self.write(piece.region, values);
+            }
+        }
+    }
+
     /// Bytes for the beginning of a region.
     pub fn write_bytes(&mut self, region: Region, bytes: &[u8]) {
         self.writes.push((region, bytes.to_vec()));
@@ -111,9 +121,28 @@ impl Trial {
         shape: &Shape,
         expected: Expected,
     ) {
+        let region: Option<Region> = region.into();
+        let regions = region.map(|region| (region, shape.len()));
         self.awaited.push(Awaited {
             result: result.into(),
-            region: region.into(),
+            regions: regions.into_iter().collect(),
+            shape: shape.clone(),
+            expected,
+        });
+    }
+
+    /// A parameter, or its gradient, that the dispatches should write.
+    pub fn awaits_pieces(
+        &mut self,
+        result: impl Into<String>,
+        pieces: Option<&Pieces>,
+        shape: &Shape,
+        expected: Expected,
+    ) {
+        let pieces = pieces.into_iter().flat_map(Pieces::iter);
+        self.awaited.push(Awaited {
+            result: result.into(),
+            regions: pieces.map(|piece| (piece.region, piece.len)).collect(),
             shape: shape.clone(),
             expected,
         });
@@ -208,22 +237,16 @@ impl Rig<'_> {
 
     async fn outcome(&self, order: &[usize], awaited: Awaited) -> Result<Outcome> {
         let (result, shape) = (awaited.result, awaited.shape);
-        let (mut dispatches, mut got, mut verdict) = (vec![], vec![], Verdict::none());
-        if let Some(region) = awaited.region {
-            dispatches = makers(self.recording(), order, region);
+        let (mut dispatches, mut verdict) = (vec![], Verdict::none());
+        let mut got = Vec::new();
+        for &(region, len) in &awaited.regions {
             let bytes = self.program.read(self.gpu, region).await?;
-            let words = bytes.chunks_exact(4).map(|b| [b[0], b[1], b[2], b[3]]);
-            got = match (region.format, awaited.expected.positions) {
-                (_, true) => words.map(|word| u32::from_le_bytes(word).into()).collect(),
-                (Format::F32, _) => words.map(|word| f32::from_le_bytes(word).into()).collect(),
-                (Format::F16, _) => {
-                    let halves = bytes.chunks_exact(2).map(|b| [b[0], b[1]]);
-                    halves
-                        .map(|half| f16::from_le_bytes(half).to_f64())
-                        .collect()
-                }
-            };
-            got.truncate(shape.len());
+            let numbers = numbers(region.format, awaited.expected.positions, &bytes);
+            got.extend(numbers.into_iter().take(len));
+        }
+        if let Some((region, _)) = awaited.regions.first() {
+            let regions: Vec<Region> = awaited.regions.iter().map(|(region, _)| *region).collect();
+            dispatches = makers(self.recording(), order, &regions);
             verdict = awaited.expected.stored(region.format).judge(&got);
         }
         if dispatches.is_empty() {
@@ -239,14 +262,29 @@ impl Rig<'_> {
     }
 }
 
+/// What bytes say in a format, or as positions.
+fn numbers(format: Format, positions: bool, bytes: &[u8]) -> Vec<f64> {
+    let words = bytes.chunks_exact(4).map(|b| [b[0], b[1], b[2], b[3]]);
+    match (format, positions) {
+        (_, true) => words.map(|word| u32::from_le_bytes(word).into()).collect(),
+        (Format::F32, _) => words.map(|word| f32::from_le_bytes(word).into()).collect(),
+        (Format::F16, _) => {
+            let halves = bytes.chunks_exact(2).map(|b| [b[0], b[1]]);
+            halves
+                .map(|half| f16::from_le_bytes(half).to_f64())
+                .collect()
+        }
+    }
+}
+
 fn overlap(a: &Region, b: &Region) -> bool {
     a.buffer == b.buffer && a.offset < b.offset + b.size && b.offset < a.offset + a.size
 }
 
-/// The dispatches that computed a region, in their order: those that wrote it, and those that wrote what
+/// The dispatches that computed regions, in their order: those that wrote them, and those that wrote what
 /// they read.
-pub(super) fn makers(recording: &Recording, order: &[usize], region: Region) -> Vec<usize> {
-    let (mut wanted, mut makers) = (vec![region], Vec::new());
+pub(super) fn makers(recording: &Recording, order: &[usize], regions: &[Region]) -> Vec<usize> {
+    let (mut wanted, mut makers) = (regions.to_vec(), Vec::new());
     for &at in order.iter().rev() {
         let dispatch = &recording.dispatches[at];
         let of = |access: Access| {

@@ -199,7 +199,7 @@ async fn update(rig: &Rig<'_>) -> Result<Outcome> {
         }
     }
     let order: Vec<usize> = range.clone().collect();
-    let of = |slab: &Slab| makers(rig.recording(), &order, slab.parameter);
+    let of = |slab: &Slab| makers(rig.recording(), &order, &[slab.parameter]);
     let mut dispatches: Vec<usize> = slabs.iter().flat_map(of).collect();
     dispatches.sort_unstable();
     dispatches.dedup();

@@ -3,7 +3,7 @@
 use super::*;
 use crate::engine::lower::NodeParts;
 use crate::engine::operators::Mode;
-use crate::{Conv2d, ConvTranspose2d};
+use crate::{Conv2d, ConvTranspose2d, wgpu};
 
 /// A device, or none where that is allowed.
 fn gpu() -> Option<Gpu> {
@@ -304,4 +304,56 @@ fn a_layer_that_reads_what_was_prepared_for_its_twin_is_found() {
         failed.any(|check| check.layer == "layer 2 (conv2d)"),
         "{report}"
     );
+}
+
+/// Every dispatch that works on a piece of a parameter counts, and which piece it reads and writes.
+#[test]
+fn a_fault_in_one_piece_of_a_layer_is_found() {
+    let limits = |gpu: &Gpu| wgpu::Limits {
+        max_storage_buffer_binding_size: 4096,
+        ..gpu.limits().clone()
+    };
+    let Some(gpu) = gpu() else { return };
+    let small = crate::device::device(Gpu::builder().limits(limits(&gpu))).unwrap();
+    let model = Model::builder([9]).dense(40).relu().dense(30).relu();
+    let (model, layer) = (model.dense(3).build().unwrap(), "layer 2 (linear)");
+    let of_layer = |lowered: &Lowered| -> Vec<usize> {
+        let dispatches = lowered.recording.dispatches.iter().enumerate();
+        let of_layer = dispatches.filter(|(_, dispatch)| dispatch.label == layer);
+        of_layer.map(|(at, _)| at).collect()
+    };
+    let found = |tamper: &dyn Fn(&mut Lowered)| {
+        let report = pollster::block_on(verify(&small, &model, 3, tamper)).unwrap();
+        let named = |check: &Check| check.layer.starts_with(layer);
+        report.failed().any(named)
+    };
+    let count = std::cell::Cell::new(0);
+    let intact = |lowered: &mut Lowered| count.set(of_layer(lowered).len());
+    assert!(!found(&intact) && count.get() > 10);
+    let mut exchanges = 0;
+    for number in 0..count.get() {
+        let skip = |lowered: &mut Lowered| {
+            let at = of_layer(lowered)[number];
+            lowered.recording.dispatches[at].workgroups = [0; 3];
+        };
+        assert!(found(&skip), "dispatch {number} of {}", count.get());
+        let exchanged = std::cell::Cell::new(false);
+        let exchange = |lowered: &mut Lowered| {
+            let at = of_layer(lowered)[number];
+            let weights = lowered.parameter(model.graph.nodes()[2].parameters[0]);
+            let weights: Vec<Region> = weights.unwrap().regions().collect();
+            assert_eq!(weights.len(), 2);
+            let bindings = &mut lowered.recording.dispatches[at].bindings;
+            for region in bindings.iter_mut().flatten() {
+                if let Some(piece) = weights.iter().position(|piece| piece == region) {
+                    *region = weights[1 - piece];
+                    exchanged.set(true);
+                }
+            }
+        };
+        assert_eq!(found(&exchange), exchanged.get(), "dispatch {number}");
+        exchanges += usize::from(exchanged.get());
+    }
+    // The forward pass, that in evaluation, and the input's gradient, of two pieces each.
+    assert_eq!(exchanges, 6);
 }

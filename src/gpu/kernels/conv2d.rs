@@ -209,7 +209,8 @@ fn to_images(
         recording.flops(work.flops());
         return;
     }
-    let parts = recording.parts(|| strategy::sum_parts(work, core));
+    let traits = recording.traits;
+    let parts = recording.parts(|| strategy::sum_parts(&traits, work, core));
     let (channels, plane) = match work {
         Work::Conv2dBackwardInput(_) => (geometry.in_channels, geometry.in_size.area()),
         Work::Conv2dForward(_) | Work::Conv2dBackwardWeight(_) | Work::Matmul(..) => {
@@ -276,14 +277,17 @@ pub(crate) fn backward_weight(
         Core::Tiled32 | Core::Tiled64 | Core::Tiled128 | Core::Subgroup | Core::Direct => {}
     }
     let (extents, len) = (work.extents(), geometry.weight_len());
+    let traits = recording.traits;
     let parts = recording.parts(|| match core {
-        Core::Direct => strategy::group_parts(len, extents.k),
+        Core::Direct => strategy::group_parts(len, extents.k)
+            .min(traits.holds(len))
+            .max(1),
         Core::Tiled32
         | Core::Tiled64
         | Core::Tiled128
         | Core::Subgroup
         | Core::Rows
-        | Core::Strided => strategy::sum_parts(&work, core),
+        | Core::Strided => strategy::sum_parts(&traits, &work, core),
     });
     let target = match parts {
         1 => gradient_weight,

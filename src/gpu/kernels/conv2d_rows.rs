@@ -225,8 +225,7 @@ pub(super) fn pack(
     } else {
         channels
     };
-    let padded = width.next_multiple_of(row_taps(width));
-    let rows = out_channels.div_ceil(16) * in_channels * height * padded;
+    let len = strategy::packed_len(geometry, backward);
     let constants = [
         ("KERNEL_H", height as f64),
         ("KERNEL_W", width as f64),
@@ -236,7 +235,7 @@ pub(super) fn pack(
         in_channels: in_channels as u32,
         out_channels: out_channels as u32,
     };
-    let memory = ("packed weights", rows * 16);
+    let memory = ("packed weights", len);
     recording.prepared(
         &PACK_WEIGHT,
         &constants,
@@ -244,7 +243,13 @@ pub(super) fn pack(
         memory,
         |recording, packed| {
             let regions = [Some(weight), Some(packed)];
-            recording.dispatch(&PACK_WEIGHT, &constants, &regions, params, flat_grid(rows));
+            recording.dispatch(
+                &PACK_WEIGHT,
+                &constants,
+                &regions,
+                params,
+                flat_grid(len / 16),
+            );
         },
     )
 }
@@ -283,10 +288,10 @@ pub(super) fn weight_sums(
     let tiles = geometry.out_channels.div_ceil(16) * (geometry.in_channels * height).div_ceil(8);
     let strips = geometry.out_size.width.div_ceil(4);
     let rows = geometry.batch * geometry.out_size.height;
-    let sums = 16 * row_taps(width) * 8;
-    let splits = recording.parts(|| strategy::tap_splits(tiles * chunks, sums, rows, strips));
-    let slab = chunks * tiles * sums;
-    let partial = recording.transient("weight gradient parts", splits * slab);
+    let sums = strategy::tap_sums(geometry);
+    let most = recording.traits.holds(sums);
+    let splits = recording.parts(|| strategy::tap_splits(geometry, tiles * chunks, most));
+    let partial = recording.transient("weight gradient parts", splits * sums);
 
     let RowsParams {
         batch,
@@ -314,7 +319,7 @@ pub(super) fn weight_sums(
     recording.dispatch(kernel, constants, &regions, params, grid);
     recording.flops(geometry.flops());
 
-    let (partial, splits) = reduce::fewer_slabs(recording, partial, splits, slab);
+    let (partial, splits) = reduce::fewer_slabs(recording, partial, splits, sums);
     let params = TapsSumParams {
         in_channels,
         out_channels,

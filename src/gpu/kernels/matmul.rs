@@ -80,7 +80,8 @@ pub(crate) fn matmul(
 ) {
     let work = Work::Matmul([m, n, k], [a.transposed, b.transposed]);
     let core = recording.core(&work);
-    let parts = recording.parts(|| strategy::sum_parts(&work, core));
+    let traits = recording.traits;
+    let parts = recording.parts(|| strategy::sum_parts(&traits, &work, core));
     let (to, bias_now) = match parts {
         1 => (c, bias),
         _ => {

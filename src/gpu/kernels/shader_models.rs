@@ -39,9 +39,14 @@ fn cases() -> Vec<Model> {
 /// Training steps that use every kernel.
 fn recordings(traits: Traits) -> Vec<Recording> {
     let (loss, [(_, optimizer), ..]) = (Loss::mean_squared_error(), &catalogue::optimizers());
-    let cases = cases().into_iter();
-    let of_cases = cases.flat_map(|model| in_both_precisions(&model, &loss, optimizer, traits));
-    trainings(traits).into_iter().chain(of_cases).collect()
+    let mut recordings = trainings(traits);
+    for (at, model) in cases().iter().enumerate() {
+        recordings.extend(in_both_precisions(model, &loss, optimizer, traits));
+        let half = at % 2 == 1;
+        let pieces = crate::engine::record_in_pieces(model, &loss, optimizer, 16, half, traits);
+        recordings.push(pieces.unwrap());
+    }
+    recordings
 }
 
 /// Training steps of every model of the catalogue.
