@@ -71,16 +71,21 @@ pub fn global_norm<'a, T: Real>(
     gradients: impl IntoIterator<Item = &'a [T], IntoIter: Clone>,
 ) -> f64 {
     let gradients = gradients.into_iter();
-    let over_all = gradients.clone().flatten().map(|g| g.wide().abs());
-    let largest = over_all.fold(0.0, f64::max);
-    // Nothing to scale by, where they are all zero or one is infinite.
-    let scale = if largest > 0.0 && largest < f64::INFINITY {
-        largest
-    } else {
-        1.0
+    let norm = |scale: f64| {
+        let squares = |part: &[T]| sum(part.iter().map(|g| (g.wide() * scale).powi(2)));
+        sum(gradients.clone().map(squares)).sqrt() / scale
     };
-    let squares = gradients.map(|part| sum(part.iter().map(|g| (g.wide() / scale).powi(2))));
-    scale * sum(squares).sqrt()
+    let plain = norm(1.0);
+    if plain.is_nan() || (1e-140..1e140).contains(&plain) {
+        return plain;
+    }
+    // In `f64` squares may be out of range too: then the largest gradient is made 1 for them.
+    let all = gradients.clone().flatten().map(|g| g.wide().abs());
+    let largest = all.fold(0.0, f64::max);
+    if largest == 0.0 || largest == f64::INFINITY {
+        return largest;
+    }
+    norm((1.0 / largest).min(f64::MAX))
 }
 
 /// What gradients of the global norm `norm` are multiplied by so that it stays within `max_norm`:
