@@ -301,10 +301,10 @@ mod tests {
         let norm_of = |g: &[f32]| global_norm([g]);
         for scale in [1e-44f32, 1e-30, 1e20, 5e37] {
             let (a, b) = (3.0 * scale, 4.0 * scale);
-            let expected = f64::from(a).hypot(b.into());
+            let expected = f64::from(a).hypot(f64::from(b));
             assert_abs_diff_eq!(norm_of(&[a, 0.0, -b]) / expected, 1.0, epsilon = 1e-15);
         }
-        assert!(norm_of(&[f32::MAX; 4]) > f32::MAX.into());
+        assert!(norm_of(&[f32::MAX; 4]) > f64::from(f32::MAX));
         let wide = [3e-300, 4e-300, 3e300, 4e300];
         assert_abs_diff_eq!(global_norm([&wide[..2]]) * 1e300, 5.0, epsilon = 1e-14);
         assert_abs_diff_eq!(global_norm([&wide[2..]]) / 1e300, 5.0, epsilon = 1e-14);

@@ -54,7 +54,7 @@ mod tests {
         assert_eq!(sum(std::iter::empty::<f32>()), 0.0);
         assert_eq!(
             sum([f32::MAX, f32::MAX, -f32::MAX].into_iter()),
-            f32::MAX.into()
+            f64::from(f32::MAX)
         );
         assert!(sum([f32::INFINITY, 1.0, -f32::INFINITY].into_iter()).is_nan());
         let mut totals = [1.0, 2.0];
