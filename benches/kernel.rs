@@ -13,6 +13,8 @@ mod common;
 mod im2col;
 #[path = "common/large.rs"]
 mod large;
+#[path = "common/reductions.rs"]
+mod reductions;
 
 use std::cell::LazyCell;
 
@@ -30,6 +32,7 @@ fn main() {
     let mut group = common::group(&mut criterion, "kernel");
     conv2d(&mut group, &gpu);
     max_pool2d(&mut group, &gpu);
+    reductions::bench(&mut group, &gpu);
     for size in [256, 512, 1024] {
         matmul(&mut group, &gpu, size);
     }

@@ -19,9 +19,7 @@ pub struct Shape(Vec<usize>);
 impl Shape {
     /// The number of elements, saturating where the product outgrows `usize`.
     pub fn len(&self) -> usize {
-        self.0
-            .iter()
-            .fold(1, |product, &extent| product.saturating_mul(extent))
+        elements(self)
     }
 
     /// Whether there is no element: an extent is zero.
@@ -42,6 +40,14 @@ impl Shape {
                 .collect(),
         )
     }
+}
+
+/// The elements of a tensor of these extents, saturating where the product outgrows `usize`: no tensor
+/// and no slice has as many.
+pub(crate) fn elements(extents: &[usize]) -> usize {
+    extents
+        .iter()
+        .fold(1, |product, &extent| product.saturating_mul(extent))
 }
 
 impl Deref for Shape {

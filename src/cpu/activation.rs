@@ -14,8 +14,10 @@ const CHUNK: usize = 1 << 13;
 ///
 /// # Errors
 ///
-/// [`Error::Shape`](crate::Error::Shape) where the slices have different lengths.
+/// [`Error::Shape`](crate::Error::Shape) where the slices have different lengths,
+/// [`Error::Argument`](crate::Error::Argument) where a number of the function's is outside its domain.
 pub fn activation_forward<T: Real>(activation: Activation, x: &[T], y: &mut [T]) -> Result<()> {
+    activation.check()?;
     check_length("activation output", [x.len()], y.len())?;
     run(activation, Pass::Forward { x, y });
     Ok(())
@@ -27,7 +29,8 @@ pub fn activation_forward<T: Real>(activation: Activation, x: &[T], y: &mut [T])
 ///
 /// # Errors
 ///
-/// [`Error::Shape`](crate::Error::Shape) where the slices have different lengths.
+/// [`Error::Shape`](crate::Error::Shape) where the slices have different lengths,
+/// [`Error::Argument`](crate::Error::Argument) where a number of the function's is outside its domain.
 pub fn activation_backward<T: Real>(
     activation: Activation,
     x: &[T],
@@ -35,6 +38,7 @@ pub fn activation_backward<T: Real>(
     gy: &[T],
     gx: &mut [T],
 ) -> Result<()> {
+    activation.check()?;
     check_length("activation output", [x.len()], y.len())?;
     check_length("activation output gradient", [x.len()], gy.len())?;
     check_length("activation input gradient", [x.len()], gx.len())?;

@@ -7,12 +7,12 @@
 
 use std::ops::Range;
 
-use super::matmul::{add_product, dots};
+use super::matmul::{add_dots, add_product};
 use super::parallel::{for_each, for_each_with};
 use super::sum::{TERMS, add_wide, round, sum};
 use super::{Real, check_length, inside};
+use crate::Result;
 use crate::op::Conv2dGeometry;
-use crate::{Error, Result};
 
 /// Taps of a filter that are unfolded at a time.
 const TAPS: usize = 32;
@@ -22,7 +22,7 @@ const TAPS: usize = 32;
 ///
 /// # Errors
 ///
-/// [`Error::Shape`] where a slice has another length than the geometry says.
+/// [`Error::Shape`](crate::Error::Shape) where a slice has another length than the geometry says.
 pub fn conv2d_forward<T: Real>(
     geometry: &Conv2dGeometry,
     x: &[T],
@@ -80,7 +80,7 @@ pub fn conv2d_forward<T: Real>(
 ///
 /// # Errors
 ///
-/// [`Error::Shape`] where a slice has another length than the geometry says.
+/// [`Error::Shape`](crate::Error::Shape) where a slice has another length than the geometry says.
 pub fn conv2d_backward_input<T: Real>(
     geometry: &Conv2dGeometry,
     gy: &[T],
@@ -119,7 +119,7 @@ pub fn conv2d_backward_input<T: Real>(
 ///
 /// # Errors
 ///
-/// [`Error::Shape`] where a slice has another length than the geometry says.
+/// [`Error::Shape`](crate::Error::Shape) where a slice has another length than the geometry says.
 pub fn conv2d_backward_weight<T: Real>(
     geometry: &Conv2dGeometry,
     x: &[T],
@@ -132,24 +132,25 @@ pub fn conv2d_backward_weight<T: Real>(
         return Ok(());
     }
     let block = sizes.filter_block(16);
-    let scratch = || (sizes.patches(), vec![0.0; block * sizes.taps.min(TAPS)]);
+    let len = block * sizes.taps.min(TAPS);
+    let scratch = || (sizes.patches(), vec![T::zero(); len], vec![0.0; len]);
     let filters = chunks(gw, block * sizes.group_inputs * sizes.taps);
-    for_each_with(filters, scratch, |(patches, sums), (at, gw)| {
+    for_each_with(filters, scratch, |(patches, sums, totals), (at, gw)| {
         let first = at * block;
         for (c, channel, taps) in sizes.portions(first) {
-            let sums = &mut sums[..block * taps.len()];
-            sums.fill(0.0);
+            let len = block * taps.len();
+            let (sums, totals) = (&mut sums[..len], &mut totals[..len]);
+            totals.fill(0.0);
             for image in 0..geometry.batch {
                 let plane = image * geometry.in_channels + channel;
                 let x = &x[plane * sizes.inputs..][..sizes.inputs];
                 unfold(geometry, taps.clone(), x, patches);
                 let gy = &gy[(image * geometry.out_channels + first) * sizes.outputs..];
-                let add = |at, dot: f64| sums[at] += dot;
-                dots([block, taps.len()], sizes.outputs, gy, patches, add);
+                add_dots(taps.len(), sizes.outputs, gy, patches, sums, totals);
             }
             let filters = gw.chunks_exact_mut(sizes.group_inputs * sizes.taps);
-            for (filter, sums) in filters.zip(sums.chunks_exact(taps.len())) {
-                round(sums, &mut filter[c * sizes.taps + taps.start..]);
+            for (filter, totals) in filters.zip(totals.chunks_exact(taps.len())) {
+                round(totals, &mut filter[c * sizes.taps + taps.start..]);
             }
         }
     });
@@ -160,14 +161,15 @@ pub fn conv2d_backward_weight<T: Real>(
 ///
 /// # Errors
 ///
-/// [`Error::Shape`] where a slice has another length than the geometry says.
+/// [`Error::Shape`](crate::Error::Shape) where a slice has another length than the geometry says.
 pub fn conv2d_backward_bias<T: Real>(
     geometry: &Conv2dGeometry,
     gy: &[T],
     gb: &mut [T],
 ) -> Result<()> {
     let (channels, outputs) = (geometry.out_channels, geometry.out_size.area());
-    check_length("conv2d output gradient", output_shape(geometry), gy.len())?;
+    let shape = geometry.output_shape();
+    check_length("conv2d output gradient", shape, gy.len())?;
     check_length("conv2d bias gradient", [channels], gb.len())?;
     sum_planes(outputs, gy, gb);
     Ok(())
@@ -181,11 +183,6 @@ pub(super) fn sum_planes<T: Real>(plane: usize, values: &[T], totals: &mut [T]) 
         let planes = planes.skip(c).step_by(channels);
         *total = T::nearest(sum(planes.map(|plane| sum(plane.iter().copied()))));
     });
-}
-
-fn output_shape(geometry: &Conv2dGeometry) -> [usize; 4] {
-    let (batch, channels, size) = (geometry.batch, geometry.out_channels, geometry.out_size);
-    [batch, channels, size.height, size.width]
 }
 
 /// Lengths that every pass needs.
@@ -207,37 +204,17 @@ impl Sizes {
     /// Refuses slices of other lengths: of the input or its gradient, the weights or theirs, the
     /// output or its.
     fn check(geometry: &Conv2dGeometry, x: usize, w: usize, y: usize) -> Result<Self> {
+        geometry.check("conv2d")?;
         let &Conv2dGeometry {
-            batch,
             groups,
             in_channels,
             in_size,
             out_channels,
             ..
         } = geometry;
-        let divides = |channels: usize| groups > 0 && channels.is_multiple_of(groups);
-        if !divides(in_channels) || !divides(out_channels) {
-            let expected = format!("input and output channels divisible by {groups} groups");
-            return Err(Error::shape(
-                "conv2d",
-                expected,
-                format!("{in_channels}, {out_channels}"),
-            ));
-        }
-        let extents = [in_size, geometry.out_size, geometry.kernel, geometry.stride];
-        if extents.iter().any(|size| size.area() == 0) {
-            return Err(Error::argument(
-                "conv2d",
-                "extents and stride must not be zero",
-            ));
-        }
-        check_length(
-            "conv2d input",
-            [batch, in_channels, in_size.height, in_size.width],
-            x,
-        )?;
+        check_length("conv2d input", geometry.input_shape(), x)?;
         check_length("conv2d weight", geometry.weight_shape(), w)?;
-        check_length("conv2d output", output_shape(geometry), y)?;
+        check_length("conv2d output", geometry.output_shape(), y)?;
         Ok(Self {
             inputs: in_size.area(),
             outputs: geometry.out_size.area(),

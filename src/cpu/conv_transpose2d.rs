@@ -80,12 +80,11 @@ pub fn conv_transpose2d_backward_bias<T: Real>(
     gb: &mut [T],
 ) -> Result<()> {
     let &Conv2dGeometry {
-        batch,
         in_channels,
         in_size,
         ..
     } = geometry;
-    let shape = [batch, in_channels, in_size.height, in_size.width];
+    let shape = geometry.input_shape();
     check_length("conv_transpose2d output gradient", shape, gy.len())?;
     check_length("conv_transpose2d bias gradient", [in_channels], gb.len())?;
     sum_planes(in_size.area(), gy, gb);

@@ -2,8 +2,9 @@
 
 use super::parallel::for_each;
 use super::{Real, check_length};
+use crate::Result;
+use crate::op::Dropout;
 use crate::op::dropout::{kept, scale};
-use crate::{Error, Result};
 
 /// Blocks of four elements that one task computes.
 const BLOCKS: usize = 1 << 11;
@@ -15,7 +16,7 @@ const BLOCKS: usize = 1 << 11;
 ///
 /// # Errors
 ///
-/// [`Error::Shape`] where the slices have different lengths, [`Error::Argument`] where the
+/// [`Error::Shape`](crate::Error::Shape) where the slices have different lengths, [`Error::Argument`](crate::Error::Argument) where the
 /// probability is not within `0..1`.
 pub fn dropout<T: Real>(
     probability: f64,
@@ -26,12 +27,7 @@ pub fn dropout<T: Real>(
     y: &mut [T],
 ) -> Result<()> {
     check_length("dropout output", [x.len()], y.len())?;
-    if !(0.0..1.0).contains(&probability) {
-        return Err(Error::argument(
-            "dropout probability",
-            format!("{probability}"),
-        ));
-    }
+    Dropout::new(probability).check()?;
     let factor = T::nearest(scale(probability));
     let tasks = x
         .chunks(4 * BLOCKS)

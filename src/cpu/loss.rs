@@ -5,7 +5,7 @@ use super::softmax::maximum_and_sum;
 use super::sum::sum;
 use super::{Real, check_length};
 use crate::op::{CrossEntropy, Loss, LossGeometry, Target};
-use crate::{Result, Shape};
+use crate::{Error, Result, Shape};
 
 /// The loss of `output (rows, classes)` divided by `normaliser`, with its gradient with respect to
 /// the output written to `gradient`. The normaliser is usually
@@ -24,7 +24,7 @@ use crate::{Result, Shape};
 ///
 /// [`Error::Shape`](crate::Error::Shape) where a slice, the target or the class weights have another
 /// length, [`Error::Argument`](crate::Error::Argument) where a label is out of range or the loss
-/// takes none.
+/// takes none, and where the normaliser is negative, infinite or NaN.
 pub fn loss_forward_backward<T: Real>(
     loss: &Loss,
     geometry: &LossGeometry,
@@ -36,6 +36,10 @@ pub fn loss_forward_backward<T: Real>(
     let &LossGeometry { rows, classes } = geometry;
     check_length("loss output", [rows, classes], output.len())?;
     check_length("loss gradient", [rows, classes], gradient.len())?;
+    if !(normaliser >= 0.0 && normaliser.is_finite()) {
+        let reason = format!("{normaliser} is not a number from zero on");
+        return Err(Error::argument("normaliser", reason));
+    }
     loss.geometry(rows, &Shape::from([classes]))?;
     target.check(loss, classes, rows)?;
     let divisor = T::nearest(normaliser);
@@ -165,7 +169,6 @@ fn element_wise<T: Real>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Error;
     use approx::assert_abs_diff_eq;
 
     fn run(

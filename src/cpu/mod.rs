@@ -106,6 +106,7 @@ fn inside(count: usize, step: usize, offset: isize, extent: usize) -> Range<usiz
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::op::{BatchNormGeometry, Conv2d, Conv2dGeometry, MaxPool2d, Pool2dGeometry, Size2};
 
     #[test]
     fn inside_agrees_with_trying_every_position() {
@@ -117,6 +118,156 @@ mod tests {
                 let computed: Vec<usize> = inside(count, step, offset, extent).collect();
                 assert_eq!(computed, tried, "{count} {step} {offset} {extent}");
             }
+        }
+    }
+
+    const PAIR: BatchNormGeometry = BatchNormGeometry {
+        batch: 2,
+        channels: 2,
+        plane: 2,
+    };
+
+    #[test]
+    fn numbers_that_nothing_can_be_learned_with_are_refused() {
+        let (x, row) = ([1.0f32; 8], [1.0; 2]);
+        let (mut y, mut mean, mut variance) = ([0.0; 8], [0.0; 2], [0.0; 2]);
+        for epsilon in [f64::NAN, f64::INFINITY, 1e300, -1.0] {
+            let refused = batch_norm_forward(&PAIR, epsilon, &x, &row, &row, &row, &row, &mut y);
+            assert!(refused.is_err());
+            assert!(layer_norm_forward(4, epsilon, &x, &row, &row, &mut y).is_err());
+        }
+        for momentum in [f64::NAN, 2.0] {
+            let running = (&mut mean, &mut variance);
+            let (mean, variance) = running;
+            let refused = batch_norm_update_running(&PAIR, momentum, &row, &row, mean, variance);
+            assert!(refused.is_err());
+        }
+    }
+
+    #[test]
+    fn many_empty_planes_are_no_work() {
+        let empty = BatchNormGeometry {
+            batch: usize::MAX,
+            channels: 2,
+            plane: 0,
+        };
+        let (row, mut gamma, mut beta) = ([1.0f32; 2], [1.0; 2], [1.0; 2]);
+        let gradients = (&mut gamma, &mut beta);
+        let (to_gamma, to_beta) = gradients;
+        batch_norm_backward_parameters(&empty, 0.0, &[], &row, &row, &[], to_gamma, to_beta)
+            .unwrap();
+        assert_eq!((gamma, beta), ([0.0; 2], [0.0; 2]));
+        let none = BatchNormGeometry {
+            batch: 0,
+            plane: usize::MAX,
+            ..empty
+        };
+        batch_norm_forward(&none, 0.0, &[], &row, &row, &row, &row, &mut []).unwrap();
+    }
+
+    #[test]
+    fn convolutions_of_nothing_and_of_numbers_that_no_slice_has_are_no_panic() {
+        let conv = Conv2d::new(2, 3).padding(1);
+        let small = conv.geometry(1, &[2, 4, 4].into()).unwrap();
+        let huge = Size2::from(1 << 40);
+        let most = [
+            Conv2dGeometry {
+                in_channels: 0,
+                in_size: huge,
+                ..small
+            },
+            Conv2dGeometry {
+                out_channels: 0,
+                out_size: huge,
+                ..small
+            },
+            Conv2dGeometry { groups: 0, ..small },
+            Conv2dGeometry {
+                stride: usize::MAX.into(),
+                ..small
+            },
+            Conv2dGeometry {
+                dilation: usize::MAX.into(),
+                ..small
+            },
+            Conv2dGeometry {
+                padding: [usize::MAX; 4],
+                ..small
+            },
+            Conv2dGeometry {
+                kernel: huge,
+                ..small
+            },
+        ];
+        let (x, w, mut y) = ([1.0f32; 32], [1.0; 36], [0.0; 32]);
+        for geometry in most {
+            assert!(conv2d_forward(&geometry, &x, &w, None, &mut y).is_err());
+            assert!(conv2d_forward(&geometry, &[], &w, None, &mut []).is_err());
+            assert!(conv2d_backward_input(&geometry, &[], &w, &mut []).is_err());
+            assert!(conv2d_backward_weight(&geometry, &[], &[], &mut [0.0; 36]).is_err());
+        }
+        let none = Conv2dGeometry {
+            batch: 0,
+            in_size: (1 << 20).into(),
+            out_size: (1 << 20).into(),
+            ..small
+        };
+        conv2d_forward(&none, &[], &w, None, &mut []).unwrap();
+        conv2d_backward_input(&none, &[], &w, &mut []).unwrap();
+        let mut gw = [1.0; 36];
+        conv2d_backward_weight(&none, &[], &[], &mut gw).unwrap();
+        assert_eq!(gw, [0.0; 36]);
+        let empty = Conv2dGeometry {
+            batch: usize::MAX,
+            out_size: [0, 4].into(),
+            ..small
+        };
+        let mut gb = [1.0f32; 2];
+        conv2d_backward_bias(&empty, &[], &mut gb).unwrap();
+        assert_eq!(gb, [0.0; 2]);
+    }
+
+    #[test]
+    fn no_planes_need_no_memory() {
+        let small = MaxPool2d::new(2).geometry(2, &[1, 4, 4].into()).unwrap();
+        let none = Pool2dGeometry {
+            planes: 0,
+            in_size: (1 << 28).into(),
+            ..small
+        };
+        max_pool2d_forward::<f32>(&none, &[], &mut [], &mut []).unwrap();
+        max_pool2d_backward::<f32>(&none, &[], &[], &mut []).unwrap();
+        avg_pool2d_backward::<f32>(&none, true, &[], &mut []).unwrap();
+        softmax_pool_backward::<f32>(&none, &[], &[], &mut []).unwrap();
+    }
+
+    #[test]
+    fn pools_of_numbers_that_no_slice_has_are_no_panic() {
+        let small = MaxPool2d::new(2).geometry(2, &[1, 4, 4].into()).unwrap();
+        let most: Size2 = usize::MAX.into();
+        let (x, mut y, mut argmax) = ([1.0f32; 32], [0.0; 8], [0; 8]);
+        for geometry in [
+            Pool2dGeometry {
+                kernel: most,
+                ..small
+            },
+            Pool2dGeometry {
+                stride: most,
+                ..small
+            },
+            Pool2dGeometry {
+                padding: [usize::MAX; 4],
+                ..small
+            },
+            Pool2dGeometry {
+                in_size: most,
+                planes: 0,
+                ..small
+            },
+        ] {
+            assert!(max_pool2d_forward(&geometry, &x, &mut y, &mut argmax).is_err());
+            assert!(avg_pool2d_forward(&geometry, true, &x, &mut y).is_err());
+            assert!(softmax_pool_forward(&geometry, &x, &mut y[..2]).is_err());
         }
     }
 }

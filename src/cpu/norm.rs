@@ -8,7 +8,7 @@ use super::conv2d::sum_planes;
 use super::parallel::for_each;
 use super::sum::{round, sum};
 use super::{Real, check_length};
-use crate::op::BatchNormGeometry;
+use crate::op::{BatchNormGeometry, check_epsilon, check_momentum};
 use crate::{Error, Result};
 
 /// The mean and the (biased) variance of each channel of `x (N, C, plane)`, which training
@@ -55,6 +55,7 @@ pub fn batch_norm_forward<T: Real>(
     beta: &[T],
     y: &mut [T],
 ) -> Result<()> {
+    check_epsilon("batch_norm", epsilon)?;
     let channels = [
         ("mean", mean),
         ("variance", variance),
@@ -98,6 +99,7 @@ pub fn batch_norm_update_running<T: Real>(
         ("running variance", running_variance.len()),
     ];
     check(geometry, &[], &channels)?;
+    check_momentum(momentum)?;
     geometry.check_training()?;
     let (rest, momentum) = (T::nearest(1.0 - momentum), T::nearest(momentum));
     let count = geometry.count() as f64;
@@ -128,6 +130,7 @@ pub fn batch_norm_backward_parameters<T: Real>(
     ggamma: &mut [T],
     gbeta: &mut [T],
 ) -> Result<()> {
+    check_epsilon("batch_norm", epsilon)?;
     let channels = [
         ("mean", mean.len()),
         ("variance", variance.len()),
@@ -173,6 +176,7 @@ pub fn batch_norm_backward_input<T: Real>(
     gy: &[T],
     gx: &mut [T],
 ) -> Result<()> {
+    check_epsilon("batch_norm", epsilon)?;
     let inputs = [
         ("input", x.len()),
         ("output gradient", gy.len()),
@@ -211,6 +215,7 @@ pub fn batch_norm_backward_input_eval<T: Real>(
     gy: &[T],
     gx: &mut [T],
 ) -> Result<()> {
+    check_epsilon("batch_norm", epsilon)?;
     let channels = [("variance", variance.len()), ("gamma", gamma.len())];
     check(
         geometry,
@@ -238,6 +243,7 @@ pub fn layer_norm_forward<T: Real>(
     beta: &[T],
     y: &mut [T],
 ) -> Result<()> {
+    check_epsilon("layer_norm", epsilon)?;
     let len = check_rows(
         rows,
         gamma.len(),
@@ -271,6 +277,7 @@ pub fn layer_norm_backward_parameters<T: Real>(
     ggamma: &mut [T],
     gbeta: &mut [T],
 ) -> Result<()> {
+    check_epsilon("layer_norm", epsilon)?;
     let lengths = [("input", x.len()), ("output gradient", gy.len())];
     let len = check_rows(rows, ggamma.len(), &lengths)?;
     check_length("layer_norm beta gradient", [ggamma.len()], gbeta.len())?;
@@ -303,6 +310,7 @@ pub fn layer_norm_backward_input<T: Real>(
     gy: &[T],
     gx: &mut [T],
 ) -> Result<()> {
+    check_epsilon("layer_norm", epsilon)?;
     let lengths = [
         ("input", x.len()),
         ("output gradient", gy.len()),
@@ -335,13 +343,10 @@ pub fn layer_norm_backward_input<T: Real>(
 /// Mean and biased variance of all values of some slices.
 fn moments<'a, T: Real>(parts: impl Iterator<Item = &'a [T]> + Clone) -> (T, T) {
     let count = parts.clone().map(<[T]>::len).sum::<usize>() as f64;
-    let over_all = |term: &dyn Fn(f64) -> f64| {
-        let parts = parts.clone();
-        sum(parts.map(|part| sum(part.iter().map(|x| term(x.wide()))))) / count
-    };
-    let mean = over_all(&|x| x);
-    let variance = over_all(&|x| (x - mean) * (x - mean));
-    (T::nearest(mean), T::nearest(variance))
+    let mean = sum(parts.clone().map(|part| sum(part.iter().copied()))) / count;
+    let square = |x: &T| (x.wide() - mean) * (x.wide() - mean);
+    let squares = sum(parts.map(|part| sum(part.iter().map(square))));
+    (T::nearest(mean), T::nearest(squares / count))
 }
 
 fn inverse_deviation<T: Real>(variance: T, epsilon: f64) -> T {
@@ -372,7 +377,7 @@ fn for_each_plane<T: Real>(
     work: impl Fn(usize, &[T], &[T], &mut [T]) + Send + Sync,
 ) {
     let plane = geometry.plane.max(1);
-    let image = geometry.channels.max(1) * plane;
+    let image = geometry.channels.max(1).saturating_mul(plane);
     let images = a
         .chunks_exact(image)
         .zip(b.chunks_exact(image))

@@ -6,7 +6,8 @@ pub(super) fn for_each<I: Send>(items: impl Iterator<Item = I>, work: impl Fn(I)
     for_each_with(items, || (), |(), item| work(item));
 }
 
-/// As [`for_each`], with scratch memory that `init` makes and that several items may use in turn.
+/// As [`for_each`], with scratch memory that `init` makes, where there is an item, and that several of them
+/// may use in turn.
 #[cfg(feature = "native")]
 pub(super) fn for_each_with<I: Send, S>(
     items: impl Iterator<Item = I>,
@@ -14,19 +15,21 @@ pub(super) fn for_each_with<I: Send, S>(
     work: impl Fn(&mut S, I) + Send + Sync,
 ) {
     use rayon::prelude::*;
-    items
-        .collect::<Vec<I>>()
-        .into_par_iter()
-        .for_each_init(init, work);
+    let items: Vec<I> = items.collect();
+    if items.is_empty() {
+        return; // of nothing, planes may be of any extents, and scratch memory with them
+    }
+    items.into_par_iter().for_each_init(init, work);
 }
 
-/// As [`for_each`], with scratch memory that `init` makes and that several items may use in turn.
+/// As [`for_each`], with scratch memory that `init` makes, where there is an item, and that several of them
+/// may use in turn.
 #[cfg(not(feature = "native"))]
 pub(super) fn for_each_with<I: Send, S>(
     items: impl Iterator<Item = I>,
     init: impl Fn() -> S + Send + Sync,
     work: impl Fn(&mut S, I) + Send + Sync,
 ) {
-    let mut scratch = init();
-    items.for_each(|item| work(&mut scratch, item));
+    let mut scratch = None;
+    items.for_each(|item| work(scratch.get_or_insert_with(&init), item));
 }

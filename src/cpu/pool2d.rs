@@ -129,7 +129,7 @@ pub fn avg_pool2d_forward<T: Real>(
         for (at, y) in y.iter_mut().enumerate() {
             let (rows, columns, divisor) = mean_window(geometry, count_include_pad, at);
             let rows = rows.map(|row| &x[row * geometry.in_size.width..][columns.clone()]);
-            let total = sum(rows.flatten().copied());
+            let total: f64 = rows.flatten().map(|x| x.wide()).sum();
             *y = T::nearest(total / divisor as f64);
         }
     });
@@ -202,7 +202,7 @@ fn mean_window(
     );
     let (columns, width) = axis(j * stride.width, kernel.width, left, in_size.width, right);
     let divisor = match count_include_pad {
-        true => height * width,
+        true => height.saturating_mul(width),
         false => rows.len() * columns.len(),
     };
     (rows, columns, divisor.max(1))
@@ -276,23 +276,13 @@ fn check_softmax(geometry: &Pool2dGeometry, x: usize, y: usize) -> Result<(usize
 
 /// Pixels of an input and of an output plane, if the slices have the lengths that they should.
 fn check(name: &str, geometry: &Pool2dGeometry, x: usize, y: usize) -> Result<(usize, usize)> {
+    geometry.check(name)?;
     let &Pool2dGeometry {
         planes,
         in_size,
         out_size,
-        stride,
-        dilation,
         ..
     } = geometry;
-    if [stride, dilation, in_size, out_size]
-        .iter()
-        .any(|size| size.area() == 0)
-    {
-        return Err(Error::argument(
-            name,
-            "stride, dilation and extents must not be zero",
-        ));
-    }
     let input = [planes, in_size.height, in_size.width];
     check_length(&format!("{name} input"), input, x)?;
     check_length(

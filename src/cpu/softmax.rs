@@ -93,7 +93,7 @@ fn check<const N: usize>(geometry: &SoftmaxGeometry, lengths: [(&str, usize); N]
     for (what, len) in lengths {
         check_length(&format!("softmax {what}"), [outer, extent, inner], len)?;
     }
-    Ok((extent * inner).max(1))
+    Ok(extent.saturating_mul(inner).max(1))
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ pub struct MemoryReport {
 }
 
 impl MemoryReport {
-    /// All of it.
+    /// All of it, saturating.
     pub fn total(&self) -> u64 {
         let Self {
             parameters,
@@ -39,7 +39,10 @@ impl MemoryReport {
             staging,
             ..
         } = self;
-        parameters + gradients + optimizer_state + activations + batch + staging
+        let parts = [gradients, optimizer_state, activations, batch, staging];
+        parts
+            .into_iter()
+            .fold(*parameters, |sum, part| sum.saturating_add(*part))
     }
 }
 

@@ -75,12 +75,12 @@ impl ProfileEntry {
         self.gigabytes_per_second() / peaks.gigabytes_per_second
     }
 
-    /// Adds another entry to this one.
+    /// Adds another entry to this one, saturating: a program may have changed either.
     fn add(&mut self, other: &Self) {
-        self.runs += other.runs;
-        self.time += other.time;
-        self.flops += other.flops;
-        self.bytes += other.bytes;
+        self.runs = self.runs.saturating_add(other.runs);
+        self.time = self.time.saturating_add(other.time);
+        self.flops = self.flops.saturating_add(other.flops);
+        self.bytes = self.bytes.saturating_add(other.bytes);
     }
 }
 

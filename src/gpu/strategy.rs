@@ -147,18 +147,22 @@ pub(crate) fn serves(core: Core, traits: &Traits, work: &Work) -> bool {
     if traits.holds(scratch(core, work)) == 0 {
         return false;
     }
+    let k = work.extents().k;
+    // Such sums are one here, where the tiled cores make them of blocks and parts.
+    let short = match work {
+        Work::Conv2dForward(_) | Work::Conv2dBackwardInput(_) => k <= LONGEST_OF_IMAGES,
+        Work::Matmul(..) | Work::Conv2dBackwardWeight(_) => true,
+    };
     match core {
         Core::Tiled32 | Core::Tiled64 | Core::Tiled128 => true, // long sums are split
         Core::Subgroup => traits.subgroups_of_8() && work.geometry().is_none(),
-        Core::Rows => traits.subgroups_of_8() && rows_serve(traits, work),
-        Core::Strided => traits.subgroups_of_8() && strided_serves(traits, work),
+        Core::Rows => short && traits.subgroups_of_8() && rows_serve(traits, work),
+        Core::Strided => short && traits.subgroups_of_8() && strided_serves(traits, work),
         Core::Direct => match work {
             Work::Matmul(..) => false,
             Work::Conv2dBackwardWeight(_) => true,
             // A turn for each tap, filter row and channel.
-            Work::Conv2dForward(_) | Work::Conv2dBackwardInput(_) => {
-                traits.allows(3 * work.extents().k)
-            }
+            Work::Conv2dForward(_) | Work::Conv2dBackwardInput(_) => short && traits.allows(3 * k),
         },
     }
 }
@@ -286,13 +290,14 @@ const WANTED: usize = 128;
 /// The shortest part of a split sum that is worth a workgroup of its own.
 const SHORTEST_SUM: usize = 256;
 
+/// The longest sum of an invocation for results that are activations, of which there are many.
+const LONGEST_OF_IMAGES: usize = 16_384;
+
 /// Parts that the long sums of a product are split into; the parts are added in a fixed order. Few tiles
 /// fill the device so, and no sum is long enough to lose digits, as far as the parts have room.
 pub(crate) fn sum_parts(traits: &Traits, work: &Work, core: Core) -> usize {
     /// The longest sum of an invocation, where there is room.
     const LONGEST: usize = 1024;
-    /// The same for results that are activations, of which there are many.
-    const LONGEST_OF_IMAGES: usize = 16_384;
     /// Results of all parts: 16 MiB.
     const ROOM: usize = 1 << 22;
     /// Within the workgroups of one dimension.

@@ -1,5 +1,7 @@
 //! Writing a model down, layer after layer.
 
+use std::sync::Arc;
+
 use super::{Graph, Model, ValueId};
 use crate::op::{
     Activation, Add, AvgPool1d, AvgPool2d, BatchNorm, Concat, Conv1d, Conv2d, ConvTranspose2d,
@@ -19,22 +21,17 @@ pub struct ModelBuilder {
     prefix: String,
     /// Layers of this chain so far.
     layers: usize,
+    /// The chain that this is, which its clones are too and no other chain is.
+    chain: Arc<()>,
     error: Option<Error>,
 }
-
-/// Elements that a tensor has fewer of.
-const LARGEST: usize = 1 << 30;
 
 /// A chain of layers from a given value on.
 type Branch<'a> = Box<dyn FnOnce(ModelBuilder) -> ModelBuilder + 'a>;
 
 impl ModelBuilder {
     pub(super) fn new(input: Shape) -> Self {
-        let error = match input.len() {
-            0 => Some(Error::shape("input", "extents above zero", &input)),
-            1..LARGEST => None,
-            _ => Some(Error::shape("input", "less than 2^30 elements", &input)),
-        };
+        let error = Graph::check_input(&input).err();
         let graph = Graph::new(input);
         let end = graph.input();
         Self {
@@ -42,6 +39,7 @@ impl ModelBuilder {
             end,
             prefix: String::new(),
             layers: 0,
+            chain: Arc::new(()),
             error,
         }
     }
@@ -264,31 +262,29 @@ impl ModelBuilder {
         branches: impl IntoIterator<Item = (String, Branch<'a>)>,
     ) -> Self {
         let (name, start, layers) = (self.next_name(), self.end, self.layers);
-        let (outer, mut ends) = (self.prefix.clone(), Vec::new());
-        for (branch, chain) in branches {
-            let prefix = format!("{name}.{branch}.");
-            let before = self.graph.clone();
-            self = chain(Self {
-                prefix,
+        let (outer, whole, mut ends) = (self.prefix.clone(), self.chain.clone(), Vec::new());
+        for (branch, body) in branches {
+            let (chain, error) = (Arc::new(()), self.error.clone());
+            self = body(Self {
+                prefix: format!("{name}.{branch}."),
                 layers: 0,
                 end: start,
+                chain: chain.clone(),
                 ..self
             });
-            if !self.graph.extends(&before) {
+            // What another builder holds was not made from this value, nor under these names. The graph
+            // is lost with the builder that it went to, and so is the error that it had.
+            if !Arc::ptr_eq(&self.chain, &chain) {
                 let reason = "must return the builder that it was given";
-                let error = Error::argument(format!("layer {name} {branch}"), reason);
-                return Self {
-                    graph: before,
-                    end: start,
-                    error: Some(error),
-                    ..self
-                };
+                let foreign = || Error::argument(format!("layer {name} {branch}"), reason);
+                self.error = Some(error.unwrap_or_else(foreign));
             }
             ends.push(self.end);
         }
         Self {
             prefix: outer,
             layers,
+            chain: whole,
             ..self
         }
         .append(name, join, ends)
@@ -342,6 +338,97 @@ mod tests {
             "4.bias",
         ];
         assert_eq!(names, expected);
+    }
+
+    /// The message of a model that cannot be.
+    fn refused(builder: ModelBuilder) -> String {
+        builder.build().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_branch_that_returns_another_builder_is_refused_by_name() {
+        let start = || Model::builder([4]).dense(4);
+        let said = "layer 1 body: must return the builder that it was given";
+        // Another model's, one of the same layers, and an older clone of the very builder.
+        assert_eq!(refused(start().residual(|_| Model::builder([9]))), said);
+        assert_eq!(refused(start().residual(|_| start().dense(4))), said);
+        let older = start();
+        let current = older.clone().dense(4);
+        let said = "layer 2 body: must return the builder that it was given";
+        assert_eq!(refused(current.residual(|_| older.dense(4))), said);
+        // The chain around the branch, under whose names two parameters would be called the same.
+        let builder = start().dense(4);
+        let around = builder.clone();
+        assert_eq!(refused(builder.residual(|_| around.dense(4))), said);
+        // The other branch's, and that of the block around.
+        let mut other = None;
+        let body = |body: ModelBuilder| {
+            other = Some(body.clone());
+            body.dense(4)
+        };
+        let (body, shortcut) = (body, |_| Model::builder([4]));
+        let both = start().residual_with(body, shortcut);
+        assert!(refused(both).starts_with("layer 1 shortcut: must return"));
+        let other = other.unwrap();
+        let said = "layer 1.body.1 body: must return the builder that it was given";
+        let nested = |body: ModelBuilder| {
+            let outer = body.clone().dense(4);
+            body.dense(4).residual(|_| outer)
+        };
+        assert_eq!(refused(start().residual(nested)), said);
+        assert!(refused(start().residual(|_| other)).contains("must return"));
+        let kept = start().concat([|_| Model::builder([4]), |branch| branch]);
+        assert!(refused(kept).starts_with("layer 1 0: must return"));
+    }
+
+    #[test]
+    fn a_branch_may_go_on_from_a_clone_of_its_builder() {
+        let twice = |body: ModelBuilder| {
+            let kept = body.dense(4).clone();
+            let _ = kept.clone().dense(3);
+            kept.relu()
+        };
+        let model = Model::builder([4]).residual(twice).dense(2).build();
+        let model = model.unwrap();
+        let names: Vec<&str> = model.parameters().map(|(name, _)| name).collect();
+        assert_eq!(
+            names,
+            ["0.body.0.weight", "0.body.0.bias", "1.weight", "1.bias"]
+        );
+    }
+
+    #[test]
+    fn the_first_error_is_the_one_returned() {
+        let first = Model::builder([4]).dense(0);
+        let said = refused(first.clone());
+        assert!(said.starts_with("layer 0 (linear): linear: "), "{said}");
+        let foreign = first.clone().residual(|_| Model::builder([4]));
+        assert_eq!(refused(foreign), said);
+        assert_eq!(refused(first.residual(|body| body.dense(3))), said);
+        let within = Model::builder([4]).residual(|body| body.dense(0).conv2d(1, 9));
+        assert!(refused(within).starts_with("layer 0.body.0 (linear)"));
+    }
+
+    #[test]
+    fn operators_that_join_are_refused_in_a_chain() {
+        let said = "layer 0 (add): expected two values, got 1";
+        assert_eq!(refused(Model::builder([4]).push(Add)), said);
+        assert_eq!(refused(Model::builder([4]).push(Op::Add(Add))), said);
+        let one = Model::builder([4, 2]).push(Concat).build().unwrap();
+        assert_eq!(one.output_shape().to_string(), "[4, 2]");
+    }
+
+    /// A chain that copies itself in every block makes 2,000^2 / 2 nodes anew, which shows in seconds; here
+    /// it is the number of blocks that is tried, not the time.
+    #[test]
+    fn thousands_of_residual_blocks_are_one_chain() {
+        let mut builder = Model::builder([4]);
+        for _ in 0..2_000 {
+            builder = builder.residual(|body| body.dense(4).relu());
+        }
+        let model = builder.build().unwrap();
+        assert_eq!(model.graph.nodes().len(), 6_000);
+        assert_eq!(model.parameters().last().unwrap().0, "1999.body.0.bias");
     }
 
     #[test]

@@ -3,6 +3,9 @@
 use crate::op::{Op, ParameterKind, ParameterSpec};
 use crate::{Error, Result, Shape};
 
+/// Elements that a tensor has fewer of.
+const LARGEST: usize = 1 << 30;
+
 /// A tensor that flows through the graph: the input, or a node's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct ValueId(pub usize);
@@ -64,6 +67,15 @@ impl Graph {
         }
     }
 
+    /// Refuses an input that is no tensor.
+    pub fn check_input(input: &Shape) -> Result<()> {
+        match input.len() {
+            0 => Err(Error::shape("input", "extents above zero", input)),
+            1..LARGEST => Ok(()),
+            _ => Err(Error::shape("input", "less than 2^30 elements", input)),
+        }
+    }
+
     pub fn input(&self) -> ValueId {
         ValueId(0)
     }
@@ -104,11 +116,6 @@ impl Graph {
 
     pub fn parameter(&self, id: ParameterId) -> &Parameter {
         &self.parameters[id.0]
-    }
-
-    /// Whether this graph begins as another one.
-    pub fn extends(&self, other: &Self) -> bool {
-        self.nodes.starts_with(&other.nodes) && self.shapes.starts_with(&other.shapes)
     }
 
     pub fn parameter_named(&self, name: &str) -> Result<ParameterId> {
@@ -160,7 +167,7 @@ impl Graph {
             .map(|spec| spec.shape.len())
             .chain([shape.len()])
             .max();
-        if largest.is_some_and(|len| len > u32::MAX as usize / 4) {
+        if largest.is_some_and(|len| len >= LARGEST) {
             let expected = "tensors of less than 2^30 elements";
             return Err(Error::shape(label.as_str(), expected, largest.unwrap_or(0)));
         }

@@ -22,8 +22,10 @@ impl Definition for Concat {
             return Err(Error::shape("concat", expected, other));
         }
         let mut extents = first.to_vec();
+        let channels = inputs.iter().filter_map(|input| input.first());
+        let sum = channels.fold(0, |sum: usize, channels| sum.saturating_add(*channels));
         match extents.first_mut() {
-            Some(channels) => *channels = inputs.iter().map(|input| input[0]).sum(),
+            Some(channels) => *channels = sum,
             None => return Err(Error::shape("concat", "values with a first axis", first)),
         }
         Ok(extents.into())

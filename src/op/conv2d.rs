@@ -1,7 +1,8 @@
 //! Two-dimensional convolution (cross-correlation, as every deep-learning library calls it).
 
-use super::window::{Padding, Size2, Window};
-use super::{Definition, Init, ParameterSpec, image, only};
+use super::window::{Padding, Size2, Window, check_positions, check_signal};
+use super::{Definition, Init, ParameterSpec, countable, image, only};
+use crate::shape::elements;
 use crate::{Error, Result, Shape};
 
 /// A two-dimensional convolution over `(N, C, H, W)` with weights `(O, C/groups, KH, KW)`:
@@ -92,30 +93,14 @@ impl Conv2d {
         self
     }
 
-    /// The resolved extents for an input of `[C, H, W]`, or of `[C, L]` taken as `[C, 1, L]`.
+    /// The resolved extents for an input of `[C, H, W]`, or of `[C, L]` taken as `[C, 1, L]`, over which the
+    /// filter is one row high and nothing is padded above or below: [`Conv1d`](super::Conv1d) makes such.
     pub fn geometry(&self, batch: usize, input: &Shape) -> Result<Conv2dGeometry> {
         let [in_channels, in_size @ ..] = image("conv2d", input)?;
         let in_size = Size2::from(in_size);
-        if self.out_channels == 0 || self.groups == 0 {
-            return Err(Error::argument(
-                "conv2d",
-                "output channels and groups must not be zero",
-            ));
-        }
-        if ![in_channels, self.out_channels]
-            .iter()
-            .all(|c| c.is_multiple_of(self.groups))
-        {
-            return Err(Error::shape(
-                "conv2d",
-                format!(
-                    "input and output channels divisible by {} groups",
-                    self.groups
-                ),
-                format!("{in_channels} and {}", self.out_channels),
-            ));
-        }
+        check_channels("conv2d", [in_channels, self.out_channels], self.groups)?;
         let padding = self.padding.resolve(self.kernel, self.dilation);
+        check_signal("conv2d", input, self.kernel, padding)?;
         let window = Window {
             kernel: self.kernel,
             stride: self.stride,
@@ -124,7 +109,7 @@ impl Conv2d {
             ceil: false,
         };
         let out_size = window.output("conv2d", in_size)?;
-        Ok(Conv2dGeometry {
+        let geometry = Conv2dGeometry {
             batch,
             groups: self.groups,
             in_channels,
@@ -135,8 +120,28 @@ impl Conv2d {
             stride: self.stride,
             padding,
             dilation: self.dilation,
-        })
+        };
+        geometry.check_elements("conv2d")?;
+        Ok(geometry)
     }
+}
+
+/// Refuses channels that the groups do not divide.
+pub(super) fn check_channels(name: &str, channels: [usize; 2], groups: usize) -> Result<()> {
+    if channels.contains(&0) || groups == 0 {
+        let reason = "channels and groups must not be zero";
+        return Err(Error::argument(name, reason));
+    }
+    if channels.iter().all(|c| c.is_multiple_of(groups)) {
+        return Ok(());
+    }
+    let expected = format!("input and output channels divisible by {groups} groups");
+    let [inputs, outputs] = channels;
+    Err(Error::shape(
+        name,
+        expected,
+        format!("{inputs} and {outputs}"),
+    ))
 }
 
 impl Definition for Conv2d {
@@ -163,7 +168,8 @@ impl Definition for Conv2d {
         } else {
             [o, i, kh, kw].into()
         };
-        let fans = [i * kh * kw, o / self.groups * kh * kw];
+        let fans = [[i, kh, kw], [o / self.groups, kh, kw]].map(|fan| elements(&fan));
+        self.init.check()?;
         let weight = ParameterSpec::weight(shape, self.init, fans).in_pieces(self.groups);
         let mut parameters = vec![weight];
         if self.bias {
@@ -215,34 +221,73 @@ pub struct Conv2dGeometry {
 }
 
 impl Conv2dGeometry {
-    /// Elements of the input, `(N, C, H, W)`.
+    /// `[N, C, H, W]`.
+    pub fn input_shape(&self) -> [usize; 4] {
+        let Size2 { height, width } = self.in_size;
+        [self.batch, self.in_channels, height, width]
+    }
+
+    /// `[N, O, OH, OW]`.
+    pub fn output_shape(&self) -> [usize; 4] {
+        let Size2 { height, width } = self.out_size;
+        [self.batch, self.out_channels, height, width]
+    }
+
+    /// `[O, C/groups, KH, KW]`; no input channels without a group.
+    pub fn weight_shape(&self) -> [usize; 4] {
+        let Size2 { height, width } = self.kernel;
+        let inputs = self.in_channels.checked_div(self.groups).unwrap_or(0);
+        [self.out_channels, inputs, height, width]
+    }
+
+    /// Elements of the input, `(N, C, H, W)`. This length and the others saturate where the product
+    /// outgrows its type.
     pub fn input_len(&self) -> usize {
-        self.batch * self.in_channels * self.in_size.area()
+        elements(&self.input_shape())
     }
 
     /// Elements of the output, `(N, O, OH, OW)`.
     pub fn output_len(&self) -> usize {
-        self.batch * self.out_channels * self.out_size.area()
-    }
-
-    /// `[O, C/groups, KH, KW]`.
-    pub fn weight_shape(&self) -> [usize; 4] {
-        let Size2 { height, width } = self.kernel;
-        [
-            self.out_channels,
-            self.in_channels / self.groups,
-            height,
-            width,
-        ]
+        elements(&self.output_shape())
     }
 
     /// Elements of the weights.
     pub fn weight_len(&self) -> usize {
-        self.weight_shape().iter().product()
+        elements(&self.weight_shape())
     }
 
     /// Additions and multiplications of one pass, forward or backward, padding counted.
     pub fn flops(&self) -> u64 {
-        2 * self.batch as u64 * self.out_size.area() as u64 * self.weight_len() as u64
+        let factors = [self.batch, self.out_size.area(), self.weight_len()];
+        factors.iter().fold(2, |product: u64, &factor| {
+            product.saturating_mul(factor as u64)
+        })
+    }
+
+    /// Refuses tensors of more elements than a program can count.
+    pub(super) fn check_elements(&self, name: &str) -> Result<()> {
+        countable(name, &self.input_shape())?;
+        countable(name, &self.output_shape())?;
+        countable(name, &self.weight_shape())
+    }
+
+    /// Refuses what is no convolution, of a geometry that a program wrote itself.
+    pub(crate) fn check(&self, name: &str) -> Result<()> {
+        check_channels(name, [self.in_channels, self.out_channels], self.groups)?;
+        let &Self {
+            in_size,
+            out_size,
+            kernel,
+            stride,
+            dilation,
+            ..
+        } = self;
+        let sizes = [in_size, out_size, kernel, stride, dilation];
+        if sizes.iter().any(|size| size.area() == 0) {
+            let reason = "extents, stride and dilation must not be zero";
+            return Err(Error::argument(name, reason));
+        }
+        check_positions(name, sizes, self.padding)?;
+        self.check_elements(name)
     }
 }

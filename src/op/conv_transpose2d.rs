@@ -1,7 +1,9 @@
 //! Transpose convolution: a convolution's input gradient as a layer of its own.
 
-use super::window::{Padding, Size2, Window};
+use super::conv2d::check_channels;
+use super::window::{LARGEST_EXTENT, Padding, Size2, check_signal, dilated};
 use super::{Conv2dGeometry, Definition, Init, ParameterSpec, image, like_image, only};
+use crate::shape::elements;
 use crate::{Error, Result, Shape};
 
 /// A two-dimensional transpose convolution (Zeiler et al. 2010, "deconvolution") over
@@ -99,36 +101,12 @@ impl ConvTranspose2d {
         self
     }
 
-    fn check_channels(&self, in_channels: usize) -> Result<()> {
-        let name = "conv_transpose2d";
-        if self.out_channels == 0 || self.groups == 0 {
-            return Err(Error::argument(
-                name,
-                "output channels and groups must not be zero",
-            ));
-        }
-        if ![in_channels, self.out_channels]
-            .iter()
-            .all(|c| c.is_multiple_of(self.groups))
-        {
-            return Err(Error::shape(
-                name,
-                format!(
-                    "input and output channels divisible by {} groups",
-                    self.groups
-                ),
-                format!("{in_channels} and {}", self.out_channels),
-            ));
-        }
-        Ok(())
-    }
-
     /// The extents of the convolution that this layer is the transpose of: its output is this
     /// layer's input, its input gradient this layer's output.
     pub fn geometry(&self, batch: usize, input: &Shape) -> Result<Conv2dGeometry> {
         let name = "conv_transpose2d";
         let [in_channels, in_height, in_width] = image(name, input)?;
-        self.check_channels(in_channels)?;
+        check_channels(name, [in_channels, self.out_channels], self.groups)?;
         let Self {
             kernel,
             stride,
@@ -137,19 +115,8 @@ impl ConvTranspose2d {
             ..
         } = *self;
         let padding = self.padding.resolve(kernel, dilation);
-        let window = Window {
-            kernel,
-            stride,
-            padding,
-            dilation,
-            ceil: false,
-        };
-        window.output(name, Size2::from(1 << 24)).map_err(|_| {
-            Error::argument(
-                name,
-                "kernel, stride and dilation must be between 1 and 2^24",
-            )
-        })?;
+        check_signal(name, input, kernel, padding)?;
+        check_extents([kernel, stride, dilation], padding)?;
         let fits = |added: usize, stride: usize, dilation: usize| added < stride.max(dilation);
         if !fits(output_padding.height, stride.height, dilation.height)
             || !fits(output_padding.width, stride.width, dilation.width)
@@ -158,39 +125,21 @@ impl ConvTranspose2d {
             return Err(Error::argument(format!("{name} output padding"), reason));
         }
         let [top, bottom, left, right] = padding;
-        let extent = |input: usize,
-                      kernel: usize,
-                      stride: usize,
-                      cut: usize,
-                      dilation: usize,
-                      added: usize| {
-            let whole = (input - 1) * stride + (kernel - 1) * dilation + 1 + added;
-            whole.checked_sub(cut).filter(|&extent| extent > 0)
-        };
         let height = extent(
-            in_height,
-            kernel.height,
-            stride.height,
-            top + bottom,
-            dilation.height,
+            [in_height, kernel.height, stride.height, dilation.height],
             output_padding.height,
-        );
+            [top, bottom],
+        )?;
         let width = extent(
-            in_width,
-            kernel.width,
-            stride.width,
-            left + right,
-            dilation.width,
+            [in_width, kernel.width, stride.width, dilation.width],
             output_padding.width,
-        );
-        let (Some(height), Some(width)) = (height, width) else {
-            return Err(Error::shape(
-                name,
-                "an output larger than its padding",
-                input,
-            ));
-        };
-        Ok(Conv2dGeometry {
+            [left, right],
+        )?;
+        if input.rank() == 2 && height != 1 {
+            let expected = format!("an output one row high for the signal {input}");
+            return Err(Error::shape(name, expected, format!("{height} rows")));
+        }
+        let geometry = Conv2dGeometry {
             batch,
             groups: self.groups,
             in_channels: self.out_channels,
@@ -204,8 +153,50 @@ impl ConvTranspose2d {
             stride,
             padding,
             dilation,
-        })
+        };
+        geometry.check_elements(name)?;
+        Ok(geometry)
     }
+}
+
+/// Refuses kernel, stride, dilation and padding that the kernels compute no positions with.
+fn check_extents(sizes: [Size2; 3], padding: [usize; 4]) -> Result<()> {
+    let name = "conv_transpose2d";
+    let extents = sizes.map(|size| [size.height, size.width]);
+    let fits = |extent: &usize| (1..=LARGEST_EXTENT).contains(extent);
+    if !extents.as_flattened().iter().all(fits) {
+        let reason = "kernel, stride and dilation must be between 1 and 2^24";
+        return Err(Error::argument(name, reason));
+    }
+    if padding.iter().any(|&extent| extent > LARGEST_EXTENT) {
+        let reason = format!("{padding:?} is larger than 2^24");
+        return Err(Error::argument(format!("{name} padding"), reason));
+    }
+    Ok(())
+}
+
+/// The extent of the output along an axis: what the windows span, and what is added behind, without the
+/// padding, which is cut off on both sides.
+fn extent(
+    [input, kernel, stride, dilation]: [usize; 4],
+    added: usize,
+    [before, behind]: [usize; 2],
+) -> Result<usize> {
+    let name = "conv_transpose2d";
+    let whole = (input - 1)
+        .saturating_mul(stride)
+        .saturating_add(dilated(kernel, dilation))
+        .saturating_add(added);
+    let extent = whole.saturating_sub(before.saturating_add(behind));
+    if extent == 0 {
+        let expected = format!("an output larger than its padding of {before} and {behind}");
+        return Err(Error::shape(name, expected, whole));
+    }
+    if extent > LARGEST_EXTENT {
+        let reason = format!("an output extent is larger than {LARGEST_EXTENT}");
+        return Err(Error::argument(name, reason));
+    }
+    Ok(extent)
 }
 
 impl Definition for ConvTranspose2d {
@@ -231,7 +222,8 @@ impl Definition for ConvTranspose2d {
             [i, o, kh, kw].into()
         };
         // PyTorch's fan-in of a transpose convolution is that of the transposed layout.
-        let fans = [o * kh * kw, i / self.groups * kh * kw];
+        let fans = [[o, kh, kw], [i / self.groups, kh, kw]].map(|fan| elements(&fan));
+        self.init.check()?;
         let weight = ParameterSpec::weight(shape, self.init, fans).in_pieces(self.groups);
         let mut parameters = vec![weight];
         if self.bias {

@@ -1,7 +1,7 @@
 //! Dropout, and its mask: a function of seed, step, layer and element, the same on every device.
 
-use super::{Definition, ParameterSpec, only, philox4x32};
-use crate::{Error, Result, Shape};
+use super::{Definition, ParameterSpec, only, philox4x32, within};
+use crate::{Result, Shape};
 
 /// In training, each value is zero with this probability and `1 / (1 - probability)` times itself
 /// otherwise (Srivastava et al. 2014); in evaluation it stays as it is.
@@ -16,6 +16,11 @@ impl Dropout {
     pub fn new(probability: f64) -> Self {
         Self { probability }
     }
+
+    /// Refuses a probability outside its domain.
+    pub(crate) fn check(self) -> Result<()> {
+        within("dropout probability", self.probability, 0.0..1.0)
+    }
 }
 
 impl Definition for Dropout {
@@ -25,11 +30,7 @@ impl Definition for Dropout {
 
     fn output_shape(&self, inputs: &[&Shape]) -> Result<Shape> {
         let input = only("dropout", inputs)?;
-        if !(0.0..1.0).contains(&self.probability) {
-            let reason = format!("{} is not within 0..1", self.probability);
-            return Err(Error::argument("dropout probability", reason));
-        }
-        Ok(input.clone())
+        self.check().map(|()| input.clone())
     }
 
     fn parameters(&self, _: &[&Shape]) -> Result<Vec<ParameterSpec>> {

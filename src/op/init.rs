@@ -1,6 +1,8 @@
 //! How parameters start, from a counter-based generator: the same seed gives the same bits on every
 //! machine, whichever device trains.
 
+use crate::{Error, Result};
+
 /// The distribution that a weight starts from. Biases start at zero.
 ///
 /// With `fan_in` and `fan_out` the inputs and outputs that one weight's filter connects:
@@ -21,6 +23,20 @@ pub enum Init {
 }
 
 impl Init {
+    /// Refuses a value that nothing can be learned from.
+    pub(crate) fn check(self) -> Result<()> {
+        match self {
+            Self::Constant(value) if !value.is_finite() => {
+                Err(Error::argument("init", format!("{value} is not finite")))
+            }
+            Self::Constant(_)
+            | Self::HeUniform
+            | Self::HeNormal
+            | Self::XavierUniform
+            | Self::XavierNormal => Ok(()),
+        }
+    }
+
     /// The values of a parameter of `len` elements. `stream` tells a model's parameters apart.
     pub(crate) fn values(
         self,
@@ -30,7 +46,8 @@ impl Init {
         fan_in: usize,
         fan_out: usize,
     ) -> Vec<f32> {
-        let (fan_in, fans) = (fan_in.max(1) as f64, (fan_in + fan_out).max(1) as f64);
+        let (fan_in, fan_out) = (fan_in.max(1) as f64, fan_out as f64);
+        let fans = fan_in + fan_out;
         let uniform = |bound: f64| {
             let value = move |word: u32| (bound * (2.0 * unit(word) - 1.0)) as f32;
             words(seed, stream, len).map(value).collect()

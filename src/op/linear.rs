@@ -1,6 +1,7 @@
 //! The dense (fully connected) layer.
 
-use super::{Definition, Init, ParameterSpec, only};
+use super::{Definition, Init, ParameterSpec, countable, only};
+use crate::shape::elements;
 use crate::{Error, Result, Shape};
 
 /// `y = x W^T + b` along the last axis, with weights `(out, in)` as in PyTorch.
@@ -44,14 +45,22 @@ impl Linear {
                 "output features must not be zero",
             ));
         }
-        match input.last() {
-            Some(&in_features) if in_features > 0 => Ok(LinearGeometry {
-                rows: batch * input.len() / in_features,
-                in_features,
-                out_features: self.out_features,
-            }),
-            _ => Err(Error::shape("linear", "at least one input feature", input)),
+        let [rows @ .., in_features] = &input[..] else {
+            return Err(Error::shape("linear", "at least one input feature", input));
+        };
+        let (rows, in_features) = (elements(rows).saturating_mul(batch), *in_features);
+        if in_features == 0 {
+            return Err(Error::shape("linear", "at least one input feature", input));
         }
+        let Self { out_features, .. } = *self;
+        countable("linear", &[rows, in_features])?;
+        countable("linear", &[rows, out_features])?;
+        countable("linear", &[out_features, in_features])?;
+        Ok(LinearGeometry {
+            rows,
+            in_features,
+            out_features,
+        })
     }
 }
 
@@ -76,6 +85,7 @@ impl Definition for Linear {
             ..
         } = self.geometry(1, input)?;
         let fans = [in_features, out_features];
+        self.init.check()?;
         let shape = Shape::from([out_features, in_features]);
         let weight = ParameterSpec::weight(shape, self.init, fans).in_pieces(1);
         let mut parameters = vec![weight];

@@ -172,7 +172,7 @@ impl Loss {
         match (self, target) {
             (Self::MeanSquaredError(reduction) | Self::BinaryCrossEntropy(reduction), _) => {
                 match reduction {
-                    Reduction::Mean => (rows * classes) as f64,
+                    Reduction::Mean => rows as f64 * classes as f64,
                     Reduction::Sum => 1.0,
                 }
             }

@@ -31,6 +31,7 @@ pub use init::Init;
 pub(crate) use init::philox4x32;
 pub use linear::{Linear, LinearGeometry};
 pub use loss::{CrossEntropy, Loss, LossGeometry, Reduction};
+pub(crate) use norm::check_momentum;
 pub use norm::{BatchNorm, BatchNormGeometry, LayerNorm};
 pub use optimizer::{Adam, Optimizer, RmsProp, Sgd};
 pub use pool2d::{AvgPool2d, GlobalPool, MaxPool2d, Pool2dGeometry};
@@ -40,6 +41,9 @@ pub use target::Target;
 pub use view::{Flatten, Reshape};
 pub use window::{Padding, Size2};
 
+use std::ops::{Bound, RangeBounds};
+
+use crate::shape::elements;
 use crate::{Error, Result, Shape};
 
 /// What an operator is: its name, its shapes and its parameters, without execution. Nothing has a
@@ -204,6 +208,54 @@ impl ParameterSpec {
     }
 }
 
+/// Refuses more elements than a program can count.
+fn countable(name: &str, extents: &[usize]) -> Result<()> {
+    match elements(extents) {
+        usize::MAX => {
+            let reason = format!("{extents:?} makes more elements than can be addressed");
+            Err(Error::argument(name, reason))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a number outside its domain, NaN among them, and one that is infinite in the 32 bits that
+/// kernels compute in.
+pub(crate) fn within(name: &str, value: f64, domain: impl RangeBounds<f64>) -> Result<()> {
+    let reason = if !domain.contains(&value) {
+        let bound = |bound: Bound<&f64>| match bound {
+            Bound::Included(bound) | Bound::Excluded(bound) => bound.to_string(),
+            Bound::Unbounded => String::new(),
+        };
+        let (start, end) = (bound(domain.start_bound()), bound(domain.end_bound()));
+        let closed = matches!(domain.end_bound(), Bound::Included(_));
+        let dots = if closed { "..=" } else { ".." };
+        format!("{value} is not within {start}{dots}{end}")
+    } else if !(value as f32).is_finite() {
+        format!("{value} is more than 32 bits hold")
+    } else {
+        return Ok(());
+    };
+    Err(Error::argument(name, reason))
+}
+
+/// What keeps a division finite, which may be zero.
+pub(crate) fn check_epsilon(name: &str, epsilon: f64) -> Result<()> {
+    within(&format!("{name} epsilon"), epsilon, 0.0..f64::INFINITY)
+}
+
+/// Refuses a norm to clip gradients to that is not above zero, as a number of 32 bits.
+pub(crate) fn check_clip_norm(norm: f64) -> Result<()> {
+    if norm > 0.0 && norm < f64::from(f32::MIN_POSITIVE) {
+        let reason = format!("{norm} is zero in 32 bits");
+        return Err(Error::argument("clip_norm", reason));
+    }
+    match norm <= 0.0 || norm.is_nan() {
+        true => Err(Error::argument("clip_norm", "must be above zero")),
+        false => within("clip_norm", norm, 0.0..f64::INFINITY),
+    }
+}
+
 /// `[C, H, W]` of an image; a signal of `[C, L]` is an image of height 1.
 fn image(name: &str, shape: &Shape) -> Result<[usize; 3]> {
     let extents = match shape[..] {
@@ -228,5 +280,166 @@ fn like_image(input: &Shape, channels: usize, size: Size2) -> Shape {
     match input.rank() {
         2 => [channels, size.width].into(),
         _ => [channels, size.height, size.width].into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAX: usize = usize::MAX;
+
+    #[test]
+    fn geometries_of_numbers_that_no_tensor_has_are_refused() {
+        let image: Shape = [3, 8, 8].into();
+        let (long, row): (Shape, Shape) = ([3, MAX, 2].into(), [5].into());
+        let refused: [(&str, bool); 14] = [
+            ("batch", Conv2d::new(4, 3).geometry(MAX, &image).is_err()),
+            ("channels", Conv2d::new(MAX, 3).geometry(1, &image).is_err()),
+            ("kernel", Conv2d::new(4, MAX).geometry(1, &image).is_err()),
+            ("extent", Conv2d::new(4, 3).geometry(1, &long).is_err()),
+            (
+                "transpose",
+                ConvTranspose2d::new(4, 3).geometry(MAX, &image).is_err(),
+            ),
+            (
+                "transpose channels",
+                ConvTranspose2d::new(MAX, 3).geometry(1, &image).is_err(),
+            ),
+            (
+                "transpose extent",
+                ConvTranspose2d::new(4, 3).geometry(1, &long).is_err(),
+            ),
+            (
+                "transpose stride",
+                ConvTranspose2d::new(4, 3)
+                    .stride(1 << 24)
+                    .geometry(1, &image)
+                    .is_err(),
+            ),
+            ("pool", MaxPool2d::new(2).geometry(MAX, &image).is_err()),
+            ("mean", AvgPool2d::new(2).geometry(MAX, &image).is_err()),
+            ("global", GlobalPool::Max.geometry(MAX, &image).is_err()),
+            ("linear", Linear::new(MAX).geometry(MAX, &row).is_err()),
+            ("softmax", Softmax::new().geometry(MAX, &image).is_err()),
+            ("norm", BatchNorm::new().geometry(MAX, &image).is_err()),
+        ];
+        for (what, refused) in refused {
+            assert!(refused, "{what}");
+        }
+        let axis = |axis| Softmax::new().axis(axis).geometry(1, &image);
+        assert!(axis(isize::MIN).is_err() && axis(isize::MAX).is_err() && axis(-4).is_err());
+        assert_eq!(axis(-3).unwrap(), axis(0).unwrap());
+    }
+
+    #[test]
+    fn lengths_saturate() {
+        let most = Size2::from(MAX);
+        assert_eq!(most.area(), MAX);
+        let conv = Conv2dGeometry {
+            batch: MAX,
+            groups: 0,
+            in_channels: 2,
+            in_size: most,
+            out_channels: 2,
+            out_size: most,
+            kernel: most,
+            stride: most,
+            padding: [MAX; 4],
+            dilation: most,
+        };
+        assert_eq!([conv.input_len(), conv.output_len()], [MAX; 2]);
+        assert_eq!((conv.weight_len(), conv.flops()), (0, 0)); // of no group
+        let conv = Conv2dGeometry { groups: 1, ..conv };
+        assert_eq!((conv.weight_len(), conv.flops()), (MAX, u64::MAX));
+        assert!(conv.check("conv2d").is_err());
+        let norm = BatchNormGeometry {
+            batch: MAX,
+            channels: 1,
+            plane: 2,
+        };
+        assert_eq!(norm.count(), MAX);
+        let softmax = SoftmaxGeometry {
+            outer: MAX,
+            extent: 2,
+            inner: 0,
+        };
+        assert_eq!(softmax.input_len(), 0);
+        let none = LossGeometry {
+            rows: MAX,
+            classes: MAX,
+        };
+        let values = Target::Values(vec![]);
+        assert!(Loss::mean_squared_error().normaliser(&values, &none) > 1e38);
+        assert!(values.check(&Loss::mean_squared_error(), 2, MAX).is_err());
+    }
+
+    #[test]
+    fn too_much_padding_is_what_a_transpose_convolution_names() {
+        let said = |padding: usize| {
+            let layer = ConvTranspose2d::new(4, 3).padding(padding);
+            let refused = layer.geometry(1, &[3, 8, 8].into());
+            refused.unwrap_err().to_string()
+        };
+        assert!(
+            said(5).contains("larger than its padding of 5 and 5, got 10"),
+            "{}",
+            said(5)
+        );
+        for padding in [1 << 25, MAX] {
+            assert!(said(padding).starts_with("conv_transpose2d padding: "));
+        }
+        assert!(
+            ConvTranspose2d::new(4, 3)
+                .padding(4)
+                .geometry(1, &[3, 8, 8].into())
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn numbers_that_nothing_can_be_learned_with_are_refused() {
+        let image: Shape = [3, 8, 8].into();
+        for epsilon in [f64::NAN, -1e-5, f64::INFINITY, 1e300] {
+            assert!(
+                BatchNorm::new()
+                    .epsilon(epsilon)
+                    .geometry(2, &image)
+                    .is_err()
+            );
+            let layer = LayerNorm::new().epsilon(epsilon);
+            assert!(layer.parameters(&[&image]).is_err());
+        }
+        for momentum in [f64::NAN, -0.1, 1.1] {
+            assert!(
+                BatchNorm::new()
+                    .momentum(momentum)
+                    .geometry(2, &image)
+                    .is_err()
+            );
+        }
+        for norm in [f64::NAN, 0.0, -1.0, 1e-320, 1e-46, 1e39, f64::INFINITY] {
+            assert!(check_clip_norm(norm).is_err(), "{norm}");
+        }
+        check_clip_norm(1e-30).unwrap();
+        for value in [f32::NAN, f32::INFINITY] {
+            let init = Init::Constant(value);
+            assert!(Conv2d::new(1, 1).init(init).parameters(&[&image]).is_err());
+            assert!(
+                ConvTranspose2d::new(1, 1)
+                    .init(init)
+                    .parameters(&[&image])
+                    .is_err()
+            );
+            assert!(Linear::new(1).init(init).parameters(&[&image]).is_err());
+        }
+        for probability in [f64::NAN, -0.1, 1.0] {
+            assert!(Dropout::new(probability).output_shape(&[&image]).is_err());
+        }
+        let said = check_epsilon("batch_norm", 1e300).unwrap_err().to_string();
+        assert!(said.starts_with("batch_norm epsilon: 1"), "{said}");
+        assert!(said.ends_with("is more than 32 bits hold"), "{said}");
+        let said = check_epsilon("layer_norm", -1.0).unwrap_err().to_string();
+        assert_eq!(said, "layer_norm epsilon: -1 is not within 0..inf");
     }
 }

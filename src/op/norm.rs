@@ -1,6 +1,9 @@
 //! Normalisation.
 
-use super::{Definition, Init, ParameterKind, ParameterSpec, only};
+use super::{
+    Definition, Init, ParameterKind, ParameterSpec, check_epsilon, countable, only, within,
+};
+use crate::shape::elements;
 use crate::{Error, Result, Shape};
 
 /// Batch normalisation (Ioffe and Szegedy 2015) of `(N, C, ...)`, channel by channel:
@@ -46,27 +49,23 @@ impl BatchNorm {
 
     /// The resolved extents for `batch` examples of shape `input`.
     pub fn geometry(&self, batch: usize, input: &Shape) -> Result<BatchNormGeometry> {
-        if !(self.epsilon >= 0.0 && self.epsilon.is_finite()) {
-            return Err(Error::argument(
-                "batch_norm epsilon",
-                format!("{}", self.epsilon),
-            ));
-        }
-        if !(0.0..=1.0).contains(&self.momentum) {
-            return Err(Error::argument(
-                "batch_norm momentum",
-                format!("{}", self.momentum),
-            ));
-        }
+        check_epsilon("batch_norm", self.epsilon)?;
+        check_momentum(self.momentum)?;
+        countable("batch_norm", &input.batched(batch))?;
         match input[..] {
             [channels, ref plane @ ..] if !input.is_empty() => Ok(BatchNormGeometry {
                 batch,
                 channels,
-                plane: plane.iter().product(),
+                plane: elements(plane),
             }),
             _ => Err(Error::shape("batch_norm", "channels [C, ...]", input)),
         }
     }
+}
+
+/// Refuses a share of the newest batch that is none.
+pub(crate) fn check_momentum(momentum: f64) -> Result<()> {
+    within("batch_norm momentum", momentum, 0.0..=1.0)
 }
 
 impl Definition for BatchNorm {
@@ -127,9 +126,10 @@ pub struct BatchNormGeometry {
 }
 
 impl BatchNormGeometry {
-    /// Values of a channel in the whole batch: those that its mean is taken over.
+    /// Values of a channel in the whole batch: those that its mean is taken over. Saturates where the
+    /// product outgrows `usize`.
     pub fn count(&self) -> usize {
-        self.batch * self.plane
+        self.batch.saturating_mul(self.plane)
     }
 
     /// Refuses, as PyTorch does, a training batch with one value per channel: it has no variance, and
@@ -181,12 +181,7 @@ impl Definition for LayerNorm {
 
     fn parameters(&self, inputs: &[&Shape]) -> Result<Vec<ParameterSpec>> {
         let input = only("layer_norm", inputs)?;
-        if !(self.epsilon >= 0.0 && self.epsilon.is_finite()) {
-            return Err(Error::argument(
-                "layer_norm epsilon",
-                format!("{}", self.epsilon),
-            ));
-        }
+        check_epsilon("layer_norm", self.epsilon)?;
         let ones = ParameterSpec {
             init: Init::Constant(1.0),
             ..ParameterSpec::zeros("weight", input.clone())

@@ -1,8 +1,7 @@
 //! Optimizers: how a gradient becomes an update. The formulas, and the order of their operations,
 //! are PyTorch's.
 
-use std::ops::Range;
-
+use super::within;
 use crate::{Error, Result};
 
 macro_rules! setters {
@@ -224,18 +223,8 @@ impl Optimizer {
         }
     }
 
-    /// Refuses hyper-parameters outside their domain, NaN among them.
+    /// Refuses hyper-parameters outside their domain, NaN among them and what is infinite in 32 bits.
     pub(crate) fn check(&self) -> Result<()> {
-        let within = |name: &str, value: f64, range: Range<f64>| {
-            if range.contains(&value) {
-                return Ok(());
-            }
-            let Range { start, end } = range;
-            Err(Error::argument(
-                name,
-                format!("{value} is not within {start}..{end}"),
-            ))
-        };
         let positive = || 0.0..f64::INFINITY;
         within("learning rate", self.learning_rate(), positive())?;
         match *self {
@@ -274,7 +263,7 @@ impl Optimizer {
                 weight_decay,
                 ..
             }) => {
-                within("alpha", alpha, positive())?;
+                within("alpha", alpha, 0.0..1.0)?;
                 within("epsilon", epsilon, positive())?;
                 within("momentum", momentum, positive())?;
                 within("weight decay", weight_decay, positive())?;
@@ -290,7 +279,16 @@ mod tests {
 
     #[test]
     fn hyper_parameters_outside_their_domain_are_refused() {
-        let refused: [Optimizer; 6] = [
+        let refused: [Optimizer; 15] = [
+            Optimizer::sgd(1e300).into(),
+            Optimizer::sgd(1e39).into(),
+            Optimizer::sgd(0.1).momentum(1e300).into(),
+            Optimizer::sgd(0.1).dampening(-1e300).into(),
+            Optimizer::sgd(0.1).weight_decay(1e300).into(),
+            Optimizer::adam(0.1).epsilon(1e300).into(),
+            Optimizer::adam(0.1).weight_decay(f64::NAN).into(),
+            Optimizer::rmsprop(0.1).alpha(1.5).into(),
+            Optimizer::rmsprop(0.1).momentum(f64::INFINITY).into(),
             Optimizer::sgd(f64::NAN).into(),
             Optimizer::sgd(-0.1).into(),
             Optimizer::sgd(f64::INFINITY).into(),

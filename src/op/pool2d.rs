@@ -1,7 +1,7 @@
 //! Pooling: one number for each window of a plane.
 
-use super::window::{Padding, Size2, Window};
-use super::{Definition, ParameterSpec, image, like_image, only};
+use super::window::{Padding, Size2, Window, check_positions, check_signal};
+use super::{Definition, ParameterSpec, countable, image, like_image, only};
 use crate::{Error, Result, Shape};
 
 /// The maximum over a sliding window of `(N, C, H, W)`, plane by plane.
@@ -330,14 +330,35 @@ pub struct Pool2dGeometry {
 }
 
 impl Pool2dGeometry {
-    /// Elements of the input.
+    /// Elements of the input, saturating where the product outgrows `usize`.
     pub fn input_len(&self) -> usize {
-        self.planes * self.in_size.area()
+        self.planes.saturating_mul(self.in_size.area())
     }
 
-    /// Elements of the output.
+    /// Elements of the output, saturating like those of the input.
     pub fn output_len(&self) -> usize {
-        self.planes * self.out_size.area()
+        self.planes.saturating_mul(self.out_size.area())
+    }
+
+    /// Refuses what is no pooling, of a geometry that a program wrote itself.
+    pub(crate) fn check(&self, name: &str) -> Result<()> {
+        let &Self {
+            planes,
+            in_size,
+            out_size,
+            kernel,
+            stride,
+            dilation,
+            padding,
+        } = self;
+        let sizes = [stride, dilation, in_size, out_size];
+        if sizes.iter().any(|size| size.area() == 0) {
+            let reason = "stride, dilation and extents must not be zero";
+            return Err(Error::argument(name, reason));
+        }
+        check_positions(name, [in_size, out_size, kernel, stride, dilation], padding)?;
+        countable(name, &[planes, in_size.height, in_size.width])?;
+        countable(name, &[planes, out_size.height, out_size.width])
     }
 }
 
@@ -352,6 +373,8 @@ fn geometry(name: &str, batch: usize, input: &Shape, window: Window) -> Result<P
         ..
     } = window;
     let [top, bottom, left, right] = padding;
+    // What pools whole planes fits a signal as it is.
+    check_signal(name, input, kernel, padding)?;
     // PyTorch's rule, for each side: without it a window could lie wholly in the padding.
     if top.max(bottom) > kernel.height / 2 || left.max(right) > kernel.width / 2 {
         let size = format!("{}x{}", kernel.height, kernel.width);
@@ -359,9 +382,10 @@ fn geometry(name: &str, batch: usize, input: &Shape, window: Window) -> Result<P
         return Err(Error::argument(format!("{name} padding"), reason));
     }
     let out_size = window.output(name, in_size)?;
-    let planes = batch * channels;
+    countable(name, &input.batched(batch))?;
+    countable(name, &[batch, channels, out_size.height, out_size.width])?;
     Ok(Pool2dGeometry {
-        planes,
+        planes: batch.saturating_mul(channels),
         in_size,
         out_size,
         kernel,

@@ -121,3 +121,73 @@ impl AvgPool1d {
         Self(self.0.count_include_pad(count))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::{ConvTranspose2d, Size2};
+    use crate::{Model, Result};
+
+    fn build(layer: impl Into<Op>) -> Result<Model> {
+        Model::builder([2, 16]).relu().push(layer).build()
+    }
+
+    #[test]
+    fn a_layer_that_is_one_row_high_is_that_of_signals() {
+        let pairs: [(Op, Op); 4] = [
+            (
+                Conv2d::new(4, [1, 3]).padding([0, 1]).into(),
+                Conv1d::new(4, 3).padding(1).into(),
+            ),
+            (
+                Conv2d::new(4, [1, 4]).padding(Padding::Same).into(),
+                Conv1d::new(4, 4).padding_same().into(),
+            ),
+            (MaxPool2d::new([1, 2]).into(), MaxPool1d::new(2).into()),
+            (
+                AvgPool2d::new([1, 3]).padding([0, 0, 1, 0]).into(),
+                AvgPool1d::new(3).padding_sides([1, 0]).into(),
+            ),
+        ];
+        for (two, one) in pairs {
+            assert_eq!(build(two).unwrap(), build(one).unwrap());
+        }
+        // Where there is one position, nothing depends on the step to the next or between its taps.
+        let strided = Conv2d::new(4, [1, 3]).stride(2).dilation(2);
+        let model = build(strided).unwrap();
+        assert_eq!(model.output_shape().to_string(), "[4, 6]");
+        let transpose = ConvTranspose2d::new(3, [1, 4]).stride(2).padding([0, 1]);
+        let model = build(transpose.clone()).unwrap();
+        assert_eq!(model.output_shape().to_string(), "[3, 32]");
+        assert_eq!(
+            model.parameters().next().unwrap().1.to_string(),
+            "[2, 3, 4]"
+        );
+        let taller = transpose.output_padding([1, 0]);
+        let said = build(taller).unwrap_err().to_string();
+        assert!(said.contains("layer 1 (conv_transpose2d): expected an output one row high"));
+    }
+
+    #[test]
+    fn a_layer_that_reaches_beyond_the_row_of_a_signal_is_refused_by_name() {
+        let three = Size2::from(3);
+        let layers: [Op; 11] = [
+            Conv2d::new(4, 3).padding(1).into(),
+            Conv2d::new(4, 3).padding(Padding::Same).into(),
+            Conv2d::new(4, three).into(),
+            Conv2d::new(4, [1, 3]).padding(1).into(),
+            Conv2d::new(4, [3, 1]).padding([2, 0]).into(),
+            Conv2d::new(4, [1, 3]).padding([0, 1, 0, 0]).into(),
+            ConvTranspose2d::new(4, 3).into(),
+            ConvTranspose2d::new(4, 3).padding(1).into(),
+            MaxPool2d::new(3).padding(1).stride(1).into(),
+            MaxPool2d::new(2).ceil_mode(true).into(),
+            AvgPool2d::new([2, 1]).padding([1, 0]).into(),
+        ];
+        for layer in layers {
+            let said = build(layer.clone()).unwrap_err().to_string();
+            let expected = format!("layer 1 ({}): expected a window one row high", layer.name());
+            assert!(said.starts_with(&expected), "{layer:?}: {said}");
+        }
+    }
+}

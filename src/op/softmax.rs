@@ -1,6 +1,7 @@
 //! Softmax as a layer.
 
-use super::{Definition, ParameterSpec, only};
+use super::{Definition, ParameterSpec, countable, only};
+use crate::shape::elements;
 use crate::{Error, Result, Shape};
 
 /// `exp(x) / sum of exp(x)` along one axis, or its logarithm. The maximum along the axis is
@@ -42,21 +43,20 @@ impl Softmax {
 
     /// The resolved extents for `batch` examples of shape `input`.
     pub fn geometry(&self, batch: usize, input: &Shape) -> Result<SoftmaxGeometry> {
-        let rank = input.rank() as isize;
-        let axis = if self.axis < 0 {
-            self.axis + rank
-        } else {
-            self.axis
+        let axis = match usize::try_from(self.axis) {
+            Ok(axis) => Some(axis),
+            Err(_) => input.rank().checked_sub(self.axis.unsigned_abs()),
         };
-        if !(0..rank).contains(&axis) {
+        let split = axis.and_then(|axis| Some((input.get(..axis)?, input.get(axis..)?)));
+        let Some((outer, [extent, inner @ ..])) = split else {
             let expected = format!("an axis of {input}");
             return Err(Error::shape("softmax", expected, self.axis));
-        }
-        let axis = axis as usize;
+        };
+        countable("softmax", &input.batched(batch))?;
         Ok(SoftmaxGeometry {
-            outer: batch * input[..axis].iter().product::<usize>(),
-            extent: input[axis],
-            inner: input[axis + 1..].iter().product(),
+            outer: elements(outer).saturating_mul(batch),
+            extent: *extent,
+            inner: elements(inner),
         })
     }
 }
@@ -104,8 +104,8 @@ pub struct SoftmaxGeometry {
 }
 
 impl SoftmaxGeometry {
-    /// Elements in all.
+    /// Elements in all, saturating where the product outgrows `usize`.
     pub fn input_len(&self) -> usize {
-        self.outer * self.extent * self.inner
+        elements(&[self.outer, self.extent, self.inner])
     }
 }

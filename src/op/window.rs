@@ -1,6 +1,6 @@
 //! Windows that slide over a plane: what convolution and pooling have in common.
 
-use crate::{Error, Result};
+use crate::{Error, Result, Shape};
 
 /// A height and a width. Converts from one number (both) and from `[height, width]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -18,9 +18,9 @@ impl Size2 {
         width: 1,
     };
 
-    /// Height times width.
+    /// Height times width, saturating where the product outgrows `usize`.
     pub fn area(self) -> usize {
-        self.height * self.width
+        self.height.saturating_mul(self.width)
     }
 }
 
@@ -120,6 +120,57 @@ impl From<[usize; 4]> for Padding {
     }
 }
 
+/// What a layer's extents are at most: the kernels compute positions in 32 bits.
+pub(super) const LARGEST_EXTENT: usize = 1 << 24;
+
+/// What a kernel spans with so much between its taps, saturating.
+pub(super) fn dilated(kernel: usize, dilation: usize) -> usize {
+    (kernel - 1).saturating_mul(dilation).saturating_add(1)
+}
+
+/// Refuses a window over a signal that reaches beyond its only row: a signal has no height to grow or to
+/// pad. So a two-dimensional layer that is one row high is the one-dimensional layer.
+pub(super) fn check_signal(
+    name: &str,
+    input: &Shape,
+    kernel: Size2,
+    [top, bottom, ..]: [usize; 4],
+) -> Result<()> {
+    if input.rank() != 2 || (kernel.height <= 1 && top == 0 && bottom == 0) {
+        return Ok(());
+    }
+    let Size2 { height, width } = kernel;
+    Err(Error::shape(
+        name,
+        format!("a window one row high, without rows of padding, for the signal {input}"),
+        format!("{height}x{width} with {top} rows of padding above and {bottom} below"),
+    ))
+}
+
+/// Refuses windows with positions that no computation holds: those of a geometry that a program wrote
+/// itself.
+pub(super) fn check_positions(
+    name: &str,
+    [input, output, kernel, stride, dilation]: [Size2; 5],
+    [top, bottom, left, right]: [usize; 4],
+) -> Result<()> {
+    let end = |[input, output, kernel, stride, dilation]: [usize; 5],
+               [before, behind]: [usize; 2]| {
+        let window = output
+            .checked_mul(stride)?
+            .checked_add(kernel.checked_mul(dilation)?)?;
+        let plane = input.checked_add(before)?.checked_add(behind)?;
+        isize::try_from(window.checked_add(plane)?).ok()
+    };
+    let sizes = [input, output, kernel, stride, dilation];
+    let rows = end(sizes.map(|size| size.height), [top, bottom]);
+    let columns = end(sizes.map(|size| size.width), [left, right]);
+    match (rows, columns) {
+        (Some(_), Some(_)) => Ok(()),
+        _ => Err(Error::argument(name, "windows that end beyond all numbers")),
+    }
+}
+
 /// A window that slides over a plane.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Window {
@@ -151,8 +202,7 @@ impl Window {
             let reason = "kernel, stride and dilation must not be zero";
             return Err(Error::argument(name, reason));
         }
-        // The kernels compute positions in 32 bits.
-        let largest = 1 << 24;
+        let largest = LARGEST_EXTENT;
         let extents = [kernel, stride, dilation, input].map(|s| s.height.max(s.width));
         if extents
             .into_iter()
@@ -166,7 +216,8 @@ impl Window {
         }
         let positions =
             |input: usize, kernel, stride: usize, [before, behind]: [usize; 2], dilation| {
-                let extent = (kernel - 1) * dilation + 1;
+                // An extent that outgrows `usize` is larger than any that has room for it.
+                let extent = dilated(kernel, dilation);
                 let rounding = if ceil { stride - 1 } else { 0 };
                 let room = (input + before + behind + rounding).checked_sub(extent)?;
                 // The last position's number; if it begins in the padding behind, it does not count.
@@ -194,8 +245,8 @@ impl Window {
                 name,
                 format!(
                     "a padded input of at least {}x{} for its dilated {}x{} kernel",
-                    (kernel.height - 1) * dilation.height + 1,
-                    (kernel.width - 1) * dilation.width + 1,
+                    dilated(kernel.height, dilation.height),
+                    dilated(kernel.width, dilation.width),
                     kernel.height,
                     kernel.width
                 ),

@@ -7,8 +7,12 @@ use crate::gpu::kernels::{Output, activation};
 use crate::op::Activation;
 
 /// An element-wise function of `x`.
+///
+/// # Errors
+/// [`Error::Argument`](crate::Error::Argument) where a number of the function's is outside its domain.
 pub fn activation_forward(x: &Tensor, function: Activation) -> Result<Tensor> {
-    let call = Call::new(x.gpu());
+    function.check()?;
+    let call = Call::new("activation_forward", x.gpu());
     let output = call.output(x.shape())?;
     let to = Output {
         activation: Some(function),
@@ -22,15 +26,20 @@ pub fn activation_forward(x: &Tensor, function: Activation) -> Result<Tensor> {
 
 /// The gradient of an element-wise function with respect to its argument `x`, from the argument, its
 /// value `y` and the gradient with respect to that.
+///
+/// # Errors
+/// [`Error::Shape`](crate::Error::Shape) where the tensors' shapes differ,
+/// [`Error::Argument`](crate::Error::Argument) where a number of the function's is outside its domain.
 pub fn activation_backward(
     function: Activation,
     x: &Tensor,
     y: &Tensor,
     gradient_output: &Tensor,
 ) -> Result<Tensor> {
+    function.check()?;
     expect("y", y, x.shape())?;
     expect("output gradient", gradient_output, x.shape())?;
-    let call = Call::new(x.gpu());
+    let call = Call::new("activation_backward", x.gpu());
     let output = call.output(x.shape())?;
     let tensors = [("x", x), ("y", y), ("output gradient", gradient_output)];
     let [x_region, y_region, gradient] = call.inputs(tensors)?;

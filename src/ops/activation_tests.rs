@@ -115,7 +115,7 @@ impl Rig {
         let inputs = [of(&x), of(&vec![-0.0; len]), of(&vec![1.0; len])];
         let gy: Vec<f32> = (0..len).map(|at| 0.5 + (at % 7) as f32 / 4.0).collect();
         Self {
-            call: Call::new(gpu),
+            call: Call::new("activation", gpu),
             x: inputs,
             gy: of(&gy),
             checks: Vec::new(),

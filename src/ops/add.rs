@@ -8,7 +8,7 @@ use crate::gpu::kernels::add as kernels;
 /// The sum of two tensors of one shape.
 pub fn add(left: &Tensor, right: &Tensor) -> Result<Tensor> {
     expect("right", right, left.shape())?;
-    let call = Call::new(left.gpu());
+    let call = Call::new("add", left.gpu());
     let output = call.output(left.shape())?;
     let (inputs, to) = (
         call.inputs([("left", left), ("right", right)])?,

@@ -26,7 +26,7 @@ pub fn concat(tensors: &[&Tensor]) -> Result<Tensor> {
     }
     let shape = Shape::from(extents);
     let whole = shape.len() / batch;
-    let call = Call::new(first.gpu());
+    let call = Call::new("concat", first.gpu());
     let output = call.output(shape)?;
     let (to, mut offset) = (call.region(&output), 0);
     for (at, tensor) in tensors.iter().enumerate() {

@@ -21,7 +21,7 @@ pub fn conv2d_forward(
     if let Some(bias) = bias {
         expect("bias", bias, [geometry.out_channels])?;
     }
-    let call = Call::new(x.gpu());
+    let call = Call::new("conv2d_forward", x.gpu());
     let output = call.output(conv2d_output_shape(&geometry))?;
     let inputs = call.inputs([("x", x), ("weight", weight)])?;
     let (bias, to) = (
@@ -48,7 +48,7 @@ pub fn conv2d_backward_input(
         gradient_output,
         conv2d_output_shape(&geometry),
     )?;
-    let call = Call::new(gradient_output.gpu());
+    let call = Call::new("conv2d_backward_input", gradient_output.gpu());
     let output = call.output(input)?;
     let inputs = call.inputs([("output gradient", gradient_output), ("weight", weight)])?;
     let to = call.region(&output).into();
@@ -69,7 +69,7 @@ pub fn conv2d_backward_weight(
         gradient_output,
         conv2d_output_shape(&geometry),
     )?;
-    let call = Call::new(x.gpu());
+    let call = Call::new("conv2d_backward_weight", x.gpu());
     let output = call.output(geometry.weight_shape())?;
     let inputs = call.inputs([("x", x), ("output gradient", gradient_output)])?;
     let to = call.region(&output);
@@ -91,7 +91,7 @@ pub fn conv_transpose2d_forward(
     if let Some(bias) = bias {
         expect("bias", bias, [geometry.in_channels])?;
     }
-    let call = Call::new(x.gpu());
+    let call = Call::new("conv_transpose2d_forward", x.gpu());
     let output = call.output(conv2d_input_shape(&geometry))?;
     let inputs = call.inputs([("x", x), ("weight", weight)])?;
     let (bias, to) = (
@@ -118,7 +118,7 @@ pub fn conv_transpose2d_backward_input(
         gradient_output,
         conv2d_input_shape(&geometry),
     )?;
-    let call = Call::new(gradient_output.gpu());
+    let call = Call::new("conv_transpose2d_backward_input", gradient_output.gpu());
     let output = call.output(input)?;
     let inputs = call.inputs([("output gradient", gradient_output), ("weight", weight)])?;
     let to = call.region(&output).into();
@@ -140,7 +140,7 @@ pub fn conv_transpose2d_backward_weight(
         gradient_output,
         conv2d_input_shape(&geometry),
     )?;
-    let call = Call::new(x.gpu());
+    let call = Call::new("conv_transpose2d_backward_weight", x.gpu());
     let output = call.output(geometry.weight_shape())?;
     // The convolution whose transpose this is goes from this layer's output to its input.
     let inputs = call.inputs([("output gradient", gradient_output), ("x", x)])?;
@@ -161,7 +161,7 @@ pub fn bias_gradient(gradient_output: &Tensor) -> Result<Tensor> {
             gradient_output.shape(),
         ));
     };
-    let call = Call::new(gradient_output.gpu());
+    let call = Call::new("bias_gradient", gradient_output.gpu());
     let output = call.output([channels])?;
     let (from, to) = (
         call.input("output gradient", gradient_output)?,

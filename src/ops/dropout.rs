@@ -1,9 +1,10 @@
 //! Dropout, as it is in training. In evaluation it is a copy.
 
 use super::Call;
+use crate::Result;
 use crate::gpu::Tensor;
 use crate::gpu::kernels::dropout as kernels;
-use crate::{Error, Result};
+use crate::op::Dropout;
 
 /// Dropout of `x`, of any shape: each element is zero with this probability and
 /// `1 / (1 - probability)` times itself otherwise. The mask follows from the seed, the step (the
@@ -24,13 +25,10 @@ use crate::{Error, Result};
 /// ```
 ///
 /// # Errors
-/// [`Error::Argument`] where the probability is not within `0..1`.
+/// [`Error::Argument`](crate::Error::Argument) where the probability is not within `0..1`.
 pub fn dropout(x: &Tensor, probability: f64, seed: u64, step: u64, layer: u32) -> Result<Tensor> {
-    if !(0.0..1.0).contains(&probability) {
-        let reason = format!("{probability} is not within 0..1");
-        return Err(Error::argument("dropout probability", reason));
-    }
-    let call = Call::new(x.gpu());
+    Dropout::new(probability).check()?;
+    let call = Call::new("dropout", x.gpu());
     let output = call.output(x.shape())?;
     let (from, to) = (call.input("x", x)?, call.region(&output).into());
     let len = x.shape().len();

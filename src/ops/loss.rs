@@ -40,7 +40,7 @@ pub fn loss(
         }) => Some(Tensor::from_slice(gpu, [weights.len()], weights)?),
         Loss::CrossEntropy(_) | Loss::MeanSquaredError(_) | Loss::BinaryCrossEntropy(_) => None,
     };
-    let call = Call::new(gpu);
+    let call = Call::new("loss", gpu);
     let (total, gradient) = (call.output([1])?, call.output(output.shape())?);
     let targets = kernels::loss::Targets {
         labels: call.region(&labels),

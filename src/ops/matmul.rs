@@ -19,7 +19,7 @@ pub fn matmul(a: &Tensor, transpose_a: bool, b: &Tensor, transpose_b: bool) -> R
     if k != inner {
         return Err(Error::shape("matmul b", format!("{k} rows"), inner));
     }
-    let call = Call::new(a.gpu());
+    let call = Call::new("matmul", a.gpu());
     let output = call.output([m, n])?;
     let a = Factor {
         region: call.input("a", a)?,
@@ -50,7 +50,7 @@ pub fn linear_forward(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Res
     if let Some(bias) = bias {
         expect("bias", bias, [out_features])?;
     }
-    let call = Call::new(x.gpu());
+    let call = Call::new("linear_forward", x.gpu());
     let output = call.output([rows, out_features])?;
     let inputs = call.inputs([("x", x), ("weight", weight)])?;
     let (bias, to) = (

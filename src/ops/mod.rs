@@ -67,10 +67,13 @@ struct Call {
 }
 
 impl Call {
-    fn new(gpu: &Gpu) -> Self {
+    /// The beginnings of an operation, which errors call by its name.
+    fn new(name: &str, gpu: &Gpu) -> Self {
+        let mut recording = Recording::new(gpu.traits());
+        recording.set_label(name);
         Self {
             gpu: gpu.clone(),
-            recording: RefCell::new(Recording::new(gpu.traits())),
+            recording: RefCell::new(recording),
         }
     }
 
@@ -85,7 +88,7 @@ impl Call {
     /// An argument, which must be of this call's device.
     fn input<T: Element>(&self, name: &str, tensor: &Tensor<T>) -> Result<Region> {
         self.check(name, tensor)?;
-        Ok(self.region(tensor))
+        Ok(self.bound(name, tensor))
     }
 
     /// Several of them.
@@ -93,7 +96,7 @@ impl Call {
         for (name, tensor) in tensors {
             self.check(name, tensor)?;
         }
-        Ok(tensors.map(|(_, tensor)| self.region(tensor)))
+        Ok(tensors.map(|(name, tensor)| self.bound(name, tensor)))
     }
 
     fn check<T: Element>(&self, name: &str, tensor: &Tensor<T>) -> Result<()> {
@@ -105,9 +108,13 @@ impl Call {
 
     /// A tensor that this call has made: a result, or something on the way to it.
     fn region<T: Element>(&self, tensor: &Tensor<T>) -> Region {
+        self.bound("result", tensor)
+    }
+
+    fn bound<T: Element>(&self, label: &str, tensor: &Tensor<T>) -> Region {
         let storage = Storage::Bound(tensor.buffer().clone());
         self.recording()
-            .buffer("tensor", tensor.shape().len(), storage)
+            .buffer(label, tensor.shape().len(), storage)
     }
 
     /// A tensor with the contents of an argument, for a kernel that changes them.

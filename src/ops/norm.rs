@@ -3,7 +3,7 @@
 use super::{Call, expect, split_batch};
 use crate::gpu::Tensor;
 use crate::gpu::kernels::norm;
-use crate::op::{BatchNorm, LayerNorm};
+use crate::op::{BatchNorm, LayerNorm, check_epsilon};
 use crate::{Result, Shape};
 
 /// What batch normalisation in training leaves beside its output.
@@ -31,7 +31,7 @@ pub fn batch_norm_forward(
     for tensor in [gamma, beta, running_mean, running_variance] {
         expect("batch_norm parameter", tensor, [geometry.channels])?;
     }
-    let call = Call::new(x.gpu());
+    let call = Call::new("batch_norm_forward", x.gpu());
     let output = call.output(x.shape())?;
     let kept = call.output([geometry.channels, 2])?;
     let copies = [
@@ -73,7 +73,7 @@ pub fn batch_norm_forward_evaluation(
     for tensor in [gamma, beta, running[0], running[1]] {
         expect("batch_norm parameter", tensor, [geometry.channels])?;
     }
-    let call = Call::new(x.gpu());
+    let call = Call::new("batch_norm_forward_evaluation", x.gpu());
     let output = call.output(x.shape())?;
     let inputs = call.inputs([("x", x), ("gamma", gamma), ("beta", beta)])?;
     let (running, to) = (
@@ -109,7 +109,7 @@ pub fn batch_norm_backward(
     expect("gamma", gamma, [geometry.channels])?;
     expect("statistics", statistics, [geometry.channels, 2])?;
     expect("output gradient", gradient_output, x.shape())?;
-    let call = Call::new(x.gpu());
+    let call = Call::new("batch_norm_backward", x.gpu());
     let to_input = call.output(x.shape())?;
     let [to_gamma, to_beta] = [
         call.output([geometry.channels])?,
@@ -136,9 +136,10 @@ pub fn layer_norm_forward(
     layer: &LayerNorm,
 ) -> Result<(Tensor, Tensor)> {
     let (batch, example) = split_batch("layer_norm input", x.shape())?;
+    check_epsilon("layer_norm", layer.epsilon)?;
     expect("gamma", gamma, &example)?;
     expect("beta", beta, &example)?;
-    let call = Call::new(x.gpu());
+    let call = Call::new("layer_norm_forward", x.gpu());
     let (output, kept) = (call.output(x.shape())?, call.output([batch, 2])?);
     let inputs = call.inputs([("x", x), ("gamma", gamma), ("beta", beta)])?;
     let outputs = [call.region(&kept), call.region(&output)];
@@ -166,7 +167,7 @@ pub fn layer_norm_backward(
     expect("gamma", gamma, &example)?;
     expect("kept", kept, [batch, 2])?;
     expect("output gradient", gradient_output, x.shape())?;
-    let call = Call::new(x.gpu());
+    let call = Call::new("layer_norm_backward", x.gpu());
     let to_input = call.output(x.shape())?;
     let like = |shape: &Shape| call.output(shape);
     let [to_gamma, to_beta] = [like(&example)?, like(&example)?];

@@ -34,7 +34,7 @@ pub fn optimizer_update(
     for slot in state {
         expect("optimizer state", slot, shape)?;
     }
-    let call = Call::new(parameter.gpu());
+    let call = Call::new("optimizer_update", parameter.gpu());
     let new_parameter = call.copy("parameter", parameter)?;
     let new_state = state
         .iter()

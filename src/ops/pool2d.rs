@@ -10,7 +10,7 @@ use crate::{Result, Shape};
 /// `(N, C, OH, OW)`. See [`MaxPool2d`] for what wins.
 pub fn max_pool2d_forward(x: &Tensor, layer: &MaxPool2d) -> Result<(Tensor, Tensor<u32>)> {
     let (geometry, shape) = max_geometry(layer, x.shape())?;
-    let call = Call::new(x.gpu());
+    let call = Call::new("max_pool2d_forward", x.gpu());
     let (output, argmax) = (call.output(shape.clone())?, call.output(shape)?);
     let (from, to) = (call.input("x", x)?, call.region(&output).into());
     let places = call.region(&argmax);
@@ -31,7 +31,7 @@ pub fn max_pool2d_backward(
     let (geometry, shape) = max_geometry(layer, &input)?;
     expect("output gradient", gradient_output, shape.clone())?;
     expect("argmax", argmax, shape)?;
-    let call = Call::new(gradient_output.gpu());
+    let call = Call::new("max_pool2d_backward", gradient_output.gpu());
     let output = call.output(input)?;
     let inputs = [
         call.input("output gradient", gradient_output)?,
@@ -46,7 +46,7 @@ pub fn max_pool2d_backward(
 /// The means of each window of `x` `(N, C, H, W)`: `(N, C, OH, OW)`.
 pub fn avg_pool2d_forward(x: &Tensor, layer: &AvgPool2d) -> Result<Tensor> {
     let (geometry, shape) = avg_geometry(layer, x.shape())?;
-    let call = Call::new(x.gpu());
+    let call = Call::new("avg_pool2d_forward", x.gpu());
     let output = call.output(shape)?;
     let (from, to) = (call.input("x", x)?, call.region(&output));
     let count = layer.count_include_pad;
@@ -64,7 +64,7 @@ pub fn avg_pool2d_backward(
     let input = input.into();
     let (geometry, shape) = avg_geometry(layer, &input)?;
     expect("output gradient", gradient_output, shape)?;
-    let call = Call::new(gradient_output.gpu());
+    let call = Call::new("avg_pool2d_backward", gradient_output.gpu());
     let output = call.output(input)?;
     let (from, to) = (
         call.input("output gradient", gradient_output)?,
@@ -80,7 +80,7 @@ pub fn avg_pool2d_backward(
 /// the backward pass needs of the softmax.
 pub fn softmax_pool_forward(x: &Tensor) -> Result<(Tensor, Tensor)> {
     let (geometry, shape) = softmax_geometry(x.shape())?;
-    let call = Call::new(x.gpu());
+    let call = Call::new("softmax_pool_forward", x.gpu());
     let (output, kept) = (call.output(shape)?, call.output([geometry.planes, 2])?);
     let (from, to) = (
         call.input("x", x)?,
@@ -101,7 +101,7 @@ pub fn softmax_pool_backward(
     expect("pooled", y, shape.clone())?;
     expect("kept", kept, [geometry.planes, 2])?;
     expect("output gradient", gradient_output, shape)?;
-    let call = Call::new(x.gpu());
+    let call = Call::new("softmax_pool_backward", x.gpu());
     let output = call.output(x.shape())?;
     let read = call.inputs([
         ("x", x),

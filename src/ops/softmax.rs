@@ -10,7 +10,7 @@ use crate::op::Softmax;
 pub fn softmax_forward(x: &Tensor, layer: &Softmax) -> Result<Tensor> {
     let (batch, example) = split_batch("softmax input", x.shape())?;
     let geometry = layer.geometry(batch, &example)?;
-    let call = Call::new(x.gpu());
+    let call = Call::new("softmax_forward", x.gpu());
     let output = call.output(x.shape())?;
     let (from, to) = (call.input("x", x)?, call.region(&output));
     softmax::forward(&mut call.recording(), layer.log, &geometry, from, to);
@@ -24,7 +24,7 @@ pub fn softmax_backward(y: &Tensor, gradient_output: &Tensor, layer: &Softmax) -
     let (batch, example) = split_batch("softmax value", y.shape())?;
     expect("output gradient", gradient_output, y.shape())?;
     let geometry = layer.geometry(batch, &example)?;
-    let call = Call::new(y.gpu());
+    let call = Call::new("softmax_backward", y.gpu());
     let output = call.output(y.shape())?;
     let inputs = call.inputs([("y", y), ("output gradient", gradient_output)])?;
     let to = call.region(&output).into();

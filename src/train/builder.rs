@@ -8,7 +8,7 @@ use crate::engine::{MemoryReport, Plan, PlanOptions, Reference};
 use crate::engine::{Place, known_choices};
 use crate::gpu::strategy::Choices;
 use crate::model::{Model, ParameterId, Weights};
-use crate::op::{Loss, Optimizer};
+use crate::op::{Loss, Optimizer, check_clip_norm};
 use crate::{Error, Gpu, Result};
 
 /// How a [`Trainer`] is made.
@@ -298,12 +298,8 @@ impl TrainerBuilder {
         if self.options.accumulate == 0 {
             return Err(Error::argument("accumulate", "must not be zero"));
         }
-        if self
-            .options
-            .clip_norm
-            .is_some_and(|norm| norm.is_nan() || norm <= 0.0)
-        {
-            return Err(Error::argument("clip_norm", "must be above zero"));
+        if let Some(norm) = self.options.clip_norm {
+            check_clip_norm(norm)?;
         }
         Plan::check(&self.model, &self.loss, &self.optimizer, self.options)
     }

@@ -1,8 +1,8 @@
 //! Every error is the right one, says what is wrong, and leaves everything as it was.
 
 use wgpu_cnn::{
-    Activation, Conv2d, Error, Gpu, Loss, MaxPool2d, Model, Optimizer, Target, Tensor, Trainer,
-    ops, wgpu,
+    Activation, BatchNorm, Conv2d, Error, Gpu, LayerNorm, Loss, MaxPool2d, Model, Optimizer,
+    Target, Tensor, Trainer, ops, wgpu,
 };
 
 use crate::common::{bits, plain_gpu, poisoned_gpus, random, state, tensor, uniform};
@@ -169,6 +169,16 @@ fn a_trainer_that_cannot_be_is_refused() {
         &["learning rate"],
     );
     assert_error(
+        with(Optimizer::adam(1e300).into()),
+        "argument",
+        &["learning rate", "32 bits"],
+    );
+    for norm in [1e-320, 1e300, f64::NAN] {
+        let clipped = Trainer::builder(model()).clip_norm(norm);
+        assert_error(clipped.clone().on(gpu), "argument", &["clip_norm"]);
+        assert_error(clipped.on_cpu(), "argument", &["clip_norm"]);
+    }
+    assert_error(
         with(Optimizer::sgd(0.1).momentum(-0.5).into()),
         "argument",
         &["momentum", "-0.5"],
@@ -295,6 +305,23 @@ fn single_operations_refuse_what_does_not_fit() {
             "argument",
             &["labels[1]"],
         );
+        for slope in [f32::NAN, f32::INFINITY, -1.0] {
+            let leaky = Activation::LeakyRelu { slope };
+            assert_error(ops::activation_forward(&a, leaky), "argument", &["slope"]);
+            let gradient = ops::activation_backward(leaky, &a, &a, &a);
+            assert_error(gradient, "argument", &["slope"]);
+        }
+        let row = of(&[3]);
+        for epsilon in [f64::NAN, f64::INFINITY, 1e300, -1.0] {
+            let layer = LayerNorm::new().epsilon(epsilon);
+            let normalised = ops::layer_norm_forward(&a, [&row, &row], &layer);
+            assert_error(normalised, "argument", &["layer_norm epsilon"]);
+            let layer = BatchNorm::new().epsilon(epsilon);
+            let normalised = ops::batch_norm_forward(&a, [&row, &row], [&row, &row], &layer);
+            assert_error(normalised, "argument", &["batch_norm epsilon"]);
+        }
+        let rate = ops::optimizer_update(Optimizer::sgd(1e300), 1, &a, &a, &[]);
+        assert_error(rate, "argument", &["learning rate"]);
         let sum = ops::matmul(&a, false, &b, true).unwrap().to_vec().unwrap();
         assert_eq!(sum, [3.0; 4]); // the device works as before
     }
@@ -355,6 +382,7 @@ fn tensors_beyond_the_limits_name_the_layer_and_the_limit() {
         &["max_buffer_size"],
     );
     let long = tensor(&gpu, [20_000], &data[..20_000]);
+    let words = [words[0], words[1], "add: left needs"];
     assert_error(ops::add(&long, &long), "limit", &words);
     // What fits works.
     let mut trainer = on(4, model()).unwrap();

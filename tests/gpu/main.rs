@@ -29,8 +29,11 @@ mod pieces;
 mod pool2d;
 mod profile;
 mod properties;
+#[path = "../common/soak/mod.rs"]
+mod random_models;
 mod reproducible;
 mod required;
+mod soak;
 mod softmax;
 mod startup;
 mod sums;

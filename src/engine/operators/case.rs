@@ -82,6 +82,7 @@ impl Case {
     }
 
     fn model_on(&self, own: usize) -> Result<Model> {
+        Graph::check_input(&self.inputs[own])?;
         let mut graph = Graph::new(self.inputs[own].clone());
         let row = graph.push("all".into(), Flatten.into(), vec![graph.input()])?;
         let mut inputs = Vec::new();

@@ -12,7 +12,7 @@ use crate::cpu::{self, Real};
 use crate::engine::operators::Masks;
 use crate::engine::wanted::Wanted;
 use crate::model::ParameterId;
-use crate::op::{Loss, Optimizer, Target};
+use crate::op::{Loss, Optimizer, Target, check_clip_norm};
 use crate::{Error, Model, Result};
 
 /// A model trained by the CPU reference, in `f32` or `f64`: what the GPU is held to, and what trains
@@ -121,17 +121,11 @@ impl<T: Real> Reference<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] where it is not above zero.
+    /// [`Error::Argument`] where it is not above zero, or infinite.
     pub fn set_clip_norm(&mut self, max_norm: Option<f64>) -> Result<()> {
-        match max_norm {
-            Some(norm) if norm.is_nan() || norm <= 0.0 => {
-                Err(Error::argument("clip_norm", "must be above zero"))
-            }
-            _ => {
-                self.clip_norm = max_norm;
-                Ok(())
-            }
-        }
+        max_norm.map_or(Ok(()), check_clip_norm)?;
+        self.clip_norm = max_norm;
+        Ok(())
     }
 
     /// Sets how many batches make one update. The update is that of one batch with all of their

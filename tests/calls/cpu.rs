@@ -1,0 +1,441 @@
+//! The reference's functions on slices.
+
+use wgpu_cnn::Target;
+use wgpu_cnn::cpu::{self, Real};
+use wgpu_cnn::op::{
+    BatchNormGeometry, Conv2dGeometry, LinearGeometry, LossGeometry, Pool2dGeometry,
+    SoftmaxGeometry,
+};
+
+use crate::call::Call;
+use crate::draw::Draw;
+use crate::op;
+
+/// A function that is generic over the numbers, with either kind.
+macro_rules! both {
+    ($function:ident) => {
+        |draw| match draw.flag() {
+            true => $function::<f32>(draw),
+            false => $function::<f64>(draw),
+        }
+    };
+}
+
+pub fn calls() -> Vec<Call> {
+    vec![
+        Call::quick(&["cpu::matmul"], both!(matmul)),
+        Call::quick(
+            &[
+                "cpu::linear_forward",
+                "cpu::linear_backward_input",
+                "cpu::linear_backward_weight",
+                "cpu::linear_backward_bias",
+            ],
+            both!(linear),
+        ),
+        Call::quick(
+            &[
+                "cpu::conv2d_forward",
+                "cpu::conv2d_backward_input",
+                "cpu::conv2d_backward_weight",
+                "cpu::conv2d_backward_bias",
+            ],
+            both!(conv2d),
+        ),
+        Call::quick(
+            &[
+                "cpu::conv_transpose2d_forward",
+                "cpu::conv_transpose2d_backward_input",
+                "cpu::conv_transpose2d_backward_weight",
+                "cpu::conv_transpose2d_backward_bias",
+            ],
+            both!(conv_transpose2d),
+        ),
+        Call::quick(
+            &["cpu::max_pool2d_forward", "cpu::max_pool2d_backward"],
+            both!(max_pool2d),
+        ),
+        Call::quick(
+            &["cpu::avg_pool2d_forward", "cpu::avg_pool2d_backward"],
+            both!(avg_pool2d),
+        ),
+        Call::quick(
+            &["cpu::softmax_pool_forward", "cpu::softmax_pool_backward"],
+            both!(softmax_pool),
+        ),
+        Call::quick(
+            &["cpu::activation_forward", "cpu::activation_backward"],
+            both!(activation),
+        ),
+        Call::quick(
+            &["cpu::softmax_forward", "cpu::softmax_backward"],
+            both!(softmax),
+        ),
+        Call::quick(&["cpu::dropout"], both!(dropout)),
+        Call::quick(
+            &["cpu::concat_forward", "cpu::concat_backward"],
+            both!(concat),
+        ),
+        Call::quick(
+            &["cpu::batch_norm_moments", "cpu::batch_norm_update_running"],
+            both!(batch_statistics),
+        ),
+        Call::quick(
+            &[
+                "cpu::batch_norm_forward",
+                "cpu::batch_norm_backward_parameters",
+            ],
+            both!(batch_norm),
+        ),
+        Call::quick(
+            &[
+                "cpu::batch_norm_backward_input",
+                "cpu::batch_norm_backward_input_eval",
+            ],
+            both!(batch_norm_input),
+        ),
+        Call::quick(
+            &[
+                "cpu::layer_norm_forward",
+                "cpu::layer_norm_backward_parameters",
+                "cpu::layer_norm_backward_input",
+            ],
+            both!(layer_norm),
+        ),
+        Call::quick(&["cpu::loss_forward_backward"], both!(loss)),
+        Call::quick(&["cpu::optimizer_update"], both!(optimizer)),
+        Call::quick(&["cpu::global_norm", "cpu::clip_scale"], both!(clip)),
+        Call::quick(&["Real::nearest", "Real::wide"], both!(nearest)),
+    ]
+}
+
+fn nearest<T: Real>(draw: &mut Draw) -> bool {
+    let (real, number) = (draw.real(), draw.number());
+    let _ = [T::nearest(number), T::nearest(-1i64)];
+    T::nearest(real).wide().is_nan() == real.is_nan()
+}
+
+fn matmul<T: Real>(d: &mut Draw) -> bool {
+    let [m, n, k] = d.numbers();
+    let a = d.floats::<T>(Draw::elements(&[m, k]));
+    let b = d.floats(Draw::elements(&[k, n]));
+    let mut c = d.floats(Draw::elements(&[m, n]));
+    cpu::matmul(m, n, k, &a, d.flag(), &b, d.flag(), &mut c).is_ok()
+}
+
+fn linear<T: Real>(d: &mut Draw) -> bool {
+    let [rows, in_features, out_features] = d.numbers();
+    let geometry = LinearGeometry {
+        rows,
+        in_features,
+        out_features,
+    };
+    let mut x = d.floats::<T>(Draw::elements(&[rows, in_features]));
+    let mut w = d.floats(Draw::elements(&[out_features, in_features]));
+    let mut y = d.floats(Draw::elements(&[rows, out_features]));
+    let mut bias = d.floats(out_features);
+    match d.below(4) {
+        0 => {
+            let bias = d.flag().then_some(&bias[..]);
+            cpu::linear_forward(&geometry, &x, &w, bias, &mut y).is_ok()
+        }
+        1 => cpu::linear_backward_input(&geometry, &y, &w, &mut x).is_ok(),
+        2 => cpu::linear_backward_weight(&geometry, &x, &y, &mut w).is_ok(),
+        _ => cpu::linear_backward_bias(&geometry, &y, &mut bias).is_ok(),
+    }
+}
+
+/// A convolution's extents: those of a layer, or with some of them replaced.
+fn conv2d_geometry(d: &mut Draw, transpose: bool) -> Conv2dGeometry {
+    let (batch, input) = (d.number(), d.image());
+    let made = match transpose {
+        true => op::conv_transpose2d(d).geometry(batch, &input),
+        false => op::conv2d(d).geometry(batch, &input),
+    };
+    let mut geometry = made.unwrap_or(Conv2dGeometry {
+        batch: d.number(),
+        groups: d.number(),
+        in_channels: d.number(),
+        in_size: d.size(),
+        out_channels: d.number(),
+        out_size: d.size(),
+        kernel: d.size(),
+        stride: d.size(),
+        padding: d.numbers(),
+        dilation: d.size(),
+    });
+    if d.is_hostile() {
+        match d.below(9) {
+            0 => geometry.batch = d.number(),
+            1 => geometry.groups = d.number(),
+            2 => geometry.in_channels = d.number(),
+            3 => geometry.in_size = d.size(),
+            4 => geometry.out_channels = d.number(),
+            5 => geometry.out_size = d.size(),
+            6 => geometry.kernel = d.size(),
+            7 => geometry.padding = d.numbers(),
+            _ => (geometry.stride, geometry.dilation) = (d.size(), d.size()),
+        }
+    }
+    geometry
+}
+
+fn conv2d<T: Real>(d: &mut Draw) -> bool {
+    let g = conv2d_geometry(d, false);
+    let (mut x, mut y) = (d.floats::<T>(g.input_len()), d.floats(g.output_len()));
+    let (mut w, mut bias) = (d.floats(g.weight_len()), d.floats(g.out_channels));
+    match d.below(4) {
+        0 => {
+            let bias = d.flag().then_some(&bias[..]);
+            cpu::conv2d_forward(&g, &x, &w, bias, &mut y).is_ok()
+        }
+        1 => cpu::conv2d_backward_input(&g, &y, &w, &mut x).is_ok(),
+        2 => cpu::conv2d_backward_weight(&g, &x, &y, &mut w).is_ok(),
+        _ => cpu::conv2d_backward_bias(&g, &y, &mut bias).is_ok(),
+    }
+}
+
+fn conv_transpose2d<T: Real>(d: &mut Draw) -> bool {
+    let g = conv2d_geometry(d, true);
+    let (mut x, mut y) = (d.floats::<T>(g.output_len()), d.floats(g.input_len()));
+    let (mut w, mut bias) = (d.floats(g.weight_len()), d.floats(g.in_channels));
+    match d.below(4) {
+        0 => {
+            let bias = d.flag().then_some(&bias[..]);
+            cpu::conv_transpose2d_forward(&g, &x, &w, bias, &mut y).is_ok()
+        }
+        1 => cpu::conv_transpose2d_backward_input(&g, &y, &w, &mut x).is_ok(),
+        2 => cpu::conv_transpose2d_backward_weight(&g, &x, &y, &mut w).is_ok(),
+        _ => cpu::conv_transpose2d_backward_bias(&g, &y, &mut bias).is_ok(),
+    }
+}
+
+/// The extents of a pooling: those of a layer, or with some of them replaced.
+fn pool_geometry(d: &mut Draw) -> Pool2dGeometry {
+    let (batch, input) = (d.number(), d.image());
+    let made = match d.below(3) {
+        0 => op::max_pool2d(d).geometry(batch, &input),
+        1 => op::avg_pool2d(d).geometry(batch, &input),
+        _ => op::global_pool(d).geometry(batch, &input),
+    };
+    let mut geometry = made.unwrap_or(Pool2dGeometry {
+        planes: d.number(),
+        in_size: d.size(),
+        out_size: d.size(),
+        kernel: d.size(),
+        stride: d.size(),
+        padding: d.numbers(),
+        dilation: d.size(),
+    });
+    if d.is_hostile() {
+        match d.below(6) {
+            0 => geometry.planes = d.number(),
+            1 => geometry.in_size = d.size(),
+            2 => geometry.out_size = d.size(),
+            3 => geometry.kernel = d.size(),
+            4 => geometry.padding = d.numbers(),
+            _ => (geometry.stride, geometry.dilation) = (d.size(), d.size()),
+        }
+    }
+    geometry
+}
+
+fn max_pool2d<T: Real>(d: &mut Draw) -> bool {
+    let g = pool_geometry(d);
+    let (mut x, mut y) = (d.floats::<T>(g.input_len()), d.floats(g.output_len()));
+    let places = d.length(g.output_len());
+    let mut argmax: Vec<u32> = (0..places).map(|_| d.number() as u32).collect();
+    match d.flag() {
+        true => cpu::max_pool2d_forward(&g, &x, &mut y, &mut argmax).is_ok(),
+        false => cpu::max_pool2d_backward(&g, &y, &argmax, &mut x).is_ok(),
+    }
+}
+
+fn avg_pool2d<T: Real>(d: &mut Draw) -> bool {
+    let g = pool_geometry(d);
+    let (mut x, mut y) = (d.floats::<T>(g.input_len()), d.floats(g.output_len()));
+    match d.flag() {
+        true => cpu::avg_pool2d_forward(&g, d.flag(), &x, &mut y).is_ok(),
+        false => cpu::avg_pool2d_backward(&g, d.flag(), &y, &mut x).is_ok(),
+    }
+}
+
+fn softmax_pool<T: Real>(d: &mut Draw) -> bool {
+    let g = pool_geometry(d);
+    let (x, mut y) = (d.floats::<T>(g.input_len()), d.floats(g.planes));
+    let mut gx = d.floats(g.input_len());
+    match d.flag() {
+        true => cpu::softmax_pool_forward(&g, &x, &mut y).is_ok(),
+        false => cpu::softmax_pool_backward(&g, &x, &y, &mut gx).is_ok(),
+    }
+}
+
+fn activation<T: Real>(d: &mut Draw) -> bool {
+    let (function, len) = (d.activation(), d.number());
+    let (x, mut y) = (d.floats::<T>(len), d.floats(len));
+    let (gy, mut gx) = (d.floats(len), d.floats(len));
+    match d.flag() {
+        true => cpu::activation_forward(function, &x, &mut y).is_ok(),
+        false => cpu::activation_backward(function, &x, &y, &gy, &mut gx).is_ok(),
+    }
+}
+
+fn softmax<T: Real>(d: &mut Draw) -> bool {
+    let [outer, extent, inner] = d.numbers();
+    let g = SoftmaxGeometry {
+        outer,
+        extent,
+        inner,
+    };
+    let (x, mut y) = (d.floats::<T>(g.input_len()), d.floats(g.input_len()));
+    let gy = d.floats(g.input_len());
+    match d.flag() {
+        true => cpu::softmax_forward(&g, d.flag(), &x, &mut y).is_ok(),
+        false => cpu::softmax_backward(&g, d.flag(), &x, &gy, &mut y).is_ok(),
+    }
+}
+
+fn dropout<T: Real>(d: &mut Draw) -> bool {
+    let (probability, len) = (d.real(), d.number());
+    let [seed, step, layer] = d.numbers::<3>();
+    let (x, mut y) = (d.floats::<T>(len), d.floats(len));
+    cpu::dropout(
+        probability,
+        seed as u64,
+        step as u64,
+        layer as u32,
+        &x,
+        &mut y,
+    )
+    .is_ok()
+}
+
+fn concat<T: Real>(d: &mut Draw) -> bool {
+    let [batch, first, second] = d.numbers();
+    let a = d.floats::<T>(Draw::elements(&[batch, first]));
+    let b = d.floats::<T>(Draw::elements(&[batch, second]));
+    let mut y = d.floats(Draw::elements(&[batch, first.saturating_add(second)]));
+    let mut gx = a.clone();
+    match d.below(3) {
+        0 => cpu::concat_forward(batch, &[&a, &b], &mut y).is_ok(),
+        1 => cpu::concat_backward(batch, first, &y, &mut gx).is_ok(),
+        _ => cpu::concat_backward(batch, d.number(), &y, &mut gx).is_ok(),
+    }
+}
+
+fn batch_geometry(d: &mut Draw) -> (BatchNormGeometry, usize, usize) {
+    let [batch, channels, plane] = d.numbers();
+    let geometry = BatchNormGeometry {
+        batch,
+        channels,
+        plane,
+    };
+    (
+        geometry,
+        Draw::elements(&[batch, channels, plane]),
+        channels,
+    )
+}
+
+fn batch_statistics<T: Real>(d: &mut Draw) -> bool {
+    let (g, len, channels) = batch_geometry(d);
+    let x = d.floats::<T>(len);
+    let (mut mean, mut variance) = (d.floats(channels), d.floats(channels));
+    if d.flag() {
+        return cpu::batch_norm_moments(&g, &x, &mut mean, &mut variance).is_ok();
+    }
+    let (batch_mean, batch_variance) = (d.floats(channels), d.floats(channels));
+    let batch = (&batch_mean, &batch_variance);
+    let momentum = d.real();
+    cpu::batch_norm_update_running(&g, momentum, batch.0, batch.1, &mut mean, &mut variance).is_ok()
+}
+
+fn batch_norm<T: Real>(d: &mut Draw) -> bool {
+    let ((g, len, channels), epsilon) = (batch_geometry(d), d.real());
+    let (x, mut y) = (d.floats::<T>(len), d.floats(len));
+    let (mean, variance) = (d.floats(channels), d.floats(channels));
+    let (mut gamma, mut beta) = (d.floats(channels), d.floats(channels));
+    if d.flag() {
+        let parameters = (&gamma, &beta);
+        let (gamma, beta) = parameters;
+        return cpu::batch_norm_forward(&g, epsilon, &x, &mean, &variance, gamma, beta, &mut y)
+            .is_ok();
+    }
+    let gradients = (&mut gamma, &mut beta);
+    let (gamma, beta) = gradients;
+    cpu::batch_norm_backward_parameters(&g, epsilon, &x, &mean, &variance, &y, gamma, beta).is_ok()
+}
+
+fn batch_norm_input<T: Real>(d: &mut Draw) -> bool {
+    let ((g, len, channels), e) = (batch_geometry(d), d.real());
+    let (x, gy, mut gx) = (d.floats::<T>(len), d.floats(len), d.floats(len));
+    let (mean, variance, gamma) = (d.floats(channels), d.floats(channels), d.floats(channels));
+    let (ggamma, gbeta) = (d.floats(channels), d.floats(channels));
+    if d.flag() {
+        return cpu::batch_norm_backward_input_eval(&g, e, &variance, &gamma, &gy, &mut gx).is_ok();
+    }
+    cpu::batch_norm_backward_input(
+        &g, e, &x, &mean, &variance, &gamma, &ggamma, &gbeta, &gy, &mut gx,
+    )
+    .is_ok()
+}
+
+fn layer_norm<T: Real>(d: &mut Draw) -> bool {
+    let ([rows, len], e) = (d.numbers(), d.real());
+    let whole = Draw::elements(&[rows, len]);
+    let (x, gy, mut y) = (d.floats::<T>(whole), d.floats(whole), d.floats(whole));
+    let (mut gamma, mut beta) = (d.floats(len), d.floats(len));
+    match d.below(3) {
+        0 => cpu::layer_norm_forward(rows, e, &x, &gamma, &beta, &mut y).is_ok(),
+        1 => cpu::layer_norm_backward_parameters(rows, e, &x, &gy, &mut gamma, &mut beta).is_ok(),
+        _ => cpu::layer_norm_backward_input(rows, e, &x, &gamma, &gy, &mut y).is_ok(),
+    }
+}
+
+/// Labels or values, mostly as many as fit.
+pub fn target(d: &mut Draw, rows: usize, classes: usize) -> Target {
+    if d.flag() {
+        let rows = d.length(rows);
+        let labels = (0..rows).map(|_| (d.number() as i64).wrapping_sub(1));
+        let labels: Vec<i64> = labels.collect();
+        return labels.into();
+    }
+    Target::Values(d.floats(Draw::elements(&[rows, classes])))
+}
+
+fn loss<T: Real>(d: &mut Draw) -> bool {
+    let [rows, classes] = d.numbers();
+    let (loss, target) = (op::loss(d, classes), target(d, rows, classes));
+    let geometry = LossGeometry { rows, classes };
+    let output = d.floats::<T>(Draw::elements(&[rows, classes]));
+    let mut gradient = d.floats(output.len());
+    let normaliser = match d.flag() {
+        true => loss.normaliser(&target, &geometry),
+        false => d.real(),
+    };
+    cpu::loss_forward_backward(
+        &loss,
+        &geometry,
+        normaliser,
+        &output,
+        &target,
+        &mut gradient,
+    )
+    .is_ok()
+}
+
+fn optimizer<T: Real>(d: &mut Draw) -> bool {
+    let (optimizer, step, len) = (op::optimizer(d), d.number() as u64, d.number());
+    let (mut w, g) = (d.floats::<T>(len), d.floats(len));
+    let slots = d.length(optimizer.state_slots());
+    let mut state: Vec<_> = (0..slots).map(|_| d.floats(w.len())).collect();
+    cpu::optimizer_update(&optimizer, step, &mut w, &g, &mut state).is_ok()
+}
+
+fn clip<T: Real>(d: &mut Draw) -> bool {
+    let lengths = d.numbers::<3>();
+    let gradients = lengths.map(|len| d.floats::<T>(len));
+    let norm = cpu::global_norm(gradients.iter().map(Vec::as_slice));
+    let _ = cpu::clip_scale(d.real(), norm);
+    true
+}

@@ -1,0 +1,171 @@
+//! Models and their builder.
+
+use wgpu_cnn::engine::catalogue::{self, Case, ModelCase};
+use wgpu_cnn::{Error, Model, ModelBuilder, Shape};
+
+use crate::call::Call;
+use crate::draw::Draw;
+use crate::op;
+
+const BUILDER: &[&str] = &[
+    "Model::builder",
+    "ModelBuilder::push",
+    "ModelBuilder::conv2d",
+    "ModelBuilder::max_pool2d",
+    "ModelBuilder::dense",
+    "ModelBuilder::conv1d",
+    "ModelBuilder::conv_transpose2d",
+    "ModelBuilder::max_pool1d",
+    "ModelBuilder::avg_pool2d",
+    "ModelBuilder::avg_pool1d",
+    "ModelBuilder::global_max_pool",
+    "ModelBuilder::global_avg_pool",
+    "ModelBuilder::global_softmax_pool",
+    "ModelBuilder::relu",
+    "ModelBuilder::sigmoid",
+    "ModelBuilder::tanh",
+    "ModelBuilder::leaky_relu",
+    "ModelBuilder::gelu",
+    "ModelBuilder::gelu_tanh",
+    "ModelBuilder::silu",
+    "ModelBuilder::softplus",
+    "ModelBuilder::elu",
+    "ModelBuilder::softmax",
+    "ModelBuilder::log_softmax",
+    "ModelBuilder::batch_norm",
+    "ModelBuilder::layer_norm",
+    "ModelBuilder::dropout",
+    "ModelBuilder::flatten",
+    "ModelBuilder::reshape",
+    "ModelBuilder::residual",
+    "ModelBuilder::residual_with",
+    "ModelBuilder::concat",
+    "ModelBuilder::build",
+    "Model::input_shape",
+    "Model::output_shape",
+    "Model::parameters",
+    "Model::parameter_count",
+];
+
+const CASE: &[&str] = &["Case::model", "Case::model_before", "Case::models_around"];
+
+const COMPARISON: &[&str] = &[
+    "catalogue::off",
+    "catalogue::worst",
+    "catalogue::meaningful",
+    "catalogue::of_sum",
+];
+
+const CATALOGUE: &[&str] = &[
+    "catalogue::cases",
+    "catalogue::losses",
+    "catalogue::models",
+    "catalogue::optimizers",
+];
+
+pub fn calls() -> Vec<Call> {
+    vec![
+        Call::quick(BUILDER, |d| {
+            random(d).is_ok_and(|model| {
+                let names: Vec<_> = model.parameters().map(|(name, _)| name).collect();
+                let distinct: std::collections::BTreeSet<_> = names.iter().collect();
+                assert_eq!(distinct.len(), names.len(), "two of one name");
+                let _ = (model.input_shape().len(), model.output_shape().len());
+                !model.to_string().is_empty() && model.parameter_count() < usize::MAX
+            })
+        }),
+        Call::medium(CASE, |d| {
+            let mut case = case(d);
+            match d.below(3) {
+                0 => case.model().is_ok(),
+                1 => case.model_before(op::layer(d)).is_ok(),
+                _ => {
+                    case.inputs.truncate(d.number());
+                    case.models_around().is_ok()
+                }
+            }
+        }),
+        Call::quick(COMPARISON, |d| {
+            let len = d.below(9);
+            let values: Vec<f64> = d.floats(len);
+            let tolerance = d.real();
+            let off = |at: usize| catalogue::off(values[at], tolerance, tolerance);
+            let worst = catalogue::worst(values.len(), off);
+            let counts = values.iter().map(|&value| value != 0.0);
+            let _ = (catalogue::of_sum(d.number(), d.real()), worst);
+            catalogue::meaningful(counts, d.real()).is_ok()
+        }),
+        Call::medium(CATALOGUE, |_| {
+            let models = catalogue::models();
+            let losses = |case: &ModelCase| catalogue::losses(&case.model).len();
+            let count = models.iter().flatten().map(losses).sum::<usize>();
+            count > 0 && !catalogue::cases().is_empty() && !catalogue::optimizers().is_empty()
+        }),
+    ]
+}
+
+/// A model of any layers, if they fit each other.
+pub fn random(d: &mut Draw) -> Result<Model, Error> {
+    let mut builder = Model::builder(d.image());
+    for _ in 0..d.below(6) {
+        builder = extended(d, builder, 2);
+    }
+    builder.build()
+}
+
+/// A case with an operator and with inputs of any shape.
+fn case(d: &mut Draw) -> Case {
+    let mut case = d.pick(&catalogue::cases());
+    if d.flag() {
+        case.op = op::layer(d);
+    }
+    if d.flag() {
+        case.inputs = (0..d.below(4)).map(|_| d.image()).collect();
+    }
+    case.batch = d.number();
+    case
+}
+
+/// A layer more, or a block of them.
+fn extended(d: &mut Draw, builder: ModelBuilder, depth: usize) -> ModelBuilder {
+    match d.below(40) {
+        0 => builder.conv2d(d.number(), d.size()),
+        1 => builder.max_pool2d(d.size()),
+        2 => builder.dense(d.number()),
+        3 => builder.conv1d(d.number(), d.number()),
+        4 => builder.conv_transpose2d(d.number(), d.size()),
+        5 => builder.max_pool1d(d.number()),
+        6 => builder.avg_pool2d(d.size()),
+        7 => builder.avg_pool1d(d.number()),
+        8 => builder.global_max_pool(),
+        9 => builder.global_avg_pool(),
+        10 => builder.global_softmax_pool(),
+        11 => builder.relu().sigmoid().tanh().leaky_relu(d.single()),
+        12 => builder.gelu().gelu_tanh().silu().softplus(),
+        13 => builder.elu(d.single()),
+        14 => builder.softmax().log_softmax(),
+        15 => builder.batch_norm(),
+        16 => builder.layer_norm(),
+        17 => builder.dropout(d.real()),
+        18 => builder.flatten(),
+        19 => builder.reshape(d.shape()),
+        20..26 if depth > 0 => block(d, builder, depth - 1),
+        _ => builder.push(op::layer(d)),
+    }
+}
+
+/// A block with branches, which may return what they were not given.
+fn block(d: &mut Draw, builder: ModelBuilder, depth: usize) -> ModelBuilder {
+    let (older, other) = (builder.clone(), Model::builder(Shape::from([2, 3])));
+    match d.below(8) {
+        0..3 => builder.residual(|body| extended(d, body, depth)),
+        3 => builder.residual_with(|body| body.relu(), |shortcut| extended(d, shortcut, depth)),
+        4 => builder.residual(|_| older.relu()),
+        5 => builder.residual_with(|_| extended(d, other, depth), |shortcut| shortcut),
+        6 => builder.concat([]),
+        _ => builder.concat([
+            |branch| branch.relu(),
+            |branch| branch.residual(|body| body),
+        ]),
+    }
+}

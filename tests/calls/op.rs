@@ -1,0 +1,396 @@
+//! What operators, losses and optimizers are: options and shape arithmetic.
+
+use wgpu_cnn::op::{AvgPool2d, Op};
+use wgpu_cnn::{
+    Activation, AvgPool1d, BatchNorm, Conv1d, Conv2d, ConvTranspose2d, Dropout, Flatten,
+    GlobalPool, LayerNorm, Linear, Loss, MaxPool1d, MaxPool2d, Optimizer, Reduction, Reshape,
+    Shape, Softmax,
+};
+
+use crate::call::Call;
+use crate::cpu::target;
+use crate::draw::Draw;
+
+const CONV2D: &[&str] = &[
+    "Conv2d::new",
+    "Conv2d::stride",
+    "Conv2d::padding",
+    "Conv2d::dilation",
+    "Conv2d::groups",
+    "Conv2d::bias",
+    "Conv2d::init",
+    "Conv2d::geometry",
+    "Conv2dGeometry::input_shape",
+    "Conv2dGeometry::output_shape",
+    "Conv2dGeometry::weight_shape",
+    "Conv2dGeometry::input_len",
+    "Conv2dGeometry::output_len",
+    "Conv2dGeometry::weight_len",
+    "Conv2dGeometry::flops",
+];
+
+const CONV_TRANSPOSE2D: &[&str] = &[
+    "ConvTranspose2d::new",
+    "ConvTranspose2d::stride",
+    "ConvTranspose2d::padding",
+    "ConvTranspose2d::output_padding",
+    "ConvTranspose2d::dilation",
+    "ConvTranspose2d::groups",
+    "ConvTranspose2d::bias",
+    "ConvTranspose2d::init",
+    "ConvTranspose2d::geometry",
+];
+
+const POOLS: &[&str] = &[
+    "MaxPool2d::new",
+    "MaxPool2d::stride",
+    "MaxPool2d::padding",
+    "MaxPool2d::dilation",
+    "MaxPool2d::ceil_mode",
+    "MaxPool2d::geometry",
+    "AvgPool2d::new",
+    "AvgPool2d::stride",
+    "AvgPool2d::padding",
+    "AvgPool2d::ceil_mode",
+    "AvgPool2d::count_include_pad",
+    "AvgPool2d::geometry",
+    "GlobalPool::geometry",
+    "Pool2dGeometry::input_len",
+    "Pool2dGeometry::output_len",
+];
+
+const SIGNAL: &[&str] = &[
+    "Conv1d::new",
+    "Conv1d::stride",
+    "Conv1d::padding",
+    "Conv1d::padding_sides",
+    "Conv1d::padding_same",
+    "Conv1d::dilation",
+    "Conv1d::groups",
+    "Conv1d::bias",
+    "Conv1d::init",
+    "MaxPool1d::new",
+    "MaxPool1d::stride",
+    "MaxPool1d::padding",
+    "MaxPool1d::padding_sides",
+    "MaxPool1d::dilation",
+    "MaxPool1d::ceil_mode",
+    "AvgPool1d::new",
+    "AvgPool1d::stride",
+    "AvgPool1d::padding",
+    "AvgPool1d::padding_sides",
+    "AvgPool1d::ceil_mode",
+    "AvgPool1d::count_include_pad",
+    "Op::name",
+];
+
+const ROWS: &[&str] = &[
+    "Linear::new",
+    "Linear::bias",
+    "Linear::init",
+    "Linear::geometry",
+    "Softmax::new",
+    "Softmax::axis",
+    "Softmax::log",
+    "Softmax::geometry",
+    "SoftmaxGeometry::input_len",
+    "BatchNorm::new",
+    "BatchNorm::epsilon",
+    "BatchNorm::momentum",
+    "BatchNorm::geometry",
+    "BatchNormGeometry::count",
+    "LayerNorm::new",
+    "LayerNorm::epsilon",
+    "Dropout::new",
+    "Reshape::new",
+    "Activation::name",
+];
+
+const LOSS: &[&str] = &[
+    "CrossEntropy::reduction",
+    "CrossEntropy::label_smoothing",
+    "CrossEntropy::class_weights",
+    "CrossEntropy::ignored_label",
+    "Loss::cross_entropy",
+    "Loss::mean_squared_error",
+    "Loss::binary_cross_entropy",
+    "Loss::reduction",
+    "Loss::geometry",
+    "Loss::normaliser",
+];
+
+const OPTIMIZER: &[&str] = &[
+    "Optimizer::sgd",
+    "Optimizer::adam",
+    "Optimizer::adamw",
+    "Optimizer::rmsprop",
+    "Optimizer::learning_rate",
+    "Optimizer::state_slots",
+    "Sgd::momentum",
+    "Sgd::dampening",
+    "Sgd::nesterov",
+    "Sgd::weight_decay",
+    "Adam::betas",
+    "Adam::epsilon",
+    "Adam::weight_decay",
+    "Adam::amsgrad",
+    "RmsProp::alpha",
+    "RmsProp::epsilon",
+    "RmsProp::momentum",
+    "RmsProp::centered",
+    "RmsProp::weight_decay",
+];
+
+const SHAPE: &[&str] = &[
+    "Shape::len",
+    "Shape::is_empty",
+    "Shape::rank",
+    "Shape::batched",
+    "Size2::area",
+];
+
+pub fn calls() -> Vec<Call> {
+    vec![
+        Call::quick(CONV2D, |d| {
+            let (layer, batch, input) = (conv2d(d), d.number(), d.image());
+            layer.geometry(batch, &input).is_ok_and(|mut g| {
+                if d.is_hostile() {
+                    (g.batch, g.groups, g.in_channels) = (d.number(), d.number(), d.number());
+                    (g.in_size, g.out_size, g.kernel) = (d.size(), d.size(), d.size());
+                }
+                let _ = (g.input_shape(), g.output_shape(), g.weight_shape());
+                let _ = (g.input_len(), g.output_len(), g.weight_len(), g.flops());
+                true
+            })
+        }),
+        Call::quick(CONV_TRANSPOSE2D, |d| {
+            let (layer, batch, input) = (conv_transpose2d(d), d.number(), d.image());
+            layer
+                .geometry(batch, &input)
+                .is_ok_and(|g| g.input_len() > 0 || batch == 0)
+        }),
+        Call::quick(POOLS, |d| {
+            let (batch, input) = (d.number(), d.image());
+            let made = match d.below(3) {
+                0 => max_pool2d(d).geometry(batch, &input),
+                1 => avg_pool2d(d).geometry(batch, &input),
+                _ => global_pool(d).geometry(batch, &input),
+            };
+            made.is_ok_and(|mut g| {
+                if d.is_hostile() {
+                    (g.planes, g.in_size, g.out_size) = (d.number(), d.size(), d.size());
+                }
+                let _ = (g.input_len(), g.output_len());
+                true
+            })
+        }),
+        Call::quick(SIGNAL, |d| !layer(d).name().is_empty()),
+        Call::quick(ROWS, |d| {
+            let (batch, input) = (d.number(), d.shape());
+            match d.below(3) {
+                0 => linear(d).geometry(batch, &input).is_ok(),
+                1 => softmax(d).geometry(batch, &input).is_ok_and(|mut g| {
+                    if d.is_hostile() {
+                        (g.outer, g.extent, g.inner) = (d.number(), d.number(), d.number());
+                    }
+                    let _ = g.input_len();
+                    true
+                }),
+                _ => batch_norm(d).geometry(batch, &input).is_ok_and(|mut g| {
+                    if d.is_hostile() {
+                        (g.batch, g.plane) = (d.number(), d.number());
+                    }
+                    let _ = g.count();
+                    true
+                }),
+            }
+        }),
+        Call::quick(LOSS, |d| {
+            let (batch, output) = (d.number(), d.shape());
+            let loss = loss(d, output.len());
+            let target = target(d, batch, output.len());
+            let geometry = loss.geometry(batch, &output);
+            geometry.is_ok_and(|mut g| {
+                if d.is_hostile() {
+                    (g.rows, g.classes) = (d.number(), d.number());
+                }
+                let _ = loss.normaliser(&target, &g);
+                true
+            })
+        }),
+        Call::quick(OPTIMIZER, |d| {
+            let optimizer = optimizer(d);
+            let _ = (optimizer.learning_rate(), optimizer.state_slots());
+            true
+        }),
+        Call::quick(SHAPE, |d| {
+            let (shape, size) = (d.shape(), d.size());
+            let batched = shape.batched(d.number());
+            let _ = (
+                batched.len(),
+                batched.is_empty(),
+                batched.rank(),
+                size.area(),
+            );
+            let _ = format!("{batched} {batched:?} {size:?}");
+            true
+        }),
+    ]
+}
+
+pub fn conv2d(d: &mut Draw) -> Conv2d {
+    let groups = if d.is_hostile() { d.number() } else { 1 };
+    let layer = Conv2d::new(d.number(), d.size()).stride(d.size());
+    let layer = layer.padding(d.padding()).groups(groups);
+    let dilation = if d.flag() { d.size() } else { 1.into() };
+    layer.dilation(dilation).bias(d.flag()).init(d.init())
+}
+
+pub fn conv_transpose2d(d: &mut Draw) -> ConvTranspose2d {
+    let groups = if d.is_hostile() { d.number() } else { 1 };
+    let added = if d.is_hostile() { d.size() } else { 0.into() };
+    let layer = ConvTranspose2d::new(d.number(), d.size()).stride(d.size());
+    let layer = layer.padding(d.padding()).output_padding(added);
+    let layer = layer.dilation(d.size()).groups(groups);
+    layer.bias(d.flag()).init(d.init())
+}
+
+pub fn max_pool2d(d: &mut Draw) -> MaxPool2d {
+    let layer = MaxPool2d::new(d.size()).ceil_mode(d.flag());
+    let layer = layer.stride(d.size()).padding(d.padding());
+    match d.flag() {
+        true => layer.dilation(d.size()),
+        false => layer,
+    }
+}
+
+pub fn avg_pool2d(d: &mut Draw) -> AvgPool2d {
+    let layer = AvgPool2d::new(d.size()).ceil_mode(d.flag());
+    let layer = layer.stride(d.size()).padding(d.padding());
+    layer.count_include_pad(d.flag())
+}
+
+pub fn global_pool(d: &mut Draw) -> GlobalPool {
+    d.pick(&[GlobalPool::Max, GlobalPool::Average, GlobalPool::Softmax])
+}
+
+fn linear(d: &mut Draw) -> Linear {
+    Linear::new(d.number()).bias(d.flag()).init(d.init())
+}
+
+pub fn softmax(d: &mut Draw) -> Softmax {
+    let axis = match d.is_hostile() {
+        true => d.pick(&[isize::MIN, isize::MAX, isize::MIN + 1, -5, 5]),
+        false => d.pick(&[-2, -1, 0, 1]),
+    };
+    Softmax::new().axis(axis).log(d.flag())
+}
+
+pub fn batch_norm(d: &mut Draw) -> BatchNorm {
+    BatchNorm::new().epsilon(d.real()).momentum(d.real())
+}
+
+pub fn layer_norm(d: &mut Draw) -> LayerNorm {
+    LayerNorm::new().epsilon(d.real())
+}
+
+fn signal(d: &mut Draw) -> Op {
+    let [kernel, stride, padding, after] = d.numbers();
+    match d.below(3) {
+        0 => {
+            let layer = Conv1d::new(d.number(), kernel).stride(stride);
+            let layer = match d.below(3) {
+                0 => layer.padding(padding),
+                1 => layer.padding_sides([padding, after]),
+                _ => layer.padding_same(),
+            };
+            let layer = layer.dilation(d.number()).groups(d.number());
+            layer.bias(d.flag()).init(d.init()).into()
+        }
+        1 => {
+            let layer = MaxPool1d::new(kernel).stride(stride).padding(padding);
+            let layer = layer.padding_sides([padding, after]);
+            layer.dilation(d.number()).ceil_mode(d.flag()).into()
+        }
+        _ => {
+            let layer = AvgPool1d::new(kernel).stride(stride).padding(padding);
+            let layer = layer.padding_sides([padding, after]);
+            layer.ceil_mode(d.flag()).count_include_pad(d.flag()).into()
+        }
+    }
+}
+
+/// Any operator.
+pub fn layer(d: &mut Draw) -> Op {
+    match d.below(16) {
+        0 => conv2d(d).into(),
+        1 => conv_transpose2d(d).into(),
+        2 => max_pool2d(d).into(),
+        3 => avg_pool2d(d).into(),
+        4 => global_pool(d).into(),
+        5 => linear(d).into(),
+        6 => softmax(d).into(),
+        7 => batch_norm(d).into(),
+        8 => layer_norm(d).into(),
+        9 => Dropout::new(d.real()).into(),
+        10 => Reshape::new(d.shape()).into(),
+        11 => Flatten.into(),
+        12 => wgpu_cnn::op::Add.into(),
+        13 => wgpu_cnn::op::Concat.into(),
+        14 => activation(d).into(),
+        _ => signal(d),
+    }
+}
+
+fn activation(d: &mut Draw) -> Activation {
+    let activation = d.activation();
+    assert!(!activation.name().is_empty());
+    activation
+}
+
+pub fn loss(d: &mut Draw, classes: usize) -> Loss {
+    let reduction = d.pick(&[Reduction::Mean, Reduction::Sum]);
+    let loss = match d.below(3) {
+        0 => Loss::mean_squared_error(),
+        1 => Loss::binary_cross_entropy(),
+        _ => {
+            let mut loss = Loss::cross_entropy()
+                .label_smoothing(d.real())
+                .reduction(reduction);
+            if d.flag() {
+                loss = loss.class_weights(d.floats::<f32>(classes));
+            }
+            if d.flag() {
+                loss = loss.ignored_label(d.pick(&[-100, -1, 0, 1, 1 << 40, i64::MIN, i64::MAX]));
+            }
+            loss.into()
+        }
+    };
+    loss.reduction(reduction)
+}
+
+pub fn optimizer(d: &mut Draw) -> Optimizer {
+    let rate = d.real();
+    match d.below(4) {
+        0 => {
+            let sgd = Optimizer::sgd(rate).momentum(d.real()).dampening(d.real());
+            sgd.nesterov(d.flag()).weight_decay(d.real()).into()
+        }
+        1 => {
+            let adam = Optimizer::adam(rate).betas([d.real(), d.real()]);
+            let adam = adam.epsilon(d.real()).weight_decay(d.real());
+            adam.amsgrad(d.flag()).into()
+        }
+        2 => Optimizer::adamw(rate).into(),
+        _ => {
+            let rms = Optimizer::rmsprop(rate).alpha(d.real()).epsilon(d.real());
+            let rms = rms.momentum(d.real()).centered(d.flag());
+            rms.weight_decay(d.real()).into()
+        }
+    }
+}
+
+/// The shape of a batch of examples.
+pub fn batched(d: &mut Draw, example: &Shape) -> Shape {
+    example.batched(d.number())
+}

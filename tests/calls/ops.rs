@@ -1,0 +1,353 @@
+//! Single operations on tensors of a device.
+
+use pollster::block_on;
+use wgpu_cnn::{Element, Error, Gpu, Shape, Tensor, ops};
+
+use crate::call::Call;
+use crate::cpu::target;
+use crate::draw::{Draw, LONGEST};
+use crate::{device, op};
+
+pub fn gpu() -> &'static Gpu {
+    device::plain().expect("a device")
+}
+
+const TENSOR: &[&str] = &[
+    "Tensor::from_slice",
+    "Tensor::from_slice_async",
+    "Tensor::to_vec",
+    "Tensor::to_vec_async",
+    "Tensor::reshape",
+    "Tensor::shape",
+    "Tensor::gpu",
+    "Tensor::buffer",
+];
+
+macro_rules! calls {
+    ($($name:literal: $run:ident;)*) => {
+        vec![$(Call::on_device(&[concat!("ops::", $name)], |d| $run(d).is_ok())),*]
+    };
+}
+
+pub fn calls() -> Vec<Call> {
+    let mut calls = calls! {
+        "activation_forward": activation_forward;
+        "activation_backward": activation_backward;
+        "add": add;
+        "concat": concat;
+        "conv2d_forward": conv2d_forward;
+        "conv2d_backward_input": conv2d_backward_input;
+        "conv2d_backward_weight": conv2d_backward_weight;
+        "conv_transpose2d_forward": conv_transpose2d_forward;
+        "conv_transpose2d_backward_input": conv_transpose2d_backward_input;
+        "conv_transpose2d_backward_weight": conv_transpose2d_backward_weight;
+        "bias_gradient": bias_gradient;
+        "dropout": dropout;
+        "loss": loss;
+        "matmul": matmul;
+        "linear_forward": linear_forward;
+        "batch_norm_forward": batch_norm_forward;
+        "batch_norm_forward_evaluation": batch_norm_forward_evaluation;
+        "batch_norm_backward": batch_norm_backward;
+        "layer_norm_forward": layer_norm_forward;
+        "layer_norm_backward": layer_norm_backward;
+        "optimizer_update": optimizer_update;
+        "max_pool2d_forward": max_pool2d_forward;
+        "max_pool2d_backward": max_pool2d_backward;
+        "avg_pool2d_forward": avg_pool2d_forward;
+        "avg_pool2d_backward": avg_pool2d_backward;
+        "softmax_pool_forward": softmax_pool_forward;
+        "softmax_pool_backward": softmax_pool_backward;
+        "softmax_forward": softmax_forward;
+        "softmax_backward": softmax_backward;
+    };
+    calls.push(Call::on_device(TENSOR, |d| whole_tensor(d).is_ok()));
+    calls
+}
+
+type Done = Result<(), Error>;
+
+/// A tensor of a shape that is mostly the one that is wanted, if it may be as large.
+fn tensor_of<T: Element + From<u16>>(d: &mut Draw, wanted: Shape) -> Result<Tensor<T>, Error> {
+    let shape = if d.is_hostile() { d.shape() } else { wanted };
+    let shape = if shape.len() > LONGEST {
+        [2, 2].into()
+    } else {
+        shape
+    };
+    let values: Vec<T> = (0..shape.len())
+        .map(|at| T::from((at % 5) as u16))
+        .collect();
+    Tensor::from_slice(gpu(), shape, &values)
+}
+
+fn tensor(d: &mut Draw, wanted: impl Into<Shape>) -> Result<Tensor, Error> {
+    tensor_of(d, wanted.into())
+}
+
+/// A batch of images or signals.
+fn images(d: &mut Draw) -> Shape {
+    let example = d.image();
+    op::batched(d, &example)
+}
+
+fn whole_tensor(d: &mut Draw) -> Done {
+    let shape = d.shape();
+    let values = d.floats::<f32>(shape.len());
+    let tensor = match d.flag() {
+        true => Tensor::from_slice(gpu(), shape.clone(), &values)?,
+        false => block_on(Tensor::from_slice_async(gpu(), shape.clone(), &values))?,
+    };
+    let same = tensor.reshape([tensor.shape().len()])?;
+    let read = if d.flag() {
+        same.to_vec()?
+    } else {
+        block_on(same.to_vec_async())?
+    };
+    assert_eq!(read.len(), values.len());
+    assert!(tensor.buffer().size() > 0 && tensor.gpu().info() == gpu().info());
+    let _ = tensor.reshape(d.shape());
+    Ok(())
+}
+
+fn activation_forward(d: &mut Draw) -> Done {
+    let shape = d.shape();
+    ops::activation_forward(&tensor(d, shape)?, d.activation()).map(drop)
+}
+
+fn activation_backward(d: &mut Draw) -> Done {
+    let shape = d.shape();
+    let [x, y, gy] = [tensor(d, &shape)?, tensor(d, &shape)?, tensor(d, &shape)?];
+    ops::activation_backward(d.activation(), &x, &y, &gy).map(drop)
+}
+
+fn add(d: &mut Draw) -> Done {
+    let shape = d.shape();
+    ops::add(&tensor(d, &shape)?, &tensor(d, &shape)?).map(drop)
+}
+
+fn concat(d: &mut Draw) -> Done {
+    let shape = d.shape();
+    let (a, b) = (tensor(d, &shape)?, tensor(d, &shape)?);
+    let tensors = [&a, &b, &a];
+    ops::concat(&tensors[..d.below(4)]).map(drop)
+}
+
+/// The shapes of a convolution's input, weight and output.
+type Shapes = [Shape; 3];
+
+fn conv2d_shapes(layer: &wgpu_cnn::Conv2d, input: &Shape) -> Result<Shapes, Error> {
+    let batch = input.first().copied().unwrap_or(0);
+    let example = Shape::from(input.get(1..).unwrap_or_default());
+    let g = layer.geometry(batch, &example)?;
+    let shapes = [g.input_shape(), g.weight_shape(), g.output_shape()];
+    Ok(shapes.map(Shape::from))
+}
+
+fn transpose_shapes(layer: &wgpu_cnn::ConvTranspose2d, input: &Shape) -> Result<Shapes, Error> {
+    let batch = input.first().copied().unwrap_or(0);
+    let example = Shape::from(input.get(1..).unwrap_or_default());
+    let g = layer.geometry(batch, &example)?;
+    let shapes = [g.output_shape(), g.weight_shape(), g.input_shape()];
+    Ok(shapes.map(Shape::from))
+}
+
+fn conv2d_forward(d: &mut Draw) -> Done {
+    let (layer, input) = (op::conv2d(d), images(d));
+    let [_, weight, _] = conv2d_shapes(&layer, &input)?;
+    let bias = tensor(d, [layer.out_channels])?;
+    let (x, weight) = (tensor(d, input)?, tensor(d, weight)?);
+    ops::conv2d_forward(&x, &weight, d.flag().then_some(&bias), &layer).map(drop)
+}
+
+fn conv2d_backward_input(d: &mut Draw) -> Done {
+    let (layer, input) = (op::conv2d(d), images(d));
+    let [_, weight, output] = conv2d_shapes(&layer, &input)?;
+    let (gy, weight) = (tensor(d, output)?, tensor(d, weight)?);
+    let input = if d.is_hostile() { d.shape() } else { input };
+    ops::conv2d_backward_input(&gy, &weight, input, &layer).map(drop)
+}
+
+fn conv2d_backward_weight(d: &mut Draw) -> Done {
+    let (layer, input) = (op::conv2d(d), images(d));
+    let [_, _, output] = conv2d_shapes(&layer, &input)?;
+    ops::conv2d_backward_weight(&tensor(d, input)?, &tensor(d, output)?, &layer).map(drop)
+}
+
+fn conv_transpose2d_forward(d: &mut Draw) -> Done {
+    let (layer, input) = (op::conv_transpose2d(d), images(d));
+    let [_, weight, _] = transpose_shapes(&layer, &input)?;
+    let bias = tensor(d, [layer.out_channels])?;
+    let (x, weight) = (tensor(d, input)?, tensor(d, weight)?);
+    ops::conv_transpose2d_forward(&x, &weight, d.flag().then_some(&bias), &layer).map(drop)
+}
+
+fn conv_transpose2d_backward_input(d: &mut Draw) -> Done {
+    let (layer, input) = (op::conv_transpose2d(d), images(d));
+    let [_, weight, output] = transpose_shapes(&layer, &input)?;
+    let (gy, weight) = (tensor(d, output)?, tensor(d, weight)?);
+    let input = if d.is_hostile() { d.shape() } else { input };
+    ops::conv_transpose2d_backward_input(&gy, &weight, input, &layer).map(drop)
+}
+
+fn conv_transpose2d_backward_weight(d: &mut Draw) -> Done {
+    let (layer, input) = (op::conv_transpose2d(d), images(d));
+    let [_, _, output] = transpose_shapes(&layer, &input)?;
+    let (x, gy) = (tensor(d, input)?, tensor(d, output)?);
+    ops::conv_transpose2d_backward_weight(&x, &gy, &layer).map(drop)
+}
+
+fn bias_gradient(d: &mut Draw) -> Done {
+    let shape = images(d);
+    ops::bias_gradient(&tensor(d, shape)?).map(drop)
+}
+
+fn dropout(d: &mut Draw) -> Done {
+    let (shape, [seed, step, layer]) = (d.shape(), d.numbers());
+    let x = tensor(d, shape)?;
+    ops::dropout(&x, d.real(), seed as u64, step as u64, layer as u32).map(drop)
+}
+
+fn loss(d: &mut Draw) -> Done {
+    let [rows, classes] = d.numbers();
+    let output = tensor(d, [rows, classes])?;
+    let (target, loss) = (target(d, rows, classes), op::loss(d, classes));
+    ops::loss(&output, target, loss).map(drop)
+}
+
+fn matmul(d: &mut Draw) -> Done {
+    let [m, n, k] = d.numbers();
+    let (a, b) = (tensor(d, [m, k])?, tensor(d, [k, n])?);
+    ops::matmul(&a, d.is_hostile(), &b, d.is_hostile()).map(drop)
+}
+
+fn linear_forward(d: &mut Draw) -> Done {
+    let [rows, inputs, outputs] = d.numbers();
+    let (x, weight) = (tensor(d, [rows, inputs])?, tensor(d, [outputs, inputs])?);
+    let bias = tensor(d, [outputs])?;
+    ops::linear_forward(&x, &weight, d.flag().then_some(&bias)).map(drop)
+}
+
+/// A batch, and the values of a channel that its normalisation has.
+fn channels(d: &mut Draw) -> Result<(Tensor, [Tensor; 4]), Error> {
+    let shape = images(d);
+    let channels = shape.get(1).copied().unwrap_or(1);
+    let x = tensor(d, shape)?;
+    let mut each = || tensor(d, [channels]);
+    Ok((x, [each()?, each()?, each()?, each()?]))
+}
+
+fn batch_norm_forward(d: &mut Draw) -> Done {
+    let (x, [gamma, beta, mean, variance]) = channels(d)?;
+    let layer = op::batch_norm(d);
+    ops::batch_norm_forward(&x, [&gamma, &beta], [&mean, &variance], &layer).map(drop)
+}
+
+fn batch_norm_forward_evaluation(d: &mut Draw) -> Done {
+    let (x, [gamma, beta, mean, variance]) = channels(d)?;
+    let layer = op::batch_norm(d);
+    ops::batch_norm_forward_evaluation(&x, [&gamma, &beta], [&mean, &variance], &layer).map(drop)
+}
+
+fn batch_norm_backward(d: &mut Draw) -> Done {
+    let (x, [gamma, ..]) = channels(d)?;
+    let statistics = tensor(d, [gamma.shape().len(), 2])?;
+    let gy = tensor(d, x.shape())?;
+    ops::batch_norm_backward(&x, &gamma, &statistics, &gy, &op::batch_norm(d)).map(drop)
+}
+
+fn layer_norm_forward(d: &mut Draw) -> Done {
+    let shape = d.shape();
+    let example = Shape::from(shape.get(1..).unwrap_or_default());
+    let [x, gamma, beta] = [
+        tensor(d, shape)?,
+        tensor(d, &example)?,
+        tensor(d, &example)?,
+    ];
+    ops::layer_norm_forward(&x, [&gamma, &beta], &op::layer_norm(d)).map(drop)
+}
+
+fn layer_norm_backward(d: &mut Draw) -> Done {
+    let shape = d.shape();
+    let example = Shape::from(shape.get(1..).unwrap_or_default());
+    let kept = tensor(d, [shape.first().copied().unwrap_or(1), 2])?;
+    let [x, gy, gamma] = [tensor(d, &shape)?, tensor(d, &shape)?, tensor(d, &example)?];
+    ops::layer_norm_backward(&x, &gamma, &kept, &gy).map(drop)
+}
+
+fn optimizer_update(d: &mut Draw) -> Done {
+    let (optimizer, shape) = (op::optimizer(d), d.shape());
+    let (w, g, step) = (tensor(d, &shape)?, tensor(d, &shape)?, d.number() as u64);
+    let slots = d.length(optimizer.state_slots());
+    let state: Result<Vec<_>, _> = (0..slots.min(4)).map(|_| tensor(d, &shape)).collect();
+    ops::optimizer_update(optimizer, step, &w, &g, &state?).map(drop)
+}
+
+/// The shape that a pooling makes of one.
+fn pooled(
+    input: &Shape,
+    extents: Result<wgpu_cnn::op::Pool2dGeometry, Error>,
+) -> Result<Shape, Error> {
+    let size = extents?.out_size;
+    let [batch, channels] = [0, 1].map(|axis| input.get(axis).copied().unwrap_or(1));
+    Ok([batch, channels, size.height, size.width].into())
+}
+
+/// The batch and the example of a shape.
+fn parts(input: &Shape) -> (usize, Shape) {
+    let batch = input.first().copied().unwrap_or(0);
+    (batch, Shape::from(input.get(1..).unwrap_or_default()))
+}
+
+fn max_pool2d_forward(d: &mut Draw) -> Done {
+    let (layer, input) = (op::max_pool2d(d), images(d));
+    ops::max_pool2d_forward(&tensor(d, input)?, &layer).map(drop)
+}
+
+fn max_pool2d_backward(d: &mut Draw) -> Done {
+    let (layer, input) = (op::max_pool2d(d), images(d));
+    let (batch, example) = parts(&input);
+    let output = pooled(&input, layer.geometry(batch, &example))?;
+    let (gy, argmax) = (tensor(d, &output)?, tensor_of::<u32>(d, output)?);
+    ops::max_pool2d_backward(&gy, &argmax, input, &layer).map(drop)
+}
+
+fn avg_pool2d_forward(d: &mut Draw) -> Done {
+    let (layer, input) = (op::avg_pool2d(d), images(d));
+    ops::avg_pool2d_forward(&tensor(d, input)?, &layer).map(drop)
+}
+
+fn avg_pool2d_backward(d: &mut Draw) -> Done {
+    let (layer, input) = (op::avg_pool2d(d), images(d));
+    let (batch, example) = parts(&input);
+    let output = pooled(&input, layer.geometry(batch, &example))?;
+    ops::avg_pool2d_backward(&tensor(d, output)?, input, &layer).map(drop)
+}
+
+fn softmax_pool_forward(d: &mut Draw) -> Done {
+    let input = images(d);
+    ops::softmax_pool_forward(&tensor(d, input)?).map(drop)
+}
+
+fn softmax_pool_backward(d: &mut Draw) -> Done {
+    let x = images(d);
+    let x = tensor(d, x)?;
+    let [batch, channels] = [0, 1].map(|axis| x.shape().get(axis).copied().unwrap_or(1));
+    let (y, gy) = (
+        tensor(d, [batch, channels, 1, 1])?,
+        tensor(d, [batch, channels, 1, 1])?,
+    );
+    let kept = tensor(d, [batch * channels, 2])?;
+    ops::softmax_pool_backward(&x, (&y, &kept), &gy).map(drop)
+}
+
+fn softmax_forward(d: &mut Draw) -> Done {
+    let shape = d.shape();
+    ops::softmax_forward(&tensor(d, shape)?, &op::softmax(d)).map(drop)
+}
+
+fn softmax_backward(d: &mut Draw) -> Done {
+    let shape = d.shape();
+    let (y, gy) = (tensor(d, &shape)?, tensor(d, &shape)?);
+    ops::softmax_backward(&y, &gy, &op::softmax(d)).map(drop)
+}
