@@ -179,7 +179,11 @@ fn the_layer_at_fault_is_named() {
     let says = ["layer 2 (linear)", "max_compute_workgroups_per_dimension"];
     assert_error(wide().on(&few), "limit", &says);
     let small = build(|limits| limits.max_storage_buffer_binding_size = 16384);
-    let says = ["max_storage_buffer_binding_size", "layer 2 (linear)", "2.bias"];
+    let says = [
+        "max_storage_buffer_binding_size",
+        "layer 2 (linear)",
+        "2.bias",
+    ];
     assert_error(wide().on(&small), "limit", &says);
     let narrow = build(|limits| limits.max_bindings_per_bind_group = 2);
     let says = [
