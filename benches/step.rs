@@ -6,7 +6,7 @@
 //! are held against the CPU's.
 //!
 //! `resnet-18-64`, on images of 224x224, runs on the GPU alone, and not on a software adapter unless
-//! `WGPU_CNN_BENCH_LARGE=1`. `benches/pytorch.py` times the same steps in PyTorch.
+//! `WGPU_CNN_BENCH_LARGE=1`. `benches/with_pytorch.py` times the same steps in PyTorch.
 
 mod common;
 

@@ -47,7 +47,7 @@ fn simple_gradient(kind: u32, a: f32, b: f32, value: f32, gradient: f32) -> f32 
         case RELU: { return select(gradient, 0.0, not_positive(value)); }
         case SIGMOID: { return gradient * value * (1.0 - value); }
         case TANH: { return gradient * (1.0 - value * value); }
-        case LEAKY_RELU: { return select(a * gradient, gradient, value > 0.0 && !is_nan(value)); }
+        case LEAKY_RELU: { return select(gradient, a * gradient, not_positive(value) || is_nan(value)); }
         case ELU: { return select(gradient, gradient * (value + a), not_positive(value)); }
         default: { return gradient; }
     }

@@ -210,7 +210,6 @@ fn a_trainer_is_refused_alike_on_gpu_and_cpu() {
     let missing = std::env::temp_dir().join("wgpu-cnn-no-such-file");
     let builders = [
         plain().batch(0),
-        plain().batch(usize::MAX),
         plain().in_flight(0),
         plain().in_flight(65),
         plain().accumulate(0),

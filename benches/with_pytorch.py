@@ -1,7 +1,7 @@
 """The benches' training steps and kernels in PyTorch, for comparison on one machine.
 
-    python benches/pytorch.py          # the GPU through CUDA where there is one, else the CPU
-    python benches/pytorch.py cpu 2    # two threads
+    python benches/with_pytorch.py          # the GPU through CUDA where there is one, else the CPU
+    python benches/with_pytorch.py cpu 2    # two threads
 
 Needs torch, and torchvision for ResNet-18. Networks, batches, optimizer and what an iteration does are those
 of `benches/step.rs`: a batch is uploaded, goes forward and backward, the weights are updated, and the loss is
