@@ -36,6 +36,8 @@ fn main(
     for (var i = thread; i < params.len; i += 64u) {
         let normal = (f32(input[first + i]) - mean) * inverse;
         let h = gamma[i] * gradient_output[first + i];
-        store(first + i, inverse * (h - mean_sum - normal * mean_product));
+        let change = inverse * (h - mean_sum - normal * mean_product);
+        // A row of one value has no gradient; where the product is fused with the difference, its rounding would be one.
+        store(first + i, select(change, 0.0, params.len == 1u));
     }
 }

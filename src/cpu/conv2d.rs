@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use super::matmul::{add_product, dots};
+use super::matmul::{add_dots, add_product};
 use super::parallel::{for_each, for_each_with};
 use super::sum::{TERMS, add_wide, round, sum};
 use super::{Real, check_length, inside};
@@ -132,24 +132,25 @@ pub fn conv2d_backward_weight<T: Real>(
         return Ok(());
     }
     let block = sizes.filter_block(16);
-    let scratch = || (sizes.patches(), vec![0.0; block * sizes.taps.min(TAPS)]);
+    let len = block * sizes.taps.min(TAPS);
+    let scratch = || (sizes.patches(), vec![T::zero(); len], vec![0.0; len]);
     let filters = chunks(gw, block * sizes.group_inputs * sizes.taps);
-    for_each_with(filters, scratch, |(patches, sums), (at, gw)| {
+    for_each_with(filters, scratch, |(patches, sums, totals), (at, gw)| {
         let first = at * block;
         for (c, channel, taps) in sizes.portions(first) {
-            let sums = &mut sums[..block * taps.len()];
-            sums.fill(0.0);
+            let len = block * taps.len();
+            let (sums, totals) = (&mut sums[..len], &mut totals[..len]);
+            totals.fill(0.0);
             for image in 0..geometry.batch {
                 let plane = image * geometry.in_channels + channel;
                 let x = &x[plane * sizes.inputs..][..sizes.inputs];
                 unfold(geometry, taps.clone(), x, patches);
                 let gy = &gy[(image * geometry.out_channels + first) * sizes.outputs..];
-                let add = |at, dot: f64| sums[at] += dot;
-                dots([block, taps.len()], sizes.outputs, gy, patches, add);
+                add_dots(taps.len(), sizes.outputs, gy, patches, sums, totals);
             }
             let filters = gw.chunks_exact_mut(sizes.group_inputs * sizes.taps);
-            for (filter, sums) in filters.zip(sums.chunks_exact(taps.len())) {
-                round(sums, &mut filter[c * sizes.taps + taps.start..]);
+            for (filter, totals) in filters.zip(totals.chunks_exact(taps.len())) {
+                round(totals, &mut filter[c * sizes.taps + taps.start..]);
             }
         }
     });

@@ -58,10 +58,9 @@ pub fn matmul<T: Real>(
             (false, false) => add_product(n, k, |i, p| a[(first + i) * k + p], b, c),
             (true, _) => add_product(n, k, |i, p| a[p * m + first + i], b, c),
             (false, true) => {
-                let rows = [c.len() / n, n];
-                dots(rows, k, &a[first * k..], b, |at, dot| {
-                    c[at] = T::nearest(dot)
-                });
+                let mut totals = vec![0.0; c.len()];
+                add_dots(n, k, &a[first * k..], b, c, &mut totals);
+                round(&totals, c);
             }
         }
     });
@@ -155,67 +154,70 @@ fn product_tile<T: Real, const R: usize, const W: usize>(
     sums
 }
 
-/// The dot products of the rows of `A (m, k)` with those of `B (n, k)`, each handed on with its place
-/// in `(m, n)`.
-pub(super) fn dots<T: Real>(
-    [m, n]: [usize; 2],
+/// `totals += A B^T` for totals of `(m, n)`, `A (m, k)` and `B (n, k)`: the dot products of their
+/// rows. `sums`, of the same length, is for those over a block of K.
+pub(super) fn add_dots<T: Real>(
+    n: usize,
     k: usize,
     a: &[T],
     b: &[T],
-    mut store: impl FnMut(usize, f64),
+    sums: &mut [T],
+    totals: &mut [f64],
 ) {
-    let (a, b) = (&a[..m * k], &b[..n * k]);
-    for (i, a) in a.chunks(2 * k).enumerate() {
-        for (j, b) in b.chunks(4 * k).enumerate() {
-            let mut put = |[ii, jj]: [usize; 2], dot| store((2 * i + ii) * n + 4 * j + jj, dot);
-            if a.len() == 2 * k && b.len() == 4 * k {
-                dots_tile::<T, 2, 4>(k, a, b, put);
+    for start in (0..k).step_by(LANES * TERMS) {
+        let len = (k - start).min(LANES * TERMS);
+        dots(n, [k, len], &a[start..], &b[start..], sums);
+        add_wide(totals, sums);
+    }
+}
+
+/// `C = A B^T` for `C (m, n)`, `A (m, len)` and `B (n, len)`, whose rows begin every `k` elements.
+fn dots<T: Real>(n: usize, [k, len]: [usize; 2], a: &[T], b: &[T], c: &mut [T]) {
+    for (i, c) in c.chunks_mut(2 * n).enumerate() {
+        let a = &a[2 * i * k..];
+        for j in (0..n).step_by(4) {
+            let b = &b[j * k..];
+            if c.len() == 2 * n && j + 4 <= n {
+                dots_tile::<T, 2, 4>(n, j, [k, len], a, b, c);
                 continue;
             }
-            for (ii, a) in a.chunks_exact(k).enumerate() {
-                for (jj, b) in b.chunks_exact(k).enumerate() {
-                    dots_tile::<T, 1, 1>(k, a, b, |_, dot| put([ii, jj], dot));
+            for (ii, c) in c.chunks_exact_mut(n).enumerate() {
+                for jj in 0..(n - j).min(4) {
+                    dots_tile::<T, 1, 1>(n, j + jj, [k, len], &a[ii * k..], &b[jj * k..], c);
                 }
             }
         }
     }
 }
 
-/// The [`dots`] of R rows with S rows.
+/// R rows and S columns of [`dots`], from column `j` on.
 #[inline(always)]
 fn dots_tile<T: Real, const R: usize, const S: usize>(
-    k: usize,
+    n: usize,
+    j: usize,
+    [k, len]: [usize; 2],
     a: &[T],
     b: &[T],
-    mut store: impl FnMut([usize; 2], f64),
+    c: &mut [T],
 ) {
-    let mut totals = [[0.0; S]; R];
-    for start in (0..k).step_by(LANES * TERMS) {
-        let block = start..k.min(start + LANES * TERMS);
-        let a: [_; R] = std::array::from_fn(|i| a[i * k..][block.clone()].as_chunks::<LANES>());
-        let b: [_; S] = std::array::from_fn(|s| b[s * k..][block.clone()].as_chunks::<LANES>());
-        let mut sums = [[[T::zero(); LANES]; S]; R];
-        for p in 0..block.len() / LANES {
-            let a = a.map(|(chunks, _)| chunks[p]);
-            let b = b.map(|(chunks, _)| chunks[p]);
-            for (a, sums) in a.iter().zip(&mut sums) {
-                for (b, sums) in b.iter().zip(sums) {
-                    for l in 0..LANES {
-                        sums[l] += a[l] * b[l];
-                    }
+    let a: [_; R] = std::array::from_fn(|i| a[i * k..][..len].as_chunks::<LANES>());
+    let b: [_; S] = std::array::from_fn(|s| b[s * k..][..len].as_chunks::<LANES>());
+    let mut sums = [[[T::zero(); LANES]; S]; R];
+    for p in 0..len / LANES {
+        let a = a.map(|(chunks, _)| chunks[p]);
+        let b = b.map(|(chunks, _)| chunks[p]);
+        for (a, sums) in a.iter().zip(&mut sums) {
+            for (b, sums) in b.iter().zip(sums) {
+                for l in 0..LANES {
+                    sums[l] += a[l] * b[l];
                 }
             }
         }
-        for ((_, a), (sums, totals)) in a.iter().zip(sums.iter().zip(&mut totals)) {
-            for ((_, b), (sums, total)) in b.iter().zip(sums.iter().zip(totals)) {
-                let rest = a.iter().zip(*b).map(|(&a, &b)| a * b);
-                *total += (sums.iter().copied().sum::<T>() + rest.sum::<T>()).wide();
-            }
-        }
     }
-    for (i, totals) in totals.iter().enumerate() {
-        for (s, &total) in totals.iter().enumerate() {
-            store([i, s], total);
+    for ((_, a), (sums, c)) in a.iter().zip(sums.iter().zip(c.chunks_exact_mut(n))) {
+        for ((_, b), (sums, c)) in b.iter().zip(sums.iter().zip(&mut c[j..j + S])) {
+            let rest = a.iter().zip(*b).map(|(&a, &b)| a * b);
+            *c = sums.iter().copied().sum::<T>() + rest.sum::<T>();
         }
     }
 }

@@ -343,13 +343,10 @@ pub fn layer_norm_backward_input<T: Real>(
 /// Mean and biased variance of all values of some slices.
 fn moments<'a, T: Real>(parts: impl Iterator<Item = &'a [T]> + Clone) -> (T, T) {
     let count = parts.clone().map(<[T]>::len).sum::<usize>() as f64;
-    let over_all = |term: &dyn Fn(f64) -> f64| {
-        let parts = parts.clone();
-        sum(parts.map(|part| sum(part.iter().map(|x| term(x.wide()))))) / count
-    };
-    let mean = over_all(&|x| x);
-    let variance = over_all(&|x| (x - mean) * (x - mean));
-    (T::nearest(mean), T::nearest(variance))
+    let mean = sum(parts.clone().map(|part| sum(part.iter().copied()))) / count;
+    let square = |x: &T| (x.wide() - mean) * (x.wide() - mean);
+    let squares = sum(parts.map(|part| sum(part.iter().map(square))));
+    (T::nearest(mean), T::nearest(squares / count))
 }
 
 fn inverse_deviation<T: Real>(variance: T, epsilon: f64) -> T {

@@ -71,16 +71,21 @@ pub fn global_norm<'a, T: Real>(
     gradients: impl IntoIterator<Item = &'a [T], IntoIter: Clone>,
 ) -> f64 {
     let gradients = gradients.into_iter();
-    let over_all = gradients.clone().flatten().map(|g| g.wide().abs());
-    let largest = over_all.fold(0.0, f64::max);
-    // Nothing to scale by, where they are all zero or one is infinite.
-    let scale = if largest > 0.0 && largest < f64::INFINITY {
-        largest
-    } else {
-        1.0
+    let norm = |scale: f64| {
+        let squares = |part: &[T]| sum(part.iter().map(|g| (g.wide() * scale).powi(2)));
+        sum(gradients.clone().map(squares)).sqrt() / scale
     };
-    let squares = gradients.map(|part| sum(part.iter().map(|g| (g.wide() / scale).powi(2))));
-    scale * sum(squares).sqrt()
+    let plain = norm(1.0);
+    if plain.is_nan() || (1e-140..1e140).contains(&plain) {
+        return plain;
+    }
+    // In `f64` squares may be out of range too: then the largest gradient is made 1 for them.
+    let all = gradients.clone().flatten().map(|g| g.wide().abs());
+    let largest = all.fold(0.0, f64::max);
+    if largest == 0.0 || largest == f64::INFINITY {
+        return largest;
+    }
+    norm((1.0 / largest).min(f64::MAX))
 }
 
 /// What gradients of the global norm `norm` are multiplied by so that it stays within `max_norm`:
@@ -296,10 +301,10 @@ mod tests {
         let norm_of = |g: &[f32]| global_norm([g]);
         for scale in [1e-44f32, 1e-30, 1e20, 5e37] {
             let (a, b) = (3.0 * scale, 4.0 * scale);
-            let expected = f64::from(a).hypot(b.into());
+            let expected = f64::from(a).hypot(f64::from(b));
             assert_abs_diff_eq!(norm_of(&[a, 0.0, -b]) / expected, 1.0, epsilon = 1e-15);
         }
-        assert!(norm_of(&[f32::MAX; 4]) > f32::MAX.into());
+        assert!(norm_of(&[f32::MAX; 4]) > f64::from(f32::MAX));
         let wide = [3e-300, 4e-300, 3e300, 4e300];
         assert_abs_diff_eq!(global_norm([&wide[..2]]) * 1e300, 5.0, epsilon = 1e-14);
         assert_abs_diff_eq!(global_norm([&wide[2..]]) / 1e300, 5.0, epsilon = 1e-14);

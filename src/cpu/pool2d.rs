@@ -129,7 +129,7 @@ pub fn avg_pool2d_forward<T: Real>(
         for (at, y) in y.iter_mut().enumerate() {
             let (rows, columns, divisor) = mean_window(geometry, count_include_pad, at);
             let rows = rows.map(|row| &x[row * geometry.in_size.width..][columns.clone()]);
-            let total = sum(rows.flatten().copied());
+            let total: f64 = rows.flatten().map(|x| x.wide()).sum();
             *y = T::nearest(total / divisor as f64);
         }
     });

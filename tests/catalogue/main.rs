@@ -13,4 +13,5 @@ mod compare;
 #[path = "../common/device.rs"]
 #[allow(dead_code)]
 mod device;
+mod pieces;
 mod verify;

@@ -7,8 +7,6 @@ mod activation;
 mod add;
 mod autotune;
 mod calls;
-#[path = "../common/cases.rs"]
-mod cases;
 mod common;
 #[path = "../common/compare.rs"]
 #[allow(dead_code)] // each suite takes a part of it

@@ -334,6 +334,63 @@ fn pools_equal_the_reference() {
     );
 }
 
+/// Images down to a pixel, under kernels, dilations and paddings that are larger, and strides that jump
+/// over them. Many results are zero there, so that they are compared on whole numbers, exactly.
+#[test]
+fn windows_beyond_the_image_equal_the_reference() {
+    let small = || [1..3usize, 1..4, 1..5, 1..5];
+    let layers = [
+        Conv2d::new(3, [1, 5]).padding([0, 2]),
+        Conv2d::new(2, 3).dilation([2, 1]).padding([4, 6]),
+        Conv2d::new(9, [1, 5])
+            .stride([3, 7])
+            .padding([2, 3, 0, 9])
+            .dilation([1, 2]),
+    ];
+    let layers = prop::sample::select(layers.to_vec());
+    check((small(), layers), |device, gpu, (input, layer)| {
+        let geometry = &conv2d_geometry(input, &layer);
+        let rng = &mut random(68);
+        let x = integers(rng, geometry.input_len());
+        let w = integers(rng, geometry.weight_len());
+        let gy = integers(rng, geometry.output_len());
+        let x_there = tensor(gpu, input, &x);
+        let w_there = tensor(gpu, geometry.weight_shape(), &w);
+        let gy_there = tensor(gpu, conv2d_output(geometry), &gy);
+        let mut y = vec![f32::NAN; gy.len()];
+        cpu::conv2d_forward(geometry, &x, &w, None, &mut y).unwrap();
+        let got = ops::conv2d_forward(&x_there, &w_there, None, &layer);
+        assert_eq!(read(got), y, "{device}: forward");
+        let mut gx = vec![f32::NAN; x.len()];
+        cpu::conv2d_backward_input(geometry, &gy, &w, &mut gx).unwrap();
+        let got = ops::conv2d_backward_input(&gy_there, &w_there, input, &layer);
+        assert_eq!(read(got), gx, "{device}: input gradient");
+        let got =
+            ops::conv_transpose2d_forward(&gy_there, &w_there, None, &transposed(geometry, &layer));
+        assert_eq!(read(got), gx, "{device}: transposed");
+        let mut gw = vec![f32::NAN; w.len()];
+        cpu::conv2d_backward_weight(geometry, &x, &gy, &mut gw).unwrap();
+        let got = ops::conv2d_backward_weight(&x_there, &gy_there, &layer);
+        assert_eq!(read(got), gw, "{device}: weight gradient");
+    });
+    check((small(), any::<bool>()), |device, gpu, (input, ceil)| {
+        let max = MaxPool2d::new(5).stride([7, 3]).padding(2).ceil_mode(ceil);
+        let [batch, image @ ..] = input;
+        let geometry: &Pool2dGeometry = &max.geometry(batch, &Shape::from(image)).unwrap();
+        let x = integers(&mut random(69), geometry.input_len());
+        let mut y = vec![f32::NAN; geometry.output_len()];
+        let mut argmax = vec![0; y.len()];
+        cpu::max_pool2d_forward(geometry, &x, &mut y, &mut argmax).unwrap();
+        let (got, places) = ops::max_pool2d_forward(&tensor(gpu, input, &x), &max).unwrap();
+        assert_eq!(got.to_vec().unwrap(), y, "{device}: maxima");
+        assert_eq!(places.to_vec().unwrap(), argmax, "{device}: their places");
+        let mut gx = vec![f32::NAN; x.len()];
+        cpu::max_pool2d_backward(geometry, &y, &argmax, &mut gx).unwrap();
+        let back = read(ops::max_pool2d_backward(&got, &places, input, &max));
+        assert_eq!(back, gx, "{device}: gradient");
+    });
+}
+
 /// Softmax along every axis of an example, within what exp and log of Mesa's software driver cost.
 #[test]
 fn softmax_and_batch_norm_equal_the_reference() {

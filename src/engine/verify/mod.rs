@@ -59,7 +59,7 @@ impl Gpu {
     ///
     /// # Errors
     ///
-    /// [`Argument`](crate::Error::Argument) for a batch of 0 or too large and for a model that has
+    /// [`Argument`](crate::Error::Argument) for a batch of 0 and for a model that has
     /// nothing to learn, [`Shape`](crate::Error::Shape) for a batch too small for a batch
     /// normalisation, [`Limit`](crate::Error::Limit) and
     /// [`OutOfMemory`](crate::Error::OutOfMemory) for what the device does not have. A kernel that

@@ -24,7 +24,7 @@ macro_rules! block {
 
 pub(crate) const FLAT: Block = block!("flat");
 pub(crate) const REDUCE: Block = block!("reduce");
-const CORRECTED: Block = block!("corrected");
+const CORRECTED: Block = block!("corrected", uses: [NAN]);
 pub(crate) const MOMENTS: Block = block!("moments", uses: [REDUCE, CORRECTED]);
 pub(crate) const STATISTICS: Block =
     block!("statistics", constants: ["HAS_RUNNING"], uses: [REDUCE, CORRECTED]);
