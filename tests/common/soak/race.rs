@@ -11,11 +11,11 @@ use wgpu_cnn::{
     CrossEntropy, Error, Gpu, Loss, Optimizer, Result, Shape, Target, Trainer, TrainerBuilder,
 };
 
-use super::Outcome;
 use super::data::{counted, noised, other, values};
 use super::draw::{Batch, Drawn, Fill, one_in};
 use super::layer::Network;
 use super::tolerance::{Likely, Tally};
+use super::{Outcome, RUNS};
 
 /// What inputs and parameters are off by in runs with noise, relatively: some roundings.
 const ROUNDING: f64 = 8.0 * f32::EPSILON as f64;
@@ -383,7 +383,9 @@ impl<'a> Race<'a> {
     /// The change of a parameter, by an optimizer that divides a gradient by its own size: the relative
     /// error of a small gradient is then that of a large change.
     fn relatively(&self, name: &str, change: Likely) -> Likely {
-        let divides = !matches!(self.drawn.optimizer, Optimizer::Sgd(_));
+        // Most models do without, and are held more tightly.
+        let again = self.noisy.len() > RUNS[0];
+        let divides = again && !matches!(self.drawn.optimizer, Optimizer::Sgd(_));
         match (self.gradients_off.get(name), self.exact.gradient(name)) {
             (Some(off), Ok(gradient)) if divides => {
                 let largest = change.largest();
