@@ -4,6 +4,7 @@
 //! tests the first few.
 #![allow(unused_imports)] // the example builds no models of its own
 
+mod data;
 mod draw;
 mod layer;
 mod operator;

@@ -3,14 +3,19 @@
 //! After each step all that follow take over the parameters of the GPU, so that one step's roundings are
 //! not the next one's.
 
+use std::collections::HashMap;
+
 use fastrand::Rng;
 use wgpu_cnn::engine::Reference;
-use wgpu_cnn::{CrossEntropy, Error, Gpu, Loss, Result, Shape, Target, Trainer, TrainerBuilder};
+use wgpu_cnn::{
+    CrossEntropy, Error, Gpu, Loss, Optimizer, Result, Shape, Target, Trainer, TrainerBuilder,
+};
 
-use super::Outcome;
+use super::data::{counted, noised, other, values};
 use super::draw::{Batch, Drawn, Fill, one_in};
 use super::layer::Network;
 use super::tolerance::{Likely, Tally};
+use super::{Outcome, RUNS};
 
 /// What inputs and parameters are off by in runs with noise, relatively: some roundings.
 const ROUNDING: f64 = 8.0 * f32::EPSILON as f64;
@@ -78,6 +83,8 @@ struct Race<'a> {
     before: Vec<Vec<f64>>,
     noisy_before: Vec<Vec<Vec<f64>>>,
     names: Vec<(String, Shape)>,
+    /// What the last gradient of each parameter may be off by, beside itself.
+    gradients_off: HashMap<String, f64>,
     noise: f64,
     /// For the data, whatever the number of runs.
     rng: Rng,
@@ -129,6 +136,7 @@ impl<'a> Race<'a> {
             exact,
             noisy,
             names,
+            gradients_off: HashMap::new(),
             before: vec![],
             noisy_before: vec![],
             noise: if has_driver(drawn) { DRIVER } else { ROUNDING },
@@ -322,7 +330,11 @@ impl<'a> Race<'a> {
                 "step {at}: a gradient of {largest:e}"
             )));
         }
+        self.gradients_off.clear();
         for (name, likely) in all {
+            let own = self.noise * likely.largest();
+            let off = likely.clone().and(own).loosest();
+            self.gradients_off.insert(name.clone(), off);
             let likely = likely.and(self.noise * largest);
             let what = format!("step {at}, gradient of {name}");
             self.held(&likely, &what, |trainer, _| {
@@ -358,7 +370,7 @@ impl<'a> Race<'a> {
             };
             let own = self.noise * likely.largest()
                 + f64::from(f32::EPSILON) * (largest + likely.largest());
-            let likely = likely.and(own);
+            let likely = self.relatively(name, likely.and(own));
             self.held(
                 &likely,
                 &format!("{when}, change of {name}"),
@@ -366,6 +378,21 @@ impl<'a> Race<'a> {
             )?;
         }
         Ok(())
+    }
+
+    /// The change of a parameter, by an optimizer that divides a gradient by its own size: the relative
+    /// error of a small gradient is then that of a large change.
+    fn relatively(&self, name: &str, change: Likely) -> Likely {
+        // Most models do without, and are held more tightly.
+        let again = self.noisy.len() > RUNS[0];
+        let divides = again && !matches!(self.drawn.optimizer, Optimizer::Sgd(_));
+        match (self.gradients_off.get(name), self.exact.gradient(name)) {
+            (Some(off), Ok(gradient)) if divides => {
+                let largest = change.largest();
+                change.and_each(|at| largest * (off / gradient[at].abs()).min(1.0))
+            }
+            _ => change,
+        }
     }
 
     fn compare_predictions(&mut self, at: usize, examples: usize) -> std::result::Result<(), Stop> {
@@ -444,50 +471,6 @@ fn has_driver(drawn: &Drawn) -> bool {
         || !operators.iter().all(|name| PLAIN.contains(name))
 }
 
-/// A label that is not ignored and has a weight.
-fn counted(loss: &CrossEntropy, classes: usize) -> Option<i64> {
-    let weighs = |label: &i64| {
-        let weights = loss.class_weights.as_ref();
-        weights.is_none_or(|weights| weights[*label as usize] > 0.0)
-    };
-    let mut counted = (0..classes as i64).filter(|label| loss.ignored_label != Some(*label));
-    counted.find(weighs)
-}
-
 fn is_sum(loss: &Loss) -> bool {
     *loss == loss.clone().reduction(wgpu_cnn::Reduction::Sum)
-}
-
-/// Values off by a little.
-fn noised(rng: &mut Rng, noise: f64, values: &[f32]) -> Vec<f32> {
-    let off = |&value: &f32| (f64::from(value) * (1.0 + noise * (2.0 * rng.f64() - 1.0))) as f32;
-    values.iter().map(off).collect()
-}
-
-fn values(rng: &mut Rng, fill: Fill, len: usize) -> Vec<f32> {
-    let mut value = || match fill {
-        Fill::Uniform => 2.0 * rng.f32() - 1.0,
-        Fill::Large => 16.0 * rng.f32() - 8.0,
-        Fill::Integers => rng.i8(-3..=3).into(),
-        Fill::Sparse if rng.usize(..8) > 0 => 0.0,
-        Fill::Sparse => 2.0 * rng.f32() - 1.0,
-    };
-    (0..len).map(|_| value()).collect()
-}
-
-/// Other values for a parameter, if its name says what these may be.
-fn other(rng: &mut Rng, name: &str, shape: &Shape) -> Option<Vec<f32>> {
-    let fan_in = shape.len() / shape.first()?;
-    let [middle, width] = match name.rsplit('.').next()? {
-        "weight" if shape.rank() > 1 => [0.0, (3.0 / fan_in as f32).sqrt()],
-        "weight" => [1.0, 0.5],
-        "bias" | "running_mean" => [0.0, 0.5],
-        "running_var" => [1.5, 1.0],
-        _ => return None,
-    };
-    Some(
-        (0..shape.len())
-            .map(|_| middle + width * (2.0 * rng.f32() - 1.0))
-            .collect(),
-    )
 }

@@ -10,7 +10,7 @@ use wgpu_cnn::engine::catalogue::{Worst, off, worst};
 /// Distances between the reference with noise and the one without that pass.
 const FACTOR: f64 = 8.0;
 
-/// A result that compares a thousandth of its largest value, or finer.
+/// The share of the largest value that is a fine tolerance.
 const SHARP: f64 = 1e-3;
 
 /// What was compared.
@@ -20,7 +20,7 @@ pub struct Tally {
     pub compared: usize,
     /// Those of them that were not zero throughout.
     pub not_zero: usize,
-    /// Those of these whose tolerance was less than a thousandth of their largest value.
+    /// Those of these in which most elements had a tolerance of less than a thousandth of the largest.
     pub sharp: usize,
     /// How often the comparison was made again, with more runs.
     pub again: usize,
@@ -40,7 +40,7 @@ impl Tally {
 #[derive(Debug, Clone)]
 pub struct Likely {
     exact: Vec<f64>,
-    tolerance: f64,
+    tolerances: Vec<f64>,
 }
 
 impl Likely {
@@ -53,13 +53,25 @@ impl Likely {
         let spread = noisy.into_iter().map(apart).fold(0.0, larger);
         let tolerance = f64::from(f32::MIN_POSITIVE) + FACTOR * spread;
         let finite = exact.iter().all(|value| value.is_finite()) && tolerance.is_finite();
-        finite.then_some(Self { exact, tolerance })
+        let tolerances = vec![tolerance; exact.len()];
+        finite.then_some(Self { exact, tolerances })
     }
 
     /// With this much more.
-    pub fn and(mut self, more: f64) -> Self {
-        self.tolerance += more;
+    pub fn and(self, more: f64) -> Self {
+        self.and_each(|_| more)
+    }
+
+    /// With so much more for each element.
+    pub fn and_each(mut self, more: impl Fn(usize) -> f64) -> Self {
+        let tolerances = self.tolerances.iter_mut().enumerate();
+        tolerances.for_each(|(at, tolerance)| *tolerance += more(at));
         self
+    }
+
+    /// What any element may be off by.
+    pub fn loosest(&self) -> f64 {
+        self.tolerances.iter().copied().fold(0.0, larger)
     }
 
     /// The magnitude of its largest value.
@@ -70,9 +82,11 @@ impl Likely {
     /// Notes what a comparison with this is worth.
     pub fn count(&self, tally: &mut Tally) {
         let largest = self.largest();
+        let tight = |&&tolerance: &&f64| tolerance <= SHARP * largest;
+        let tight = self.tolerances.iter().filter(tight).count();
         tally.compared += 1;
         tally.not_zero += usize::from(largest > 0.0);
-        tally.sharp += usize::from(largest > 0.0 && self.tolerance <= SHARP * largest);
+        tally.sharp += usize::from(largest > 0.0 && 2 * tight > self.tolerances.len());
     }
 
     /// What is wrong with a result, if anything is.
@@ -80,14 +94,14 @@ impl Likely {
         if got.len() != self.exact.len() {
             return Err(format!("{} values of {}", got.len(), self.exact.len()));
         }
-        let error = |at: usize| off(got[at], self.exact[at], self.tolerance);
+        let error = |at: usize| off(got[at], self.exact[at], self.tolerances[at]);
         match worst(got.len(), error) {
             Some(Worst { at, off, wrong }) if off > 1.0 => Err(format!(
                 "{wrong} of {} values, worst [{at}]: {:e}, expected {:e} within {:e}; the largest is {:e}",
                 got.len(),
                 got[at],
                 self.exact[at],
-                self.tolerance,
+                self.tolerances[at],
                 self.largest(),
             )),
             _ => Ok(()),
