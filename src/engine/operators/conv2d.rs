@@ -156,13 +156,7 @@ impl<T: Real> Operator<T> for Conv2d {
                 Conv2d::new(2, [1, 3]),
                 [1, 2, 600],
             ),
-            Case::new("a sum over an image", Conv2d::new(1, 182), [1, 182, 183]).batch(1),
-            Case::new(
-                "a sum over many channels",
-                Conv2d::new(16_400, [1, 2]),
-                [1, 1, 3],
-            )
-            .batch(1),
+            Case::new("a sum over many channels", Conv2d::new(1, 3), [3650, 3, 3]).batch(1),
             Case::new(
                 "a signal",
                 Conv1d::new(6, 5).dilation(2).padding_same(),

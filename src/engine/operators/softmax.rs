@@ -99,13 +99,12 @@ impl<T: Real> Operator<T> for Softmax {
                 softmax.log(true).axis(0),
                 [5, 3, 4],
             ),
-            Case::new("a long row", softmax, [1100]),
-            Case::new("a row in parts", softmax, [9001]).batch(2),
             Case::new(
                 "logarithm along many channels",
                 softmax.log(true).axis(0),
                 [1100, 2],
             ),
+            Case::new("a long row", softmax, [1100]),
         ]
     }
 }
