@@ -7,7 +7,7 @@ use super::{
 };
 use crate::Result;
 use crate::cpu::{self, Real};
-use crate::gpu::kernels::pool2d;
+use crate::gpu::kernels::{pool2d, pool2d_large};
 use crate::gpu::record::Recording;
 use crate::op::{AvgPool1d, AvgPool2d, GlobalPool, MaxPool1d, MaxPool2d, Pool2dGeometry};
 
@@ -31,7 +31,7 @@ fn max_rounding(geometry: &Pool2dGeometry) -> Rounding {
 
 fn mean_rounding(geometry: &Pool2dGeometry) -> Rounding {
     let terms = match geometry.kernel.area() {
-        ..=pool2d::LARGEST_WINDOW => by_rows(geometry) + FORMULA,
+        ..=pool2d_large::LARGEST_WINDOW => by_rows(geometry) + FORMULA,
         area => chain(area),
     };
     Rounding::of(Sum::scaled(terms), Sum::scaled(by_rows(geometry) + FORMULA))
@@ -355,7 +355,7 @@ impl<T: Real> Operator<T> for GlobalPool {
             Self::Average => mean_rounding(&geometry),
             Self::Softmax => {
                 let terms = match geometry.in_size.area() {
-                    len @ ..=pool2d::LARGEST_WINDOW => len + FORMULA,
+                    len @ ..=pool2d_large::LARGEST_WINDOW => len + FORMULA,
                     len => chain(len),
                 };
                 let sum = Sum::formula(terms).driver();

@@ -20,6 +20,7 @@ pub(crate) mod norm;
 pub(crate) mod optimizer;
 pub(crate) mod peak;
 pub(crate) mod pool2d;
+pub(crate) mod pool2d_large;
 mod product;
 pub(crate) mod reduce;
 #[cfg(test)]
@@ -55,6 +56,7 @@ const FAMILIES: &[(&str, &[&Kernel])] = &[
     ("optimizer", optimizer::KERNELS),
     ("peak", peak::KERNELS),
     ("pool2d", pool2d::KERNELS),
+    ("pool2d", pool2d_large::KERNELS),
     ("reduce", reduce::KERNELS),
     ("softmax", softmax::KERNELS),
 ];

@@ -1,9 +1,10 @@
 //! Pooling.
 
+use super::pool2d_large::{LARGEST_WINDOW, avg_large, max_large, window_parts};
 use super::{Output, Read, ReadWrite, Recording, Region};
-use super::{blocks, flag, flat_grid, group_grid, reduce, softmax};
+use super::{blocks, flag, flat_grid, softmax};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
-use crate::gpu::strategy::{self, group_iterations};
+use crate::gpu::strategy;
 use crate::op::{Pool2dGeometry, Size2, SoftmaxGeometry};
 
 params! {
@@ -13,24 +14,6 @@ params! {
         in_width: u32,
         out_height: u32,
         out_width: u32,
-    }
-}
-
-params! {
-    struct LargeParams {
-        planes: u32,
-        in_height: u32,
-        in_width: u32,
-        out_height: u32,
-        out_width: u32,
-        parts: u32,
-    }
-}
-
-params! {
-    struct TotalParams {
-        windows: u32,
-        parts: u32,
     }
 }
 
@@ -63,32 +46,6 @@ pub(crate) const MAX_FORWARD: Kernel = Kernel {
     constants: &["PAIRS"],
 };
 
-pub(crate) const MAX_LARGE: Kernel = Kernel {
-    name: "pool2d_max_large",
-    source: source!("pool2d_max_large.wgsl"),
-    blocks: &[
-        &blocks::WINDOW,
-        &blocks::BEST,
-        &blocks::ACTIVATION,
-        &blocks::REDUCE,
-        &blocks::FLAT,
-    ],
-    bindings: &[Read, ReadWrite, ReadWrite],
-    formats: &[(0, "Input"), (1, "Output")],
-    params: LargeParams::LAYOUT,
-    constants: &[],
-};
-
-pub(crate) const MAX_TOTAL: Kernel = Kernel {
-    name: "pool2d_max_total",
-    source: source!("pool2d_max_total.wgsl"),
-    blocks: &[&blocks::BEST, &blocks::ACTIVATION, &blocks::FLAT],
-    bindings: &[Read, Read, ReadWrite, ReadWrite],
-    formats: &[(2, "Output")],
-    params: TotalParams::LAYOUT,
-    constants: &[],
-};
-
 pub(crate) const MAX_BACKWARD: Kernel = Kernel {
     name: "pool2d_max_backward",
     source: source!("pool2d_max_backward.wgsl"),
@@ -106,16 +63,6 @@ pub(crate) const AVG_FORWARD: Kernel = Kernel {
     bindings: &[Read, ReadWrite],
     formats: &[(0, "Input"), (1, "Output")],
     params: Params::LAYOUT,
-    constants: &[],
-};
-
-pub(crate) const AVG_LARGE: Kernel = Kernel {
-    name: "pool2d_avg_large",
-    source: source!("pool2d_avg_large.wgsl"),
-    blocks: &[&blocks::MEAN_WINDOW, &blocks::REDUCE, &blocks::FLAT],
-    bindings: &[Read, ReadWrite],
-    formats: &[(0, "Input"), (1, "Output")],
-    params: LargeParams::LAYOUT,
     constants: &[],
 };
 
@@ -152,26 +99,12 @@ pub(crate) const SOFTMAX_BACKWARD: Kernel = Kernel {
 #[cfg(test)]
 pub(super) const KERNELS: &[&Kernel] = &[
     &MAX_FORWARD,
-    &MAX_LARGE,
-    &MAX_TOTAL,
     &MAX_BACKWARD,
     &AVG_FORWARD,
-    &AVG_LARGE,
     &AVG_BACKWARD,
     &SOFTMAX_FORWARD,
     &SOFTMAX_BACKWARD,
 ];
-
-/// The largest window that one invocation takes.
-pub(crate) const LARGEST_WINDOW: usize = 256;
-
-/// Parts of each window, a workgroup for each, or 0 where windows are small enough for one invocation.
-fn window_parts(recording: &mut Recording, geometry: &Pool2dGeometry) -> usize {
-    recording.parts(|| match geometry.kernel.area() {
-        ..=LARGEST_WINDOW => 0,
-        area => strategy::group_parts(geometry.output_len(), area),
-    })
-}
 
 /// The maximum of each window, or an activation of it, and its place in the input plane.
 pub(crate) fn max_forward(
@@ -204,40 +137,6 @@ pub(crate) fn max_forward(
     recording.iterations(kernel.area() + kernel.height);
     let grid = flat_grid(geometry.planes * out_size.height * out_size.width.div_ceil(4));
     recording.dispatch(&MAX_FORWARD, &constants, &regions, params(geometry), grid);
-}
-
-/// The same by a workgroup, or several, for each window.
-fn max_large(
-    recording: &mut Recording,
-    geometry: &Pool2dGeometry,
-    parts: usize,
-    input: Region,
-    output: Output,
-    argmax: Region,
-) {
-    let windows = geometry.output_len();
-    let [value, place] = match parts {
-        1 => [output.region, argmax],
-        _ => [(); 2].map(|()| recording.transient("maxima of parts", parts * windows)),
-    };
-    let now = if parts == 1 { output } else { value.into() };
-    let mut constants = window_constants(geometry).to_vec();
-    constants.extend(now.activation_constants(recording));
-    let regions = [input, value, place].map(Some);
-    recording.iterations(geometry.kernel.area().div_ceil(parts).div_ceil(64));
-    let (params, grid) = (large_params(geometry, parts), group_grid(parts * windows));
-    recording.dispatch(&MAX_LARGE, &constants, &regions, params, grid);
-    if parts > 1 {
-        let params = TotalParams {
-            windows: windows as u32,
-            parts: parts as u32,
-        };
-        let constants = output.activation_constants(recording);
-        let regions = [value, place, output.region, argmax].map(Some);
-        recording.iterations(parts.div_ceil(64));
-        let grid = group_grid(windows);
-        recording.dispatch(&MAX_TOTAL, &constants, &regions, params, grid);
-    }
 }
 
 /// Each maximum's gradient at its place, those of overlapping windows added.
@@ -335,24 +234,12 @@ pub(crate) fn avg_forward(
 ) {
     let parts = window_parts(recording, geometry);
     let constants = mean_constants(geometry, count_padding);
-    let windows = geometry.output_len();
     if parts > 0 {
-        let to = match parts {
-            1 => output,
-            _ => recording.transient("means of parts", parts * windows),
-        };
-        recording.iterations(group_iterations(geometry.kernel.area().div_ceil(parts)));
-        let (params, grid) = (large_params(geometry, parts), group_grid(parts * windows));
-        let regions = [Some(input), Some(to)];
-        recording.dispatch(&AVG_LARGE, &constants, &regions, params, grid);
-        if parts > 1 {
-            reduce::sum_parts(recording, to, parts, [1, windows, 1], None, output.into());
-        }
-        return;
+        return avg_large(recording, geometry, (parts, &constants), input, output);
     }
     let regions = [Some(input), Some(output)];
     recording.iterations(geometry.kernel.area() + geometry.kernel.height);
-    let grid = flat_grid(windows);
+    let grid = flat_grid(geometry.output_len());
     recording.dispatch(&AVG_FORWARD, &constants, &regions, params(geometry), grid);
 }
 
@@ -440,24 +327,6 @@ fn params(geometry: &Pool2dGeometry) -> Params {
     }
 }
 
-fn large_params(geometry: &Pool2dGeometry, parts: usize) -> LargeParams {
-    let Params {
-        planes,
-        in_height,
-        in_width,
-        out_height,
-        out_width,
-    } = params(geometry);
-    LargeParams {
-        planes,
-        in_height,
-        in_width,
-        out_height,
-        out_width,
-        parts: parts as u32,
-    }
-}
-
 /// Of a dispatch that takes the windows of these rows.
 fn backward_params(geometry: &Pool2dGeometry, rows: [usize; 2]) -> BackwardParams {
     let Params {
@@ -486,7 +355,7 @@ fn softmax_params(geometry: &Pool2dGeometry) -> SoftmaxParams {
     }
 }
 
-fn window_constants(geometry: &Pool2dGeometry) -> [(&'static str, f64); 8] {
+pub(super) fn window_constants(geometry: &Pool2dGeometry) -> [(&'static str, f64); 8] {
     let [top, _, left, _] = geometry.padding;
     super::window_constants(
         geometry.kernel,

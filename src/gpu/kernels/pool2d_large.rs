@@ -1,0 +1,145 @@
+//! Pooling over large windows, whole planes among them.
+
+use super::pool2d::window_constants;
+use super::{Output, Read, ReadWrite, Recording, Region};
+use super::{blocks, group_grid, reduce};
+use crate::gpu::kernel::{Kernel, Params as _, params, source};
+use crate::gpu::strategy::{self, group_iterations};
+use crate::op::Pool2dGeometry;
+
+params! {
+    struct LargeParams {
+        planes: u32,
+        in_height: u32,
+        in_width: u32,
+        out_height: u32,
+        out_width: u32,
+        parts: u32,
+    }
+}
+
+params! {
+    struct TotalParams {
+        windows: u32,
+        parts: u32,
+    }
+}
+
+pub(crate) const MAX_LARGE: Kernel = Kernel {
+    name: "pool2d_max_large",
+    source: source!("pool2d_max_large.wgsl"),
+    blocks: &[
+        &blocks::WINDOW,
+        &blocks::BEST,
+        &blocks::ACTIVATION,
+        &blocks::REDUCE,
+        &blocks::FLAT,
+    ],
+    bindings: &[Read, ReadWrite, ReadWrite],
+    formats: &[(0, "Input"), (1, "Output")],
+    params: LargeParams::LAYOUT,
+    constants: &[],
+};
+
+pub(crate) const MAX_TOTAL: Kernel = Kernel {
+    name: "pool2d_max_total",
+    source: source!("pool2d_max_total.wgsl"),
+    blocks: &[&blocks::BEST, &blocks::ACTIVATION, &blocks::FLAT],
+    bindings: &[Read, Read, ReadWrite, ReadWrite],
+    formats: &[(2, "Output")],
+    params: TotalParams::LAYOUT,
+    constants: &[],
+};
+
+pub(crate) const AVG_LARGE: Kernel = Kernel {
+    name: "pool2d_avg_large",
+    source: source!("pool2d_avg_large.wgsl"),
+    blocks: &[&blocks::MEAN_WINDOW, &blocks::REDUCE, &blocks::FLAT],
+    bindings: &[Read, ReadWrite],
+    formats: &[(0, "Input"), (1, "Output")],
+    params: LargeParams::LAYOUT,
+    constants: &[],
+};
+
+#[cfg(test)]
+pub(super) const KERNELS: &[&Kernel] = &[&MAX_LARGE, &MAX_TOTAL, &AVG_LARGE];
+
+/// The largest window that one invocation takes.
+pub(crate) const LARGEST_WINDOW: usize = 256;
+
+/// Parts of each window, a workgroup for each, or 0 where windows are small enough for one invocation.
+pub(super) fn window_parts(recording: &mut Recording, geometry: &Pool2dGeometry) -> usize {
+    recording.parts(|| match geometry.kernel.area() {
+        ..=LARGEST_WINDOW => 0,
+        area => strategy::group_parts(geometry.output_len(), area),
+    })
+}
+
+/// The maximum of each window, or an activation of it, and its place, by a workgroup, or several, for
+/// each.
+pub(super) fn max_large(
+    recording: &mut Recording,
+    geometry: &Pool2dGeometry,
+    parts: usize,
+    input: Region,
+    output: Output,
+    argmax: Region,
+) {
+    let windows = geometry.output_len();
+    let [value, place] = match parts {
+        1 => [output.region, argmax],
+        _ => [(); 2].map(|()| recording.transient("maxima of parts", parts * windows)),
+    };
+    let now = if parts == 1 { output } else { value.into() };
+    let mut constants = window_constants(geometry).to_vec();
+    constants.extend(now.activation_constants(recording));
+    let regions = [input, value, place].map(Some);
+    recording.iterations(geometry.kernel.area().div_ceil(parts).div_ceil(64));
+    let (params, grid) = (large_params(geometry, parts), group_grid(parts * windows));
+    recording.dispatch(&MAX_LARGE, &constants, &regions, params, grid);
+    if parts > 1 {
+        let params = TotalParams {
+            windows: windows as u32,
+            parts: parts as u32,
+        };
+        let constants = output.activation_constants(recording);
+        let regions = [value, place, output.region, argmax].map(Some);
+        recording.iterations(parts.div_ceil(64));
+        let grid = group_grid(windows);
+        recording.dispatch(&MAX_TOTAL, &constants, &regions, params, grid);
+    }
+}
+
+/// The mean of each window, by a workgroup, or several, for each.
+pub(super) fn avg_large(
+    recording: &mut Recording,
+    geometry: &Pool2dGeometry,
+    (parts, constants): (usize, &[(&'static str, f64)]),
+    input: Region,
+    output: Region,
+) {
+    let windows = geometry.output_len();
+    let to = match parts {
+        1 => output,
+        _ => recording.transient("means of parts", parts * windows),
+    };
+    recording.iterations(group_iterations(geometry.kernel.area().div_ceil(parts)));
+    let (params, grid) = (large_params(geometry, parts), group_grid(parts * windows));
+    let regions = [Some(input), Some(to)];
+    recording.dispatch(&AVG_LARGE, constants, &regions, params, grid);
+    if parts > 1 {
+        let extents = [1, windows, 1];
+        reduce::sum_parts(recording, to, parts, extents, None, output.into());
+    }
+}
+
+fn large_params(geometry: &Pool2dGeometry, parts: usize) -> LargeParams {
+    LargeParams {
+        planes: geometry.planes as u32,
+        in_height: geometry.in_size.height as u32,
+        in_width: geometry.in_size.width as u32,
+        out_height: geometry.out_size.height as u32,
+        out_width: geometry.out_size.width as u32,
+        parts: parts as u32,
+    }
+}
