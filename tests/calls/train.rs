@@ -65,6 +65,8 @@ const TRAINER: &[&str] = &[
     "Trainer::gradient_async",
     "Trainer::learning_rate",
     "Trainer::set_learning_rate",
+    "Trainer::is_finite",
+    "Trainer::is_finite_async",
     "Trainer::save",
     "Trainer::load",
     "Trainer::model",
@@ -236,6 +238,8 @@ pub fn used(d: &mut Draw, trainer: &mut Trainer) -> Result<(), Error> {
         let _ = (
             trainer.loss(),
             block_on(trainer.loss_async()),
+            trainer.is_finite(),
+            block_on(trainer.is_finite_async()),
             trainer.memory(),
         );
         let _ = (trainer.learning_rate(), trainer.gpu().is_some());

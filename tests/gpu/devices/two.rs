@@ -2,7 +2,7 @@
 
 use wgpu_cnn::{
     Activation, BatchNorm, Conv2d, ConvTranspose2d, Element, Error, Gpu, LayerNorm, MaxPool2d,
-    Optimizer, Shape, Softmax, Tensor, ops,
+    Optimizer, Shape, Softmax, Tensor, ops, wgpu,
 };
 
 use crate::common::{plain_gpu, poisoned_gpus};
@@ -222,4 +222,27 @@ fn a_device_that_is_taken_twice_is_two() {
             assert!(matches!(sum, Err(Error::Argument { .. })), "{sum:?}");
         }
     }
+}
+
+/// A renderer, say, that polls the device which it also trains on.
+#[test]
+fn a_device_that_others_poll_is_taken() {
+    let Some(gpu) = plain_gpu() else { return };
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    let _ = gpu.device().poll(wgpu::PollType::Poll);
+                }
+            });
+        }
+        let taken = (0..500).map(|_| {
+            let (device, queue) = (gpu.device().clone(), gpu.queue().clone());
+            Gpu::from_wgpu(gpu.info().clone(), device, queue).map(drop)
+        });
+        let refused: Vec<_> = taken.filter_map(Result::err).collect();
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(refused.is_empty(), "{refused:?}");
+    });
 }
