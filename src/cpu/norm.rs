@@ -72,7 +72,7 @@ pub fn batch_norm_forward<T: Real>(
         let scale = gamma[c] * inverse_deviation(variance[c], epsilon);
         x.iter()
             .zip(y)
-            .for_each(|(&x, y)| *y = (x - mean[c]) * scale + beta[c]);
+            .for_each(|(&x, y)| *y = centred(x, mean[c], scale) + beta[c]);
     });
     Ok(())
 }
@@ -146,11 +146,12 @@ pub fn batch_norm_backward_parameters<T: Real>(
     for_each(ggamma.iter_mut().enumerate(), |(c, ggamma)| {
         let planes = channel_planes(geometry, x, c).zip(channel_planes(geometry, gy, c));
         let mean = mean[c].wide();
+        let inverse = inverse_deviation(variance[c], epsilon).wide();
         let total = sum(planes.map(|(x, gy)| {
             let pairs = x.iter().zip(gy);
-            sum(pairs.map(|(x, gy)| (x.wide() - mean) * gy.wide()))
+            sum(pairs.map(|(x, gy)| centred(x.wide(), mean, inverse) * gy.wide()))
         }));
-        *ggamma = T::nearest(total * inverse_deviation(variance[c], epsilon).wide());
+        *ggamma = T::nearest(total);
     });
     Ok(())
 }
@@ -195,7 +196,7 @@ pub fn batch_norm_backward_input<T: Real>(
         let inverse = inverse_deviation(variance[c], epsilon);
         let (offset, slope) = (gbeta[c] / count, inverse * ggamma[c] / count);
         for ((&x, &gy), gx) in x.iter().zip(gy).zip(gx) {
-            *gx = gamma[c] * inverse * ((gy - offset) - (x - mean[c]) * slope);
+            *gx = gamma[c] * inverse * ((gy - offset) - centred(x, mean[c], slope));
         }
     });
     Ok(())
@@ -256,7 +257,7 @@ pub fn layer_norm_forward<T: Real>(
             let (mean, variance) = moments(std::iter::once(x));
             let inverse = inverse_deviation(variance, epsilon);
             for (((&x, &gamma), &beta), y) in x.iter().zip(gamma).zip(beta).zip(y) {
-                *y = (x - mean) * inverse * gamma + beta;
+                *y = centred(x, mean, inverse) * gamma + beta;
             }
         },
     );
@@ -287,7 +288,7 @@ pub fn layer_norm_backward_parameters<T: Real>(
         let inverse = inverse_deviation(variance, epsilon);
         let gradients = ggammas.iter_mut().zip(&mut gbetas);
         for ((&x, &gy), (ggamma, gbeta)) in x.iter().zip(gy).zip(gradients) {
-            *ggamma += (gy * ((x - mean) * inverse)).wide();
+            *ggamma += (gy * centred(x, mean, inverse)).wide();
             *gbeta += gy.wide();
         }
     }
@@ -329,12 +330,14 @@ pub fn layer_norm_backward_input<T: Real>(
             .iter()
             .zip(gy)
             .zip(gamma)
-            .map(|((&x, &gy), &gamma)| (x - mean, gamma * gy));
+            .map(|((&x, &gy), &gamma)| (x, gamma * gy));
         let offset = T::nearest(sum(terms.clone().map(|(_, g)| g)) / count);
-        let dot = sum(terms.clone().map(|(above, g)| above.wide() * g.wide()));
-        let slope = T::nearest(dot * inverse.wide().powi(2) / count);
-        for ((above, g), gx) in terms.zip(gx) {
-            *gx = inverse * ((g - offset) - above * slope);
+        let (mean_wide, inverse_wide) = (mean.wide(), inverse.wide());
+        let normalised = |x: T| centred(x.wide(), mean_wide, inverse_wide);
+        let dot = sum(terms.clone().map(|(x, g)| normalised(x) * g.wide()));
+        let slope = T::nearest(dot * inverse_wide / count);
+        for ((x, g), gx) in terms.zip(gx) {
+            *gx = inverse * ((g - offset) - centred(x, mean, slope));
         }
     });
     Ok(())
@@ -347,6 +350,15 @@ fn moments<'a, T: Real>(parts: impl Iterator<Item = &'a [T]> + Clone) -> (T, T) 
     let square = |x: &T| (x.wide() - mean) * (x.wide() - mean);
     let squares = sum(parts.map(|part| sum(part.iter().map(square))));
     (T::nearest(mean), T::nearest(squares / count))
+}
+
+/// `(x - mean) * factor`, also where the difference is more than `T` holds and the product is not.
+fn centred<T: Real>(x: T, mean: T, factor: T) -> T {
+    let difference = x - mean;
+    match difference.is_finite() {
+        true => difference * factor,
+        false => x * factor - mean * factor,
+    }
 }
 
 fn inverse_deviation<T: Real>(variance: T, epsilon: f64) -> T {

@@ -250,7 +250,8 @@ pub fn softmax_pool_backward<T: Real>(
         let (maximum, sum, mean) = softmax_mean(x);
         for (&x, gx) in x.iter().zip(gx) {
             let above = x - maximum;
-            *gx = gy * (above.exp() / sum) * (T::one() + (above - mean));
+            let weight = above.exp() / sum;
+            *gx = gy * weighted(weight, T::one() + (above - mean));
         }
     });
     Ok(())
@@ -262,8 +263,16 @@ fn softmax_mean<T: Real>(x: &[T]) -> (T, T, T) {
     let maximum = x.iter().copied().fold(T::neg_infinity(), T::max);
     let above = x.iter().map(|&x| x - maximum);
     let total = sum(above.clone().map(T::exp));
-    let weighted = sum(above.map(|above| above.exp() * above));
-    (maximum, T::nearest(total), T::nearest(weighted / total))
+    let mean = sum(above.map(|above| weighted(above.exp(), above))) / total;
+    (maximum, T::nearest(total), T::nearest(mean))
+}
+
+/// `weight * value`, where no weight makes nothing of what is infinitely far below the maximum.
+fn weighted<T: Real>(weight: T, value: T) -> T {
+    match weight == T::zero() {
+        true => T::zero(),
+        false => weight * value,
+    }
 }
 
 fn check_softmax(geometry: &Pool2dGeometry, x: usize, y: usize) -> Result<(usize, usize)> {

@@ -3,7 +3,7 @@
 //!
 //! Both ways go tensor by tensor: what is in memory is the header and a parameter.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -127,10 +127,10 @@ fn places(
     source: &mut (impl Read + Seek),
 ) -> std::result::Result<Vec<(u64, usize)>, String> {
     let (begin, tensors) = tensors(source)?;
+    let parameters = graph.parameters().iter();
+    let names: HashSet<&str> = parameters.map(|parameter| &*parameter.name).collect();
     // PyTorch counts the batches that a normalisation has seen; nothing here depends on it.
-    let foreign = |name: &str| {
-        graph.parameter_named(name).is_err() && !name.ends_with(".num_batches_tracked")
-    };
+    let foreign = |name: &str| !name.ends_with(".num_batches_tracked") && !names.contains(name);
     if let Some((name, _)) = tensors.iter().find(|(name, _)| foreign(name)) {
         return Err(format!("tensor {name:?} is not one of the model's"));
     }

@@ -104,6 +104,36 @@ fn the_same_tensor_is_named_every_time() {
 }
 
 #[test]
+fn a_header_of_many_names_is_read_name_by_name() {
+    // Of a model and a file of many names: a search through all of one for each of the other does not end.
+    let mut builder = Model::builder([1]);
+    for _ in 0..2000 {
+        builder = builder.dense(1);
+    }
+    let model = builder.build().unwrap();
+    let mut header = Vec::new();
+    for (at, (name, shape)) in model.parameters().enumerate() {
+        let info =
+            json!({ "dtype": "F32", "shape": &shape[..], "data_offsets": [4 * at, 4 * at + 4] });
+        header.push(format!("{name:?}: {info}"));
+    }
+    let len = 4 * header.len();
+    let empty = json!({ "dtype": "F32", "shape": [0], "data_offsets": [len, len] });
+    header.extend((0..100_000).map(|at| format!("\"{at}.num_batches_tracked\": {empty}")));
+    let open = |header: &[String]| {
+        let bytes = file(&format!("{{{}}}", header.join(", ")), len);
+        Weights::new(&model.graph, Path::new("the file"), Cursor::new(bytes)).map(|_| ())
+    };
+    open(&header).unwrap();
+    header.push(format!("\"num_batches_tracked\": {empty}"));
+    let said = open(&header).unwrap_err().to_string();
+    assert!(
+        said.ends_with("tensor \"num_batches_tracked\" is not one of the model's"),
+        "{said}"
+    );
+}
+
+#[test]
 fn what_is_wrong_with_a_file_is_said() {
     let good = tensors(&[("0.weight", "F32", &[2, 3], 24), ("0.bias", "F32", &[2], 8)]);
     assert!(open(&good).is_ok());

@@ -241,18 +241,22 @@ pub(crate) fn within(name: &str, value: f64, domain: impl RangeBounds<f64>) -> R
 
 /// What keeps a division finite, which may be zero.
 pub(crate) fn check_epsilon(name: &str, epsilon: f64) -> Result<()> {
-    within(&format!("{name} epsilon"), epsilon, 0.0..f64::INFINITY)
+    check_small(&format!("{name} epsilon"), epsilon)
+}
+
+/// Refuses a number that is negative, and one above zero that kernels take for zero.
+fn check_small(name: &str, value: f64) -> Result<()> {
+    if value > 0.0 && value < f64::from(f32::MIN_POSITIVE) {
+        return Err(Error::argument(name, format!("{value} is zero in 32 bits")));
+    }
+    within(name, value, 0.0..f64::INFINITY)
 }
 
 /// Refuses a norm to clip gradients to that is not above zero, as a number of 32 bits.
 pub(crate) fn check_clip_norm(norm: f64) -> Result<()> {
-    if norm > 0.0 && norm < f64::from(f32::MIN_POSITIVE) {
-        let reason = format!("{norm} is zero in 32 bits");
-        return Err(Error::argument("clip_norm", reason));
-    }
     match norm <= 0.0 || norm.is_nan() {
         true => Err(Error::argument("clip_norm", "must be above zero")),
-        false => within("clip_norm", norm, 0.0..f64::INFINITY),
+        false => check_small("clip_norm", norm),
     }
 }
 
@@ -441,5 +445,12 @@ mod tests {
         assert!(said.ends_with("is more than 32 bits hold"), "{said}");
         let said = check_epsilon("layer_norm", -1.0).unwrap_err().to_string();
         assert_eq!(said, "layer_norm epsilon: -1 is not within 0..inf");
+        for small in [1e-320, 1e-60, 1e-39] {
+            let said = check_epsilon("layer_norm", small).unwrap_err().to_string();
+            assert!(said.ends_with("is zero in 32 bits"), "{said}");
+        }
+        for taken in [0.0, f64::from(f32::MIN_POSITIVE), 1e-5] {
+            assert!(check_epsilon("batch_norm", taken).is_ok(), "{taken}");
+        }
     }
 }

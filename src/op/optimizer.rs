@@ -1,7 +1,7 @@
 //! Optimizers: how a gradient becomes an update. The formulas, and the order of their operations,
 //! are PyTorch's.
 
-use super::within;
+use super::{check_small, within};
 use crate::{Error, Result};
 
 macro_rules! setters {
@@ -246,15 +246,21 @@ impl Optimizer {
                 }
             }
             Self::Adam(Adam {
+                learning_rate,
                 betas,
                 epsilon,
                 weight_decay,
-                ..
+                decoupled,
+                amsgrad: _,
             }) => {
                 within("beta 1", betas[0], 0.0..1.0)?;
                 within("beta 2", betas[1], 0.0..1.0)?;
-                within("epsilon", epsilon, positive())?;
+                check_small("epsilon", epsilon)?;
                 within("weight decay", weight_decay, positive())?;
+                if decoupled {
+                    let product = learning_rate * weight_decay;
+                    within("learning rate * weight decay", product, positive())?;
+                }
             }
             Self::RmsProp(RmsProp {
                 alpha,
@@ -264,7 +270,7 @@ impl Optimizer {
                 ..
             }) => {
                 within("alpha", alpha, 0.0..1.0)?;
-                within("epsilon", epsilon, positive())?;
+                check_small("epsilon", epsilon)?;
                 within("momentum", momentum, positive())?;
                 within("weight decay", weight_decay, positive())?;
             }
@@ -279,7 +285,7 @@ mod tests {
 
     #[test]
     fn hyper_parameters_outside_their_domain_are_refused() {
-        let refused: [Optimizer; 15] = [
+        let refused: [Optimizer; 18] = [
             Optimizer::sgd(1e300).into(),
             Optimizer::sgd(1e39).into(),
             Optimizer::sgd(0.1).momentum(1e300).into(),
@@ -295,6 +301,9 @@ mod tests {
             Optimizer::sgd(0.1).momentum(f64::NAN).into(),
             Optimizer::adam(0.1).betas([0.9, 1.0]).into(),
             Optimizer::adam(0.1).epsilon(-1.0).into(),
+            Optimizer::adam(0.1).epsilon(1e-320).into(),
+            Optimizer::rmsprop(0.1).epsilon(1e-39).into(),
+            Optimizer::adamw(1e20).weight_decay(1e20).into(),
         ];
         for optimizer in refused {
             assert!(
@@ -302,6 +311,14 @@ mod tests {
                 "{optimizer:?}"
             );
         }
-        assert!(Optimizer::from(Optimizer::sgd(0.0)).check().is_ok());
+        let taken: [Optimizer; 4] = [
+            Optimizer::sgd(0.0).into(),
+            Optimizer::adam(0.1).epsilon(0.0).into(),
+            Optimizer::rmsprop(0.1).epsilon(1e-37).into(),
+            Optimizer::adam(1e20).weight_decay(1e20).into(),
+        ];
+        for optimizer in taken {
+            assert!(optimizer.check().is_ok(), "{optimizer:?}");
+        }
     }
 }

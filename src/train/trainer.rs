@@ -182,7 +182,8 @@ impl Trainer {
             Backend::Gpu(plan) => plan.predict(input).await,
             // A batch at a time here too, so that the activations of more are never there at once.
             Backend::Cpu(reference) => {
-                let batches = input.chunks(self.batch * self.model.input_shape().len());
+                let len = self.batch.saturating_mul(self.model.input_shape().len());
+                let batches = input.chunks(len);
                 let outputs: Result<Vec<_>> =
                     batches.map(|batch| reference.forward(batch)).collect();
                 Ok(outputs?.concat())
@@ -302,7 +303,8 @@ impl Trainer {
         for (at, name) in names.iter().enumerate() {
             if let Err(error) = self.exchange(name, &mut values[at]) {
                 for (name, old) in names.iter().zip(&values[..at]) {
-                    self.set_parameter(name, old)?;
+                    // What failed first is what is told, also where this fails too.
+                    let _ = self.set_parameter(name, old);
                 }
                 return Err(error);
             }
@@ -370,5 +372,22 @@ impl Trainer {
             ));
         }
         Ok(input.len() / example)
+    }
+}
+
+#[cfg(all(test, feature = "native"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_beyond_all_inputs_predicts_them_at_once() {
+        let model = Model::builder([4]).dense(2).build().unwrap();
+        let predicted = |batch| {
+            let builder = Trainer::builder(model.clone()).batch(batch);
+            builder.on_cpu().unwrap().predict(&[0.5; 12]).unwrap()
+        };
+        for batch in [usize::MAX, usize::MAX / 2, usize::MAX / 4 + 2] {
+            assert_eq!(predicted(batch), predicted(2), "{batch}");
+        }
     }
 }

@@ -55,6 +55,8 @@ const TRAINER: &[&str] = &[
     "Trainer::update_async",
     "Trainer::loss",
     "Trainer::loss_async",
+    "Trainer::is_finite",
+    "Trainer::is_finite_async",
     "Trainer::predict",
     "Trainer::predict_async",
     "Trainer::parameter",
@@ -77,7 +79,12 @@ const TRAINER: &[&str] = &[
 pub fn calls() -> Vec<Call> {
     vec![
         Call::medium(REFERENCE, |d| reference(d).is_ok()),
-        Call::medium(BUILDER, |d| builder(d).on_cpu().is_ok()),
+        Call::medium(BUILDER, |d| {
+            let trainer = builder(d).on_cpu();
+            trainer
+                .and_then(|mut trainer| used(d, &mut trainer))
+                .is_ok()
+        }),
         Call::medium(TRAINER, |d| {
             let trainer = usual(d).on_cpu();
             trainer

@@ -194,7 +194,7 @@ impl<T: Real> Reference<T> {
     ///
     /// Those of [`step`](Self::step).
     pub fn loss_and_gradients(&mut self, input: &[T], target: &Target) -> Result<T> {
-        Ok(self.backward(input, target, Divided::Now, false)?.0)
+        Ok(self.backward(input, target, Among::Alone, false)?.0)
     }
 
     /// As [`loss_and_gradients`](Self::loss_and_gradients), with the loss's gradient with respect to
@@ -204,7 +204,7 @@ impl<T: Real> Reference<T> {
     ///
     /// Those of [`step`](Self::step).
     pub fn loss_and_input_gradient(&mut self, input: &[T], target: &Target) -> Result<(T, Vec<T>)> {
-        let (loss, _) = self.backward(input, target, Divided::Now, true)?;
+        let (loss, _) = self.backward(input, target, Among::Alone, true)?;
         Ok((
             loss,
             self.tape.gradients[self.model.graph.input().0].clone(),
@@ -222,8 +222,8 @@ impl<T: Real> Reference<T> {
     /// are then as before.
     pub fn step(&mut self, input: &[T], target: &Target) -> Result<T> {
         let alone = self.accumulate == 1 && self.pending.batches == 0;
-        let divided = if alone { Divided::Now } else { Divided::Later };
-        let (loss, normaliser) = self.backward(input, target, divided, false)?;
+        let among = if alone { Among::Alone } else { Among::Several };
+        let (loss, normaliser) = self.backward(input, target, among, false)?;
         let graph = &self.model.graph;
         self.tape.update_statistics(graph, &mut self.parameters);
         self.steps += 1;
@@ -238,9 +238,10 @@ impl<T: Real> Reference<T> {
             let zeros = self.gradients.iter().map(|like| vec![0.0; like.len()]);
             pending.gradients.extend(zeros);
         }
+        let factor = divisor(normaliser);
         for (sums, gradient) in pending.gradients.iter_mut().zip(&self.gradients) {
             let pairs = sums.iter_mut().zip(gradient);
-            pairs.for_each(|(sum, gradient)| *sum += gradient.wide());
+            pairs.for_each(|(sum, gradient)| *sum += gradient.wide() * factor);
         }
         pending.batches += 1;
         // A sum of losses is not divided, however many batches it is over.
@@ -253,7 +254,7 @@ impl<T: Real> Reference<T> {
         if self.pending.batches >= self.accumulate {
             self.update()?;
         }
-        Ok(loss / T::nearest(normaliser))
+        Ok(loss)
     }
 
     /// Updates the parameters from the batches since the last update, if there are any: for the end
@@ -372,13 +373,12 @@ impl<T: Real> Reference<T> {
         Ok(input.len() / shape.len())
     }
 
-    /// A pass of training. Gives the loss and what it was, or is to be, divided by; gradients follow
-    /// suit.
+    /// A pass of training. Gives the loss and its normaliser, which the gradients are divided by too.
     fn backward(
         &mut self,
         input: &[T],
         target: &Target,
-        divided: Divided,
+        among: Among,
         input_gradient: bool,
     ) -> Result<(T, f64)> {
         let (batch, graph, tape) = (self.batch(input)?, &self.model.graph, &mut self.tape);
@@ -407,12 +407,16 @@ impl<T: Real> Reference<T> {
         let output = &tape.values[graph.output().0];
         let gradient = &mut tape.gradients[graph.output().0];
         gradient.resize(output.len(), T::zero());
-        let divisor = match divided {
-            Divided::Now => normaliser,
-            Divided::Later => 1.0,
+        // Divided at once also among several batches: their sums may be more than `T` holds.
+        let by = match among {
+            Among::Alone => normaliser,
+            Among::Several => divisor(normaliser),
         };
-        let loss =
-            cpu::loss_forward_backward(&self.loss, &geometry, divisor, output, target, gradient)?;
+        let mut loss =
+            cpu::loss_forward_backward(&self.loss, &geometry, by, output, target, gradient)?;
+        if by != normaliser {
+            loss = loss / T::nearest(normaliser);
+        }
         tape.backward(walk, &wanted, &mut self.gradients)?;
         self.has_gradients = true;
         Ok((loss, normaliser))
@@ -420,11 +424,7 @@ impl<T: Real> Reference<T> {
 
     /// Makes the gradients those of all pending batches together.
     fn divide_pending(&mut self) {
-        // Where every row of every batch was ignored, the sums are zero, and so are the gradients.
-        let divisor = match self.pending.normaliser {
-            0.0 => 1.0,
-            normaliser => normaliser,
-        };
+        let divisor = divisor(self.pending.normaliser);
         for (gradient, sum) in self.gradients.iter_mut().zip(&self.pending.gradients) {
             gradient
                 .iter_mut()
@@ -467,10 +467,19 @@ impl<T: Real> Reference<T> {
     }
 }
 
-/// When loss and gradients are divided by the normaliser.
+/// Whether a batch makes an update by itself.
 #[derive(Debug, Clone, Copy)]
-enum Divided {
-    Now,
-    /// Once all batches of an update have been summed up.
-    Later,
+enum Among {
+    Alone,
+    /// Its gradients are added to those of others.
+    Several,
+}
+
+/// What gradients that are added up are divided by. Where every row was ignored or has no weight they
+/// are zero, and stay so.
+fn divisor(normaliser: f64) -> f64 {
+    match normaliser {
+        0.0 => 1.0,
+        normaliser => normaliser,
+    }
 }

@@ -296,3 +296,56 @@ fn dropout_is_off_in_evaluation_and_new_in_every_step() {
     losses.dedup();
     assert_eq!(losses.len(), 5);
 }
+
+#[test]
+fn batches_of_an_update_overflow_no_sooner_than_one() {
+    let layer = crate::Linear::new(1).bias(false);
+    let model = Model::builder([1]).push(layer).build().unwrap();
+    let train = |accumulate: usize| {
+        let (loss, optimizer) = (Loss::mean_squared_error(), Optimizer::sgd(1e-37));
+        let mut reference = Reference::<f32>::new(&model, loss, optimizer, 3).unwrap();
+        reference.set_parameter("0.weight", &[1.0]).unwrap();
+        reference.set_accumulate(accumulate).unwrap();
+        let losses: Vec<f32> = (0..accumulate)
+            .map(|_| {
+                let target = Target::from(&[0.0f32; 1000]);
+                reference.step(&[1e18; 1000], &target).unwrap()
+            })
+            .collect();
+        let gradient = reference.gradient("0.weight").unwrap()[0];
+        (
+            losses,
+            gradient,
+            reference.parameter("0.weight").unwrap()[0],
+        )
+    };
+    for accumulate in [1, 2, 3] {
+        let (losses, gradient, weight) = train(accumulate);
+        for loss in losses {
+            approx::assert_relative_eq!(loss, 1e36, max_relative = 1e-6);
+        }
+        approx::assert_relative_eq!(gradient, 2e36, max_relative = 1e-6);
+        approx::assert_relative_eq!(weight, 0.8, max_relative = 1e-6);
+    }
+}
+
+#[test]
+fn a_batch_without_weight_adds_nothing_to_an_update() {
+    let model = Model::builder([1]).dense(2).build().unwrap();
+    let loss = Loss::cross_entropy().class_weights([0.0, 2.0]);
+    let gradient = |labels: &[&[u8]]| {
+        let optimizer = Optimizer::sgd(0.1);
+        let mut reference = Reference::<f32>::new(&model, loss.clone(), optimizer, 3).unwrap();
+        reference.set_accumulate(labels.len()).unwrap();
+        let step = |labels: &&[u8]| reference.step(&[0.5, -1.0], &Target::from(*labels));
+        let losses: Result<Vec<f32>> = labels.iter().map(step).collect();
+        (
+            losses.unwrap(),
+            reference.gradient("0.weight").unwrap().to_vec(),
+        )
+    };
+    let (alone, expected) = gradient(&[&[1, 1]]);
+    let (losses, got) = gradient(&[&[0, 0], &[1, 1]]);
+    assert!(losses[0].is_nan() && losses[1] == alone[0], "{losses:?}");
+    approx::assert_relative_eq!(got[..], expected[..], max_relative = 1e-6);
+}
