@@ -24,7 +24,7 @@ use clap::{Parser, ValueEnum};
 use common::chart::{self, History};
 use common::confusion::{Confusion, class_names};
 use common::dataset::{self, CLASSES, Images};
-use common::{filters, out};
+use common::{filters, finite, out};
 use indicatif::{ProgressBar, ProgressStyle};
 use wgpu_cnn::{Gpu, Model, Optimizer, Trainer};
 
@@ -161,6 +161,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         );
     }
     println!("\n{confusion}");
+    finite::check(&trainer)?;
     save(&trainer, &history, out)?;
     println!("test accuracy {:.1} % on {device}", confusion.accuracy());
     Ok(())
@@ -234,8 +235,8 @@ fn train_epoch(
 
 fn diverged(loss: f64, step: usize, epoch: usize) -> String {
     format!(
-        "the loss is {loss} at step {step} of epoch {epoch}: the training has diverged, and nothing is \
-         written; a smaller --lr may help"
+        "the loss is {loss}, seen at step {step} of epoch {epoch}: the training has diverged, and nothing \
+         is written; a smaller --lr may help"
     )
 }
 

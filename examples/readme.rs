@@ -8,6 +8,10 @@
 
 #[path = "common/dataset.rs"]
 mod dataset;
+#[path = "common/finite.rs"]
+mod finite;
+#[path = "common/out.rs"]
+mod out;
 
 use std::path::Path;
 
@@ -19,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "/examples/data/fashion-mnist"
     ));
     let (train, test) = dataset::load(folder)?;
-    std::fs::create_dir_all("out")?;
+    out::prepare(Path::new("out"), &["readme.safetensors"])?;
 
     let gpu = Gpu::new()?; // the best adapter
     #[rustfmt::skip]
@@ -52,6 +56,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         test.len(),
         gpu.info().name
     );
+    finite::check(&trainer)?;
     trainer.save("out/readme.safetensors")?;
     Ok(())
 }

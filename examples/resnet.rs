@@ -11,6 +11,8 @@
 mod dataset;
 #[path = "common/device.rs"]
 mod device;
+#[path = "common/finite.rs"]
+mod finite;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -122,7 +124,9 @@ fn training(
             trainer.step(&images, &labels)?;
             if (step % 10 == 0 || step == steps) && !trainer.is_finite()? {
                 let loss = trainer.loss()?;
-                return Err(format!("the loss is {loss} at step {step} of epoch {epoch}").into());
+                return Err(
+                    format!("the loss is {loss}, seen at step {step} of epoch {epoch}").into(),
+                );
             }
         }
         let (loss, seconds) = (trainer.loss()?, start.elapsed().as_secs_f64());
@@ -133,6 +137,7 @@ fn training(
             train.len() as f64 / seconds,
         );
     }
+    finite::check(&trainer)?;
     Ok(accuracy)
 }
 

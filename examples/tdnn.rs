@@ -13,6 +13,8 @@
 
 #[path = "common/device.rs"]
 mod device;
+#[path = "common/finite.rs"]
+mod finite;
 
 use std::error::Error;
 use std::f32::consts::TAU;
@@ -94,7 +96,9 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
             detector.step(&samples(&batch), &present)?;
             if step % 16 == 0 && !detector.is_finite()? {
                 let loss = detector.loss()?;
-                return Err(format!("the loss is {loss} at step {step} of epoch {epoch}").into());
+                return Err(
+                    format!("the loss is {loss}, seen at step {step} of epoch {epoch}").into(),
+                );
             }
         }
         println!(
@@ -104,6 +108,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
             start.elapsed().as_secs_f64(),
         );
     }
+    finite::check(&detector)?;
 
     // The same network without its last layers: a score for each position.
     let mut scanner = trainer(scan().build()?)?;

@@ -4,6 +4,10 @@
 #[path = "common/device.rs"]
 #[allow(dead_code)]
 mod device;
+#[path = "../examples/common/finite.rs"]
+mod finite;
+#[path = "../examples/common/out.rs"]
+mod out;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -149,7 +153,7 @@ mod special {
             .status();
         assert!(made.unwrap().success());
         symlink("/dev/null", at("device")).unwrap();
-        symlink("nothing", at("dangling")).unwrap();
+        symlink("nowhere/nothing", at("dangling")).unwrap();
         fs::create_dir(at("folder")).unwrap();
         for (what, write) in writers() {
             for name in ["pipe", "device", "dangling", "folder"] {
@@ -175,6 +179,81 @@ mod special {
         assert!(null.is_char_device());
     }
 
+    /// What an example finds before its training is what saving finds after it.
+    #[test]
+    fn examples_accept_what_can_be_saved() {
+        let folder = Folder::new("prepare");
+        let at = |name: &str| folder.0.join(name);
+        fs::create_dir(at("folder")).unwrap();
+        for name in ["file", "second name", "read-only", "private"] {
+            fs::write(at(name), "old").unwrap();
+        }
+        let mode = |name: &str, mode| {
+            fs::set_permissions(at(name), fs::Permissions::from_mode(mode)).unwrap();
+        };
+        mode("read-only", 0o444);
+        mode("private", 0o600);
+        fs::hard_link(at("second name"), at("first name")).unwrap();
+        let made = std::process::Command::new("mkfifo")
+            .arg(at("pipe"))
+            .status();
+        assert!(made.unwrap().success());
+        let links = [
+            ("to file", "file"),
+            ("to read-only", "read-only"),
+            ("to folder", "folder"),
+            ("to pipe", "pipe"),
+            ("to device", "/dev/null"),
+            ("to nothing", "folder/made"),
+            ("to a link", "to nothing more"),
+            ("to nothing more", "folder/made too"),
+            ("to nowhere", "nowhere/made"),
+            ("to a new folder", "new/"),
+            ("loop", "loop"),
+        ];
+        for (link, target) in links {
+            symlink(target, at(link)).unwrap();
+        }
+        let long = "n".repeat(256);
+        let mut names = links.map(|(link, _)| link).to_vec();
+        names.extend(["new", "folder/new", "nowhere/new", "file/new", "new/"]);
+        names.extend(["file", "second name", "private", "read-only", "pipe"]);
+        names.extend(["folder", &long, "/dev/null", "/proc/new"]);
+        let trainer = Trainer::builder(small()).on_cpu().unwrap();
+        let mut accepted = Vec::new();
+        for name in names {
+            let before = folder.names();
+            let prepared = super::out::prepare(&folder.0, &[name]);
+            assert_eq!(folder.names(), before, "{name}");
+            if name == "file" || name == "private" {
+                assert!(fs::metadata(at(name)).unwrap().len() >= 3, "{name}");
+            }
+            let saved = trainer.save(at(name));
+            assert_eq!(
+                prepared.is_ok(),
+                saved.is_ok(),
+                "{name}: {prepared:?}, {saved:?}"
+            );
+            accepted.extend(saved.is_ok().then_some(name));
+        }
+        let right = [
+            "to file",
+            "to nothing",
+            "to a link",
+            "new",
+            "folder/new",
+            "file",
+        ];
+        // The second link of a chain leads to what the first has made.
+        let right = [
+            &right[..3],
+            &["to nothing more"],
+            &right[3..],
+            &["second name", "private"],
+        ];
+        assert_eq!(accepted, right.concat());
+    }
+
     #[test]
     fn whatever_is_written_follows_links_and_keeps_modes() {
         for (what, write) in writers() {
@@ -193,6 +272,18 @@ mod special {
             assert_eq!(mode & 0o777, 0o640, "{what}");
             assert_eq!(folder.names().len(), 2, "{what}");
         }
+    }
+}
+
+#[test]
+fn examples_find_parameters_that_are_no_numbers() {
+    let model = Model::builder([4]).dense(3).relu().dense(2).build();
+    let mut trainer = Trainer::builder(model.unwrap()).on_cpu().unwrap();
+    finite::check(&trainer).unwrap();
+    for wrong in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        trainer.set_parameter("0.bias", &[0.0, wrong, 0.0]).unwrap();
+        let said = finite::check(&trainer).unwrap_err().to_string();
+        assert!(said.contains("0.bias"), "{said}");
     }
 }
 

@@ -4,5 +4,6 @@ pub mod chart;
 pub mod confusion;
 pub mod dataset;
 pub mod filters;
+pub mod finite;
 pub mod out;
 pub mod picture;

@@ -42,7 +42,8 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
 /// [`finish`](Self::finish) puts all that was written in its place at once; if that never comes, for
 /// whatever reason, nothing has happened.
 ///
-/// A link is followed: it stays, and what it leads to is replaced. Mode and owner stay.
+/// A link is followed: it stays, and what it leads to is replaced, or made. Mode and owner stay. Another
+/// name of the same file (a hard link) keeps the old contents.
 pub(crate) struct Replacement {
     /// The name by which the user knows it.
     path: PathBuf,
@@ -71,6 +72,9 @@ impl Replacement {
                 format!("cannot write in the folder {folder}: {error}"),
             )
         })?;
+        if let Some(old) = &old {
+            keep_owner(partial.file(), old)?;
+        }
         Ok(Self {
             path: path.into(),
             target,
@@ -98,7 +102,17 @@ impl Replacement {
             keep_owner_and_mode(partial.file(), old)?;
         }
         partial.file().sync_all()?;
-        partial.place(&self.target)?;
+        if self.old.is_some() || !partial.place_new(&self.target)? {
+            // What is there now need not be what was there.
+            let (target, found) = resolve(&self.target)?;
+            if let (None, Some(found)) = (&self.old, &found) {
+                check_replaceable(&target, found)?;
+                keep_owner_and_mode(partial.file(), found)?;
+                partial.file().sync_all()?;
+            }
+            partial.place(&target)?;
+            self.target = target;
+        }
         sync_folder(folder(&self.target))
     }
 }
@@ -108,27 +122,45 @@ fn resolve(path: &Path) -> io::Result<(PathBuf, Option<Metadata>)> {
     if !names_a_file(path) {
         return Err(refusal("the path does not end in the name of a file"));
     }
-    let link = || fs::symlink_metadata(path).is_ok_and(|it| it.is_symlink());
     match fs::metadata(path) {
         Ok(found) => {
             regular(&found)?;
-            let target = match link() {
+            let target = match fs::symlink_metadata(path)?.is_symlink() {
                 true => fs::canonicalize(path)?,
                 false => path.to_owned(),
             };
             Ok((target, Some(found)))
         }
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        Err(_) if link() => Err(refusal("is a link to a file that does not exist")),
         Err(_) => {
-            let folder = folder(path);
+            let target = follow(path)?;
+            let folder = folder(&target);
             fs::metadata(folder).map_err(|error| {
                 let folder = folder.display();
                 io::Error::new(error.kind(), format!("the folder {folder}: {error}"))
             })?;
-            Ok((path.to_owned(), None))
+            Ok((target, None))
         }
     }
+}
+
+/// Where a path leads at whose end there is nothing yet.
+fn follow(path: &Path) -> io::Result<PathBuf> {
+    /// As many links as Linux follows.
+    const LINKS: usize = 40;
+    let mut target = path.to_owned();
+    for _ in 0..LINKS {
+        let Ok(next) = fs::read_link(&target) else {
+            return Ok(target);
+        };
+        target = folder(&target).join(next);
+        if !names_a_file(&target) {
+            return Err(refusal(
+                "the link's path does not end in the name of a file",
+            ));
+        }
+    }
+    Err(refusal("too many symbolic links"))
 }
 
 /// Whether the last part of a path is a name. `Path` itself leaves out a `/` or `/.` at the end, which
@@ -185,12 +217,6 @@ fn check_replaceable(target: &Path, old: &Metadata) -> io::Result<()> {
     if old.permissions().readonly() {
         return Err(io::Error::new(ErrorKind::PermissionDenied, "is read-only"));
     }
-    #[cfg(unix)]
-    if std::os::unix::fs::MetadataExt::nlink(old) > 1 {
-        return Err(refusal(
-            "has another name (a hard link), under which the old contents would stay",
-        ));
-    }
     without_waiting(OpenOptions::new().write(true)).open(target)?;
     Ok(())
 }
@@ -206,7 +232,7 @@ fn without_waiting(options: &mut OpenOptions) -> &mut OpenOptions {
 }
 
 #[cfg(unix)]
-fn keep_owner_and_mode(file: &File, old: &Metadata) -> io::Result<()> {
+fn keep_owner(file: &File, old: &Metadata) -> io::Result<()> {
     use std::os::unix::fs::{MetadataExt, fchown};
     let new = file.metadata()?;
     if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
@@ -215,10 +241,21 @@ fn keep_owner_and_mode(file: &File, old: &Metadata) -> io::Result<()> {
             io::Error::new(error.kind(), reason)
         })?;
     }
+    Ok(())
+}
+
+#[cfg(unix)]
+fn keep_owner_and_mode(file: &File, old: &Metadata) -> io::Result<()> {
+    keep_owner(file, old)?;
     file.set_permissions(old.permissions())
 }
 
-/// Where files have no mode, a new one takes what its folder gives it.
+/// Where files have no owner and no mode, a new one takes what its folder gives it.
+#[cfg(not(unix))]
+fn keep_owner(_: &File, _: &Metadata) -> io::Result<()> {
+    Ok(())
+}
+
 #[cfg(not(unix))]
 fn keep_owner_and_mode(_: &File, _: &Metadata) -> io::Result<()> {
     Ok(())

@@ -21,8 +21,6 @@ pub(super) struct Partial {
     file: File,
     /// Its name, if it has one: it is removed unless the file finds its place.
     name: Option<PathBuf>,
-    /// Whether a file is to be replaced.
-    replaces: bool,
 }
 
 impl Partial {
@@ -32,11 +30,7 @@ impl Partial {
             clear(&slot_path(target, slot));
         }
         match unnamed(target, replaces) {
-            Some(file) => Ok(Self {
-                file,
-                name: None,
-                replaces,
-            }),
+            Some(file) => Ok(Self { file, name: None }),
             None => Self::named(target, replaces),
         }
     }
@@ -54,11 +48,7 @@ impl Partial {
                 continue;
             }
             let name = Some(name);
-            return Ok(Self {
-                file,
-                name,
-                replaces,
-            });
+            return Ok(Self { file, name });
         }
         Err(too_many())
     }
@@ -67,13 +57,21 @@ impl Partial {
         &self.file
     }
 
+    /// Gives the file a name that nothing has. Returns whether nothing has it.
+    pub fn place_new(&mut self, target: &Path) -> io::Result<bool> {
+        if self.name.is_none() {
+            return link(&self.file, target);
+        }
+        let free = fs::symlink_metadata(target).is_err_and(|it| it.kind() == ErrorKind::NotFound);
+        if free {
+            self.place(target)?;
+        }
+        Ok(free)
+    }
+
     /// Gives the file its name, at once and in place of whatever has it.
     pub fn place(&mut self, target: &Path) -> io::Result<()> {
         if self.name.is_none() {
-            // A name that nobody has can be given at once.
-            if !self.replaces && link(&self.file, target)? {
-                return Ok(());
-            }
             self.name = Some(self.link_beside(target)?);
         }
         if let Some(name) = &self.name {

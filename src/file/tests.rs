@@ -1,3 +1,7 @@
+//! Whole files, what is refused, and what a killed process leaves.
+
+mod owners;
+
 use std::fs;
 use std::io::{BufWriter, Write as _};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -57,6 +61,18 @@ fn any(path: &Path) -> Replacement {
     Replacement::begin(path).unwrap()
 }
 
+/// Whether a file can be open in a folder without a name there.
+#[cfg(target_os = "linux")]
+fn files_need_no_name(folder: &Path) -> bool {
+    use rustix::fs::{Mode, OFlags, open};
+    open(folder, OFlags::TMPFILE | OFlags::WRONLY, Mode::RUSR).is_ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn files_need_no_name(_: &Path) -> bool {
+    false
+}
+
 #[test]
 fn what_was_there_stays_until_the_file_is_whole() {
     for (kind, begin) in [("any", any as fn(&Path) -> Replacement), ("named", named)] {
@@ -68,6 +84,10 @@ fn what_was_there_stays_until_the_file_is_whole() {
             file.write(b"half").unwrap();
             file.partial.flush().unwrap();
             assert_eq!(found().as_deref(), before, "{kind}");
+            if kind == "any" && files_need_no_name(&folder.0) {
+                let names = folder.names();
+                assert_eq!(names.len(), usize::from(before.is_some()), "{names:?}");
+            }
             drop(file);
             assert_eq!(found().as_deref(), before, "{kind}");
             assert_eq!(folder.names().len(), usize::from(before.is_some()));
@@ -159,29 +179,92 @@ fn a_link_stays_and_what_it_leads_to_is_replaced() {
 }
 
 #[test]
-fn mode_and_owner_stay() {
-    let folder = Folder::new("mode");
-    let path = folder.0.join("weights");
-    let (new, other) = (folder.0.join("new"), folder.0.join("other"));
-    fs::write(&other, "").unwrap();
-    replace(&new, b"").unwrap();
-    let mode = |path: &Path| fs::metadata(path).unwrap().mode();
-    assert_eq!(mode(&new), mode(&other), "the mode of a new file");
-    for begin in [any as fn(&Path) -> Replacement, named] {
-        for wanted in [0o600, 0o640, 0o666, 0o200, 0o755, 0o604] {
-            fs::write(&path, "old").unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(wanted)).unwrap();
-            if folder.is_root() {
-                std::os::unix::fs::chown(&path, Some(1234), Some(2345)).unwrap();
-            }
-            let before = fs::metadata(&path).unwrap();
-            begin(&path).finish().unwrap();
-            let after = fs::metadata(&path).unwrap();
-            assert_eq!(after.len(), 0);
-            assert_eq!(after.mode(), before.mode(), "{wanted:o}");
-            assert_eq!((after.uid(), after.gid()), (before.uid(), before.gid()));
-            fs::remove_file(&path).unwrap();
+fn a_link_to_nothing_stays_and_its_file_is_made() {
+    for (kind, begin) in [("any", any as fn(&Path) -> Replacement), ("named", named)] {
+        let folder = Folder::new(&format!("dangling-{kind}"));
+        let at = |name: &str| folder.0.join(name);
+        fs::create_dir(at("real")).unwrap();
+        symlink("real", at("folder")).unwrap();
+        symlink(at("real/1"), at("absolute")).unwrap();
+        symlink("real/2", at("relative")).unwrap();
+        symlink("../real/3", at("real/up")).unwrap();
+        symlink("folder/up", at("link to a link")).unwrap();
+        let links = [
+            ("absolute", "1"),
+            ("relative", "2"),
+            ("link to a link", "3"),
+        ];
+        for (link, name) in links {
+            let mut file = begin(&at(link));
+            file.write(link.as_bytes()).unwrap();
+            file.finish().unwrap();
+            assert!(fs::symlink_metadata(at(link)).unwrap().is_symlink());
+            let made = at("real").join(name);
+            assert!(fs::symlink_metadata(&made).unwrap().is_file());
+            assert_eq!(fs::read_to_string(made).unwrap(), link);
         }
+        assert_eq!(fs::read_dir(at("real")).unwrap().count(), 4);
+        assert_eq!(folder.names().len(), 5);
+    }
+}
+
+#[test]
+fn a_second_name_keeps_the_old_contents() {
+    for (kind, begin) in [("any", any as fn(&Path) -> Replacement), ("named", named)] {
+        let folder = Folder::new(&format!("second-name-{kind}"));
+        let [one, two] = ["one", "two"].map(|name| folder.0.join(name));
+        fs::write(&one, "old").unwrap();
+        fs::hard_link(&one, &two).unwrap();
+        let mut file = begin(&one);
+        file.write(b"new").unwrap();
+        file.finish().unwrap();
+        assert_eq!(fs::read_to_string(one).unwrap(), "new");
+        assert_eq!(fs::read_to_string(two).unwrap(), "old");
+        assert_eq!(folder.names(), ["one", "two"]);
+    }
+}
+
+#[test]
+fn what_appears_meanwhile_is_asked_too() {
+    for (kind, begin) in [("any", any as fn(&Path) -> Replacement), ("named", named)] {
+        let folder = Folder::new(&format!("meanwhile-{kind}"));
+        let path = folder.0.join("weights");
+        let mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let pipe = || {
+            assert!(
+                Command::new("mkfifo")
+                    .arg(&path)
+                    .status()
+                    .unwrap()
+                    .success()
+            )
+        };
+        let refused = |file: Replacement, reason: &str| {
+            let said = file.finish().unwrap_err().to_string();
+            assert!(said.contains(reason), "{kind}: {said}");
+            assert_eq!(folder.names(), ["weights"], "{kind}");
+            fs::remove_file(&path).unwrap();
+        };
+        let file = begin(&path);
+        fs::write(&path, "another's").unwrap();
+        mode(0o444);
+        refused(file, "read-only");
+        let file = begin(&path);
+        pipe();
+        refused(file, "is a pipe");
+        fs::write(&path, "old").unwrap();
+        let file = begin(&path);
+        fs::remove_file(&path).unwrap();
+        pipe();
+        refused(file, "is a pipe");
+        let mut file = begin(&path);
+        file.write(b"mine").unwrap();
+        fs::write(&path, "another's").unwrap();
+        mode(0o640);
+        file.finish().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o640);
+        assert_eq!(folder.names(), ["weights"], "{kind}");
     }
 }
 
@@ -202,12 +285,11 @@ fn what_is_no_file_or_must_not_be_replaced_is_refused() {
     symlink("/dev/null", at("link to a device")).unwrap();
     symlink("pipe", at("link to a pipe")).unwrap();
     symlink("folder", at("link to a folder")).unwrap();
-    symlink("nothing", at("dangling")).unwrap();
+    symlink("nowhere/nothing", at("dangling")).unwrap();
+    symlink("new/", at("link to a new folder")).unwrap();
     symlink("loop", at("loop")).unwrap();
     fs::write(at("read-only"), "").unwrap();
     fs::set_permissions(at("read-only"), fs::Permissions::from_mode(0o444)).unwrap();
-    fs::write(at("one"), "").unwrap();
-    fs::hard_link(at("one"), at("two")).unwrap();
     let long = "n".repeat(256);
     // What is wrong, and whether it cannot be read either.
     let cases = [
@@ -224,10 +306,10 @@ fn what_is_no_file_or_must_not_be_replaced_is_refused() {
         ("link to a device", "is a device", true),
         ("link to a pipe", "is a pipe", true),
         ("link to a folder", "is a folder", true),
-        ("dangling", "a link to a file that does not exist", true),
+        ("dangling", "nowhere: ", true),
+        ("link to a new folder", "does not end in the name", true),
         ("loop", "symbolic links", true),
         ("read-only", "is read-only", false),
-        ("one", "hard link", false),
         ("nowhere/file", "nowhere: ", true),
         ("file/file", "ot a directory", true),
         ("nul\0", "nul byte", true),

@@ -271,12 +271,13 @@ impl Trainer {
     /// Writes all parameters to a safetensors file, under PyTorch's names and in its layouts.
     ///
     /// They are read back from the device and written one after the other. Until all of them are on
-    /// the disk, what was under that name before stays there. A link is followed, and a file that is
-    /// replaced keeps its mode and its owner.
+    /// the disk, what was under that name before stays there. A link is followed, also to a file that
+    /// is yet to be made, and a file that is replaced keeps its mode and its owner. Where a file has a
+    /// second name (a hard link), that one keeps the old contents.
     ///
     /// # Errors
-    /// [`Error::File`] where the path is not that of a file, where the file is read-only or has a
-    /// second name (a hard link), and where its folder is missing or cannot be written in.
+    /// [`Error::File`] where the path is not that of a file, where the file is read-only or its owner
+    /// would not stay, and where its folder is missing or cannot be written in.
     #[cfg(feature = "native")]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         self.save_to(path.as_ref())
