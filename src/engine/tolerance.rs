@@ -168,15 +168,16 @@ impl Expected {
         Ok(self)
     }
 
-    /// The sum with what was there before, or with the gradient by another way.
-    pub fn plus(mut self, other: &Self) -> Self {
+    /// The sum with what was there before, or with the gradient by another way, made in so many additions.
+    pub fn plus(mut self, other: &Self, additions: usize) -> Self {
         for (at, value) in self.values.iter_mut().enumerate() {
             let magnitude = value.abs() + other.values[at].abs();
             *value += other.values[at];
             let tolerance = &mut self.tolerances[at];
             *tolerance += other.tolerances[at];
             let whole = self.fill == Fill::Integers && *tolerance == 0.0 && magnitude <= WHOLE;
-            *tolerance += if whole { 0.0 } else { EPSILON * magnitude };
+            let rounding = EPSILON * magnitude * additions as f64;
+            *tolerance += if whole { 0.0 } else { rounding };
         }
         self
     }

@@ -268,6 +268,9 @@ impl NodeTrial<'_> {
             let to = part.places.to_parameters[at].as_ref();
             trial.awaits_pieces(name, to, &parameter.shape, expected);
         }
+        // Weights in pieces add to a gradient one by one.
+        let additions = part.places.parameters.iter().map(|p| p.iter().count());
+        let additions = additions.max().unwrap_or(1).max(1);
         // Each input's gradient, and for a value that is read twice the sum.
         let mut sums: Vec<(usize, Option<Region>, Expected)> = Vec::new();
         for (at, measured) in of_inputs.iter().enumerate() {
@@ -288,10 +291,11 @@ impl NodeTrial<'_> {
             }
             let region = to.map(|to| to.region);
             match sums.iter_mut().find(|sum| to.is_some() && sum.1 == region) {
-                Some((_, _, sum)) => *sum = expected.plus(sum),
+                Some((_, _, sum)) => *sum = expected.plus(sum, additions),
                 None => {
                     if to.is_some_and(|to| to.accumulate) {
-                        expected = expected.plus(&copied(wide(&inputs.before[at]), inputs.fill));
+                        let before = copied(wide(&inputs.before[at]), inputs.fill);
+                        expected = expected.plus(&before, additions);
                     }
                     sums.push((at, region, expected));
                 }

@@ -144,7 +144,7 @@ async fn sums(rig: &Rig<'_>) -> Result<Vec<Outcome>> {
             let mut expected = copied(wide(&gradient), Fill::Uniform);
             if adds {
                 trial.write(slab.total(), &before);
-                expected = expected.plus(&copied(wide(&before), Fill::Uniform));
+                expected = expected.plus(&copied(wide(&before), Fill::Uniform), 1);
             }
             trial.awaits(name, slab.total(), &[len(slab)].into(), expected);
         }
