@@ -24,15 +24,18 @@ fn main(
     let first = row * params.len;
     let mean = statistics[2u * row];
     let inverse = statistics[2u * row + 1u];
-    var sum = 0.0;
-    var product = 0.0;
-    for (var i = thread; i < params.len; i += 64u) {
-        let h = gamma[i] * gradient_output[first + i];
-        sum += h;
-        product += h * ((f32(input[first + i]) - mean) * inverse);
+    var found = vec2<f32>();
+    for (var block = thread; block < params.len; block += BLOCK) {
+        let end = min(block + BLOCK, params.len);
+        var block_sums = vec2<f32>();
+        for (var i = block; i < end; i += 64u) {
+            let h = gamma[i] * gradient_output[first + i];
+            block_sums += h * vec2(1.0, (f32(input[first + i]) - mean) * inverse);
+        }
+        found += block_sums;
     }
-    let mean_sum = reduce_sum(thread, sum) / f32(params.len);
-    let mean_product = reduce_sum(thread, product) / f32(params.len);
+    let mean_sum = reduce_sum(thread, found.x) / f32(params.len);
+    let mean_product = reduce_sum(thread, found.y) / f32(params.len);
     for (var i = thread; i < params.len; i += 64u) {
         let normal = (f32(input[first + i]) - mean) * inverse;
         let h = gamma[i] * gradient_output[first + i];

@@ -23,6 +23,9 @@ const PITCH: u32 = 33u; // one quad more, so that a column of a tile lies in dif
 
 const TILE_QUADS: u32 = 264u; // STEP * PITCH
 
+// Sums of 64 products are made by themselves, so that none is long enough to lose digits.
+const BLOCK_K: u32 = 64u;
+
 @compute @workgroup_size(256)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -59,6 +62,22 @@ fn main(
     var c301 = vec4<f32>();
     var c310 = vec4<f32>();
     var c311 = vec4<f32>();
+    var total000 = vec4<f32>();
+    var total001 = vec4<f32>();
+    var total010 = vec4<f32>();
+    var total011 = vec4<f32>();
+    var total100 = vec4<f32>();
+    var total101 = vec4<f32>();
+    var total110 = vec4<f32>();
+    var total111 = vec4<f32>();
+    var total200 = vec4<f32>();
+    var total201 = vec4<f32>();
+    var total210 = vec4<f32>();
+    var total211 = vec4<f32>();
+    var total300 = vec4<f32>();
+    var total301 = vec4<f32>();
+    var total310 = vec4<f32>();
+    var total311 = vec4<f32>();
 
     let k_end = loop_bound(size.k_end, group);
     var next_a = load_quad_a(rows, size.k_begin + a_k, k_end);
@@ -92,18 +111,52 @@ fn main(
             c311 += a1.w * b1;
         }
         workgroupBarrier();
+        if (k0 - size.k_begin) % BLOCK_K == BLOCK_K - STEP {
+            total000 += c000;
+            total001 += c001;
+            total010 += c010;
+            total011 += c011;
+            total100 += c100;
+            total101 += c101;
+            total110 += c110;
+            total111 += c111;
+            total200 += c200;
+            total201 += c201;
+            total210 += c210;
+            total211 += c211;
+            total300 += c300;
+            total301 += c301;
+            total310 += c310;
+            total311 += c311;
+            c000 = vec4<f32>();
+            c001 = vec4<f32>();
+            c010 = vec4<f32>();
+            c011 = vec4<f32>();
+            c100 = vec4<f32>();
+            c101 = vec4<f32>();
+            c110 = vec4<f32>();
+            c111 = vec4<f32>();
+            c200 = vec4<f32>();
+            c201 = vec4<f32>();
+            c210 = vec4<f32>();
+            c211 = vec4<f32>();
+            c300 = vec4<f32>();
+            c301 = vec4<f32>();
+            c310 = vec4<f32>();
+            c311 = vec4<f32>();
+        }
     }
 
     let m = corner.x + high;
     let n = corner.y + low;
-    store_pair(slice, size, m, n, c000, c001);
-    store_pair(slice, size, m + 16u, n, c010, c011);
-    store_pair(slice, size, m + 32u, n, c100, c101);
-    store_pair(slice, size, m + 48u, n, c110, c111);
-    store_pair(slice, size, m + 64u, n, c200, c201);
-    store_pair(slice, size, m + 80u, n, c210, c211);
-    store_pair(slice, size, m + 96u, n, c300, c301);
-    store_pair(slice, size, m + 112u, n, c310, c311);
+    store_pair(slice, size, m, n, total000 + c000, total001 + c001);
+    store_pair(slice, size, m + 16u, n, total010 + c010, total011 + c011);
+    store_pair(slice, size, m + 32u, n, total100 + c100, total101 + c101);
+    store_pair(slice, size, m + 48u, n, total110 + c110, total111 + c111);
+    store_pair(slice, size, m + 64u, n, total200 + c200, total201 + c201);
+    store_pair(slice, size, m + 80u, n, total210 + c210, total211 + c211);
+    store_pair(slice, size, m + 96u, n, total300 + c300, total301 + c301);
+    store_pair(slice, size, m + 112u, n, total310 + c310, total311 + c311);
 }
 
 // The two quads of columns of a row.

@@ -1,6 +1,8 @@
 //! Long sums: that they are made at all, where a driver lets an invocation make only so many iterations,
 //! and that they keep their digits.
 
+mod products;
+
 use wgpu_cnn::op::Softmax;
 use wgpu_cnn::{
     AvgPool2d, BatchNorm, Conv1d, Conv2d, GlobalPool, LayerNorm, Linear, Loss, MaxPool2d, Model,
@@ -119,6 +121,23 @@ fn weight_gradients_of_many_values_of_one_sign_keep_their_digits() {
                 gw.to_vec().unwrap()[0],
                 expected,
             );
+        }
+    }
+}
+
+#[test]
+fn long_rows_of_layer_normalisation_keep_the_digits_of_their_gradients() {
+    // The mean of h = gamma * gy alone, where the mean of h * x^ is nearly nothing: gx = h - mean(h) = 0.
+    for (device, gpu) in poisoned_gpus() {
+        let len = 16_384;
+        let x: Vec<f32> = (0..len).map(|at| [1.0, -1.0][at % 2]).collect();
+        let [x, gy, gamma] = [&x, &vec![0.1; len], &vec![1.0; len]].map(|v| v.to_vec());
+        let [x, gy] = [x, gy].map(|values| tensor(gpu, [1, len], &values));
+        let gamma = tensor(gpu, [len], &gamma);
+        let statistics = tensor(gpu, [1, 2], &[0.0, 1.0]);
+        let found = ops::layer_norm_backward(&x, &gamma, &statistics, &gy).unwrap();
+        for got in found[0].to_vec().unwrap() {
+            assert!(got.abs() <= 1e-7, "{device}: {got}");
         }
     }
 }
@@ -249,6 +268,20 @@ fn long_networks() -> Vec<(&'static str, usize, Result<Model>)> {
                 b.conv2d(1, 1).push(MaxPool2d::new(66).stride(1))
             }),
         ),
+        (
+            "windows enough for a device, in a whole batch",
+            1,
+            plain(&[1, 110, 110], |b| {
+                b.conv2d(1, 1).push(AvgPool2d::new(19).stride(1))
+            }),
+        ),
+        (
+            "windows enough for a device, in a whole batch",
+            1,
+            plain(&[1, 110, 110], |b| {
+                b.conv2d(1, 1).push(MaxPool2d::new(19).stride(1))
+            }),
+        ),
     ]
 }
 
@@ -258,42 +291,60 @@ fn networks_with_long_sums_train_as_on_the_cpu() {
         for (name, batch, model) in long_networks() {
             let model = model.unwrap();
             let (loss, optimizer) = (Loss::mean_squared_error(), Optimizer::sgd(0.1));
-            let x = uniform(&mut random(1), batch * model.input_shape().len());
-            let outputs = batch * model.output_shape().len();
-            let wanted = Target::Values(uniform(&mut random(2), outputs));
+            let lens = [&model.input_shape(), &model.output_shape()].map(|shape| shape.len());
             let mut reference = Reference::<f64>::new(&model, loss.clone(), optimizer, 0).unwrap();
             let builder = Trainer::builder(model).loss(loss).optimizer(optimizer);
             let mut trainer = builder
-                .batch(batch)
+                .batch(batch + 1)
                 .on(gpu)
                 .unwrap_or_else(|e| panic!("{name}: {e}"));
-            let names: Vec<String> = trainer
-                .model()
-                .parameters()
-                .map(|(n, _)| n.into())
-                .collect();
-            for name in &names {
-                reference
-                    .set_parameter(name, &wide(&trainer.parameter(name).unwrap()))
-                    .unwrap();
-            }
-            let expected = reference.loss_and_gradients(&wide(&x), &wanted).unwrap();
-            trainer.step(&x, wanted).unwrap();
-            let loss = f64::from(trainer.loss().unwrap());
-            let off = (loss / expected - 1.0).abs();
-            assert!(off < 1e-5, "{name}, {device}: loss {loss} for {expected}");
-            for parameter in names.iter().filter(|name| !name.contains("running")) {
-                let (got, expected) = (
-                    trainer.gradient(parameter).unwrap(),
-                    reference.gradient(parameter).unwrap(),
+            // A whole batch, and a partial one, whose sums have the parts that the whole one's have.
+            for rows in [batch + 1, batch] {
+                let [x, wanted] = [1, 2].map(|seed| (seed, rows * lens[seed as usize - 1]));
+                let [x, wanted] = [x, wanted].map(|(seed, len)| uniform(&mut random(seed), len));
+                let what = format!("{name}, {rows} of {}, {device}", batch + 1);
+                hold_step(
+                    &what,
+                    &mut trainer,
+                    &mut reference,
+                    &x,
+                    Target::Values(wanted),
                 );
-                let largest = expected.iter().fold(0.0f64, |most, g| most.max(g.abs()));
-                for (at, (&got, &expected)) in got.iter().zip(expected).enumerate() {
-                    let off = (f64::from(got) - expected).abs();
-                    let what = format!("{name}, {device}: {parameter} {at}");
-                    assert!(off <= 1e-4 * largest, "{what}: {got} for {expected}");
-                }
             }
+        }
+    }
+}
+
+/// A step of a trainer, and its loss and gradients as the reference finds them for the same parameters.
+fn hold_step(
+    name: &str,
+    trainer: &mut Trainer,
+    reference: &mut Reference<f64>,
+    x: &[f32],
+    wanted: Target,
+) {
+    let parameters = trainer.model().parameters();
+    let names: Vec<String> = parameters.map(|(name, _)| name.into()).collect();
+    for name in &names {
+        reference
+            .set_parameter(name, &wide(&trainer.parameter(name).unwrap()))
+            .unwrap();
+    }
+    let expected = reference.loss_and_gradients(&wide(x), &wanted).unwrap();
+    trainer.step(x, wanted).unwrap();
+    let loss = f64::from(trainer.loss().unwrap());
+    let off = (loss / expected - 1.0).abs();
+    assert!(off < 1e-5, "{name}: loss {loss} for {expected}");
+    for parameter in names.iter().filter(|name| !name.contains("running")) {
+        let (got, expected) = (
+            trainer.gradient(parameter).unwrap(),
+            reference.gradient(parameter).unwrap(),
+        );
+        let largest = expected.iter().fold(0.0f64, |most, g| most.max(g.abs()));
+        for (at, (&got, &expected)) in got.iter().zip(expected).enumerate() {
+            let off = (f64::from(got) - expected).abs();
+            let what = format!("{name}: {parameter} {at}");
+            assert!(off <= 1e-4 * largest, "{what}: {got} for {expected}");
         }
     }
 }

@@ -30,9 +30,9 @@ fn max_rounding(geometry: &Pool2dGeometry) -> Rounding {
 }
 
 fn mean_rounding(geometry: &Pool2dGeometry) -> Rounding {
-    let terms = match geometry.kernel.area() {
-        ..=pool2d_large::LARGEST_WINDOW => by_rows(geometry) + FORMULA,
-        area => chain(area),
+    let terms = match pool2d_large::parts_of_windows(geometry) {
+        0 => by_rows(geometry) + FORMULA,
+        _ => chain(geometry.kernel.area()),
     };
     Rounding::of(Sum::scaled(terms), Sum::scaled(by_rows(geometry) + FORMULA))
 }

@@ -480,7 +480,7 @@ fn layer_backward_input(
         );
         regions[4] = Some(sums);
     } else {
-        recording.iterations(2 * len.div_ceil(64));
+        recording.iterations(group_iterations(len) + len.div_ceil(64));
     }
     regions.extend([output.saved(), Some(output.region)]);
     let constants = output.constants(recording);

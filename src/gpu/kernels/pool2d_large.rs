@@ -64,15 +64,28 @@ pub(crate) const AVG_LARGE: Kernel = Kernel {
 #[cfg(test)]
 pub(super) const KERNELS: &[&Kernel] = &[&MAX_LARGE, &MAX_TOTAL, &AVG_LARGE];
 
-/// The largest window that one invocation takes.
+/// The largest window that one invocation takes, however few there are.
 pub(crate) const LARGEST_WINDOW: usize = 256;
 
-/// Parts of each window, a workgroup for each, or 0 where windows are small enough for one invocation.
-pub(super) fn window_parts(recording: &mut Recording, geometry: &Pool2dGeometry) -> usize {
-    recording.parts(|| match geometry.kernel.area() {
+/// Parts of each window, a workgroup for each, or 0 where one invocation takes a window: a small one, or
+/// one of so many that they fill a device by themselves, if no chain of additions is long.
+pub(crate) fn parts_of_windows(geometry: &Pool2dGeometry) -> usize {
+    /// Windows that fill a device.
+    const MANY: usize = 16_384;
+    /// The largest of them that one invocation takes.
+    const LARGEST: usize = 4096;
+    let (windows, kernel) = (geometry.output_len(), geometry.kernel);
+    let chain = kernel.height.max(kernel.width); // row by row
+    match kernel.area() {
         ..=LARGEST_WINDOW => 0,
-        area => strategy::group_parts(geometry.output_len(), area),
-    })
+        ..=LARGEST if windows >= MANY && chain <= LARGEST_WINDOW => 0,
+        area => strategy::group_parts(windows, area),
+    }
+}
+
+/// The same, as planned: a smaller batch has fewer windows.
+pub(super) fn window_parts(recording: &mut Recording, geometry: &Pool2dGeometry) -> usize {
+    recording.parts(|| parts_of_windows(geometry))
 }
 
 /// The maximum of each window, or an activation of it, and its place, by a workgroup, or several, for
