@@ -23,9 +23,8 @@ struct Inner { weight: u32, plane: u32, y: u32, x: u32 }
 fn product_size(slice: u32) -> Size {
     let pixels = params.batch * params.in_height * params.in_width;
     let taps = params.out_channels * KERNEL_H * KERNEL_W;
-    let length = (taps + params.parts - 1u) / params.parts;
-    let begin = min(slice % params.parts * length, taps);
-    return Size(params.in_channels, pixels, begin, min(begin + length, taps));
+    let range = part_of(taps, params.parts, slice % params.parts);
+    return Size(params.in_channels, pixels, range.x, range.y);
 }
 
 fn product_row(slice: u32, m: u32) -> Row {

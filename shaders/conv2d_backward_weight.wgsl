@@ -18,14 +18,8 @@ struct Inner { gradient: u32, y: i32, x: i32, first: i32 }
 // A slice is a part of a group: slice = group * parts + part.
 fn product_size(slice: u32) -> Size {
     let pixels = params.batch * params.out_height * params.out_width;
-    let part = slice % params.parts;
-    let length = (pixels + params.parts - 1u) / params.parts;
-    return Size(
-        params.out_channels,
-        params.in_channels * KERNEL_H * KERNEL_W,
-        min(part * length, pixels),
-        min((part + 1u) * length, pixels),
-    );
+    let range = part_of(pixels, params.parts, slice % params.parts);
+    return Size(params.out_channels, params.in_channels * KERNEL_H * KERNEL_W, range.x, range.y);
 }
 
 fn product_row(slice: u32, m: u32) -> Row {

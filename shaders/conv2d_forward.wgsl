@@ -21,9 +21,8 @@ struct Inner { weight: u32, y: i32, x: i32, offset: i32 }
 fn product_size(slice: u32) -> Size {
     let pixels = params.batch * params.out_height * params.out_width;
     let taps = params.in_channels * KERNEL_H * KERNEL_W;
-    let length = (taps + params.parts - 1u) / params.parts;
-    let begin = min(slice % params.parts * length, taps);
-    return Size(params.out_channels, pixels, begin, min(begin + length, taps));
+    let range = part_of(taps, params.parts, slice % params.parts);
+    return Size(params.out_channels, pixels, range.x, range.y);
 }
 
 fn product_row(slice: u32, m: u32) -> Row {

@@ -24,9 +24,8 @@ struct Column { first: u32, step: u32 }
 struct Inner { k: u32 }
 
 fn product_size(part: u32) -> Size {
-    let length = (params.k + params.parts - 1u) / params.parts;
-    let end = min((part + 1u) * length, params.k);
-    return Size(params.m, params.n, min(part * length, end), end);
+    let range = part_of(params.k, params.parts, part);
+    return Size(params.m, params.n, range.x, range.y);
 }
 
 fn product_row(part: u32, m: u32) -> Row {

@@ -24,12 +24,10 @@ fn main(
     let i = slot % params.len;
     let part = slot / params.len;
     if part >= params.parts { return; }
-    let length = (params.rows + params.parts - 1u) / params.parts;
-    let begin = min(part * length, params.rows);
-    let end = min(begin + length, params.rows);
+    let range = part_of(params.rows, params.parts, part);
     var sums = vec2<f32>();
-    for (var block = begin; block < end; block += 16u) {
-        let block_end = min(block + 16u, end);
+    for (var block = range.x; block < range.y; block += 16u) {
+        let block_end = min(block + 16u, range.y);
         var block_sums = vec2<f32>();
         for (var row = block; row < block_end; row++) {
             let at = row * params.len + i;

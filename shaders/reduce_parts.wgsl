@@ -25,13 +25,11 @@ fn main(
 ) {
     let at = flat_index(group, 64u, thread);
     if at / params.len >= params.groups { return; }
-    let length = (params.parts + params.groups - 1u) / params.groups;
-    let begin = at / params.len * length;
-    let end = min(begin + length, params.parts);
+    let range = part_of(params.parts, params.groups, at / params.len);
     var sum = 0.0;
     // In blocks, so that no sum is long enough to lose digits.
-    for (var block = begin; block < end; block += 16u) {
-        let block_end = min(block + 16u, end);
+    for (var block = range.x; block < range.y; block += 16u) {
+        let block_end = min(block + 16u, range.y);
         var block_sum = 0.0;
         for (var part = block; part < block_end; part++) {
             block_sum += partial[part * params.len + at % params.len];

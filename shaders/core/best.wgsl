@@ -13,8 +13,8 @@ struct Best {
 fn better(a: Best, b: Best) -> Best {
     if b.place == NOWHERE { return a; }
     if a.place == NOWHERE { return b; }
-    let a_is_nan = (bitcast<u32>(a.value) & 0x7fffffffu) > 0x7f800000u;
-    let b_is_nan = (bitcast<u32>(b.value) & 0x7fffffffu) > 0x7f800000u;
+    let a_is_nan = is_nan(a.value);
+    let b_is_nan = is_nan(b.value);
     var b_wins = b.value > a.value || (b.value == a.value && b.place < a.place);
     if a_is_nan || b_is_nan { b_wins = b_is_nan && (!a_is_nan || b.place > a.place); }
     if b_wins { return b; }

@@ -17,3 +17,11 @@ fn flat_index(group: vec3<u32>, size: u32, thread: u32) -> u32 {
 fn loop_bound(bound: u32, group: vec3<u32>) -> u32 {
     return min(bound, ~group.z);
 }
+
+// The part of so many values, counted from 0, that are split into `parts` of one length: where it begins
+// and ends. The last parts may be shorter or empty.
+fn part_of(values: u32, parts: u32, part: u32) -> vec2<u32> {
+    let length = (values + parts - 1u) / parts;
+    let begin = min(part * length, values);
+    return vec2(begin, min(begin + length, values));
+}

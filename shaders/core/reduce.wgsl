@@ -8,14 +8,6 @@ var<workgroup> reduced: array<f32, 64>;
 // of one block after the other: 16 to a block, so that no sum is long enough to lose digits.
 const BLOCK: u32 = 1024u;
 
-// The part of so many values, counted from 0, that are split into `parts` of one length: where it begins
-// and ends. The last parts may be shorter or empty.
-fn part_of(values: u32, parts: u32, part: u32) -> vec2<u32> {
-    let length = (values + parts - 1u) / parts;
-    let begin = min(part * length, values);
-    return vec2(begin, min(begin + length, values));
-}
-
 fn reduce_sum(thread: u32, value: f32) -> f32 {
     reduced[thread] = value;
     for (var half = 32u; half > 0u; half /= 2u) {

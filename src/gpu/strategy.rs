@@ -294,16 +294,18 @@ const SHORTEST_SUM: usize = 256;
 /// of products of one sign it is off by 1.6e-4 of itself at most, as a chain of blocks by a few 1e-6.
 const LONGEST_OF_IMAGES: usize = 16_384;
 
+/// Results of all parts of split sums: 16 MiB.
+const ROOM: usize = 1 << 22;
+
+/// Parts of split sums at most: within the workgroups of one dimension.
+const MOST: usize = 32_768;
+
 /// Parts that the long sums of a product are split into; the parts are added in a fixed order. Few tiles
 /// fill the device so, and no sum is long enough to lose digits. Where many parts have no room, there are at
 /// least so many that none is longer than those of images, as far as a buffer holds them.
 pub(crate) fn sum_parts(traits: &Traits, work: &Work, core: Core) -> usize {
     /// The longest sum of an invocation, where there is room.
     const LONGEST: usize = 1024;
-    /// Results of all parts: 16 MiB.
-    const ROOM: usize = 1 << 22;
-    /// Within the workgroups of one dimension.
-    const MOST: usize = 32_768;
     let extents = work.extents();
     let Extents { m, n, k, slices } = extents;
     let to_fill =
@@ -400,10 +402,6 @@ pub(crate) fn tap_splits(geometry: &Conv2dGeometry, tiles: usize, most: usize) -
     const WANTED: usize = 96;
     /// Strips, and rows of them, that an invocation adds up where there is room for the parts.
     const LONGEST: [usize; 2] = [1024, 128];
-    /// Results of all parts: 16 MiB.
-    const ROOM: usize = 1 << 22;
-    /// Within the workgroups of one dimension.
-    const MOST: usize = 32_768;
     let rows = geometry.batch * geometry.out_size.height;
     let strips = geometry.out_size.width.div_ceil(4);
     let most = most.max(1);

@@ -28,7 +28,7 @@ const CORRECTED: Block = block!("corrected", uses: [NAN]);
 pub(crate) const MOMENTS: Block = block!("moments", uses: [REDUCE, CORRECTED]);
 pub(crate) const STATISTICS: Block =
     block!("statistics", constants: ["HAS_RUNNING"], uses: [REDUCE, CORRECTED]);
-pub(crate) const BEST: Block = block!("best");
+pub(crate) const BEST: Block = block!("best", uses: [NAN]);
 pub(crate) const HUGE: Block = block!("huge");
 pub(crate) const CROSS_ENTROPY: Block = block!("cross_entropy", constants: ["HAS_WEIGHTS"]);
 pub(crate) const NAN: Block = block!("nan");

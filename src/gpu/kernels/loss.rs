@@ -189,9 +189,9 @@ fn cross_entropy(
         class_weights,
     } = targets;
     let constants = [("HAS_WEIGHTS", flag(class_weights.is_some()))];
-    let [output, labels, values] = [output, labels, values].map(Some);
+    let [labels, values] = [labels, values].map(Some);
     let to = [Some(partial), Some(gradient)];
-    let read = [output, labels, values, class_weights];
+    let read = [Some(output), labels, values, class_weights];
     if parts == 1 {
         recording.iterations(4 * classes.div_ceil(64));
         let (regions, grid) = ([&read[..], &to].concat(), group_grid(rows));
@@ -205,9 +205,7 @@ fn cross_entropy(
         inner: 1,
     };
     let statistics = recording.transient("softmax", 2 * planned);
-    if let Some(logits) = output {
-        softmax::statistics(recording, &lines, parts, logits, statistics, None);
-    }
+    softmax::statistics(recording, &lines, parts, output, statistics, None);
     let (iterations, grid) = (
         group_iterations(classes.div_ceil(parts)),
         group_grid(parts * rows),

@@ -448,19 +448,12 @@ fn layer_backward_input(
     read: [Region; 4],
     output: Output,
 ) {
-    let params = LayerParams {
-        rows: rows as u32,
-        len: len as u32,
-    };
+    let [rows32, len32] = [rows, len].map(|extent| extent as u32);
     let mut regions = read.map(Some).to_vec();
     let parts = row_parts(recording, [rows, len]);
     if parts > 1 {
         let partial = recording.transient("norm gradient parts", 2 * parts * rows);
-        regions.push(Some(partial));
-        let LayerParams {
-            rows: rows32,
-            len: len32,
-        } = params;
+        let to_sums = [&regions[..], &[Some(partial)]].concat();
         let parts_params = LayerPartsParams {
             rows: rows32,
             len: len32,
@@ -468,7 +461,7 @@ fn layer_backward_input(
         };
         recording.iterations(group_iterations(len.div_ceil(parts)));
         let grid = group_grid(parts * rows);
-        recording.dispatch(&LAYER_LONG_SUMS, &[], &regions, parts_params, grid);
+        recording.dispatch(&LAYER_LONG_SUMS, &[], &to_sums, parts_params, grid);
         let sums = recording.transient("norm gradient sums", 2 * rows);
         sum_parts(
             recording,
@@ -478,7 +471,7 @@ fn layer_backward_input(
             None,
             sums.into(),
         );
-        regions[4] = Some(sums);
+        regions.push(Some(sums));
     } else {
         recording.iterations(group_iterations(len) + len.div_ceil(64));
     }
@@ -487,6 +480,10 @@ fn layer_backward_input(
     let (kernel, grid) = match parts {
         1 => (&LAYER_BACKWARD_INPUT, group_grid(rows)),
         _ => (&LAYER_LONG_BACKWARD_INPUT, flat_grid(rows * len)),
+    };
+    let params = LayerParams {
+        rows: rows32,
+        len: len32,
     };
     recording.dispatch(kernel, &constants, &regions, params, grid);
 }
