@@ -6,10 +6,14 @@ use std::path::Path;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Map, Value};
 
+use crate::refused::refused;
+
 /// The cases of a folder, each by itself readable or not.
 pub struct Entry {
     pub id: String,
     pub group: String,
+    /// The name under which it is refused.
+    pub refused: Option<&'static str>,
     pub case: Result<Case, String>,
 }
 
@@ -105,9 +109,14 @@ pub fn read(folder: &Path) -> Result<Vec<Entry>, String> {
     };
     let entries = cases.iter().enumerate().map(|(at, json)| {
         let text = |key: &str| json[key].as_str().map(str::to_string);
+        let group = text("group").unwrap_or_else(|| "without a group".into());
+        let tags = json["tags"].as_array().into_iter().flatten();
+        let (op, none) = (json["op"].as_str().unwrap_or(""), Map::new());
+        let options = json["params"].as_object().unwrap_or(&none);
         Entry {
             id: text("id").unwrap_or_else(|| format!("case {at}")),
-            group: text("group").unwrap_or_else(|| "without a group".into()),
+            refused: refused(&group, op, tags.filter_map(Value::as_str), options),
+            group,
             case: Case::read(json, &mut files),
         }
     });

@@ -18,6 +18,7 @@ mod on_cpu;
 mod on_gpu;
 mod options;
 mod outputs;
+mod refused;
 mod report;
 mod work;
 
@@ -65,11 +66,21 @@ fn run(folder: &Path) {
     let gpus = gpus();
     let mut report = Report::default();
     println!();
-    for Entry { id, group, case } in &entries {
+    for Entry {
+        id,
+        group,
+        refused,
+        case,
+    } in &entries
+    {
+        if let Some(name) = refused {
+            report.refuse(name);
+            continue;
+        }
         let verdicts = match case.as_ref().map(|case| (case, Work::of(case))) {
             Ok((case, Ok(work))) => [judge(case, &work, None), judge_on_gpus(case, &work, gpus)],
-            Ok((_, Err(reason))) => refused(&reason, gpus),
-            Err(reason) => refused(reason, gpus),
+            Ok((_, Err(reason))) => not_run(&reason, gpus),
+            Err(reason) => not_run(reason, gpus),
         };
         if let Some(line) = report.add(group, id, &verdicts) {
             println!("{line}");
@@ -81,7 +92,7 @@ fn run(folder: &Path) {
 }
 
 /// The verdicts on a case that cannot be run.
-fn refused(reason: &str, gpus: &[Gpu]) -> [Verdict; 2] {
+fn not_run(reason: &str, gpus: &[Gpu]) -> [Verdict; 2] {
     let failed = Verdict::Failed(reason.into());
     [
         failed.clone(),

@@ -1,5 +1,6 @@
 //! What is printed: a line for each failed case, a table by group, the totals.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// How one case went on one side.
@@ -35,6 +36,8 @@ impl Count {
 pub struct Report {
     groups: Vec<(String, [Count; 2])>,
     pub total: [Count; 2],
+    /// How many cases were refused, by the name of what the library does not have.
+    refused: BTreeMap<&'static str, usize>,
 }
 
 impl Report {
@@ -71,6 +74,11 @@ impl Report {
         }
     }
 
+    /// Counts a case that asks for what the library does not have.
+    pub fn refuse(&mut self, name: &'static str) {
+        *self.refused.entry(name).or_default() += 1;
+    }
+
     pub fn print(&self, folder: &Path) {
         println!(
             "{:<20} {:>10} {:>10} {:>10} {:>10}",
@@ -86,14 +94,20 @@ impl Report {
 
     fn last_line(&self, folder: &Path) -> String {
         let [cpu, gpu] = self.total;
-        format!(
+        let mut line = format!(
             "golden: cpu {} passed {} failed; gpu {} passed {} failed ({})",
             cpu.passed,
             cpu.failed,
             gpu.passed,
             gpu.failed,
             folder.display()
-        )
+        );
+        if !self.refused.is_empty() {
+            let names: Vec<_> = self.refused.keys().copied().collect();
+            let count: usize = self.refused.values().sum();
+            line += &format!("; {count} refused: {}", names.join(", "));
+        }
+        line
     }
 }
 
@@ -124,5 +138,10 @@ mod tests {
         assert_eq!(report.groups[1].1, [count(0, 1), count(1, 0)]);
         let last = "golden: cpu 2 passed 2 failed; gpu 2 passed 1 failed (some/folder)";
         assert_eq!(report.last_line(Path::new("some/folder")), last);
+        for name in ["schedule", "3d", "schedule"] {
+            report.refuse(name);
+        }
+        let with_refused = format!("{last}; 3 refused: 3d, schedule");
+        assert_eq!(report.last_line(Path::new("some/folder")), with_refused);
     }
 }
