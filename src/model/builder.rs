@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Graph, Model, ValueId};
+use super::{Graph, GraphBuilder, Model, Value, ValueId};
 use crate::op::{
     Activation, Add, AvgPool1d, AvgPool2d, BatchNorm, Concat, Conv1d, Conv2d, ConvTranspose2d,
     Dropout, Flatten, GlobalPool, LayerNorm, Linear, MaxPool1d, MaxPool2d, Op, Reshape, Size2,
@@ -26,8 +26,23 @@ pub struct ModelBuilder {
     error: Option<Error>,
 }
 
-/// A chain of layers from a given value on.
-type Branch<'a> = Box<dyn FnOnce(ModelBuilder) -> ModelBuilder + 'a>;
+/// A chain of layers from a given value on: one of several of [`ModelBuilder::concat`] and
+/// [`ModelBuilder::join`].
+pub struct Branch<'a>(Box<dyn FnOnce(ModelBuilder) -> ModelBuilder + 'a>);
+
+impl<'a> Branch<'a> {
+    /// The layers that a closure adds to the builder that it is given. One that adds nothing hands the
+    /// value on.
+    pub fn new(layers: impl FnOnce(ModelBuilder) -> ModelBuilder + 'a) -> Self {
+        Self(Box::new(layers))
+    }
+}
+
+impl std::fmt::Debug for Branch<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Branch").finish_non_exhaustive()
+    }
+}
 
 impl ModelBuilder {
     pub(super) fn new(input: Shape) -> Self {
@@ -57,6 +72,60 @@ impl ModelBuilder {
     pub fn push(self, layer: impl Into<Op>) -> Self {
         let (name, inputs) = (self.next_name(), vec![self.end]);
         self.append(name, layer.into(), inputs)
+    }
+
+    /// Adds any layer under a name of its own, in the place of its number.
+    ///
+    /// ```
+    /// use wgpu_cnn::{Conv2d, Model};
+    /// let model = Model::builder([3, 8, 8]).named("stem", Conv2d::new(4, 3)).relu().build()?;
+    /// assert_eq!(model.parameters().next().unwrap().0, "stem.weight");
+    /// # Ok::<(), wgpu_cnn::Error>(())
+    /// ```
+    pub fn named(self, name: &str, layer: impl Into<Op>) -> Self {
+        let (name, inputs) = (format!("{}{name}", self.prefix), vec![self.end]);
+        self.append(name, layer.into(), inputs)
+    }
+
+    /// A part that is no chain: `part` is given a graph and the value so far, and returns the value that
+    /// the chain goes on from. Its layers are named `<i>.<name>`, where `i` is the part's place.
+    ///
+    /// ```
+    /// use wgpu_cnn::{Activation, Concat, Conv2d, Model};
+    /// let dense = |net: &mut wgpu_cnn::GraphBuilder, x| {
+    ///     let a = net.add("a", Conv2d::new(4, 3).padding(1), [x])?;
+    ///     let b = net.add("b", Conv2d::new(4, 3).padding(1), [a])?;
+    ///     net.apply(Concat, [x, a, b])
+    /// };
+    /// let model = Model::builder([3, 8, 8]).graph(dense).relu().build()?;
+    /// assert_eq!(model.output_shape().to_string(), "[11, 8, 8]");
+    /// assert_eq!(model.parameters().next().unwrap().0, "0.a.weight");
+    /// # Ok::<(), wgpu_cnn::Error>(())
+    /// ```
+    pub fn graph(mut self, part: impl FnOnce(&mut GraphBuilder, Value) -> Result<Value>) -> Self {
+        let scope = format!("{}.", self.next_name());
+        self.layers += 1;
+        if self.error.is_some() {
+            return self;
+        }
+        let mut net = GraphBuilder::of(std::mem::take(&mut self.graph), scope.clone());
+        let (id, start) = net.handle(self.end);
+        let result = part(&mut net, start);
+        let end = match net.end(id) {
+            Some((graph, end)) => {
+                self.graph = graph;
+                result.and_then(end)
+            }
+            None => {
+                let reason = "must keep the graph that it was given";
+                Err(Error::argument(format!("layer {scope}"), reason))
+            }
+        };
+        match end {
+            Ok(end) => self.end = end,
+            Err(error) => self.error = Some(error),
+        }
+        self
     }
 
     /// A convolution with `out_channels` filters at stride 1 without padding: short for
@@ -222,8 +291,8 @@ impl ModelBuilder {
         self.branches(
             Add.into(),
             [
-                ("body".to_string(), Box::new(body) as Branch),
-                ("shortcut".into(), Box::new(shortcut)),
+                ("body".into(), Branch::new(body)),
+                ("shortcut".into(), Branch::new(shortcut)),
             ],
         )
     }
@@ -232,26 +301,33 @@ impl ModelBuilder {
     /// layers of the k-th are named `<i>.<k>.<j>`.
     ///
     /// ```
-    /// use wgpu_cnn::{Conv2d, Model};
+    /// use wgpu_cnn::{Branch, Conv2d, Model};
+    /// let widths = [8, 16];
     /// let model = Model::builder([4, 9, 9])
     ///     .concat([
-    ///         |branch| branch.conv2d(8, 1).relu(),
-    ///         |branch| branch.push(Conv2d::new(16, 3).padding(1)).relu(),
+    ///         Branch::new(|branch| branch.conv2d(widths[0], 1).relu()),
+    ///         Branch::new(|branch| branch.push(Conv2d::new(widths[1], 3).padding(1)).relu()),
     ///     ])
+    ///     .concat(widths.map(|width| Branch::new(move |branch| branch.conv2d(width, 1))))
     ///     .build()?;
     /// assert_eq!(model.output_shape().to_string(), "[24, 9, 9]");
     /// # Ok::<(), wgpu_cnn::Error>(())
     /// ```
-    pub fn concat<const N: usize>(mut self, branches: [fn(Self) -> Self; N]) -> Self {
-        if N == 0 {
-            self.error
-                .get_or_insert(Error::argument("concat", "needs a branch"));
-            return self;
-        }
+    pub fn concat<'a>(self, branches: impl IntoIterator<Item = Branch<'a>>) -> Self {
+        self.join(Concat, branches)
+    }
+
+    /// Several chains from the same value, joined by an operator that takes as many. The layers of the
+    /// k-th are named `<i>.<k>.<j>`.
+    pub fn join<'a>(
+        self,
+        join: impl Into<Op>,
+        branches: impl IntoIterator<Item = Branch<'a>>,
+    ) -> Self {
         let numbered = branches.into_iter().enumerate();
         self.branches(
-            Concat.into(),
-            numbered.map(|(k, branch)| (k.to_string(), Box::new(branch) as Branch)),
+            join.into(),
+            numbered.map(|(k, branch)| (k.to_string(), branch)),
         )
     }
 
@@ -263,20 +339,13 @@ impl ModelBuilder {
     ) -> Self {
         let (name, start, layers) = (self.next_name(), self.end, self.layers);
         let (outer, whole, mut ends) = (self.prefix.clone(), self.chain.clone(), Vec::new());
-        for (branch, body) in branches {
-            let (chain, error) = (Arc::new(()), self.error.clone());
-            self = body(Self {
-                prefix: format!("{name}.{branch}."),
-                layers: 0,
-                end: start,
-                chain: chain.clone(),
-                ..self
-            });
-            // What another builder holds was not made from this value, nor under these names. The graph
-            // is lost with the builder that it went to, and so is the error that it had.
-            if !Arc::ptr_eq(&self.chain, &chain) {
-                let reason = "must return the builder that it was given";
-                let foreign = || Error::argument(format!("layer {name} {branch}"), reason);
+        for (branch, Branch(body)) in branches {
+            let error = self.error.clone();
+            let (prefix, label) = (format!("{name}.{branch}."), format!("{name} {branch}"));
+            let (inner, kept) = Self { end: start, ..self }.inside(prefix, body);
+            self = inner;
+            if !kept {
+                let foreign = || foreign(&label);
                 self.error = Some(error.unwrap_or_else(foreign));
             }
             ends.push(self.end);
@@ -290,11 +359,51 @@ impl ModelBuilder {
         .append(name, join, ends)
     }
 
+    /// What layers make of this builder's end under other names, and whether it is still this builder:
+    /// what another one holds was not made from this value, nor under these names. The graph is lost
+    /// with the builder that it went to, and so is the error that it had.
+    fn inside(self, prefix: String, layers: impl FnOnce(Self) -> Self) -> (Self, bool) {
+        let chain = Arc::new(());
+        let inner = layers(Self {
+            prefix,
+            layers: 0,
+            chain: chain.clone(),
+            ..self
+        });
+        let kept = Arc::ptr_eq(&inner.chain, &chain);
+        (inner, kept)
+    }
+
+    /// A chain in a graph, from a value on: the graph, if it is still there, and the chain's end.
+    pub(super) fn within(
+        graph: Graph,
+        end: ValueId,
+        prefix: String,
+        layers: impl FnOnce(Self) -> Self,
+    ) -> (Option<Graph>, Result<ValueId>) {
+        let label = prefix.trim_end_matches('.').to_string();
+        let start = Self {
+            graph,
+            end,
+            prefix: String::new(),
+            layers: 0,
+            chain: Arc::new(()),
+            error: None,
+        };
+        match start.inside(prefix, layers) {
+            (_, false) => (None, Err(foreign(&label))),
+            (inner, true) => {
+                let end = inner.error.map_or(Ok(inner.end), Err);
+                (Some(inner.graph), end)
+            }
+        }
+    }
+
     /// The model, or the first error met, which names its layer.
     pub fn build(self) -> Result<Model> {
         match self.error {
             Some(error) => Err(error),
-            None => Ok(Model { graph: self.graph }),
+            None => self.graph.finish(vec![self.end]),
         }
     }
 
@@ -312,6 +421,12 @@ impl ModelBuilder {
         self.layers += 1;
         self
     }
+}
+
+/// A branch has returned another builder than its own.
+fn foreign(label: &str) -> Error {
+    let reason = "must return the builder that it was given";
+    Error::argument(format!("layer {label}"), reason)
 }
 
 #[cfg(test)]
@@ -377,7 +492,10 @@ mod tests {
         };
         assert_eq!(refused(start().residual(nested)), said);
         assert!(refused(start().residual(|_| other)).contains("must return"));
-        let kept = start().concat([|_| Model::builder([4]), |branch| branch]);
+        let kept = start().concat([
+            Branch::new(|_| Model::builder([4])),
+            Branch::new(|branch| branch),
+        ]);
         assert!(refused(kept).starts_with("layer 1 0: must return"));
     }
 

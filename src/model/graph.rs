@@ -1,12 +1,16 @@
 //! A directed acyclic graph of operators, in an order in which it can be run.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::Model;
 use crate::op::{Op, ParameterKind, ParameterSpec};
 use crate::{Error, Result, Shape};
 
 /// Elements that a tensor has fewer of.
 const LARGEST: usize = 1 << 30;
 
-/// A tensor that flows through the graph: the input, or a node's output.
+/// A tensor that flows through the graph: an input, a constant, or a node's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct ValueId(pub usize);
 
@@ -17,11 +21,12 @@ pub(crate) struct ParameterId(pub usize);
 /// One operator at its place.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Node {
-    /// The place in the chain, as `torch.nn.Sequential` counts: `3`, or `3.body.0`.
+    /// The user's name, or the place in the chain, as `torch.nn.Sequential` counts: `3`, or `3.body.0`.
     pub name: String,
     pub op: Op,
     pub inputs: Vec<ValueId>,
     pub output: ValueId,
+    /// Its own, or those of another layer that it shares.
     pub parameters: Vec<ParameterId>,
     /// The number that tells its random words from those of other nodes.
     pub layer: u32,
@@ -38,8 +43,11 @@ impl Node {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Parameter {
     pub name: String,
+    /// As users see it. Kernels see that of the spec, of as many elements.
     pub shape: Shape,
     pub spec: ParameterSpec,
+    /// What it is from the start, where it is part of the model rather than drawn.
+    pub values: Option<Arc<[f32]>>,
 }
 
 impl Parameter {
@@ -47,41 +55,182 @@ impl Parameter {
     pub fn is_learned(&self) -> bool {
         self.spec.kind == ParameterKind::Learned
     }
+
+    /// Whether it is part of the model, as a stride is, rather than of what is trained and saved.
+    pub fn is_constant(&self) -> bool {
+        self.spec.kind == ParameterKind::Constant
+    }
 }
 
-/// The nodes in the order of their execution. Value 0 is the input; the last node's output (or the
-/// input, where there is no node) is the output.
+/// A value that is the same for every example.
 #[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Constant {
+    pub value: ValueId,
+    /// Of one example.
+    pub values: Arc<[f32]>,
+}
+
+/// The nodes in the order of their execution.
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Graph {
     shapes: Vec<Shape>,
+    inputs: Vec<ValueId>,
+    constants: Vec<Constant>,
     nodes: Vec<Node>,
     parameters: Vec<Parameter>,
+    /// Of layers, constants and parameters.
+    names: HashSet<String>,
+    /// None as long as it is in the making.
+    outputs: Vec<ValueId>,
 }
 
 impl Graph {
+    /// A graph of one input and nothing else.
     pub fn new(input: Shape) -> Self {
-        Self {
-            shapes: vec![input],
-            nodes: Vec::new(),
-            parameters: Vec::new(),
+        let mut graph = Self::default();
+        graph.push_input(input);
+        graph
+    }
+
+    /// Adds an input.
+    pub fn push_input(&mut self, shape: Shape) -> ValueId {
+        let value = self.push_value(shape);
+        self.inputs.push(value);
+        value
+    }
+
+    /// Adds a value that is the same for every example.
+    pub fn push_constant(&mut self, name: &str, shape: Shape, values: Vec<f32>) -> Result<ValueId> {
+        Self::check_extents(&format!("constant {name:?}"), &shape)?;
+        if shape.len() != values.len() {
+            let what = format!("constant {name:?}");
+            return Err(Error::length(&what, &shape, values.len()));
+        }
+        self.take_name(name)?;
+        let value = self.push_value(shape);
+        let values = values.into();
+        self.constants.push(Constant { value, values });
+        Ok(value)
+    }
+
+    fn push_value(&mut self, shape: Shape) -> ValueId {
+        self.shapes.push(shape);
+        ValueId(self.shapes.len() - 1)
+    }
+
+    /// Whether a layer, a constant or a parameter has this name.
+    pub fn is_taken(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+
+    /// This name, or the first one with a number behind it that is not taken.
+    pub fn free_name(&self, name: &str) -> String {
+        let numbered = (1..).map(|number| format!("{name}{number}"));
+        let mut names = std::iter::once(name.to_string()).chain(numbered);
+        let free = names.find(|name| !self.is_taken(name));
+        free.unwrap_or_else(|| name.into())
+    }
+
+    fn take_name(&mut self, name: &str) -> Result<()> {
+        match self.names.insert(name.into()) {
+            true => Ok(()),
+            false => {
+                let reason = "is the name of another layer, constant or parameter";
+                Err(Error::argument(format!("{name:?}"), reason))
+            }
+        }
+    }
+
+    /// The model that gives these values.
+    pub fn finish(mut self, outputs: Vec<ValueId>) -> Result<Model> {
+        if outputs.is_empty() {
+            return Err(Error::argument("outputs", "a model gives a value at least"));
+        }
+        self.outputs = outputs;
+        for (at, output) in self.outputs.iter().enumerate() {
+            if self.outputs[..at].contains(output) {
+                let name = self.value_name(*output);
+                return Err(Error::argument(format!("output {name}"), "is given twice"));
+            }
+        }
+        let mut reaches = vec![false; self.shapes.len()];
+        self.outputs
+            .iter()
+            .for_each(|output| reaches[output.0] = true);
+        for node in self.nodes.iter().rev() {
+            if !reaches[node.output.0] {
+                return Err(Error::argument(node.label(), "reaches no output"));
+            }
+            node.inputs.iter().for_each(|input| reaches[input.0] = true);
+        }
+        match reaches.iter().position(|&reaches| !reaches) {
+            Some(value) => {
+                let name = self.value_name(ValueId(value));
+                Err(Error::argument(name, "reaches no output"))
+            }
+            None => Ok(Model { graph: self }),
+        }
+    }
+
+    /// What a value is called: by the layer that makes it, or by its place among the inputs.
+    pub fn value_name(&self, value: ValueId) -> String {
+        if let Some(node) = self.nodes.iter().find(|node| node.output == value) {
+            return node.name.clone();
+        }
+        match self.inputs.iter().position(|&input| input == value) {
+            Some(0) => "input".into(),
+            Some(at) => format!("input {at}"),
+            None => "a constant".into(),
         }
     }
 
     /// Refuses an input that is no tensor.
     pub fn check_input(input: &Shape) -> Result<()> {
-        match input.len() {
-            0 => Err(Error::shape("input", "extents above zero", input)),
+        Self::check_extents("input", input)
+    }
+
+    fn check_extents(what: &str, shape: &Shape) -> Result<()> {
+        match shape.len() {
+            0 => Err(Error::shape(what, "extents above zero", shape)),
             1..LARGEST => Ok(()),
-            _ => Err(Error::shape("input", "less than 2^30 elements", input)),
+            _ => Err(Error::shape(what, "less than 2^30 elements", shape)),
         }
     }
 
-    pub fn input(&self) -> ValueId {
-        ValueId(0)
+    /// The inputs, in the order in which a step takes them; at least one.
+    pub fn inputs(&self) -> &[ValueId] {
+        &self.inputs
     }
 
+    pub fn constants(&self) -> &[Constant] {
+        &self.constants
+    }
+
+    /// The outputs, at least one once the graph is a model's.
+    pub fn outputs(&self) -> &[ValueId] {
+        &self.outputs
+    }
+
+    /// The first input.
+    pub fn input(&self) -> ValueId {
+        self.inputs[0]
+    }
+
+    /// The first output.
     pub fn output(&self) -> ValueId {
-        self.nodes.last().map_or(self.input(), |node| node.output)
+        self.outputs[0]
+    }
+
+    /// The place among the outputs of the one with a name.
+    pub fn output_named(&self, name: &str) -> Result<usize> {
+        let names: Vec<String> = self.outputs.iter().map(|&o| self.value_name(o)).collect();
+        let at = names.iter().position(|other| other == name);
+        at.ok_or_else(|| {
+            Error::argument(
+                format!("output {name:?}"),
+                format!("the model has {names:?}"),
+            )
+        })
     }
 
     /// The shape of one example of a value.
@@ -114,6 +263,13 @@ impl Graph {
         &self.parameters
     }
 
+    /// The parameters that are trained or gathered: those that a weights file holds.
+    pub fn kept(&self) -> impl Iterator<Item = (ParameterId, &Parameter)> {
+        let parameters = self.parameters.iter().enumerate();
+        let kept = parameters.filter(|(_, parameter)| !parameter.is_constant());
+        kept.map(|(at, parameter)| (ParameterId(at), parameter))
+    }
+
     pub fn parameter(&self, id: ParameterId) -> &Parameter {
         &self.parameters[id.0]
     }
@@ -136,7 +292,7 @@ impl Graph {
     pub fn learned_named(&self, name: &str) -> Result<ParameterId> {
         let id = self.parameter_named(name)?;
         if !self.parameter(id).is_learned() {
-            let reason = "is a running statistic, which has no gradient";
+            let reason = "is not learned, and has no gradient";
             return Err(Error::argument(format!("parameter {name:?}"), reason));
         }
         Ok(id)
@@ -144,7 +300,83 @@ impl Graph {
 
     /// Adds an operator and gives its output.
     pub fn push(&mut self, name: String, op: Op, inputs: Vec<ValueId>) -> Result<ValueId> {
-        let output = ValueId(self.shapes.len());
+        let (shape, specs) = self.resolve(&name, &op, &inputs)?;
+        let own: Vec<String> = specs
+            .iter()
+            .map(|spec| format!("{name}.{}", spec.name))
+            .collect();
+        if let Some(taken) = own.iter().find(|own| self.is_taken(own)) {
+            let reason = "is the name of another layer, constant or parameter";
+            return Err(Error::argument(format!("{taken:?}"), reason));
+        }
+        self.take_name(&name)?;
+        self.names.extend(own.iter().cloned());
+        let first = self.parameters.len();
+        let parameters = own.into_iter().zip(specs);
+        self.parameters
+            .extend(parameters.map(|(name, spec)| Parameter {
+                name,
+                shape: spec.shape.clone(),
+                spec,
+                values: None,
+            }));
+        let parameters = (first..self.parameters.len()).map(ParameterId).collect();
+        Ok(self.push_node(name, op, inputs, shape, parameters))
+    }
+
+    /// Adds the operator of another layer a second time, with the same parameters.
+    pub fn push_shared(&mut self, of: &str, name: String, inputs: Vec<ValueId>) -> Result<ValueId> {
+        let Some(layer) = self.nodes.iter().find(|node| node.name == of) else {
+            return Err(Error::argument(
+                format!("layer {of:?}"),
+                "is not there to be shared",
+            ));
+        };
+        let (op, parameters) = (layer.op.clone(), layer.parameters.clone());
+        let (shape, specs) = self.resolve(&name, &op, &inputs)?;
+        for (spec, &id) in specs.iter().zip(&parameters) {
+            let own = &self.parameter(id).spec.shape;
+            if spec.shape != *own {
+                let layer = format!("layer {name} ({}), that shares those of {of}", op.name());
+                let expected = format!("an input for a {} of {own}", spec.name);
+                return Err(Error::shape(
+                    layer,
+                    expected,
+                    format!("one for {}", spec.shape),
+                ));
+            }
+        }
+        self.take_name(&name)?;
+        Ok(self.push_node(name, op, inputs, shape, parameters))
+    }
+
+    fn push_node(
+        &mut self,
+        name: String,
+        op: Op,
+        inputs: Vec<ValueId>,
+        shape: Shape,
+        parameters: Vec<ParameterId>,
+    ) -> ValueId {
+        let output = self.push_value(shape);
+        self.nodes.push(Node {
+            layer: self.nodes.len() as u32,
+            name,
+            op,
+            inputs,
+            output,
+            parameters,
+        });
+        output
+    }
+
+    /// The shape of an operator's output and its parameters, or an error that names the layer.
+    fn resolve(
+        &self,
+        name: &str,
+        op: &Op,
+        inputs: &[ValueId],
+    ) -> Result<(Shape, Vec<ParameterSpec>)> {
         let label = format!("layer {name} ({})", op.name());
         #[allow(clippy::wildcard_enum_match_arm)] // the others know of no layer
         let named = |error| match error {
@@ -171,23 +403,45 @@ impl Graph {
             let expected = "tensors of less than 2^30 elements";
             return Err(Error::shape(label.as_str(), expected, largest.unwrap_or(0)));
         }
-        let first = self.parameters.len();
-        self.parameters
-            .extend(specs.into_iter().map(|spec| Parameter {
-                name: format!("{name}.{}", spec.name),
-                shape: spec.shape.clone(),
-                spec,
-            }));
-        let parameters = (first..self.parameters.len()).map(ParameterId).collect();
-        self.shapes.push(shape);
-        self.nodes.push(Node {
-            layer: self.nodes.len() as u32,
-            name,
-            op,
-            inputs,
-            output,
-            parameters,
-        });
-        Ok(output)
+        Ok((shape, specs))
+    }
+
+    /// Gives a parameter another name, and a shape of as many elements.
+    pub fn rename(&mut self, id: ParameterId, name: &str, shape: Shape) -> Result<()> {
+        let old = self.parameter(id).name.clone();
+        if self.parameter(id).shape.len() != shape.len() {
+            let len = shape.len();
+            return Err(Error::length(
+                &format!("parameter {old:?}"),
+                &self.parameter(id).shape,
+                len,
+            ));
+        }
+        if name != old {
+            self.take_name(name)?;
+            self.names.remove(&old);
+        }
+        let parameter = &mut self.parameters[id.0];
+        (parameter.name, parameter.shape) = (name.into(), shape);
+        Ok(())
+    }
+
+    /// Makes a parameter part of the model: it has these values, and is not learned.
+    pub fn fix(&mut self, id: ParameterId, values: Vec<f32>) -> Result<()> {
+        let parameter = &mut self.parameters[id.0];
+        if parameter.shape.len() != values.len() {
+            let what = format!("parameter {:?}", parameter.name);
+            return Err(Error::length(&what, &parameter.shape, values.len()));
+        }
+        if parameter.spec.kind == ParameterKind::Statistic {
+            let reason = "is a running statistic, which training changes";
+            return Err(Error::argument(
+                format!("parameter {:?}", parameter.name),
+                reason,
+            ));
+        }
+        parameter.spec.kind = ParameterKind::Constant;
+        parameter.values = Some(values.into());
+        Ok(())
     }
 }

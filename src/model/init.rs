@@ -15,6 +15,9 @@ impl Graph {
     /// every device starts from the same bits.
     pub fn initial_values_of(&self, id: ParameterId, seed: u64) -> Vec<f32> {
         let parameter = self.parameter(id);
+        if let Some(values) = &parameter.values {
+            return values.to_vec();
+        }
         let (spec, len) = (&parameter.spec, parameter.shape.len());
         spec.init
             .values(seed, id.0 as u32, len, spec.fan_in, spec.fan_out)

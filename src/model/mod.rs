@@ -4,15 +4,18 @@
 
 mod builder;
 mod graph;
+mod graph_builder;
 mod init;
 mod weights;
 
-pub use builder::ModelBuilder;
+pub use builder::{Branch, ModelBuilder};
 pub(crate) use graph::{Graph, Node, Parameter, ParameterId, ValueId};
+pub use graph_builder::{GraphBuilder, Value};
 pub(crate) use weights::Weights;
 #[cfg(feature = "native")]
 pub(crate) use weights::write_weights;
 
+use std::collections::HashSet;
 use std::fmt::Display;
 
 use crate::Shape;
@@ -42,24 +45,41 @@ impl Model {
         ModelBuilder::new(input.into())
     }
 
-    /// The shape of one input example.
+    /// Begins a model that is a graph, with layers by name and values by handle.
+    pub fn graph() -> GraphBuilder {
+        GraphBuilder::new()
+    }
+
+    /// The shape of one example of the first input.
     pub fn input_shape(&self) -> &Shape {
         self.graph.shape(self.graph.input())
     }
 
-    /// The shape of one example's output.
+    /// The shape of one example of each input, in the order in which a step takes them.
+    pub fn input_shapes(&self) -> impl ExactSizeIterator<Item = &Shape> {
+        let inputs = self.graph.inputs().iter();
+        inputs.map(|&input| self.graph.shape(input))
+    }
+
+    /// The shape of one example of the first output.
     pub fn output_shape(&self) -> &Shape {
         self.graph.shape(self.graph.output())
     }
 
+    /// The name of each output, that of the layer which makes it, and the shape of one example.
+    pub fn outputs(&self) -> impl ExactSizeIterator<Item = (String, &Shape)> {
+        let outputs = self.graph.outputs().iter();
+        outputs.map(|&output| (self.graph.value_name(output), self.graph.shape(output)))
+    }
+
     /// Each parameter's name and shape, in the order of the layers. Names and layouts are those of
-    /// a `torch.nn.Sequential` of the same layers: `0.weight` of `[O, C/groups, KH, KW]`, `0.bias`
-    /// of `[O]`, dense weights of `[out, in]`.
+    /// PyTorch: `conv1.weight` of `[O, C/groups, KH, KW]`, `conv1.bias` of `[O]`, dense weights of
+    /// `[out, in]`; in a chain the layers are called as in a `torch.nn.Sequential`, `0` and so on.
+    /// [Fixed](GraphBuilder::fix) ones are part of the model, and not among them.
     pub fn parameters(&self) -> impl Iterator<Item = (&str, &Shape)> {
         self.graph
-            .parameters()
-            .iter()
-            .map(|parameter| (parameter.name.as_str(), &parameter.shape))
+            .kept()
+            .map(|(_, parameter)| (parameter.name.as_str(), &parameter.shape))
     }
 
     /// The number of learned values.
@@ -68,15 +88,17 @@ impl Model {
     }
 }
 
-/// The values of parameters that are learned, or of those that are running statistics.
+/// The values of parameters that are learned, or of those that are not: running statistics and what is
+/// fixed.
 fn count<'a>(parameters: impl Iterator<Item = &'a Parameter>, learned: bool) -> usize {
     let asked = parameters.filter(|parameter| parameter.is_learned() == learned);
     asked.map(|parameter| parameter.shape.len()).sum()
 }
 
 impl Display for Model {
-    /// A table of the layers: name, operator, output shape, number of learned values and of running
-    /// statistics, with the sums of both below.
+    /// A table of the layers: name, operator, output shape, number of learned values and of others that
+    /// are kept, with the sums of both below. Those of a layer that shares another's count with the
+    /// other.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut line =
             |layer: &str, operator: &str, output: &dyn Display, counts: [&dyn Display; 2]| {
@@ -92,15 +114,20 @@ impl Display for Model {
             &"output",
             [&"parameters", &"statistics"],
         )?;
-        line("", "input", self.input_shape(), [&0, &0])?;
-        for node in self.graph.nodes() {
-            let parameters = || node.parameters.iter().map(|&id| self.graph.parameter(id));
-            let [learned, statistics] = [true, false].map(|learned| count(parameters(), learned));
-            let output = self.graph.shape(node.output);
-            line(&node.name, node.op.name(), output, [&learned, &statistics])?;
+        for shape in self.input_shapes() {
+            line("", "input", shape, [&0, &0])?;
         }
-        let statistics = count(self.graph.parameters().iter(), false);
-        let counts: [&dyn Display; 2] = [&self.parameter_count(), &statistics];
+        let mut counted = HashSet::new();
+        for node in self.graph.nodes() {
+            let mut own = node.parameters.clone();
+            own.retain(|&id| counted.insert(id));
+            let parameters = || own.iter().map(|&id| self.graph.parameter(id));
+            let [learned, others] = [true, false].map(|learned| count(parameters(), learned));
+            let output = self.graph.shape(node.output);
+            line(&node.name, node.op.name(), output, [&learned, &others])?;
+        }
+        let others = count(self.graph.parameters().iter(), false);
+        let counts: [&dyn Display; 2] = [&self.parameter_count(), &others];
         line("", "total", self.output_shape(), counts)
     }
 }

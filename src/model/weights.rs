@@ -36,8 +36,8 @@ pub(crate) fn write_weights(
     let mut file = Replacement::begin(path)?;
     let (header, order) = header(graph).map_err(|error| Error::file(path, error))?;
     file.write(&header)?;
-    for ParameterId(at) in order {
-        for value in values(&graph.parameters()[at].name)? {
+    for id in order {
+        for value in values(&graph.parameter(id).name)? {
             file.write(&value.to_le_bytes())?;
         }
     }
@@ -47,25 +47,24 @@ pub(crate) fn write_weights(
 /// What stands before the values, and the parameters in the order of their values: by name.
 #[cfg(feature = "native")]
 fn header(graph: &Graph) -> std::result::Result<(Vec<u8>, Vec<ParameterId>), String> {
-    let parameters = graph.parameters();
-    let mut order: Vec<usize> = (0..parameters.len()).collect();
-    order.sort_by_key(|&at| &parameters[at].name);
+    let mut order: Vec<(ParameterId, &Parameter)> = graph.kept().collect();
+    order.sort_by_key(|(_, parameter)| &parameter.name);
     let mut end = 0;
-    let tensors = order.iter().map(|&at| {
+    let tensors = order.iter().map(|(_, parameter)| {
         let begin = end;
-        end += parameters[at].shape.len() * size_of::<f32>();
+        end += parameter.shape.len() * size_of::<f32>();
         let info = TensorInfo {
             dtype: Dtype::F32,
-            shape: parameters[at].shape.to_vec(),
+            shape: parameter.shape.to_vec(),
             data_offsets: (begin, end),
         };
-        (parameters[at].name.clone(), info)
+        (parameter.name.clone(), info)
     });
     let metadata = Metadata::new(None, tensors.collect()).map_err(|error| error.to_string())?;
     let mut json = serde_json::to_vec(&metadata).map_err(|error| error.to_string())?;
     json.resize(json.len().next_multiple_of(8), b' ');
     let header = [&(json.len() as u64).to_le_bytes()[..], &json].concat();
-    Ok((header, order.into_iter().map(ParameterId).collect()))
+    Ok((header, order.into_iter().map(|(id, _)| id).collect()))
 }
 
 /// A file that holds every parameter of a model, by name, in its shape, as f32.
@@ -73,8 +72,9 @@ pub(crate) struct Weights<R = File> {
     /// The file in messages.
     path: PathBuf,
     source: R,
-    /// Where the values of each parameter begin, and their number, in the graph's order.
-    places: Vec<(u64, usize)>,
+    /// Where the values of each parameter begin, and their number, in the graph's order; none of what is
+    /// part of the model.
+    places: Vec<Option<(u64, usize)>>,
 }
 
 impl Weights {
@@ -97,7 +97,8 @@ impl<R: Read + Seek> Weights<R> {
 
     /// The values of a parameter.
     pub fn read(&mut self, id: ParameterId) -> Result<Vec<f32>> {
-        let (begin, len) = self.places[id.0];
+        let missing = || Error::file(&self.path, "does not hold what is part of the model");
+        let (begin, len) = self.places[id.0].ok_or_else(missing)?;
         let mut values = vec![0.0f32; len];
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut values);
         let sought = self.source.seek(SeekFrom::Start(begin));
@@ -111,11 +112,12 @@ impl<R: Read + Seek> Weights<R> {
         Ok(values)
     }
 
-    /// The values of all parameters.
+    /// The values of all parameters that it holds, in the graph's order.
     pub fn read_all(mut self) -> Result<Vec<Vec<f32>>> {
-        (0..self.places.len())
-            .map(|at| self.read(ParameterId(at)))
-            .collect()
+        let held = (0..self.places.len()).filter(|&at| self.places[at].is_some());
+        let held: Vec<usize> = held.collect();
+        let ids = held.into_iter().map(ParameterId);
+        ids.map(|id| self.read(id)).collect()
     }
 }
 
@@ -125,10 +127,12 @@ impl<R: Read + Seek> Weights<R> {
 fn places(
     graph: &Graph,
     source: &mut (impl Read + Seek),
-) -> std::result::Result<Vec<(u64, usize)>, String> {
+) -> std::result::Result<Vec<Option<(u64, usize)>>, String> {
     let (begin, tensors) = tensors(source)?;
-    let parameters = graph.parameters().iter();
-    let names: HashSet<&str> = parameters.map(|parameter| &*parameter.name).collect();
+    let names: HashSet<&str> = graph
+        .kept()
+        .map(|(_, parameter)| &*parameter.name)
+        .collect();
     // PyTorch counts the batches that a normalisation has seen; nothing here depends on it.
     let foreign = |name: &str| !name.ends_with(".num_batches_tracked") && !names.contains(name);
     if let Some((name, _)) = tensors.iter().find(|(name, _)| foreign(name)) {
@@ -154,7 +158,11 @@ fn places(
         }
         Ok((begin + info.data_offsets.0 as u64, parameter.shape.len()))
     };
-    graph.parameters().iter().map(place).collect()
+    let places = graph.parameters().iter().map(|parameter| {
+        let kept = !parameter.is_constant();
+        kept.then(|| place(parameter)).transpose()
+    });
+    places.collect()
 }
 
 /// The tensors of a file in its order, and where the bytes of the first begin. They follow each other

@@ -162,6 +162,8 @@ pub(crate) enum ParameterKind {
     Learned,
     /// The forward pass of training changes it.
     Statistic,
+    /// Nothing changes it.
+    Constant,
 }
 
 /// A tensor that a model keeps: its name within the layer, its shape, and how it starts.

@@ -214,9 +214,10 @@ impl TrainerBuilder {
         .await?;
         for at in 0..self.model.graph.parameters().len() {
             let id = ParameterId(at);
+            let constant = self.model.graph.parameter(id).is_constant();
             let values = match &mut weights {
-                Some(weights) => weights.read(id)?,
-                None => self.model.graph.initial_values_of(id, self.options.seed),
+                Some(weights) if !constant => weights.read(id)?,
+                _ => self.model.graph.initial_values_of(id, self.options.seed),
             };
             plan.set_parameter(id, &values).await?;
         }
@@ -240,8 +241,8 @@ impl TrainerBuilder {
         reference.set_clip_norm(options.clip_norm)?;
         reference.set_accumulate(options.accumulate)?;
         if let Some(mut weights) = weights {
-            for (at, (name, _)) in self.model.parameters().enumerate() {
-                reference.set_parameter(name, &weights.read(ParameterId(at))?)?;
+            for (id, parameter) in self.model.graph.kept() {
+                reference.set_parameter(&parameter.name, &weights.read(id)?)?;
             }
         }
         Ok(self.trainer(Backend::Cpu(Box::new(reference))))

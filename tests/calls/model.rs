@@ -1,7 +1,7 @@
 //! Models and their builder.
 
 use wgpu_cnn::engine::catalogue::{self, Case, ModelCase};
-use wgpu_cnn::{Error, Model, ModelBuilder, Shape};
+use wgpu_cnn::{Branch, Error, Model, ModelBuilder, Shape};
 
 use crate::call::Call;
 use crate::draw::Draw;
@@ -164,8 +164,8 @@ fn block(d: &mut Draw, builder: ModelBuilder, depth: usize) -> ModelBuilder {
         5 => builder.residual_with(|_| extended(d, other, depth), |shortcut| shortcut),
         6 => builder.concat([]),
         _ => builder.concat([
-            |branch| branch.relu(),
-            |branch| branch.residual(|body| body),
+            Branch::new(|branch| branch.relu()),
+            Branch::new(|branch| branch.residual(|body| body)),
         ]),
     }
 }

@@ -1,6 +1,6 @@
 //! The kernel of src/gpu/kernels/concat.rs, forward and, in models, backward.
 
-use wgpu_cnn::{Conv2d, Linear, Model, ModelBuilder, Reshape, cpu, ops};
+use wgpu_cnn::{Branch, Conv2d, Linear, Model, ModelBuilder, Reshape, cpu, ops};
 
 use crate::common::{
     Fill, assert_exact_step, each_gpu, integers, poisoned_gpus, random, tensor, uniform,
@@ -149,7 +149,10 @@ fn the_gradient_is_taken_apart_as_the_value_was_put_together() {
         ),
         (
             "a branch that is the value itself",
-            row().concat([|b| b, |b| b.push(Linear::new(3).bias(false))]),
+            row().concat([
+                Branch::new(|b| b),
+                Branch::new(|b| b.push(Linear::new(3).bias(false))),
+            ]),
             2,
         ),
         (
@@ -157,8 +160,8 @@ fn the_gradient_is_taken_apart_as_the_value_was_put_together() {
             Model::builder([2, 3, 3])
                 .push(Conv2d::new(2, 1).bias(false))
                 .concat([
-                    |b| b.push(Conv2d::new(3, 3).padding(1).bias(false)),
-                    |b| b.push(Conv2d::new(4, 1).bias(false)),
+                    Branch::new(|b| b.push(Conv2d::new(3, 3).padding(1).bias(false))),
+                    Branch::new(|b| b.push(Conv2d::new(4, 1).bias(false))),
                 ]),
             2,
         ),

@@ -1,8 +1,8 @@
 //! Half precision: activations and weights stored as f16, against the same training in f32.
 
 use wgpu_cnn::{
-    AvgPool2d, Conv2d, ConvTranspose2d, Gpu, Loss, MaxPool2d, Model, ModelBuilder, Optimizer,
-    Padding, Reduction, Target, Trainer, TrainerBuilder,
+    AvgPool2d, Branch, Conv2d, ConvTranspose2d, Gpu, Loss, MaxPool2d, Model, ModelBuilder,
+    Optimizer, Padding, Reduction, Target, Trainer, TrainerBuilder,
 };
 
 use crate::common::{bits, each_core, labels, plain_gpu, poisoned_gpus, random, state, uniform};
@@ -56,7 +56,10 @@ fn exact_models() -> Vec<(&'static str, Model)> {
                 .push(same(16, 3))
                 .relu()
                 .max_pool2d(2)
-                .concat([|b| b.push(same(4, 3)), |b| b.conv2d(6, 1).relu()])
+                .concat([
+                    Branch::new(|b| b.push(same(4, 3))),
+                    Branch::new(|b| b.conv2d(6, 1).relu()),
+                ])
                 .leaky_relu(0.5)
                 .push(ConvTranspose2d::new(4, 3).stride(2).padding(1))
                 .relu()
@@ -94,7 +97,10 @@ fn exact_models() -> Vec<(&'static str, Model)> {
             "pools of whole planes, and an activation at the end",
             Model::builder([3, 4, 4])
                 .push(same(8, 3))
-                .concat([|b| b.global_max_pool(), |b| b.global_avg_pool()])
+                .concat([
+                    Branch::new(|b| b.global_max_pool()),
+                    Branch::new(|b| b.global_avg_pool()),
+                ])
                 .relu()
                 .flatten()
                 .dense(5)
@@ -256,8 +262,14 @@ fn normalised() -> TrainerBuilder {
         .residual(|body| body.push(same(6, 3)).batch_norm().relu())
         .gelu()
         .dropout(0.2)
-        .concat([|b| b.push(MaxPool2d::new(2)), |b| b.avg_pool2d(2).tanh()])
-        .concat([|b| b.global_avg_pool(), |b| b.global_softmax_pool()])
+        .concat([
+            Branch::new(|b| b.push(MaxPool2d::new(2))),
+            Branch::new(|b| b.avg_pool2d(2).tanh()),
+        ])
+        .concat([
+            Branch::new(|b| b.global_avg_pool()),
+            Branch::new(|b| b.global_softmax_pool()),
+        ])
         .flatten()
         .layer_norm()
         .dense(12)

@@ -3,9 +3,9 @@
 
 use wgpu_cnn::op::BatchNormGeometry;
 use wgpu_cnn::{
-    Activation, AvgPool1d, AvgPool2d, BatchNorm, Conv2d, ConvTranspose2d, GlobalPool, LayerNorm,
-    Linear, Loss, MaxPool2d, Model, ModelBuilder, Optimizer, Reduction, Reference, Softmax, Target,
-    cpu,
+    Activation, AvgPool1d, AvgPool2d, BatchNorm, Branch, Conv2d, ConvTranspose2d, GlobalPool,
+    LayerNorm, Linear, Loss, MaxPool2d, Model, ModelBuilder, Optimizer, Reduction, Reference,
+    Softmax, Target, cpu,
 };
 
 use crate::differences::{compare, differences, values};
@@ -338,27 +338,30 @@ fn values_used_more_than_once() {
     });
     check_in_the_middle("concat", |front| {
         front.concat([
-            |branch| branch.conv2d(3, 1).tanh(),
-            |branch| branch,
-            |branch| {
+            Branch::new(|branch| branch.conv2d(3, 1).tanh()),
+            Branch::new(|branch| branch),
+            Branch::new(|branch| {
                 branch
                     .push(MaxPool2d::new(3).stride(1).padding(1))
                     .conv2d(2, 1)
-            },
+            }),
         ])
     });
     check_in_the_middle("twice the same", |front| {
-        front.concat([|branch| branch, |branch| branch])
+        front.concat([Branch::new(|branch| branch), Branch::new(|branch| branch)])
     });
     check_in_the_middle("nested", |front| {
         front.residual(|body| {
             body.concat([
-                |branch| branch.conv2d(1, 1).residual(|inner| inner.sigmoid()),
-                |branch| branch.push(Conv2d::new(3, 3).padding(1)).silu(),
+                Branch::new(|branch| branch.conv2d(1, 1).residual(|inner| inner.sigmoid())),
+                Branch::new(|branch| branch.push(Conv2d::new(3, 3).padding(1)).silu()),
             ])
         })
     });
-    let rows = Model::builder([4]).concat([|branch| branch.dense(3).tanh(), |branch| branch]);
+    let rows = Model::builder([4]).concat([
+        Branch::new(|branch| branch.dense(3).tanh()),
+        Branch::new(|branch| branch),
+    ]);
     check("rows", rows.dense(3), summed(), &Target::from(&[1u8, 2]), 2);
 }
 

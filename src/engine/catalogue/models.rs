@@ -5,7 +5,7 @@ use crate::op::{
     AvgPool1d, AvgPool2d, Conv1d, Conv2d, ConvTranspose2d, LayerNorm, MaxPool1d, MaxPool2d,
     Padding, Softmax,
 };
-use crate::{Loss, Model, ModelBuilder, Result};
+use crate::{Branch, Loss, Model, ModelBuilder, Result};
 
 /// A model that tests train.
 #[derive(Debug, Clone)]
@@ -137,16 +137,16 @@ fn pools_and_joins() -> Result<Model> {
     Model::builder([4, 13, 13])
         .residual(|body| body.push(MaxPool2d::new(3).stride(1).padding(1)))
         .concat([
-            |branch| branch.push(AvgPool2d::new(3).stride(1).padding(1)),
-            |branch| branch.dropout(0.5),
+            Branch::new(|branch| branch.push(AvgPool2d::new(3).stride(1).padding(1))),
+            Branch::new(|branch| branch.dropout(0.5)),
         ])
         .max_pool2d(2)
         .avg_pool2d(2)
         .conv2d(4, 1)
         .concat([
-            |branch| branch.global_max_pool(),
-            |branch| branch.global_avg_pool(),
-            |branch| branch.global_softmax_pool(),
+            Branch::new(|branch| branch.global_max_pool()),
+            Branch::new(|branch| branch.global_avg_pool()),
+            Branch::new(|branch| branch.global_softmax_pool()),
         ])
         .build()
 }
@@ -179,7 +179,10 @@ fn signals() -> Result<Model> {
         .push(AvgPool1d::new(2).count_include_pad(false).padding(1))
         .push(Conv1d::new(9, 1).bias(false))
         .sigmoid()
-        .concat([|b| b.global_avg_pool(), |b| b.global_max_pool()])
+        .concat([
+            Branch::new(|b| b.global_avg_pool()),
+            Branch::new(|b| b.global_max_pool()),
+        ])
         .flatten()
         .build()
 }
@@ -203,7 +206,10 @@ fn every_operator() -> Result<Model> {
         .leaky_relu(0.1)
         .push(Conv2d::new(8, 3).padding(1).groups(8))
         .silu()
-        .concat([|b| b.conv2d(4, 3).gelu(), |b| b.conv2d(6, 3).gelu_tanh()])
+        .concat([
+            Branch::new(|b| b.conv2d(4, 3).gelu()),
+            Branch::new(|b| b.conv2d(6, 3).gelu_tanh()),
+        ])
         .residual_with(
             |b| b.conv2d(4, 1).softplus(),
             |s| s.conv2d(4, 1).leaky_relu(0.2),
@@ -220,9 +226,9 @@ fn every_operator() -> Result<Model> {
         .layer_norm()
         .push(MaxPool2d::new(3).stride(2).padding(1).ceil_mode(true))
         .concat([
-            |b| b.global_max_pool(),
-            |b| b.global_avg_pool(),
-            |b| b.global_softmax_pool(),
+            Branch::new(|b| b.global_max_pool()),
+            Branch::new(|b| b.global_avg_pool()),
+            Branch::new(|b| b.global_softmax_pool()),
         ])
         .reshape([18, 1])
         .flatten()

@@ -94,8 +94,8 @@ impl Case {
             inputs.push(dense_input(&mut graph, row, (at, shape))?);
         }
         let value = graph.push("operator".into(), self.op.clone(), inputs)?;
-        graph.push("row".into(), Flatten.into(), vec![value])?;
-        Ok(Model { graph })
+        let row = graph.push("row".into(), Flatten.into(), vec![value])?;
+        graph.finish(vec![row])
     }
 
     fn model_read_again(&self) -> Result<Model> {
@@ -107,8 +107,8 @@ impl Case {
             .map(|node| node.output)
             .collect();
         rows.extend(inputs);
-        graph.push("together".into(), Concat.into(), rows)?;
-        Ok(Model { graph })
+        let together = graph.push("together".into(), Concat.into(), rows)?;
+        graph.finish(vec![together])
     }
 
     fn model_with(&self, after: Option<Op>) -> Result<Model> {
@@ -127,9 +127,9 @@ impl Case {
         value = then("row", Flatten.into(), value)?;
         if after.is_some() {
             // What makes the model's output applies no activation.
-            then("head", Linear::new(3).into(), value)?;
+            value = then("head", Linear::new(3).into(), value)?;
         }
-        Ok(Model { graph })
+        graph.finish(vec![value])
     }
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::engine::lower::NodeParts;
 use crate::engine::operators::Mode;
-use crate::{Conv2d, ConvTranspose2d, wgpu};
+use crate::{Branch, Conv2d, ConvTranspose2d, wgpu};
 
 /// A device, or none where that is allowed.
 fn gpu() -> Option<Gpu> {
@@ -19,7 +19,10 @@ fn model() -> Model {
         .batch_norm()
         .push(ConvTranspose2d::new(3, 3).stride(2))
         .dropout(0.25)
-        .concat([|b| b.conv2d(2, 1).gelu(), |b| b.conv2d(3, 1).tanh()])
+        .concat([
+            Branch::new(|b| b.conv2d(2, 1).gelu()),
+            Branch::new(|b| b.conv2d(3, 1).tanh()),
+        ])
         .global_softmax_pool()
         .flatten()
         .dense(4)
