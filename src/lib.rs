@@ -82,7 +82,7 @@ mod train;
 pub use engine::{Check, MemoryReport, Profile, ProfileEntry, Reference, VerifyReport};
 pub use error::{Error, Result};
 pub use gpu::{Clock, Element, Gpu, GpuBuilder, Peaks, Tensor};
-pub use model::{Branch, GraphBuilder, Model, ModelBuilder, Value};
+pub use model::{Branch, GraphBuilder, Inputs, Losses, Model, ModelBuilder, Targets, Value};
 pub use op::{
     Activation, Adam, Add, AvgPool1d, AvgPool2d, BatchNorm, Concat, Conv1d, Conv2d,
     ConvTranspose2d, CrossEntropy, Dropout, Flatten, GlobalPool, Init, LayerNorm, Linear, Loss,

@@ -21,7 +21,7 @@ pub struct MemoryReport {
     pub activations: u64,
     /// What the activations, their gradients and scratch space would take without sharing.
     pub activations_unshared: u64,
-    /// Input, target, output and loss of a batch.
+    /// Inputs, targets, outputs and losses of a batch.
     pub batch: u64,
     /// Upload and read-back buffers and the kernels' params.
     pub staging: u64,
@@ -67,7 +67,19 @@ impl fmt::Display for MemoryReport {
 
 /// Bytes of a staging buffer.
 pub(super) fn upload_size(lowered: &Lowered, params: u64) -> u64 {
-    params + lowered.input.size + lowered.values.size.max(lowered.labels.size)
+    let inputs: u64 = lowered.inputs.iter().map(|input| input.size).sum();
+    // Of each output its target, or a gradient.
+    let targets = lowered.losses.iter().map(|loss| {
+        let [_, gradient] = loss.logits;
+        gradient.size.max(loss.values.size).max(loss.labels.size)
+    });
+    params + inputs + targets.sum::<u64>()
+}
+
+/// Bytes of the largest output.
+pub(super) fn largest_output(lowered: &Lowered) -> u64 {
+    let outputs = lowered.outputs.iter();
+    outputs.map(|output| output.size).max().unwrap_or(0)
 }
 
 /// The buffers that a plan has beside those of its recording, and the bytes of each.
@@ -76,7 +88,7 @@ pub(super) fn staging_sizes(lowered: &Lowered) -> [(&'static str, u64); 3] {
     [
         ("params", params),
         ("upload of a batch", upload_size(lowered, params)),
-        ("read-back of the output", lowered.output.size),
+        ("read-back of the output", largest_output(lowered)),
     ]
 }
 
@@ -105,21 +117,17 @@ pub(super) fn memory_report(lowered: &Lowered, in_flight: usize) -> MemoryReport
     let transient = stored(|storage| matches!(storage, Storage::Transient));
     let kept = stored(|storage| matches!(storage, Storage::Persistent));
     let params = params_size(lowered);
-    let Lowered {
-        input,
-        labels,
-        values,
-        loss,
-        output,
-        ..
-    } = lowered;
     let parameters = sum(|slab| slab.parameter.size + slab.copy.map_or(0, |copy| copy.size))
         + lowered.statistics.map_or(0, |statistics| statistics.size);
     let gradients = sum(|slab| slab.gradient.size + slab.sum.map_or(0, |sum| sum.size));
     let optimizer_state = sum(|slab| slab.state.iter().map(|state| state.size).sum());
-    let of_batch = [input, labels, values, loss, output];
-    let batch: u64 = of_batch.iter().map(|region| region.size).sum();
-    let batch = batch + lowered.class_weights.map_or(0, |weights| weights.size);
+    let of_losses = lowered.losses.iter().flat_map(|loss| {
+        let own = [loss.labels, loss.values, loss.loss].map(Some);
+        own.into_iter().chain([loss.class_weights]).flatten()
+    });
+    let own = [&lowered.inputs, &lowered.constants, &lowered.outputs];
+    let of_batch = own.into_iter().flatten().copied().chain(of_losses);
+    let batch: u64 = of_batch.map(|region| region.size).sum();
     // What is made of the parameters when they change: filters rearranged.
     let scratch = kept - parameters - gradients - optimizer_state - batch;
     MemoryReport {
@@ -129,6 +137,6 @@ pub(super) fn memory_report(lowered: &Lowered, in_flight: usize) -> MemoryReport
         activations: shared + scratch,
         activations_unshared: transient + scratch,
         batch,
-        staging: params + in_flight as u64 * upload_size(lowered, params) + output.size,
+        staging: params + in_flight as u64 * upload_size(lowered, params) + largest_output(lowered),
     }
 }

@@ -26,7 +26,7 @@ pub(crate) use lower::PlanOptions;
 #[cfg(test)]
 pub(crate) use lower::{record, record_in_pieces};
 pub use memory::MemoryReport;
-pub(crate) use plan::Plan;
+pub(crate) use plan::{Batch, Plan};
 pub(crate) use profile::profile;
 pub use profile::{Profile, ProfileEntry};
 pub use reference::Reference;

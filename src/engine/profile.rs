@@ -7,9 +7,8 @@ use crate::Result;
 use crate::gpu::record::Dispatch;
 use crate::gpu::timer::{Timer, now, since};
 use crate::gpu::{Clock, Peaks};
-use crate::op::Target;
 
-use super::Plan;
+use super::{Batch, Plan};
 
 /// Where the time of a training step goes: what [`Trainer::profile`](crate::Trainer::profile)
 /// found. Displays as a table.
@@ -128,15 +127,11 @@ fn per_nanosecond(count: u64, time: Duration) -> f64 {
 const ROUNDS: usize = 5;
 
 /// Trains a plan on a batch that has been checked, and times that.
-pub(crate) async fn profile(
-    plan: &mut Plan,
-    input: &[f32],
-    target: &Target,
-    batch: usize,
-) -> Result<Profile> {
+pub(crate) async fn profile(plan: &mut Plan, of: &Batch<'_>) -> Result<Profile> {
+    let batch = of.examples;
     let gpu = plan.gpu().clone();
     let peaks = gpu.peaks_async().await?;
-    update(plan, input, target).await?;
+    update(plan, of).await?;
     let bytes = bytes(plan, batch)?;
     let timer = Timer::new(&gpu, bytes.len()).await?;
     let (mut steps, mut rounds) = (Vec::new(), Vec::new());
@@ -145,12 +140,12 @@ pub(crate) async fn profile(
     for _ in 0..ROUNDS {
         gpu.wait(None)?;
         let begin = now();
-        update(plan, input, target).await?;
+        update(plan, of).await?;
         gpu.wait(None)?;
         steps.extend(since(begin));
         let mut times = BTreeMap::<usize, (usize, Duration)>::new();
         loop {
-            for (at, time) in plan.timed_step(&timer, input, target).await? {
+            for (at, time) in plan.timed_step(&timer, of).await? {
                 let (runs, sum) = times.entry(at).or_default();
                 if rounds.is_empty() && *runs == 0 {
                     order.push(at);
@@ -190,10 +185,10 @@ pub(crate) async fn profile(
 }
 
 /// Steps until the parameters are updated.
-async fn update(plan: &mut Plan, input: &[f32], target: &Target) -> Result<()> {
-    plan.step(input, target).await?;
+async fn update(plan: &mut Plan, of: &Batch<'_>) -> Result<()> {
+    plan.step(of).await?;
     while plan.is_pending() {
-        plan.step(input, target).await?;
+        plan.step(of).await?;
     }
     Ok(())
 }

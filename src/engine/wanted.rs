@@ -1,7 +1,7 @@
 //! What a backward pass must give: read by the lowering, by the reference and by the verifier, so that
 //! all three mean the same.
 
-use crate::model::{Graph, ParameterId, ValueId};
+use crate::model::{Graph, OutputLoss, ParameterId, ValueId};
 
 /// The parameters and values whose gradients are wanted, and the values whose gradients are needed on
 /// the way to those.
@@ -13,21 +13,31 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    /// The gradients of all that is learned.
-    pub fn learned(graph: &Graph) -> Self {
-        Self::with_values(graph, &[])
+    /// The gradients of all that is learned and that a loss depends on.
+    pub fn learned(graph: &Graph, losses: &[OutputLoss]) -> Self {
+        Self::with_values(graph, losses, &[])
     }
 
-    /// The gradients of all that is learned, and of these values.
-    pub fn with_values(graph: &Graph, asked: &[ValueId]) -> Self {
-        let parameters = graph.parameters().iter();
-        let parameters: Vec<bool> = parameters.map(|p| p.is_learned()).collect();
+    /// The same, and the gradients of these values.
+    pub fn with_values(graph: &Graph, losses: &[OutputLoss], asked: &[ValueId]) -> Self {
+        let mut reaches: Vec<bool> = vec![false; graph.values().count()];
+        for loss in losses {
+            reaches[graph.outputs()[loss.output].0] = true;
+        }
+        let mut parameters = vec![false; graph.parameters().len()];
+        for node in graph.nodes().iter().rev() {
+            if reaches[node.output.0] {
+                node.inputs.iter().for_each(|input| reaches[input.0] = true);
+                let ids = node.parameters.iter();
+                ids.for_each(|&id| parameters[id.0] = graph.parameter(id).is_learned());
+            }
+        }
         let values: Vec<bool> = graph.values().map(|v| asked.contains(&v)).collect();
         let mut needed = values.clone();
         for node in graph.nodes() {
             let before = node.inputs.iter().any(|input| needed[input.0]);
             let here = node.parameters.iter().any(|id| parameters[id.0]);
-            needed[node.output.0] |= before || here;
+            needed[node.output.0] |= (before || here) && reaches[node.output.0];
         }
         Self {
             parameters,
@@ -64,12 +74,28 @@ mod tests {
         let graph = &model.graph;
         let needs =
             |wanted: &Wanted| -> Vec<bool> { graph.values().map(|v| wanted.needs(v)).collect() };
-        let learned = Wanted::learned(graph);
+        let losses = [OutputLoss::first(&crate::Loss::default())];
+        let learned = Wanted::learned(graph, &losses);
         assert_eq!(needs(&learned), [false, false, true, true]);
         assert!(graph.values().all(|value| !learned.value(value)));
-        let input = Wanted::with_values(graph, &[graph.input()]);
+        let input = Wanted::with_values(graph, &losses, &[graph.input()]);
         assert_eq!(needs(&input), [true; 4]);
         assert!(input.value(graph.input()) && !input.value(graph.output()));
         assert!((0..2).all(|id| learned.parameter(ParameterId(id))));
+    }
+
+    #[test]
+    fn what_no_loss_depends_on_is_not_wanted() {
+        let mut net = Model::graph();
+        let x = net.input([4]);
+        let [a, b] = ["a", "b"].map(|name| net.add(name, crate::Linear::new(3), [x]).unwrap());
+        let model = net.build([a, b]).unwrap();
+        let graph = &model.graph;
+        let losses = [OutputLoss::first(&crate::Loss::default())];
+        let wanted = Wanted::learned(graph, &losses);
+        let parameters = (0..4).map(|id| wanted.parameter(ParameterId(id)));
+        assert_eq!(parameters.collect::<Vec<_>>(), [true, true, false, false]);
+        let needed = graph.outputs().iter().map(|&output| wanted.needs(output));
+        assert_eq!(needed.collect::<Vec<_>>(), [true, false]);
     }
 }

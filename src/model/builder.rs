@@ -38,6 +38,12 @@ impl<'a> Branch<'a> {
     }
 }
 
+impl<'a, F: FnOnce(ModelBuilder) -> ModelBuilder + 'a> From<F> for Branch<'a> {
+    fn from(layers: F) -> Self {
+        Self::new(layers)
+    }
+}
+
 impl std::fmt::Debug for Branch<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Branch").finish_non_exhaustive()
@@ -313,21 +319,21 @@ impl ModelBuilder {
     /// assert_eq!(model.output_shape().to_string(), "[24, 9, 9]");
     /// # Ok::<(), wgpu_cnn::Error>(())
     /// ```
-    pub fn concat<'a>(self, branches: impl IntoIterator<Item = Branch<'a>>) -> Self {
+    pub fn concat<'a, B: Into<Branch<'a>>>(self, branches: impl IntoIterator<Item = B>) -> Self {
         self.join(Concat, branches)
     }
 
     /// Several chains from the same value, joined by an operator that takes as many. The layers of the
     /// k-th are named `<i>.<k>.<j>`.
-    pub fn join<'a>(
+    pub fn join<'a, B: Into<Branch<'a>>>(
         self,
         join: impl Into<Op>,
-        branches: impl IntoIterator<Item = Branch<'a>>,
+        branches: impl IntoIterator<Item = B>,
     ) -> Self {
         let numbered = branches.into_iter().enumerate();
         self.branches(
             join.into(),
-            numbered.map(|(k, branch)| (k.to_string(), branch)),
+            numbered.map(|(k, branch)| (k.to_string(), branch.into())),
         )
     }
 

@@ -56,6 +56,11 @@ impl Parameter {
         self.spec.kind == ParameterKind::Learned
     }
 
+    /// Whether the forward pass of training changes it.
+    pub fn is_statistic(&self) -> bool {
+        self.spec.kind == ParameterKind::Statistic
+    }
+
     /// Whether it is part of the model, as a stride is, rather than of what is trained and saved.
     pub fn is_constant(&self) -> bool {
         self.spec.kind == ParameterKind::Constant

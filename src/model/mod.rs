@@ -6,11 +6,16 @@ mod builder;
 mod graph;
 mod graph_builder;
 mod init;
+mod inputs;
+mod losses;
 mod weights;
 
 pub use builder::{Branch, ModelBuilder};
 pub(crate) use graph::{Graph, Node, Parameter, ParameterId, ValueId};
 pub use graph_builder::{GraphBuilder, Value};
+pub use inputs::Inputs;
+pub use losses::{Losses, Targets};
+pub(crate) use losses::{OutputLoss, Shares, check_accumulate};
 pub(crate) use weights::Weights;
 #[cfg(feature = "native")]
 pub(crate) use weights::write_weights;

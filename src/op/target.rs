@@ -66,6 +66,12 @@ target_from!(u8, u16, u32, u64, usize, i8, i16, i32, i64, isize);
 target_from!(@borrowed f32);
 target_from!(@owned u8, u16, u64, usize, i8, i16, i32, i64, isize);
 
+impl From<&Self> for Target {
+    fn from(target: &Self) -> Self {
+        target.clone()
+    }
+}
+
 impl From<&[f32]> for Target {
     fn from(values: &[f32]) -> Self {
         Self::Values(values.to_vec())

@@ -7,7 +7,7 @@ use crate::engine::{MemoryReport, Plan, PlanOptions, Reference};
 #[cfg(feature = "native")]
 use crate::engine::{Place, known_choices};
 use crate::gpu::strategy::Choices;
-use crate::model::{Model, ParameterId, Weights};
+use crate::model::{Losses, Model, OutputLoss, ParameterId, Weights};
 use crate::op::{Loss, Optimizer, check_clip_norm};
 use crate::{Error, Gpu, Result};
 
@@ -15,7 +15,7 @@ use crate::{Error, Gpu, Result};
 #[derive(Debug, Clone)]
 pub struct TrainerBuilder {
     model: Model,
-    loss: Loss,
+    losses: Losses,
     optimizer: Optimizer,
     weights: Option<PathBuf>,
     /// Where the choices are kept, if the cores are chosen by measurement.
@@ -28,7 +28,7 @@ impl TrainerBuilder {
     pub(super) fn new(model: Model) -> Self {
         Self {
             model,
-            loss: Loss::default(),
+            losses: Loss::default().into(),
             optimizer: Optimizer::adam(1e-3).into(),
             weights: None,
             #[cfg(feature = "native")]
@@ -43,9 +43,11 @@ impl TrainerBuilder {
         self
     }
 
-    /// Sets the loss. Default mean cross-entropy.
-    pub fn loss(mut self, loss: impl Into<Loss>) -> Self {
-        self.loss = loss.into();
+    /// Sets the loss of the first output, or the [`Losses`] of several. Default mean cross-entropy of the
+    /// first. An output without a loss is there to be [predicted](Trainer::predict_all); what no loss
+    /// depends on stays as it is.
+    pub fn loss(mut self, losses: impl Into<Losses>) -> Self {
+        self.losses = losses.into();
         self
     }
 
@@ -152,8 +154,9 @@ impl TrainerBuilder {
     pub fn memory(&self, gpu: &Gpu) -> Result<MemoryReport> {
         self.check_on(gpu)?;
         let choices = self.known_choices(gpu)?;
-        let (loss, optimizer) = (&self.loss, &self.optimizer);
-        Plan::memory_of(gpu, &self.model, loss, optimizer, self.options, &choices)
+        let losses = self.losses.resolve(&self.model.graph)?;
+        let (losses, optimizer) = (&losses, &self.optimizer);
+        Plan::memory_of(gpu, &self.model, losses, optimizer, self.options, &choices)
     }
 
     #[cfg(feature = "native")]
@@ -169,8 +172,9 @@ impl TrainerBuilder {
         let Some(place) = &self.autotune else {
             return Ok(Choices::new());
         };
-        let (loss, optimizer) = (&self.loss, &self.optimizer);
-        Plan::tune(gpu, &self.model, loss, optimizer, self.options, place).await
+        let losses = self.losses.resolve(&self.model.graph)?;
+        let (losses, optimizer) = (&losses, &self.optimizer);
+        Plan::tune(gpu, &self.model, losses, optimizer, self.options, place).await
     }
 
     #[cfg(not(feature = "native"))]
@@ -203,10 +207,11 @@ impl TrainerBuilder {
         self.check_on(gpu)?;
         let mut weights = self.open_weights()?;
         let choices = self.choices(gpu).await?;
+        let losses = self.losses.resolve(&self.model.graph)?;
         let mut plan = Plan::compile(
             gpu,
             &self.model,
-            self.loss.clone(),
+            losses.clone(),
             self.optimizer,
             self.options,
             &choices,
@@ -221,7 +226,7 @@ impl TrainerBuilder {
             };
             plan.set_parameter(id, &values).await?;
         }
-        Ok(self.trainer(Backend::Gpu(Box::new(plan))))
+        Ok(self.trainer(losses, Backend::Gpu(Box::new(plan))))
     }
 
     /// Makes the trainer on the CPU reference: the same results within rounding, without a GPU.
@@ -236,8 +241,9 @@ impl TrainerBuilder {
         self.check()?;
         self.check_on_cpu()?;
         let weights = self.open_weights()?;
-        let (loss, options) = (self.loss.clone(), self.options);
-        let mut reference = Reference::new(&self.model, loss, self.optimizer, options.seed)?;
+        let (losses, options) = (self.losses.resolve(&self.model.graph)?, self.options);
+        let (own, optimizer) = (losses.clone(), self.optimizer);
+        let mut reference = Reference::with(&self.model, own, optimizer, options.seed)?;
         reference.set_clip_norm(options.clip_norm)?;
         reference.set_accumulate(options.accumulate)?;
         if let Some(mut weights) = weights {
@@ -245,13 +251,13 @@ impl TrainerBuilder {
                 reference.set_parameter(&parameter.name, &weights.read(id)?)?;
             }
         }
-        Ok(self.trainer(Backend::Cpu(Box::new(reference))))
+        Ok(self.trainer(losses, Backend::Cpu(Box::new(reference))))
     }
 
-    fn trainer(self, backend: Backend) -> Trainer {
+    fn trainer(self, losses: Vec<OutputLoss>, backend: Backend) -> Trainer {
         Trainer::new(
             self.model,
-            self.loss,
+            losses,
             self.optimizer.learning_rate(),
             self.options.batch,
             backend,
@@ -302,6 +308,7 @@ impl TrainerBuilder {
         if let Some(norm) = self.options.clip_norm {
             check_clip_norm(norm)?;
         }
-        Plan::check(&self.model, &self.loss, &self.optimizer, self.options)
+        let losses = self.losses.resolve(&self.model.graph)?;
+        Plan::check(&self.model, &losses, &self.optimizer, self.options)
     }
 }

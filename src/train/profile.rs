@@ -1,7 +1,7 @@
 //! Where the time of a step goes.
 
 use crate::engine::{Profile, profile};
-use crate::op::Target;
+use crate::model::{Inputs, Targets};
 use crate::{Error, Result};
 
 use super::Trainer;
@@ -18,29 +18,32 @@ impl Trainer {
     /// # Errors
     /// Those of [`step`](Self::step), and [`Error::Argument`] on the CPU, where there are no kernels.
     #[cfg(feature = "native")]
-    pub fn profile(&mut self, input: &[f32], target: impl Into<Target>) -> Result<Profile> {
-        self.profile_blocking(input, target.into())
+    pub fn profile<'a>(
+        &mut self,
+        inputs: impl Into<Inputs<'a>>,
+        targets: impl Into<Targets>,
+    ) -> Result<Profile> {
+        self.profile_blocking(inputs.into(), targets.into())
     }
 
     #[cfg(feature = "native")]
-    fn profile_blocking(&mut self, input: &[f32], target: Target) -> Result<Profile> {
-        pollster::block_on(self.profile_with(input, target))
+    fn profile_blocking(&mut self, inputs: Inputs<'_>, targets: Targets) -> Result<Profile> {
+        pollster::block_on(self.profile_with(inputs, targets))
     }
 
     /// [`profile`](Self::profile) for asynchronous programs and the browser.
-    pub async fn profile_async(
+    pub async fn profile_async<'a>(
         &mut self,
-        input: &[f32],
-        target: impl Into<Target>,
+        inputs: impl Into<Inputs<'a>>,
+        targets: impl Into<Targets>,
     ) -> Result<Profile> {
-        self.profile_with(input, target.into()).await
+        self.profile_with(inputs.into(), targets.into()).await
     }
 
-    async fn profile_with(&mut self, input: &[f32], target: Target) -> Result<Profile> {
-        self.check_batch(input, &target)?;
-        let examples = input.len() / self.model().input_shape().len();
+    async fn profile_with(&mut self, inputs: Inputs<'_>, targets: Targets) -> Result<Profile> {
+        let batch = self.check_batch(&inputs, &targets)?;
         let on_cpu = || Error::argument("profile", "needs a trainer on a GPU");
         let plan = self.plan().ok_or_else(on_cpu)?;
-        profile(plan, input, &target, examples).await
+        profile(plan, &batch).await
     }
 }

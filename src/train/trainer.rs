@@ -4,11 +4,10 @@
 use std::path::Path;
 
 use super::TrainerBuilder;
-use crate::engine::{MemoryReport, Plan, Reference};
-use crate::model::Model;
+use crate::engine::{Batch, MemoryReport, Plan, Reference};
+use crate::model::{Inputs, Model, OutputLoss, Targets};
 #[cfg(feature = "native")]
 use crate::model::{Weights, write_weights};
-use crate::op::{Loss, Target};
 use crate::{Error, Gpu, Result};
 
 /// A model in training, on a GPU or on the CPU.
@@ -25,12 +24,10 @@ use crate::{Error, Gpu, Result};
 /// ```
 pub struct Trainer {
     model: Model,
-    loss: Loss,
+    pub(super) losses: Vec<OutputLoss>,
     learning_rate: f64,
-    batch: usize,
-    /// The loss of the last step on the CPU, where it costs nothing.
-    last_loss: Option<f32>,
-    backend: Backend,
+    pub(super) batch: usize,
+    pub(super) backend: Backend,
 }
 
 pub(super) enum Backend {
@@ -42,14 +39,14 @@ impl std::fmt::Debug for Trainer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self {
             model,
-            loss,
+            losses,
             learning_rate,
             batch,
             ..
         } = self;
         f.debug_struct("Trainer")
             .field("model", model)
-            .field("loss", loss)
+            .field("losses", losses)
             .field("learning_rate", learning_rate)
             .field("batch", batch)
             .finish_non_exhaustive()
@@ -59,17 +56,16 @@ impl std::fmt::Debug for Trainer {
 impl Trainer {
     pub(super) fn new(
         model: Model,
-        loss: Loss,
+        losses: Vec<OutputLoss>,
         learning_rate: f64,
         batch: usize,
         backend: Backend,
     ) -> Self {
         Self {
             model,
-            loss,
+            losses,
             learning_rate,
             batch,
-            last_loss: None,
             backend,
         }
     }
@@ -79,8 +75,9 @@ impl Trainer {
         TrainerBuilder::new(model)
     }
 
-    /// One step: forward, loss, backward, update. `input` holds up to a batch of examples,
-    /// `(n, C, H, W)`; `target` their labels or values.
+    /// One step: forward, loss, backward, update. `inputs` holds up to a batch of examples,
+    /// `(n, C, H, W)`; `targets` their labels or values. A model with several inputs takes a list of
+    /// them, `[&images[..], &numbers]`, and [several losses](crate::Losses) a list of targets.
     ///
     /// On a GPU this submits the work and returns; it waits only where as many steps as
     /// [`in_flight`](TrainerBuilder::in_flight) allows are still on their way.
@@ -89,30 +86,35 @@ impl Trainer {
     /// [`Error::Shape`] and [`Error::Argument`] for a batch that does not fit, in which case nothing
     /// has happened; [`Error::DeviceLost`]. An error of the device may come with a later call.
     #[cfg(feature = "native")]
-    pub fn step(&mut self, input: &[f32], target: impl Into<Target>) -> Result<()> {
-        self.step_blocking(input, target.into())
+    pub fn step<'a>(
+        &mut self,
+        inputs: impl Into<Inputs<'a>>,
+        targets: impl Into<Targets>,
+    ) -> Result<()> {
+        self.step_blocking(inputs.into(), targets.into())
     }
 
     /// A step that is not generic: a program that uses [`step`](Self::step) compiles no part of the
     /// plan or of the reference a second time.
     #[cfg(feature = "native")]
-    fn step_blocking(&mut self, input: &[f32], target: Target) -> Result<()> {
-        pollster::block_on(self.step_with(input, target))
+    fn step_blocking(&mut self, inputs: Inputs<'_>, targets: Targets) -> Result<()> {
+        pollster::block_on(self.step_with(inputs, targets))
     }
 
     /// [`step`](Self::step) for asynchronous programs and the browser.
-    pub async fn step_async(&mut self, input: &[f32], target: impl Into<Target>) -> Result<()> {
-        self.step_with(input, target.into()).await
+    pub async fn step_async<'a>(
+        &mut self,
+        inputs: impl Into<Inputs<'a>>,
+        targets: impl Into<Targets>,
+    ) -> Result<()> {
+        self.step_with(inputs.into(), targets.into()).await
     }
 
-    async fn step_with(&mut self, input: &[f32], target: Target) -> Result<()> {
-        self.check_batch(input, &target)?;
+    async fn step_with(&mut self, inputs: Inputs<'_>, targets: Targets) -> Result<()> {
+        let batch = self.check_batch(&inputs, &targets)?;
         match &mut self.backend {
-            Backend::Gpu(plan) => plan.step(input, &target).await,
-            Backend::Cpu(reference) => {
-                self.last_loss = Some(reference.step(input, &target)?);
-                Ok(())
-            }
+            Backend::Gpu(plan) => plan.step(&batch).await,
+            Backend::Cpu(reference) => reference.step(inputs, targets).map(|_| ()),
         }
     }
 
@@ -134,10 +136,11 @@ impl Trainer {
     /// The loss of the last step: the only read-back of a training loop, and it waits for that step.
     /// It is that of the step's own batch before the update, also where an update takes
     /// [several](TrainerBuilder::accumulate). A mean over a batch whose labels are all ignored is NaN,
-    /// as in PyTorch.
+    /// as in PyTorch. Of several losses it is the sum of each times its weight.
     ///
     /// # Errors
-    /// [`Error::Argument`] before the first step, and the device's errors.
+    /// [`Error::Argument`] before the first step and where the loss is the caller's, and the device's
+    /// errors.
     #[cfg(feature = "native")]
     pub fn loss(&self) -> Result<f32> {
         pollster::block_on(self.loss_async())
@@ -145,11 +148,49 @@ impl Trainer {
 
     /// [`loss`](Self::loss) for asynchronous programs and the browser.
     pub async fn loss_async(&self) -> Result<f32> {
-        let missing = || Error::argument("loss", "no step has been made");
-        match &self.backend {
-            Backend::Gpu(plan) if plan.steps() == 0 => Err(missing()),
-            Backend::Gpu(plan) => plan.loss().await,
-            Backend::Cpu(_) => self.last_loss.ok_or_else(missing),
+        let each = self.each_loss().await?;
+        if let ([loss], &[value]) = (&self.losses[..], &each[..])
+            && loss.weight == 1.0
+        {
+            return Ok(value);
+        }
+        let weighted = self.losses.iter().zip(each);
+        let weighted = weighted.map(|(loss, value)| loss.weight * f64::from(value));
+        Ok(weighted.sum::<f64>() as f32)
+    }
+
+    /// Each of the losses of the last step, before its weight, with the name of its output.
+    ///
+    /// # Errors
+    /// Those of [`loss`](Self::loss).
+    #[cfg(feature = "native")]
+    pub fn losses(&self) -> Result<Vec<(String, f32)>> {
+        pollster::block_on(self.losses_async())
+    }
+
+    /// [`losses`](Self::losses) for asynchronous programs and the browser.
+    pub async fn losses_async(&self) -> Result<Vec<(String, f32)>> {
+        let (each, graph) = (self.each_loss().await?, &self.model.graph);
+        let named = self.losses.iter().zip(each);
+        let named = named.map(|(loss, value)| {
+            let output = graph.outputs()[loss.output];
+            (graph.value_name(output), value)
+        });
+        Ok(named.collect())
+    }
+
+    async fn each_loss(&self) -> Result<Vec<f32>> {
+        if self.losses.iter().any(|loss| loss.loss.is_none()) {
+            return Err(Error::argument("loss", "is the caller's"));
+        }
+        let each = match &self.backend {
+            Backend::Gpu(plan) if plan.steps() == 0 => vec![],
+            Backend::Gpu(plan) => plan.losses().await?,
+            Backend::Cpu(reference) => reference.last_losses().to_vec(),
+        };
+        match each.len() == self.losses.len() {
+            true => Ok(each),
+            false => Err(Error::argument("loss", "no step has been made")),
         }
     }
 
@@ -169,26 +210,61 @@ impl Trainer {
         Ok(self.loss_async().await?.is_finite())
     }
 
-    /// The model's outputs for any number of examples, row after row.
+    /// The model's first output for any number of examples, row after row.
     #[cfg(feature = "native")]
-    pub fn predict(&mut self, input: &[f32]) -> Result<Vec<f32>> {
-        pollster::block_on(self.predict_async(input))
+    pub fn predict<'a>(&mut self, inputs: impl Into<Inputs<'a>>) -> Result<Vec<f32>> {
+        pollster::block_on(self.predict_with(inputs.into(), 1)).map(first)
     }
 
     /// [`predict`](Self::predict) for asynchronous programs and the browser.
-    pub async fn predict_async(&mut self, input: &[f32]) -> Result<Vec<f32>> {
-        self.examples(input)?;
-        match &mut self.backend {
-            Backend::Gpu(plan) => plan.predict(input).await,
-            // A batch at a time here too, so that the activations of more are never there at once.
-            Backend::Cpu(reference) => {
-                let len = self.batch.saturating_mul(self.model.input_shape().len());
-                let batches = input.chunks(len);
-                let outputs: Result<Vec<_>> =
-                    batches.map(|batch| reference.forward(batch)).collect();
-                Ok(outputs?.concat())
+    pub async fn predict_async<'a>(&mut self, inputs: impl Into<Inputs<'a>>) -> Result<Vec<f32>> {
+        self.predict_with(inputs.into(), 1).await.map(first)
+    }
+
+    /// Each of the model's outputs for any number of examples, by name, in the order of
+    /// [`Model::outputs`].
+    #[cfg(feature = "native")]
+    pub fn predict_all<'a>(
+        &mut self,
+        inputs: impl Into<Inputs<'a>>,
+    ) -> Result<Vec<(String, Vec<f32>)>> {
+        let count = self.model.outputs().len();
+        let outputs = pollster::block_on(self.predict_with(inputs.into(), count))?;
+        Ok(self.named(outputs))
+    }
+
+    /// [`predict_all`](Self::predict_all) for asynchronous programs and the browser.
+    pub async fn predict_all_async<'a>(
+        &mut self,
+        inputs: impl Into<Inputs<'a>>,
+    ) -> Result<Vec<(String, Vec<f32>)>> {
+        let count = self.model.outputs().len();
+        let outputs = self.predict_with(inputs.into(), count).await?;
+        Ok(self.named(outputs))
+    }
+
+    /// Outputs with their names.
+    pub(super) fn named(&self, outputs: Vec<Vec<f32>>) -> Vec<(String, Vec<f32>)> {
+        let names = self.model.outputs().map(|(name, _)| name);
+        names.zip(outputs).collect()
+    }
+
+    /// The first outputs, so many of them.
+    async fn predict_with(&mut self, inputs: Inputs<'_>, count: usize) -> Result<Vec<Vec<f32>>> {
+        let examples = inputs.examples(&self.model.graph)?;
+        let reference = match &mut self.backend {
+            Backend::Gpu(plan) => return plan.predict(&inputs, examples, 0..count).await,
+            Backend::Cpu(reference) => reference,
+        };
+        // A batch at a time here too, so that the activations of more are never there at once.
+        let mut outputs = vec![Vec::new(); count];
+        for begin in (0..examples).step_by(self.batch) {
+            let batch = inputs.part(&self.model.graph, begin, self.batch);
+            for (output, part) in outputs.iter_mut().zip(reference.forward_all(batch)?) {
+                output.extend(part);
             }
         }
+        Ok(outputs)
     }
 
     /// A parameter's values by name, for example `0.weight`; [`Model::parameters`] lists them.
@@ -351,28 +427,39 @@ impl Trainer {
         }
     }
 
-    /// Whether a batch is one that a step takes.
-    pub(super) fn check_batch(&self, input: &[f32], target: &Target) -> Result<()> {
-        let examples = self.examples(input)?;
-        if examples > self.batch {
-            let expected = format!("at most {} examples", self.batch);
-            return Err(Error::shape("input", expected, examples));
-        }
-        target.check(&self.loss, self.model.output_shape().len(), examples)
+    /// The batch, where it is one that a step takes.
+    pub(super) fn check_batch<'a>(
+        &self,
+        inputs: &'a Inputs<'a>,
+        targets: &'a Targets,
+    ) -> Result<Batch<'a>> {
+        let examples = self.check_inputs(inputs)?;
+        targets.check(&self.model.graph, &self.losses, examples)?;
+        Ok(Batch {
+            inputs,
+            examples,
+            targets: &targets.0,
+        })
     }
 
-    /// The number of examples that a slice holds.
-    fn examples(&self, input: &[f32]) -> Result<usize> {
-        let example = self.model.input_shape().len();
-        if input.is_empty() || !input.len().is_multiple_of(example) {
-            let expected = format!("whole examples of {}", self.model.input_shape());
-            return Err(Error::shape(
-                "input",
-                expected,
-                format!("{} elements", input.len()),
-            ));
+    /// The examples of a batch of inputs, where they are no more than a step takes.
+    pub(super) fn check_inputs(&self, inputs: &Inputs) -> Result<usize> {
+        let examples = inputs.examples(&self.model.graph)?;
+        match examples > self.batch {
+            true => {
+                let expected = format!("at most {} examples", self.batch);
+                Err(Error::shape("input", expected, examples))
+            }
+            false => Ok(examples),
         }
-        Ok(input.len() / example)
+    }
+}
+
+/// The first of outputs.
+fn first(mut outputs: Vec<Vec<f32>>) -> Vec<f32> {
+    match outputs.is_empty() {
+        true => vec![],
+        false => outputs.swap_remove(0),
     }
 }
 

@@ -162,7 +162,7 @@ fn block(d: &mut Draw, builder: ModelBuilder, depth: usize) -> ModelBuilder {
         3 => builder.residual_with(|body| body.relu(), |shortcut| extended(d, shortcut, depth)),
         4 => builder.residual(|_| older.relu()),
         5 => builder.residual_with(|_| extended(d, other, depth), |shortcut| shortcut),
-        6 => builder.concat([]),
+        6 => builder.concat(Vec::<Branch>::new()),
         _ => builder.concat([
             Branch::new(|branch| branch.relu()),
             Branch::new(|branch| branch.residual(|body| body)),

@@ -9,11 +9,16 @@ pub use super::tolerance::of_sum;
 pub use models::{ModelCase, models};
 
 use crate::op::Reduction;
-use crate::{Loss, Model, Optimizer};
+use crate::{Loss, Model, Optimizer, Shape};
 
 /// A loss of every kind of kernel that fits a model's output.
 pub fn losses(model: &Model) -> Vec<(&'static str, Loss)> {
-    let classes = model.output_shape().len();
+    losses_of(model.output_shape())
+}
+
+/// The same for an output of this shape.
+pub(super) fn losses_of(output: &Shape) -> Vec<(&'static str, Loss)> {
+    let classes = output.len();
     let weights = (0..classes).map(|class| 0.5 + (class % 4) as f32 / 2.0);
     let weighted = Loss::cross_entropy()
         .class_weights(weights.collect::<Vec<f32>>())
@@ -32,7 +37,7 @@ pub fn losses(model: &Model) -> Vec<(&'static str, Loss)> {
     ];
     let fits = |(_, loss): &(_, Loss)| {
         let is_zero = classes == 1 && matches!(loss, Loss::CrossEntropy(_));
-        !is_zero && loss.geometry(1, model.output_shape()).is_ok()
+        !is_zero && loss.geometry(1, output).is_ok()
     };
     all.into_iter().filter(fits).collect()
 }
@@ -61,8 +66,8 @@ pub fn optimizers() -> [(&'static str, Optimizer); 9] {
 }
 
 /// A loss in reports: on probabilities or values if `soft`, else on labels.
-pub(super) fn loss_name(loss: &Loss, model: &Model, soft: bool) -> String {
-    let losses = losses(model);
+pub(super) fn loss_name(loss: &Loss, output: &Shape, soft: bool) -> String {
+    let losses = losses_of(output);
     let known = losses.iter().find(|(_, other)| other == loss);
     let name = known.map_or("the trainer's own", |(name, _)| name);
     match (loss, soft) {

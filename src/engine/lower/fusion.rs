@@ -62,8 +62,9 @@ impl Fusion {
         let Op::Activation(activation) = reader.op else {
             return None;
         };
-        let output = self.root(graph.output());
-        let alone = others.is_none() && value != output && reader.output != output;
+        let mut outputs = graph.outputs().iter().map(|&output| self.root(output));
+        let given = outputs.any(|output| output == value || output == reader.output);
+        let alone = others.is_none() && !given;
         (alone && activation.gradient_from_value()).then_some((activation, reader.output))
     }
 

@@ -14,6 +14,8 @@ use std::ops::Range;
 use crate::gpu::kernels::{Output, activation, optimizer};
 use crate::gpu::record::{Dispatch, Recording, Region, Storage};
 use crate::gpu::strategy::Traits;
+#[cfg(test)]
+use crate::model::OutputLoss;
 use crate::model::{Node, ParameterId, ValueId};
 use crate::op::Loss;
 use crate::{Error, Result};
@@ -36,9 +38,26 @@ pub(super) struct Lowered {
     pub ranges: Ranges,
     /// The part of each node, by its place in the graph.
     pub nodes: Vec<NodeParts>,
-    /// What writes the output in evaluation where the last operators do nothing there.
-    pub copy: Option<Part<Forward>>,
-    pub input: Region,
+    /// What writes each output in evaluation where its layer does not, as where it does nothing there.
+    pub copies: Vec<Option<Part<Forward>>>,
+    pub inputs: Vec<Region>,
+    /// The values that are the same for every example, for all examples of a batch.
+    pub constants: Vec<Region>,
+    /// In the order of the task's losses.
+    pub losses: Vec<LossParts>,
+    /// The model's outputs in training.
+    pub trained: Vec<Region>,
+    /// The model's outputs in evaluation.
+    pub outputs: Vec<Region>,
+    pub slabs: Vec<Slab>,
+    /// The parameters that are not learned, such as running statistics, all of them.
+    pub statistics: Option<Region>,
+    places: Vec<Place>,
+}
+
+/// What a loss reads and writes.
+#[derive(Debug, Clone)]
+pub(in crate::engine) struct LossParts {
     /// `(N)`.
     pub labels: Region,
     /// `(N, outputs)`: values or probabilities.
@@ -46,15 +65,12 @@ pub(super) struct Lowered {
     /// `(classes)`, where the loss has weights for them.
     pub class_weights: Option<Region>,
     pub loss: Region,
-    /// The model's output in training, which the loss reads, and the loss's gradient with respect to
-    /// it.
+    /// The output in training, and the loss's gradient with respect to it.
     pub logits: [Region; 2],
-    /// The model's output in evaluation.
-    pub output: Region,
-    pub slabs: Vec<Slab>,
-    /// The running statistics, all of them.
-    pub statistics: Option<Region>,
-    places: Vec<Place>,
+    /// The kernels of this loss; none where the caller computes it.
+    pub range: Range<usize>,
+    /// What adds the gradient to that of another loss of the same value.
+    pub sum: Option<Part<Output>>,
 }
 
 /// The dispatches by purpose.
@@ -95,6 +111,9 @@ pub(super) struct Part<P> {
 pub(super) struct NodeParts {
     pub forward: Option<Part<Forward>>,
     pub backward: Option<Part<Backward>>,
+    /// What adds the gradients of parameters that it shares, which lie at the first of these places, to
+    /// what other layers made of them, at the second.
+    pub sums: Vec<Part<[Pieces; 2]>>,
     /// The value that took the gradient of the node's output over, unchanged.
     pub heir: Option<ValueId>,
     pub predict: Option<Part<Forward>>,
@@ -103,38 +122,52 @@ pub(super) struct NodeParts {
 impl Lowered {
     /// The buffers that a model keeps, and no kernels yet.
     fn new(task: &Task, traits: Traits) -> Result<Self> {
-        let planned = task.options.batch;
-        let outputs = task.model.output_shape().len();
+        let (graph, planned) = (&task.model.graph, task.options.batch);
         let mut recording = Recording::new(traits);
         recording.choices = task.choices.cloned().unwrap_or_default();
         recording.decide_as(task.decisions.to_vec());
         recording.set_label("model");
         let mut persistent =
             |label: &str, len: usize| recording.buffer(label, len, Storage::Persistent);
-        let input = persistent("input", planned * task.model.input_shape().len());
-        let takes_labels = matches!(task.loss, Loss::CrossEntropy(_));
-        let labels = persistent("labels", if takes_labels { planned } else { 1 });
-        let values = persistent("target values", planned * outputs);
-        let loss = persistent("loss", 1);
-        let output = persistent("output", planned * outputs);
-        let class_weights = match task.loss {
-            Loss::CrossEntropy(loss) => loss.class_weights.as_ref(),
-            Loss::MeanSquaredError(_) | Loss::BinaryCrossEntropy(_) => None,
-        };
-        let class_weights = class_weights.map(|weights| persistent("class weights", weights.len()));
+        let len = |value: ValueId| planned * graph.shape(value).len();
+        let inputs = graph.inputs().iter();
+        let inputs: Vec<_> = inputs.map(|&i| persistent("input", len(i))).collect();
+        let constants = graph.constants().iter();
+        let constants = constants.map(|constant| persistent("constant", len(constant.value)));
+        let constants = constants.collect();
+        let mut losses = Vec::new();
+        for loss in task.losses {
+            let outputs = len(graph.outputs()[loss.output]);
+            let takes_labels = matches!(loss.loss, Some(Loss::CrossEntropy(_)));
+            let class_weights = match &loss.loss {
+                Some(Loss::CrossEntropy(loss)) => loss.class_weights.as_ref(),
+                Some(Loss::MeanSquaredError(_) | Loss::BinaryCrossEntropy(_)) | None => None,
+            };
+            let values = if loss.loss.is_some() { outputs } else { 1 };
+            losses.push(LossParts {
+                labels: persistent("labels", if takes_labels { planned } else { 1 }),
+                values: persistent("target values", values),
+                class_weights: class_weights
+                    .map(|weights| persistent("class weights", weights.len())),
+                loss: persistent("loss", 1),
+                logits: [inputs[0]; 2],
+                range: 0..0,
+                sum: None,
+            });
+        }
+        let outputs = graph.outputs().iter();
+        let outputs: Vec<_> = outputs.map(|&o| persistent("output", len(o))).collect();
         let (slabs, statistics, places) = place_parameters(task, &mut recording)?;
         Ok(Self {
             recording,
             ranges: Ranges::default(),
             nodes: vec![NodeParts::default(); task.model.graph.nodes().len()],
-            copy: None,
-            input,
-            labels,
-            values,
-            class_weights,
-            loss,
-            logits: [input; 2],
-            output,
+            copies: vec![None; outputs.len()],
+            trained: vec![inputs[0]; outputs.len()],
+            inputs,
+            constants,
+            losses,
+            outputs,
             slabs,
             statistics,
             places,
@@ -162,7 +195,11 @@ impl Lowered {
 
     /// Where products find a parameter: in half precision in the slab's copy.
     fn half(&self, id: ParameterId) -> Result<Pieces> {
-        self.within(id, |slab| slab.copy.unwrap_or(slab.parameter))
+        match self.places[id.0].is_learned() {
+            true => self.within(id, |slab| slab.copy.unwrap_or(slab.parameter)),
+            // What is not learned has no copy: kernels read it as it is.
+            false => self.parameter(id),
+        }
     }
 
     /// Where a batch's gradient of a parameter lies; a statistic has none.
@@ -178,7 +215,9 @@ impl Lowered {
     fn within(&self, id: ParameterId, region: impl Fn(&Slab) -> Region) -> Result<Pieces> {
         self.places[id.0].within(|slab| {
             let slab = slab.map(|slab| region(&self.slabs[slab]));
-            slab.ok_or_else(|| Error::argument("gradient", "a running statistic has none"))
+            slab.ok_or_else(|| {
+                Error::argument("gradient", "a parameter that is not learned has none")
+            })
         })
     }
 }
@@ -188,6 +227,13 @@ impl Lowered {
     /// they use is kept.
     pub fn part(mut self, range: fn(&mut Ranges) -> &mut Range<usize>) -> Self {
         let kept = range(&mut self.ranges).clone();
+        for loss in &mut self.losses {
+            let within = kept.start <= loss.range.start && loss.range.end <= kept.end;
+            loss.range = match within {
+                true => loss.range.start - kept.start..loss.range.end - kept.start,
+                false => 0..0,
+            };
+        }
         let recording = &mut self.recording;
         recording.dispatches.truncate(kept.end);
         recording.dispatches.drain(..kept.start);
@@ -202,7 +248,7 @@ impl Lowered {
         }
         self.ranges = Ranges::default();
         *range(&mut self.ranges) = 0..kept.len();
-        (self.nodes, self.copy) = (vec![], None);
+        (self.nodes, self.copies) = (vec![], vec![]);
         self
     }
 }
@@ -222,7 +268,7 @@ pub(super) fn lower(task: &Task, traits: Traits, batch: usize) -> Result<Lowered
     let mut training = Walk::new(task, &fusion, batch, Mode::Training);
     training.forward(&mut lowered)?;
     lowered.ranges.forward = recorded(&lowered);
-    training.loss(&mut lowered)?;
+    training.losses(&mut lowered)?;
     lowered.ranges.loss = recorded(&lowered);
     training.backward(&mut lowered)?;
     lowered.ranges.backward = recorded(&lowered);
@@ -303,13 +349,14 @@ pub(crate) fn record(
     half: bool,
     traits: Traits,
 ) -> Result<Recording> {
+    let losses = &[OutputLoss::first(loss)];
     let options = PlanOptions {
         clip_norm: Some(1.0),
         accumulate: 2,
         half,
         ..PlanOptions::new(batch)
     };
-    let task = Task::new(model, loss, optimizer, options);
+    let task = Task::new(model, losses, optimizer, options);
     Ok(lower(&task, traits, batch)?.recording)
 }
 
@@ -323,12 +370,13 @@ pub(crate) fn record_in_pieces(
     half: bool,
     traits: Traits,
 ) -> Result<Recording> {
+    let losses = &[OutputLoss::first(loss)];
     let options = PlanOptions {
         half,
         max_slab: slabs::tests::smallest(model),
         ..PlanOptions::new(batch)
     };
-    let task = Task::new(model, loss, optimizer, options);
+    let task = Task::new(model, losses, optimizer, options);
     Ok(lower(&task, traits, batch)?.recording)
 }
 
@@ -344,6 +392,7 @@ mod tests {
             for model in &models() {
                 let losses = crate::engine::catalogue::losses(model);
                 let loss = &losses[model.parameter_count() % losses.len()].1;
+                let losses = &[OutputLoss::first(loss)];
                 for max_slab in [u64::MAX, slabs::tests::smallest(model)] {
                     let options = PlanOptions {
                         clip_norm: Some(1.0),
@@ -351,7 +400,7 @@ mod tests {
                         max_slab,
                         ..PlanOptions::new(16)
                     };
-                    same_kernels(&Task::new(model, loss, &optimizer, options), traits);
+                    same_kernels(&Task::new(model, losses, &optimizer, options), traits);
                 }
             }
         }

@@ -36,7 +36,7 @@ impl Slab {
 /// Where a piece of a parameter lies.
 #[derive(Debug, Clone, Copy)]
 struct Spot {
-    /// The slab, or `None` for a statistic.
+    /// The slab, or `None` for what is not learned.
     slab: Option<usize>,
     offset: u64,
     rows: Rows,
@@ -63,7 +63,12 @@ impl Rows {
 pub(super) struct Place(Vec<Spot>);
 
 impl Place {
-    /// Its parts of buffers of either format: those of the slabs, or of the statistics for `None`.
+    /// Whether it is in a slab.
+    pub fn is_learned(&self) -> bool {
+        self.0.iter().all(|spot| spot.slab.is_some())
+    }
+
+    /// Its parts of buffers of either format: those of the slabs, or for `None` of what is not learned.
     pub fn within(&self, buffer: impl Fn(Option<usize>) -> Result<Region>) -> Result<Pieces> {
         let piece = |spot: &Spot| {
             let buffer = buffer(spot.slab)?;
@@ -86,7 +91,7 @@ impl Place {
 }
 
 /// Lays the parameters out, each at an offset that a binding may begin at, in as few slabs as
-/// their size allows, and the statistics in a buffer of their own.
+/// their size allows, and what is not learned, as statistics, in a buffer of its own.
 pub(super) fn place_parameters(
     task: &Task,
     recording: &mut Recording,
@@ -100,10 +105,12 @@ pub(super) fn place_parameters(
     };
     let (mut sizes, mut places, mut statistics) = (Vec::<u64>::new(), Vec::new(), 0);
     for (id, parameter) in task.model.graph.parameters().iter().enumerate() {
-        if !parameter.is_learned() {
+        if !task.wanted.parameter(ParameterId(id)) {
             let offset = statistics;
             let [rows] = pieces(parameter, u64::MAX)[..] else {
-                return Err(internal("a statistic in several pieces"));
+                return Err(internal(
+                    "a parameter that is not learned in several pieces",
+                ));
             };
             statistics = (offset + rows.size()).next_multiple_of(traits.storage_alignment);
             let slab = None;
@@ -185,11 +192,12 @@ fn slab(task: &Task, recording: &mut Recording, size: u64) -> Slab {
 /// The pieces in which a parameter lies that should take no more than `most` bytes each: one wherever
 /// that is possible, or where its operator cannot take it apart.
 fn pieces(parameter: &Parameter, most: u64) -> Vec<Rows> {
-    let count = parameter.shape.first().copied().unwrap_or(1);
+    let shape = &parameter.spec.shape;
+    let count = shape.first().copied().unwrap_or(1);
     let whole = Rows {
         first: 0,
         count,
-        len: parameter.shape.len(),
+        len: shape.len(),
     };
     let Some(groups) = parameter.spec.groups.filter(|_| whole.size() > most) else {
         return vec![whole];

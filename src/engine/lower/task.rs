@@ -3,8 +3,8 @@
 use crate::engine::wanted::Wanted;
 use crate::gpu::record::Decision;
 use crate::gpu::strategy::Choices;
-use crate::model::Model;
-use crate::op::{Loss, Optimizer};
+use crate::model::{Model, OutputLoss, ParameterId, check_accumulate};
+use crate::op::Optimizer;
 use crate::{Error, Result};
 
 /// How a plan is made.
@@ -48,7 +48,7 @@ impl PlanOptions {
 #[derive(Debug, Clone)]
 pub(in crate::engine) struct Task<'a> {
     pub model: &'a Model,
-    pub loss: &'a Loss,
+    pub losses: &'a [OutputLoss],
     pub optimizer: &'a Optimizer,
     pub options: PlanOptions,
     /// What gets a gradient.
@@ -63,16 +63,16 @@ impl<'a> Task<'a> {
     /// Training of all that the model learns, with the cores that the table of strategies chooses.
     pub fn new(
         model: &'a Model,
-        loss: &'a Loss,
+        losses: &'a [OutputLoss],
         optimizer: &'a Optimizer,
         options: PlanOptions,
     ) -> Self {
         Self {
             model,
-            loss,
+            losses,
             optimizer,
             options,
-            wanted: Wanted::learned(&model.graph),
+            wanted: Wanted::learned(&model.graph, losses),
             choices: None,
             decisions: &[],
         }
@@ -84,10 +84,15 @@ impl<'a> Task<'a> {
         if batch == 0 {
             return Err(Error::argument("batch", "must not be zero"));
         }
-        if model.parameter_count() == 0 {
+        let mut parameters = (0..model.graph.parameters().len()).map(ParameterId);
+        if !parameters.any(|id| self.wanted.parameter(id)) {
             return Err(Error::argument("model", "has nothing to learn"));
         }
-        self.loss.geometry(1, model.output_shape())?;
-        Ok(())
+        check_accumulate(self.losses, self.options.accumulate)
+    }
+
+    /// Whether a loss is the caller's, who asks for the outputs in training.
+    pub fn hands_outputs_out(&self) -> bool {
+        self.losses.iter().any(|loss| loss.loss.is_none())
     }
 }

@@ -3,7 +3,7 @@
 use super::{Fusion, Lowered, Part, Task};
 use crate::Result;
 use crate::engine::internal;
-use crate::engine::operators::{Backward, Forward, Mode, Pieces, Site, kernels};
+use crate::engine::operators::{Backward, Forward, Mode, Piece, Pieces, Site, kernels};
 use crate::gpu::kernel::Format;
 use crate::gpu::kernels::{Output, activation, loss};
 use crate::gpu::record::{Recording, Region, Storage};
@@ -17,12 +17,15 @@ pub(super) struct Walk<'a> {
     mode: Mode,
     values: Vec<Option<Region>>,
     gradients: Vec<Option<Region>>,
+    /// Whether the gradient of a parameter is there, so that other uses of the parameter add to it.
+    begun: Vec<bool>,
 }
 
 impl<'a> Walk<'a> {
     pub fn new(task: &'a Task<'a>, fusion: &'a Fusion, batch: usize, mode: Mode) -> Self {
         let count = task.model.graph.values().count();
         let (values, gradients) = (vec![None; count], vec![None; count]);
+        let begun = vec![false; task.model.graph.parameters().len()];
         Self {
             task,
             fusion,
@@ -30,6 +33,7 @@ impl<'a> Walk<'a> {
             mode,
             values,
             gradients,
+            begun,
         }
     }
 
@@ -68,36 +72,52 @@ impl<'a> Walk<'a> {
         self.task.options.batch * self.graph().shape(value).len()
     }
 
-    /// A buffer for a value. The model's output is f32 in either precision, and so is its input.
+    /// Whether a value is one of the model's outputs.
+    fn is_output(&self, value: ValueId) -> bool {
+        let mut outputs = self.graph().outputs().iter();
+        outputs.any(|&output| self.fusion.root(output) == value)
+    }
+
+    /// A buffer for a value. The model's outputs are f32 in either precision, and so are its inputs.
+    /// Outputs that are handed out in training stay until they are read.
     fn new_value(&self, recording: &mut Recording, value: ValueId) -> Region {
-        let is_output = value == self.fusion.root(self.graph().output());
+        let is_output = self.is_output(value);
         let format = match self.task.options.half && !is_output {
             true => Format::F16,
             false => Format::F32,
         };
-        let len = self.planned_len(value);
-        recording.buffer_of(format, "output", len, Storage::Transient)
+        let training = self.mode == Mode::Training;
+        let storage = match training && is_output && self.task.hands_outputs_out() {
+            true => Storage::Persistent,
+            false => Storage::Transient,
+        };
+        recording.buffer_of(format, "output", self.planned_len(value), storage)
     }
 
     /// Records the operators in order, in training.
     pub fn forward(&mut self, lowered: &mut Lowered) -> Result<()> {
-        let parts = self.values_in_order(lowered, None)?;
+        let parts = self.values_in_order(lowered, &[])?;
         for (node, part) in lowered.nodes.iter_mut().zip(parts) {
             node.forward = part;
         }
+        let outputs = self.graph().outputs().iter();
+        lowered.trained = outputs.map(|&o| self.value(o)).collect::<Result<_>>()?;
         Ok(())
     }
 
-    /// Records the operators in order, in evaluation. The model's output goes to its place.
+    /// Records the operators in order, in evaluation. The model's outputs go to their places.
     pub fn predict(&mut self, lowered: &mut Lowered) -> Result<()> {
-        let destination = lowered.output;
-        let parts = self.values_in_order(lowered, Some(destination))?;
+        let destinations = lowered.outputs.clone();
+        let parts = self.values_in_order(lowered, &destinations)?;
         for (node, part) in lowered.nodes.iter_mut().zip(parts) {
             node.predict = part;
         }
-        let output = self.fusion.root(self.graph().output());
-        let value = self.value(output)?;
-        if value != destination {
+        for (at, destination) in destinations.into_iter().enumerate() {
+            let output = self.graph().outputs()[at];
+            let value = self.value(output)?;
+            if value == destination {
+                continue;
+            }
             let places = Forward {
                 inputs: vec![value],
                 parameters: vec![],
@@ -108,27 +128,31 @@ impl<'a> Walk<'a> {
             let recording = &mut lowered.recording;
             let begin = recording.dispatches.len();
             activation::forward(recording, len, value, places.output);
-            let range = begin..recording.dispatches.len();
-            let mode = Mode::Evaluation;
-            lowered.copy = Some(Part {
-                range,
-                mode,
+            lowered.copies[at] = Some(Part {
+                range: begin..recording.dispatches.len(),
+                mode: Mode::Evaluation,
                 places,
             });
         }
         Ok(())
     }
 
-    /// Records each operator's forward pass. The output goes to `destination`, or to a buffer of its
+    /// Records each operator's forward pass. The outputs go to `destinations`, or to buffers of their
     /// own.
     fn values_in_order(
         &mut self,
         lowered: &mut Lowered,
-        destination: Option<Region>,
+        destinations: &[Region],
     ) -> Result<Vec<Option<Part<Forward>>>> {
         let graph = self.graph();
-        self.values[graph.input().0] = Some(lowered.input);
-        let output = self.fusion.root(graph.output());
+        for (&input, &region) in graph.inputs().iter().zip(&lowered.inputs) {
+            self.values[input.0] = Some(region);
+        }
+        for (constant, &region) in graph.constants().iter().zip(&lowered.constants) {
+            self.values[constant.value.0] = Some(region);
+        }
+        let outputs = graph.outputs().iter().map(|&o| self.fusion.root(o));
+        let outputs: Vec<_> = outputs.collect();
         let mut parts = Vec::new();
         for node in graph.nodes() {
             parts.push(None);
@@ -143,10 +167,10 @@ impl<'a> Walk<'a> {
                 continue;
             }
             lowered.recording.set_label(node.label());
-            let region = match destination {
-                Some(region) if written == output => region,
-                _ => self.new_value(&mut lowered.recording, written),
-            };
+            let output = outputs.iter().position(|&output| output == written);
+            let destination = output.and_then(|at| destinations.get(at).copied());
+            let recording = &mut lowered.recording;
+            let region = destination.unwrap_or_else(|| self.new_value(recording, written));
             self.values[written.0] = Some(region);
             let part = self.node_forward(lowered, node, region)?;
             parts.pop();
@@ -183,26 +207,64 @@ impl<'a> Walk<'a> {
         })
     }
 
-    /// Records the loss and its gradient with respect to the model's output.
-    pub fn loss(&mut self, lowered: &mut Lowered) -> Result<()> {
-        let (task, output) = (self.task, self.fusion.root(self.graph().output()));
-        lowered.recording.set_label("loss");
-        let len = self.planned_len(output);
-        let gradient = lowered.recording.transient("output gradient", len);
-        let shape = task.model.output_shape();
-        let geometry = task.loss.geometry(self.batch, shape)?;
-        let planned = task.loss.geometry(task.options.batch, shape)?;
-        let targets = loss::Targets {
-            labels: lowered.labels,
-            values: lowered.values,
-            class_weights: lowered.class_weights,
-        };
-        let (value, results) = (self.value(output)?, [lowered.loss, gradient]);
-        let (recording, geometries) = (&mut lowered.recording, [&geometry, &planned]);
-        loss::loss(recording, task.loss, geometries, value, targets, results);
-        lowered.logits = [value, gradient];
-        self.gradients[output.0] = Some(gradient);
+    /// Records the losses and their gradients with respect to the model's outputs. Of a loss that is the
+    /// caller's there is the place for the gradient.
+    pub fn losses(&mut self, lowered: &mut Lowered) -> Result<()> {
+        for (at, task) in self.task.losses.iter().enumerate() {
+            let output = self.graph().outputs()[task.output];
+            let root = self.fusion.root(output);
+            lowered.recording.set_label("loss");
+            let storage = match task.loss {
+                Some(_) => Storage::Transient,
+                None => Storage::Persistent,
+            };
+            let (len, recording) = (self.planned_len(output), &mut lowered.recording);
+            let gradient = recording.buffer("output gradient", len, storage);
+            let value = self.value(root)?;
+            let begin = recording.dispatches.len();
+            let parts = &mut lowered.losses[at];
+            parts.logits = [value, gradient];
+            if let Some(own) = &task.loss {
+                let shape = self.graph().shape(output);
+                let geometry = own.geometry(self.batch, shape)?;
+                let planned = own.geometry(self.task.options.batch, shape)?;
+                let targets = loss::Targets {
+                    labels: parts.labels,
+                    values: parts.values,
+                    class_weights: parts.class_weights,
+                };
+                let (results, geometries) = ([parts.loss, gradient], [&geometry, &planned]);
+                loss::loss(recording, own, geometries, value, targets, results);
+            }
+            parts.range = begin..recording.dispatches.len();
+            parts.sum = self.add_loss(recording, root, gradient);
+        }
         Ok(())
+    }
+
+    /// Makes a loss's gradient that of its output, or records that it is added to what is there already.
+    fn add_loss(
+        &mut self,
+        recording: &mut Recording,
+        root: ValueId,
+        gradient: Region,
+    ) -> Option<Part<Output>> {
+        let Some(sum) = self.gradients[root.0] else {
+            self.gradients[root.0] = Some(gradient);
+            return None;
+        };
+        let places = Output {
+            accumulate: true,
+            ..sum.into()
+        };
+        let len = self.batch * self.graph().shape(root).len();
+        let begin = recording.dispatches.len();
+        activation::forward(recording, len, gradient, places);
+        Some(Part {
+            range: begin..recording.dispatches.len(),
+            mode: self.mode,
+            places,
+        })
     }
 
     /// Records every operator's gradients, last operator first.
@@ -237,10 +299,23 @@ impl<'a> Walk<'a> {
                 false => None,
             });
         }
-        let to_parameters = node.parameters.iter().map(|&id| {
-            let gradient = || lowered.gradient(id);
-            wanted.parameter(id).then(gradient).transpose()
-        });
+        let (mut to_parameters, mut shared) = (Vec::new(), Vec::new());
+        for &id in &node.parameters {
+            if !wanted.parameter(id) {
+                to_parameters.push(None);
+                continue;
+            }
+            let gradient = lowered.gradient(id)?;
+            let begun = std::mem::replace(&mut self.begun[id.0], true);
+            to_parameters.push(Some(match begun {
+                true => {
+                    let apart = self.apart(&mut lowered.recording, &gradient);
+                    shared.push((apart.clone(), gradient));
+                    apart
+                }
+                false => gradient,
+            }));
+        }
         let places = Backward {
             inputs: self.values_of(node)?,
             parameters: self.parameters(lowered, node)?,
@@ -251,7 +326,7 @@ impl<'a> Walk<'a> {
             },
             gradient,
             to_inputs,
-            to_parameters: to_parameters.collect::<Result<_>>()?,
+            to_parameters,
         };
         let begin = lowered.recording.dispatches.len();
         let asked = places.to_inputs.iter().any(Option::is_some);
@@ -267,9 +342,28 @@ impl<'a> Walk<'a> {
             mode: self.mode(node),
             places,
         };
+        let sums = shared.into_iter().map(|(apart, gradient)| {
+            let begin = lowered.recording.dispatches.len();
+            add_pieces(&mut lowered.recording, &apart, &gradient);
+            Part {
+                range: begin..lowered.recording.dispatches.len(),
+                mode: self.mode(node),
+                places: [apart, gradient],
+            }
+        });
+        let sums = sums.collect();
         let parts = &mut lowered.nodes[index];
-        (parts.heir, parts.backward) = (heir, Some(part));
+        (parts.heir, parts.backward, parts.sums) = (heir, Some(part), sums);
         Ok(())
+    }
+
+    /// A place beside the gradient of a parameter that has one from another layer.
+    fn apart(&self, recording: &mut Recording, gradient: &Pieces) -> Pieces {
+        let pieces = gradient.iter().map(|piece| Piece {
+            region: recording.transient("gradient of a shared parameter", piece.len),
+            ..*piece
+        });
+        Pieces(pieces.collect())
     }
 
     /// The input that can take the buffer of the output's gradient over as its own, where an operator
@@ -307,5 +401,16 @@ impl<'a> Walk<'a> {
             accumulate: existing.is_some(),
             ..region.into()
         })
+    }
+}
+
+/// Records that gradients of a parameter are added to what is there.
+fn add_pieces(recording: &mut Recording, from: &Pieces, to: &Pieces) {
+    for (from, to) in from.iter().zip(to.iter()) {
+        let output = Output {
+            accumulate: true,
+            ..to.region.into()
+        };
+        activation::forward(recording, from.len, from.region, output);
     }
 }

@@ -35,20 +35,27 @@ pub(in crate::engine) fn wiring_faults(
         faults: vec![],
     };
     wiring.forward(Mode::Evaluation)?;
-    let output = wiring.values[fusion.root(task.model.graph.output()).0];
-    let written = match &lowered.copy {
-        Some(copy) => {
-            let (from, to) = (copy.places.inputs.first(), copy.places.output.region);
-            from.copied() == output && to == lowered.output
-        }
-        None => output == Some(lowered.output),
-    };
-    wiring.fault("output", written, "does not reach its place in evaluation");
+    for (at, &output) in task.model.graph.outputs().iter().enumerate() {
+        let (value, place) = (wiring.values[fusion.root(output).0], lowered.outputs[at]);
+        let written = match &lowered.copies[at] {
+            Some(copy) => {
+                let (from, to) = (copy.places.inputs.first(), copy.places.output.region);
+                from.copied() == value && to == place
+            }
+            None => value == Some(place),
+        };
+        wiring.fault("output", written, "does not reach its place in evaluation");
+    }
     wiring.values.fill(None);
     wiring.forward(Mode::Training)?;
-    let output = wiring.values[fusion.root(task.model.graph.output()).0];
-    let read = output == Some(lowered.logits[0]);
-    wiring.fault("loss", read, "reads another value than the output");
+    for (&output, &trained) in task.model.graph.outputs().iter().zip(&lowered.trained) {
+        let given = wiring.values[fusion.root(output).0] == Some(trained);
+        wiring.fault("output", given, "is another value than its layer's");
+    }
+    for (loss, parts) in task.losses.iter().zip(&lowered.losses) {
+        let read = parts.logits[0] == lowered.trained[loss.output];
+        wiring.fault("loss", read, "reads another value than the output");
+    }
     wiring.backward()?;
     Ok(wiring.faults)
 }
@@ -85,7 +92,12 @@ impl Wiring<'_> {
 
     fn forward(&mut self, mode: Mode) -> Result<()> {
         let (graph, lowered) = (&self.task.model.graph, self.lowered);
-        self.values[graph.input().0] = Some(lowered.input);
+        for (input, &region) in graph.inputs().iter().zip(&lowered.inputs) {
+            self.values[input.0] = Some(region);
+        }
+        for (constant, &region) in graph.constants().iter().zip(&lowered.constants) {
+            self.values[constant.value.0] = Some(region);
+        }
         for (node, parts) in graph.nodes().iter().zip(&lowered.nodes) {
             if !self.is_recorded(node) {
                 continue;
@@ -130,7 +142,18 @@ impl Wiring<'_> {
     fn backward(&mut self) -> Result<()> {
         let (graph, lowered) = (&self.task.model.graph, self.lowered);
         let mut gradients: Vec<Option<Region>> = vec![None; self.values.len()];
-        gradients[self.fusion.root(graph.output()).0] = Some(lowered.logits[1]);
+        for (loss, parts) in self.task.losses.iter().zip(&lowered.losses) {
+            let root = self.fusion.root(graph.outputs()[loss.output]);
+            let before = gradients[root.0];
+            let added = match (before, &parts.sum) {
+                (None, None) => true,
+                (Some(sum), Some(part)) => part.places.accumulate && part.places.region == sum,
+                (None, Some(_)) | (Some(_), None) => false,
+            };
+            self.fault("loss", added, "loses the gradient of another loss");
+            gradients[root.0] = before.or(Some(parts.logits[1]));
+        }
+        let mut begun = vec![false; graph.parameters().len()];
         for (node, parts) in graph.nodes().iter().zip(&lowered.nodes).rev() {
             let Some(part) = parts.backward.as_ref().filter(|_| self.is_recorded(node)) else {
                 continue;
@@ -149,10 +172,17 @@ impl Wiring<'_> {
             );
             let arrived = gradients[written.0] == Some(places.gradient);
             self.hold(node, arrived, "reads another value's gradient");
+            let mut sums = parts.sums.iter();
             for (&id, to) in node.parameters.iter().zip(&places.to_parameters) {
-                let own = match to {
-                    Some(to) => *to == lowered.gradient(id)?,
-                    None => true, // whether it must be there, its trial says
+                // Whether it must be there, its trial says.
+                let Some(to) = to else { continue };
+                let gradient = lowered.gradient(id)?;
+                let own = match std::mem::replace(&mut begun[id.0], true) {
+                    false => *to == gradient,
+                    true => sums.next().is_some_and(|sum| {
+                        let [from, sum] = &sum.places;
+                        from == to && *sum == gradient && from != sum
+                    }),
                 };
                 self.hold(node, own, "writes another parameter's gradient");
             }

@@ -7,15 +7,19 @@ use crate::gpu::record::Region;
 use crate::model::ParameterId;
 
 impl Plan {
-    /// The loss of the last batch.
-    pub async fn loss(&self) -> Result<f32> {
-        let loss = Region {
-            size: 4,
-            ..self.lowered.loss
-        };
+    /// The losses of the last batch.
+    pub async fn losses(&self) -> Result<Vec<f32>> {
         // A buffer of its own, since several may ask at once.
         let staging = self.gpu.read_back_buffer(16).await?;
-        Ok(self.read(loss, &staging).await?[0])
+        let mut losses = Vec::new();
+        for parts in &self.lowered.losses {
+            let loss = Region {
+                size: 4,
+                ..parts.loss
+            };
+            losses.push(self.read(loss, &staging).await?[0]);
+        }
+        Ok(losses)
     }
 
     pub async fn parameter(&self, id: ParameterId) -> Result<Vec<f32>> {
@@ -34,6 +38,7 @@ impl Plan {
 
     pub async fn set_parameter(&mut self, id: ParameterId, values: &[f32]) -> Result<()> {
         self.progress.prepared = false;
+        self.forwarded = None;
         for (piece, values) in self.lowered.parameter(id)?.split(values) {
             self.write(piece.region, values).await?;
             // The copy from which it is uploaded is free again once it is submitted.

@@ -1,6 +1,7 @@
 //! A model on a GPU: everything that a step needs is made here, once.
 
 mod access;
+mod own;
 mod params;
 mod run;
 
@@ -8,17 +9,18 @@ use super::MemoryReport;
 #[cfg(feature = "native")]
 use super::autotune::{self, Place};
 use super::lower::{Lowered, PlanOptions, Task, lower_planned};
-use super::memory::{memory_report, upload_size};
+use super::memory::{largest_output, memory_report, upload_size};
 use super::verify::{Rig, VerifyReport, verify_plan};
 use crate::gpu::program::Program;
 use crate::gpu::record::Dispatch;
 use crate::gpu::strategy::Choices;
 use crate::gpu::{Gpu, Mapping};
-use crate::model::Model;
+use crate::model::{Model, OutputLoss};
 use crate::op::{Loss, Optimizer};
 use crate::{Error, Result};
 
-pub(super) use params::Step;
+pub(super) use params::{Setting, Step};
+pub(crate) use run::Batch;
 use run::Progress;
 
 /// A compiled model. A step creates no buffer, bind group or pipeline: it writes into a staging
@@ -26,7 +28,7 @@ use run::Progress;
 pub(crate) struct Plan {
     gpu: Gpu,
     model: Model,
-    loss: Loss,
+    losses: Vec<OutputLoss>,
     optimizer: Optimizer,
     options: PlanOptions,
     lowered: Lowered,
@@ -42,6 +44,8 @@ pub(crate) struct Plan {
     /// For outputs and losses.
     read_back: wgpu::Buffer,
     progress: Progress,
+    /// The examples whose values a forward pass has left for a backward pass.
+    forwarded: Option<usize>,
 }
 
 /// What differs for a batch that is smaller than planned.
@@ -64,39 +68,39 @@ impl Plan {
     pub async fn tune(
         gpu: &Gpu,
         model: &Model,
-        loss: &Loss,
+        losses: &[OutputLoss],
         optimizer: &Optimizer,
         options: PlanOptions,
         place: &Place,
     ) -> Result<Choices> {
         let known = autotune::known_choices(gpu, place)?;
-        let memory = Self::memory_of(gpu, model, loss, optimizer, options, &known)?;
+        let memory = Self::memory_of(gpu, model, losses, optimizer, options, &known)?;
         check_budget(&memory, &options)?;
-        autotune::choices(gpu, &Task::new(model, loss, optimizer, options), place).await
+        autotune::choices(gpu, &Task::new(model, losses, optimizer, options), place).await
     }
 
     /// Refuses what cannot be trained, on whatever device.
     pub fn check(
         model: &Model,
-        loss: &Loss,
+        losses: &[OutputLoss],
         optimizer: &Optimizer,
         options: PlanOptions,
     ) -> Result<()> {
-        Task::new(model, loss, optimizer, options).check()
+        Task::new(model, losses, optimizer, options).check()
     }
 
     /// The memory that a plan would take. Allocates nothing.
     pub fn memory_of(
         gpu: &Gpu,
         model: &Model,
-        loss: &Loss,
+        losses: &[OutputLoss],
         optimizer: &Optimizer,
         options: PlanOptions,
         choices: &Choices,
     ) -> Result<MemoryReport> {
         let task = Task {
             choices: Some(choices),
-            ..Task::new(model, loss, optimizer, options)
+            ..Task::new(model, losses, optimizer, options)
         };
         let lowered = lower_planned(&task, gpu.traits())?;
         Ok(memory_report(&lowered, options.in_flight))
@@ -106,14 +110,14 @@ impl Plan {
     pub async fn compile(
         gpu: &Gpu,
         model: &Model,
-        loss: Loss,
+        losses: Vec<OutputLoss>,
         optimizer: Optimizer,
         options: PlanOptions,
         choices: &Choices,
     ) -> Result<Self> {
         let task = Task {
             choices: Some(choices),
-            ..Task::new(model, &loss, &optimizer, options)
+            ..Task::new(model, &losses, &optimizer, options)
         };
         let lowered = lower_planned(&task, gpu.traits())?;
         let memory = memory_report(&lowered, options.in_flight);
@@ -129,7 +133,7 @@ impl Plan {
                 mapping: None,
             });
         }
-        let read_back = gpu.read_back_buffer(lowered.output.size).await?;
+        let read_back = gpu.read_back_buffer(largest_output(&lowered)).await?;
         log::debug!(
             "{} kernels for a training step, {} for a prediction, {memory}",
             lowered.ranges.update.end - lowered.ranges.begin_sum.len(),
@@ -138,7 +142,7 @@ impl Plan {
         let plan = Self {
             gpu: gpu.clone(),
             model: model.clone(),
-            loss,
+            losses,
             optimizer,
             options,
             params: program.params_block(&lowered.recording.dispatches),
@@ -150,13 +154,29 @@ impl Plan {
             next_upload: 0,
             read_back,
             progress: Progress::default(),
+            forwarded: None,
         };
         plan.clear_slabs().await?;
-        if let (Some(region), Loss::CrossEntropy(loss)) = (plan.lowered.class_weights, &plan.loss) {
-            plan.write(region, loss.class_weights.as_deref().unwrap_or_default())
-                .await?;
-        }
+        plan.write_constants().await?;
         Ok(plan)
+    }
+
+    /// Uploads what stays as it is: class weights, and the values that are the same for every example.
+    async fn write_constants(&self) -> Result<()> {
+        for (loss, parts) in self.losses.iter().zip(&self.lowered.losses) {
+            if let (Some(region), Some(Loss::CrossEntropy(loss))) =
+                (parts.class_weights, &loss.loss)
+            {
+                let weights = loss.class_weights.as_deref();
+                self.write(region, weights.unwrap_or_default()).await?;
+            }
+        }
+        let constants = self.model.graph.constants().iter();
+        for (constant, &region) in constants.zip(&self.lowered.constants) {
+            let values = constant.values.repeat(self.options.batch);
+            self.write(region, &values).await?;
+        }
+        Ok(())
     }
 
     pub fn gpu(&self) -> &Gpu {
@@ -172,8 +192,9 @@ impl Plan {
         // At the rate of the moment an update may be too small to be seen.
         let mut optimizer = self.optimizer;
         optimizer.set_learning_rate(0.1);
-        let task = Task::new(&self.model, &self.loss, &optimizer, self.options);
+        let task = Task::new(&self.model, &self.losses, &optimizer, self.options);
         self.progress.prepared = false;
+        self.forwarded = None;
         let rig = Rig {
             gpu: &self.gpu,
             task: &task,

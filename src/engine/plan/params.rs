@@ -1,16 +1,19 @@
 //! What changes from step to step in the params of the kernels.
 
+use crate::engine::lower::LossParts;
 use crate::gpu::kernels::loss::LossStep;
 use crate::gpu::kernels::{dropout, loss, optimizer};
 use crate::gpu::record::{Dispatch, Varies};
-use crate::op::{Loss, Optimizer};
+use crate::model::OutputLoss;
+use crate::op::Optimizer;
 
 use super::PlanOptions;
 
 /// What a submission says to the kernels whose params vary.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(in crate::engine) struct Step {
-    pub loss: LossStep,
+    /// In the order of the losses; none where no loss is computed.
+    pub losses: Vec<LossStep>,
     /// Batches before this one.
     pub batch: u64,
     /// The update that this submission makes, counted from 1.
@@ -18,20 +21,25 @@ pub(in crate::engine) struct Step {
     pub gradient_scale: f32,
 }
 
+/// What the params of a plan's kernels follow from beside the step.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::engine) struct Setting<'a> {
+    pub losses: &'a [OutputLoss],
+    /// Of the same losses.
+    pub parts: &'a [LossParts],
+    pub optimizer: &'a Optimizer,
+    pub options: &'a PlanOptions,
+}
+
 impl Step {
-    /// Writes what varies into the params of a dispatch.
-    pub fn fill(
-        self,
-        dispatch: &Dispatch,
-        params: &mut [u8],
-        loss: &Loss,
-        optimizer: &Optimizer,
-        options: &PlanOptions,
-    ) {
+    /// Writes what varies into the params of the dispatch at a place.
+    pub fn fill(&self, (at, dispatch): (usize, &Dispatch), params: &mut [u8], setting: &Setting) {
+        let Setting {
+            optimizer, options, ..
+        } = setting;
         match dispatch.varies {
             Varies::Nothing => {}
-            Varies::Loss => loss::set_step(loss, params, self.loss),
-            Varies::LossTotal => loss::set_total_step(params, self.loss),
+            Varies::Loss | Varies::LossTotal => self.fill_loss((at, dispatch), params, setting),
             Varies::Dropout => dropout::set_step(params, options.seed, self.batch),
             Varies::Clip => optimizer::set_clip_step(params, self.gradient_scale),
             Varies::Optimizer { vectors } => {
@@ -41,16 +49,25 @@ impl Step {
             }
         }
     }
+
+    fn fill_loss(&self, (at, dispatch): (usize, &Dispatch), params: &mut [u8], setting: &Setting) {
+        let mut parts = setting.parts.iter();
+        let Some(position) = parts.position(|parts| parts.range.contains(&at)) else {
+            return;
+        };
+        let step = self.losses.get(position).copied().unwrap_or(LossStep::UNIT);
+        match (&setting.losses[position].loss, dispatch.varies) {
+            (Some(_), Varies::LossTotal) => loss::set_total_step(params, step),
+            (Some(loss), _) => loss::set_step(loss, params, step),
+            (None, _) => {}
+        }
+    }
 }
 
 impl Step {
     /// The first batch, which is an update.
     pub const FIRST: Self = Self {
-        loss: LossStep {
-            scale: 1.0,
-            gradient_scale: 1.0,
-            soft: false,
-        },
+        losses: Vec::new(),
         batch: 0,
         update: 1,
         gradient_scale: 1.0,

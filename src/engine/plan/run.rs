@@ -3,28 +3,39 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use super::params::Step;
+use super::params::{Setting, Step};
 use super::{Partial, Plan, PlanOptions};
 use crate::Result;
 use crate::engine::lower::{Ranges, Task, lower};
 use crate::gpu::kernels::loss::LossStep;
 use crate::gpu::record::{Dispatch, Region};
 use crate::gpu::timer::Timer;
-use crate::op::Target;
+use crate::model::{Inputs, Shares};
+use crate::op::{Loss, Target};
+
+/// A batch that has been checked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Batch<'a> {
+    pub inputs: &'a Inputs<'a>,
+    /// Examples of each.
+    pub examples: usize,
+    /// In the order of the losses.
+    pub targets: &'a [Target],
+}
 
 /// How far training has come.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Progress {
     /// Batches so far.
-    batches: u64,
+    pub batches: u64,
     /// Updates so far.
-    updates: u64,
+    pub updates: u64,
     /// Batches since the last update.
-    pending: usize,
+    pub pending: usize,
     /// What the sum of their gradients is to be divided by.
-    normaliser: f64,
+    pub normaliser: f64,
     /// What the sum of the last update's gradients was multiplied by.
-    gradient_scale: f32,
+    pub gradient_scale: f32,
     /// Whether what follows from the parameters alone follows from these.
     pub prepared: bool,
 }
@@ -55,13 +66,12 @@ impl Plan {
         Ok(())
     }
 
-    /// A batch that has been checked: its gradients and, with the last of its micro-batches, an
-    /// update of the parameters.
-    pub async fn step(&mut self, input: &[f32], target: &Target) -> Result<()> {
-        let (ranges, step, progress) = self.next(input, target)?;
+    /// A batch: its gradients and, with the last of its micro-batches, an update of the parameters.
+    pub async fn step(&mut self, batch: &Batch<'_>) -> Result<()> {
+        let (ranges, step, progress) = self.next(batch)?;
         // Should this never come back, the parameters may have changed all the same.
         self.progress.prepared &= progress.prepared;
-        self.submit(&ranges, input, Some(target), step).await?;
+        self.submit(&ranges, batch, step).await?;
         self.progress = progress;
         Ok(())
     }
@@ -70,69 +80,72 @@ impl Plan {
     pub async fn timed_step(
         &mut self,
         timer: &Timer,
-        input: &[f32],
-        target: &Target,
+        batch: &Batch<'_>,
     ) -> Result<Vec<(usize, Duration)>> {
-        let (ranges, step, progress) = self.next(input, target)?;
+        let (ranges, step, progress) = self.next(batch)?;
         self.progress.prepared &= progress.prepared;
-        self.submit(&[], input, Some(target), step).await?;
-        let batch = input.len() / self.model.input_shape().len();
+        self.submit(&[], batch, step).await?;
         let order: Vec<usize> = ranges.into_iter().flatten().collect();
         let passes: Vec<_> = order.iter().map(|&at| vec![at..at + 1; 1]).collect();
         let times = timer
-            .time(&self.program, self.dispatches(batch), &passes)
+            .time(&self.program, self.dispatches(batch.examples), &passes)
             .await;
         self.progress = progress; // the kernels ran, whether or not their times could be read
         self.progress.prepared &= times.is_ok();
         Ok(order.into_iter().zip(times?).collect())
     }
 
+    /// What each of the losses of a batch is divided by.
+    fn normalisers(&self, batch: &Batch) -> Result<Vec<f64>> {
+        let graph = &self.model.graph;
+        let losses = self.losses.iter().zip(batch.targets);
+        let normalisers = losses.map(|(loss, target)| {
+            let shape = graph.shape(graph.outputs()[loss.output]);
+            let normaliser = |own: &Loss| {
+                let geometry = own.geometry(batch.examples, shape)?;
+                Ok(own.normaliser(target, &geometry))
+            };
+            loss.loss.as_ref().map_or(Ok(1.0), normaliser)
+        });
+        normalisers.collect()
+    }
+
     /// The dispatches that the next batch runs, what it says to them, and how far it comes.
-    fn next(&self, input: &[f32], target: &Target) -> Result<(Vec<Range<usize>>, Step, Progress)> {
-        let batch = input.len() / self.model.input_shape().len();
-        let geometry = self.loss.geometry(batch, self.model.output_shape())?;
-        self.model.graph.check_training(batch)?;
+    fn next(&self, batch: &Batch) -> Result<(Vec<Range<usize>>, Step, Progress)> {
+        self.model.graph.check_training(batch.examples)?;
         let micro = self.options.accumulate > 1;
-        let mut progress = self.progress;
-        if progress.pending == 0 {
-            progress.normaliser = 0.0;
-        }
-        let normaliser = self.loss.normaliser(target, &geometry);
-        // A sum is not divided; the means of micro-batches are summed up first and divided at last.
-        progress.normaliser = match self.loss.is_sum() {
-            true => 1.0,
-            false => progress.normaliser + normaliser,
-        };
-        let begins = progress.pending == 0;
-        progress.batches += 1;
-        progress.pending += 1;
+        let normalisers = self.normalisers(batch)?;
+        let shares = Shares::of(&self.losses, &normalisers, batch.examples);
+        let (begins, mut progress) = (self.progress.pending == 0, self.progress);
+        self.count(&mut progress, shares.batch);
         let updates = progress.pending >= self.options.accumulate;
-        let Ranges {
-            begin_sum,
-            add_to_sum,
-            update,
-            ..
-        } = &self.lowered.ranges;
         let mut ranges = self.preparation();
         ranges.extend(self.lowered.ranges.gradients());
         if micro {
-            let sum = if begins { begin_sum } else { add_to_sum };
-            ranges.push(sum.clone());
+            ranges.push(self.sum(begins));
         }
         progress.prepared = !updates;
         if updates {
-            ranges.push(update.clone());
+            ranges.push(self.lowered.ranges.update.clone());
             progress.pending = 0;
             progress.updates += 1;
             progress.gradient_scale = if micro { progress.mean() } else { 1.0 };
         }
-        let scale = (1.0 / normaliser) as f32;
+        let losses = (0..self.losses.len()).map(|at| {
+            let scale = 1.0 / normalisers[at];
+            let gradient = if micro {
+                1.0 / shares.divisors[at]
+            } else {
+                scale
+            };
+            LossStep {
+                scale: scale as f32,
+                gradient_scale: (gradient * self.losses[at].weight) as f32,
+                soft: matches!(batch.targets[at], Target::Values(_)),
+            }
+        });
         let step = Step {
-            loss: LossStep {
-                scale,
-                gradient_scale: if micro { 1.0 } else { scale },
-                soft: matches!(target, Target::Values(_)),
-            },
+            losses: losses.collect(),
             batch: progress.batches - 1,
             update: progress.updates,
             gradient_scale: progress.gradient_scale,
@@ -140,8 +153,32 @@ impl Plan {
         Ok((ranges, step, progress))
     }
 
+    /// Counts a batch, and what it counts for in the sum of the gradients. A sum is not divided; the
+    /// means of micro-batches are summed up first and divided at last.
+    pub(super) fn count(&self, progress: &mut Progress, share: f64) {
+        if progress.pending == 0 {
+            progress.normaliser = 0.0;
+        }
+        progress.normaliser = match self.losses.iter().all(|loss| loss.is_sum()) {
+            true => 1.0,
+            false => progress.normaliser + share,
+        };
+        progress.batches += 1;
+        progress.pending += 1;
+    }
+
+    /// What adds a batch's gradients to the sum over micro-batches.
+    pub(super) fn sum(&self, begins: bool) -> Range<usize> {
+        let Ranges {
+            begin_sum,
+            add_to_sum,
+            ..
+        } = &self.lowered.ranges;
+        if begins { begin_sum } else { add_to_sum }.clone()
+    }
+
     /// What has to run before the parameters are used, since they have changed.
-    fn preparation(&self) -> Vec<Range<usize>> {
+    pub(super) fn preparation(&self) -> Vec<Range<usize>> {
         match self.progress.prepared {
             true => vec![],
             false => vec![self.lowered.ranges.prepare.clone()],
@@ -165,7 +202,7 @@ impl Plan {
         };
         let task = Task {
             decisions: &self.lowered.recording.decisions,
-            ..Task::new(&self.model, &self.loss, &self.optimizer, options)
+            ..Task::new(&self.model, &self.losses, &self.optimizer, options)
         };
         Ok(lower(&task, self.gpu.traits(), batch)?.recording.dispatches)
     }
@@ -191,69 +228,102 @@ impl Plan {
             ..Step::FIRST
         };
         let ranges = [self.lowered.ranges.update.clone()];
-        self.submit(&ranges, &[], None, step).await?;
+        self.upload(&ranges, 0, &[], step).await?;
         self.progress = progress;
         Ok(())
     }
 
-    /// The outputs for any number of examples, in batches.
-    pub async fn predict(&mut self, input: &[f32]) -> Result<Vec<f32>> {
-        let (example, outputs) = (
-            self.model.input_shape().len(),
-            self.model.output_shape().len(),
-        );
-        let mut output = Vec::with_capacity(input.len() / example * outputs);
-        for chunk in input.chunks(self.options.batch * example) {
+    /// The outputs for any number of examples, in batches: those at these places among the model's.
+    pub async fn predict(
+        &mut self,
+        inputs: &Inputs<'_>,
+        examples: usize,
+        which: Range<usize>,
+    ) -> Result<Vec<Vec<f32>>> {
+        let mut outputs = vec![Vec::new(); which.len()];
+        for begin in (0..examples).step_by(self.options.batch) {
+            let examples = self.options.batch.min(examples - begin);
+            let batch = Batch {
+                inputs: &inputs.part(&self.model.graph, begin, examples),
+                examples,
+                targets: &[],
+            };
             let mut ranges = self.preparation();
             ranges.push(self.lowered.ranges.predict.clone());
-            self.submit(&ranges, chunk, None, Step::FIRST).await?;
+            self.submit(&ranges, &batch, Step::FIRST).await?;
             self.progress.prepared = true;
-            let size = (chunk.len() / example * outputs * 4) as u64;
-            let region = Region {
-                size,
-                ..self.lowered.output
-            };
-            output.extend(self.read(region, &self.read_back).await?);
+            for (output, at) in outputs.iter_mut().zip(which.clone()) {
+                let region = self.lowered.outputs[at];
+                output.extend(self.read_output(at, region, examples).await?);
+            }
         }
-        Ok(output)
+        Ok(outputs)
+    }
+
+    /// The values of an output that lie in a region.
+    pub(super) async fn read_output(
+        &self,
+        at: usize,
+        region: Region,
+        examples: usize,
+    ) -> Result<Vec<f32>> {
+        let graph = &self.model.graph;
+        let len = examples * graph.shape(graph.outputs()[at]).len();
+        let size = len as u64 * 4;
+        self.read(Region { size, ..region }, &self.read_back).await
     }
 
     /// Uploads a batch and submits ranges of the dispatches on it.
-    async fn submit(
+    pub(super) async fn submit(
         &mut self,
         ranges: &[Range<usize>],
-        input: &[f32],
-        target: Option<&Target>,
+        batch: &Batch<'_>,
         step: Step,
     ) -> Result<()> {
-        let batch = input.len() / self.model.input_shape().len();
+        let targets = self.losses.iter().zip(batch.targets);
+        let codes = targets.map(|(loss, target)| {
+            let codes = loss.loss.as_ref().map(|loss| target.codes(loss));
+            codes.unwrap_or_default()
+        });
+        let codes: Vec<_> = codes.collect();
+        let inputs = batch.inputs.slices().iter().zip(&self.lowered.inputs);
+        let mut data: Vec<(&[u8], Region)> = inputs
+            .map(|(&input, &region)| (bytemuck::cast_slice(input), region))
+            .collect();
+        for (at, target) in batch.targets.iter().enumerate() {
+            let parts = &self.lowered.losses[at];
+            data.push(match target {
+                Target::Labels(_) | Target::WideLabels(_) => {
+                    (bytemuck::cast_slice(&codes[at]), parts.labels)
+                }
+                Target::Values(values) => (bytemuck::cast_slice(values), parts.values),
+            });
+        }
+        self.upload(ranges, batch.examples, &data, step).await
+    }
+
+    /// Uploads data to the beginnings of regions, and submits ranges of the dispatches on that.
+    pub(super) async fn upload(
+        &mut self,
+        ranges: &[Range<usize>],
+        batch: usize,
+        data: &[(&[u8], Region)],
+        step: Step,
+    ) -> Result<()> {
+        self.forwarded = None;
         self.prepare(batch)?;
         let at = self.next_upload;
         self.reclaim(at).await?;
-        self.fill(batch, step);
+        self.fill(batch, &step);
         let (dispatches, params) = match &self.partial {
             Some(partial) if partial.batch == batch => (&partial.dispatches, &partial.params),
             _ => (&self.lowered.recording.dispatches, &self.params),
         };
-        let codes = target.map_or_else(Default::default, |target| target.codes(&self.loss));
-        let (target, target_region): (&[u8], Region) = match target {
-            Some(Target::Labels(_) | Target::WideLabels(_)) => {
-                (bytemuck::cast_slice(&codes), self.lowered.labels)
-            }
-            Some(Target::Values(values)) => (bytemuck::cast_slice(values), self.lowered.values),
-            None => (&[], self.lowered.values),
-        };
         let margin = self.gpu.margin();
-        let destinations = [
-            (params.as_slice(), self.program.uniforms(), 0),
-            (
-                bytemuck::cast_slice(input),
-                self.program.memory(self.lowered.input)?,
-                margin,
-            ),
-            (target, self.program.memory(target_region)?, margin),
-        ];
-
+        let mut destinations = vec![(params.as_slice(), self.program.uniforms(), 0)];
+        for &(bytes, region) in data {
+            destinations.push((bytes, self.program.memory(region)?, margin));
+        }
         let upload = &self.uploads[at];
         let encode = || -> std::result::Result<wgpu::SubmissionIndex, wgpu::MapRangeError> {
             let mut view = upload.buffer.get_mapped_range_mut(..)?;
@@ -262,7 +332,7 @@ impl Plan {
                 .device()
                 .create_command_encoder(&Default::default());
             let mut offset = 0;
-            for (bytes, destination, to) in destinations {
+            for &(bytes, destination, to) in &destinations {
                 if bytes.is_empty() {
                     continue;
                 }
@@ -294,14 +364,20 @@ impl Plan {
     }
 
     /// Writes what varies from step to step into the params.
-    fn fill(&mut self, batch: usize, step: Step) {
+    fn fill(&mut self, batch: usize, step: &Step) {
         let (dispatches, params) = match &mut self.partial {
             Some(partial) if partial.batch == batch => (&partial.dispatches, &mut partial.params),
             _ => (&self.lowered.recording.dispatches, &mut self.params),
         };
+        let setting = Setting {
+            losses: &self.losses,
+            parts: &self.lowered.losses,
+            optimizer: &self.optimizer,
+            options: &self.options,
+        };
         for (at, dispatch) in dispatches.iter().enumerate() {
             let params = &mut params[self.program.params_offset(at)..];
-            step.fill(dispatch, params, &self.loss, &self.optimizer, &self.options);
+            step.fill((at, dispatch), params, &setting);
         }
     }
 
@@ -325,7 +401,7 @@ impl Plan {
         }
         let task = Task {
             decisions: &self.lowered.recording.decisions,
-            ..Task::new(&self.model, &self.loss, &self.optimizer, self.options)
+            ..Task::new(&self.model, &self.losses, &self.optimizer, self.options)
         };
         let lowered = lower(&task, self.gpu.traits(), batch)?;
         let dispatches = lowered.recording.dispatches;

@@ -1,18 +1,20 @@
 //! A model on the CPU: the graph, walked operator by operator.
 
+mod own;
+mod pass;
 mod single;
 #[cfg(test)]
 mod tests;
 mod walk;
 
+use pass::{Among, divided};
 pub(super) use single::{BackwardPass, Compute, ForwardPass, LossPass, UpdatePass};
 use walk::{Tape, Walk};
 
 use crate::cpu::{self, Real};
-use crate::engine::operators::Masks;
 use crate::engine::wanted::Wanted;
-use crate::model::ParameterId;
-use crate::op::{Loss, Optimizer, Target, check_clip_norm};
+use crate::model::{Inputs, Losses, OutputLoss, ParameterId, Targets, check_accumulate};
+use crate::op::{Optimizer, check_clip_norm};
 use crate::{Error, Model, Result};
 
 /// A model trained by the CPU reference, in `f32` or `f64`: what the GPU is held to, and what trains
@@ -34,7 +36,9 @@ use crate::{Error, Model, Result};
 #[derive(Debug, Clone)]
 pub struct Reference<T> {
     model: Model,
-    loss: Loss,
+    losses: Vec<OutputLoss>,
+    /// What they depend on: the parameters that are learned here.
+    wanted: Wanted,
     optimizer: Optimizer,
     seed: u64,
     /// The largest global norm of the gradients.
@@ -42,7 +46,7 @@ pub struct Reference<T> {
     /// Batches per update.
     accumulate: usize,
     parameters: Vec<Vec<T>>,
-    /// Of the last step, each as long as its parameter; empty for statistics.
+    /// Of the last step, each as long as its parameter; empty for what is not learned.
     gradients: Vec<Vec<T>>,
     /// Whether a batch has left any.
     has_gradients: bool,
@@ -53,6 +57,10 @@ pub struct Reference<T> {
     updates: u64,
     pending: Pending,
     tape: Tape<T>,
+    /// The examples of which the tape has a forward pass of the caller's.
+    forwarded: Option<usize>,
+    /// The last batch's losses, in their order.
+    last_losses: Vec<T>,
 }
 
 /// The batches since the last update, where an update takes several.
@@ -70,26 +78,31 @@ impl<T: Real> Reference<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] where a hyper-parameter is out of its domain, [`Error::Shape`] where the
-    /// loss does not fit the model's output.
+    /// [`Error::Argument`] where a hyper-parameter is out of its domain or the model has no output of a
+    /// loss's name, [`Error::Shape`] where a loss does not fit its output.
     pub fn new(
         model: &Model,
-        loss: impl Into<Loss>,
+        losses: impl Into<Losses>,
         optimizer: impl Into<Optimizer>,
         seed: u64,
     ) -> Result<Self> {
-        let (loss, optimizer) = (loss.into(), optimizer.into());
+        let (losses, optimizer) = (losses.into().resolve(&model.graph)?, optimizer.into());
+        Self::with(model, losses, optimizer, seed)
+    }
+
+    pub(crate) fn with(
+        model: &Model,
+        losses: Vec<OutputLoss>,
+        optimizer: Optimizer,
+        seed: u64,
+    ) -> Result<Self> {
         optimizer.check()?;
-        loss.geometry(1, model.output_shape())?;
+        let wanted = Wanted::learned(&model.graph, &losses);
         let initial = model.graph.initial_values(seed).into_iter();
         let parameters: Vec<Vec<T>> = initial
             .map(|values| values.into_iter().map(T::nearest).collect())
             .collect();
-        let learned = model
-            .graph
-            .parameters()
-            .iter()
-            .map(|parameter| parameter.is_learned());
+        let learned = (0..parameters.len()).map(|at| wanted.parameter(ParameterId(at)));
         let lengths = parameters.iter().map(Vec::len).zip(learned);
         let gradients: Vec<Vec<T>> = lengths
             .map(|(len, learned)| vec![T::zero(); if learned { len } else { 0 }])
@@ -100,7 +113,8 @@ impl<T: Real> Reference<T> {
             .collect();
         Ok(Self {
             model: model.clone(),
-            loss,
+            losses,
+            wanted,
             optimizer,
             seed,
             clip_norm: None,
@@ -113,6 +127,8 @@ impl<T: Real> Reference<T> {
             updates: 0,
             pending: Pending::default(),
             tape: Tape::default(),
+            forwarded: None,
+            last_losses: vec![],
         })
     }
 
@@ -133,57 +149,78 @@ impl<T: Real> Reference<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] for 0.
+    /// [`Error::Argument`] for 0, and for more than 1 where losses are partly sums and partly means.
     pub fn set_accumulate(&mut self, batches: usize) -> Result<()> {
         if batches == 0 {
             return Err(Error::argument("accumulate", "must not be zero"));
         }
+        check_accumulate(&self.losses, batches)?;
         self.accumulate = batches;
         Ok(())
     }
 
-    /// The model's output `(N, ..)` in evaluation for an input of `(N, ..)`, where N follows from the
-    /// length.
+    /// The model's first output `(N, ..)` in evaluation for inputs of `(N, ..)`, where N follows from
+    /// their lengths.
     ///
     /// # Errors
     ///
-    /// [`Error::Shape`] where the input holds no whole number of examples, or none at all.
-    pub fn forward(&self, input: &[T]) -> Result<Vec<T>> {
-        let mut tape = Tape::default();
-        let (graph, parameters) = (&self.model.graph, &self.parameters[..]);
-        let batch = self.batch(input)?;
-        tape.forward(
-            Walk {
-                graph,
-                parameters,
-                batch,
-                training: None,
-            },
-            input,
-        )?;
-        Ok(tape.values.swap_remove(graph.output().0))
+    /// [`Error::Shape`] where an input holds no whole number of examples, none at all, or another number
+    /// than the first.
+    pub fn forward<'a>(&self, inputs: impl Into<Inputs<'a, T>>) -> Result<Vec<T>>
+    where
+        T: 'a,
+    {
+        Ok(self.forward_all(inputs)?.swap_remove(0))
     }
 
-    /// The loss of a batch in evaluation, nothing else.
+    /// All of the model's outputs in evaluation, in the order of [`Model::outputs`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`forward`](Self::forward).
+    pub fn forward_all<'a>(&self, inputs: impl Into<Inputs<'a, T>>) -> Result<Vec<Vec<T>>>
+    where
+        T: 'a,
+    {
+        let (mut tape, inputs) = (Tape::default(), inputs.into());
+        let (graph, parameters) = (&self.model.graph, &self.parameters[..]);
+        let walk = Walk {
+            graph,
+            parameters,
+            batch: inputs.examples(graph)?,
+            training: None,
+        };
+        tape.forward(walk, inputs.slices())?;
+        let outputs = graph.outputs().iter();
+        Ok(outputs
+            .map(|output| std::mem::take(&mut tape.values[output.0]))
+            .collect())
+    }
+
+    /// The loss of a batch in evaluation, nothing else: the weighted sum where there are several.
     ///
     /// # Errors
     ///
     /// Those of [`step`](Self::step).
-    pub fn loss(&self, input: &[T], target: &Target) -> Result<T> {
-        let batch = self.batch(input)?;
-        let geometry = self.loss.geometry(batch, self.model.output_shape())?;
-        target.check(&self.loss, geometry.classes, batch)?;
-        let output = self.forward(input)?;
-        let normaliser = self.loss.normaliser(target, &geometry);
-        let mut gradient = vec![T::zero(); output.len()];
-        cpu::loss_forward_backward(
-            &self.loss,
-            &geometry,
-            normaliser,
-            &output,
-            target,
-            &mut gradient,
-        )
+    pub fn loss<'a>(
+        &self,
+        inputs: impl Into<Inputs<'a, T>>,
+        targets: impl Into<Targets>,
+    ) -> Result<T>
+    where
+        T: 'a,
+    {
+        let (inputs, targets) = (inputs.into(), targets.into());
+        let examples = inputs.examples(&self.model.graph)?;
+        targets.check(&self.model.graph, &self.losses, examples)?;
+        let outputs = self.forward_all(inputs)?;
+        let mut total = 0.0;
+        for (loss, target) in self.losses.iter().zip(&targets.0) {
+            let output = &outputs[loss.output];
+            let (value, _) = self.output_loss(loss, examples, output, target, divided)?;
+            total += loss.weight * value.wide();
+        }
+        Ok(T::nearest(total))
     }
 
     /// The loss of a batch in training; [`gradient`](Self::gradient) then gives that of each
@@ -193,18 +230,35 @@ impl<T: Real> Reference<T> {
     /// # Errors
     ///
     /// Those of [`step`](Self::step).
-    pub fn loss_and_gradients(&mut self, input: &[T], target: &Target) -> Result<T> {
-        Ok(self.backward(input, target, Among::Alone, false)?.0)
+    pub fn loss_and_gradients<'a>(
+        &mut self,
+        inputs: impl Into<Inputs<'a, T>>,
+        targets: impl Into<Targets>,
+    ) -> Result<T>
+    where
+        T: 'a,
+    {
+        Ok(self
+            .backward_pass(&inputs.into(), &targets.into(), Among::Alone, false)?
+            .0)
     }
 
     /// As [`loss_and_gradients`](Self::loss_and_gradients), with the loss's gradient with respect to
-    /// the input, in the input's shape.
+    /// the first input, in its shape.
     ///
     /// # Errors
     ///
     /// Those of [`step`](Self::step).
-    pub fn loss_and_input_gradient(&mut self, input: &[T], target: &Target) -> Result<(T, Vec<T>)> {
-        let (loss, _) = self.backward(input, target, Among::Alone, true)?;
+    pub fn loss_and_input_gradient<'a>(
+        &mut self,
+        inputs: impl Into<Inputs<'a, T>>,
+        targets: impl Into<Targets>,
+    ) -> Result<(T, Vec<T>)>
+    where
+        T: 'a,
+    {
+        let (inputs, targets) = (inputs.into(), targets.into());
+        let (loss, _) = self.backward_pass(&inputs, &targets, Among::Alone, true)?;
         Ok((
             loss,
             self.tape.gradients[self.model.graph.input().0].clone(),
@@ -212,25 +266,43 @@ impl<T: Real> Reference<T> {
     }
 
     /// One step of training on a batch: loss, gradients, and an update with every
-    /// [`accumulate`](Self::set_accumulate)d batch. Gives the loss of this batch, before the update.
+    /// [`accumulate`](Self::set_accumulate)d batch. Gives the loss of this batch, before the update: the
+    /// weighted sum where there are several.
     ///
     /// # Errors
     ///
     /// [`Error::Shape`] where the input holds no whole number of examples or none, or the target not
     /// as many, or a batch normalisation sees a single value per channel; [`Error::Argument`] where a
-    /// label is out of range or the loss takes none. Parameters, gradients and the optimizer's state
-    /// are then as before.
-    pub fn step(&mut self, input: &[T], target: &Target) -> Result<T> {
+    /// label is out of range or the loss takes none, and where a loss is the caller's. Parameters,
+    /// gradients and the optimizer's state are then as before.
+    pub fn step<'a>(
+        &mut self,
+        inputs: impl Into<Inputs<'a, T>>,
+        targets: impl Into<Targets>,
+    ) -> Result<T>
+    where
+        T: 'a,
+    {
+        let (inputs, targets) = (inputs.into(), targets.into());
         let alone = self.accumulate == 1 && self.pending.batches == 0;
         let among = if alone { Among::Alone } else { Among::Several };
-        let (loss, normaliser) = self.backward(input, target, among, false)?;
-        let graph = &self.model.graph;
-        self.tape.update_statistics(graph, &mut self.parameters);
+        let (loss, share) = self.backward_pass(&inputs, &targets, among, false)?;
+        self.tape.update_statistics(&mut self.parameters);
         self.steps += 1;
         if alone {
             self.update()?;
             return Ok(loss);
         }
+        self.add_pending(share);
+        if self.pending.batches >= self.accumulate {
+            self.update()?;
+        }
+        Ok(loss)
+    }
+
+    /// Adds the gradients to those that wait for an update. Those of a mean are multiplied with what the
+    /// batch counts for.
+    fn add_pending(&mut self, share: f64) {
         let pending = &mut self.pending;
         if pending.batches == 0 {
             pending.normaliser = 0.0;
@@ -238,23 +310,23 @@ impl<T: Real> Reference<T> {
             let zeros = self.gradients.iter().map(|like| vec![0.0; like.len()]);
             pending.gradients.extend(zeros);
         }
-        let factor = divisor(normaliser);
+        let factor = divisor(share);
         for (sums, gradient) in pending.gradients.iter_mut().zip(&self.gradients) {
             let pairs = sums.iter_mut().zip(gradient);
             pairs.for_each(|(sum, gradient)| *sum += gradient.wide() * factor);
         }
         pending.batches += 1;
         // A sum of losses is not divided, however many batches it is over.
-        pending.normaliser = if self.loss.is_sum() {
-            1.0
-        } else {
-            pending.normaliser + normaliser
+        pending.normaliser = match self.losses.iter().all(OutputLoss::is_sum) {
+            true => 1.0,
+            false => pending.normaliser + share,
         };
         self.divide_pending();
-        if self.pending.batches >= self.accumulate {
-            self.update()?;
-        }
-        Ok(loss)
+    }
+
+    /// The losses of the last batch, in their order, each before its weight; none before the first.
+    pub(crate) fn last_losses(&self) -> &[T] {
+        &self.last_losses
     }
 
     /// Updates the parameters from the batches since the last update, if there are any: for the end
@@ -332,10 +404,14 @@ impl<T: Real> Reference<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] where the model has none of this name, or it is a running statistic, and
-    /// before the first batch.
+    /// [`Error::Argument`] where the model has none of this name, or it is not learned, and before the
+    /// first batch.
     pub fn gradient(&self, name: &str) -> Result<&[T]> {
         let ParameterId(id) = self.model.graph.learned_named(name)?;
+        if !self.wanted.parameter(ParameterId(id)) {
+            let reason = "no loss depends on it";
+            return Err(Error::argument(format!("parameter {name:?}"), reason));
+        }
         if !self.has_gradients {
             return Err(Error::argument("gradient", "no step has been made"));
         }
@@ -358,68 +434,6 @@ impl<T: Real> Reference<T> {
         optimizer.check()?;
         self.optimizer = optimizer;
         Ok(())
-    }
-
-    /// The number of examples in a batch.
-    fn batch(&self, input: &[T]) -> Result<usize> {
-        let shape = self.model.input_shape();
-        if input.is_empty() || !input.len().is_multiple_of(shape.len()) {
-            let expected = format!(
-                "one or more examples of {} elements, shape {shape}",
-                shape.len()
-            );
-            return Err(Error::shape("input", expected, input.len()));
-        }
-        Ok(input.len() / shape.len())
-    }
-
-    /// A pass of training. Gives the loss and its normaliser, which the gradients are divided by too.
-    fn backward(
-        &mut self,
-        input: &[T],
-        target: &Target,
-        among: Among,
-        input_gradient: bool,
-    ) -> Result<(T, f64)> {
-        let (batch, graph, tape) = (self.batch(input)?, &self.model.graph, &mut self.tape);
-        let asked: &[_] = if input_gradient {
-            &[graph.input()]
-        } else {
-            &[]
-        };
-        let wanted = Wanted::with_values(graph, asked);
-        let geometry = self.loss.geometry(batch, self.model.output_shape())?;
-        target.check(&self.loss, geometry.classes, geometry.rows)?;
-        let normaliser = self.loss.normaliser(target, &geometry);
-        let training = Some(Masks {
-            seed: self.seed,
-            step: self.steps,
-        });
-        let walk = Walk {
-            graph,
-            parameters: &self.parameters,
-            batch,
-            training,
-        };
-        tape.forward(walk, input)?;
-        tape.gradients.resize(tape.values.len(), Vec::new());
-        tape.gradients.iter_mut().for_each(Vec::clear);
-        let output = &tape.values[graph.output().0];
-        let gradient = &mut tape.gradients[graph.output().0];
-        gradient.resize(output.len(), T::zero());
-        // Divided at once also among several batches: their sums may be more than `T` holds.
-        let by = match among {
-            Among::Alone => normaliser,
-            Among::Several => divisor(normaliser),
-        };
-        let mut loss =
-            cpu::loss_forward_backward(&self.loss, &geometry, by, output, target, gradient)?;
-        if by != normaliser {
-            loss = loss / T::nearest(normaliser);
-        }
-        tape.backward(walk, &wanted, &mut self.gradients)?;
-        self.has_gradients = true;
-        Ok((loss, normaliser))
     }
 
     /// Makes the gradients those of all pending batches together.
@@ -447,12 +461,7 @@ impl<T: Real> Reference<T> {
             .iter_mut()
             .zip(gradients())
             .zip(&mut self.state);
-        let learned = self
-            .model
-            .graph
-            .parameters()
-            .iter()
-            .map(|parameter| parameter.is_learned());
+        let learned = (0..self.gradients.len()).map(|at| self.wanted.parameter(ParameterId(at)));
         for (((parameter, mut gradient), state), _) in
             parameters.zip(learned).filter(|(_, learned)| *learned)
         {
@@ -465,14 +474,6 @@ impl<T: Real> Reference<T> {
         }
         Ok(())
     }
-}
-
-/// Whether a batch makes an update by itself.
-#[derive(Debug, Clone, Copy)]
-enum Among {
-    Alone,
-    /// Its gradients are added to those of others.
-    Several,
 }
 
 /// What gradients that are added up are divided by. Where every row was ignored or has no weight they

@@ -1,4 +1,5 @@
 use super::*;
+use crate::op::{Loss, Target};
 
 fn small() -> (Model, Vec<f32>, Target) {
     let model = Model::builder([2, 9, 9])

@@ -28,9 +28,17 @@ impl<'a, T: Real> Walk<'a, T> {
         }
     }
 
-    fn parameters(&self, node: &Node) -> Vec<&'a [T]> {
+    /// The parameters of a node, the running statistics as the layers before it have made them.
+    fn parameters<'b>(&self, node: &Node, statistics: &'b [Vec<T>]) -> Vec<&'b [T]>
+    where
+        'a: 'b,
+    {
         let ids = node.parameters.iter();
-        ids.map(|id| &self.parameters[id.0][..]).collect()
+        let values = ids.map(|id| match statistics.get(id.0) {
+            Some(made) if !made.is_empty() => &made[..],
+            _ => &self.parameters[id.0][..],
+        });
+        values.collect()
     }
 }
 
@@ -44,30 +52,63 @@ pub(super) struct Tape<T> {
     pub gradients: Vec<Vec<T>>,
     /// What each node keeps beside its output.
     kept: Vec<Kept<T>>,
+    /// The running statistics as the batch makes them, by parameter; empty where it leaves them alone.
+    statistics: Vec<Vec<T>>,
     /// Memory for further gradients of values that are used more than once.
     spare: Vec<Vec<T>>,
 }
 
 impl<T: Real> Tape<T> {
-    /// Computes every value from the input.
-    pub fn forward(&mut self, walk: Walk<T>, input: &[T]) -> Result<()> {
+    /// Computes every value from the inputs.
+    pub fn forward(&mut self, walk: Walk<T>, given: &[&[T]]) -> Result<()> {
         let graph = walk.graph;
+        self.statistics.resize(graph.parameters().len(), Vec::new());
+        self.statistics.iter_mut().for_each(Vec::clear);
         self.values.resize(graph.values().count(), Vec::new());
         self.kept.resize_with(graph.nodes().len(), Kept::default);
-        let first = &mut self.values[graph.input().0];
-        first.clear();
-        first.extend_from_slice(input);
+        for (input, given) in graph.inputs().iter().zip(given) {
+            let value = &mut self.values[input.0];
+            value.clear();
+            value.extend_from_slice(given);
+        }
+        for constant in graph.constants() {
+            let value = &mut self.values[constant.value.0];
+            value.clear();
+            let examples = (0..walk.batch).flat_map(|_| constant.values.iter());
+            value.extend(examples.map(|&value| T::nearest(value)));
+        }
         for (node, kept) in graph.nodes().iter().zip(&mut self.kept) {
             let mut y = std::mem::take(&mut self.values[node.output.0]);
             y.resize(walk.batch * graph.shape(node.output).len(), T::zero());
             let (site, x) = (walk.site(node), inputs(&self.values, node));
-            operator(&node.op).forward(&site, &x, &walk.parameters(node), &mut y, kept)?;
+            let parameters = walk.parameters(node, &self.statistics);
+            operator(&node.op).forward(&site, &x, &parameters, &mut y, kept)?;
+            let ids = node.parameters.iter();
+            let statistics = ids.filter(|&&id| graph.parameter(id).is_statistic());
+            for (id, running) in statistics.zip(&kept.running) {
+                self.statistics[id.0].clone_from(running);
+            }
             self.values[node.output.0] = y;
         }
         Ok(())
     }
 
-    /// Computes the wanted gradients from the output's: of parameters into `gradients`, of values
+    /// Makes way for the gradients of another pass.
+    pub fn begin_gradients(&mut self) {
+        self.gradients.resize(self.values.len(), Vec::new());
+        self.gradients.iter_mut().for_each(Vec::clear);
+    }
+
+    /// Adds the gradient that a loss has with respect to an output.
+    pub fn add_gradient(&mut self, output: ValueId, gradient: &[T]) {
+        let sum = &mut self.gradients[output.0];
+        match sum.is_empty() {
+            true => sum.extend_from_slice(gradient),
+            false => add(sum, gradient),
+        }
+    }
+
+    /// Computes the wanted gradients from the outputs': of parameters into `gradients`, of values
     /// into the tape.
     pub fn backward(
         &mut self,
@@ -75,10 +116,12 @@ impl<T: Real> Tape<T> {
         wanted: &Wanted,
         gradients: &mut [Vec<T>],
     ) -> Result<()> {
+        let mut begun = vec![false; gradients.len()];
         for (index, node) in walk.graph.nodes().iter().enumerate().rev() {
             let gy = std::mem::take(&mut self.gradients[node.output.0]);
             if !gy.is_empty() && wanted.needs(node.output) {
-                self.node_backward(walk, wanted, (index, node), &gy, gradients)?;
+                let places = (&mut *gradients, &mut begun[..]);
+                self.node_backward(walk, wanted, (index, node), &gy, places)?;
             }
             self.gradients[node.output.0] = gy;
         }
@@ -91,7 +134,7 @@ impl<T: Real> Tape<T> {
         wanted: &Wanted,
         (index, node): (usize, &Node),
         gy: &[T],
-        gradients: &mut [Vec<T>],
+        (gradients, begun): (&mut [Vec<T>], &mut [bool]),
     ) -> Result<()> {
         // The first gradient of a value is written in place, further ones add up.
         let mut to_inputs = Vec::new();
@@ -112,14 +155,16 @@ impl<T: Real> Tape<T> {
         let ids = || node.parameters.iter().copied();
         let mut to_parameters: Vec<_> = ids()
             .map(|id| {
-                wanted
-                    .parameter(id)
-                    .then(|| std::mem::take(&mut gradients[id.0]))
+                wanted.parameter(id).then(|| match begun[id.0] {
+                    // Another layer has the same parameter.
+                    true => vec![T::zero(); gradients[id.0].len()],
+                    false => std::mem::take(&mut gradients[id.0]),
+                })
             })
             .collect();
         let saved = Saved {
             x: inputs(&self.values, node),
-            parameters: walk.parameters(node),
+            parameters: walk.parameters(node, &[]),
             y: &self.values[node.output.0],
             kept: &self.kept[index],
         };
@@ -130,8 +175,10 @@ impl<T: Real> Tape<T> {
         };
         let done = operator(&node.op).backward(&walk.site(node), &saved, gy, &mut places);
         for (id, place) in ids().zip(to_parameters) {
-            if let Some(place) = place {
-                gradients[id.0] = place;
+            let Some(place) = place else { continue };
+            match std::mem::replace(&mut begun[id.0], true) {
+                true => add(&mut gradients[id.0], &place),
+                false => gradients[id.0] = place,
             }
         }
         for (at, first, place) in to_inputs {
@@ -147,13 +194,10 @@ impl<T: Real> Tape<T> {
     }
 
     /// Makes the running statistics those that the last forward pass of training made.
-    pub fn update_statistics(&self, graph: &Graph, parameters: &mut [Vec<T>]) {
-        for (node, kept) in graph.nodes().iter().zip(&self.kept) {
-            let statistics = node.parameters.iter();
-            let statistics = statistics.filter(|&&id| !graph.parameter(id).is_learned());
-            for (id, running) in statistics.zip(&kept.running) {
-                parameters[id.0].copy_from_slice(running);
-            }
+    pub fn update_statistics(&self, parameters: &mut [Vec<T>]) {
+        let made = self.statistics.iter().zip(parameters);
+        for (made, parameter) in made.filter(|(made, _)| !made.is_empty()) {
+            parameter.copy_from_slice(made);
         }
     }
 }

@@ -18,14 +18,13 @@ pub(super) use rig::Rig;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use super::catalogue::{losses, optimizers};
+use super::catalogue::{losses_of, optimizers};
 use super::lower::{Fusion, Lowered, NodeParts, PlanOptions, Task, lower_planned, wiring_faults};
 use super::operators::Pieces;
 use crate::gpu::kernel::PipelineKey;
 use crate::gpu::program::Program;
 use crate::gpu::record::{Dispatch, Region};
-use crate::model::Node;
-use crate::op::Loss;
+use crate::model::{Node, OutputLoss};
 use crate::{Gpu, Model, Result, Shape};
 
 use node::NodeTrial;
@@ -84,9 +83,18 @@ async fn verify(
     tamper: &dyn Fn(&mut Lowered),
 ) -> Result<VerifyReport> {
     let mut verifier = Verifier::default();
-    let all_losses = losses(model);
-    let (any_loss, [(_, optimizer), ..]) = (Loss::default(), &optimizers());
-    let loss = all_losses.first().map_or(&any_loss, |(_, loss)| loss);
+    let all_losses: Vec<_> = model.outputs().map(|(_, o)| losses_of(o)).collect();
+    let [(_, optimizer), ..] = &optimizers();
+    // One on every output.
+    let first = all_losses.iter().enumerate().map(|(output, losses)| {
+        let loss = losses.first().map(|(_, loss)| loss.clone());
+        OutputLoss {
+            output,
+            loss: Some(loss.unwrap_or_default()),
+            weight: 1.0,
+        }
+    });
+    let first: Vec<OutputLoss> = first.collect();
     let options = PlanOptions::new(batch);
     let lowered = |task: &Task| -> Result<Lowered> {
         let mut lowered = lower_planned(task, gpu.traits())?;
@@ -98,13 +106,21 @@ async fn verify(
         accumulate: 2,
         ..options
     };
-    let task = Task::new(model, loss, optimizer, whole);
+    let task = Task::new(model, &first, optimizer, whole);
     task.check()?;
     model.graph.check_training(batch)?;
     verifier.whole(gpu, &task, &lowered(&task)?).await?;
     // The part of plans with other losses and optimizers in which they differ.
-    for (_, loss) in all_losses.iter().skip(1) {
-        let task = Task::new(model, loss, optimizer, options);
+    let others = all_losses.iter().enumerate().flat_map(|(output, losses)| {
+        let others = losses.iter().skip(1);
+        others.map(move |(_, loss)| OutputLoss {
+            output,
+            ..OutputLoss::first(loss)
+        })
+    });
+    for loss in others {
+        let losses = [loss];
+        let task = Task::new(model, &losses, optimizer, options);
         let part = lowered(&task)?.part(|ranges| &mut ranges.loss);
         verifier.whole(gpu, &task, &part).await?;
     }
@@ -115,7 +131,7 @@ async fn verify(
                 clip_norm,
                 ..options
             };
-            let task = Task::new(model, loss, &optimizer, clipped);
+            let task = Task::new(model, &first, &optimizer, clipped);
             let part = lowered(&task)?.part(|ranges| &mut ranges.update);
             verifier.whole(gpu, &task, &part).await?;
         }

@@ -216,7 +216,7 @@ impl NodeTrial<'_> {
             );
         }
         let statistics = self.node.parameters.iter().zip(&places.parameters);
-        let statistics = statistics.filter(|(id, _)| !graph.parameter(**id).is_learned());
+        let statistics = statistics.filter(|(id, _)| graph.parameter(**id).is_statistic());
         for ((&id, pieces), measured) in statistics.zip(&measured[1..]) {
             let parameter = graph.parameter(id);
             let expected = measured.expect(rounding.running, inputs.fill);

@@ -7,7 +7,7 @@ use half::f16;
 use crate::engine::compare::{Expected, Verdict};
 use crate::engine::lower::{Lowered, Task};
 use crate::engine::operators::Pieces;
-use crate::engine::plan::Step;
+use crate::engine::plan::{Setting, Step};
 use crate::gpu::kernel::{Access, Format};
 use crate::gpu::program::Program;
 use crate::gpu::record::{Recording, Region};
@@ -15,8 +15,10 @@ use crate::{Gpu, Result, Shape};
 
 /// Any step, some way into training.
 pub(super) const STEP: Step = Step {
+    losses: Vec::new(),
     batch: 3,
-    ..Step::FIRST
+    update: 1,
+    gradient_scale: 1.0,
 };
 
 /// A plan under examination: what was to be lowered, and what came of it.
@@ -154,10 +156,10 @@ impl Rig<'_> {
         &self.lowered.recording
     }
 
-    /// The shape of the model's output, batch and all.
-    pub(super) fn output_shape(&self) -> Shape {
-        let batch = self.task.options.batch;
-        self.task.model.output_shape().batched(batch)
+    /// The shape of one of the model's outputs, batch and all.
+    pub(super) fn output_shape(&self, output: usize) -> Shape {
+        let (graph, batch) = (&self.task.model.graph, self.task.options.batch);
+        graph.shape(graph.outputs()[output]).batched(batch)
     }
 
     /// Runs a trial as a part of this step. Everything that its dispatches bind is NaN at first, so that
@@ -186,14 +188,20 @@ impl Rig<'_> {
         }
         let mut params = self.program.params_block(dispatches);
         let Task {
-            loss,
+            losses,
             optimizer,
             options,
             ..
         } = self.task;
+        let setting = Setting {
+            losses,
+            parts: &self.lowered.losses,
+            optimizer,
+            options,
+        };
         for &at in &order {
             let params = &mut params[self.program.params_offset(at)..];
-            step.fill(&dispatches[at], params, loss, optimizer, options);
+            step.fill((at, &dispatches[at]), params, &setting);
         }
         let ranges: Vec<_> = order.iter().map(|&at| at..at + 1).collect();
         let run = self

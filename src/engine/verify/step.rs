@@ -6,13 +6,15 @@ use super::rig::{Outcome, Rig, STEP, Trial, makers};
 use crate::engine::catalogue::{loss_name, optimizer_name};
 use crate::engine::compare::{Expected, Verdict};
 use crate::engine::data::{Data, Fill, wide};
-use crate::engine::lower::Slab;
-use crate::engine::operators::{FORMULA, Sum, chain};
+use crate::engine::lower::{Part, Slab};
+use crate::engine::operators::{FORMULA, Pieces, Sum, chain};
 use crate::engine::plan::Step;
 use crate::engine::reference::{LossPass, UpdatePass};
 use crate::engine::tolerance::{copied, measure};
+use crate::gpu::kernels::Output;
 use crate::gpu::kernels::loss::{LossStep, MOST_CLASSES};
-use crate::{Loss, Optimizer, Result, Target};
+use crate::gpu::record::Region;
+use crate::{Loss, Optimizer, Result, Shape, Target};
 
 /// What gradients are multiplied by on their way into an optimizer.
 const GRADIENT_SCALE: f32 = 0.5;
@@ -23,15 +25,30 @@ impl Verifier {
         let ranges = &rig.lowered.ranges;
         let outcomes = copies(rig).await?;
         self.conclude(rig, "copies", outcomes);
-        if !ranges.loss.is_empty() {
-            let kinds: &[bool] = match rig.task.loss {
+        for (at, of) in rig.task.losses.iter().enumerate() {
+            let parts = &rig.lowered.losses[at];
+            let Some(function) = of.loss.as_ref().filter(|_| !parts.range.is_empty()) else {
+                continue;
+            };
+            let kinds: &[bool] = match function {
                 Loss::CrossEntropy(_) => &[false, true],
                 Loss::MeanSquaredError(_) | Loss::BinaryCrossEntropy(_) => &[true],
             };
+            let shape = rig.output_shape(of.output);
             for &soft in kinds {
-                let name = loss_name(rig.task.loss, rig.task.model, soft);
-                let outcomes = loss(rig, soft).await?;
+                let name = loss_name(function, &shape[1..].into(), soft);
+                let outcomes = loss(rig, (at, function), soft).await?;
                 self.conclude(rig, &name, outcomes);
+            }
+            if let Some(sum) = &parts.sum {
+                let outcomes = added(rig, parts.logits[1], sum, shape.len()).await?;
+                self.conclude(rig, "gradients of losses", outcomes);
+            }
+        }
+        for node in &rig.lowered.nodes {
+            for sum in &node.sums {
+                let outcomes = added_pieces(rig, sum).await?;
+                self.conclude(rig, "gradients of shared parameters", outcomes);
             }
         }
         let outcomes = sums(rig).await?;
@@ -59,8 +76,9 @@ async fn copies(rig: &Rig<'_>) -> Result<Vec<Outcome>> {
         }
     }
     outcomes.extend(rig.run(prepare, STEP).await?);
-    if let Some(part) = &rig.lowered.copy {
-        let shape = rig.output_shape();
+    let copies = rig.lowered.copies.iter().enumerate();
+    for (at, part) in copies.filter_map(|(at, part)| Some((at, part.as_ref()?))) {
+        let shape = rig.output_shape(at);
         let values = Data::new(Fill::Uniform, rig.task.options.half, 0).values(shape.len(), 1.0);
         let mut trial = Trial::new(&part.range);
         trial.write(part.places.inputs[0], &values);
@@ -72,11 +90,47 @@ async fn copies(rig: &Rig<'_>) -> Result<Vec<Outcome>> {
     Ok(outcomes)
 }
 
-async fn loss(rig: &Rig<'_>, soft: bool) -> Result<Vec<Outcome>> {
-    let (loss, model, batch) = (rig.task.loss, rig.task.model, rig.task.options.batch);
-    let [output, gradient] = rig.lowered.logits;
-    let shape = rig.output_shape();
-    let geometry = loss.geometry(batch, model.output_shape())?;
+/// The sum of two gradients of a value, each of another loss.
+async fn added(
+    rig: &Rig<'_>,
+    from: Region,
+    sum: &Part<Output>,
+    len: usize,
+) -> Result<Vec<Outcome>> {
+    let mut data = Data::new(Fill::Uniform, false, 0);
+    let [gradient, before] = [(); 2].map(|()| data.values(len, 1.0));
+    let mut trial = Trial::new(&sum.range);
+    trial.write(from, &gradient);
+    trial.write(sum.places.region, &before);
+    let [gradient, before] = [gradient, before].map(|v| copied(wide(&v), Fill::Uniform));
+    let expected = gradient.plus(&before, 1);
+    trial.awaits("sum", sum.places.region, &[len].into(), expected);
+    rig.run(trial, STEP).await
+}
+
+/// The sum of two gradients of a parameter, each of another layer.
+async fn added_pieces(rig: &Rig<'_>, sum: &Part<[Pieces; 2]>) -> Result<Vec<Outcome>> {
+    let mut data = Data::new(Fill::Uniform, false, 0);
+    let [from, to] = &sum.places;
+    let len = to.iter().map(|piece| piece.len).sum();
+    let values = [from, to].map(|_| data.values(len, 1.0));
+    let mut trial = Trial::new(&sum.range);
+    for (pieces, values) in [from, to].into_iter().zip(&values) {
+        trial.write_parameters(std::slice::from_ref(pieces), std::slice::from_ref(values));
+    }
+    let [gradient, before] = values.map(|values| copied(wide(&values), Fill::Uniform));
+    let expected = gradient.plus(&before, 1);
+    trial.awaits_pieces("sum", Some(to), &[len].into(), expected);
+    rig.run(trial, STEP).await
+}
+
+/// The loss at a place among the task's.
+async fn loss(rig: &Rig<'_>, (at, loss): (usize, &Loss), soft: bool) -> Result<Vec<Outcome>> {
+    let (of, parts) = (&rig.task.losses[at], &rig.lowered.losses[at]);
+    let ([output, gradient], batch) = (parts.logits, rig.task.options.batch);
+    let shape = rig.output_shape(of.output);
+    let example = Shape::from(&shape[1..]);
+    let geometry = loss.geometry(batch, &example)?;
     let mut data = Data::new(Fill::Uniform, rig.task.options.half, 0);
     let values = data.values(shape.len(), 4.0);
     let target = match soft {
@@ -86,7 +140,7 @@ async fn loss(rig: &Rig<'_>, soft: bool) -> Result<Vec<Outcome>> {
     let scale = (1.0 / loss.normaliser(&target, &geometry)) as f32;
     let pass = LossPass {
         loss,
-        shape: model.output_shape(),
+        shape: &example,
         batch,
         target,
     };
@@ -102,31 +156,32 @@ async fn loss(rig: &Rig<'_>, soft: bool) -> Result<Vec<Outcome>> {
     };
     // A few classes to an invocation, and then the examples' losses.
     let total = expect(0, MOST_CLASSES / 64 + chain(shape.len()));
-    let mut trial = Trial::new(&rig.lowered.ranges.loss);
+    let mut trial = Trial::new(&parts.range);
     trial.write(output, &data[0]);
     match &pass.target {
         Target::Labels(_) | Target::WideLabels(_) => {
             let codes = pass.target.codes(loss);
-            trial.write_bytes(rig.lowered.labels, bytemuck::cast_slice(&codes));
+            trial.write_bytes(parts.labels, bytemuck::cast_slice(&codes));
         }
-        Target::Values(values) => trial.write(rig.lowered.values, values),
+        Target::Values(values) => trial.write(parts.values, values),
     }
-    if let (Some(region), Loss::CrossEntropy(loss)) = (rig.lowered.class_weights, loss) {
+    if let (Some(region), Loss::CrossEntropy(loss)) = (parts.class_weights, loss) {
         trial.write(region, loss.class_weights.as_deref().unwrap_or_default());
     }
-    trial.awaits("loss", rig.lowered.loss, &[1].into(), total);
+    trial.awaits("loss", parts.loss, &[1].into(), total);
     trial.awaits(
         "gradient",
         gradient,
         &shape,
         expect(1, MOST_CLASSES / 64 + FORMULA),
     );
-    let loss = LossStep {
+    let step = LossStep {
         scale,
         gradient_scale: scale,
         soft,
     };
-    rig.run(trial, Step { loss, ..STEP }).await
+    let losses = vec![step; at + 1];
+    rig.run(trial, Step { losses, ..STEP }).await
 }
 
 /// The sum that a first micro-batch begins, and a second adds to.

@@ -192,14 +192,14 @@ const OMISSIONS: &[Omission] = &[
         forward.unwrap().places.parameters.swap(0, 1);
     }),
     ("differentiates at another place", |lowered, model| {
-        let gradient = lowered.logits[1];
+        let gradient = lowered.losses[0].logits[1];
         let backward = node(lowered, model, "layer 8 (global_softmax_pool)")
             .backward
             .as_mut();
         backward.unwrap().places.output = gradient;
     }),
     ("reads another value's gradient", |lowered, model| {
-        let output = lowered.output;
+        let output = lowered.outputs[0];
         let backward = node(lowered, model, "layer 10 (linear)").backward.as_mut();
         backward.unwrap().places.gradient = output;
     }),
@@ -226,10 +226,10 @@ const OMISSIONS: &[Omission] = &[
         node(lowered, model, "layer 3 (max_pool2d)").heir = Some(input);
     }),
     ("reads another value than the output", |lowered, _| {
-        lowered.logits[0] = lowered.input;
+        lowered.losses[0].logits[0] = lowered.inputs[0];
     }),
     ("does not reach its place in evaluation", |lowered, _| {
-        lowered.output = lowered.input;
+        lowered.outputs[0] = lowered.inputs[0];
     }),
     // A kernel belongs to no part of the plan.
     ("was not verified", |lowered, _| {

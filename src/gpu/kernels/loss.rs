@@ -235,6 +235,15 @@ pub(crate) struct LossStep {
     pub soft: bool,
 }
 
+impl LossStep {
+    /// Of labels, undivided.
+    pub const UNIT: Self = Self {
+        scale: 1.0,
+        gradient_scale: 1.0,
+        soft: false,
+    };
+}
+
 /// Fills in what changes from step to step in a loss's params.
 pub(crate) fn set_step(loss: &Loss, params: &mut [u8], step: LossStep) {
     match loss {

@@ -1,0 +1,70 @@
+//! Training by a loss that the caller computes: forward, backward, update.
+
+use super::Plan;
+use super::params::Step;
+use super::run::Batch;
+use crate::gpu::record::Region;
+use crate::{Error, Result};
+
+impl Plan {
+    /// The outputs of a batch in training, each `(N, ..)`. What a backward pass needs stays on the device
+    /// until anything else runs.
+    pub async fn forward(&mut self, batch: &Batch<'_>) -> Result<Vec<Vec<f32>>> {
+        self.model.graph.check_training(batch.examples)?;
+        let mut ranges = self.preparation();
+        ranges.push(self.lowered.ranges.forward.clone());
+        let step = Step {
+            batch: self.progress.batches,
+            ..Step::FIRST
+        };
+        self.submit(&ranges, batch, step).await?;
+        self.progress.prepared = true;
+        self.forwarded = Some(batch.examples);
+        let mut outputs = Vec::new();
+        for at in 0..self.lowered.trained.len() {
+            let region = self.lowered.trained[at];
+            outputs.push(self.read_output(at, region, batch.examples).await?);
+        }
+        Ok(outputs)
+    }
+
+    /// The examples of the forward pass that a backward pass would go back from.
+    pub fn forwarded(&self) -> Result<usize> {
+        let reason = "needs a forward pass just before it";
+        self.forwarded
+            .ok_or_else(|| Error::argument("backward", reason))
+    }
+
+    /// The parameters' gradients from those of the caller's losses with respect to their outputs, added to
+    /// those of batches that wait for an update.
+    pub async fn backward(&mut self, gradients: &[&[f32]]) -> Result<()> {
+        let examples = self.forwarded()?;
+        let micro = self.options.accumulate > 1;
+        let (begins, mut progress) = (self.progress.pending == 0, self.progress);
+        if !micro && !begins {
+            let reason = "an update is due: accumulate(2) or more adds up the gradients of several";
+            return Err(Error::argument("backward", reason));
+        }
+        let step = Step {
+            batch: progress.batches,
+            ..Step::FIRST
+        };
+        self.count(&mut progress, 1.0);
+        progress.gradient_scale = 1.0;
+        let mut ranges = vec![
+            self.lowered.ranges.loss.clone(),
+            self.lowered.ranges.backward.clone(),
+        ];
+        if micro {
+            ranges.push(self.sum(begins));
+        }
+        let losses = self.lowered.losses.iter();
+        let places = losses.map(|loss| loss.logits[1]);
+        let data = gradients.iter().zip(places);
+        let data = data.map(|(&gradient, place)| (bytemuck::cast_slice(gradient), place));
+        let data: Vec<(&[u8], Region)> = data.collect();
+        self.upload(&ranges, examples, &data, step).await?;
+        self.progress = progress;
+        Ok(())
+    }
+}

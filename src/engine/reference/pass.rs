@@ -1,0 +1,154 @@
+//! A pass of training: forward, the losses, backward.
+
+use super::{Reference, Tape, Walk, divisor};
+use crate::cpu::{self, Real};
+use crate::engine::operators::Masks;
+use crate::engine::wanted::Wanted;
+use crate::model::{Inputs, OutputLoss, Shares, Targets};
+use crate::op::Target;
+use crate::{Error, Result};
+
+/// Whether a batch makes an update by itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Among {
+    Alone,
+    /// Its gradients are added to those of others.
+    Several,
+}
+
+/// What a gradient is divided by: all that its loss is, NaN where every row was ignored.
+pub(super) fn divided(normaliser: f64) -> f64 {
+    normaliser
+}
+
+impl<T: Real> Reference<T> {
+    /// A walk over the graph for a batch in training.
+    pub(super) fn training(&self, batch: usize) -> Walk<'_, T> {
+        Walk {
+            graph: &self.model.graph,
+            parameters: &self.parameters,
+            batch,
+            training: Some(Masks {
+                seed: self.seed,
+                step: self.steps,
+            }),
+        }
+    }
+
+    /// The loss of an output, and the gradient with respect to it, divided by what `by` makes of the
+    /// normaliser.
+    pub(super) fn output_loss(
+        &self,
+        loss: &OutputLoss,
+        examples: usize,
+        output: &[T],
+        target: &Target,
+        by: fn(f64) -> f64,
+    ) -> Result<(T, Vec<T>)> {
+        let graph = &self.model.graph;
+        let own = || {
+            Error::argument(
+                "loss",
+                "is the caller's: forward, backward and update take it",
+            )
+        };
+        let function = loss.loss.as_ref().ok_or_else(own)?;
+        let shape = graph.shape(graph.outputs()[loss.output]);
+        let geometry = function.geometry(examples, shape)?;
+        let normaliser = function.normaliser(target, &geometry);
+        let mut gradient = vec![T::zero(); output.len()];
+        let mut value = cpu::loss_forward_backward(
+            function,
+            &geometry,
+            by(normaliser),
+            output,
+            target,
+            &mut gradient,
+        )?;
+        if by(normaliser) != normaliser {
+            value = value / T::nearest(normaliser);
+        }
+        Ok((value, gradient))
+    }
+
+    /// A pass of training. Gives the loss, and what the batch counts for among several.
+    pub(super) fn backward_pass(
+        &mut self,
+        inputs: &Inputs<T>,
+        targets: &Targets,
+        among: Among,
+        input_gradient: bool,
+    ) -> Result<(T, f64)> {
+        let examples = inputs.examples(&self.model.graph)?;
+        targets.check(&self.model.graph, &self.losses, examples)?;
+        let mut tape = std::mem::take(&mut self.tape);
+        let result = self.pass(
+            &mut tape,
+            inputs,
+            targets,
+            (examples, among),
+            input_gradient,
+        );
+        self.tape = tape;
+        self.forwarded = None;
+        result
+    }
+
+    fn pass(
+        &mut self,
+        tape: &mut Tape<T>,
+        inputs: &Inputs<T>,
+        targets: &Targets,
+        (examples, among): (usize, Among),
+        input_gradient: bool,
+    ) -> Result<(T, f64)> {
+        let graph = &self.model.graph;
+        tape.forward(self.training(examples), inputs.slices())?;
+        tape.begin_gradients();
+        // Divided at once also among several batches: their sums may be more than `T` holds.
+        let by = match among {
+            Among::Alone => divided,
+            Among::Several => divisor,
+        };
+        let (mut total, mut normalisers, mut losses) = (0.0, Vec::new(), Vec::new());
+        for (loss, target) in self.losses.iter().zip(&targets.0) {
+            let output = graph.outputs()[loss.output];
+            let (value, mut gradient) =
+                self.output_loss(loss, examples, &tape.values[output.0], target, by)?;
+            if loss.weight != 1.0 {
+                let weight = T::nearest(loss.weight);
+                gradient.iter_mut().for_each(|gradient| *gradient *= weight);
+            }
+            tape.add_gradient(output, &gradient);
+            normalisers.push(self.normaliser(loss, examples, target)?);
+            losses.push(value);
+            total += loss.weight * value.wide();
+        }
+        let asked = match input_gradient {
+            true => vec![graph.input()],
+            false => vec![],
+        };
+        let wanted = Wanted::with_values(graph, &self.losses, &asked);
+        let mut gradients = std::mem::take(&mut self.gradients);
+        let done = tape.backward(self.training(examples), &wanted, &mut gradients);
+        self.gradients = gradients;
+        done?;
+        self.has_gradients = true;
+        let share = Shares::of(&self.losses, &normalisers, examples).batch;
+        let total = match losses[..] {
+            [only] if self.losses[0].weight == 1.0 => only,
+            _ => T::nearest(total),
+        };
+        self.last_losses = losses;
+        Ok((total, share))
+    }
+
+    fn normaliser(&self, loss: &OutputLoss, examples: usize, target: &Target) -> Result<f64> {
+        let graph = &self.model.graph;
+        let shape = graph.shape(graph.outputs()[loss.output]);
+        let Some(function) = &loss.loss else {
+            return Ok(1.0);
+        };
+        Ok(function.normaliser(target, &function.geometry(examples, shape)?))
+    }
+}

@@ -1,0 +1,122 @@
+//! A loss of one's own: the caller is given the outputs, and gives back their gradient.
+
+use super::Trainer;
+use super::trainer::Backend;
+use crate::engine::Batch;
+use crate::model::Inputs;
+use crate::{Error, Result};
+
+impl Trainer {
+    /// The first half of a step by a [loss of one's own](crate::Losses::own): each of the model's outputs
+    /// in training, by name, with dropout and the batch's own statistics. The running statistics are
+    /// afterwards as the batch makes them.
+    ///
+    /// ```
+    /// use wgpu_cnn::{Losses, Model, Optimizer, Trainer};
+    /// let model = Model::builder([2]).dense(1).build()?;
+    /// let trainer = Trainer::builder(model).loss(Losses::own("0")).batch(3);
+    /// let mut trainer = trainer.optimizer(Optimizer::sgd(0.1)).on_cpu()?;
+    /// let (x, targets) = ([0.0, 1.0, 1.0, 0.0, 1.0, 1.0], [1.0, -1.0, 0.0]);
+    /// for _ in 0..100 {
+    ///     let outputs = trainer.forward(&x)?;
+    ///     // The gradient of the mean of log(cosh(y - t)).
+    ///     let pairs = outputs[0].1.iter().zip(targets);
+    ///     let gradient: Vec<f32> = pairs.map(|(y, t)| (y - t).tanh() / 3.0).collect();
+    ///     trainer.backward([&gradient])?;
+    ///     trainer.update()?;
+    /// }
+    /// let learned = trainer.predict(&[0.0, 1.0])?;
+    /// assert!((learned[0] - 1.0).abs() < 0.1, "{learned:?}");
+    /// # Ok::<(), wgpu_cnn::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where the losses are not the caller's, [`Error::Shape`] for a batch that does
+    /// not fit, [`Error::DeviceLost`].
+    #[cfg(feature = "native")]
+    pub fn forward<'a>(
+        &mut self,
+        inputs: impl Into<Inputs<'a>>,
+    ) -> Result<Vec<(String, Vec<f32>)>> {
+        pollster::block_on(self.forward_with(inputs.into()))
+    }
+
+    /// [`forward`](Self::forward) for asynchronous programs and the browser.
+    pub async fn forward_async<'a>(
+        &mut self,
+        inputs: impl Into<Inputs<'a>>,
+    ) -> Result<Vec<(String, Vec<f32>)>> {
+        self.forward_with(inputs.into()).await
+    }
+
+    async fn forward_with(&mut self, inputs: Inputs<'_>) -> Result<Vec<(String, Vec<f32>)>> {
+        self.check_own("forward")?;
+        let examples = self.check_inputs(&inputs)?;
+        let batch = Batch {
+            inputs: &inputs,
+            examples,
+            targets: &[],
+        };
+        let outputs = match &mut self.backend {
+            Backend::Gpu(plan) => plan.forward(&batch).await?,
+            Backend::Cpu(reference) => reference.forward_training(&inputs)?,
+        };
+        Ok(self.named(outputs))
+    }
+
+    /// The second half: the gradients of the parameters, from those of the caller's losses with respect to
+    /// the outputs of the last [`forward`](Self::forward), one in each output's shape, in the order of the
+    /// [`Losses`](crate::Losses). Nothing else must run between the two.
+    ///
+    /// The parameters change with the next [`update`](Self::update). With
+    /// [`accumulate`](crate::TrainerBuilder::accumulate) of more than 1 the gradients of any number of
+    /// batches add up before it; they are not divided.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] without a forward pass just before, and where an update is due;
+    /// [`Error::Shape`] for a gradient of another length than its output; [`Error::DeviceLost`].
+    #[cfg(feature = "native")]
+    pub fn backward<'a>(&mut self, gradients: impl Into<Inputs<'a>>) -> Result<()> {
+        pollster::block_on(self.backward_with(gradients.into()))
+    }
+
+    /// [`backward`](Self::backward) for asynchronous programs and the browser.
+    pub async fn backward_async<'a>(&mut self, gradients: impl Into<Inputs<'a>>) -> Result<()> {
+        self.backward_with(gradients.into()).await
+    }
+
+    async fn backward_with(&mut self, gradients: Inputs<'_>) -> Result<()> {
+        self.check_own("backward")?;
+        let examples = match &self.backend {
+            Backend::Gpu(plan) => plan.forwarded()?,
+            Backend::Cpu(reference) => reference.forwarded()?,
+        };
+        let (graph, given) = (&self.model().graph, gradients.slices());
+        if given.len() != self.losses.len() {
+            let expected = format!("one of {} gradients each", self.losses.len());
+            return Err(Error::shape("gradients", expected, given.len()));
+        }
+        for (loss, gradient) in self.losses.iter().zip(given) {
+            let output = graph.outputs()[loss.output];
+            let shape = graph.shape(output).batched(examples);
+            if gradient.len() != shape.len() {
+                let what = format!("gradient of {}", graph.value_name(output));
+                return Err(Error::length(&what, &shape, gradient.len()));
+            }
+        }
+        match &mut self.backend {
+            Backend::Gpu(plan) => plan.backward(given).await,
+            Backend::Cpu(reference) => reference.backward_own(given),
+        }
+    }
+
+    fn check_own(&self, what: &str) -> Result<()> {
+        match self.losses.iter().all(|loss| loss.loss.is_none()) {
+            true => Ok(()),
+            false => Err(Error::argument(
+                what,
+                "is for losses of one's own: Losses::own",
+            )),
+        }
+    }
+}
