@@ -19,6 +19,7 @@ mod device;
 mod devices;
 mod dropout;
 mod errors;
+mod graph;
 mod half;
 mod lifetime;
 mod loss;
