@@ -21,8 +21,8 @@
 //! ```
 
 pub use crate::{
-    Activation, AvgPool1d, AvgPool2d, BatchNorm, Conv1d, Conv2d, ConvTranspose2d, Dropout, Error,
-    Flatten, GlobalPool, Gpu, Init, LayerNorm, Linear, Loss, MaxPool1d, MaxPool2d, Model,
-    ModelBuilder, Optimizer, Padding, Reduction, Reshape, Shape, Softmax, Target, Trainer,
-    TrainerBuilder,
+    Activation, AvgPool1d, AvgPool2d, BatchNorm, Conv1d, Conv2d, ConvTranspose2d, DropUnit,
+    Dropout, Error, Flatten, GlobalPool, Gpu, Init, LayerNorm, Linear, Loss, MaxPool1d, MaxPool2d,
+    Model, ModelBuilder, Optimizer, Padding, Prelu, Reduction, Reshape, Shape, Softmax, Target,
+    Trainer, TrainerBuilder,
 };
