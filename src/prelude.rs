@@ -22,7 +22,7 @@
 
 pub use crate::{
     Activation, Add, AvgPool1d, AvgPool2d, BatchNorm, Branch, Concat, Conv1d, Conv2d,
-    ConvTranspose2d, Dropout, Error, Flatten, GlobalPool, Gpu, GraphBuilder, Init, LayerNorm,
-    Linear, Loss, MaxPool1d, MaxPool2d, Model, ModelBuilder, Optimizer, Padding, Reduction,
-    Reshape, Shape, Softmax, Target, Trainer, TrainerBuilder, Value,
+    ConvTranspose2d, DropUnit, Dropout, Error, Flatten, GlobalPool, Gpu, GraphBuilder, Init,
+    LayerNorm, Linear, Loss, MaxPool1d, MaxPool2d, Model, ModelBuilder, Optimizer, Padding, Prelu,
+    Reduction, Reshape, Shape, Softmax, Target, Trainer, TrainerBuilder, Value,
 };

@@ -14,6 +14,7 @@ mod loss;
 mod norm;
 mod optimizer;
 mod pool2d;
+mod prelu;
 mod signal;
 mod softmax;
 mod target;
@@ -26,7 +27,7 @@ pub use add::Add;
 pub use concat::Concat;
 pub use conv_transpose2d::ConvTranspose2d;
 pub use conv2d::{Conv2d, Conv2dGeometry};
-pub use dropout::Dropout;
+pub use dropout::{DropUnit, Dropout};
 pub use init::Init;
 pub(crate) use init::philox4x32;
 pub use linear::{Linear, LinearGeometry};
@@ -35,6 +36,7 @@ pub(crate) use norm::check_momentum;
 pub use norm::{BatchNorm, BatchNormGeometry, LayerNorm};
 pub use optimizer::{Adam, Optimizer, RmsProp, Sgd};
 pub use pool2d::{AvgPool2d, GlobalPool, MaxPool2d, Pool2dGeometry};
+pub use prelu::{Prelu, PreluGeometry};
 pub use signal::{AvgPool1d, Conv1d, MaxPool1d};
 pub use softmax::{Softmax, SoftmaxGeometry};
 pub use target::Target;
@@ -91,6 +93,8 @@ macro_rules! operators {
             Linear,
             /// An element-wise function.
             Activation,
+            /// ReLU with learned slopes.
+            Prelu,
             /// Softmax or its logarithm.
             Softmax,
             /// Batch normalisation.

@@ -28,6 +28,7 @@ mod norm;
 mod optimizer;
 mod pieces;
 mod pool2d;
+mod prelu;
 mod profile;
 mod properties;
 #[path = "../common/soak/mod.rs"]

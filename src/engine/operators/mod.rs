@@ -17,6 +17,7 @@ mod norm;
 mod pieces;
 mod places;
 mod pool2d;
+mod prelu;
 mod rounding;
 mod softmax;
 mod view;

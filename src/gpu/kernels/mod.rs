@@ -21,6 +21,7 @@ pub(crate) mod optimizer;
 pub(crate) mod peak;
 pub(crate) mod pool2d;
 pub(crate) mod pool2d_large;
+pub(crate) mod prelu;
 mod product;
 pub(crate) mod reduce;
 #[cfg(test)]
@@ -57,6 +58,7 @@ const FAMILIES: &[(&str, &[&Kernel])] = &[
     ("peak", peak::KERNELS),
     ("pool2d", pool2d::KERNELS),
     ("pool2d", pool2d_large::KERNELS),
+    ("prelu", prelu::KERNELS),
     ("reduce", reduce::KERNELS),
     ("softmax", softmax::KERNELS),
 ];
