@@ -151,6 +151,9 @@ impl Graph {
         if outputs.is_empty() {
             return Err(Error::argument("outputs", "a model gives a value at least"));
         }
+        if self.inputs.is_empty() {
+            return Err(Error::argument("inputs", "a model takes a value at least"));
+        }
         self.outputs = outputs;
         for (at, output) in self.outputs.iter().enumerate() {
             if self.outputs[..at].contains(output) {

@@ -392,6 +392,9 @@ mod tests {
         let (x, _) = (net.input([4]), net.input([5]));
         assert_eq!(said(net.build([x])), "input 1: reaches no output");
         let mut net = Model::graph();
+        let alone = net.constant("alone", [1], [0.5]).unwrap();
+        assert!(said(net.build([alone])).starts_with("inputs: "));
+        let mut net = Model::graph();
         let x = net.input([4]);
         assert!(said(Model::graph().build([])).starts_with("outputs: "));
         assert_eq!(said(net.build([x, x])), "output input: is given twice");

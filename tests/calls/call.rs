@@ -58,6 +58,7 @@ pub fn calls(on_device: bool) -> Vec<Call> {
     let mut calls = crate::cpu::calls();
     calls.extend(crate::op::calls());
     calls.extend(crate::model::calls());
+    calls.extend(crate::graph::calls());
     calls.extend(crate::train::calls());
     if on_device {
         calls.extend(crate::ops::calls());

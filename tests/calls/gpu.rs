@@ -5,6 +5,7 @@ use wgpu_cnn::{Error, Gpu, GpuBuilder, Loss, Trainer, wgpu};
 
 use crate::call::Call;
 use crate::draw::Draw;
+use crate::graph;
 use crate::model::random;
 use crate::ops::gpu;
 use crate::train::{builder, model, used, usual};
@@ -75,6 +76,11 @@ pub fn calls() -> Vec<Call> {
                 block_on(builder.on_async(gpu()))
             };
             made.and_then(|mut trainer| used(d, &mut trainer)).is_ok()
+        }),
+        Call::on_device(&["Losses::own"], |d| {
+            let made = graph::own().and_then(|builder| builder.on(gpu()));
+            made.and_then(|mut trainer| graph::used(d, &mut trainer))
+                .is_ok()
         }),
         Call::slow(
             &["TrainerBuilder::autotune", "TrainerBuilder::autotune_file"],

@@ -14,6 +14,7 @@ mod cpu;
 mod device;
 mod draw;
 mod gpu;
+mod graph;
 mod guard;
 mod model;
 mod op;

@@ -358,7 +358,8 @@ impl<T: Real> Reference<T> {
         &self.model
     }
 
-    /// Every parameter, in the order of [`Model::parameters`].
+    /// Every parameter, in the order of [`Model::parameters`], with what is
+    /// [fixed](crate::GraphBuilder::fix) in its place among them.
     pub fn parameters(&self) -> &[Vec<T>] {
         &self.parameters
     }
