@@ -19,6 +19,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod activation;
+mod broadcast;
 mod concat;
 mod conv2d;
 mod conv_transpose2d;
@@ -29,10 +30,13 @@ mod norm;
 mod optimizer;
 mod parallel;
 mod pool2d;
+mod scale;
+mod select;
 mod softmax;
 mod sum;
 
 pub use activation::{activation_backward, activation_forward};
+pub use broadcast::{add_backward, add_forward, mul_backward, mul_forward};
 pub use concat::{concat_backward, concat_forward};
 pub use conv_transpose2d::{
     conv_transpose2d_backward_bias, conv_transpose2d_backward_input,
@@ -55,6 +59,11 @@ pub use optimizer::{clip_scale, global_norm, optimizer_update};
 pub use pool2d::{
     avg_pool2d_backward, avg_pool2d_forward, max_pool2d_backward, max_pool2d_forward,
     softmax_pool_backward, softmax_pool_forward,
+};
+pub use scale::{scale_backward_bias, scale_backward_input, scale_backward_weight, scale_forward};
+pub use select::{
+    channel_permute_backward, channel_permute_forward, channel_shuffle_backward,
+    channel_shuffle_forward, slice_backward, slice_forward,
 };
 pub use softmax::{softmax_backward, softmax_forward};
 

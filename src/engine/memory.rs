@@ -103,7 +103,7 @@ pub(super) fn memory_report(lowered: &Lowered, in_flight: usize) -> MemoryReport
         buffers.map(|buffer| buffer.size).sum()
     };
     let transient = stored(|storage| matches!(storage, Storage::Transient));
-    let kept = stored(|storage| matches!(storage, Storage::Persistent));
+    let kept = stored(|storage| matches!(storage, Storage::Persistent | Storage::Constant(_)));
     let params = params_size(lowered);
     let Lowered {
         input,
@@ -120,7 +120,7 @@ pub(super) fn memory_report(lowered: &Lowered, in_flight: usize) -> MemoryReport
     let of_batch = [input, labels, values, loss, output];
     let batch: u64 = of_batch.iter().map(|region| region.size).sum();
     let batch = batch + lowered.class_weights.map_or(0, |weights| weights.size);
-    // What is made of the parameters when they change: filters rearranged.
+    // What is made of the parameters when they change: filters rearranged. And constants.
     let scratch = kept - parameters - gradients - optimizer_state - batch;
     MemoryReport {
         parameters,
