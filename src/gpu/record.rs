@@ -318,6 +318,11 @@ impl Recording {
         }
     }
 
+    /// Whether nothing ever writes to a buffer.
+    pub fn is_constant(&self, buffer: BufferId) -> bool {
+        matches!(self.buffers[buffer.0].storage, Storage::Constant(_))
+    }
+
     /// Adds a dispatch. `bindings` are in the kernel's order.
     pub fn dispatch<P: Params>(
         &mut self,
