@@ -84,10 +84,10 @@ pub use error::{Error, Result};
 pub use gpu::{Clock, Element, Gpu, GpuBuilder, Peaks, Tensor};
 pub use model::{Branch, GraphBuilder, Inputs, Losses, Model, ModelBuilder, Targets, Value};
 pub use op::{
-    Activation, Adam, Add, AvgPool1d, AvgPool2d, BatchNorm, Concat, Conv1d, Conv2d,
-    ConvTranspose2d, CrossEntropy, DropUnit, Dropout, Flatten, GlobalPool, Init, LayerNorm, Linear,
-    Loss, MaxPool1d, MaxPool2d, Op, Optimizer, Padding, Prelu, Reduction, Reshape, RmsProp, Sgd,
-    Size2, Softmax, Target,
+    Activation, Adam, Add, AvgPool1d, AvgPool2d, BatchNorm, ChannelPermute, ChannelShuffle, Concat,
+    Conv1d, Conv2d, ConvTranspose2d, CrossEntropy, DropUnit, Dropout, Flatten, GlobalPool, Init,
+    LayerNorm, Linear, Loss, MaxPool1d, MaxPool2d, Mul, Op, Optimizer, Padding, PointwiseLinear,
+    Prelu, Reduction, Reshape, RmsProp, Scale, Sgd, Size2, Slice, Softmax, Target,
 };
 pub use shape::Shape;
 pub use train::{Trainer, TrainerBuilder};

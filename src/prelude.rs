@@ -21,8 +21,9 @@
 //! ```
 
 pub use crate::{
-    Activation, Add, AvgPool1d, AvgPool2d, BatchNorm, Branch, Concat, Conv1d, Conv2d,
-    ConvTranspose2d, DropUnit, Dropout, Error, Flatten, GlobalPool, Gpu, GraphBuilder, Init,
-    LayerNorm, Linear, Loss, MaxPool1d, MaxPool2d, Model, ModelBuilder, Optimizer, Padding, Prelu,
-    Reduction, Reshape, Shape, Softmax, Target, Trainer, TrainerBuilder, Value,
+    Activation, Add, AvgPool1d, AvgPool2d, BatchNorm, Branch, ChannelPermute, ChannelShuffle,
+    Concat, Conv1d, Conv2d, ConvTranspose2d, DropUnit, Dropout, Error, Flatten, GlobalPool, Gpu,
+    GraphBuilder, Init, LayerNorm, Linear, Loss, MaxPool1d, MaxPool2d, Model, ModelBuilder, Mul,
+    Optimizer, Padding, PointwiseLinear, Prelu, Reduction, Reshape, Scale, Shape, Slice, Softmax,
+    Target, Trainer, TrainerBuilder, Value,
 };

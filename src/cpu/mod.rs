@@ -19,6 +19,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod activation;
+mod broadcast;
 mod concat;
 mod conv2d;
 mod conv_transpose2d;
@@ -30,10 +31,13 @@ mod optimizer;
 mod parallel;
 mod pool2d;
 mod prelu;
+mod scale;
+mod select;
 mod softmax;
 mod sum;
 
 pub use activation::{activation_backward, activation_forward};
+pub use broadcast::{add_backward, add_forward, mul_backward, mul_forward};
 pub use concat::{concat_backward, concat_forward};
 pub use conv_transpose2d::{
     conv_transpose2d_backward_bias, conv_transpose2d_backward_input,
@@ -58,6 +62,11 @@ pub use pool2d::{
     softmax_pool_backward, softmax_pool_forward,
 };
 pub use prelu::{prelu_backward_input, prelu_backward_weight, prelu_forward};
+pub use scale::{scale_backward_bias, scale_backward_input, scale_backward_weight, scale_forward};
+pub use select::{
+    channel_permute_backward, channel_permute_forward, channel_shuffle_backward,
+    channel_shuffle_forward, slice_backward, slice_forward,
+};
 pub use softmax::{softmax_backward, softmax_forward};
 
 use std::fmt::Debug;

@@ -115,7 +115,7 @@ pub(super) fn memory_report(lowered: &Lowered, in_flight: usize) -> MemoryReport
         buffers.map(|buffer| buffer.size).sum()
     };
     let transient = stored(|storage| matches!(storage, Storage::Transient));
-    let kept = stored(|storage| matches!(storage, Storage::Persistent));
+    let kept = stored(|storage| matches!(storage, Storage::Persistent | Storage::Constant(_)));
     let params = params_size(lowered);
     let parameters = sum(|slab| slab.parameter.size + slab.copy.map_or(0, |copy| copy.size))
         + lowered.statistics.map_or(0, |statistics| statistics.size);
@@ -128,7 +128,7 @@ pub(super) fn memory_report(lowered: &Lowered, in_flight: usize) -> MemoryReport
     let own = [&lowered.inputs, &lowered.constants, &lowered.outputs];
     let of_batch = own.into_iter().flatten().copied().chain(of_losses);
     let batch: u64 = of_batch.map(|region| region.size).sum();
-    // What is made of the parameters when they change: filters rearranged.
+    // What is made of the parameters when they change: filters rearranged. And constants.
     let scratch = kept - parameters - gradients - optimizer_state - batch;
     MemoryReport {
         parameters,

@@ -15,7 +15,7 @@ pub(crate) struct Assignment {
 impl Recording {
     /// Gives each buffer its memory: the index of a physical buffer, and the sizes of those.
     /// Transient buffers whose lives do not overlap share one, the large ones choosing first;
-    /// persistent ones have one each, and bound ones none.
+    /// persistent ones and constants have one each, and bound ones none.
     pub fn assign(&self) -> Assignment {
         let mut lives: Vec<Option<(usize, usize)>> = vec![None; self.buffers.len()];
         for (time, dispatch) in self.dispatches.iter().enumerate() {
@@ -32,7 +32,7 @@ impl Recording {
         let mut transients = Vec::new();
         for (id, buffer) in self.buffers.iter().enumerate() {
             match (&buffer.storage, lives[id]) {
-                (Storage::Persistent, _) => {
+                (Storage::Persistent | Storage::Constant(_), _) => {
                     assignment.slots[id] = Some(assignment.sizes.len());
                     assignment.sizes.push(buffer.size);
                     assignment.transient.push(false);
@@ -63,7 +63,7 @@ impl Recording {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::kernels::add::add;
+    use crate::gpu::kernels::broadcast::add;
     use crate::gpu::record::Region;
     use crate::gpu::strategy::Traits;
 

@@ -41,9 +41,19 @@ impl Program {
         let buffers: Vec<Option<wgpu::Buffer>> = (recording.buffers.iter().zip(&assignment.slots))
             .map(|(info, slot)| match &info.storage {
                 Storage::Bound(buffer) => Some(buffer.clone()),
-                Storage::Persistent | Storage::Transient => slot.map(|slot| physical[slot].clone()),
+                Storage::Persistent | Storage::Transient | Storage::Constant(_) => {
+                    slot.map(|slot| physical[slot].clone())
+                }
             })
             .collect();
+
+        for (info, buffer) in recording.buffers.iter().zip(&buffers) {
+            if let (Storage::Constant(values), Some(buffer)) = (&info.storage, buffer) {
+                let bytes = bytemuck::cast_slice(values);
+                let write = || gpu.queue().write_buffer(buffer, gpu.margin(), bytes);
+                gpu.guard("upload", write).await?;
+            }
+        }
 
         let alignment = recording.traits.uniform_alignment;
         let mut offsets = Vec::new();
@@ -201,7 +211,7 @@ fn bind_group(
 mod tests {
     use super::*;
     use crate::gpu::kernel::Kernel;
-    use crate::gpu::kernels::add;
+    use crate::gpu::kernels::broadcast;
     use crate::{Loss, Model, Optimizer};
 
     fn poisoned() -> Option<Gpu> {
@@ -260,7 +270,7 @@ mod tests {
         static BAD: Kernel = Kernel {
             name: "bad",
             source: "fn main( }",
-            ..add::ADD
+            ..broadcast::JOIN
         };
         let Some(gpu) = poisoned() else { return };
         let good = recording(&gpu);
@@ -268,7 +278,7 @@ mod tests {
         let last = bad.dispatches.len() / 2;
         let add = |recording: &mut Recording| {
             let [left, right, sum] = [(); 3].map(|()| recording.transient("", 64));
-            add::add(recording, 64, [left, right], sum.into());
+            broadcast::add(recording, 64, [left, right], sum.into());
         };
         add(&mut bad);
         let mut dispatch = bad.dispatches.pop().unwrap();

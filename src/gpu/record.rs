@@ -29,6 +29,8 @@ pub(crate) enum Storage {
     Persistent,
     /// Needed from its first dispatch to its last; the memory serves others before and after.
     Transient,
+    /// What never changes, as it is written when the recording is compiled.
+    Constant(Vec<u32>),
     /// Somebody else's.
     #[cfg_attr(not(feature = "native"), allow(dead_code))]
     Bound(wgpu::Buffer),
@@ -299,6 +301,28 @@ impl Recording {
         self.buffer(label, len, Storage::Transient)
     }
 
+    /// A buffer with these numbers in it, the same for all who ask for the same.
+    pub fn constant(&mut self, label: &str, values: Vec<u32>) -> Region {
+        let is_it = |info: &BufferInfo| match &info.storage {
+            Storage::Constant(others) => *others == values,
+            Storage::Persistent | Storage::Transient | Storage::Bound(_) => false,
+        };
+        match self.buffers.iter().position(is_it) {
+            Some(known) => Region {
+                buffer: BufferId(known),
+                offset: 0,
+                size: self.buffers[known].size,
+                format: Format::F32,
+            },
+            None => self.buffer(label, values.len(), Storage::Constant(values)),
+        }
+    }
+
+    /// Whether nothing ever writes to a buffer.
+    pub fn is_constant(&self, buffer: BufferId) -> bool {
+        matches!(self.buffers[buffer.0].storage, Storage::Constant(_))
+    }
+
     /// Adds a dispatch. `bindings` are in the kernel's order.
     pub fn dispatch<P: Params>(
         &mut self,
@@ -422,7 +446,7 @@ mod tests {
     use super::*;
     use crate::Activation;
     use crate::gpu::kernels::Output;
-    use crate::gpu::kernels::add::add;
+    use crate::gpu::kernels::broadcast::add;
 
     #[test]
     fn grids_fold_where_one_dimension_does_not_hold_them() {
@@ -442,11 +466,11 @@ mod tests {
         let single = recording.transient("single", 40);
         assert_eq!((half.size, single.size), (80, 160));
         add(&mut recording, 40, [half, single], half.into());
-        let expected = [Format::F16, Format::F32, Format::F16];
+        let expected = [Format::F16, Format::F32, Format::F32, Format::F16];
         assert_eq!(recording.dispatches[0].formats, expected);
         let kernel = recording.dispatches[0].kernel;
-        let said =
-            "enable f16; alias Left = f16; alias Right = f32; alias Output = f16; // The sum";
+        let said = "enable f16; alias Left = f16; alias Right = f32; alias Saved = f32; \
+                    alias Output = f16; // Two values";
         assert!(
             kernel
                 .wgsl(&Variant::of(&expected, &[], None))
@@ -454,7 +478,7 @@ mod tests {
         );
         assert!(
             !kernel
-                .wgsl(&Variant::of(&[Format::F32; 3], &[], None))
+                .wgsl(&Variant::of(&[Format::F32; 4], &[], None))
                 .contains("f16")
         );
         bias_gradient(&mut recording, [1, 2, 20], half, single);

@@ -1,12 +1,13 @@
 //! Writing a model down, layer after layer.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::{Graph, GraphBuilder, Model, Value, ValueId};
 use crate::op::{
-    Activation, Add, AvgPool1d, AvgPool2d, BatchNorm, Concat, Conv1d, Conv2d, ConvTranspose2d,
-    DropUnit, Dropout, Flatten, GlobalPool, LayerNorm, Linear, MaxPool1d, MaxPool2d, Op, Prelu,
-    Reshape, Size2, Softmax,
+    Activation, Add, AvgPool1d, AvgPool2d, BatchNorm, ChannelPermute, ChannelShuffle, Concat,
+    Conv1d, Conv2d, ConvTranspose2d, DropUnit, Dropout, Flatten, GlobalPool, LayerNorm, Linear,
+    MaxPool1d, MaxPool2d, Mul, Op, PointwiseLinear, Prelu, Reshape, Scale, Size2, Slice, Softmax,
 };
 use crate::{Error, Result, Shape};
 
@@ -148,6 +149,11 @@ impl ModelBuilder {
     /// A dense layer: short for [`Linear::new`].
     pub fn dense(self, out_features: usize) -> Self {
         self.push(Linear::new(out_features))
+    }
+
+    /// A dense layer over the channels of each pixel: short for [`PointwiseLinear::new`].
+    pub fn pointwise_linear(self, out_features: usize) -> Self {
+        self.push(PointwiseLinear::new(out_features))
     }
 
     /// A convolution over signals with `out_channels` filters of `kernel` taps: short for
@@ -301,6 +307,11 @@ impl ModelBuilder {
         self.push(LayerNorm::new())
     }
 
+    /// A learned factor for each channel: short for [`Scale::new`].
+    pub fn scale(self) -> Self {
+        self.push(Scale::new())
+    }
+
     /// In training, makes each value zero with this probability and scales the others up.
     pub fn dropout(self, probability: f64) -> Self {
         self.push(Dropout::new(probability))
@@ -325,6 +336,22 @@ impl ModelBuilder {
     /// Gives each example another shape of as many elements.
     pub fn reshape(self, shape: impl Into<Shape>) -> Self {
         self.push(Reshape::new(shape))
+    }
+
+    /// A range of each example along an axis, which is counted without the batch: short for
+    /// [`Slice::new`].
+    pub fn slice(self, axis: usize, range: Range<usize>) -> Self {
+        self.push(Slice::new(axis, range))
+    }
+
+    /// The channels of so many groups, mixed: short for [`ChannelShuffle::new`].
+    pub fn channel_shuffle(self, groups: usize) -> Self {
+        self.push(ChannelShuffle::new(groups))
+    }
+
+    /// The channels with these numbers: short for [`ChannelPermute::new`].
+    pub fn channel_permute(self, index: impl Into<Vec<usize>>) -> Self {
+        self.push(ChannelPermute::new(index))
     }
 
     /// `body(x) + x`, the residual connection of He et al. 2016. The body's layers are named
@@ -355,6 +382,27 @@ impl ModelBuilder {
             [
                 ("body".into(), Branch::new(body)),
                 ("shortcut".into(), Branch::new(shortcut)),
+            ],
+        )
+    }
+
+    /// `x * gate(x)`, element by element, where the gate may have one position, as that of squeeze and
+    /// excitation (Hu et al. 2018) does, or one channel. Its layers are named `<i>.gate.<j>`.
+    ///
+    /// ```
+    /// use wgpu_cnn::Model;
+    /// let model = Model::builder([16, 8, 8])
+    ///     .gate(|gate| gate.global_avg_pool().conv2d(4, 1).relu().conv2d(16, 1).sigmoid())
+    ///     .build()?;
+    /// assert_eq!(model.output_shape().to_string(), "[16, 8, 8]");
+    /// # Ok::<(), wgpu_cnn::Error>(())
+    /// ```
+    pub fn gate(self, gate: impl FnOnce(Self) -> Self) -> Self {
+        self.branches(
+            Mul.into(),
+            [
+                ("value".into(), Branch::new(|value| value)),
+                ("gate".into(), Branch::new(gate)),
             ],
         )
     }
@@ -628,7 +676,8 @@ mod tests {
         let error = error.unwrap_err().to_string();
         assert_eq!(
             error,
-            "layer 0 (add): expected two values of [3, 6, 6], got [3, 8, 8]"
+            "layer 0 (add): expected two values of [3, 6, 6], or one with a number for each channel or \
+             for each position, got [3, 8, 8]"
         );
         for input in [vec![], vec![0, 8, 8], vec![8]] {
             assert!(Model::builder(input).conv2d(4, 3).build().is_err());

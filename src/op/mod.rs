@@ -3,7 +3,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod activation;
-mod add;
+mod broadcast;
 mod concat;
 mod conv2d;
 mod conv_transpose2d;
@@ -13,8 +13,11 @@ mod linear;
 mod loss;
 mod norm;
 mod optimizer;
+mod pointwise_linear;
 mod pool2d;
 mod prelu;
+mod scale;
+mod select;
 mod signal;
 mod softmax;
 mod target;
@@ -23,7 +26,7 @@ mod window;
 
 pub use activation::Activation;
 pub(crate) use activation::Arithmetic;
-pub use add::Add;
+pub use broadcast::{Add, BroadcastGeometry, Mul, Spread};
 pub use concat::Concat;
 pub use conv_transpose2d::ConvTranspose2d;
 pub use conv2d::{Conv2d, Conv2dGeometry};
@@ -35,8 +38,12 @@ pub use loss::{CrossEntropy, Loss, LossGeometry, Reduction};
 pub(crate) use norm::check_momentum;
 pub use norm::{BatchNorm, BatchNormGeometry, LayerNorm};
 pub use optimizer::{Adam, Optimizer, RmsProp, Sgd};
+pub use pointwise_linear::PointwiseLinear;
 pub use pool2d::{AvgPool2d, GlobalPool, MaxPool2d, Pool2dGeometry};
 pub use prelu::{Prelu, PreluGeometry};
+pub use scale::{Scale, ScaleGeometry};
+pub(crate) use select::check_index;
+pub use select::{ChannelPermute, ChannelShuffle, SelectGeometry, Slice};
 pub use signal::{AvgPool1d, Conv1d, MaxPool1d};
 pub use softmax::{Softmax, SoftmaxGeometry};
 pub use target::Target;
@@ -107,8 +114,20 @@ macro_rules! operators {
             Flatten,
             /// Another shape of as many elements.
             Reshape,
-            /// The sum of two values of one shape.
+            /// The sum of two values.
             Add,
+            /// The product of two values, element by element.
+            Mul,
+            /// A learned factor for each channel.
+            Scale,
+            /// A dense layer over the channels of each pixel.
+            PointwiseLinear,
+            /// A range along an axis.
+            Slice,
+            /// The channels of groups, mixed.
+            ChannelShuffle,
+            /// Channels by their numbers.
+            ChannelPermute,
             /// Values one after the other along their first axis, the channels.
             Concat,
         }

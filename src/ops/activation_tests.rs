@@ -5,7 +5,7 @@ use super::Call;
 use crate::cpu;
 use crate::gpu::kernels::concat::{Block, copy};
 use crate::gpu::kernels::matmul::{Factor, matmul};
-use crate::gpu::kernels::{Output, activation, add};
+use crate::gpu::kernels::{Output, activation, broadcast};
 use crate::gpu::record::{Recording, Region};
 use crate::{Activation, Gpu, Result, Tensor};
 
@@ -36,7 +36,7 @@ const WAYS: [(&str, Way); 2] = [
 
 /// Without the gradient of an earlier function.
 const ADD: (&str, Way) = ("add", |recording, Inputs { len, x, zeros, .. }, output| {
-    add::add(recording, len, [x, zeros], output);
+    broadcast::add(recording, len, [x, zeros], output);
 });
 
 /// A product's takes long to compile, so that one function must do.

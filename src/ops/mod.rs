@@ -20,7 +20,7 @@
 mod activation;
 #[cfg(all(test, feature = "native"))]
 mod activation_tests;
-mod add;
+mod broadcast;
 mod concat;
 mod conv2d;
 mod dropout;
@@ -28,12 +28,15 @@ mod loss;
 mod matmul;
 mod norm;
 mod optimizer;
+mod pointwise_linear;
 mod pool2d;
 mod prelu;
+mod scale;
+mod select;
 mod softmax;
 
 pub use activation::{activation_backward, activation_forward};
-pub use add::add;
+pub use broadcast::{add, add_backward, mul, mul_backward};
 pub use concat::concat;
 pub use conv2d::{
     bias_gradient, conv_transpose2d_backward_input, conv_transpose2d_backward_weight,
@@ -47,11 +50,16 @@ pub use norm::{
     layer_norm_backward, layer_norm_forward,
 };
 pub use optimizer::optimizer_update;
+pub use pointwise_linear::pointwise_linear;
 pub use pool2d::{
     avg_pool2d_backward, avg_pool2d_forward, max_pool2d_backward, max_pool2d_forward,
     softmax_pool_backward, softmax_pool_forward,
 };
 pub use prelu::{prelu_backward, prelu_forward};
+pub use scale::{scale_backward, scale_forward};
+pub use select::{
+    channel_permute, channel_permute_backward, channel_shuffle, slice, slice_backward,
+};
 pub use softmax::{softmax_backward, softmax_forward};
 
 use std::cell::{RefCell, RefMut};

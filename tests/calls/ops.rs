@@ -1,7 +1,7 @@
 //! Single operations on tensors of a device.
 
 use pollster::block_on;
-use wgpu_cnn::{Element, Error, Gpu, Shape, Tensor, ops};
+use wgpu_cnn::{ChannelShuffle, Element, Error, Gpu, Shape, Tensor, ops};
 
 use crate::call::Call;
 use crate::cpu::target;
@@ -33,7 +33,18 @@ pub fn calls() -> Vec<Call> {
     let mut calls = calls! {
         "activation_forward": activation_forward;
         "activation_backward": activation_backward;
+        "pointwise_linear": pointwise_linear;
+        "slice": slice;
+        "slice_backward": slice_backward;
+        "channel_shuffle": channel_shuffle;
+        "channel_permute": channel_permute;
+        "channel_permute_backward": channel_permute_backward;
         "add": add;
+        "add_backward": add_backward;
+        "mul": mul;
+        "mul_backward": mul_backward;
+        "scale_forward": scale_forward;
+        "scale_backward": scale_backward;
         "concat": concat;
         "conv2d_forward": conv2d_forward;
         "conv2d_backward_input": conv2d_backward_input;
@@ -124,9 +135,102 @@ fn activation_backward(d: &mut Draw) -> Done {
     ops::activation_backward(d.activation(), &x, &y, &gy).map(drop)
 }
 
+fn pointwise_linear(d: &mut Draw) -> Done {
+    let (shape, outputs) = (images(d), d.number());
+    let channels = shape.get(1).copied().unwrap_or(1);
+    let [x, weight, bias] = [
+        tensor(d, &shape)?,
+        tensor(d, [outputs, channels])?,
+        tensor(d, [outputs])?,
+    ];
+    ops::pointwise_linear(&x, &weight, d.flag().then_some(&bias)).map(drop)
+}
+
+fn slice(d: &mut Draw) -> Done {
+    let shape = images(d);
+    ops::slice(&tensor(d, &shape)?, &op::slice(d)).map(drop)
+}
+
+fn slice_backward(d: &mut Draw) -> Done {
+    let (shape, layer) = (images(d), op::slice(d));
+    let mut extents = shape.to_vec();
+    if let Some(extent) = layer.axis.checked_add(1).and_then(|at| extents.get_mut(at)) {
+        *extent = layer.to.saturating_sub(layer.from);
+    }
+    ops::slice_backward(&tensor(d, extents)?, shape, &layer).map(drop)
+}
+
+fn channel_shuffle(d: &mut Draw) -> Done {
+    let shape = images(d);
+    ops::channel_shuffle(&tensor(d, &shape)?, &ChannelShuffle::new(d.number())).map(drop)
+}
+
+fn channel_permute(d: &mut Draw) -> Done {
+    let shape = images(d);
+    ops::channel_permute(&tensor(d, &shape)?, &op::channel_permute(d)).map(drop)
+}
+
+fn channel_permute_backward(d: &mut Draw) -> Done {
+    let (shape, layer) = (images(d), op::channel_permute(d));
+    let mut extents = shape.to_vec();
+    if let Some(extent) = extents.get_mut(1) {
+        *extent = layer.index.len();
+    }
+    ops::channel_permute_backward(&tensor(d, extents)?, shape, &layer).map(drop)
+}
+
+/// Two tensors that go together.
+fn pair(d: &mut Draw) -> Result<[Tensor; 2], Error> {
+    let left = if d.flag() { d.shape() } else { images(d) };
+    let right = op::beside(d, &left, 1);
+    let shapes = if d.flag() {
+        [left, right]
+    } else {
+        [right, left]
+    };
+    Ok([tensor(d, &shapes[0])?, tensor(d, &shapes[1])?])
+}
+
 fn add(d: &mut Draw) -> Done {
-    let shape = d.shape();
-    ops::add(&tensor(d, &shape)?, &tensor(d, &shape)?).map(drop)
+    let [left, right] = pair(d)?;
+    ops::add(&left, &right).map(drop)
+}
+
+fn add_backward(d: &mut Draw) -> Done {
+    let [gradient, side] = pair(d)?;
+    ops::add_backward(&gradient, side.shape()).map(drop)
+}
+
+fn mul(d: &mut Draw) -> Done {
+    let [left, right] = pair(d)?;
+    ops::mul(&left, &right).map(drop)
+}
+
+fn mul_backward(d: &mut Draw) -> Done {
+    let [left, right] = pair(d)?;
+    let gradient = match d.flag() {
+        true => left.clone(),
+        false => right.clone(),
+    };
+    ops::mul_backward(&left, &right, &gradient).map(drop)
+}
+
+fn scale_forward(d: &mut Draw) -> Done {
+    let shape = images(d);
+    let channels = [shape.get(1).copied().unwrap_or(1)];
+    let [x, weight, bias] = [
+        tensor(d, &shape)?,
+        tensor(d, channels)?,
+        tensor(d, channels)?,
+    ];
+    ops::scale_forward(&x, &weight, d.flag().then_some(&bias)).map(drop)
+}
+
+fn scale_backward(d: &mut Draw) -> Done {
+    let shape = images(d);
+    let channels = [shape.get(1).copied().unwrap_or(1)];
+    let [x, gy] = [tensor(d, &shape)?, tensor(d, &shape)?];
+    ops::scale_backward(&x, &tensor(d, channels)?, &gy).map(drop)
 }
 
 fn concat(d: &mut Draw) -> Done {

@@ -2,11 +2,12 @@
 
 use serde_json::Value;
 use wgpu_cnn::{
-    Activation, AvgPool2d, BatchNorm, Conv2d, ConvTranspose2d, Dropout, Flatten, GlobalPool,
-    LayerNorm, Linear, Loss, MaxPool2d, Op, Optimizer, Prelu, Reduction, Size2, Softmax,
+    Activation, Add, AvgPool2d, BatchNorm, ChannelPermute, ChannelShuffle, Conv2d, ConvTranspose2d,
+    Dropout, Flatten, GlobalPool, LayerNorm, Linear, Loss, MaxPool2d, Mul, Op, Optimizer, Prelu,
+    Reduction, Scale, Size2, Slice, Softmax,
 };
 
-use crate::options::Options;
+use crate::options::{Options, extent};
 
 /// A layer with its options. The number of outputs is 0 where the options leave it to the weights.
 pub fn layer(name: &str, options: &Options) -> Result<Op, String> {
@@ -36,6 +37,23 @@ pub fn layer(name: &str, options: &Options) -> Result<Op, String> {
             "prelu" => {
                 let weights = options.extent("num_parameters", 1)?;
                 Ok(Prelu::new().per_channel(weights != 1).into())
+            }
+            "add" => Ok(Add.into()),
+            "mul" => Ok(Mul.into()),
+            "scale" => Ok(Scale::new().bias(options.flag("bias", false)?).into()),
+            "slice" => {
+                // Counted with the batch.
+                let axis = options
+                    .extent("axis", 0)?
+                    .checked_sub(1)
+                    .ok_or("the batch, sliced")?;
+                let range = options.extent("from", 0)?..options.extent("to", 0)?;
+                Ok(Slice::new(axis, range).into())
+            }
+            "channel_shuffle" => Ok(ChannelShuffle::new(options.extent("groups", 0)?).into()),
+            "channel_permute" => {
+                let index = options.list("index", extent)?.ok_or("index is missing")?;
+                Ok(ChannelPermute::new(index).into())
             }
             "softmax" | "log_softmax" => Ok(softmax(name, options)?.into()),
             _ => match activation(name, options)? {

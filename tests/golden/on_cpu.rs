@@ -1,7 +1,7 @@
 //! Single operators on the CPU reference.
 
-use wgpu_cnn::op::Pool2dGeometry;
-use wgpu_cnn::{BatchNorm, GlobalPool, Loss, Model, Op, Optimizer, Reference, cpu};
+use wgpu_cnn::op::{BroadcastGeometry, Pool2dGeometry};
+use wgpu_cnn::{BatchNorm, GlobalPool, Loss, Model, Mul, Op, Optimizer, Reference, cpu};
 
 use crate::Result;
 use crate::format::{Case, Outputs};
@@ -120,6 +120,52 @@ pub fn layer(op: &Op, training: bool, case: &Case) -> Result<Outputs> {
             }
             out.floats("y", y);
         }
+        Op::Slice(slice) => {
+            let (batch, example) = case.examples()?;
+            let (g, range) = (slice.geometry(batch, &example)?, slice.from..slice.to);
+            let len = g.len_of(range.len());
+            let forward = |y: &mut [f32]| cpu::slice_forward(&g, range.clone(), x, y);
+            out.floats("y", filled(len, forward)?);
+            if let Some(gy) = gy {
+                let backward = |gx: &mut [f32]| cpu::slice_backward(&g, range.clone(), gy, gx);
+                out.floats("gx", filled(x.len(), backward)?);
+            }
+        }
+        Op::ChannelShuffle(layer) => {
+            let (batch, example) = case.examples()?;
+            let (g, groups) = (layer.geometry(batch, &example)?, layer.groups);
+            let forward = |y: &mut [f32]| cpu::channel_shuffle_forward(&g, groups, x, y);
+            out.floats("y", filled(x.len(), forward)?);
+            if let Some(gy) = gy {
+                let backward = |gx: &mut [f32]| cpu::channel_shuffle_backward(&g, groups, gy, gx);
+                out.floats("gx", filled(x.len(), backward)?);
+            }
+        }
+        Op::ChannelPermute(layer) => {
+            let (batch, example) = case.examples()?;
+            let (g, index) = (layer.geometry(batch, &example)?, &layer.index[..]);
+            let forward = |y: &mut [f32]| cpu::channel_permute_forward(&g, index, x, y);
+            out.floats("y", filled(g.len_of(index.len()), forward)?);
+            if let Some(gy) = gy {
+                let backward = |gx: &mut [f32]| cpu::channel_permute_backward(&g, index, gy, gx);
+                out.floats("gx", filled(x.len(), backward)?);
+            }
+        }
+        Op::Add(_) | Op::Mul(_) => pair(op, case, &mut out)?,
+        Op::Scale(scale) => {
+            let (batch, example) = case.examples()?;
+            let g = &scale.geometry(batch, &example)?;
+            let (w, b) = (case.floats("w")?, case.optional("b")?);
+            out.floats("y", filled(x.len(), |y| cpu::scale_forward(g, x, w, b, y))?);
+            if let Some(gy) = gy {
+                let gx = filled(x.len(), |gx| cpu::scale_backward_input(g, w, gy, gx))?;
+                let gw = filled(w.len(), |gw| cpu::scale_backward_weight(g, x, gy, gw))?;
+                let gb = filled(w.len(), |gb| cpu::scale_backward_bias(g, gy, gb))?;
+                out.floats("gx", gx);
+                out.floats("gw", gw);
+                out.floats("gb", gb);
+            }
+        }
         Op::BatchNorm(norm) => batch_norm(norm, training, case, &mut out)?,
         Op::LayerNorm(norm) => {
             let ([rows, len], epsilon) = (case.normalised_rows()?, norm.epsilon);
@@ -178,6 +224,36 @@ fn avg_pool(
             cpu::avg_pool2d_backward(g, count_include_pad, gy, gx)
         })?;
         out.floats("gx", gx);
+    }
+    Ok(())
+}
+
+fn pair(op: &Op, case: &Case, out: &mut Outputs) -> Result<()> {
+    let (batch, [left, right]) = case.pairs_of_examples()?;
+    let [a, b] = [case.floats("x")?, case.floats("x2")?];
+    let (is_sum, g) = match op {
+        Op::Add(add) => (true, add.geometry(batch, &left, &right)?),
+        _ => (false, Mul.geometry(batch, &left, &right)?),
+    };
+    let forward = match is_sum {
+        true => cpu::add_forward,
+        false => cpu::mul_forward,
+    };
+    out.floats("y", filled(g.output_len(), |y| forward(&g, a, b, y))?);
+    let Some(gy) = case.optional("gy")? else {
+        return Ok(());
+    };
+    let swapped = BroadcastGeometry {
+        left: g.right,
+        right: g.left,
+        ..g
+    };
+    for (name, g, other, len) in [("gx", g, b, a.len()), ("gx2", swapped, a, b.len())] {
+        let gradient = filled(len, |gradient| match is_sum {
+            true => cpu::add_backward(&g, g.left, gy, gradient),
+            false => cpu::mul_backward(&g, other, gy, gradient),
+        })?;
+        out.floats(name, gradient);
     }
     Ok(())
 }

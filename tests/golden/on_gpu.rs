@@ -1,8 +1,8 @@
 //! Single operators on a GPU.
 
 use wgpu_cnn::{
-    AvgPool2d, BatchNorm, GlobalPool, Gpu, Loss, MaxPool2d, Op, Optimizer, Shape, Size2, Tensor,
-    ops,
+    AvgPool2d, BatchNorm, ChannelShuffle, GlobalPool, Gpu, Loss, MaxPool2d, Op, Optimizer, Shape,
+    Size2, Tensor, ops,
 };
 
 use crate::Result;
@@ -97,6 +97,25 @@ pub fn layer(gpu: &Gpu, op: &Op, training: bool, case: &Case) -> Result<Outputs>
                 put(&mut out, "gx", &ops::softmax_backward(&y, &gy, softmax)?)?;
             }
         }
+        Op::Slice(_) | Op::ChannelShuffle(_) | Op::ChannelPermute(_) => {
+            select(&inputs, op, &mut out)?;
+        }
+        Op::Add(_) | Op::Mul(_) => pair(&inputs, op, &mut out)?,
+        Op::Scale(_) => {
+            let (_, example) = case.examples()?;
+            let channels = example.first().copied().unwrap_or(0);
+            let x = inputs.tensor("x", case.shape("x")?)?;
+            let w = inputs.tensor("w", [channels])?;
+            let b = inputs.optional("b", [channels])?;
+            let y = ops::scale_forward(&x, &w, b.as_ref())?;
+            put(&mut out, "y", &y)?;
+            if let Some(gy) = inputs.optional("gy", y.shape())? {
+                let [gx, gw, gb] = ops::scale_backward(&x, &w, &gy)?;
+                put(&mut out, "gx", &gx)?;
+                put(&mut out, "gw", &gw)?;
+                put(&mut out, "gb", &gb)?;
+            }
+        }
         Op::BatchNorm(norm) => batch_norm(&inputs, norm, training, &mut out)?,
         Op::LayerNorm(norm) => {
             let [rows, len] = case.normalised_rows()?;
@@ -164,6 +183,55 @@ fn global_pool(inputs: &Inputs, pool: GlobalPool, out: &mut Outputs) -> Result<(
             Ok(())
         }
     }
+}
+
+fn select(inputs: &Inputs, op: &Op, out: &mut Outputs) -> Result<()> {
+    let x = inputs.tensor("x", inputs.case.shape("x")?)?;
+    let y = match op {
+        Op::Slice(layer) => ops::slice(&x, layer)?,
+        Op::ChannelShuffle(layer) => ops::channel_shuffle(&x, layer)?,
+        Op::ChannelPermute(layer) => ops::channel_permute(&x, layer)?,
+        _ => return Err(format!("{:?} selects nothing", op.name()).into()),
+    };
+    put(out, "y", &y)?;
+    if let Some(gy) = inputs.optional("gy", y.shape())? {
+        let gx = match op {
+            Op::Slice(layer) => ops::slice_backward(&gy, x.shape(), layer)?,
+            Op::ChannelShuffle(layer) => {
+                let back = ChannelShuffle::new(x.shape()[1] / layer.groups);
+                ops::channel_shuffle(&gy, &back)?
+            }
+            Op::ChannelPermute(layer) => ops::channel_permute_backward(&gy, x.shape(), layer)?,
+            _ => return Err(format!("{:?} selects nothing", op.name()).into()),
+        };
+        put(out, "gx", &gx)?;
+    }
+    Ok(())
+}
+
+fn pair(inputs: &Inputs, op: &Op, out: &mut Outputs) -> Result<()> {
+    let [left, right] = [
+        inputs.tensor("x", inputs.case.shape("x")?)?,
+        inputs.tensor("x2", inputs.case.shape("x2")?)?,
+    ];
+    let is_sum = matches!(op, Op::Add(_));
+    let y = match is_sum {
+        true => ops::add(&left, &right)?,
+        false => ops::mul(&left, &right)?,
+    };
+    put(out, "y", &y)?;
+    if let Some(gy) = inputs.optional("gy", y.shape())? {
+        let [gx, gx2] = match is_sum {
+            true => [
+                ops::add_backward(&gy, left.shape())?,
+                ops::add_backward(&gy, right.shape())?,
+            ],
+            false => ops::mul_backward(&left, &right, &gy)?,
+        };
+        put(out, "gx", &gx)?;
+        put(out, "gx2", &gx2)?;
+    }
+    Ok(())
 }
 
 fn batch_norm(inputs: &Inputs, norm: &BatchNorm, training: bool, out: &mut Outputs) -> Result<()> {

@@ -14,12 +14,6 @@ const REFUSED: &[&str] = &[
     "param_groups",
     // Not yet.
     "network2",
-    "mul",
-    "add",
-    "scale",
-    "slice",
-    "channel_shuffle",
-    "channel_permute",
     "pixel_shuffle",
     "pixel_unshuffle",
     "pad2d",

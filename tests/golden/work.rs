@@ -58,6 +58,8 @@ impl Work {
                     ["x", "gy", "w", "b"].contains(&name)
                 }
                 Op::Prelu(_) => ["x", "gy", "w"].contains(&name),
+                Op::Add(_) | Op::Mul(_) => ["x", "x2", "gy"].contains(&name),
+                Op::Scale(_) => ["x", "gy", "w", "b"].contains(&name),
                 Op::LayerNorm(_) => ["x", "gy", "gamma", "beta"].contains(&name),
                 Op::BatchNorm(_) => {
                     ["x", "gy", "gamma", "beta", "running_mean", "running_var"].contains(&name)
@@ -150,6 +152,15 @@ impl Case {
         match &self.input("x")?.shape[..] {
             [batch, example @ ..] => Ok((*batch, example.into())),
             [] => Err("x has no axes".into()),
+        }
+    }
+
+    /// The batch and the shapes of one example of `x` and `x2`.
+    pub fn pairs_of_examples(&self) -> Result<(usize, [Shape; 2]), String> {
+        let (batch, left) = self.examples()?;
+        match &self.input("x2")?.shape[..] {
+            [other, right @ ..] if *other == batch => Ok((batch, [left, right.into()])),
+            shape => Err(format!("x2 of {shape:?} beside {batch} examples")),
         }
     }
 

@@ -4,8 +4,8 @@
 
 mod accumulate;
 mod activation;
-mod add;
 mod autotune;
+mod broadcast;
 mod calls;
 mod common;
 #[path = "../common/compare.rs"]

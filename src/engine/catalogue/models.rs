@@ -96,6 +96,13 @@ fn convolutions() -> Result<Model> {
         .push(same(8, 3))
         .push(Conv2d::new(8, 3).stride(2).padding(1))
         .push(same(8, 3).dilation(2))
+        .gate(|g| {
+            g.global_avg_pool()
+                .conv2d(2, 1)
+                .relu()
+                .conv2d(8, 1)
+                .sigmoid()
+        })
         .push(same(8, 3).groups(2))
         .push(same(8, 3).groups(8))
         .push(ConvTranspose2d::new(4, 3).stride(2).output_padding(1))
@@ -187,9 +194,12 @@ fn signals() -> Result<Model> {
         .build()
 }
 
-/// A value added to itself among them, and every activation.
+/// A value added to itself and multiplied with itself among them, and every activation.
 fn dense_layers() -> Result<Model> {
-    let model = Model::builder([20]).dense(33).residual(|body| body);
+    let model = Model::builder([20])
+        .dense(33)
+        .residual(|body| body)
+        .gate(|body| body);
     let activations = crate::Activation::ALL.into_iter();
     let model = activations.fold(model, |model, f| model.dense(9).push(f));
     model.dense(4).build()

@@ -380,18 +380,20 @@ impl<'a> Walk<'a> {
     /// The input that can take the buffer of the output's gradient over as its own, where an operator
     /// hands it on as it is: the first to be told of its gradient, where that needs no change.
     fn heir(&self, node: &Node) -> Option<ValueId> {
-        let keeps_its_own = self.fusion.is_asked(node.output);
-        if !kernels(&node.op).hands_gradient_on() || keeps_its_own {
-            return None;
+        if self.fusion.is_asked(node.output) {
+            return None; // it keeps its own
         }
+        let (operator, site) = (kernels(&node.op), self.site(node));
         let roots: Vec<_> = node.inputs.iter().map(|&i| self.fusion.root(i)).collect();
-        let alone = |root: &&ValueId| roots.iter().filter(|other| other == root).count() == 1;
-        let fits = |root: &&ValueId| {
-            self.task.wanted.needs(**root)
-                && self.fusion.activation(**root).is_none()
+        let fits = |&(position, root): &(usize, ValueId)| {
+            operator.hands_gradient_on(&site, position)
+                && roots.iter().filter(|&&other| other == root).count() == 1
+                && self.task.wanted.needs(root)
+                && self.fusion.activation(root).is_none()
                 && self.gradients[root.0].is_none()
         };
-        roots.iter().filter(alone).find(fits).copied()
+        let mut inputs = roots.iter().copied().enumerate();
+        inputs.find(fits).map(|(_, root)| root)
     }
 
     /// Where a value's gradient goes. The first to ask writes, the others add.

@@ -4,7 +4,7 @@
 
 use super::{Fusion, Lowered, Task};
 use crate::Result;
-use crate::engine::operators::{Forward, Mode, Pieces, kernels};
+use crate::engine::operators::{Forward, Mode, Pieces, Site, kernels};
 use crate::gpu::record::Region;
 use crate::model::Node;
 
@@ -213,8 +213,12 @@ impl Wiring<'_> {
                 let first = gradients[heir.0].replace(places.gradient).is_none();
                 self.hold(node, first, "loses the gradient by another way");
                 let roots = node.inputs.iter().map(|&input| self.fusion.root(input));
-                let once = roots.filter(|&root| root == heir).count() == 1;
-                let unchanged = kernels(&node.op).hands_gradient_on()
+                let mut positions = (0..).zip(roots).filter(|&(_, root)| root == heir);
+                let (position, once) = (positions.next(), positions.next().is_none());
+                let site = Site::new(graph, node, self.task.options.batch, part.mode);
+                let handed_on =
+                    position.is_some_and(|(at, _)| kernels(&node.op).hands_gradient_on(&site, at));
+                let unchanged = handed_on
                     && self.fusion.activation(heir).is_none()
                     && !self.fusion.is_asked(node.output);
                 self.hold(node, once && unchanged, "hands on a gradient that changes");

@@ -90,7 +90,7 @@ impl<T: Real> Operator<T> for Activation {
         false
     }
 
-    fn hands_gradient_on(&self) -> bool {
+    fn hands_gradient_on(&self, _: &Site, _: usize) -> bool {
         false
     }
 

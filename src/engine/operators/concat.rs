@@ -94,7 +94,7 @@ impl<T: Real> Operator<T> for Concat {
         false
     }
 
-    fn hands_gradient_on(&self) -> bool {
+    fn hands_gradient_on(&self, _: &Site, _: usize) -> bool {
         false
     }
 

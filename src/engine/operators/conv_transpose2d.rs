@@ -103,7 +103,7 @@ impl<T: Real> Operator<T> for ConvTranspose2d {
         true
     }
 
-    fn hands_gradient_on(&self) -> bool {
+    fn hands_gradient_on(&self, _: &Site, _: usize) -> bool {
         false
     }
 

@@ -87,7 +87,7 @@ impl<T: Real> Operator<T> for Dropout {
         false
     }
 
-    fn hands_gradient_on(&self) -> bool {
+    fn hands_gradient_on(&self, _: &Site, _: usize) -> bool {
         false
     }
 

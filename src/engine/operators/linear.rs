@@ -101,7 +101,7 @@ impl<T: Real> Operator<T> for Linear {
         true
     }
 
-    fn hands_gradient_on(&self) -> bool {
+    fn hands_gradient_on(&self, _: &Site, _: usize) -> bool {
         false
     }
 

@@ -6,7 +6,7 @@
 //! be recorded forward alone, or twice, and any of its gradients can be left out.
 
 mod activation;
-mod add;
+mod broadcast;
 mod case;
 mod concat;
 mod conv2d;
@@ -16,9 +16,12 @@ mod linear;
 mod norm;
 mod pieces;
 mod places;
+mod pointwise_linear;
 mod pool2d;
 mod prelu;
 mod rounding;
+mod scale;
+mod select;
 mod softmax;
 mod view;
 
@@ -77,8 +80,8 @@ pub(super) trait Operator<T: Real = f32> {
     /// Whether its kernels can apply an activation to what they write.
     fn applies_activation(&self) -> bool;
 
-    /// Whether the gradient of each input is that of the output, unchanged.
-    fn hands_gradient_on(&self) -> bool;
+    /// Whether the gradient of the input at a position is that of the output, unchanged.
+    fn hands_gradient_on(&self, site: &Site, input: usize) -> bool;
 
     /// What the kernels' results may be off by.
     fn rounding(&self, site: &Site) -> Result<Rounding>;

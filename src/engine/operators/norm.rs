@@ -154,7 +154,7 @@ impl<T: Real> Operator<T> for BatchNorm {
         true
     }
 
-    fn hands_gradient_on(&self) -> bool {
+    fn hands_gradient_on(&self, _: &Site, _: usize) -> bool {
         false
     }
 
@@ -253,7 +253,7 @@ impl<T: Real> Operator<T> for LayerNorm {
         false
     }
 
-    fn hands_gradient_on(&self) -> bool {
+    fn hands_gradient_on(&self, _: &Site, _: usize) -> bool {
         false
     }
 

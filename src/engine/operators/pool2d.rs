@@ -99,7 +99,7 @@ impl<T: Real> Operator<T> for MaxPool2d {
         true
     }
 
-    fn hands_gradient_on(&self) -> bool {
+    fn hands_gradient_on(&self, _: &Site, _: usize) -> bool {
         false
     }
 
@@ -200,7 +200,7 @@ impl<T: Real> Operator<T> for AvgPool2d {
         false
     }
 
-    fn hands_gradient_on(&self) -> bool {
+    fn hands_gradient_on(&self, _: &Site, _: usize) -> bool {
         false
     }
 
@@ -344,7 +344,7 @@ impl<T: Real> Operator<T> for GlobalPool {
         }
     }
 
-    fn hands_gradient_on(&self) -> bool {
+    fn hands_gradient_on(&self, _: &Site, _: usize) -> bool {
         false
     }
 

@@ -79,7 +79,7 @@ impl<T: Real> Operator<T> for Prelu {
         true
     }
 
-    fn hands_gradient_on(&self) -> bool {
+    fn hands_gradient_on(&self, _: &Site, _: usize) -> bool {
         false
     }
 

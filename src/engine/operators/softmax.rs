@@ -71,7 +71,7 @@ impl<T: Real> Operator<T> for Softmax {
         false
     }
 
-    fn hands_gradient_on(&self) -> bool {
+    fn hands_gradient_on(&self, _: &Site, _: usize) -> bool {
         false
     }
 

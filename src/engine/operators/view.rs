@@ -54,7 +54,7 @@ macro_rules! view {
                 false
             }
 
-            fn hands_gradient_on(&self) -> bool {
+            fn hands_gradient_on(&self, _: &Site, _: usize) -> bool {
                 true
             }
 

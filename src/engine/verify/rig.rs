@@ -162,8 +162,8 @@ impl Rig<'_> {
         graph.shape(graph.outputs()[output]).batched(batch)
     }
 
-    /// Runs a trial as a part of this step. Everything that its dispatches bind is NaN at first, so that
-    /// it shows where a kernel wrote nothing or read what it should not.
+    /// Runs a trial as a part of this step. Everything that its dispatches bind, constants apart, is NaN
+    /// at first, so that it shows where a kernel wrote nothing or read what it should not.
     pub(super) async fn run(&self, trial: Trial, step: Step) -> Result<Vec<Outcome>> {
         if trial.awaited.is_empty() {
             return Ok(vec![]);
@@ -172,7 +172,8 @@ impl Rig<'_> {
         let given: Vec<Region> = trial.writes.iter().map(|(region, _)| *region).collect();
         let order = self.order(&trial.range, &given);
         let bound = self.bound(&order);
-        for region in &bound {
+        let constant = |region: &&Region| self.recording().is_constant(region.buffer);
+        for region in bound.iter().filter(|region| !constant(region)) {
             let nan = match region.format {
                 Format::F32 => f32::NAN.to_le_bytes().repeat(region.size as usize / 4),
                 Format::F16 => f16::NAN.to_le_bytes().repeat(region.size as usize / 2),

@@ -7,8 +7,8 @@
 pub(crate) mod activation;
 #[cfg(test)]
 mod activation_tests;
-pub(crate) mod add;
 mod blocks;
+pub(crate) mod broadcast;
 pub(crate) mod concat;
 pub(crate) mod conv2d;
 mod conv2d_rows;
@@ -24,6 +24,8 @@ pub(crate) mod pool2d_large;
 pub(crate) mod prelu;
 mod product;
 pub(crate) mod reduce;
+pub(crate) mod scale;
+pub(crate) mod select;
 #[cfg(test)]
 mod shader_dump;
 #[cfg(test)]
@@ -45,7 +47,7 @@ use crate::op::{Activation, Size2};
 #[cfg(test)]
 const FAMILIES: &[(&str, &[&Kernel])] = &[
     ("activation", activation::KERNELS),
-    ("add", &[&add::ADD]),
+    ("broadcast", broadcast::KERNELS),
     ("concat", &[&concat::COPY]),
     ("conv2d", conv2d::KERNELS),
     ("conv2d", conv2d_rows::KERNELS),
@@ -60,6 +62,7 @@ const FAMILIES: &[(&str, &[&Kernel])] = &[
     ("pool2d", pool2d_large::KERNELS),
     ("prelu", prelu::KERNELS),
     ("reduce", reduce::KERNELS),
+    ("select", select::KERNELS),
     ("softmax", softmax::KERNELS),
 ];
 

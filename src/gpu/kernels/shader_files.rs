@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::shader_models::pipelines;
-use super::{FAMILIES, add, all, matmul};
+use super::{FAMILIES, all, concat, matmul};
 use crate::gpu::kernel::Kernel;
 
 /// The texts of the shaders in a folder by their files' stems.
@@ -107,17 +107,17 @@ fn every_seeded_fault_in_names_is_found() {
         let kernel = Kernel {
             name,
             source,
-            ..add::ADD
+            ..concat::COPY
         };
         Box::leak(Box::new(kernel))
     };
-    let said = with(&|kernels| kernels.retain(|kernel| kernel.name != "add"));
-    assert_eq!(said, "no family has a kernel of shaders/add.wgsl");
+    let said = with(&|kernels| kernels.retain(|kernel| kernel.name != "concat"));
+    assert_eq!(said, "no family has a kernel of shaders/concat.wgsl");
     let said = with(&|kernels| {
-        kernels.retain(|kernel| kernel.name != "add");
-        kernels.push(add("sum", add::ADD.source));
+        kernels.retain(|kernel| kernel.name != "concat");
+        kernels.push(add("joined", concat::COPY.source));
     });
-    assert_eq!(said, "sum should be called add");
+    assert_eq!(said, "joined should be called concat");
     let said = with(&|kernels| kernels.push(add("more", "nothing")));
     assert_eq!(said, "more begins with no file of shaders");
     // One form of a product alone has no need of a name of its own.

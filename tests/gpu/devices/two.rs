@@ -41,7 +41,7 @@ const X: [usize; 4] = [2, 4, 4, 4];
 const GRADIENT: &str = "output gradient";
 
 /// The functions of `ops` that take more than one tensor.
-const CALLS: [(&str, Call); 20] = [
+const CALLS: [(&str, Call); 25] = [
     ("activation_backward", |t| {
         let tensors = [t.f32("x", X), t.f32("y", X), t.f32(GRADIENT, X)];
         let [x, y, gradient] = &tensors;
@@ -52,6 +52,26 @@ const CALLS: [(&str, Call); 20] = [
     ("add", |t| {
         let (left, right) = (t.f32("left", X), t.f32("right", X));
         ops::add(&left, &right).map(drop)
+    }),
+    ("pointwise_linear", |t| {
+        let (x, weight, bias) = (t.f32("x", X), t.f32("weight", [3, 4]), t.f32("bias", [3]));
+        ops::pointwise_linear(&x, &weight, Some(&bias)).map(drop)
+    }),
+    ("mul", |t| {
+        let (left, right) = (t.f32("left", X), t.f32("right", [2, 4, 1, 1]));
+        ops::mul(&left, &right).map(drop)
+    }),
+    ("mul_backward", |t| {
+        let (left, right) = (t.f32("left", X), t.f32("right", [2, 4, 1, 1]));
+        ops::mul_backward(&left, &right, &t.f32(GRADIENT, X)).map(drop)
+    }),
+    ("scale_forward", |t| {
+        let (x, weight, bias) = (t.f32("x", X), t.f32("weight", [4]), t.f32("bias", [4]));
+        ops::scale_forward(&x, &weight, Some(&bias)).map(drop)
+    }),
+    ("scale_backward", |t| {
+        let (x, weight) = (t.f32("x", X), t.f32("weight", [4]));
+        ops::scale_backward(&x, &weight, &t.f32(GRADIENT, X)).map(drop)
     }),
     ("concat", |t| {
         let tensors = ["tensors[0]", "tensors[1]", "tensors[2]"].map(|name| t.f32(name, X));
@@ -147,11 +167,17 @@ const CALLS: [(&str, Call); 20] = [
 ];
 
 /// Those that take one, which is of the device where the result will be.
-const OF_ONE: [&str; 9] = [
+const OF_ONE: [&str; 15] = [
+    "add_backward",
     "activation_forward",
     "avg_pool2d_backward",
     "avg_pool2d_forward",
     "bias_gradient",
+    "channel_permute",
+    "channel_permute_backward",
+    "channel_shuffle",
+    "slice",
+    "slice_backward",
     "dropout",
     "loss",
     "max_pool2d_forward",

@@ -1,6 +1,7 @@
-//! The kernel of src/gpu/kernels/add.rs, and the residual connection that is made of it.
+//! The kernels of src/gpu/kernels/broadcast.rs: sums, products and factors for channels, and the residual
+//! connection that is made of the first.
 
-use wgpu_cnn::{Linear, Model, ops};
+use wgpu_cnn::{Linear, Model, Mul, Scale, Shape, cpu, ops};
 
 use crate::common::{
     Fill, assert_exact_step, each_gpu, integers, poisoned_gpus, random, tensor, uniform,
@@ -145,6 +146,122 @@ fn a_grid_that_folds_covers_every_element() {
         let x = tensor(gpu, [len], &x);
         let sum = ops::add(&x, &x).unwrap();
         assert_same(device, &sum.to_vec().unwrap(), &expected);
+    }
+}
+
+/// The shapes of two sides, the batch included.
+const PAIRS: [(&str, &[usize], &[usize]); 11] = [
+    ("of one shape", &[2, 3, 5, 7], &[2, 3, 5, 7]),
+    ("channels", &[2, 5, 4, 4], &[2, 5, 1, 1]),
+    ("channels, odd", &[3, 1, 1, 1], &[3, 7, 3, 3]),
+    ("channels of large planes", &[2, 3, 31, 33], &[2, 3, 1, 1]),
+    (
+        "channels of large planes, whole vectors",
+        &[2, 3, 1, 1],
+        &[2, 3, 32, 33],
+    ),
+    ("positions", &[2, 1, 4, 6], &[2, 9, 4, 6]),
+    ("positions of many channels", &[3, 1031, 3], &[3, 1, 3]),
+    ("examples", &[7, 1], &[7, 5]),
+    ("examples of long rows", &[2, 1, 1], &[2, 70, 300]),
+    ("channels and positions", &[2, 65, 1, 1], &[2, 1, 9, 10]),
+    (
+        "positions and channels of signals",
+        &[1, 1, 257],
+        &[1, 3, 1],
+    ),
+];
+
+/// Of whole numbers, whose sums are exact in any order.
+#[test]
+fn what_counts_for_many_has_the_values_and_gradients_of_the_reference() {
+    for (name, left, right) in PAIRS {
+        let g = Mul.geometry(left[0], &left[1..].into(), &right[1..].into());
+        let g = g.unwrap();
+        let swapped = wgpu_cnn::op::BroadcastGeometry {
+            left: g.right,
+            right: g.left,
+            ..g
+        };
+        let rng = &mut random(left.len() as u64);
+        let [a, b] = [left, right].map(|shape| integers(rng, shape.iter().product()));
+        let gy = integers(rng, g.output_len());
+        let whole: Vec<usize> = left.iter().zip(right).map(|(&a, &b)| a.max(b)).collect();
+        let filled = |len: usize, write: &dyn Fn(&mut [f32])| {
+            let mut values = vec![f32::NAN; len];
+            write(&mut values);
+            values
+        };
+        let len = g.output_len();
+        let sum = filled(len, &|y| cpu::add_forward(&g, &a, &b, y).unwrap());
+        let product = filled(len, &|y| cpu::mul_forward(&g, &a, &b, y).unwrap());
+        let of_sum = [
+            filled(a.len(), &|to| {
+                cpu::add_backward(&g, g.left, &gy, to).unwrap()
+            }),
+            filled(b.len(), &|to| {
+                cpu::add_backward(&g, g.right, &gy, to).unwrap()
+            }),
+        ];
+        let of_product = [
+            filled(a.len(), &|to| cpu::mul_backward(&g, &b, &gy, to).unwrap()),
+            filled(b.len(), &|to| {
+                cpu::mul_backward(&swapped, &a, &gy, to).unwrap()
+            }),
+        ];
+        for (device, gpu) in each_gpu() {
+            let name = format!("{name} on {device}");
+            let [a, b] = [(left, &a), (right, &b)].map(|(shape, x)| tensor(gpu, shape, x));
+            let gy = tensor(gpu, &whole[..], &gy);
+            let same = |got: &wgpu_cnn::Tensor, shape: &[usize], expected: &[f32]| {
+                assert_eq!(*got.shape(), Shape::from(shape), "{name}");
+                assert_same(&name, &got.to_vec().unwrap(), expected);
+            };
+            same(&ops::add(&a, &b).unwrap(), &whole, &sum);
+            same(&ops::mul(&a, &b).unwrap(), &whole, &product);
+            let [to_a, to_b] = ops::mul_backward(&a, &b, &gy).unwrap();
+            same(&to_a, left, &of_product[0]);
+            same(&to_b, right, &of_product[1]);
+            same(&ops::add_backward(&gy, left).unwrap(), left, &of_sum[0]);
+            same(&ops::add_backward(&gy, right).unwrap(), right, &of_sum[1]);
+        }
+    }
+}
+
+#[test]
+fn factors_for_channels_have_the_values_and_gradients_of_the_reference() {
+    let shapes: [&[usize]; 6] = [
+        &[1, 1],
+        &[300, 5],
+        &[2, 3, 4, 4],
+        &[3, 5, 3, 7],
+        &[70, 2, 9],
+        &[3, 2, 65, 67],
+    ];
+    for shape in shapes {
+        let g = Scale::new().geometry(shape[0], &shape[1..].into()).unwrap();
+        let rng = &mut random(shape.len() as u64);
+        let [x, gy] = [(); 2].map(|()| integers(rng, shape.iter().product()));
+        let [w, b] = [(); 2].map(|()| integers(rng, shape[1]));
+        let (mut y, mut gx) = (x.clone(), x.clone());
+        let (mut gw, mut gb) = (w.clone(), b.clone());
+        cpu::scale_forward(&g, &x, &w, Some(&b), &mut y).unwrap();
+        cpu::scale_backward_input(&g, &w, &gy, &mut gx).unwrap();
+        cpu::scale_backward_weight(&g, &x, &gy, &mut gw).unwrap();
+        cpu::scale_backward_bias(&g, &gy, &mut gb).unwrap();
+        for (device, gpu) in each_gpu() {
+            let name = format!("{shape:?} on {device}");
+            let [x, gy] = [&x, &gy].map(|values| tensor(gpu, shape, values));
+            let [w, b] = [&w, &b].map(|values| tensor(gpu, [shape[1]], values));
+            let same = |got: &wgpu_cnn::Tensor, expected: &[f32]| {
+                assert_same(&name, &got.to_vec().unwrap(), expected);
+            };
+            same(&ops::scale_forward(&x, &w, Some(&b)).unwrap(), &y);
+            let [to_x, to_w, to_b] = ops::scale_backward(&x, &w, &gy).unwrap();
+            same(&to_x, &gx);
+            same(&to_w, &gw);
+            same(&to_b, &gb);
+        }
     }
 }
 
