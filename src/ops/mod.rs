@@ -20,6 +20,7 @@
 mod activation;
 #[cfg(all(test, feature = "native"))]
 mod activation_tests;
+mod adaptive_pool2d;
 mod add;
 mod concat;
 mod conv2d;
@@ -28,10 +29,16 @@ mod loss;
 mod matmul;
 mod norm;
 mod optimizer;
+mod pixel_shuffle;
 mod pool2d;
 mod softmax;
+mod upsample2d;
 
 pub use activation::{activation_backward, activation_forward};
+pub use adaptive_pool2d::{
+    adaptive_avg_pool2d_backward, adaptive_avg_pool2d_forward, adaptive_max_pool2d_backward,
+    adaptive_max_pool2d_forward,
+};
 pub use add::add;
 pub use concat::concat;
 pub use conv2d::{
@@ -46,11 +53,13 @@ pub use norm::{
     layer_norm_backward, layer_norm_forward,
 };
 pub use optimizer::optimizer_update;
+pub use pixel_shuffle::{pixel_shuffle, pixel_unshuffle};
 pub use pool2d::{
     avg_pool2d_backward, avg_pool2d_forward, max_pool2d_backward, max_pool2d_forward,
     softmax_pool_backward, softmax_pool_forward,
 };
 pub use softmax::{softmax_backward, softmax_forward};
+pub use upsample2d::{upsample2d_backward, upsample2d_forward};
 
 use std::cell::{RefCell, RefMut};
 

@@ -4,6 +4,7 @@
 
 mod accumulate;
 mod activation;
+mod adaptive_pool2d;
 mod add;
 mod autotune;
 mod calls;
@@ -26,6 +27,7 @@ mod matmul;
 mod norm;
 mod optimizer;
 mod pieces;
+mod pixel_shuffle;
 mod pool2d;
 mod profile;
 mod properties;
@@ -40,4 +42,5 @@ mod sums;
 mod textbook;
 mod trainer;
 mod training;
+mod upsample2d;
 mod weights;

@@ -6,6 +6,7 @@
 //! be recorded forward alone, or twice, and any of its gradients can be left out.
 
 mod activation;
+mod adaptive_pool2d;
 mod add;
 mod case;
 mod concat;
@@ -15,10 +16,12 @@ mod dropout;
 mod linear;
 mod norm;
 mod pieces;
+mod pixel_shuffle;
 mod places;
 mod pool2d;
 mod rounding;
 mod softmax;
+mod upsample2d;
 mod view;
 
 pub use case::Case;

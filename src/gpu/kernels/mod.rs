@@ -7,6 +7,7 @@
 pub(crate) mod activation;
 #[cfg(test)]
 mod activation_tests;
+pub(crate) mod adaptive_pool2d;
 pub(crate) mod add;
 mod blocks;
 pub(crate) mod concat;
@@ -19,6 +20,7 @@ pub(crate) mod matmul;
 pub(crate) mod norm;
 pub(crate) mod optimizer;
 pub(crate) mod peak;
+pub(crate) mod pixel_shuffle;
 pub(crate) mod pool2d;
 pub(crate) mod pool2d_large;
 mod product;
@@ -32,6 +34,7 @@ pub(crate) mod shader_models;
 #[cfg(test)]
 mod shader_tests;
 pub(crate) mod softmax;
+pub(crate) mod upsample2d;
 
 use super::kernel::Access::{Read, ReadWrite};
 #[cfg(test)]
@@ -44,6 +47,7 @@ use crate::op::{Activation, Size2};
 #[cfg(test)]
 const FAMILIES: &[(&str, &[&Kernel])] = &[
     ("activation", activation::KERNELS),
+    ("adaptive_pool2d", adaptive_pool2d::KERNELS),
     ("add", &[&add::ADD]),
     ("concat", &[&concat::COPY]),
     ("conv2d", conv2d::KERNELS),
@@ -55,10 +59,12 @@ const FAMILIES: &[(&str, &[&Kernel])] = &[
     ("norm", norm::KERNELS),
     ("optimizer", optimizer::KERNELS),
     ("peak", peak::KERNELS),
+    ("pixel_shuffle", &[&pixel_shuffle::SHUFFLE]),
     ("pool2d", pool2d::KERNELS),
     ("pool2d", pool2d_large::KERNELS),
     ("reduce", reduce::KERNELS),
     ("softmax", softmax::KERNELS),
+    ("upsample2d", upsample2d::KERNELS),
 ];
 
 /// Every kernel, for the tests that hold them against their shaders.
