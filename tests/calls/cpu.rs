@@ -4,7 +4,7 @@ use wgpu_cnn::Target;
 use wgpu_cnn::cpu::{self, Real};
 use wgpu_cnn::op::{
     BatchNormGeometry, Conv2dGeometry, LinearGeometry, LossGeometry, Pool2dGeometry,
-    SoftmaxGeometry, Upsample2dGeometry,
+    SoftmaxGeometry,
 };
 
 use crate::call::Call;
@@ -20,6 +20,7 @@ macro_rules! both {
         }
     };
 }
+pub(crate) use both;
 
 pub fn calls() -> Vec<Call> {
     vec![
@@ -62,23 +63,6 @@ pub fn calls() -> Vec<Call> {
         Call::quick(
             &["cpu::softmax_pool_forward", "cpu::softmax_pool_backward"],
             both!(softmax_pool),
-        ),
-        Call::quick(
-            &["cpu::upsample2d_forward", "cpu::upsample2d_backward"],
-            both!(upsample2d),
-        ),
-        Call::quick(
-            &["cpu::pixel_shuffle", "cpu::pixel_unshuffle"],
-            both!(pixel_shuffle),
-        ),
-        Call::quick(
-            &[
-                "cpu::adaptive_avg_pool2d_forward",
-                "cpu::adaptive_avg_pool2d_backward",
-                "cpu::adaptive_max_pool2d_forward",
-                "cpu::adaptive_max_pool2d_backward",
-            ],
-            both!(adaptive_pool2d),
         ),
         Call::quick(
             &["cpu::activation_forward", "cpu::activation_backward"],
@@ -284,56 +268,6 @@ fn softmax_pool<T: Real>(d: &mut Draw) -> bool {
     match d.flag() {
         true => cpu::softmax_pool_forward(&g, &x, &mut y).is_ok(),
         false => cpu::softmax_pool_backward(&g, &x, &y, &mut gx).is_ok(),
-    }
-}
-
-fn upsample2d<T: Real>(d: &mut Draw) -> bool {
-    let (layer, batch, input) = (op::upsample2d(d), d.number(), d.image());
-    let made = layer.geometry(batch, &input);
-    let mut g = made.unwrap_or(Upsample2dGeometry {
-        planes: d.number(),
-        in_size: d.size(),
-        out_size: d.size(),
-        interpolation: layer.interpolation,
-        align_corners: d.flag(),
-        scale: None,
-    });
-    if d.is_hostile() {
-        match d.below(4) {
-            0 => g.planes = d.number(),
-            1 => g.in_size = d.size(),
-            2 => g.out_size = d.size(),
-            _ => g.scale = Some([d.real(), d.real()]),
-        }
-    }
-    let (mut x, mut y) = (d.floats::<T>(g.input_len()), d.floats(g.output_len()));
-    match d.flag() {
-        true => cpu::upsample2d_forward(&g, &x, &mut y).is_ok(),
-        false => cpu::upsample2d_backward(&g, &y, &mut x).is_ok(),
-    }
-}
-
-fn pixel_shuffle<T: Real>(d: &mut Draw) -> bool {
-    let Ok(g) = op::pixel_shuffle_geometry(d) else {
-        return false;
-    };
-    let (x, mut y) = (d.floats::<T>(g.input_len()), d.floats(g.input_len()));
-    match d.flag() {
-        true => cpu::pixel_shuffle(&g, &x, &mut y).is_ok(),
-        false => cpu::pixel_unshuffle(&g, &x, &mut y).is_ok(),
-    }
-}
-
-fn adaptive_pool2d<T: Real>(d: &mut Draw) -> bool {
-    let g = op::adaptive_geometry(d);
-    let (mut x, mut y) = (d.floats::<T>(g.input_len()), d.floats(g.output_len()));
-    let places = d.length(g.output_len());
-    let mut argmax: Vec<u32> = (0..places).map(|_| d.number() as u32).collect();
-    match d.below(4) {
-        0 => cpu::adaptive_avg_pool2d_forward(&g, &x, &mut y).is_ok(),
-        1 => cpu::adaptive_avg_pool2d_backward(&g, &y, &mut x).is_ok(),
-        2 => cpu::adaptive_max_pool2d_forward(&g, &x, &mut y, &mut argmax).is_ok(),
-        _ => cpu::adaptive_max_pool2d_backward(&g, &y, &argmax, &mut x).is_ok(),
     }
 }
 

@@ -18,6 +18,7 @@ mod guard;
 mod model;
 mod op;
 mod ops;
+mod resize;
 mod surface;
 mod train;
 

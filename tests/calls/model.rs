@@ -5,7 +5,7 @@ use wgpu_cnn::{Branch, Error, Model, ModelBuilder, Shape};
 
 use crate::call::Call;
 use crate::draw::Draw;
-use crate::op;
+use crate::{op, resize};
 
 const BUILDER: &[&str] = &[
     "Model::builder",
@@ -155,7 +155,7 @@ fn extended(d: &mut Draw, builder: ModelBuilder, depth: usize) -> ModelBuilder {
         18 => builder.flatten(),
         19 => builder.reshape(d.shape()),
         26 => builder.upsample2d(d.number()),
-        27 => builder.upsample2d(op::upsample2d(d)),
+        27 => builder.upsample2d(resize::upsample2d(d)),
         28 => builder.pixel_shuffle(d.number()),
         29 => builder.pixel_unshuffle(d.number()),
         30 => builder.adaptive_avg_pool2d(d.size()),

@@ -1,16 +1,16 @@
 //! What operators, losses and optimizers are: options and shape arithmetic.
 
-use wgpu_cnn::op::{AdaptivePool2dGeometry, AvgPool2d, Op, PixelShuffleGeometry};
+use wgpu_cnn::op::{AvgPool2d, Op};
 use wgpu_cnn::{
     Activation, AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool1d, BatchNorm, Conv1d, Conv2d,
-    ConvTranspose2d, Dropout, Error, Flatten, GlobalPool, LayerNorm, Linear, Loss, MaxPool1d,
-    MaxPool2d, Optimizer, PixelShuffle, PixelUnshuffle, Reduction, Reshape, Shape, Softmax,
-    Upsample2d,
+    ConvTranspose2d, Dropout, Flatten, GlobalPool, LayerNorm, Linear, Loss, MaxPool1d, MaxPool2d,
+    Optimizer, PixelShuffle, PixelUnshuffle, Reduction, Reshape, Shape, Softmax,
 };
 
 use crate::call::Call;
 use crate::cpu::target;
 use crate::draw::Draw;
+use crate::resize;
 
 const CONV2D: &[&str] = &[
     "Conv2d::new",
@@ -40,35 +40,6 @@ const CONV_TRANSPOSE2D: &[&str] = &[
     "ConvTranspose2d::bias",
     "ConvTranspose2d::init",
     "ConvTranspose2d::geometry",
-];
-
-const UPSAMPLE2D: &[&str] = &[
-    "Upsample2d::nearest",
-    "Upsample2d::bilinear",
-    "Upsample2d::size",
-    "Upsample2d::scale",
-    "Upsample2d::align_corners",
-    "Upsample2d::geometry",
-    "Upsample2dGeometry::input_len",
-    "Upsample2dGeometry::output_len",
-];
-
-const PIXEL_SHUFFLE: &[&str] = &[
-    "PixelShuffle::new",
-    "PixelShuffle::geometry",
-    "PixelUnshuffle::new",
-    "PixelUnshuffle::geometry",
-    "PixelShuffleGeometry::input_len",
-    "PixelShuffleGeometry::large_size",
-];
-
-const ADAPTIVE_POOL2D: &[&str] = &[
-    "AdaptiveAvgPool2d::new",
-    "AdaptiveAvgPool2d::geometry",
-    "AdaptiveMaxPool2d::new",
-    "AdaptiveMaxPool2d::geometry",
-    "AdaptivePool2dGeometry::input_len",
-    "AdaptivePool2dGeometry::output_len",
 ];
 
 const POOLS: &[&str] = &[
@@ -214,25 +185,6 @@ pub fn calls() -> Vec<Call> {
                 true
             })
         }),
-        Call::quick(UPSAMPLE2D, |d| {
-            let (batch, input) = (d.number(), d.image());
-            upsample2d(d).geometry(batch, &input).is_ok_and(|mut g| {
-                if d.is_hostile() {
-                    (g.planes, g.in_size, g.out_size) = (d.number(), d.size(), d.size());
-                }
-                let _ = (g.input_len(), g.output_len());
-                true
-            })
-        }),
-        Call::quick(PIXEL_SHUFFLE, |d| {
-            let made = pixel_shuffle_geometry(d);
-            made.is_ok_and(|g| g.input_len() >= g.large_size().area() || g.planes == 0)
-        }),
-        Call::quick(ADAPTIVE_POOL2D, |d| {
-            let g = adaptive_geometry(d);
-            let _ = (g.input_len(), g.output_len());
-            true
-        }),
         Call::quick(SIGNAL, |d| !layer(d).name().is_empty()),
         Call::quick(ROWS, |d| {
             let (batch, input) = (d.number(), d.shape());
@@ -319,55 +271,6 @@ pub fn avg_pool2d(d: &mut Draw) -> AvgPool2d {
     layer.count_include_pad(d.flag())
 }
 
-pub fn upsample2d(d: &mut Draw) -> Upsample2d {
-    let layer = d.pick(&[Upsample2d::nearest(), Upsample2d::bilinear()]);
-    let layer = match d.flag() {
-        true => layer.size(d.size()),
-        false => layer.scale([0; 2].map(|_| 4.0 * d.real())),
-    };
-    match d.below(3) {
-        0 => layer.align_corners(d.flag()),
-        _ => layer,
-    }
-}
-
-/// The extents of a shuffle, or with some of them replaced.
-pub fn pixel_shuffle_geometry(d: &mut Draw) -> Result<PixelShuffleGeometry, Error> {
-    let (batch, input, factor) = (d.number(), d.image(), d.number());
-    let made = match d.flag() {
-        true => PixelShuffle::new(factor).geometry(batch, &input),
-        false => PixelUnshuffle::new(factor).geometry(batch, &input),
-    };
-    made.map(|mut g| {
-        if d.is_hostile() {
-            (g.planes, g.size, g.factor) = (d.number(), d.size(), d.number());
-        }
-        g
-    })
-}
-
-/// The extents of a pooling to a size, or with some of them replaced.
-pub fn adaptive_geometry(d: &mut Draw) -> AdaptivePool2dGeometry {
-    let (batch, input, size) = (d.number(), d.image(), d.size());
-    let made = match d.flag() {
-        true => AdaptiveAvgPool2d::new(size).geometry(batch, &input),
-        false => AdaptiveMaxPool2d::new(size).geometry(batch, &input),
-    };
-    let mut geometry = made.unwrap_or(AdaptivePool2dGeometry {
-        planes: d.number(),
-        in_size: d.size(),
-        out_size: d.size(),
-    });
-    if d.is_hostile() {
-        match d.below(3) {
-            0 => geometry.planes = d.number(),
-            1 => geometry.in_size = d.size(),
-            _ => geometry.out_size = d.size(),
-        }
-    }
-    geometry
-}
-
 pub fn global_pool(d: &mut Draw) -> GlobalPool {
     d.pick(&[GlobalPool::Max, GlobalPool::Average, GlobalPool::Softmax])
 }
@@ -436,7 +339,7 @@ pub fn layer(d: &mut Draw) -> Op {
         12 => wgpu_cnn::op::Add.into(),
         13 => wgpu_cnn::op::Concat.into(),
         14 => activation(d).into(),
-        15 => upsample2d(d).into(),
+        15 => resize::upsample2d(d).into(),
         18 => AdaptiveAvgPool2d::new(d.size()).into(),
         19 => AdaptiveMaxPool2d::new(d.size()).into(),
         16 => PixelShuffle::new(d.number()).into(),

@@ -8,7 +8,7 @@ use wgpu_cnn::{
 use crate::call::Call;
 use crate::cpu::target;
 use crate::draw::{Draw, LONGEST};
-use crate::{device, op};
+use crate::{device, op, resize};
 
 pub fn gpu() -> &'static Gpu {
     device::plain().expect("a device")
@@ -356,12 +356,12 @@ fn softmax_pool_backward(d: &mut Draw) -> Done {
 }
 
 fn upsample2d_forward(d: &mut Draw) -> Done {
-    let (layer, input) = (op::upsample2d(d), images(d));
+    let (layer, input) = (resize::upsample2d(d), images(d));
     ops::upsample2d_forward(&tensor(d, input)?, &layer).map(drop)
 }
 
 fn upsample2d_backward(d: &mut Draw) -> Done {
-    let (layer, input) = (op::upsample2d(d), images(d));
+    let (layer, input) = (resize::upsample2d(d), images(d));
     let (batch, example) = parts(&input);
     let geometry = layer.geometry(batch, &example)?;
     let output = sized(&input, geometry.out_size);
