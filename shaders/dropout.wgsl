@@ -1,6 +1,7 @@
 // Dropout: each element is zero with a probability, else scaled up. The same mask serves forward and
 // backward: it is a function of seed, step, layer and element, by the counter-based generator
-// Philox-4x32-10 (Salmon et al. 2011). Four elements to an invocation: one block of random words.
+// Philox-4x32-10 (Salmon et al. 2011). Four elements to an invocation: one block of random words. With SPANS
+// neighbouring elements have one mask, whose number takes the place of the element's.
 
 @group(0) @binding(0) var<storage, read> input: array<vec4<Input>>;
 @group(0) @binding(1) var<storage, read> saved: array<vec4<Saved>>;
@@ -15,7 +16,10 @@ struct Params {
     step: u32,
     seed_low: u32,
     seed_high: u32,
+    span: u32, // elements that have one mask, with SPANS
 }
+
+override SPANS: bool = false;
 
 // The upper half of a 64-bit product, from 16-bit digits.
 fn multiply_high(a: u32, b: u32) -> u32 {
@@ -43,6 +47,24 @@ fn philox(first: vec4<u32>, seed: vec2<u32>) -> vec4<u32> {
     return counter;
 }
 
+fn words_of(block: u32) -> vec4<u32> {
+    return philox(vec4(block, params.step, params.layer, 1u), vec2(params.seed_low, params.seed_high));
+}
+
+// The words of the masks with these numbers, neighbours that lie in at most two blocks.
+fn words_of_spans(numbers: vec4<u32>) -> vec4<u32> {
+    let first = numbers.x / 4u;
+    let low = words_of(first);
+    var high = low;
+    if numbers.w / 4u != first { high = words_of(numbers.w / 4u); }
+    var words: vec4<u32>;
+    for (var i = 0u; i < 4u; i++) {
+        let number = numbers[i];
+        words[i] = select(high, low, number / 4u == first)[number % 4u];
+    }
+    return words;
+}
+
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -50,7 +72,12 @@ fn main(
 ) {
     let at = flat_index(group, 64u, thread);
     if at >= params.len { return; }
-    let words = philox(vec4(at, params.step, params.layer, 1u), vec2(params.seed_low, params.seed_high));
+    var words: vec4<u32>;
+    if SPANS {
+        words = words_of_spans((vec4(4u * at) + vec4(0u, 1u, 2u, 3u)) / params.span);
+    } else {
+        words = words_of(at);
+    }
     // A product rather than a choice, so that NaN stays NaN.
     let factor = select(vec4(params.scale), vec4<f32>(), words < vec4(params.threshold));
     store4(at, vec4<f32>(input[at]) * factor);

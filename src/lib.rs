@@ -85,9 +85,9 @@ pub use gpu::{Clock, Element, Gpu, GpuBuilder, Peaks, Tensor};
 pub use model::{Branch, GraphBuilder, Inputs, Losses, Model, ModelBuilder, Targets, Value};
 pub use op::{
     Activation, Adam, AdaptiveAvgPool2d, AdaptiveMaxPool2d, Add, AvgPool1d, AvgPool2d, BatchNorm,
-    Concat, Conv1d, Conv2d, ConvTranspose2d, CrossEntropy, Dropout, Flatten, GlobalPool, Init,
-    LayerNorm, Linear, Loss, MaxPool1d, MaxPool2d, Op, Optimizer, Padding, PixelShuffle,
-    PixelUnshuffle, Reduction, Reshape, RmsProp, Sgd, Size2, Softmax, Target, Upsample2d,
+    Concat, Conv1d, Conv2d, ConvTranspose2d, CrossEntropy, DropUnit, Dropout, Flatten, GlobalPool,
+    Init, LayerNorm, Linear, Loss, MaxPool1d, MaxPool2d, Op, Optimizer, Padding, PixelShuffle,
+    PixelUnshuffle, Prelu, Reduction, Reshape, RmsProp, Sgd, Size2, Softmax, Target, Upsample2d,
 };
 pub use shape::Shape;
 pub use train::{Trainer, TrainerBuilder};

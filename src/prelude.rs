@@ -22,8 +22,8 @@
 
 pub use crate::{
     Activation, AdaptiveAvgPool2d, AdaptiveMaxPool2d, Add, AvgPool1d, AvgPool2d, BatchNorm, Branch,
-    Concat, Conv1d, Conv2d, ConvTranspose2d, Dropout, Error, Flatten, GlobalPool, Gpu,
+    Concat, Conv1d, Conv2d, ConvTranspose2d, DropUnit, Dropout, Error, Flatten, GlobalPool, Gpu,
     GraphBuilder, Init, LayerNorm, Linear, Loss, MaxPool1d, MaxPool2d, Model, ModelBuilder,
-    Optimizer, Padding, PixelShuffle, PixelUnshuffle, Reduction, Reshape, Shape, Softmax, Target,
-    Trainer, TrainerBuilder, Upsample2d, Value,
+    Optimizer, Padding, PixelShuffle, PixelUnshuffle, Prelu, Reduction, Reshape, Shape, Softmax,
+    Target, Trainer, TrainerBuilder, Upsample2d, Value,
 };

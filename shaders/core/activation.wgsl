@@ -1,8 +1,8 @@
 
 // The element-wise function that a kernel applies to its results, chosen by override constants.
 //
-// `activation_value` and `activation_gradient` are those of activation_relu.wgsl, activation_simple.wgsl
-// or activation_all.wgsl: the host takes the first that has all the functions of a pipeline, since drivers
+// `activation_value` and `activation_gradient` are those of activation_relu.wgsl, activation_straight.wgsl,
+// activation_simple.wgsl or activation_all.wgsl: the host takes the first that has all the functions of a pipeline, since drivers
 // take long over code that is there for each element that an invocation stores, however dead.
 // `keep_argument` is that of argument_kept.wgsl or argument_dropped.wgsl.
 

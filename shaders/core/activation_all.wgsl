@@ -6,6 +6,8 @@ const GELU: u32 = 5u;
 const GELU_TANH: u32 = 6u;
 const SILU: u32 = 7u;
 const SOFTPLUS: u32 = 8u;
+const HARD_SWISH: u32 = 13u;
+const MISH: u32 = 16u;
 const SQRT_HALF: f32 = 0.70710678118654752;
 const SQRT_2_OVER_PI: f32 = 0.79788456080286536;
 const ONE_OVER_SQRT_2_PI: f32 = 0.39894228040143268;
@@ -28,6 +30,15 @@ fn gelu_tanh_argument(x: f32) -> f32 {
     return SQRT_2_OVER_PI * (x + 0.044715 * x * x * x);
 }
 
+// tanh(log(1 + exp(x))) is n / d of polynomials in exp(-|x|), which neither overflow nor cancel: n, d, and
+// its derivative times d^2.
+fn mish_parts(x: f32) -> vec3<f32> {
+    let e = exp(-abs(x));
+    let n = select(e * (e + 2.0), 1.0 + 2.0 * e, x > 0.0);
+    let d = n + select(2.0, 2.0 * e * e, x > 0.0);
+    return vec3(n, d, 4.0 * (1.0 + e) * e * select(1.0, e, x > 0.0));
+}
+
 fn activation_value(kind: u32, a: f32, b: f32, x: f32) -> f32 {
     switch kind {
         case GELU: { return 0.5 * x * (1.0 + error_function(x * SQRT_HALF)); }
@@ -35,6 +46,11 @@ fn activation_value(kind: u32, a: f32, b: f32, x: f32) -> f32 {
         case GELU_TANH: { return x * sigmoid(2.0 * gelu_tanh_argument(x)); }
         case SILU: { return x * sigmoid(x); }
         case SOFTPLUS: { return select(max(x, 0.0) + log(1.0 + exp(-abs(x))), x, x > 20.0 || is_nan(x)); }
+        case HARD_SWISH: { return x * (clamp(x + 3.0, 0.0, 6.0) * (1.0 / 6.0)); }
+        case MISH: {
+            let parts = mish_parts(x);
+            return x * (parts.x / parts.y);
+        }
         default: { return simple_value(kind, a, b, x); }
     }
 }
@@ -57,6 +73,15 @@ fn activation_gradient(kind: u32, a: f32, b: f32, saved: f32, gradient: f32) -> 
             return gradient * s * (1.0 + saved * (1.0 - s));
         }
         case SOFTPLUS: { return gradient * select(sigmoid(saved), 1.0, saved > 20.0); }
+        case HARD_SWISH: {
+            let between = gradient * (saved * (1.0 / 3.0) + 0.5);
+            let beyond = select(0.0, gradient, saved > 0.0);
+            return select(between, beyond, abs(saved) >= 3.0 && !is_nan(saved));
+        }
+        case MISH: {
+            let parts = mish_parts(saved);
+            return gradient * (parts.x / parts.y + saved * (parts.z / (parts.y * parts.y)));
+        }
         default: { return simple_gradient(kind, a, b, saved, gradient); }
     }
 }

@@ -23,9 +23,11 @@ pub fn activation_forward<T: Real>(activation: Activation, x: &[T], y: &mut [T])
     Ok(())
 }
 
-/// `gx = f'(x) * gy`, element by element, with `y = f(x)`. Where `x` is NaN, the gradients of ReLU
-/// and leaky ReLU are `gy` and `slope * gy`, as in PyTorch, and those of the others NaN. The gradient
-/// of ReLU is zero where `x <= 0`, whatever `gy` is there.
+/// `gx = f'(x) * gy`, element by element, with `y = f(x)`. Where `x` is NaN, the gradients of the
+/// functions made of pieces (ReLU and its kin, ELU and its kin, hard tanh) are those of the piece that
+/// PyTorch takes it for, as `gy` for ReLU and `slope * gy` for leaky ReLU; that of the hard sigmoid is
+/// zero, and those of the others NaN. Where a piece is constant the gradient is zero, whatever `gy` is
+/// there, as that of ReLU where `x <= 0`.
 ///
 /// # Errors
 ///
@@ -63,6 +65,14 @@ fn run<T: Real>(activation: Activation, pass: Pass<T>) {
         Activation::Silu => silu(pass),
         Activation::Softplus => softplus(pass),
         Activation::Elu { alpha } => elu(T::nearest(alpha), pass),
+        Activation::Relu6 => hard_tanh([T::zero(), T::nearest(6.0)], pass),
+        Activation::HardTanh { min, max } => hard_tanh([min, max].map(T::nearest), pass),
+        Activation::HardSigmoid => hard_sigmoid(pass),
+        Activation::HardSwish => hard_swish(pass),
+        Activation::Selu => selu(pass),
+        Activation::Celu { alpha } => celu(T::nearest(alpha), pass),
+        Activation::Mish => mish(pass),
+        Activation::Softsign => softsign(pass),
     }
 }
 
@@ -179,6 +189,132 @@ fn elu<T: Real>(alpha: T, pass: Pass<T>) {
     );
 }
 
+/// A NaN's gradient is that of the output.
+fn hard_tanh<T: Real>([min, max]: [T; 2], pass: Pass<T>) {
+    pass.of(
+        |x| match x {
+            x if x < min => min,
+            x if x > max => max,
+            x => x,
+        },
+        |y, gy| {
+            if y <= min || y >= max { T::zero() } else { gy }
+        },
+    );
+}
+
+/// Below 3 the value stays below 1, so that the gradient follows from it: the sum rounds to 6 just there.
+fn hard_sigmoid<T: Real>(pass: Pass<T>) {
+    let (zero, one) = (T::zero(), T::one());
+    let [three, six] = [3.0, 6.0].map(T::nearest);
+    let below_one = one - T::epsilon() / T::nearest(2.0);
+    pass.of(
+        |x| match x {
+            x if x <= -three => zero,
+            x if x >= three => one,
+            x if x.is_nan() => x,
+            x => ((x + three) / six).min(below_one),
+        },
+        |y, gy| if y > zero && y < one { gy / six } else { zero },
+    );
+}
+
+/// A product throughout, so that minus infinity gives NaN as in PyTorch.
+fn hard_swish<T: Real>(pass: Pass<T>) {
+    let zero = T::zero();
+    let [half, three, six] = [0.5, 3.0, 6.0].map(T::nearest);
+    pass.of(
+        |x| x * ((x + three).max(zero).min(six) / six),
+        |x, gy| match x {
+            x if x <= -three => zero,
+            x if x >= three => gy,
+            x => gy * (x / three + half),
+        },
+    );
+}
+
+/// A NaN's gradient is that of what is positive.
+fn selu<T: Real>(pass: Pass<T>) {
+    let zero = T::zero();
+    let scale = 1.050_700_987_355_480_5;
+    let negative: T = T::nearest(scale * 1.673_263_242_354_377_2);
+    let scale: T = T::nearest(scale);
+    pass.of(
+        |x| {
+            if x > zero {
+                scale * x
+            } else {
+                negative * x.exp_m1()
+            }
+        },
+        |y, gy| {
+            if y <= zero {
+                gy * (y + negative)
+            } else {
+                scale * gy
+            }
+        },
+    );
+}
+
+/// A NaN's gradient is that of the output.
+fn celu<T: Real>(alpha: T, pass: Pass<T>) {
+    let (zero, one) = (T::zero(), T::one());
+    pass.of(
+        |x| {
+            if x > zero {
+                x
+            } else {
+                alpha * (x / alpha).exp_m1()
+            }
+        },
+        |y, gy| {
+            if y <= zero {
+                gy * (y / alpha + one)
+            } else {
+                gy
+            }
+        },
+    );
+}
+
+/// With `e = exp(-|x|)`, `tanh(log(1 + exp(x)))` is `n / d` of polynomials in `e`: nothing overflows or
+/// cancels. Infinities meet a factor of zero, which makes NaN, as in PyTorch.
+fn mish<T: Real>(pass: Pass<T>) {
+    let (one, two) = (T::one(), T::one() + T::one());
+    // n, d and p, where the derivative of n / d is 4 p (1 + e) / d^2.
+    let parts = |x: T| {
+        let e = (-x.abs()).exp();
+        match x > T::zero() {
+            true => (one + two * e, one + two * e + two * e * e, e * e),
+            false => (e * (e + two), e * (e + two) + two, e),
+        }
+    };
+    pass.of(
+        |x| {
+            let (n, d, _) = parts(x);
+            x * (n / d)
+        },
+        |x, gy| {
+            let (n, d, p) = parts(x);
+            let e = (-x.abs()).exp();
+            gy * (n / d + x * (two * two * p * (one + e) / (d * d)))
+        },
+    );
+}
+
+/// The gradient in two terms, as PyTorch's: of an infinite `gy` it is NaN. Infinities give NaN.
+fn softsign<T: Real>(pass: Pass<T>) {
+    let one = T::one();
+    pass.of(
+        |x| x / (one + x.abs()),
+        |y, gy| {
+            let rest = one - y.abs();
+            gy * rest - gy * y.abs() * rest
+        },
+    );
+}
+
 /// `1 / (1 + exp(-x))`.
 pub(super) fn sigmoid<T: Real>(x: T) -> T {
     T::one() / (T::one() + (-x).exp())
@@ -283,15 +419,80 @@ mod tests {
         let expected = [2.0f64.ln(), 4.0f64.ln(), 0.0, 21.0];
         approx::assert_abs_diff_eq!(y[..], expected, epsilon = 1e-15);
         approx::assert_abs_diff_eq!(gx[..], [0.5, 1.5, 0.0, 1.0], epsilon = 1e-15);
+        let (y, gx) = both(Activation::HardSwish, &[-1.5, 0.0, 4.0], &[1.0, 2.0, 3.0]);
+        approx::assert_abs_diff_eq!(y[..], [-0.375, 0.0, 4.0], epsilon = 1e-15);
+        approx::assert_abs_diff_eq!(gx[..], [0.0, 1.0, 3.0], epsilon = 1e-15);
+        // tanh(log(1 + 3)) = 15 / 17, whose derivative is 3 / 4 of 1 - (15 / 17)^2.
+        let (y, gx) = both(
+            Activation::Mish,
+            &[ln3, 0.0, -1e4, 1e4],
+            &[1.0, 2.0, 1.0, 1.0],
+        );
+        let (value, slope) = (15.0 / 17.0, 0.75 * 64.0 / 289.0);
+        approx::assert_abs_diff_eq!(y[..], [value * ln3, 0.0, 0.0, 1e4], epsilon = 1e-12);
+        let expected = [value + ln3 * slope, 1.2, 0.0, 1.0];
+        approx::assert_abs_diff_eq!(gx[..], expected, epsilon = 1e-15);
+        let (y, gx) = both(Activation::Softsign, &[-3.0, 0.0, 1.0], &[1.0, 2.0, 3.0]);
+        assert_eq!((y, gx), (vec![-0.75, 0.0, 0.5], vec![0.0625, 2.0, 0.75]));
         let leaky = Activation::LeakyRelu { slope: 0.25 };
         let (y, gx) = both(leaky, &[-8.0, 0.0, 2.0], &[1.0, 2.0, 3.0]);
         assert_eq!((y, gx), (vec![-2.0, 0.0, 2.0], vec![0.25, 0.5, 3.0]));
     }
 
     #[test]
+    fn kinks_are_where_pytorch_has_them() {
+        let up = |x: f64| x.next_up();
+        let down = |x: f64| x.next_down();
+        let (six, bounds) = (
+            1.0 / 6.0,
+            Activation::HardTanh {
+                min: -0.5,
+                max: 2.0,
+            },
+        );
+        // Gradients below each kink, at it, and above it.
+        let cases = [
+            (Activation::Relu6, 0.0, [0.0, 0.0, 1.0]),
+            (Activation::Relu6, 6.0, [1.0, 0.0, 0.0]),
+            (bounds, -0.5, [0.0, 0.0, 1.0]),
+            (bounds, 2.0, [1.0, 0.0, 0.0]),
+            (Activation::HardSigmoid, -3.0, [0.0, 0.0, six]),
+            (Activation::HardSigmoid, 3.0, [six, 0.0, 0.0]),
+            (Activation::HardSwish, -3.0, [0.0, 0.0, -0.5]),
+            (Activation::HardSwish, 3.0, [1.5, 1.0, 1.0]),
+            (
+                Activation::Selu,
+                0.0,
+                [1.7580993408473766, 1.7580993408473766, 1.0507009873554805],
+            ),
+            (Activation::Celu { alpha: 0.5 }, 0.0, [1.0; 3]),
+        ];
+        for (activation, kink, expected) in cases {
+            let (_, gx) = both(activation, &[down(kink), kink, up(kink)], &[1.0; 3]);
+            for (got, expected) in gx.iter().zip(expected) {
+                assert!(
+                    (got - expected).abs() < 1e-12,
+                    "{activation:?} {kink}: {gx:?}"
+                );
+            }
+        }
+        // In f32 the sum of the largest number below 3 and 3 rounds to 6.
+        let (x, mut y, mut gx) = ([3f32.next_down()], [0.0], [0.0]);
+        activation_forward(Activation::HardSigmoid, &x, &mut y).unwrap();
+        activation_backward(Activation::HardSigmoid, &x, &y, &[6.0], &mut gx).unwrap();
+        assert_eq!((y, gx), ([1f32.next_down()], [1.0]));
+    }
+
+    #[test]
     fn infinities_and_nan_are_where_pytorch_puts_them() {
         let (nan, inf) = (f64::NAN, f64::INFINITY);
         let leaky = Activation::LeakyRelu { slope: 0.25 };
+        let bounds = Activation::HardTanh {
+            min: -2.0,
+            max: 0.5,
+        };
+        let celu = Activation::Celu { alpha: 0.5 };
+        let (scale, negative) = (1.0507009873554805, 1.7580993408473766);
         // Values and gradients at -inf, inf and NaN.
         let cases = [
             (leaky, [-inf, inf, nan], [0.25, 1.0, 0.25]),
@@ -299,6 +500,14 @@ mod tests {
             (Activation::GeluTanh, [nan, inf, nan], [nan, nan, nan]),
             (Activation::Silu, [nan, inf, nan], [nan, nan, nan]),
             (Activation::Softplus, [0.0, inf, nan], [0.0, 1.0, nan]),
+            (Activation::Relu6, [0.0, 6.0, nan], [0.0, 0.0, 1.0]),
+            (bounds, [-2.0, 0.5, nan], [0.0, 0.0, 1.0]),
+            (Activation::HardSigmoid, [0.0, 1.0, nan], [0.0; 3]),
+            (Activation::HardSwish, [nan, inf, nan], [0.0, 1.0, nan]),
+            (Activation::Selu, [-negative, inf, nan], [0.0, scale, scale]),
+            (celu, [-0.5, inf, nan], [0.0, 1.0, 1.0]),
+            (Activation::Mish, [nan, inf, nan], [nan; 3]),
+            (Activation::Softsign, [nan; 3], [nan; 3]),
         ];
         let same = |a: &[f64], b: &[f64]| {
             a.iter()

@@ -2,9 +2,9 @@
 
 use super::parallel::for_each;
 use super::{Real, check_length};
-use crate::Result;
 use crate::op::Dropout;
 use crate::op::dropout::{kept, scale};
+use crate::{Error, Result};
 
 /// Blocks of four elements that one task computes.
 const BLOCKS: usize = 1 << 11;
@@ -45,6 +45,44 @@ pub fn dropout<T: Real>(
     Ok(())
 }
 
+/// The same for runs of `span` neighbouring values each, which are kept or dropped together: `span` is a
+/// plane for dropout over channels, and an example or a batch for stochastic depth. A run's mask is that
+/// of the element of [`dropout`] with its number.
+///
+/// # Errors
+///
+/// Those of [`dropout`], and [`Error::Argument`] where `span` is zero.
+pub fn dropout_spans<T: Real>(
+    probability: f64,
+    span: usize,
+    seed: u64,
+    step: u64,
+    layer: u32,
+    x: &[T],
+    y: &mut [T],
+) -> Result<()> {
+    check_length("dropout output", [x.len()], y.len())?;
+    Dropout::new(probability).check()?;
+    if span == 0 {
+        return Err(Error::argument("dropout span", "must not be zero"));
+    }
+    let factor = T::nearest(scale(probability));
+    let chunk = 4 * BLOCKS;
+    for_each(y.chunks_mut(chunk).enumerate(), |(task, y)| {
+        let (mut done, first) = (0, task * chunk);
+        while done < y.len() {
+            let at = first + done;
+            let (run, number) = ((span - at % span).min(y.len() - done), at / span);
+            let kept = kept(probability, seed, step, layer, (number / 4) as u32)[number % 4];
+            let factor = if kept { factor } else { T::zero() };
+            let pairs = y[done..done + run].iter_mut().zip(&x[at..at + run]);
+            pairs.for_each(|(y, &x)| *y = x * factor);
+            done += run;
+        }
+    });
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,6 +98,22 @@ mod tests {
         }
         let zeros = y.iter().filter(|&&y| y == 0.0).count() as f64;
         assert!((zeros / y.len() as f64 - 0.25).abs() < 0.02);
+    }
+
+    #[test]
+    fn runs_stay_or_go_together_by_the_masks_of_elements() {
+        let numbers: Vec<f32> = (0..BLOCKS).map(|_| 1.0).collect();
+        let mut masks = vec![0.0; numbers.len()];
+        dropout(0.25, 9, 2, 5, &numbers, &mut masks).unwrap();
+        for span in [1, 3, 7, 9 * BLOCKS] {
+            let (x, mut y) = (vec![1.0; 11 * BLOCKS], vec![0.0; 11 * BLOCKS]);
+            dropout_spans(0.25, span, 9, 2, 5, &x, &mut y).unwrap();
+            let pairs = y.iter().enumerate().take(span * masks.len());
+            pairs.for_each(|(at, &y)| assert_eq!(y, masks[at / span]));
+        }
+        assert!(dropout_spans(0.25, 0, 9, 2, 5, &numbers, &mut masks).is_err());
+        assert!(dropout_spans(1.0, 2, 9, 2, 5, &numbers, &mut masks).is_err());
+        assert!(dropout_spans(0.5, 2, 9, 2, 5, &numbers, &mut masks[1..]).is_err());
     }
 
     #[test]

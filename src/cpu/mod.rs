@@ -31,6 +31,7 @@ mod optimizer;
 mod parallel;
 mod pixel_shuffle;
 mod pool2d;
+mod prelu;
 mod softmax;
 mod sum;
 mod upsample2d;
@@ -48,7 +49,7 @@ pub use conv_transpose2d::{
 pub use conv2d::{
     conv2d_backward_bias, conv2d_backward_input, conv2d_backward_weight, conv2d_forward,
 };
-pub use dropout::dropout;
+pub use dropout::{dropout, dropout_spans};
 pub use loss::loss_forward_backward;
 pub use matmul::{
     linear_backward_bias, linear_backward_input, linear_backward_weight, linear_forward, matmul,
@@ -64,6 +65,7 @@ pub use pool2d::{
     avg_pool2d_backward, avg_pool2d_forward, max_pool2d_backward, max_pool2d_forward,
     softmax_pool_backward, softmax_pool_forward,
 };
+pub use prelu::{prelu_backward_input, prelu_backward_weight, prelu_forward};
 pub use softmax::{softmax_backward, softmax_forward};
 pub use upsample2d::{upsample2d_backward, upsample2d_forward};
 

@@ -31,6 +31,7 @@ pub(crate) use profile::profile;
 pub use profile::{Profile, ProfileEntry};
 pub use reference::Reference;
 pub use verify::{Check, VerifyReport};
+pub(crate) use wanted::Wanted;
 
 use crate::Error;
 

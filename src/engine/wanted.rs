@@ -6,7 +6,7 @@ use crate::model::{Graph, OutputLoss, ParameterId, ValueId};
 /// The parameters and values whose gradients are wanted, and the values whose gradients are needed on
 /// the way to those.
 #[derive(Debug, Clone)]
-pub(super) struct Wanted {
+pub(crate) struct Wanted {
     parameters: Vec<bool>,
     values: Vec<bool>,
     needed: Vec<bool>,

@@ -128,6 +128,8 @@ pub(crate) struct Variant {
 pub(crate) enum Functions {
     /// ReLU, if any.
     Relu,
+    /// Those made of straight lines.
+    Straight,
     /// Those whose gradient follows from their value.
     Simple,
     All,
@@ -155,11 +157,15 @@ impl Variant {
 }
 
 impl Functions {
+    #[cfg(test)]
+    pub const ALL: [Self; 4] = [Self::Relu, Self::Straight, Self::Simple, Self::All];
+
     /// With the activation of this number, where 0 is none.
     fn with(code: f64) -> Self {
         let mut all = Activation::ALL.into_iter();
         match all.find(|activation| f64::from(activation.code()) == code) {
             None | Some(Activation::Relu) => Self::Relu,
+            Some(activation) if activation.is_straight() => Self::Straight,
             Some(activation) if activation.gradient_from_value() => Self::Simple,
             Some(_) => Self::All,
         }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::{Graph, GraphBuilder, Model, Value, ValueId};
 use crate::op::{
     Activation, AdaptiveAvgPool2d, AdaptiveMaxPool2d, Add, AvgPool1d, AvgPool2d, BatchNorm, Concat,
-    Conv1d, Conv2d, ConvTranspose2d, Dropout, Flatten, GlobalPool, LayerNorm, Linear, MaxPool1d,
-    MaxPool2d, Op, PixelShuffle, PixelUnshuffle, Reshape, Size2, Softmax, Upsample2d,
+    Conv1d, Conv2d, ConvTranspose2d, DropUnit, Dropout, Flatten, GlobalPool, LayerNorm, Linear,
+    MaxPool1d, MaxPool2d, Op, PixelShuffle, PixelUnshuffle, Prelu, Reshape, Size2, Softmax,
+    Upsample2d,
 };
 use crate::{Error, Result, Shape};
 
@@ -262,6 +263,51 @@ impl ModelBuilder {
         self.push(Activation::Elu { alpha })
     }
 
+    /// `min(max(x, 0), 6)`.
+    pub fn relu6(self) -> Self {
+        self.push(Activation::Relu6)
+    }
+
+    /// `x` within two bounds, and the nearer one beyond them.
+    pub fn hard_tanh(self, min: f32, max: f32) -> Self {
+        self.push(Activation::HardTanh { min, max })
+    }
+
+    /// `min(max(x + 3, 0), 6) / 6`.
+    pub fn hard_sigmoid(self) -> Self {
+        self.push(Activation::HardSigmoid)
+    }
+
+    /// `x * min(max(x + 3, 0), 6) / 6`.
+    pub fn hard_swish(self) -> Self {
+        self.push(Activation::HardSwish)
+    }
+
+    /// ELU scaled so that a network normalises itself.
+    pub fn selu(self) -> Self {
+        self.push(Activation::Selu)
+    }
+
+    /// `x` where `x > 0`, else `alpha * (exp(x / alpha) - 1)`.
+    pub fn celu(self, alpha: f32) -> Self {
+        self.push(Activation::Celu { alpha })
+    }
+
+    /// `x * tanh(log(1 + exp(x)))`.
+    pub fn mish(self) -> Self {
+        self.push(Activation::Mish)
+    }
+
+    /// `x / (1 + |x|)`.
+    pub fn softsign(self) -> Self {
+        self.push(Activation::Softsign)
+    }
+
+    /// ReLU with one learned slope for negative values: short for [`Prelu::new`].
+    pub fn prelu(self) -> Self {
+        self.push(Prelu::new())
+    }
+
     /// Softmax along the last axis: short for [`Softmax::new`].
     pub fn softmax(self) -> Self {
         self.push(Softmax::new())
@@ -285,6 +331,17 @@ impl ModelBuilder {
     /// In training, makes each value zero with this probability and scales the others up.
     pub fn dropout(self, probability: f64) -> Self {
         self.push(Dropout::new(probability))
+    }
+
+    /// In training, makes each channel zero with this probability and scales the others up.
+    pub fn dropout2d(self, probability: f64) -> Self {
+        self.push(Dropout::new(probability).unit(DropUnit::Channel))
+    }
+
+    /// In training, makes each example zero with this probability and scales the others up: stochastic
+    /// depth, at the end of a residual's body.
+    pub fn stochastic_depth(self, probability: f64) -> Self {
+        self.push(Dropout::new(probability).unit(DropUnit::Example))
     }
 
     /// Makes all axes one, as a dense layer after an image wants it.

@@ -46,6 +46,12 @@ impl<'a, T, const N: usize> From<[&'a Vec<T>; N]> for Inputs<'a, T> {
     }
 }
 
+impl<'a, T, const N: usize, const M: usize> From<[&'a [T; M]; N]> for Inputs<'a, T> {
+    fn from(inputs: [&'a [T; M]; N]) -> Self {
+        Self(inputs.map(<[T; M]>::as_slice).into())
+    }
+}
+
 impl<'a, T> From<Vec<&'a [T]>> for Inputs<'a, T> {
     fn from(inputs: Vec<&'a [T]>) -> Self {
         Self(inputs)

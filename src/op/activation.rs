@@ -10,7 +10,8 @@ macro_rules! activations {
         $(#[$doc:meta])*
         $name:ident $({ $($(#[$field_doc:meta])* $field:ident = $usual:literal),* })? => $row:expr
     ),* $(,)?) => {
-        /// An element-wise non-linear function. Each passes NaN through, forward and backward.
+        /// An element-wise non-linear function. Each passes NaN through forward, and backward too but for
+        /// [`HardSigmoid`](Self::HardSigmoid), whose gradient there is zero as in PyTorch.
         #[derive(Debug, Clone, Copy, PartialEq)]
         #[non_exhaustive]
         pub enum Activation {
@@ -74,6 +75,45 @@ activations! {
         /// What negative arguments tend to, with the other sign; not negative itself.
         alpha = 1.0
     } => Row::new("elu", 9, Saved::Value).number("alpha", alpha, Domain::NotNegative),
+
+    /// `min(max(x, 0), 6)` (Krizhevsky 2010). Its gradient is zero at 0 and 6 and beyond.
+    Relu6 => Row::new("relu6", 10, Saved::Value).arithmetic(Arithmetic::Copy),
+
+    /// `x` within two bounds, usually -1 and 1, and the nearer one beyond them. Its gradient is zero at
+    /// both and beyond.
+    HardTanh {
+        /// The lower bound.
+        min = -1.0,
+        /// The upper bound, above the lower one.
+        max = 1.0
+    } => Row::new("hard_tanh", 11, Saved::Value)
+        .arithmetic(Arithmetic::Copy)
+        .number("min", min, Domain::Finite)
+        .number("max", max, Domain::AboveTheFirst),
+
+    /// `min(max(x + 3, 0), 6) / 6` (Howard et al. 2019). Its gradient is zero at -3 and 3 and beyond, and
+    /// where `x` is NaN.
+    HardSigmoid => Row::new("hard_sigmoid", 12, Saved::Value).arithmetic(Arithmetic::Product),
+
+    /// `x * min(max(x + 3, 0), 6) / 6` (Howard et al. 2019). Its gradient is 0 at -3, and 1 at 3.
+    HardSwish => Row::new("hard_swish", 13, Saved::Argument).arithmetic(Arithmetic::Formula),
+
+    /// `scale * x` where `x > 0`, else `scale * alpha * (exp(x) - 1)`, with scale 1.0507 and alpha 1.6733
+    /// (Klambauer et al. 2017).
+    Selu => Row::new("selu", 14, Saved::Value),
+
+    /// `x` where `x > 0`, else `alpha * (exp(x / alpha) - 1)` (Barron 2017), whose gradient at 0 is 1
+    /// whatever alpha is; usually that is 1.
+    Celu {
+        /// What negative arguments tend to, with the other sign; above zero.
+        alpha = 1.0
+    } => Row::new("celu", 15, Saved::Value).number("alpha", alpha, Domain::Positive),
+
+    /// `x * tanh(log(1 + exp(x)))` (Misra 2019).
+    Mish => Row::new("mish", 16, Saved::Argument),
+
+    /// `x / (1 + |x|)`.
+    Softsign => Row::new("softsign", 17, Saved::Value).arithmetic(Arithmetic::Formula),
 }
 
 /// What the crate knows of an activation beside its formulas.
@@ -92,8 +132,10 @@ struct Row {
 pub(crate) enum Arithmetic {
     /// None: it copies, or writes a constant.
     Copy,
-    /// That of one product.
+    /// That of a product, or of a sum and a product.
     Product,
+    /// That of formulas without functions of the driver.
+    Formula,
     /// That of formulas, with functions of the driver such as `exp` in the value, and in a gradient that
     /// follows from the argument.
     Functions,
@@ -119,7 +161,12 @@ struct Number {
 /// What a number may be. It is always finite.
 #[derive(Clone, Copy)]
 enum Domain {
+    Finite,
     NotNegative,
+    /// As a number of 32 bits that no device takes for zero.
+    Positive,
+    /// Above the number before it.
+    AboveTheFirst,
 }
 
 impl Row {
@@ -186,13 +233,25 @@ impl Activation {
         self.row().saved == Saved::Value
     }
 
+    /// Whether it is made of straight lines.
+    pub(crate) fn is_straight(self) -> bool {
+        match self.arithmetic() {
+            Arithmetic::Copy | Arithmetic::Product => true,
+            Arithmetic::Formula | Arithmetic::Functions => false,
+        }
+    }
+
     /// An error that names a number which is outside its domain.
     pub(crate) fn check(self) -> Result<()> {
         let Row { name, numbers, .. } = self.row();
+        let [first, _] = self.numbers();
         for number in numbers.into_iter().flatten() {
             let Number { value, domain, .. } = number;
             let (holds, said) = match domain {
+                Domain::Finite => (true, "finite"),
                 Domain::NotNegative => (value >= 0.0, "positive"),
+                Domain::Positive => (value >= f32::MIN_POSITIVE, "above zero"),
+                Domain::AboveTheFirst => (value > first, "above the other bound"),
             };
             if !(holds && value.is_finite()) {
                 let argument = format!("{name} {}", number.name);
@@ -257,6 +316,27 @@ mod tests {
             let said = check(slope).unwrap_err().to_string();
             let expected = format!("leaky_relu slope: {slope} is not positive");
             assert!(said.contains(&expected), "{said}");
+        }
+    }
+
+    #[test]
+    fn bounds_are_finite_and_in_order_and_divisors_no_zeros() {
+        let said = |function: Activation| function.check().unwrap_err().to_string();
+        let bounds = |min, max| Activation::HardTanh { min, max };
+        bounds(-0.5, 2.0).check().unwrap();
+        bounds(3.0, 4.0).check().unwrap();
+        for max in [-0.5, -1.0, f32::INFINITY, f32::NAN] {
+            let expected = format!("hard_tanh max: {max} is not above the other bound");
+            assert!(said(bounds(-0.5, max)).contains(&expected));
+        }
+        for min in [f32::NEG_INFINITY, f32::NAN] {
+            let expected = format!("hard_tanh min: {min} is not finite");
+            assert!(said(bounds(min, 1.0)).contains(&expected));
+        }
+        Activation::Celu { alpha: 1e-30 }.check().unwrap();
+        for alpha in [0.0, -1.0, 1e-40, f32::INFINITY, f32::NAN] {
+            let expected = format!("celu alpha: {alpha} is not above zero");
+            assert!(said(Activation::Celu { alpha }).contains(&expected));
         }
     }
 

@@ -1,20 +1,67 @@
 //! Dropout, and its mask: a function of seed, step, layer and element, the same on every device.
 
 use super::{Definition, ParameterSpec, only, philox4x32, within};
+use crate::shape::elements;
 use crate::{Result, Shape};
 
 /// In training, each value is zero with this probability and `1 / (1 - probability)` times itself
-/// otherwise (Srivastava et al. 2014); in evaluation it stays as it is.
+/// otherwise (Srivastava et al. 2014); in evaluation it stays as it is. What is kept or dropped together
+/// may be whole channels, or whole examples.
+///
+/// ```
+/// use wgpu_cnn::{Dropout, DropUnit, Model};
+/// let model = Model::builder([8, 5, 5])
+///     .residual(|b| b.conv2d(8, 1).push(Dropout::new(0.1).unit(DropUnit::Example)))
+///     .push(Dropout::new(0.2).unit(DropUnit::Channel))
+///     .build()?;
+/// # Ok::<(), wgpu_cnn::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Dropout {
     /// The probability of a zero, within `0..1`.
     pub probability: f64,
+    /// What is kept or dropped together. Default [`DropUnit::Value`].
+    pub unit: DropUnit,
+}
+
+/// What [`Dropout`] keeps or drops together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum DropUnit {
+    /// Each value by itself.
+    #[default]
+    Value,
+    /// All values of a channel, the first axis of an example (Tompson et al. 2015): PyTorch's `Dropout2d`.
+    Channel,
+    /// All values of an example: stochastic depth (Huang et al. 2016), torchvision's `StochasticDepth` in
+    /// the mode `row`.
+    Example,
+    /// All values of a batch: the same in the mode `batch`.
+    Batch,
 }
 
 impl Dropout {
-    /// Dropout with this probability.
+    /// Dropout of single values with this probability.
     pub fn new(probability: f64) -> Self {
-        Self { probability }
+        let unit = DropUnit::Value;
+        Self { probability, unit }
+    }
+
+    /// Sets what is kept or dropped together.
+    pub fn unit(mut self, unit: DropUnit) -> Self {
+        self.unit = unit;
+        self
+    }
+
+    /// Neighbouring values that are kept or dropped together, in `batch` examples of this shape, or `None`
+    /// where each has a word of its own.
+    pub(crate) fn span(self, batch: usize, example: &Shape) -> Option<usize> {
+        let span = match self.unit {
+            DropUnit::Value => return None,
+            DropUnit::Channel => elements(example.get(1..).unwrap_or(&[])),
+            DropUnit::Example => example.len(),
+            DropUnit::Batch => example.len().saturating_mul(batch),
+        };
+        Some(span.max(1))
     }
 
     /// Refuses a probability outside its domain.
@@ -25,7 +72,11 @@ impl Dropout {
 
 impl Definition for Dropout {
     fn name(&self) -> &'static str {
-        "dropout"
+        match self.unit {
+            DropUnit::Value => "dropout",
+            DropUnit::Channel => "dropout2d",
+            DropUnit::Example | DropUnit::Batch => "stochastic_depth",
+        }
     }
 
     fn output_shape(&self, inputs: &[&Shape]) -> Result<Shape> {
@@ -66,7 +117,8 @@ pub(crate) fn scale(probability: f64) -> f64 {
     1.0 / (1.0 - probability)
 }
 
-/// Whether an element of a layer is kept in a step, for the four elements of a block.
+/// Whether a unit of a layer is kept in a step, for the four units of a block: those of a batch are counted
+/// in the order of memory.
 pub(crate) fn kept(probability: f64, seed: u64, step: u64, layer: u32, block: u32) -> [bool; 4] {
     let key = [seed as u32, (seed >> 32) as u32];
     let words = philox4x32([block, step as u32, layer, 1], key);
@@ -86,6 +138,18 @@ mod tests {
         let kept = (0..10_000).flat_map(|block| kept(0.3, 3, 5, 1, block));
         let dropped = kept.filter(|&kept| !kept).count();
         assert!((dropped as f64 / 40_000.0 - 0.3).abs() < 0.01, "{dropped}");
+    }
+
+    #[test]
+    fn units_are_runs_of_values() {
+        let span = |unit, shape: &[usize]| Dropout::new(0.5).unit(unit).span(4, &shape.into());
+        assert_eq!(span(DropUnit::Value, &[3, 5, 2]), None);
+        assert_eq!(span(DropUnit::Channel, &[3, 5, 2]), Some(10));
+        assert_eq!(span(DropUnit::Channel, &[3]), Some(1));
+        assert_eq!(span(DropUnit::Channel, &[]), Some(1));
+        assert_eq!(span(DropUnit::Example, &[3, 5, 2]), Some(30));
+        assert_eq!(span(DropUnit::Batch, &[3, 5, 2]), Some(120));
+        assert_eq!(span(DropUnit::Batch, &[usize::MAX]), Some(usize::MAX));
     }
 
     #[test]

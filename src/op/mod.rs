@@ -16,6 +16,7 @@ mod norm;
 mod optimizer;
 mod pixel_shuffle;
 mod pool2d;
+mod prelu;
 mod signal;
 mod softmax;
 mod target;
@@ -30,7 +31,7 @@ pub use add::Add;
 pub use concat::Concat;
 pub use conv_transpose2d::ConvTranspose2d;
 pub use conv2d::{Conv2d, Conv2dGeometry};
-pub use dropout::Dropout;
+pub use dropout::{DropUnit, Dropout};
 pub use init::Init;
 pub(crate) use init::philox4x32;
 pub use linear::{Linear, LinearGeometry};
@@ -40,6 +41,7 @@ pub use norm::{BatchNorm, BatchNormGeometry, LayerNorm};
 pub use optimizer::{Adam, Optimizer, RmsProp, Sgd};
 pub use pixel_shuffle::{PixelShuffle, PixelShuffleGeometry, PixelUnshuffle};
 pub use pool2d::{AvgPool2d, GlobalPool, MaxPool2d, Pool2dGeometry};
+pub use prelu::{Prelu, PreluGeometry};
 pub use signal::{AvgPool1d, Conv1d, MaxPool1d};
 pub use softmax::{Softmax, SoftmaxGeometry};
 pub use target::Target;
@@ -108,6 +110,8 @@ macro_rules! operators {
             Linear,
             /// An element-wise function.
             Activation,
+            /// ReLU with learned slopes.
+            Prelu,
             /// Softmax or its logarithm.
             Softmax,
             /// Batch normalisation.

@@ -1,10 +1,10 @@
 //! Dropout, as it is in training. In evaluation it is a copy.
 
 use super::Call;
-use crate::Result;
 use crate::gpu::Tensor;
 use crate::gpu::kernels::dropout as kernels;
 use crate::op::Dropout;
+use crate::{Error, Result};
 
 /// Dropout of `x`, of any shape: each element is zero with this probability and
 /// `1 / (1 - probability)` times itself otherwise. The mask follows from the seed, the step (the
@@ -27,12 +27,44 @@ use crate::op::Dropout;
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where the probability is not within `0..1`.
 pub fn dropout(x: &Tensor, probability: f64, seed: u64, step: u64, layer: u32) -> Result<Tensor> {
+    run(x, probability, None, [seed, step], layer)
+}
+
+/// The same for runs of `span` neighbouring values each, which are kept or dropped together, as
+/// [`cpu::dropout_spans`](crate::cpu::dropout_spans): `span` is a plane for dropout over channels, and an
+/// example or a batch for stochastic depth. A run's number takes the place of the element's.
+///
+/// # Errors
+/// [`Error::Argument`] where the probability is not within `0..1`, and where `span` is zero.
+pub fn dropout_spans(
+    x: &Tensor,
+    probability: f64,
+    span: usize,
+    seed: u64,
+    step: u64,
+    layer: u32,
+) -> Result<Tensor> {
+    if span == 0 {
+        return Err(Error::argument("dropout span", "must not be zero"));
+    }
+    // No run is longer than all values.
+    let span = span.min(x.shape().len().max(1));
+    run(x, probability, Some(span), [seed, step], layer)
+}
+
+fn run(
+    x: &Tensor,
+    probability: f64,
+    span: Option<usize>,
+    [seed, step]: [u64; 2],
+    layer: u32,
+) -> Result<Tensor> {
     Dropout::new(probability).check()?;
     let call = Call::new("dropout", x.gpu());
     let output = call.output(x.shape())?;
     let (from, to) = (call.input("x", x)?, call.region(&output).into());
-    let len = x.shape().len();
-    kernels::dropout(&mut call.recording(), probability, layer, len, from, to);
+    let extents = (x.shape().len(), span);
+    kernels::dropout(&mut call.recording(), probability, layer, extents, from, to);
     for dispatch in &mut call.recording().dispatches {
         kernels::set_step(&mut dispatch.params, seed, step);
     }

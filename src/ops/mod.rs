@@ -31,6 +31,7 @@ mod norm;
 mod optimizer;
 mod pixel_shuffle;
 mod pool2d;
+mod prelu;
 mod softmax;
 mod upsample2d;
 
@@ -45,7 +46,7 @@ pub use conv2d::{
     bias_gradient, conv_transpose2d_backward_input, conv_transpose2d_backward_weight,
     conv_transpose2d_forward, conv2d_backward_input, conv2d_backward_weight, conv2d_forward,
 };
-pub use dropout::dropout;
+pub use dropout::{dropout, dropout_spans};
 pub use loss::loss;
 pub use matmul::{linear_forward, matmul};
 pub use norm::{
@@ -58,6 +59,7 @@ pub use pool2d::{
     avg_pool2d_backward, avg_pool2d_forward, max_pool2d_backward, max_pool2d_forward,
     softmax_pool_backward, softmax_pool_forward,
 };
+pub use prelu::{prelu_backward, prelu_forward};
 pub use softmax::{softmax_backward, softmax_forward};
 pub use upsample2d::{upsample2d_backward, upsample2d_forward};
 

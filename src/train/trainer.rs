@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::TrainerBuilder;
-use crate::engine::{Batch, MemoryReport, Plan, Reference};
+use crate::engine::{Batch, MemoryReport, Plan, Reference, Wanted};
 use crate::model::{Inputs, Model, OutputLoss, Targets};
 #[cfg(feature = "native")]
 use crate::model::{Weights, write_weights};
@@ -291,6 +291,10 @@ impl Trainer {
     /// [`set_parameter`](Self::set_parameter) for asynchronous programs and the browser.
     pub async fn set_parameter_async(&mut self, name: &str, values: &[f32]) -> Result<()> {
         let id = self.model.graph.parameter_named(name)?;
+        if self.model.graph.parameter(id).is_constant() {
+            let reason = "is part of the model, and fixed";
+            return Err(Error::argument(format!("parameter {name:?}"), reason));
+        }
         let shape = &self.model.graph.parameter(id).shape;
         if shape.len() != values.len() {
             return Err(Error::length(
@@ -320,6 +324,10 @@ impl Trainer {
     /// [`gradient`](Self::gradient) for asynchronous programs and the browser.
     pub async fn gradient_async(&self, name: &str) -> Result<Vec<f32>> {
         let id = self.model.graph.learned_named(name)?;
+        if !Wanted::learned(&self.model.graph, &self.losses).parameter(id) {
+            let reason = "no loss depends on it";
+            return Err(Error::argument(format!("parameter {name:?}"), reason));
+        }
         match &self.backend {
             Backend::Gpu(plan) if plan.steps() == 0 => {
                 Err(Error::argument("gradient", "no step has been made"))

@@ -3,7 +3,7 @@
 use wgpu_cnn::Target;
 use wgpu_cnn::cpu::{self, Real};
 use wgpu_cnn::op::{
-    BatchNormGeometry, Conv2dGeometry, LinearGeometry, LossGeometry, Pool2dGeometry,
+    BatchNormGeometry, Conv2dGeometry, LinearGeometry, LossGeometry, Pool2dGeometry, PreluGeometry,
     SoftmaxGeometry,
 };
 
@@ -72,7 +72,15 @@ pub fn calls() -> Vec<Call> {
             &["cpu::softmax_forward", "cpu::softmax_backward"],
             both!(softmax),
         ),
-        Call::quick(&["cpu::dropout"], both!(dropout)),
+        Call::quick(&["cpu::dropout", "cpu::dropout_spans"], both!(dropout)),
+        Call::quick(
+            &[
+                "cpu::prelu_forward",
+                "cpu::prelu_backward_input",
+                "cpu::prelu_backward_weight",
+            ],
+            both!(prelu),
+        ),
         Call::quick(
             &["cpu::concat_forward", "cpu::concat_backward"],
             both!(concat),
@@ -300,6 +308,10 @@ fn dropout<T: Real>(d: &mut Draw) -> bool {
     let (probability, len) = (d.real(), d.number());
     let [seed, step, layer] = d.numbers::<3>();
     let (x, mut y) = (d.floats::<T>(len), d.floats(len));
+    if d.flag() {
+        let (span, [seed, step]) = (d.number(), [seed as u64, step as u64]);
+        return cpu::dropout_spans(probability, span, seed, step, layer as u32, &x, &mut y).is_ok();
+    }
     cpu::dropout(
         probability,
         seed as u64,
@@ -309,6 +321,23 @@ fn dropout<T: Real>(d: &mut Draw) -> bool {
         &mut y,
     )
     .is_ok()
+}
+
+fn prelu<T: Real>(d: &mut Draw) -> bool {
+    let [batch, channels, plane] = d.numbers();
+    let g = PreluGeometry {
+        batch,
+        channels,
+        plane,
+    };
+    let len = Draw::elements(&[batch, channels, plane]);
+    let (x, gy, mut y) = (d.floats::<T>(len), d.floats::<T>(len), d.floats(len));
+    let mut w = d.floats::<T>(channels);
+    match d.below(3) {
+        0 => cpu::prelu_forward(&g, &x, &w, &mut y).is_ok(),
+        1 => cpu::prelu_backward_input(&g, &x, &w, &gy, &mut y).is_ok(),
+        _ => cpu::prelu_backward_weight(&g, &x, &gy, &mut w).is_ok(),
+    }
 }
 
 fn concat<T: Real>(d: &mut Draw) -> bool {

@@ -127,6 +127,11 @@ impl Draw {
         match self.pick(&Activation::ALL) {
             Activation::LeakyRelu { .. } => Activation::LeakyRelu { slope: number },
             Activation::Elu { .. } => Activation::Elu { alpha: number },
+            Activation::Celu { .. } => Activation::Celu { alpha: number },
+            Activation::HardTanh { .. } => Activation::HardTanh {
+                min: number,
+                max: self.single(),
+            },
             other => other,
         }
     }

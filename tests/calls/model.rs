@@ -35,11 +35,22 @@ const BUILDER: &[&str] = &[
     "ModelBuilder::silu",
     "ModelBuilder::softplus",
     "ModelBuilder::elu",
+    "ModelBuilder::relu6",
+    "ModelBuilder::hard_tanh",
+    "ModelBuilder::hard_sigmoid",
+    "ModelBuilder::hard_swish",
+    "ModelBuilder::selu",
+    "ModelBuilder::celu",
+    "ModelBuilder::mish",
+    "ModelBuilder::softsign",
+    "ModelBuilder::prelu",
     "ModelBuilder::softmax",
     "ModelBuilder::log_softmax",
     "ModelBuilder::batch_norm",
     "ModelBuilder::layer_norm",
     "ModelBuilder::dropout",
+    "ModelBuilder::dropout2d",
+    "ModelBuilder::stochastic_depth",
     "ModelBuilder::flatten",
     "ModelBuilder::reshape",
     "ModelBuilder::residual",
@@ -147,11 +158,27 @@ fn extended(d: &mut Draw, builder: ModelBuilder, depth: usize) -> ModelBuilder {
         10 => builder.global_softmax_pool(),
         11 => builder.relu().sigmoid().tanh().leaky_relu(d.single()),
         12 => builder.gelu().gelu_tanh().silu().softplus(),
-        13 => builder.elu(d.single()),
-        14 => builder.softmax().log_softmax(),
+        13 => match d.flag() {
+            true => builder
+                .elu(d.single())
+                .celu(d.single())
+                .hard_tanh(d.single(), d.single()),
+            false => builder
+                .relu6()
+                .hard_sigmoid()
+                .hard_swish()
+                .selu()
+                .mish()
+                .softsign(),
+        },
+        14 => builder.prelu().softmax().log_softmax(),
         15 => builder.batch_norm(),
         16 => builder.layer_norm(),
-        17 => builder.dropout(d.real()),
+        17 => match d.below(3) {
+            0 => builder.dropout(d.real()),
+            1 => builder.dropout2d(d.real()),
+            _ => builder.stochastic_depth(d.real()),
+        },
         18 => builder.flatten(),
         19 => builder.reshape(d.shape()),
         26 => builder.upsample2d(d.number()),

@@ -2,9 +2,9 @@
 
 use wgpu_cnn::op::{AvgPool2d, Op};
 use wgpu_cnn::{
-    Activation, AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool1d, BatchNorm, Conv1d, Conv2d,
-    ConvTranspose2d, Dropout, Flatten, GlobalPool, LayerNorm, Linear, Loss, MaxPool1d, MaxPool2d,
-    Optimizer, PixelShuffle, PixelUnshuffle, Reduction, Reshape, Shape, Softmax,
+    Activation, AvgPool1d, BatchNorm, Conv1d, Conv2d, ConvTranspose2d, DropUnit, Dropout, Flatten,
+    GlobalPool, LayerNorm, Linear, Loss, MaxPool1d, MaxPool2d, Optimizer, Prelu, Reduction,
+    Reshape, Shape, Softmax,
 };
 
 use crate::call::Call;
@@ -103,6 +103,13 @@ const ROWS: &[&str] = &[
     "LayerNorm::new",
     "LayerNorm::epsilon",
     "Dropout::new",
+    "Dropout::unit",
+    "Prelu::new",
+    "Prelu::per_channel",
+    "Prelu::init",
+    "Prelu::geometry",
+    "PreluGeometry::count",
+    "PreluGeometry::input_len",
     "Reshape::new",
     "Activation::name",
 ];
@@ -188,13 +195,21 @@ pub fn calls() -> Vec<Call> {
         Call::quick(SIGNAL, |d| !layer(d).name().is_empty()),
         Call::quick(ROWS, |d| {
             let (batch, input) = (d.number(), d.shape());
-            match d.below(3) {
+            let _ = dropout(d);
+            match d.below(4) {
                 0 => linear(d).geometry(batch, &input).is_ok(),
                 1 => softmax(d).geometry(batch, &input).is_ok_and(|mut g| {
                     if d.is_hostile() {
                         (g.outer, g.extent, g.inner) = (d.number(), d.number(), d.number());
                     }
                     let _ = g.input_len();
+                    true
+                }),
+                2 => prelu(d).geometry(batch, &input).is_ok_and(|mut g| {
+                    if d.is_hostile() {
+                        (g.batch, g.channels, g.plane) = (d.number(), d.number(), d.number());
+                    }
+                    let _ = (g.count(), g.input_len());
                     true
                 }),
                 _ => batch_norm(d).geometry(batch, &input).is_ok_and(|mut g| {
@@ -295,6 +310,19 @@ pub fn layer_norm(d: &mut Draw) -> LayerNorm {
     LayerNorm::new().epsilon(d.real())
 }
 
+pub fn prelu(d: &mut Draw) -> Prelu {
+    Prelu::new().per_channel(d.flag()).init(d.single())
+}
+
+fn dropout(d: &mut Draw) -> Dropout {
+    Dropout::new(d.real()).unit(d.pick(&[
+        DropUnit::Value,
+        DropUnit::Channel,
+        DropUnit::Example,
+        DropUnit::Batch,
+    ]))
+}
+
 fn signal(d: &mut Draw) -> Op {
     let [kernel, stride, padding, after] = d.numbers();
     match d.below(3) {
@@ -323,7 +351,7 @@ fn signal(d: &mut Draw) -> Op {
 
 /// Any operator.
 pub fn layer(d: &mut Draw) -> Op {
-    match d.below(21) {
+    match d.below(18) {
         0 => conv2d(d).into(),
         1 => conv_transpose2d(d).into(),
         2 => max_pool2d(d).into(),
@@ -333,17 +361,14 @@ pub fn layer(d: &mut Draw) -> Op {
         6 => softmax(d).into(),
         7 => batch_norm(d).into(),
         8 => layer_norm(d).into(),
-        9 => Dropout::new(d.real()).into(),
+        9 => dropout(d).into(),
         10 => Reshape::new(d.shape()).into(),
         11 => Flatten.into(),
         12 => wgpu_cnn::op::Add.into(),
         13 => wgpu_cnn::op::Concat.into(),
         14 => activation(d).into(),
-        15 => resize::upsample2d(d).into(),
-        18 => AdaptiveAvgPool2d::new(d.size()).into(),
-        19 => AdaptiveMaxPool2d::new(d.size()).into(),
-        16 => PixelShuffle::new(d.number()).into(),
-        17 => PixelUnshuffle::new(d.number()).into(),
+        15 => prelu(d).into(),
+        16 => resize::layer(d),
         _ => signal(d),
     }
 }

@@ -45,6 +45,9 @@ pub fn calls() -> Vec<Call> {
         "conv_transpose2d_backward_weight": conv_transpose2d_backward_weight;
         "bias_gradient": bias_gradient;
         "dropout": dropout;
+        "dropout_spans": dropout_spans;
+        "prelu_forward": prelu_forward;
+        "prelu_backward": prelu_backward;
         "loss": loss;
         "matmul": matmul;
         "linear_forward": linear_forward;
@@ -216,6 +219,32 @@ fn dropout(d: &mut Draw) -> Done {
     let (shape, [seed, step, layer]) = (d.shape(), d.numbers());
     let x = tensor(d, shape)?;
     ops::dropout(&x, d.real(), seed as u64, step as u64, layer as u32).map(drop)
+}
+
+fn dropout_spans(d: &mut Draw) -> Done {
+    let (shape, [seed, step, layer, span]) = (d.shape(), d.numbers());
+    let x = tensor(d, shape)?;
+    let counted = [seed, step].map(|number| number as u64);
+    ops::dropout_spans(&x, d.real(), span, counted[0], counted[1], layer as u32).map(drop)
+}
+
+fn prelu_weights(d: &mut Draw, shape: &Shape) -> Result<Tensor, Error> {
+    let channels = shape.get(1).copied().unwrap_or(1);
+    let weights = if d.flag() { 1 } else { channels };
+    tensor(d, [weights])
+}
+
+fn prelu_forward(d: &mut Draw) -> Done {
+    let shape = d.shape();
+    let weight = prelu_weights(d, &shape)?;
+    ops::prelu_forward(&tensor(d, shape)?, &weight).map(drop)
+}
+
+fn prelu_backward(d: &mut Draw) -> Done {
+    let shape = d.shape();
+    let weight = prelu_weights(d, &shape)?;
+    let (x, gy) = (tensor(d, &shape)?, tensor(d, shape)?);
+    ops::prelu_backward(&x, &weight, &gy).map(drop)
 }
 
 fn loss(d: &mut Draw) -> Done {

@@ -3,7 +3,7 @@
 use wgpu_cnn::cpu::{self, Real};
 use wgpu_cnn::op::{AdaptivePool2dGeometry, PixelShuffleGeometry, Upsample2dGeometry};
 use wgpu_cnn::{
-    AdaptiveAvgPool2d, AdaptiveMaxPool2d, Error, PixelShuffle, PixelUnshuffle, Upsample2d,
+    AdaptiveAvgPool2d, AdaptiveMaxPool2d, Error, Op, PixelShuffle, PixelUnshuffle, Upsample2d,
 };
 
 use crate::call::Call;
@@ -38,6 +38,17 @@ const ADAPTIVE_POOL2D: &[&str] = &[
     "AdaptivePool2dGeometry::input_len",
     "AdaptivePool2dGeometry::output_len",
 ];
+
+/// Any of them.
+pub fn layer(d: &mut Draw) -> Op {
+    match d.below(5) {
+        0 => upsample2d(d).into(),
+        1 => PixelShuffle::new(d.number()).into(),
+        2 => PixelUnshuffle::new(d.number()).into(),
+        3 => AdaptiveAvgPool2d::new(d.size()).into(),
+        _ => AdaptiveMaxPool2d::new(d.size()).into(),
+    }
+}
 
 pub fn calls() -> Vec<Call> {
     vec![

@@ -4,7 +4,7 @@ use serde_json::Value;
 use wgpu_cnn::{
     Activation, AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, BatchNorm, Conv2d,
     ConvTranspose2d, Dropout, Flatten, GlobalPool, LayerNorm, Linear, Loss, MaxPool2d, Op,
-    Optimizer, PixelShuffle, PixelUnshuffle, Reduction, Size2, Softmax, Upsample2d,
+    Optimizer, PixelShuffle, PixelUnshuffle, Prelu, Reduction, Size2, Softmax, Upsample2d,
 };
 
 use crate::options::Options;
@@ -36,6 +36,10 @@ pub fn layer(name: &str, options: &Options) -> Result<Op, String> {
             }
             "pixel_shuffle" => Ok(PixelShuffle::new(options.extent("r", 1)?).into()),
             "pixel_unshuffle" => Ok(PixelUnshuffle::new(options.extent("r", 1)?).into()),
+            "prelu" => {
+                let weights = options.extent("num_parameters", 1)?;
+                Ok(Prelu::new().per_channel(weights != 1).into())
+            }
             "softmax" | "log_softmax" => Ok(softmax(name, options)?.into()),
             _ => match activation(name, options)? {
                 Some(activation) => Ok(activation.into()),
@@ -165,6 +169,19 @@ fn activation(name: &str, options: &Options) -> Result<Option<Activation>, Strin
         "elu" => Activation::Elu {
             alpha: options.number("alpha", 1.0)? as f32,
         },
+        "relu6" => Activation::Relu6,
+        "hard_tanh" => Activation::HardTanh {
+            min: options.number("min_val", -1.0)? as f32,
+            max: options.number("max_val", 1.0)? as f32,
+        },
+        "hard_sigmoid" => Activation::HardSigmoid,
+        "hard_swish" => Activation::HardSwish,
+        "selu" => Activation::Selu,
+        "celu" => Activation::Celu {
+            alpha: options.number("alpha", 1.0)? as f32,
+        },
+        "mish" => Activation::Mish,
+        "softsign" => Activation::Softsign,
         _ => return Ok(None),
     }))
 }
@@ -240,9 +257,16 @@ pub fn optimizer(name: &str, options: &Options) -> Result<Option<Optimizer>, Str
 /// Whether a layer's results depend on the driver's exp, log or tanh.
 pub fn is_transcendental(op: &Op) -> bool {
     match op {
-        Op::Activation(function) => {
-            !matches!(function, Activation::Relu | Activation::LeakyRelu { .. })
-        }
+        Op::Activation(function) => !matches!(
+            function,
+            Activation::Relu
+                | Activation::LeakyRelu { .. }
+                | Activation::Relu6
+                | Activation::HardTanh { .. }
+                | Activation::HardSigmoid
+                | Activation::HardSwish
+                | Activation::Softsign
+        ),
         Op::Softmax(_) | Op::GlobalPool(GlobalPool::Softmax) => true,
         _ => false,
     }

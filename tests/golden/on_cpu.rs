@@ -157,6 +157,17 @@ pub fn layer(op: &Op, training: bool, case: &Case) -> Result<Outputs> {
             }
             out.floats("y", y);
         }
+        Op::Prelu(prelu) => {
+            let (batch, example) = case.examples()?;
+            let (g, w) = (prelu.geometry(batch, &example)?, case.floats("w")?);
+            out.floats("y", filled(x.len(), |y| cpu::prelu_forward(&g, x, w, y))?);
+            if let Some(gy) = gy {
+                let gx = filled(x.len(), |gx| cpu::prelu_backward_input(&g, x, w, gy, gx))?;
+                let gw = filled(w.len(), |gw| cpu::prelu_backward_weight(&g, x, gy, gw))?;
+                out.floats("gx", gx);
+                out.floats("gw", gw);
+            }
+        }
         Op::Softmax(softmax) => {
             let (g, log) = (softmax.geometry(1, &case.shape("x")?)?, softmax.log);
             let y = filled(x.len(), |y| cpu::softmax_forward(&g, log, x, y))?;

@@ -121,6 +121,16 @@ pub fn layer(gpu: &Gpu, op: &Op, training: bool, case: &Case) -> Result<Outputs>
                 )?;
             }
         }
+        Op::Prelu(_) => {
+            let x = inputs.tensor("x", case.shape("x")?)?;
+            let w = inputs.tensor("w", case.shape("w")?)?;
+            put(&mut out, "y", &ops::prelu_forward(&x, &w)?)?;
+            if let Some(gy) = inputs.optional("gy", x.shape())? {
+                let [gx, gw] = ops::prelu_backward(&x, &w, &gy)?;
+                put(&mut out, "gx", &gx)?;
+                put(&mut out, "gw", &gw)?;
+            }
+        }
         Op::Softmax(softmax) => {
             let x = inputs.tensor("x", case.shape("x")?.batched(1))?;
             let y = ops::softmax_forward(&x, softmax)?;

@@ -57,6 +57,7 @@ impl Work {
                 Op::Conv2d(_) | Op::ConvTranspose2d(_) | Op::Linear(_) => {
                     ["x", "gy", "w", "b"].contains(&name)
                 }
+                Op::Prelu(_) => ["x", "gy", "w"].contains(&name),
                 Op::LayerNorm(_) => ["x", "gy", "gamma", "beta"].contains(&name),
                 Op::BatchNorm(_) => {
                     ["x", "gy", "gamma", "beta", "running_mean", "running_var"].contains(&name)

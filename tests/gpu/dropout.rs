@@ -1,6 +1,6 @@
 //! The kernel of src/gpu/kernels/dropout.rs, by itself and in training.
 
-use wgpu_cnn::{Linear, Loss, Model, Optimizer, Target, Trainer, cpu, ops};
+use wgpu_cnn::{DropUnit, Dropout, Linear, Loss, Model, Optimizer, Target, Trainer, cpu, ops};
 
 use crate::common::{bits, each_gpu, poisoned_gpus, random, tensor, uniform};
 use crate::compare::{assert_bits, assert_same};
@@ -112,6 +112,70 @@ fn masks_and_values_equal_the_reference_bit_by_bit() {
         for (device, gpu) in each_gpu() {
             let name = format!("{}, {device}", case.name);
             assert_bits(&name, &on_gpu(gpu, case, &x), &expected);
+        }
+    }
+}
+
+/// The mask of a run is that of the element with its number, however runs and vectors lie to each other.
+#[test]
+fn runs_have_the_masks_of_elements_bit_by_bit() {
+    const LEN: usize = 4 * 64 + 9;
+    let ones = vec![1.0; LEN];
+    let mut masks = vec![0.0; LEN];
+    let (seed, step, layer) = (5 << 32 | 1, 3, 2);
+    cpu::dropout(0.4, seed, step, layer, &ones, &mut masks).unwrap();
+    let x = uniform(&mut random(16), LEN);
+    for span in [1, 2, 3, 4, 7, 8, 30, LEN, usize::MAX] {
+        let expected: Vec<f32> = (0..LEN).map(|at| x[at] * masks[at / span]).collect();
+        let mut y = vec![0.0; LEN];
+        cpu::dropout_spans(0.4, span, seed, step, layer, &x, &mut y).unwrap();
+        assert_bits(&format!("{span} on the CPU"), &y, &expected);
+        for (device, gpu) in each_gpu() {
+            let x = tensor(gpu, [LEN], &x);
+            let y = ops::dropout_spans(&x, 0.4, span, seed, step, layer).unwrap();
+            assert_bits(
+                &format!("{span}, {device}"),
+                &y.to_vec().unwrap(),
+                &expected,
+            );
+        }
+    }
+}
+
+/// In training, by what the loss says of a model without weights that matter.
+#[test]
+fn channels_examples_and_batches_are_dropped_whole() {
+    let units = [DropUnit::Channel, DropUnit::Example, DropUnit::Batch];
+    for (device, gpu) in poisoned_gpus().take(1) {
+        for (unit, runs) in units.into_iter().zip([15, 5, 1]) {
+            let model = Model::builder([3, 2, 2]);
+            let model = model
+                .conv2d(3, 1)
+                .push(Dropout::new(0.5).unit(unit))
+                .build();
+            let mut trainer = Trainer::builder(model.unwrap())
+                .loss(Loss::mean_squared_error())
+                .optimizer(Optimizer::sgd(0.0))
+                .batch(5)
+                .seed(9)
+                .on(gpu)
+                .unwrap();
+            let x = uniform(&mut random(3), 60);
+            let value = trainer.predict(&x).unwrap();
+            let mut dropped = 0;
+            for step in 0..6 {
+                trainer.step(&x, vec![0.0; 60]).unwrap();
+                let mut masks = vec![0.0; runs];
+                cpu::dropout(0.5, 9, step, 1, &vec![1.0; runs], &mut masks).unwrap();
+                dropped += masks.iter().filter(|&&mask| mask == 0.0).count();
+                let masked = value.iter().enumerate();
+                let masked = masked.map(|(at, &v)| f64::from(v * masks[at * runs / 60]));
+                let expected = masked.map(|v| v * v).sum::<f64>() / 60.0;
+                let loss = f64::from(trainer.loss().unwrap());
+                let near = (loss - expected).abs() <= 1e-6 * expected;
+                assert!(near, "{unit:?} on {device}: {loss} for {expected}");
+            }
+            assert!((1..6 * runs).contains(&dropped), "{unit:?}");
         }
     }
 }
@@ -264,6 +328,10 @@ fn what_is_no_probability_is_refused() {
         for probability in [1.0, -0.1, f64::NAN, f64::INFINITY] {
             let words = ["dropout probability", "0..1"];
             assert_error(ops::dropout(&x, probability, 1, 1, 1), "argument", &words);
+            let runs = ops::dropout_spans(&x, probability, 2, 1, 1, 1);
+            assert_error(runs, "argument", &words);
         }
+        let runs = ops::dropout_spans(&x, 0.5, 0, 1, 1, 1);
+        assert_error(runs, "argument", &["dropout span", "zero"]);
     }
 }

@@ -20,6 +20,7 @@ mod device;
 mod devices;
 mod dropout;
 mod errors;
+mod graph;
 mod half;
 mod lifetime;
 mod loss;
@@ -29,6 +30,7 @@ mod optimizer;
 mod pieces;
 mod pixel_shuffle;
 mod pool2d;
+mod prelu;
 mod profile;
 mod properties;
 #[path = "../common/soak/mod.rs"]

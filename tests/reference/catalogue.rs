@@ -64,10 +64,10 @@ fn check(name: &str, model: &Model, batch: usize) -> Result<(), String> {
 
 #[test]
 fn every_case_of_every_operator_has_the_gradients_of_differences() {
-    // ReLU may stop every gradient there is.
+    // ReLU and the like may stop every gradient there is.
     let activations = Activation::ALL
         .into_iter()
-        .filter(|f| *f != Activation::Relu);
+        .filter(|f| ![Activation::Relu, Activation::Relu6].contains(f));
     let activations = activations.cycle();
     let mut wrong = String::new();
     for (case, function) in chosen().iter().zip(activations) {

@@ -52,7 +52,7 @@ impl Fusion {
     }
 
     /// The activation that alone reads a value, and its own value, where its gradient can be part of
-    /// the kernels that write it: it must follow from the value, and not come from the loss.
+    /// the kernels that write it: it must not come from the loss.
     fn only_reader(&self, graph: &Graph, value: ValueId) -> Option<(Activation, ValueId)> {
         let mut readers = graph.nodes().iter().filter(|reader| {
             !reader.op.definition().is_view()
@@ -65,7 +65,20 @@ impl Fusion {
         let mut outputs = graph.outputs().iter().map(|&output| self.root(output));
         let given = outputs.any(|output| output == value || output == reader.output);
         let alone = others.is_none() && !given;
-        (alone && activation.gradient_from_value()).then_some((activation, reader.output))
+        let fits = activation.gradient_from_value() || self.is_light(graph, value, reader.output);
+        (alone && fits).then_some((activation, reader.output))
+    }
+
+    /// Whether neither the kernel that makes a value nor those that read what an activation makes of it are
+    /// products. The functions whose gradient needs their argument are long, and drivers take long over
+    /// products that have one for each element that an invocation stores.
+    fn is_light(&self, graph: &Graph, value: ValueId, activated: ValueId) -> bool {
+        let concerned = graph.nodes().iter().filter(|node| {
+            let mut inputs = node.inputs.iter();
+            node.output == value || inputs.any(|&input| self.root(input) == activated)
+        });
+        let is_product = |op: &Op| op.definition().reads_half(0);
+        concerned.into_iter().all(|node| !is_product(&node.op))
     }
 
     /// The value that a value is a view of, or itself.
@@ -81,6 +94,13 @@ impl Fusion {
     /// The activation that is part of the kernel which makes a value.
     pub(in crate::engine) fn activation(&self, value: ValueId) -> Option<Activation> {
         self.activation[value.0]
+    }
+
+    /// Whether the argument of the activation that makes a value has to be kept beside it, since its
+    /// gradient does not follow from the value.
+    pub(in crate::engine) fn keeps_argument(&self, value: ValueId) -> bool {
+        let activation = self.activation(value);
+        activation.is_some_and(|activation| !activation.gradient_from_value())
     }
 
     /// Whether a value, or a view of it, is asked for by itself.

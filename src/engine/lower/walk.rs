@@ -17,6 +17,8 @@ pub(super) struct Walk<'a> {
     mode: Mode,
     values: Vec<Option<Region>>,
     gradients: Vec<Option<Region>>,
+    /// The arguments of the activations that made values, where they are kept.
+    arguments: Vec<Option<Region>>,
     /// Whether the gradient of a parameter is there, so that other uses of the parameter add to it.
     begun: Vec<bool>,
 }
@@ -33,6 +35,7 @@ impl<'a> Walk<'a> {
             mode,
             values,
             gradients,
+            arguments: vec![None; count],
             begun,
         }
     }
@@ -180,7 +183,7 @@ impl<'a> Walk<'a> {
     }
 
     fn node_forward(
-        &self,
+        &mut self,
         lowered: &mut Lowered,
         node: &Node,
         region: Region,
@@ -189,11 +192,19 @@ impl<'a> Walk<'a> {
         let (inputs, parameters) = (self.values_of(node)?, self.parameters(lowered, node)?);
         let recording = &mut lowered.recording;
         let kept = operator.keeps(&site)?;
+        let written = self.fusion.written(node.output);
+        let goes_back = self.mode == Mode::Training && self.task.wanted.needs(written);
+        let argument = (goes_back && self.fusion.keeps_argument(written)).then(|| {
+            let len = self.planned_len(written);
+            recording.buffer_of(region.format, "argument", len, Storage::Transient)
+        });
+        self.arguments[written.0] = argument;
         let places = Forward {
             inputs,
             parameters,
             output: Output {
-                activation: self.fusion.activation(self.fusion.written(node.output)),
+                activation: self.fusion.activation(written),
+                argument,
                 ..region.into()
             },
             kept: kept.map(|keeps| recording.transient(keeps.label, keeps.len)),
@@ -387,7 +398,10 @@ impl<'a> Walk<'a> {
     fn new_gradient(&mut self, recording: &mut Recording, value: ValueId) -> Result<Output> {
         let root = self.fusion.root(value);
         let gradient_of = match self.fusion.activation(root) {
-            Some(activation) => Some((activation, self.value(root)?)),
+            Some(activation) => {
+                let saved = self.arguments[root.0].map_or_else(|| self.value(root), Ok)?;
+                Some((activation, saved))
+            }
             None => None,
         };
         let existing = self.gradients[root.0];

@@ -17,6 +17,8 @@ struct Wiring<'a> {
     lowered: &'a Lowered,
     /// Where each value lies in training.
     values: Vec<Option<Region>>,
+    /// Where the argument of the activation lies that made it, if it is kept.
+    arguments: Vec<Option<Region>>,
     faults: Vec<Fault>,
 }
 
@@ -31,6 +33,7 @@ pub(in crate::engine) fn wiring_faults(
         task,
         fusion,
         lowered,
+        arguments: values.clone(),
         values,
         faults: vec![],
     };
@@ -112,6 +115,7 @@ impl Wiring<'_> {
                 Some(part) => {
                     self.hold(node, part.mode == mode, "computes in another mode");
                     self.node_forward(node, &part.places, &inputs)?;
+                    self.arguments[written.0] = part.places.output.argument;
                     let region = part.places.output.region;
                     let own = !self.values.contains(&Some(region));
                     self.hold(node, own, "writes over another value");
@@ -195,10 +199,14 @@ impl Wiring<'_> {
                 };
                 gradients[root.0] = Some(to.region);
                 self.hold(node, adds, "loses the gradient by another way");
-                let value = self.values[root.0];
+                let value = match self.fusion.keeps_argument(root) {
+                    true => self.arguments[root.0],
+                    false => self.values[root.0],
+                };
                 let activation = self.fusion.activation(root);
                 let through = to.gradient_of.map(|(f, saved)| (f, Some(saved)));
-                let same = through == activation.map(|f| (f, value));
+                let same = through == activation.map(|f| (f, value))
+                    && (through.is_none() || value.is_some());
                 self.hold(node, same, "hands its gradient through another activation");
             }
             if let Some(heir) = parts.heir {

@@ -17,6 +17,7 @@ impl Activation {
         match self.arithmetic() {
             Arithmetic::Copy => Rounding::of(Sum::copy(), Sum::copy()),
             Arithmetic::Product => Rounding::of(Sum::formula(1), Sum::formula(1)),
+            Arithmetic::Formula => Rounding::of(formula, formula),
             Arithmetic::Functions if self.gradient_from_value() => {
                 Rounding::of(formula.driver(), formula)
             }

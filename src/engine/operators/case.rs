@@ -1,7 +1,7 @@
 //! An operator with shapes, as the tests try it.
 
 use crate::model::{Graph, Model, ValueId};
-use crate::op::{Concat, Flatten, Linear, Op, Reshape};
+use crate::op::{Activation, Concat, Flatten, Linear, Op, Reshape};
 use crate::{Result, Shape};
 
 /// An operator with its options and the shapes of one example of its inputs.
@@ -123,6 +123,10 @@ impl Case {
             |name: &str, op: Op, value: ValueId| graph.push(name.into(), op, vec![value]);
         if let Some(after) = &after {
             value = then("after", after.clone(), value)?;
+            if matches!(after, Op::Activation(function) if !function.gradient_from_value()) {
+                // It becomes part of the kernels before it where no product reads it.
+                value = then("reader", Activation::Tanh.into(), value)?;
+            }
         }
         value = then("row", Flatten.into(), value)?;
         if after.is_some() {

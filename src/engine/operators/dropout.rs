@@ -5,26 +5,30 @@ use super::{
 };
 use crate::Result;
 use crate::cpu::{self, Real};
+use crate::gpu::kernels::Output;
 use crate::gpu::kernels::dropout;
 use crate::gpu::record::Recording;
-use crate::op::Dropout;
+use crate::gpu::record::Region;
+use crate::op::{DropUnit, Dropout};
 
 impl Dropout {
     /// The mask on `from`, or in evaluation nothing but a copy.
     fn masked<T: Real>(self, site: &Site, from: &[T], to: &mut [T]) -> Result<()> {
-        if site.is_training() {
-            let masks = site.masks;
-            return cpu::dropout(
-                self.probability,
-                masks.seed,
-                masks.step,
-                site.layer,
-                from,
-                to,
-            );
+        if !site.is_training() {
+            to.copy_from_slice(from);
+            return Ok(());
         }
-        to.copy_from_slice(from);
-        Ok(())
+        let (masks, layer, probability) = (site.masks, site.layer, self.probability);
+        let (seed, step) = (masks.seed, masks.step);
+        match self.span(site.batch, site.input()) {
+            None => cpu::dropout(probability, seed, step, layer, from, to),
+            Some(span) => cpu::dropout_spans(probability, span, seed, step, layer, from, to),
+        }
+    }
+
+    fn record(self, site: &Site, recording: &mut Recording, from: Region, to: Output) {
+        let extents = (site.len(), self.span(site.batch, site.input()));
+        dropout::dropout(recording, self.probability, site.layer, extents, from, to);
     }
 }
 
@@ -35,15 +39,7 @@ impl<T: Real> Operator<T> for Dropout {
         recording: &mut Recording,
         places: &Forward,
     ) -> Result<()> {
-        let (input, to) = (places.inputs[0], places.output);
-        dropout::dropout(
-            recording,
-            self.probability,
-            site.layer,
-            site.len(),
-            input,
-            to,
-        );
+        self.record(site, recording, places.inputs[0], places.output);
         Ok(())
     }
 
@@ -54,15 +50,7 @@ impl<T: Real> Operator<T> for Dropout {
         places: &Backward,
     ) -> Result<()> {
         if let Some(to) = places.to_inputs[0] {
-            let from = places.gradient;
-            dropout::dropout(
-                recording,
-                self.probability,
-                site.layer,
-                site.len(),
-                from,
-                to,
-            );
+            self.record(site, recording, places.gradient, to);
         }
         Ok(())
     }
@@ -109,10 +97,20 @@ impl<T: Real> Operator<T> for Dropout {
     }
 
     fn cases() -> Vec<Case> {
+        let of = |probability, unit| Dropout::new(probability).unit(unit);
         vec![
             Case::new("a row", Dropout::new(0.5), [19]).batch(5),
             Case::new("an image", Dropout::new(0.2), [4, 3, 3]),
             Case::new("nothing dropped", Dropout::new(0.0), [6]),
+            Case::new("channels", of(0.3, DropUnit::Channel), [5, 3, 3]).batch(7),
+            Case::new("channels of one value", of(0.3, DropUnit::Channel), [13]).batch(5),
+            Case::new(
+                "channels of whole vectors",
+                of(0.3, DropUnit::Channel),
+                [6, 2, 4],
+            ),
+            Case::new("examples", of(0.2, DropUnit::Example), [3, 2, 5]).batch(9),
+            Case::new("a batch", of(0.1, DropUnit::Batch), [3, 7]),
         ]
     }
 }

@@ -19,6 +19,7 @@ mod pieces;
 mod pixel_shuffle;
 mod places;
 mod pool2d;
+mod prelu;
 mod rounding;
 mod softmax;
 mod upsample2d;

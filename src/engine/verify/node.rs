@@ -192,16 +192,20 @@ impl NodeTrial<'_> {
         let data = [&x[..], &inputs.parameters].concat();
         let measured = measure(&pass, &data, true)?;
         let mut expected = measured[0].expect(rounding.output, inputs.fill);
+        let shape = self.shape(graph.shape(self.node.output));
+        let argument = places.output.argument.map(|to| (to, expected.clone()));
         if let Some(activation) = places.output.activation {
             expected = expected.activated(activation)?;
         }
-        let shape = self.shape(graph.shape(self.node.output));
         trial.awaits(
             format!("output{when}"),
             places.output.region,
             &shape,
             expected,
         );
+        if let Some((to, expected)) = argument {
+            trial.awaits("argument", to, &shape, expected);
+        }
         let mut indices = Vec::new();
         if places.kept.is_some() {
             let data: Vec<Vec<f64>> = data.iter().map(|values| wide(values)).collect();
@@ -328,8 +332,12 @@ impl NodeTrial<'_> {
         }
         trial.write(places.gradient, &inputs.gy);
         let mut begun: Vec<Region> = Vec::new();
-        for (to, before) in places.to_inputs.iter().zip(&inputs.before) {
+        for (at, (to, before)) in places.to_inputs.iter().zip(&inputs.before).enumerate() {
             let Some(to) = to else { continue };
+            if let Some((_, saved)) = to.gradient_of {
+                // The value, which is written already, or the argument of its activation.
+                trial.write(saved, &inputs.x[at]);
+            }
             if to.accumulate && !begun.contains(&to.region) {
                 trial.write(to.region, before);
             }

@@ -61,8 +61,20 @@ const FUNCTIONS: Block = Block {
     name: "functions",
     wgsl: |variant| match variant.functions {
         Functions::Relu => core!("activation_relu"),
-        Functions::Simple => concat!(core!("activation_simple"), core!("activation_simple_alone")),
-        Functions::All => concat!(core!("activation_simple"), core!("activation_all")),
+        Functions::Straight => concat!(
+            core!("activation_straight"),
+            core!("activation_straight_alone")
+        ),
+        Functions::Simple => concat!(
+            core!("activation_straight"),
+            core!("activation_simple"),
+            core!("activation_simple_alone")
+        ),
+        Functions::All => concat!(
+            core!("activation_straight"),
+            core!("activation_simple"),
+            core!("activation_all")
+        ),
     },
     constants: &[],
     uses: &[],

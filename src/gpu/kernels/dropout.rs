@@ -1,6 +1,6 @@
 //! Dropout, forward and backward.
 
-use super::{Output, Read, ReadWrite, Recording, Region, blocks, flat_grid, vectors};
+use super::{Output, Read, ReadWrite, Recording, Region, blocks, flag, flat_grid, vectors};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::gpu::record::Varies;
 use crate::op::dropout;
@@ -14,6 +14,7 @@ params! {
         step: u32,
         seed_low: u32,
         seed_high: u32,
+        span: u32,
     }
 }
 
@@ -24,15 +25,16 @@ pub(crate) const DROPOUT: Kernel = Kernel {
     bindings: &[Read, Read, ReadWrite],
     formats: &[(0, "Input"), (1, "Saved"), (2, "Output")],
     params: Params::LAYOUT,
-    constants: &[],
+    constants: &["SPANS"],
 };
 
-/// `len` elements of a layer's value or gradient through its mask, which depends on the step.
+/// `len` elements of a layer's value or gradient through its mask, which depends on the step. Each element
+/// has a mask of its own, or each run of `span` of them.
 pub(crate) fn dropout(
     recording: &mut Recording,
     probability: f64,
     layer: u32,
-    len: usize,
+    (len, span): (usize, Option<usize>),
     input: Region,
     output: Output,
 ) {
@@ -44,10 +46,12 @@ pub(crate) fn dropout(
         step: 0,
         seed_low: 0,
         seed_high: 0,
+        span: span.unwrap_or(1) as u32,
     };
     let regions = [Some(input), output.saved(), Some(output.region)];
     let grid = flat_grid(vectors(len));
-    let constants = output.constants(recording);
+    let mut constants = vec![("SPANS", flag(span.is_some()))];
+    constants.extend(output.constants(recording));
     recording.dispatch(&DROPOUT, &constants, &regions, params, grid);
     recording.varies(Varies::Dropout);
 }

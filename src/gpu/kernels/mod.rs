@@ -23,6 +23,7 @@ pub(crate) mod peak;
 pub(crate) mod pixel_shuffle;
 pub(crate) mod pool2d;
 pub(crate) mod pool2d_large;
+pub(crate) mod prelu;
 mod product;
 pub(crate) mod reduce;
 #[cfg(test)]
@@ -62,6 +63,7 @@ const FAMILIES: &[(&str, &[&Kernel])] = &[
     ("pixel_shuffle", &[&pixel_shuffle::SHUFFLE]),
     ("pool2d", pool2d::KERNELS),
     ("pool2d", pool2d_large::KERNELS),
+    ("prelu", prelu::KERNELS),
     ("reduce", reduce::KERNELS),
     ("softmax", softmax::KERNELS),
     ("upsample2d", upsample2d::KERNELS),

@@ -77,26 +77,11 @@ pub(super) fn pipelines() -> Vec<Dispatch> {
     let measurements = adapters().into_iter().map(measurements);
     let mut pipelines = BTreeMap::new();
     for dispatch in recordings.chain(measurements).flat_map(|r| r.dispatches) {
-        let (constants, formats) = (&dispatch.constants, &dispatch.formats);
-        let key = (dispatch.kernel.name, format!("{constants:?} {formats:?}"));
+        let (constants, variant) = (&dispatch.constants, dispatch.variant());
+        let key = (dispatch.kernel.name, format!("{constants:?} {variant:?}"));
         pipelines.entry(key).or_insert(dispatch);
     }
-    let pipelines: Vec<_> = pipelines.into_values().collect();
-    let kept = pipelines.iter().filter_map(keeping_arguments);
-    [kept.collect(), pipelines].concat()
-}
-
-/// The pipeline with the arguments of its function as a second output, where it applies one. No plan has
-/// that yet.
-fn keeping_arguments(dispatch: &Dispatch) -> Option<Dispatch> {
-    let applies = |&(name, code): &(&str, f64)| name == "ACTIVATION" && code != 0.0;
-    let applies = dispatch.constants.iter().any(applies);
-    let last = dispatch.bindings.iter().flatten().last().copied();
-    let argument = last.filter(|_| applies && dispatch.kernel.keeps_arguments())?;
-    Some(Dispatch {
-        argument: Some(argument),
-        ..dispatch.clone()
-    })
+    pipelines.into_values().collect()
 }
 
 /// The kernels that no model uses: those that measure an adapter.

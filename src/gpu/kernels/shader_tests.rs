@@ -35,7 +35,7 @@ fn parse(kernel: &Kernel, variant: &Variant) -> Result<(Module, ModuleInfo), Str
 /// arguments kept and not, and with either format wherever there is a choice.
 fn check(kernel: &Kernel) -> Result<(), String> {
     for format in [Format::F32, Format::F16] {
-        for functions in [Functions::Relu, Functions::Simple, Functions::All] {
+        for functions in Functions::ALL {
             for argument in [None, Some(format)] {
                 if argument.is_some() && !kernel.keeps_arguments() {
                     continue;
@@ -285,11 +285,17 @@ fn every_shader_is_what_the_host_says_of_it() {
 #[test]
 fn a_text_has_no_more_functions_than_its_dispatch_applies() {
     let of = |constants: &[(&'static str, f64)]| Variant::of(&[], constants, None).functions;
-    let [relu, sigmoid, gelu] = [Activation::Relu, Activation::Sigmoid, Activation::Gelu]
-        .map(|activation| f64::from(activation.code()));
+    let [relu, relu6, sigmoid, gelu] = [
+        Activation::Relu,
+        Activation::Relu6,
+        Activation::Sigmoid,
+        Activation::Gelu,
+    ]
+    .map(|activation| f64::from(activation.code()));
     for name in ["ACTIVATION", "GRADIENT_OF", "FUNCTION"] {
         assert_eq!(of(&[(name, 0.0)]), Functions::Relu);
         assert_eq!(of(&[(name, relu)]), Functions::Relu);
+        assert_eq!(of(&[(name, relu6)]), Functions::Straight);
         assert_eq!(
             of(&[("KERNEL_H", gelu), (name, sigmoid)]),
             Functions::Simple
@@ -297,7 +303,7 @@ fn a_text_has_no_more_functions_than_its_dispatch_applies() {
         assert_eq!(of(&[(name, gelu), ("ACTIVATION", relu)]), Functions::All);
     }
     for kernel in all() {
-        let texts = [Functions::Relu, Functions::Simple, Functions::All].map(|functions| {
+        let texts = Functions::ALL.map(|functions| {
             kernel.wgsl(&Variant {
                 functions,
                 formats: vec![Format::F32; kernel.formats.len()],
@@ -307,20 +313,26 @@ fn a_text_has_no_more_functions_than_its_dispatch_applies() {
         let has = |name| texts.each_ref().map(|text| text.contains(name));
         let applies = kernel.all_constants().contains(&"ACTIVATION");
         assert_eq!(
+            has("fn clamped"),
+            [false, applies, applies, applies],
+            "{}",
+            kernel.name
+        );
+        assert_eq!(
             has("fn hyperbolic_tangent"),
-            [false, applies, applies],
+            [false, false, applies, applies],
             "{}",
             kernel.name
         );
         assert_eq!(
             has("fn error_function"),
-            [false, false, applies],
+            [false, false, false, applies],
             "{}",
             kernel.name
         );
         assert_eq!(
             has("var<storage, read_write> argument"),
-            [false; 3],
+            [false; 4],
             "{}",
             kernel.name
         );

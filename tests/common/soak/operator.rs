@@ -4,8 +4,8 @@
 use fastrand::Rng;
 use wgpu_cnn::{
     Activation, AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool1d, AvgPool2d, BatchNorm, Conv1d,
-    Conv2d, ConvTranspose2d, Dropout, Flatten, Init, LayerNorm, Linear, MaxPool1d, MaxPool2d, Op,
-    Padding, Reshape, Shape, Softmax, Upsample2d,
+    Conv2d, ConvTranspose2d, DropUnit, Dropout, Flatten, Init, LayerNorm, Linear, MaxPool1d,
+    MaxPool2d, Op, Padding, Reshape, Shape, Softmax, Upsample2d,
 };
 
 use super::draw::{catalogue_case, one_in, pick};
@@ -31,7 +31,17 @@ pub fn operator(rng: &mut Rng, shape: &Shape) -> Op {
             .axis(rng.isize(-(rank as isize)..rank as isize))
             .log(rng.bool())
             .into(),
-        (12, _) => Dropout::new(pick(rng, &[0.0, 0.3, 0.5, 0.9])).into(),
+        (12, _) => {
+            let units = [
+                DropUnit::Value,
+                DropUnit::Value,
+                DropUnit::Channel,
+                DropUnit::Example,
+            ];
+            Dropout::new(pick(rng, &[0.0, 0.3, 0.5, 0.9]))
+                .unit(pick(rng, &units))
+                .into()
+        }
         (13, _) => reshape(rng, shape),
         (14, 2 | 3) => resized(rng, shape),
         // Whatever there is, as the catalogue has it, if it happens to fit.
