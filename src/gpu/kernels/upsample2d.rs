@@ -114,7 +114,7 @@ pub(crate) fn has_many_readers(geometry: &Upsample2dGeometry) -> bool {
     let [rows, columns] = geometry.axes().map(|axis| axis.readers());
     match rows.saturating_mul(columns) {
         ..=FEW => false,
-        ..=MOST => geometry.input_len() < MANY,
+        ..=MOST if geometry.input_len() >= MANY => false,
         _ => true,
     }
 }
