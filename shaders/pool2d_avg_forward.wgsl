@@ -1,4 +1,4 @@
-// Mean pooling, an invocation per output. The sum over a window is divided by the window's extent
+// Mean pooling, and a function of it: an invocation per output. The sum over a window is divided by the window's extent
 // within the padded plane, or within the plane itself where the padding does not count.
 
 @group(0) @binding(0) var<storage, read> input: array<Input>;         // (planes, H, W)
@@ -31,5 +31,5 @@ fn main(
         }
         sum += row_sum;
     }
-    output[at] = Output(sum / window.divisor);
+    output[at] = Output(activated(at, sum / window.divisor));
 }

@@ -40,5 +40,5 @@ fn main(
         sum += block_sum;
     }
     let total = reduce_sum(thread, sum);
-    if thread == 0u { output[slot] = Output(total / window.divisor); }
+    if thread == 0u { output[slot] = Output(activated(slot, total / window.divisor)); }
 }

@@ -19,6 +19,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod activation;
+mod adaptive_pool2d;
 mod broadcast;
 mod concat;
 mod conv2d;
@@ -29,14 +30,20 @@ mod matmul;
 mod norm;
 mod optimizer;
 mod parallel;
+mod pixel_shuffle;
 mod pool2d;
 mod prelu;
 mod scale;
 mod select;
 mod softmax;
 mod sum;
+mod upsample2d;
 
 pub use activation::{activation_backward, activation_forward};
+pub use adaptive_pool2d::{
+    adaptive_avg_pool2d_backward, adaptive_avg_pool2d_forward, adaptive_max_pool2d_backward,
+    adaptive_max_pool2d_forward,
+};
 pub use broadcast::{add_backward, add_forward, mul_backward, mul_forward};
 pub use concat::{concat_backward, concat_forward};
 pub use conv_transpose2d::{
@@ -57,6 +64,7 @@ pub use norm::{
     layer_norm_backward_parameters, layer_norm_forward,
 };
 pub use optimizer::{clip_scale, global_norm, optimizer_update};
+pub use pixel_shuffle::{pixel_shuffle, pixel_unshuffle};
 pub use pool2d::{
     avg_pool2d_backward, avg_pool2d_forward, max_pool2d_backward, max_pool2d_forward,
     softmax_pool_backward, softmax_pool_forward,
@@ -68,6 +76,7 @@ pub use select::{
     channel_shuffle_forward, slice_backward, slice_forward,
 };
 pub use softmax::{softmax_backward, softmax_forward};
+pub use upsample2d::{upsample2d_backward, upsample2d_forward};
 
 use std::fmt::Debug;
 use std::iter::Sum;

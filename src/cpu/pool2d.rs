@@ -84,8 +84,18 @@ pub fn max_pool2d_backward<T: Real>(
     argmax: &[u32],
     gx: &mut [T],
 ) -> Result<()> {
-    let (inputs, outputs) = check("max_pool2d", geometry, gx.len(), gy.len())?;
+    let extents = check("max_pool2d", geometry, gx.len(), gy.len())?;
     check_length("max_pool2d argmax", [gy.len()], argmax.len())?;
+    max_pool_gradients(extents, gy, argmax, gx)
+}
+
+/// Each gradient at the place of its maximum, in planes of so many values that become so many.
+pub(super) fn max_pool_gradients<T: Real>(
+    (inputs, outputs): (usize, usize),
+    gy: &[T],
+    argmax: &[u32],
+    gx: &mut [T],
+) -> Result<()> {
     if let Some(at) = argmax
         .iter()
         .position(|&a| a as usize >= inputs && a != NOWHERE)

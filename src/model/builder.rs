@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::{Graph, GraphBuilder, Model, Value, ValueId};
 use crate::op::{
-    Activation, Add, AvgPool1d, AvgPool2d, BatchNorm, ChannelPermute, ChannelShuffle, Concat,
-    Conv1d, Conv2d, ConvTranspose2d, DropUnit, Dropout, Flatten, GlobalPool, LayerNorm, Linear,
-    MaxPool1d, MaxPool2d, Mul, Op, PointwiseLinear, Prelu, Reshape, Scale, Size2, Slice, Softmax,
+    Activation, AdaptiveAvgPool2d, AdaptiveMaxPool2d, Add, AvgPool1d, AvgPool2d, BatchNorm,
+    ChannelPermute, ChannelShuffle, Concat, Conv1d, Conv2d, ConvTranspose2d, DropUnit, Dropout,
+    Flatten, GlobalPool, LayerNorm, Linear, MaxPool1d, MaxPool2d, Mul, Op, PixelShuffle,
+    PixelUnshuffle, PointwiseLinear, Prelu, Reshape, Scale, Size2, Slice, Softmax, Upsample2d,
 };
 use crate::{Error, Result, Shape};
 
@@ -195,6 +196,32 @@ impl ModelBuilder {
     /// The mean over all positions of each channel, weighted with their softmax.
     pub fn global_softmax_pool(self) -> Self {
         self.push(GlobalPool::Softmax)
+    }
+
+    /// Mean pooling to planes of this size: short for [`AdaptiveAvgPool2d::new`].
+    pub fn adaptive_avg_pool2d(self, size: impl Into<Size2>) -> Self {
+        self.push(AdaptiveAvgPool2d::new(size))
+    }
+
+    /// Max-pooling to planes of this size: short for [`AdaptiveMaxPool2d::new`].
+    pub fn adaptive_max_pool2d(self, size: impl Into<Size2>) -> Self {
+        self.push(AdaptiveMaxPool2d::new(size))
+    }
+
+    /// Planes made larger or smaller by interpolation: a number for the nearest values, so many times as
+    /// large, or an [`Upsample2d`].
+    pub fn upsample2d(self, layer: impl Into<Upsample2d>) -> Self {
+        self.push(layer.into())
+    }
+
+    /// Channels laid out as blocks of `factor` by `factor` pixels: see [`PixelShuffle`].
+    pub fn pixel_shuffle(self, factor: usize) -> Self {
+        self.push(PixelShuffle::new(factor))
+    }
+
+    /// Blocks of `factor` by `factor` pixels laid out as channels: see [`PixelUnshuffle`].
+    pub fn pixel_unshuffle(self, factor: usize) -> Self {
+        self.push(PixelUnshuffle::new(factor))
     }
 
     /// `max(x, 0)`.

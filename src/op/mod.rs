@@ -3,6 +3,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod activation;
+mod adaptive_pool2d;
 mod broadcast;
 mod concat;
 mod conv2d;
@@ -13,6 +14,7 @@ mod linear;
 mod loss;
 mod norm;
 mod optimizer;
+mod pixel_shuffle;
 mod pointwise_linear;
 mod pool2d;
 mod prelu;
@@ -21,11 +23,13 @@ mod select;
 mod signal;
 mod softmax;
 mod target;
+mod upsample2d;
 mod view;
 mod window;
 
 pub use activation::Activation;
 pub(crate) use activation::Arithmetic;
+pub use adaptive_pool2d::{AdaptiveAvgPool2d, AdaptiveMaxPool2d, AdaptivePool2dGeometry};
 pub use broadcast::{Add, BroadcastGeometry, Mul, Spread};
 pub use concat::Concat;
 pub use conv_transpose2d::ConvTranspose2d;
@@ -38,6 +42,7 @@ pub use loss::{CrossEntropy, Loss, LossGeometry, Reduction};
 pub(crate) use norm::check_momentum;
 pub use norm::{BatchNorm, BatchNormGeometry, LayerNorm};
 pub use optimizer::{Adam, Optimizer, RmsProp, Sgd};
+pub use pixel_shuffle::{PixelShuffle, PixelShuffleGeometry, PixelUnshuffle};
 pub use pointwise_linear::PointwiseLinear;
 pub use pool2d::{AvgPool2d, GlobalPool, MaxPool2d, Pool2dGeometry};
 pub use prelu::{Prelu, PreluGeometry};
@@ -47,6 +52,8 @@ pub use select::{ChannelPermute, ChannelShuffle, SelectGeometry, Slice};
 pub use signal::{AvgPool1d, Conv1d, MaxPool1d};
 pub use softmax::{Softmax, SoftmaxGeometry};
 pub use target::Target;
+pub(crate) use upsample2d::{Axis, Position};
+pub use upsample2d::{Interpolation, Resize, Upsample2d, Upsample2dGeometry};
 pub use view::{Flatten, Reshape};
 pub use window::{Padding, Size2};
 
@@ -96,6 +103,16 @@ macro_rules! operators {
             AvgPool2d,
             /// Pooling over whole planes.
             GlobalPool,
+            /// Planes made larger or smaller by interpolation.
+            Upsample2d,
+            /// Channels laid out as pixels.
+            PixelShuffle,
+            /// Pixels laid out as channels.
+            PixelUnshuffle,
+            /// Mean pooling to a size.
+            AdaptiveAvgPool2d,
+            /// Max-pooling to a size.
+            AdaptiveMaxPool2d,
             /// A dense layer.
             Linear,
             /// An element-wise function.

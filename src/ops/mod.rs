@@ -20,6 +20,7 @@
 mod activation;
 #[cfg(all(test, feature = "native"))]
 mod activation_tests;
+mod adaptive_pool2d;
 mod broadcast;
 mod concat;
 mod conv2d;
@@ -28,14 +29,20 @@ mod loss;
 mod matmul;
 mod norm;
 mod optimizer;
+mod pixel_shuffle;
 mod pointwise_linear;
 mod pool2d;
 mod prelu;
 mod scale;
 mod select;
 mod softmax;
+mod upsample2d;
 
 pub use activation::{activation_backward, activation_forward};
+pub use adaptive_pool2d::{
+    adaptive_avg_pool2d_backward, adaptive_avg_pool2d_forward, adaptive_max_pool2d_backward,
+    adaptive_max_pool2d_forward,
+};
 pub use broadcast::{add, add_backward, mul, mul_backward};
 pub use concat::concat;
 pub use conv2d::{
@@ -50,6 +57,7 @@ pub use norm::{
     layer_norm_backward, layer_norm_forward,
 };
 pub use optimizer::optimizer_update;
+pub use pixel_shuffle::{pixel_shuffle, pixel_unshuffle};
 pub use pointwise_linear::pointwise_linear;
 pub use pool2d::{
     avg_pool2d_backward, avg_pool2d_forward, max_pool2d_backward, max_pool2d_forward,
@@ -61,6 +69,7 @@ pub use select::{
     channel_permute, channel_permute_backward, channel_shuffle, slice, slice_backward,
 };
 pub use softmax::{softmax_backward, softmax_forward};
+pub use upsample2d::{upsample2d_backward, upsample2d_forward};
 
 use std::cell::{RefCell, RefMut};
 

@@ -48,7 +48,7 @@ pub fn avg_pool2d_forward(x: &Tensor, layer: &AvgPool2d) -> Result<Tensor> {
     let (geometry, shape) = avg_geometry(layer, x.shape())?;
     let call = Call::new("avg_pool2d_forward", x.gpu());
     let output = call.output(shape)?;
-    let (from, to) = (call.input("x", x)?, call.region(&output));
+    let (from, to) = (call.input("x", x)?, call.region(&output).into());
     let count = layer.count_include_pad;
     pool2d::avg_forward(&mut call.recording(), &geometry, count, from, to);
     call.run()?;

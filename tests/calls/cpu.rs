@@ -20,6 +20,7 @@ macro_rules! both {
         }
     };
 }
+pub(crate) use both;
 
 pub fn calls() -> Vec<Call> {
     vec![

@@ -19,6 +19,7 @@ mod guard;
 mod model;
 mod op;
 mod ops;
+mod resize;
 mod surface;
 mod train;
 

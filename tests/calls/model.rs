@@ -5,7 +5,7 @@ use wgpu_cnn::{Branch, Error, Model, ModelBuilder, Shape};
 
 use crate::call::Call;
 use crate::draw::Draw;
-use crate::op;
+use crate::{op, resize};
 
 const BUILDER: &[&str] = &[
     "Model::builder",
@@ -21,6 +21,11 @@ const BUILDER: &[&str] = &[
     "ModelBuilder::global_max_pool",
     "ModelBuilder::global_avg_pool",
     "ModelBuilder::global_softmax_pool",
+    "ModelBuilder::upsample2d",
+    "ModelBuilder::pixel_shuffle",
+    "ModelBuilder::pixel_unshuffle",
+    "ModelBuilder::adaptive_avg_pool2d",
+    "ModelBuilder::adaptive_max_pool2d",
     "ModelBuilder::relu",
     "ModelBuilder::sigmoid",
     "ModelBuilder::tanh",
@@ -189,6 +194,12 @@ fn extended(d: &mut Draw, builder: ModelBuilder, depth: usize) -> ModelBuilder {
         },
         18 => builder.flatten(),
         19 => builder.reshape(d.shape()),
+        26 => builder.upsample2d(d.number()),
+        27 => builder.upsample2d(resize::upsample2d(d)),
+        28 => builder.pixel_shuffle(d.number()),
+        29 => builder.pixel_unshuffle(d.number()),
+        30 => builder.adaptive_avg_pool2d(d.size()),
+        31 => builder.adaptive_max_pool2d(d.size()),
         20..26 if depth > 0 => block(d, builder, depth - 1),
         _ => builder.push(op::layer(d)),
     }

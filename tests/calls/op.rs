@@ -10,6 +10,7 @@ use wgpu_cnn::{
 use crate::call::Call;
 use crate::cpu::target;
 use crate::draw::Draw;
+use crate::resize;
 
 const CONV2D: &[&str] = &[
     "Conv2d::new",
@@ -465,7 +466,7 @@ fn signal(d: &mut Draw) -> Op {
 
 /// Any operator.
 pub fn layer(d: &mut Draw) -> Op {
-    match d.below(24) {
+    match d.below(25) {
         0 => conv2d(d).into(),
         1 => conv_transpose2d(d).into(),
         2 => max_pool2d(d).into(),
@@ -488,6 +489,7 @@ pub fn layer(d: &mut Draw) -> Op {
         13 => wgpu_cnn::op::Concat.into(),
         14 => activation(d).into(),
         15 => prelu(d).into(),
+        22 => resize::layer(d),
         _ => signal(d),
     }
 }

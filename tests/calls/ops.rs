@@ -1,12 +1,15 @@
 //! Single operations on tensors of a device.
 
 use pollster::block_on;
-use wgpu_cnn::{ChannelShuffle, Element, Error, Gpu, Shape, Tensor, ops};
+use wgpu_cnn::{
+    AdaptiveAvgPool2d, AdaptiveMaxPool2d, ChannelShuffle, Element, Error, Gpu, Shape, Size2,
+    Tensor, ops,
+};
 
 use crate::call::Call;
 use crate::cpu::target;
 use crate::draw::{Draw, LONGEST};
-use crate::{device, op};
+use crate::{device, op, resize};
 
 pub fn gpu() -> &'static Gpu {
     device::plain().expect("a device")
@@ -72,6 +75,14 @@ pub fn calls() -> Vec<Call> {
         "avg_pool2d_backward": avg_pool2d_backward;
         "softmax_pool_forward": softmax_pool_forward;
         "softmax_pool_backward": softmax_pool_backward;
+        "upsample2d_forward": upsample2d_forward;
+        "upsample2d_backward": upsample2d_backward;
+        "pixel_shuffle": pixel_shuffle;
+        "pixel_unshuffle": pixel_unshuffle;
+        "adaptive_avg_pool2d_forward": adaptive_avg_pool2d_forward;
+        "adaptive_avg_pool2d_backward": adaptive_avg_pool2d_backward;
+        "adaptive_max_pool2d_forward": adaptive_max_pool2d_forward;
+        "adaptive_max_pool2d_backward": adaptive_max_pool2d_backward;
         "softmax_forward": softmax_forward;
         "softmax_backward": softmax_backward;
     };
@@ -421,9 +432,13 @@ fn pooled(
     input: &Shape,
     extents: Result<wgpu_cnn::op::Pool2dGeometry, Error>,
 ) -> Result<Shape, Error> {
-    let size = extents?.out_size;
+    Ok(sized(input, extents?.out_size))
+}
+
+/// As many images and channels as a shape has, of another size.
+fn sized(input: &Shape, size: Size2) -> Shape {
     let [batch, channels] = [0, 1].map(|axis| input.get(axis).copied().unwrap_or(1));
-    Ok([batch, channels, size.height, size.width].into())
+    [batch, channels, size.height, size.width].into()
 }
 
 /// The batch and the example of a shape.
@@ -472,6 +487,52 @@ fn softmax_pool_backward(d: &mut Draw) -> Done {
     );
     let kept = tensor(d, [batch * channels, 2])?;
     ops::softmax_pool_backward(&x, (&y, &kept), &gy).map(drop)
+}
+
+fn upsample2d_forward(d: &mut Draw) -> Done {
+    let (layer, input) = (resize::upsample2d(d), images(d));
+    ops::upsample2d_forward(&tensor(d, input)?, &layer).map(drop)
+}
+
+fn upsample2d_backward(d: &mut Draw) -> Done {
+    let (layer, input) = (resize::upsample2d(d), images(d));
+    let (batch, example) = parts(&input);
+    let geometry = layer.geometry(batch, &example)?;
+    let output = sized(&input, geometry.out_size);
+    ops::upsample2d_backward(&tensor(d, output)?, input, &layer).map(drop)
+}
+
+fn pixel_shuffle(d: &mut Draw) -> Done {
+    let input = images(d);
+    ops::pixel_shuffle(&tensor(d, input)?, d.number()).map(drop)
+}
+
+fn pixel_unshuffle(d: &mut Draw) -> Done {
+    let input = images(d);
+    ops::pixel_unshuffle(&tensor(d, input)?, d.number()).map(drop)
+}
+
+fn adaptive_avg_pool2d_forward(d: &mut Draw) -> Done {
+    let (layer, input) = (AdaptiveAvgPool2d::new(d.size()), images(d));
+    ops::adaptive_avg_pool2d_forward(&tensor(d, input)?, &layer).map(drop)
+}
+
+fn adaptive_avg_pool2d_backward(d: &mut Draw) -> Done {
+    let (layer, input) = (AdaptiveAvgPool2d::new(d.size()), images(d));
+    let output = sized(&input, layer.size);
+    ops::adaptive_avg_pool2d_backward(&tensor(d, output)?, input, &layer).map(drop)
+}
+
+fn adaptive_max_pool2d_forward(d: &mut Draw) -> Done {
+    let (layer, input) = (AdaptiveMaxPool2d::new(d.size()), images(d));
+    ops::adaptive_max_pool2d_forward(&tensor(d, input)?, &layer).map(drop)
+}
+
+fn adaptive_max_pool2d_backward(d: &mut Draw) -> Done {
+    let (layer, input) = (AdaptiveMaxPool2d::new(d.size()), images(d));
+    let output = sized(&input, layer.size);
+    let (gy, argmax) = (tensor(d, &output)?, tensor_of::<u32>(d, output)?);
+    ops::adaptive_max_pool2d_backward(&gy, &argmax, input, &layer).map(drop)
 }
 
 fn softmax_forward(d: &mut Draw) -> Done {

@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 use wgpu_cnn::{
-    Activation, Add, AvgPool2d, BatchNorm, ChannelPermute, ChannelShuffle, Conv2d, ConvTranspose2d,
-    Dropout, Flatten, GlobalPool, LayerNorm, Linear, Loss, MaxPool2d, Mul, Op, Optimizer, Prelu,
-    Reduction, Scale, Size2, Slice, Softmax,
+    Activation, AdaptiveAvgPool2d, AdaptiveMaxPool2d, Add, AvgPool2d, BatchNorm, ChannelPermute,
+    ChannelShuffle, Conv2d, ConvTranspose2d, Dropout, Flatten, GlobalPool, LayerNorm, Linear, Loss,
+    MaxPool2d, Mul, Op, Optimizer, PixelShuffle, PixelUnshuffle, Prelu, Reduction, Scale, Size2,
+    Slice, Softmax, Upsample2d,
 };
 
 use crate::options::{Options, extent};
@@ -34,6 +35,8 @@ pub fn layer(name: &str, options: &Options) -> Result<Op, String> {
                     .epsilon(options.number("eps", 1e-5)?)
                     .into())
             }
+            "pixel_shuffle" => Ok(PixelShuffle::new(options.extent("r", 1)?).into()),
+            "pixel_unshuffle" => Ok(PixelUnshuffle::new(options.extent("r", 1)?).into()),
             "prelu" => {
                 let weights = options.extent("num_parameters", 1)?;
                 Ok(Prelu::new().per_channel(weights != 1).into())
@@ -60,6 +63,17 @@ pub fn layer(name: &str, options: &Options) -> Result<Op, String> {
                 Some(activation) => Ok(activation.into()),
                 None => unknown(),
             },
+        };
+    }
+    if name == "upsample2d" {
+        return Ok(upsample2d(options)?.into());
+    }
+    if let Some(family) = family.strip_prefix("adaptive_") {
+        let size = options.size("size", axes, 1)?.ok_or("size is missing")?;
+        return match family {
+            "avg_pool" => Ok(AdaptiveAvgPool2d::new(size).into()),
+            "max_pool" => Ok(AdaptiveMaxPool2d::new(size).into()),
+            _ => unknown(),
         };
     }
     let stride = options.size("stride", axes, 1)?;
@@ -130,6 +144,22 @@ pub fn layer(name: &str, options: &Options) -> Result<Op, String> {
             }
         }
         _ => unknown(),
+    }
+}
+
+fn upsample2d(options: &Options) -> Result<Upsample2d, String> {
+    let layer = match options.text("mode", "nearest")? {
+        "nearest" => Upsample2d::nearest(),
+        "bilinear" => Upsample2d::bilinear(),
+        other => return Err(format!("unknown mode {other:?}")),
+    };
+    let layer = layer.align_corners(options.flag("align_corners", false)?);
+    let scale = options.list("scale", Value::as_f64)?;
+    match (options.size("size", 2, 1)?, scale.as_deref()) {
+        (Some(size), None) => Ok(layer.size(size)),
+        (None, Some(&[height, width])) => Ok(layer.scale([height, width])),
+        (None, Some(&[both])) => Ok(layer.scale([both; 2])),
+        (size, scale) => Err(format!("size {size:?} and scale {scale:?}")),
     }
 }
 

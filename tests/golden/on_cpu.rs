@@ -75,6 +75,63 @@ pub fn layer(op: &Op, training: bool, case: &Case) -> Result<Outputs> {
                 }
             }
         }
+        Op::Upsample2d(layer) => {
+            let (batch, image) = case.images()?;
+            let g = layer.geometry(batch, &image)?;
+            let y = filled(g.output_len(), |y| cpu::upsample2d_forward(&g, x, y))?;
+            out.floats("y", y);
+            if let Some(gy) = gy {
+                let gx = filled(x.len(), |gx| cpu::upsample2d_backward(&g, gy, gx))?;
+                out.floats("gx", gx);
+            }
+        }
+        Op::PixelShuffle(layer) => {
+            let (batch, image) = case.images()?;
+            let g = layer.geometry(batch, &image)?;
+            out.floats("y", filled(x.len(), |y| cpu::pixel_shuffle(&g, x, y))?);
+            if let Some(gy) = gy {
+                out.floats(
+                    "gx",
+                    filled(x.len(), |gx| cpu::pixel_unshuffle(&g, gy, gx))?,
+                );
+            }
+        }
+        Op::PixelUnshuffle(layer) => {
+            let (batch, image) = case.images()?;
+            let g = layer.geometry(batch, &image)?;
+            out.floats("y", filled(x.len(), |y| cpu::pixel_unshuffle(&g, x, y))?);
+            if let Some(gy) = gy {
+                out.floats("gx", filled(x.len(), |gx| cpu::pixel_shuffle(&g, gy, gx))?);
+            }
+        }
+        Op::AdaptiveAvgPool2d(pool) => {
+            let (batch, image) = case.images()?;
+            let g = pool.geometry(batch, &image)?;
+            let y = filled(g.output_len(), |y| {
+                cpu::adaptive_avg_pool2d_forward(&g, x, y)
+            })?;
+            out.floats("y", y);
+            if let Some(gy) = gy {
+                let gx = filled(x.len(), |gx| cpu::adaptive_avg_pool2d_backward(&g, gy, gx))?;
+                out.floats("gx", gx);
+            }
+        }
+        Op::AdaptiveMaxPool2d(pool) => {
+            let (batch, image) = case.images()?;
+            let g = pool.geometry(batch, &image)?;
+            let mut indices = vec![0; g.output_len()];
+            let y = filled(g.output_len(), |y| {
+                cpu::adaptive_max_pool2d_forward(&g, x, y, &mut indices)
+            })?;
+            out.floats("y", y);
+            if let Some(gy) = gy {
+                let gx = filled(x.len(), |gx| {
+                    cpu::adaptive_max_pool2d_backward(&g, gy, &indices, gx)
+                })?;
+                out.floats("gx", gx);
+            }
+            out.integers("indices", indices);
+        }
         Op::Linear(linear) => {
             let (batch, example) = case.examples()?;
             let g = linear.geometry(batch, &example)?;

@@ -53,6 +53,48 @@ pub fn layer(gpu: &Gpu, op: &Op, training: bool, case: &Case) -> Result<Outputs>
         Op::MaxPool2d(pool) => max_pool(&inputs, pool, &mut out)?,
         Op::AvgPool2d(pool) => avg_pool(&inputs, pool, &mut out)?,
         Op::GlobalPool(pool) => global_pool(&inputs, *pool, &mut out)?,
+        Op::Upsample2d(layer) => {
+            let x = inputs.images()?;
+            let y = ops::upsample2d_forward(&x, layer)?;
+            put(&mut out, "y", &y)?;
+            if let Some(gy) = inputs.optional("gy", y.shape())? {
+                let gx = ops::upsample2d_backward(&gy, x.shape(), layer)?;
+                put(&mut out, "gx", &gx)?;
+            }
+        }
+        Op::PixelShuffle(layer) => {
+            let y = ops::pixel_shuffle(&inputs.images()?, layer.factor)?;
+            put(&mut out, "y", &y)?;
+            if let Some(gy) = inputs.optional("gy", y.shape())? {
+                put(&mut out, "gx", &ops::pixel_unshuffle(&gy, layer.factor)?)?;
+            }
+        }
+        Op::PixelUnshuffle(layer) => {
+            let y = ops::pixel_unshuffle(&inputs.images()?, layer.factor)?;
+            put(&mut out, "y", &y)?;
+            if let Some(gy) = inputs.optional("gy", y.shape())? {
+                put(&mut out, "gx", &ops::pixel_shuffle(&gy, layer.factor)?)?;
+            }
+        }
+        Op::AdaptiveAvgPool2d(pool) => {
+            let x = inputs.images()?;
+            let y = ops::adaptive_avg_pool2d_forward(&x, pool)?;
+            put(&mut out, "y", &y)?;
+            if let Some(gy) = inputs.optional("gy", y.shape())? {
+                let gx = ops::adaptive_avg_pool2d_backward(&gy, x.shape(), pool)?;
+                put(&mut out, "gx", &gx)?;
+            }
+        }
+        Op::AdaptiveMaxPool2d(pool) => {
+            let x = inputs.images()?;
+            let (y, indices) = ops::adaptive_max_pool2d_forward(&x, pool)?;
+            put(&mut out, "y", &y)?;
+            out.integers("indices", indices.to_vec()?);
+            if let Some(gy) = inputs.optional("gy", y.shape())? {
+                let gx = ops::adaptive_max_pool2d_backward(&gy, &indices, x.shape(), pool)?;
+                put(&mut out, "gx", &gx)?;
+            }
+        }
         Op::Linear(linear) => {
             let (batch, example) = case.examples()?;
             let g = linear.geometry(batch, &example)?;

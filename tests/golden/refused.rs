@@ -14,16 +14,14 @@ const REFUSED: &[&str] = &[
     "param_groups",
     // Not yet.
     "network2",
-    "pixel_shuffle",
-    "pixel_unshuffle",
     "pad2d",
-    "upsample2d",
-    "adaptive_avg_pool2d",
-    "adaptive_max_pool2d",
     "norm2",
     "loss2",
     "conv2",
 ];
+
+/// The lists by which networks tell their parameters apart.
+const LISTS: [&str; 2] = ["frozen", "param_groups"];
 
 /// The name under which a case is refused: its group, its operator, one of its tags, or a list of its
 /// network's that is not empty.
@@ -34,7 +32,11 @@ pub fn refused<'a>(
     options: &'a Map<String, Value>,
 ) -> Option<&'static str> {
     let filled = |value: &Value| value.as_array().is_some_and(|list| !list.is_empty());
-    let lists = options.iter().filter(|(_, value)| filled(value));
+    // Of other lists some have the name of an operator, as the scale of an upsampling.
+    let lists = options
+        .iter()
+        .filter(|(name, _)| LISTS.contains(&name.as_str()));
+    let lists = lists.filter(|(_, value)| filled(value));
     let mut names: Vec<&str> = [group, op].into_iter().chain(tags).collect();
     names.extend(lists.map(|(name, _)| name.as_str()));
     REFUSED.iter().copied().find(|name| names.contains(name))

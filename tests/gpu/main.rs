@@ -4,6 +4,7 @@
 
 mod accumulate;
 mod activation;
+mod adaptive_pool2d;
 mod autotune;
 mod broadcast;
 mod calls;
@@ -27,6 +28,7 @@ mod matmul;
 mod norm;
 mod optimizer;
 mod pieces;
+mod pixel_shuffle;
 mod pool2d;
 mod prelu;
 mod profile;
@@ -42,4 +44,5 @@ mod sums;
 mod textbook;
 mod trainer;
 mod training;
+mod upsample2d;
 mod weights;

@@ -6,6 +6,7 @@
 //! be recorded forward alone, or twice, and any of its gradients can be left out.
 
 mod activation;
+mod adaptive_pool2d;
 mod broadcast;
 mod case;
 mod concat;
@@ -15,6 +16,7 @@ mod dropout;
 mod linear;
 mod norm;
 mod pieces;
+mod pixel_shuffle;
 mod places;
 mod pointwise_linear;
 mod pool2d;
@@ -23,6 +25,7 @@ mod rounding;
 mod scale;
 mod select;
 mod softmax;
+mod upsample2d;
 mod view;
 
 pub use case::Case;

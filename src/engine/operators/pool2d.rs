@@ -12,7 +12,7 @@ use crate::gpu::record::Recording;
 use crate::op::{AvgPool1d, AvgPool2d, GlobalPool, MaxPool1d, MaxPool2d, Pool2dGeometry};
 
 /// The positions of the maxima.
-fn argmax(site: &Site) -> Keeps {
+pub(super) fn argmax(site: &Site) -> Keeps {
     Keeps {
         label: "argmax",
         len: site.planned_len(),
@@ -25,11 +25,11 @@ fn by_rows(geometry: &Pool2dGeometry) -> usize {
 }
 
 /// A maximum is a copy, and its gradient the sum over the windows that it won.
-fn max_rounding(geometry: &Pool2dGeometry) -> Rounding {
+pub(super) fn max_rounding(geometry: &Pool2dGeometry) -> Rounding {
     Rounding::of(Sum::copy(), Sum::products(by_rows(geometry)))
 }
 
-fn mean_rounding(geometry: &Pool2dGeometry) -> Rounding {
+pub(super) fn mean_rounding(geometry: &Pool2dGeometry) -> Rounding {
     let terms = match pool2d_large::parts_of_windows(geometry) {
         0 => by_rows(geometry) + FORMULA,
         _ => chain(geometry.kernel.area()),
@@ -147,7 +147,7 @@ impl<T: Real> Operator<T> for AvgPool2d {
         places: &Forward,
     ) -> Result<()> {
         let geometry = self.geometry(site.batch, site.input())?;
-        let (input, to) = (places.inputs[0], places.output.region);
+        let (input, to) = (places.inputs[0], places.output);
         pool2d::avg_forward(recording, &geometry, self.count_include_pad, input, to);
         Ok(())
     }
@@ -197,7 +197,7 @@ impl<T: Real> Operator<T> for AvgPool2d {
     }
 
     fn applies_activation(&self) -> bool {
-        false
+        true
     }
 
     fn hands_gradient_on(&self, _: &Site, _: usize) -> bool {
@@ -257,7 +257,7 @@ impl<T: Real> Operator<T> for GlobalPool {
         let (input, output) = (places.inputs[0], places.output);
         match self {
             Self::Max => pool2d::max_forward(recording, &geometry, input, output, places.kept()?),
-            Self::Average => pool2d::avg_forward(recording, &geometry, true, input, output.region),
+            Self::Average => pool2d::avg_forward(recording, &geometry, true, input, output),
             Self::Softmax => {
                 let to = [output.region, places.kept()?];
                 pool2d::softmax_forward(recording, &geometry, input, to);
@@ -339,8 +339,8 @@ impl<T: Real> Operator<T> for GlobalPool {
 
     fn applies_activation(&self) -> bool {
         match self {
-            Self::Max => true,
-            Self::Average | Self::Softmax => false,
+            Self::Max | Self::Average => true,
+            Self::Softmax => false,
         }
     }
 

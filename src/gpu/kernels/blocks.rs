@@ -45,6 +45,9 @@ pub(crate) const MEAN_WINDOW: Block = block!(
     constants: ["KERNEL_H", "KERNEL_W", "STRIDE_H", "STRIDE_W", "PAD_TOP", "PAD_BOTTOM",
                 "PAD_LEFT", "PAD_RIGHT", "COUNT_PADDING"]
 );
+const QUOTIENT: Block = block!("quotient");
+pub(crate) const ADAPTIVE_WINDOW: Block = block!("adaptive_window", uses: [QUOTIENT]);
+pub(crate) const RESAMPLE: Block = block!("resample", constants: ["NEAREST"], uses: [QUOTIENT]);
 pub(crate) const GRADIENT_SLAB: Block = block!("gradient_slab", constants: ["HAS_CLIP"]);
 
 /// A function applied to results.

@@ -7,6 +7,7 @@
 pub(crate) mod activation;
 #[cfg(test)]
 mod activation_tests;
+pub(crate) mod adaptive_pool2d;
 mod blocks;
 pub(crate) mod broadcast;
 pub(crate) mod concat;
@@ -19,6 +20,7 @@ pub(crate) mod matmul;
 pub(crate) mod norm;
 pub(crate) mod optimizer;
 pub(crate) mod peak;
+pub(crate) mod pixel_shuffle;
 pub(crate) mod pool2d;
 pub(crate) mod pool2d_large;
 pub(crate) mod prelu;
@@ -35,6 +37,7 @@ pub(crate) mod shader_models;
 #[cfg(test)]
 mod shader_tests;
 pub(crate) mod softmax;
+pub(crate) mod upsample2d;
 
 use super::kernel::Access::{Read, ReadWrite};
 #[cfg(test)]
@@ -48,6 +51,7 @@ use crate::op::{Activation, Size2};
 const FAMILIES: &[(&str, &[&Kernel])] = &[
     ("activation", activation::KERNELS),
     ("broadcast", broadcast::KERNELS),
+    ("adaptive_pool2d", adaptive_pool2d::KERNELS),
     ("concat", &[&concat::COPY]),
     ("conv2d", conv2d::KERNELS),
     ("conv2d", conv2d_rows::KERNELS),
@@ -58,12 +62,14 @@ const FAMILIES: &[(&str, &[&Kernel])] = &[
     ("norm", norm::KERNELS),
     ("optimizer", optimizer::KERNELS),
     ("peak", peak::KERNELS),
+    ("pixel_shuffle", &[&pixel_shuffle::SHUFFLE]),
     ("pool2d", pool2d::KERNELS),
     ("pool2d", pool2d_large::KERNELS),
     ("prelu", prelu::KERNELS),
     ("reduce", reduce::KERNELS),
     ("select", select::KERNELS),
     ("softmax", softmax::KERNELS),
+    ("upsample2d", upsample2d::KERNELS),
 ];
 
 /// Every kernel, for the tests that hold them against their shaders.

@@ -59,7 +59,7 @@ pub(crate) const MAX_BACKWARD: Kernel = Kernel {
 pub(crate) const AVG_FORWARD: Kernel = Kernel {
     name: "pool2d_avg_forward",
     source: source!("pool2d_avg_forward.wgsl"),
-    blocks: &[&blocks::MEAN_WINDOW, &blocks::FLAT],
+    blocks: &[&blocks::MEAN_WINDOW, &blocks::ACTIVATION, &blocks::FLAT],
     bindings: &[Read, ReadWrite],
     formats: &[(0, "Input"), (1, "Output")],
     params: Params::LAYOUT,
@@ -193,7 +193,7 @@ pub(crate) fn max_backward(
 }
 
 /// Windows that an invocation gathers gradients from at most, with a turn for each row of them.
-const MOST_WINDOWS: usize = 4096;
+pub(super) const MOST_WINDOWS: usize = 4096;
 
 /// A gathering of gradients from windows, of which at most `covering` reach a position, or a strip of them:
 /// in several dispatches where an invocation would take too many.
@@ -224,20 +224,21 @@ fn by_window_rows(
     }
 }
 
-/// The mean of each window.
+/// The mean of each window, or an activation of it.
 pub(crate) fn avg_forward(
     recording: &mut Recording,
     geometry: &Pool2dGeometry,
     count_padding: bool,
     input: Region,
-    output: Region,
+    output: Output,
 ) {
     let parts = window_parts(recording, geometry);
-    let constants = mean_constants(geometry, count_padding);
+    let mut constants = mean_constants(geometry, count_padding).to_vec();
     if parts > 0 {
-        return avg_large(recording, geometry, (parts, &constants), input, output);
+        return avg_large(recording, geometry, (parts, constants), input, output);
     }
-    let regions = [Some(input), Some(output)];
+    constants.extend(output.activation_constants(recording));
+    let regions = [Some(input), Some(output.region)];
     recording.iterations(geometry.kernel.area() + geometry.kernel.height);
     let grid = flat_grid(geometry.output_len());
     recording.dispatch(&AVG_FORWARD, &constants, &regions, params(geometry), grid);

@@ -5,7 +5,7 @@ use super::{Output, Read, ReadWrite, Recording, Region};
 use super::{blocks, group_grid, reduce};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::gpu::strategy::{self, group_iterations};
-use crate::op::Pool2dGeometry;
+use crate::op::{Pool2dGeometry, Size2};
 
 params! {
     struct LargeParams {
@@ -54,7 +54,12 @@ pub(crate) const MAX_TOTAL: Kernel = Kernel {
 pub(crate) const AVG_LARGE: Kernel = Kernel {
     name: "pool2d_avg_large",
     source: source!("pool2d_avg_large.wgsl"),
-    blocks: &[&blocks::MEAN_WINDOW, &blocks::REDUCE, &blocks::FLAT],
+    blocks: &[
+        &blocks::MEAN_WINDOW,
+        &blocks::ACTIVATION,
+        &blocks::REDUCE,
+        &blocks::FLAT,
+    ],
     bindings: &[Read, ReadWrite],
     formats: &[(0, "Input"), (1, "Output")],
     params: LargeParams::LAYOUT,
@@ -70,11 +75,15 @@ pub(crate) const LARGEST_WINDOW: usize = 256;
 /// Parts of each window, a workgroup for each, or 0 where one invocation takes a window: a small one, or
 /// one of so many that they fill a device by themselves, if no chain of additions is long.
 pub(crate) fn parts_of_windows(geometry: &Pool2dGeometry) -> usize {
+    parts_of(geometry.output_len(), geometry.kernel)
+}
+
+/// The same of so many windows of one size.
+pub(super) fn parts_of(windows: usize, kernel: Size2) -> usize {
     /// Windows that fill a device.
     const MANY: usize = 16_384;
     /// The largest of them that one invocation takes.
     const LARGEST: usize = 4096;
-    let (windows, kernel) = (geometry.output_len(), geometry.kernel);
     let chain = kernel.height.max(kernel.width); // row by row
     match kernel.area() {
         ..=LARGEST_WINDOW => 0,
@@ -111,38 +120,52 @@ pub(super) fn max_large(
     let (params, grid) = (large_params(geometry, parts), group_grid(parts * windows));
     recording.dispatch(&MAX_LARGE, &constants, &regions, params, grid);
     if parts > 1 {
-        let params = TotalParams {
-            windows: windows as u32,
-            parts: parts as u32,
-        };
-        let constants = output.activation_constants(recording);
-        let regions = [value, place, output.region, argmax].map(Some);
-        recording.iterations(parts.div_ceil(64));
-        let grid = group_grid(windows);
-        recording.dispatch(&MAX_TOTAL, &constants, &regions, params, grid);
+        max_total(recording, [parts, windows], [value, place], output, argmax);
     }
 }
 
-/// The mean of each window, by a workgroup, or several, for each.
+/// The maximum of each window, or an activation of it, and its place, from those of parts of the windows.
+pub(super) fn max_total(
+    recording: &mut Recording,
+    [parts, windows]: [usize; 2],
+    [value, place]: [Region; 2],
+    output: Output,
+    argmax: Region,
+) {
+    let params = TotalParams {
+        windows: windows as u32,
+        parts: parts as u32,
+    };
+    let constants = output.activation_constants(recording);
+    let regions = [value, place, output.region, argmax].map(Some);
+    recording.iterations(parts.div_ceil(64));
+    let grid = group_grid(windows);
+    recording.dispatch(&MAX_TOTAL, &constants, &regions, params, grid);
+}
+
+/// The mean of each window, or an activation of it, by a workgroup, or several, for each.
 pub(super) fn avg_large(
     recording: &mut Recording,
     geometry: &Pool2dGeometry,
-    (parts, constants): (usize, &[(&'static str, f64)]),
+    (parts, mut constants): (usize, Vec<(&'static str, f64)>),
     input: Region,
-    output: Region,
+    output: Output,
 ) {
     let windows = geometry.output_len();
-    let to = match parts {
+    let now = match parts {
         1 => output,
-        _ => recording.transient("means of parts", parts * windows),
+        _ => recording
+            .transient("means of parts", parts * windows)
+            .into(),
     };
+    constants.extend(now.activation_constants(recording));
     recording.iterations(group_iterations(geometry.kernel.area().div_ceil(parts)));
     let (params, grid) = (large_params(geometry, parts), group_grid(parts * windows));
-    let regions = [Some(input), Some(to)];
-    recording.dispatch(&AVG_LARGE, constants, &regions, params, grid);
+    let regions = [Some(input), Some(now.region)];
+    recording.dispatch(&AVG_LARGE, &constants, &regions, params, grid);
     if parts > 1 {
         let extents = [1, windows, 1];
-        reduce::sum_parts(recording, to, parts, extents, None, output.into());
+        reduce::sum_parts(recording, now.region, parts, extents, None, output);
     }
 }
 

@@ -3,9 +3,9 @@
 
 use fastrand::Rng;
 use wgpu_cnn::{
-    Activation, AvgPool1d, AvgPool2d, BatchNorm, Conv1d, Conv2d, ConvTranspose2d, DropUnit,
-    Dropout, Flatten, Init, LayerNorm, Linear, MaxPool1d, MaxPool2d, Op, Padding, Reshape, Shape,
-    Softmax,
+    Activation, AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool1d, AvgPool2d, BatchNorm, Conv1d,
+    Conv2d, ConvTranspose2d, DropUnit, Dropout, Flatten, Init, LayerNorm, Linear, MaxPool1d,
+    MaxPool2d, Op, Padding, Reshape, Shape, Softmax, Upsample2d,
 };
 
 use super::draw::{catalogue_case, one_in, pick};
@@ -43,6 +43,7 @@ pub fn operator(rng: &mut Rng, shape: &Shape) -> Op {
                 .into()
         }
         (13, _) => reshape(rng, shape),
+        (14, 2 | 3) => resized(rng, shape),
         // Whatever there is, as the catalogue has it, if it happens to fit.
         _ => catalogue_case(rng).op,
     }
@@ -189,6 +190,29 @@ fn conv_transpose2d(rng: &mut Rng, shape: &Shape) -> ConvTranspose2d {
     let layer = layer.stride(stride).dilation(dilation).groups(groups);
     let layer = layer.output_padding([0, more.unwrap_or(0)]);
     layer.bias(!one_in(rng, 4)).init(init(rng))
+}
+
+/// A pooling to a size, or an interpolation.
+fn resized(rng: &mut Rng, shape: &Shape) -> Op {
+    let extents = [1, 2, 3, 4, 5, 7, 10];
+    let size = match shape.rank() {
+        2 => [1, pick(rng, &extents)],
+        _ => [pick(rng, &extents), pick(rng, &extents)],
+    };
+    let scales = [0.4, 0.5, 1.0, 1.1, 1.5, 1.7, 2.0, 3.0];
+    let scale = match shape.rank() {
+        2 => [1.0, pick(rng, &scales)],
+        _ => [pick(rng, &scales), pick(rng, &scales)],
+    };
+    let bilinear = Upsample2d::bilinear().align_corners(rng.bool());
+    match rng.usize(..6) {
+        0 => AdaptiveAvgPool2d::new(size).into(),
+        1 => AdaptiveMaxPool2d::new(size).into(),
+        2 => Upsample2d::nearest().size(size).into(),
+        3 => Upsample2d::nearest().scale(scale).into(),
+        4 => bilinear.size(size).into(),
+        _ => bilinear.scale(scale).into(),
+    }
 }
 
 /// Kernel, stride and padding of a pool.

@@ -1,0 +1,60 @@
+//! Channels laid out as pixels, and pixels as channels.
+
+use super::{Output, Read, ReadWrite, Recording, Region};
+use super::{blocks, flag, flat_grid, vectors, whole_vectors};
+use crate::gpu::kernel::{Kernel, Params as _, params, source};
+use crate::op::PixelShuffleGeometry;
+
+params! {
+    struct Params {
+        len: u32,
+        height: u32,
+        width: u32,
+    }
+}
+
+pub(crate) const SHUFFLE: Kernel = Kernel {
+    name: "pixel_shuffle",
+    source: source!("pixel_shuffle.wgsl"),
+    blocks: &[&blocks::EPILOGUE4, &blocks::FLAT],
+    bindings: &[Read, Read, ReadWrite],
+    formats: &[(0, "Input"), (1, "Saved"), (2, "Output")],
+    params: Params::LAYOUT,
+    constants: &["FACTOR", "TO_PIXELS", "ROWS_VEC4"],
+};
+
+/// Which way the elements go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Towards {
+    Pixels,
+    Channels,
+}
+
+/// Channels laid out as pixels, or pixels as channels.
+pub(crate) fn shuffle(
+    recording: &mut Recording,
+    geometry: &PixelShuffleGeometry,
+    towards: Towards,
+    input: Region,
+    output: Output,
+) {
+    let to_pixels = towards == Towards::Pixels;
+    let row = match to_pixels {
+        true => geometry.large_size().width,
+        false => geometry.size.width,
+    };
+    let mut constants = vec![
+        ("FACTOR", geometry.factor as f64),
+        ("TO_PIXELS", flag(to_pixels)),
+        ("ROWS_VEC4", whole_vectors(row)),
+    ];
+    constants.extend(output.constants(recording));
+    let params = Params {
+        len: geometry.input_len() as u32,
+        height: geometry.size.height as u32,
+        width: geometry.size.width as u32,
+    };
+    let regions = [Some(input), output.saved(), Some(output.region)];
+    let grid = flat_grid(vectors(geometry.input_len()));
+    recording.dispatch(&SHUFFLE, &constants, &regions, params, grid);
+}
