@@ -119,7 +119,7 @@ pub(super) fn memory_report(lowered: &Lowered, in_flight: usize) -> MemoryReport
     let optimizer_state = sum(|slab| slab.state.iter().map(|state| state.size).sum());
     let of_batch = [input, labels, values, loss, output];
     let batch: u64 = of_batch.iter().map(|region| region.size).sum();
-    let batch = batch + lowered.class_weights.map_or(0, |weights| weights.size);
+    let batch = batch + lowered.loss_weights.map_or(0, |weights| weights.size);
     // What is made of the parameters when they change: filters rearranged.
     let scratch = kept - parameters - gradients - optimizer_state - batch;
     MemoryReport {

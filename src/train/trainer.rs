@@ -358,7 +358,8 @@ impl Trainer {
             let expected = format!("at most {} examples", self.batch);
             return Err(Error::shape("input", expected, examples));
         }
-        target.check(&self.loss, self.model.output_shape().len(), examples)
+        let geometry = self.loss.geometry(examples, self.model.output_shape())?;
+        target.check(&self.loss, &geometry)
     }
 
     /// The number of examples that a slice holds.

@@ -36,7 +36,6 @@ const REFUSED: &[&str] = &[
     "adaptive_avg_pool2d",
     "adaptive_max_pool2d",
     "norm2",
-    "loss2",
     "conv2",
 ];
 

@@ -11,5 +11,6 @@ mod differences;
 mod extremes;
 mod gradients;
 mod gradients_operators;
+mod losses;
 mod sums;
 mod windows;

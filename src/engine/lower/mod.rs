@@ -15,7 +15,6 @@ use crate::gpu::kernels::{Output, activation, optimizer};
 use crate::gpu::record::{Dispatch, Recording, Region, Storage};
 use crate::gpu::strategy::Traits;
 use crate::model::{Node, ParameterId, ValueId};
-use crate::op::Loss;
 use crate::{Error, Result};
 
 use super::internal;
@@ -39,12 +38,12 @@ pub(super) struct Lowered {
     /// What writes the output in evaluation where the last operators do nothing there.
     pub copy: Option<Part<Forward>>,
     pub input: Region,
-    /// `(N)`.
+    /// `(N)`, or `(N, plane)` where the loss takes a label for each pixel.
     pub labels: Region,
     /// `(N, outputs)`: values or probabilities.
     pub values: Region,
-    /// `(classes)`, where the loss has weights for them.
-    pub class_weights: Option<Region>,
+    /// Where the loss has weights: `(classes)`, or those of positive targets and of elements.
+    pub loss_weights: Option<Region>,
     pub loss: Region,
     /// The model's output in training, which the loss reads, and the loss's gradient with respect to
     /// it.
@@ -112,16 +111,16 @@ impl Lowered {
         let mut persistent =
             |label: &str, len: usize| recording.buffer(label, len, Storage::Persistent);
         let input = persistent("input", planned * task.model.input_shape().len());
-        let takes_labels = matches!(task.loss, Loss::CrossEntropy(_));
-        let labels = persistent("labels", if takes_labels { planned } else { 1 });
-        let values = persistent("target values", planned * outputs);
+        let geometry = task.loss.geometry(planned, task.model.output_shape())?;
+        let where_taken = |takes: bool, len: usize| if takes { len } else { 1 };
+        let labels = where_taken(task.loss.takes_labels(), geometry.positions());
+        let labels = persistent("labels", labels);
+        let values = where_taken(task.loss.takes_values(), planned * outputs);
+        let values = persistent("target values", values);
         let loss = persistent("loss", 1);
         let output = persistent("output", planned * outputs);
-        let class_weights = match task.loss {
-            Loss::CrossEntropy(loss) => loss.class_weights.as_ref(),
-            Loss::MeanSquaredError(_) | Loss::BinaryCrossEntropy(_) => None,
-        };
-        let class_weights = class_weights.map(|weights| persistent("class weights", weights.len()));
+        let loss_weights = task.loss.weights();
+        let loss_weights = loss_weights.map(|weights| persistent("loss weights", weights.len()));
         let (slabs, statistics, places) = place_parameters(task, &mut recording)?;
         Ok(Self {
             recording,
@@ -131,7 +130,7 @@ impl Lowered {
             input,
             labels,
             values,
-            class_weights,
+            loss_weights,
             loss,
             logits: [input; 2],
             output,
@@ -297,7 +296,7 @@ fn record_update(task: &Task, lowered: &mut Lowered) {
 #[cfg(test)]
 pub(crate) fn record(
     model: &crate::Model,
-    loss: &Loss,
+    loss: &crate::Loss,
     optimizer: &crate::Optimizer,
     batch: usize,
     half: bool,
@@ -317,7 +316,7 @@ pub(crate) fn record(
 #[cfg(test)]
 pub(crate) fn record_in_pieces(
     model: &crate::Model,
-    loss: &Loss,
+    loss: &crate::Loss,
     optimizer: &crate::Optimizer,
     batch: usize,
     half: bool,

@@ -195,7 +195,7 @@ impl<'a> Walk<'a> {
         let targets = loss::Targets {
             labels: lowered.labels,
             values: lowered.values,
-            class_weights: lowered.class_weights,
+            weights: lowered.loss_weights,
         };
         let (value, results) = (self.value(output)?, [lowered.loss, gradient]);
         let (recording, geometries) = (&mut lowered.recording, [&geometry, &planned]);

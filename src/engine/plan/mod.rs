@@ -152,9 +152,8 @@ impl Plan {
             progress: Progress::default(),
         };
         plan.clear_slabs().await?;
-        if let (Some(region), Loss::CrossEntropy(loss)) = (plan.lowered.class_weights, &plan.loss) {
-            plan.write(region, loss.class_weights.as_deref().unwrap_or_default())
-                .await?;
+        if let (Some(region), Some(weights)) = (plan.lowered.loss_weights, plan.loss.weights()) {
+            plan.write(region, &weights).await?;
         }
         Ok(plan)
     }

@@ -49,6 +49,7 @@ impl Step {
         loss: LossStep {
             scale: 1.0,
             gradient_scale: 1.0,
+            weight: 1.0,
             soft: false,
         },
         batch: 0,

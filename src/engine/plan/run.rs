@@ -131,6 +131,7 @@ impl Plan {
             loss: LossStep {
                 scale,
                 gradient_scale: if micro { 1.0 } else { scale },
+                weight: 1.0,
                 soft: matches!(target, Target::Values(_)),
             },
             batch: progress.batches - 1,

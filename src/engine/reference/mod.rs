@@ -172,7 +172,7 @@ impl<T: Real> Reference<T> {
     pub fn loss(&self, input: &[T], target: &Target) -> Result<T> {
         let batch = self.batch(input)?;
         let geometry = self.loss.geometry(batch, self.model.output_shape())?;
-        target.check(&self.loss, geometry.classes, batch)?;
+        target.check(&self.loss, &geometry)?;
         let output = self.forward(input)?;
         let normaliser = self.loss.normaliser(target, &geometry);
         let mut gradient = vec![T::zero(); output.len()];
@@ -389,7 +389,7 @@ impl<T: Real> Reference<T> {
         };
         let wanted = Wanted::with_values(graph, asked);
         let geometry = self.loss.geometry(batch, self.model.output_shape())?;
-        target.check(&self.loss, geometry.classes, geometry.rows)?;
+        target.check(&self.loss, &geometry)?;
         let normaliser = self.loss.normaliser(target, &geometry);
         let training = Some(Masks {
             seed: self.seed,

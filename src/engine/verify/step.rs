@@ -24,13 +24,11 @@ impl Verifier {
         let outcomes = copies(rig).await?;
         self.conclude(rig, "copies", outcomes);
         if !ranges.loss.is_empty() {
-            let kinds: &[bool] = match rig.task.loss {
-                Loss::CrossEntropy(_) => &[false, true],
-                Loss::MeanSquaredError(_) | Loss::BinaryCrossEntropy(_) => &[true],
-            };
-            for &soft in kinds {
+            let loss = rig.task.loss;
+            let kinds = [(loss.takes_labels(), false), (loss.takes_values(), true)];
+            for (_, soft) in kinds.into_iter().filter(|(takes, _)| *takes) {
                 let name = loss_name(rig.task.loss, rig.task.model, soft);
-                let outcomes = loss(rig, soft).await?;
+                let outcomes = loss_outcomes(rig, soft).await?;
                 self.conclude(rig, &name, outcomes);
             }
         }
@@ -72,7 +70,7 @@ async fn copies(rig: &Rig<'_>) -> Result<Vec<Outcome>> {
     Ok(outcomes)
 }
 
-async fn loss(rig: &Rig<'_>, soft: bool) -> Result<Vec<Outcome>> {
+async fn loss_outcomes(rig: &Rig<'_>, soft: bool) -> Result<Vec<Outcome>> {
     let (loss, model, batch) = (rig.task.loss, rig.task.model, rig.task.options.batch);
     let [output, gradient] = rig.lowered.logits;
     let shape = rig.output_shape();
@@ -95,13 +93,34 @@ async fn loss(rig: &Rig<'_>, soft: bool) -> Result<Vec<Outcome>> {
     let expect = |at: usize, terms: usize| -> Expected {
         let sum = Sum::formula(terms);
         let sum = match loss {
-            Loss::MeanSquaredError(_) => sum,
-            Loss::CrossEntropy(_) | Loss::BinaryCrossEntropy(_) => sum.driver(),
+            Loss::MeanSquaredError(_)
+            | Loss::L1(_)
+            | Loss::SmoothL1 { .. }
+            | Loss::Huber { .. } => sum,
+            // A gradient at the label alone, and none at those that are ignored.
+            Loss::NegativeLogLikelihood(_) => sum.reach(0.5 / geometry.classes.max(1) as f64),
+            Loss::CrossEntropy(_)
+            | Loss::BinaryCrossEntropy(_)
+            | Loss::KlDivergence(_)
+            | Loss::Dice(_) => sum.driver(),
         };
         measured[at].expect(sum, Fill::Uniform)
     };
     // A few classes to an invocation, and then the examples' losses.
-    let total = expect(0, MOST_CLASSES / 64 + chain(shape.len()));
+    let classes = MOST_CLASSES / 64;
+    let total = expect(0, classes + chain(shape.len()));
+    // Every gradient of the Dice loss follows from sums over pixels.
+    let of_gradient = match loss {
+        Loss::Dice(_) => classes + chain(geometry.positions()),
+        Loss::CrossEntropy(_)
+        | Loss::NegativeLogLikelihood(_)
+        | Loss::MeanSquaredError(_)
+        | Loss::L1(_)
+        | Loss::SmoothL1 { .. }
+        | Loss::Huber { .. }
+        | Loss::BinaryCrossEntropy(_)
+        | Loss::KlDivergence(_) => classes + FORMULA,
+    };
     let mut trial = Trial::new(&rig.lowered.ranges.loss);
     trial.write(output, &data[0]);
     match &pass.target {
@@ -111,19 +130,15 @@ async fn loss(rig: &Rig<'_>, soft: bool) -> Result<Vec<Outcome>> {
         }
         Target::Values(values) => trial.write(rig.lowered.values, values),
     }
-    if let (Some(region), Loss::CrossEntropy(loss)) = (rig.lowered.class_weights, loss) {
-        trial.write(region, loss.class_weights.as_deref().unwrap_or_default());
+    if let (Some(region), Some(weights)) = (rig.lowered.loss_weights, loss.weights()) {
+        trial.write(region, &weights);
     }
     trial.awaits("loss", rig.lowered.loss, &[1].into(), total);
-    trial.awaits(
-        "gradient",
-        gradient,
-        &shape,
-        expect(1, MOST_CLASSES / 64 + FORMULA),
-    );
+    trial.awaits("gradient", gradient, &shape, expect(1, of_gradient));
     let loss = LossStep {
         scale,
         gradient_scale: scale,
+        weight: 1.0,
         soft,
     };
     rig.run(trial, Step { loss, ..STEP }).await
