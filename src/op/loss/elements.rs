@@ -4,6 +4,9 @@ use super::classes::check_factors;
 use super::{Loss, Reduction};
 use crate::{Error, Result, Shape};
 
+/// Values, and their shape.
+type Weights = (Shape, Vec<f32>);
+
 /// Binary cross-entropy with logits, per element:
 /// `weight * (positive * target * softplus(-output) + (1 - target) * softplus(output))`, which is the
 /// cross-entropy of `sigmoid(output)` with the probability `target`.
@@ -110,7 +113,7 @@ impl Broadcast {
 
 impl BinaryCrossEntropy {
     /// Its factors by what errors call them.
-    fn factors(&self) -> [(&'static str, Option<&(Shape, Vec<f32>)>); 2] {
+    fn factors(&self) -> [(&'static str, Option<&Weights>); 2] {
         [
             ("positive weights", self.positive_weights.as_ref()),
             ("weights", self.weights.as_ref()),
