@@ -1,10 +1,10 @@
-// The sum of a target's vector over many classes, by parts of them. A workgroup per example and part;
+// The sum of a target's vector over many classes, by parts of them. A workgroup per row and part;
 // reduce_parts.wgsl adds the parts.
 
-@group(0) @binding(0) var<storage, read> labels: array<u32>;        // (N)
-@group(0) @binding(1) var<storage, read> probabilities: array<f32>; // (N, classes)
+@group(0) @binding(0) var<storage, read> labels: array<u32>;        // (rows), N * plane
+@group(0) @binding(1) var<storage, read> probabilities: array<f32>; // (N, classes, plane)
 @group(0) @binding(2) var<storage, read> class_weights: array<f32>; // (classes)
-@group(0) @binding(3) var<storage, read_write> mass: array<f32>;    // (parts, N)
+@group(0) @binding(3) var<storage, read_write> mass: array<f32>;    // (parts, rows)
 @group(0) @binding(4) var<uniform> params: Params;
 
 @compute @workgroup_size(64)

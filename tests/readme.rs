@@ -67,8 +67,14 @@ fn the_tables_of_losses_and_optimizers_name_what_there_is() {
         names("loss"),
         [
             "cross_entropy",
+            "nll",
+            "dice",
             "mean_squared_error",
-            "binary_cross_entropy"
+            "l1",
+            "smooth_l1",
+            "huber",
+            "binary_cross_entropy",
+            "kl_divergence"
         ]
     );
     assert_eq!(names("optimizer"), ["sgd", "adam", "adamw", "rmsprop"]);

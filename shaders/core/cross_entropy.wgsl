@@ -1,10 +1,11 @@
 
-// The target of a cross-entropy, a vector over the classes. Uses the kernel's buffers `labels`,
-// `probabilities` and `class_weights`.
+// The target of a cross-entropy, a vector over the classes of each row. Uses the kernel's buffers
+// `labels`, `probabilities` and `class_weights`.
 
 struct Params {
-    rows: u32,
+    rows: u32, // all examples' pixels
     classes: u32,
+    plane: u32, // pixels of an example, which lie next to each other
     scale: f32,
     soft: u32, // whether the target is probabilities rather than labels
     smoothing: f32,
@@ -20,10 +21,15 @@ fn is_ignored(row: u32) -> bool {
     return params.has_ignored != 0u && params.soft == 0u && labels[row] == params.ignored;
 }
 
+// Where a row's first class lies; the others are a plane apart.
+fn first_of(row: u32) -> u32 {
+    return row / params.plane * params.classes * params.plane + row % params.plane;
+}
+
 fn target_of(row: u32, class_index: u32) -> f32 {
     var t: f32;
     if params.soft != 0u {
-        t = probabilities[row * params.classes + class_index];
+        t = probabilities[first_of(row) + class_index * params.plane];
     } else {
         t = select(0.0, 1.0, labels[row] == class_index);
     }

@@ -61,17 +61,16 @@ impl Data {
         values.map(f32::abs).collect()
     }
 
-    /// A label for each row, some of them the ignored one, the others of a weight above 0.
+    /// A label for each row or pixel, some of them the ignored one, the others of a weight above 0.
     pub fn labels(&mut self, loss: &Loss, geometry: &LossGeometry) -> Vec<i64> {
-        let (ignored, weights) = match loss {
-            Loss::CrossEntropy(loss) => (loss.ignored_label, loss.class_weights.as_deref()),
-            Loss::MeanSquaredError(_) | Loss::BinaryCrossEntropy(_) => (None, None),
-        };
+        let ignored = loss.ignored_label();
+        let ignored = ignored.and_then(|label| i64::try_from(label).ok());
+        let weights = loss.class_weights();
         let weighs = |class: &u32| weights.is_none_or(|weights| weights[*class as usize] > 0.0);
         let counts = |class: &u32| weighs(class) && Some(i64::from(*class)) != ignored;
         let counted: Vec<u32> = (0..geometry.classes as u32).filter(counts).collect();
         let any = |word: u32| counted.get(word as usize % counted.len().max(1)).copied();
-        let words = self.words(geometry.rows).into_iter().enumerate();
+        let words = self.words(geometry.positions()).into_iter().enumerate();
         let labels = words.map(|(row, word)| match ignored {
             Some(ignored) if row % 5 == 4 => ignored,
             _ => any(word).unwrap_or(0).into(),

@@ -123,7 +123,7 @@ pub(super) fn memory_report(lowered: &Lowered, in_flight: usize) -> MemoryReport
     let optimizer_state = sum(|slab| slab.state.iter().map(|state| state.size).sum());
     let of_losses = lowered.losses.iter().flat_map(|loss| {
         let own = [loss.labels, loss.values, loss.loss].map(Some);
-        own.into_iter().chain([loss.class_weights]).flatten()
+        own.into_iter().chain([loss.loss_weights]).flatten()
     });
     let own = [&lowered.inputs, &lowered.constants, &lowered.outputs];
     let of_batch = own.into_iter().flatten().copied().chain(of_losses);

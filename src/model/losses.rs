@@ -216,7 +216,7 @@ impl Targets {
                 let reason = "is the caller's: forward, backward and update take it";
                 return Err(Error::argument("loss", reason));
             };
-            target.check(function, shape.len(), examples)?;
+            target.check(function, &function.geometry(examples, shape)?)?;
         }
         Ok(())
     }

@@ -38,7 +38,10 @@ pub use dropout::{DropUnit, Dropout};
 pub use init::Init;
 pub(crate) use init::philox4x32;
 pub use linear::{Linear, LinearGeometry};
-pub use loss::{CrossEntropy, Loss, LossGeometry, Reduction};
+pub use loss::{
+    BinaryCrossEntropy, Broadcast, CrossEntropy, Dice, DiceOutput, Loss, LossGeometry,
+    NegativeLogLikelihood, Reduction,
+};
 pub(crate) use norm::check_momentum;
 pub use norm::{BatchNorm, BatchNormGeometry, LayerNorm};
 pub use optimizer::{Adam, Optimizer, RmsProp, Sgd};
@@ -414,10 +417,13 @@ mod tests {
         let none = LossGeometry {
             rows: MAX,
             classes: MAX,
+            plane: MAX,
+            weights: [Broadcast::ONE; 2],
         };
-        let values = Target::Values(vec![]);
+        let (values, labels) = (Target::Values(vec![]), Target::Labels(vec![]));
         assert!(Loss::mean_squared_error().normaliser(&values, &none) > 1e38);
-        assert!(values.check(&Loss::mean_squared_error(), 2, MAX).is_err());
+        assert!(values.check(&Loss::mean_squared_error(), &none).is_err());
+        assert!(labels.check(&Loss::nll().into(), &none).is_err());
     }
 
     #[test]

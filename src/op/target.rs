@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::Loss;
+use super::{Loss, LossGeometry};
 use crate::{Error, Result};
 
 /// What the outputs of a batch should have been. `step` takes anything that converts into it: labels
@@ -17,13 +17,13 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Target {
-    /// A class per example, `(N)`.
+    /// A class per example, `(N)`, or per pixel or moment of each, `(N, H, W)` or `(N, L)`.
     Labels(Vec<u32>),
     /// The same where one of them does not fit into 32 bits without a sign: PyTorch's -100, for
     /// example, of rows that count for nothing.
     WideLabels(Vec<i128>),
-    /// As many values per example as there are outputs: the values that the squared error wants, or
-    /// the probabilities of the classes for the cross-entropy.
+    /// As many values per example as there are outputs, lying as these do: those that a loss of values
+    /// wants, or the probabilities of the classes for the cross-entropy.
     Values(Vec<f32>),
 }
 
@@ -128,24 +128,33 @@ impl Target {
         self.labels().map(code).collect()
     }
 
-    /// Refuses a target that does not fit the loss and a batch of outputs of `classes` elements.
-    pub(crate) fn check(&self, loss: &Loss, classes: usize, batch: usize) -> Result<()> {
+    /// Refuses a target that does not fit the loss and a batch of outputs of these extents.
+    pub(crate) fn check(&self, loss: &Loss, geometry: &LossGeometry) -> Result<()> {
+        let (rows, classes, outputs) = (geometry.rows, geometry.classes, geometry.outputs());
         if let Self::Values(values) = self {
-            return match batch.checked_mul(classes) == Some(values.len()) {
+            if !loss.takes_values() {
+                let reason = "this loss takes labels, not values";
+                return Err(Error::argument("target", reason));
+            }
+            return match rows.checked_mul(outputs) == Some(values.len()) {
                 true => Ok(()),
                 false => {
-                    let expected = format!("{batch} rows of {classes} values");
+                    let expected = format!("{rows} rows of {outputs} values");
                     Err(Error::shape("target", expected, values.len()))
                 }
             };
         }
-        if !matches!(loss, Loss::CrossEntropy(_)) {
+        if !loss.takes_labels() {
             let reason = "this loss takes values, not labels";
             return Err(Error::argument("target", reason));
         }
         let labels = self.labels().count();
-        if labels != batch {
-            return Err(Error::shape("labels", format!("{batch} labels"), labels));
+        if rows.checked_mul(geometry.plane) != Some(labels) {
+            let expected = match geometry.plane {
+                1 => format!("{rows} labels"),
+                plane => format!("{plane} labels for each of {rows} examples"),
+            };
+            return Err(Error::shape("labels", expected, labels));
         }
         let ignored = loss.ignored_label();
         let fits = |label| (0..classes as i128).contains(&label) || Some(label) == ignored;
@@ -166,7 +175,8 @@ mod tests {
     fn check(target: impl Into<Target>, ignored: Option<i64>) -> Result<()> {
         let (target, mut loss) = (target.into(), Loss::cross_entropy());
         loss.ignored_label = ignored;
-        target.check(&loss.into(), 3, 4)
+        let loss = Loss::from(loss);
+        target.check(&loss, &loss.geometry(4, &[3].into()).unwrap())
     }
 
     #[test]
@@ -232,11 +242,11 @@ mod tests {
                     if let Ok(label) = <$integer>::try_from(i128::from(ignored)) {
                         let labels = [1, label, 1, label];
                         let target = Target::from(labels);
-                        let loss = Loss::cross_entropy().ignored_label(ignored).into();
-                        assert_eq!(target.check(&loss, 3, 4), Ok(()), "{ignored}");
+                        let loss = Loss::from(Loss::cross_entropy().ignored_label(ignored));
+                        let geometry = loss.geometry(4, &[3].into()).unwrap();
+                        assert_eq!(target.check(&loss, &geometry), Ok(()), "{ignored}");
                         let codes = [1, Target::IGNORED, 1, Target::IGNORED];
                         assert_eq!(target.codes(&loss)[..], codes, "{ignored}");
-                        let geometry = loss.geometry(4, &[3].into()).unwrap();
                         assert_eq!(loss.normaliser(&target, &geometry), 2.0, "{ignored}");
                         for same in [
                             Target::from(&labels), (&labels[..]).into(),

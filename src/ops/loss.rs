@@ -5,7 +5,7 @@ use crate::Result;
 use crate::gpu::Tensor;
 use crate::gpu::kernels;
 use crate::gpu::record::Varies;
-use crate::op::{CrossEntropy, Loss, Target};
+use crate::op::{Loss, Target};
 
 /// The loss of a batch of outputs `(N, ...)`, as a tensor of one element, and its gradient with
 /// respect to them.
@@ -16,12 +16,13 @@ pub fn loss(
 ) -> Result<(Tensor, Tensor)> {
     let (batch, example) = split_batch("output", output.shape())?;
     let (target, loss) = (target.into(), loss.into());
-    target.check(&loss, example.len(), batch)?;
     let geometry = loss.geometry(batch, &example)?;
+    target.check(&loss, &geometry)?;
     let scale = (1.0 / loss.normaliser(&target, &geometry)) as f32;
     let step = kernels::loss::LossStep {
         scale,
         gradient_scale: scale,
+        weight: 1.0,
         soft: matches!(target, Target::Values(_)),
     };
     let gpu = output.gpu();
@@ -33,19 +34,16 @@ pub fn loss(
     };
     let labels = Tensor::from_slice(gpu, [labels.len()], &labels)?;
     let values = Tensor::from_slice(gpu, [values.len()], &values)?;
-    let weights = match &loss {
-        Loss::CrossEntropy(CrossEntropy {
-            class_weights: Some(weights),
-            ..
-        }) => Some(Tensor::from_slice(gpu, [weights.len()], weights)?),
-        Loss::CrossEntropy(_) | Loss::MeanSquaredError(_) | Loss::BinaryCrossEntropy(_) => None,
+    let weights = match loss.weights() {
+        Some(weights) => Some(Tensor::from_slice(gpu, [weights.len()], &weights)?),
+        None => None,
     };
     let call = Call::new("loss", gpu);
     let (total, gradient) = (call.output([1])?, call.output(output.shape())?);
     let targets = kernels::loss::Targets {
         labels: call.region(&labels),
         values: call.region(&values),
-        class_weights: weights.as_ref().map(|weights| call.region(weights)),
+        weights: weights.as_ref().map(|weights| call.region(weights)),
     };
     let (from, to) = (
         call.input("output", output)?,

@@ -3,8 +3,8 @@
 use wgpu_cnn::Target;
 use wgpu_cnn::cpu::{self, Real};
 use wgpu_cnn::op::{
-    BatchNormGeometry, Conv2dGeometry, LinearGeometry, LossGeometry, Pool2dGeometry, PreluGeometry,
-    ScaleGeometry, SelectGeometry, SoftmaxGeometry,
+    BatchNormGeometry, Broadcast, Conv2dGeometry, LinearGeometry, LossGeometry, Pool2dGeometry,
+    PreluGeometry, ScaleGeometry, SelectGeometry, SoftmaxGeometry,
 };
 
 use crate::call::Call;
@@ -523,9 +523,26 @@ pub fn target(d: &mut Draw, rows: usize, classes: usize) -> Target {
 
 fn loss<T: Real>(d: &mut Draw) -> bool {
     let [rows, classes] = d.numbers();
-    let (loss, target) = (op::loss(d, classes), target(d, rows, classes));
-    let geometry = LossGeometry { rows, classes };
-    let output = d.floats::<T>(Draw::elements(&[rows, classes]));
+    let plane = if d.flag() { d.number() } else { 1 };
+    let loss = op::loss(d, classes);
+    let target = match d.flag() {
+        true => target(d, rows, Draw::elements(&[classes, plane])),
+        false => target(d, Draw::elements(&[rows, plane]), classes),
+    };
+    let weights = [(); 2].map(|()| match d.flag() {
+        true => Broadcast::ONE,
+        false => Broadcast {
+            extent: d.number(),
+            inner: d.number(),
+        },
+    });
+    let geometry = LossGeometry {
+        rows,
+        classes,
+        plane,
+        weights,
+    };
+    let output = d.floats::<T>(Draw::elements(&[rows, classes, plane]));
     let mut gradient = d.floats(output.len());
     let normaliser = match d.flag() {
         true => loss.normaliser(&target, &geometry),

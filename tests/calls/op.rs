@@ -2,9 +2,10 @@
 
 use wgpu_cnn::op::{Add, AvgPool2d, BroadcastGeometry, Mul, Op, Spread};
 use wgpu_cnn::{
-    Activation, AvgPool1d, BatchNorm, ChannelPermute, ChannelShuffle, Conv1d, Conv2d,
-    ConvTranspose2d, DropUnit, Dropout, Flatten, GlobalPool, LayerNorm, Linear, Loss, MaxPool1d,
-    MaxPool2d, Optimizer, PointwiseLinear, Prelu, Reduction, Reshape, Scale, Shape, Slice, Softmax,
+    Activation, AvgPool1d, BatchNorm, BinaryCrossEntropy, ChannelPermute, ChannelShuffle, Conv1d,
+    Conv2d, ConvTranspose2d, DropUnit, Dropout, Flatten, GlobalPool, LayerNorm, Linear, Loss,
+    MaxPool1d, MaxPool2d, Optimizer, PointwiseLinear, Prelu, Reduction, Reshape, Scale, Shape,
+    Slice, Softmax,
 };
 
 use crate::call::Call;
@@ -143,9 +144,26 @@ const LOSS: &[&str] = &[
     "CrossEntropy::label_smoothing",
     "CrossEntropy::class_weights",
     "CrossEntropy::ignored_label",
+    "NegativeLogLikelihood::reduction",
+    "NegativeLogLikelihood::class_weights",
+    "NegativeLogLikelihood::ignored_label",
+    "BinaryCrossEntropy::reduction",
+    "BinaryCrossEntropy::positive_weights",
+    "BinaryCrossEntropy::weights",
+    "Dice::reduction",
+    "Dice::sigmoid",
+    "Dice::smoothing",
+    "Dice::over_batch",
+    "Dice::ignored_label",
     "Loss::cross_entropy",
     "Loss::mean_squared_error",
     "Loss::binary_cross_entropy",
+    "Loss::nll",
+    "Loss::l1",
+    "Loss::smooth_l1",
+    "Loss::huber",
+    "Loss::kl_divergence",
+    "Loss::dice",
     "Loss::reduction",
     "Loss::geometry",
     "Loss::normaliser",
@@ -254,12 +272,12 @@ pub fn calls() -> Vec<Call> {
         }),
         Call::quick(LOSS, |d| {
             let (batch, output) = (d.number(), d.shape());
-            let loss = loss(d, output.len());
+            let loss = loss(d, output.first().copied().unwrap_or(1));
             let target = target(d, batch, output.len());
             let geometry = loss.geometry(batch, &output);
             geometry.is_ok_and(|mut g| {
                 if d.is_hostile() {
-                    (g.rows, g.classes) = (d.number(), d.number());
+                    (g.rows, g.classes, g.plane) = (d.number(), d.number(), d.number());
                 }
                 let _ = loss.normaliser(&target, &g);
                 true
@@ -501,24 +519,68 @@ fn activation(d: &mut Draw) -> Activation {
 }
 
 pub fn loss(d: &mut Draw, classes: usize) -> Loss {
-    let reduction = d.pick(&[Reduction::Mean, Reduction::Sum]);
-    let loss = match d.below(3) {
+    let reduction = d.pick(&[Reduction::Mean, Reduction::Sum, Reduction::BatchMean]);
+    let weights = d.flag().then(|| d.floats::<f32>(classes));
+    let ignored = [-100, -1, 0, 1, 1 << 40, i64::MIN, i64::MAX];
+    let ignored = d.flag().then(|| d.pick(&ignored));
+    let loss = match d.below(10) {
         0 => Loss::mean_squared_error(),
-        1 => Loss::binary_cross_entropy(),
+        1 => Loss::l1(),
+        2 => Loss::smooth_l1(d.real()),
+        3 => Loss::huber(d.real()),
+        4 => Loss::kl_divergence(),
+        5 => binary_cross_entropy(d, classes).reduction(reduction).into(),
+        6 => {
+            let mut loss = Loss::nll().reduction(reduction);
+            loss = weights.into_iter().fold(loss, |l, w| l.class_weights(w));
+            ignored
+                .into_iter()
+                .fold(loss, |l, label| l.ignored_label(label))
+                .into()
+        }
+        7 => {
+            let mut loss = Loss::dice().reduction(reduction).over_batch(d.flag());
+            if d.flag() {
+                loss = loss.sigmoid().smoothing(d.real());
+            }
+            ignored
+                .into_iter()
+                .fold(loss, |l, label| l.ignored_label(label))
+                .into()
+        }
         _ => {
             let mut loss = Loss::cross_entropy()
                 .label_smoothing(d.real())
                 .reduction(reduction);
-            if d.flag() {
-                loss = loss.class_weights(d.floats::<f32>(classes));
-            }
-            if d.flag() {
-                loss = loss.ignored_label(d.pick(&[-100, -1, 0, 1, 1 << 40, i64::MIN, i64::MAX]));
-            }
-            loss.into()
+            loss = weights.into_iter().fold(loss, |l, w| l.class_weights(w));
+            ignored
+                .into_iter()
+                .fold(loss, |l, label| l.ignored_label(label))
+                .into()
         }
     };
     loss.reduction(reduction)
+}
+
+fn binary_cross_entropy(d: &mut Draw, classes: usize) -> BinaryCrossEntropy {
+    let weights = |d: &mut Draw| -> (Shape, Vec<f32>) {
+        let shape = match d.flag() {
+            true => [classes].into(),
+            false => d.shape(),
+        };
+        let values = d.floats(shape.len());
+        (shape, values)
+    };
+    let mut loss = Loss::binary_cross_entropy();
+    if d.flag() {
+        let (shape, values) = weights(d);
+        loss = loss.positive_weights(shape, values);
+    }
+    if d.flag() {
+        let (shape, values) = weights(d);
+        loss = loss.weights(shape, values);
+    }
+    loss
 }
 
 pub fn optimizer(d: &mut Draw) -> Optimizer {

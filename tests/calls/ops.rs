@@ -353,10 +353,20 @@ fn prelu_backward(d: &mut Draw) -> Done {
 }
 
 fn loss(d: &mut Draw) -> Done {
-    let [rows, classes] = d.numbers();
-    let output = tensor(d, [rows, classes])?;
-    let (target, loss) = (target(d, rows, classes), op::loss(d, classes));
-    ops::loss(&output, target, loss).map(drop)
+    let [rows, classes, plane] = d.numbers();
+    let (target, shape) = match d.below(3) {
+        0 => (target(d, rows, classes), Shape::from([rows, classes])),
+        1 => {
+            let pixels = Draw::elements(&[rows, plane]);
+            (target(d, pixels, classes), [rows, classes, plane].into())
+        }
+        _ => {
+            let outputs = Draw::elements(&[classes, plane]);
+            (target(d, rows, outputs), [rows, classes, plane].into())
+        }
+    };
+    let output = tensor(d, shape)?;
+    ops::loss(&output, target, op::loss(d, classes)).map(drop)
 }
 
 fn matmul(d: &mut Draw) -> Done {

@@ -8,6 +8,7 @@ float32 values, and the result is stored rounded to float32. A second run in flo
 """
 
 import argparse
+import copy
 import json
 import pathlib
 
@@ -26,6 +27,12 @@ class Set:
     def __init__(self, seed):
         self.random = np.random.Generator(np.random.PCG64(seed))
         self.cases, self.tensors = [], {}
+
+    def stream(self, number):
+        """The same set with numbers of its own, so that what is added later changes no other case."""
+        other = copy.copy(self)
+        other.random = np.random.Generator(np.random.PCG64([number]))
+        return other
 
     def normal(self, *shape, scale=1.0, shift=0.0):
         values = self.random.standard_normal(shape) * scale + shift
@@ -359,6 +366,97 @@ def optimizers(s):
         optimizer(op, lambda parameters: classes[op](parameters, **params), params, tags)
 
 
+def further_losses(s):
+    s = s.stream(100)
+
+    def loss(op, function, params, inputs, tags=()):
+        def compute(given):
+            x = given.pop("x").requires_grad_()
+            value = function(x, **given)
+            value.backward()
+            return {"loss": value.reshape(1), "gx": x.grad}
+
+        s.add("loss", op, params, inputs, compute, tags)
+
+    def labels(classes, *shape, ignored=None):
+        values = s.random.integers(0, classes, shape).astype(np.int32)
+        if ignored is not None:
+            values.reshape(-1)[::3] = ignored
+        return values
+
+    def share(*shape):
+        values = np.abs(s.normal(*shape)) + np.float32(0.01)
+        return (values / values.sum(1, keepdims=True)).astype(np.float32)
+
+    # Single elements, so that one that is not finite hides no other.
+    functions = {"l1": (F.l1_loss, {}), "smooth_l1": (F.smooth_l1_loss, {"beta": 0.5}),
+                 "huber": (F.huber_loss, {"delta": 0.5}), "mse": (F.mse_loss, {})}
+    for op, (function, options) in functions.items():
+        for x, t in [(NAN, 0), (0, NAN), (INF, INF), (INF, -INF), (-INF, 2), (1, INF), (-0.0, 0.0)]:
+            one = lambda x, target: function(x, target, reduction="sum", **options)
+            inputs = {"x": np.array([[x]], np.float32), "target": np.array([[t]], np.float32)}
+            loss(op, one, {"reduction": "sum"} | options, inputs, ["nonfinite"])
+    divergence = lambda x, target: F.kl_div(x, target, reduction="sum")
+    for x, t in [(-INF, 0), (NAN, 0), (-INF, 0.5), (INF, 0.5), (-1, -1), (-1, NAN), (-2, 0)]:
+        inputs = {"x": np.array([[x]], np.float32), "target": np.array([[t]], np.float32)}
+        loss("kl_div", divergence, {"reduction": "sum"}, inputs, ["nonfinite"])
+    binary = lambda x, target, **weights: F.binary_cross_entropy_with_logits(x, target, **weights)
+    for x, t in [(INF, 0), (-INF, 0), (INF, 1), (-INF, 1), (NAN, 1), (1, NAN), (1e4, 0.25)]:
+        inputs = {"x": np.array([[x]], np.float32), "target": np.array([[t]], np.float32),
+                  "pos_weight": np.array([3], np.float32)}
+        loss("bce_with_logits", binary, {}, inputs, ["nonfinite"])
+    for shape, weight, pos_weight in [((3, 4, 2, 5), (5,), (4, 1, 1)), ((3, 4, 2, 5), (4, 2, 5), (2, 1)),
+                                      ((6, 5), (5,), None), ((2, 3, 7), (1,), (3, 7))]:
+        inputs = {"x": s.normal(*shape, scale=3), "target": s.random.random(shape).astype(np.float32),
+                  "weight": np.abs(s.normal(*weight))}
+        if pos_weight:
+            inputs["pos_weight"] = np.abs(s.normal(*pos_weight))
+        loss("bce_with_logits", binary, {}, inputs, ["weight"])
+    for reduction in ("mean", "batchmean"):
+        inputs = {"x": np.log(share(3, 4, 5)), "target": share(3, 4, 5)}
+        loss("kl_div", lambda x, target: F.kl_div(x, target, reduction=reduction), {"reduction": reduction}, inputs)
+
+    x = s.normal(2, 3, 2, 3)
+    x[0, 0, 0, 0], x[0, 1, 0, 1], x[0, 2, 1, 0], x[1, 1, 1, 2] = NAN, INF, -INF, -INF
+    rows = {"x": x, "labels": labels(3, 2, 2, 3)}
+    for params in ({}, {"ignore_index": 1}, {"label_smoothing": 0.25}):
+        pixels = lambda x, labels: F.cross_entropy(x, labels, **params)
+        loss("cross_entropy", pixels, params, rows, ["nonfinite"])
+    likelihood = lambda x, labels, weight=None: F.nll_loss(x, labels, weight, ignore_index=-100)
+    loss("nll", likelihood, {}, rows, ["nonfinite"])
+    loss("nll", likelihood, {}, {"x": s.normal(2, 3, 4), "labels": np.full((2, 4), -100, np.int32)}, ["ignore"])
+    loss("nll", likelihood, {}, {"x": s.normal(3, 2, 65), "labels": labels(2, 3, 65, ignored=-100),
+                                 "weight": np.array([0.5, 2], np.float32)}, ["1d"])
+    pixels = lambda x, labels: F.cross_entropy(x, labels)
+    loss("cross_entropy", pixels, {}, {"x": s.normal(1, 5, 9, 15, scale=3), "labels": labels(5, 1, 9, 15)})
+    soft = lambda x, target, weight: F.cross_entropy(x, target, weight, label_smoothing=0.1)
+    loss("cross_entropy_soft", soft, {"label_smoothing": 0.1},
+         {"x": s.normal(2, 4, 3, 5), "target": share(2, 4, 3, 5), "weight": np.abs(s.normal(4))})
+
+    def dice(x, labels=None, target=None, of="softmax", smoothing=1.0, over_batch=False, ignore_index=-100,
+             reduction="mean"):
+        p = torch.softmax(x, 1) if of == "softmax" else torch.sigmoid(x)
+        if labels is not None:
+            counts = (labels != ignore_index).unsqueeze(1)
+            target = F.one_hot(torch.where(counts[:, 0], labels, 0), x.shape[1]).movedim(-1, 1) * counts
+            p = p * counts
+        axes = [axis for axis in range(x.dim()) if axis > 1 or over_batch and axis == 0]
+        both, every = (p * target).sum(axes), (p + target).sum(axes)
+        losses = 1 - (2 * both + smoothing) / (every + smoothing)
+        return {"mean": losses.mean(), "sum": losses.sum(), "batchmean": losses.sum() / len(x)}[reduction]
+
+    for params, shape in [({}, (2, 4, 5, 3)), ({"over_batch": True}, (3, 4, 5, 3)),
+                          ({"ignore_index": 255, "reduction": "sum"}, (2, 3, 6, 6)),
+                          ({"smoothing": 1e-5, "of": "sigmoid", "reduction": "batchmean"}, (3, 4, 70))]:
+        ignored = params.get("ignore_index")
+        inputs = {"x": s.normal(*shape, scale=2), "labels": labels(shape[1], shape[0], *shape[2:], ignored=ignored)}
+        loss("dice", lambda x, labels: dice(x, labels, **params), params, inputs)
+    for params, shape in [({"of": "sigmoid"}, (3, 1, 9, 8)), ({"of": "sigmoid", "over_batch": True}, (2, 3, 4, 5)),
+                          ({"smoothing": 0.5}, (1, 3, 7, 11)), ({"over_batch": True}, (6, 5))]:
+        inputs = {"x": s.normal(*shape), "target": (s.normal(*shape) > 0).astype(np.float32)}
+        loss("dice", lambda x, target: dice(x, target=target, **params), params, inputs)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path(__file__).parent / "extra")
@@ -366,7 +464,8 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     torch.manual_seed(0)
     made = Set(arguments.seed)
-    for part in (convolutions, pools, activations, normalisations, losses, optimizers, networks):
+    for part in (convolutions, pools, activations, normalisations, losses, optimizers, networks,
+                 further_losses):
         part(made)
     made.write(arguments.out)
     print(len(made.cases), "cases in", arguments.out)

@@ -209,9 +209,7 @@ pub fn loss(name: &str, options: &Options) -> Result<Option<Loss>, String> {
     let cross_entropy = || {
         let mut loss =
             Loss::cross_entropy().label_smoothing(options.number("label_smoothing", 0.0)?);
-        if let Some(label) = options.get("ignore_index") {
-            loss = loss.ignored_label(label.as_i64().ok_or("ignore_index is not a whole number")?);
-        }
+        loss = loss.ignored_label(options.integer("ignore_index", -100)?);
         for name in ["weight", "class_weights"] {
             if let Some(weights) = options.list(name, Value::as_f64)? {
                 loss = loss.class_weights(weights.iter().map(|&w| w as f32).collect::<Vec<_>>());
@@ -219,16 +217,46 @@ pub fn loss(name: &str, options: &Options) -> Result<Option<Loss>, String> {
         }
         Ok::<Loss, String>(loss.into())
     };
+    let nll = || {
+        let ignored = options.integer("ignore_index", -100)?;
+        Ok::<Loss, String>(Loss::nll().ignored_label(ignored).into())
+    };
     let loss = match name {
         "cross_entropy" | "cross_entropy_soft" => cross_entropy()?,
+        "nll" => nll()?,
         "mse" | "mse_loss" => Loss::mean_squared_error(),
-        "bce_with_logits" | "binary_cross_entropy_with_logits" => Loss::binary_cross_entropy(),
+        "l1" => Loss::l1(),
+        "smooth_l1" => Loss::smooth_l1(options.number("beta", 1.0)?),
+        "huber" => Loss::huber(options.number("delta", 1.0)?),
+        "bce_with_logits" | "binary_cross_entropy_with_logits" => {
+            Loss::binary_cross_entropy().into()
+        }
+        "kl_div" => match options.flag("log_target", false)? {
+            false => Loss::kl_divergence(),
+            true => return Err("log_target is true".into()),
+        },
+        "dice" => dice(options)?,
         _ => return Ok(None),
     };
     match options.text("reduction", "mean")? {
         "mean" => Ok(Some(loss.reduction(Reduction::Mean))),
         "sum" => Ok(Some(loss.reduction(Reduction::Sum))),
+        "batchmean" => Ok(Some(loss.reduction(Reduction::BatchMean))),
         other => Err(format!("unknown reduction {other:?}")),
+    }
+}
+
+fn dice(options: &Options) -> Result<Loss, String> {
+    let mut loss = Loss::dice()
+        .smoothing(options.number("smoothing", 1.0)?)
+        .over_batch(options.flag("over_batch", false)?);
+    if let Some(label) = options.get("ignore_index") {
+        loss = loss.ignored_label(label.as_i64().ok_or("ignore_index is not a whole number")?);
+    }
+    match options.text("of", "softmax")? {
+        "softmax" => Ok(loss.into()),
+        "sigmoid" => Ok(loss.sigmoid().into()),
+        other => Err(format!("unknown dice of {other:?}")),
     }
 }
 

@@ -16,7 +16,6 @@ const REFUSED: &[&str] = &[
     "network2",
     "pad2d",
     "norm2",
-    "loss2",
     "conv2",
 ];
 

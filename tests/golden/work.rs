@@ -2,7 +2,7 @@
 
 use wgpu_cnn::{Loss, Op, Optimizer, Shape};
 
-use crate::format::{Case, Values};
+use crate::format::{Array, Case, Values};
 use crate::layers;
 use crate::network::Network;
 use crate::options::{Options, extent};
@@ -25,7 +25,7 @@ impl Work {
         let work = if case.options.contains_key("layers") {
             Self::Network(Network::read(&options)?)
         } else if let Some(loss) = layers::loss(name, &options)? {
-            Self::Loss(with_class_weights(loss, case)?)
+            Self::Loss(with_weights(loss, case)?)
         } else if let Some(optimizer) = layers::optimizer(name, &options)? {
             Self::Optimizer(optimizer)
         } else {
@@ -66,7 +66,17 @@ impl Work {
                 }
                 _ => ["x", "gy"].contains(&name),
             },
-            Self::Loss(_) => ["x", "labels", "target", "weight", "class_weights"].contains(&name),
+            Self::Loss(_) => {
+                let known = [
+                    "x",
+                    "labels",
+                    "target",
+                    "weight",
+                    "class_weights",
+                    "pos_weight",
+                ];
+                known.contains(&name)
+            }
             Self::Optimizer(_) => numbered("p") || numbered("g"),
             Self::Network(_) => name.starts_with("init.") || numbered("x") || numbered("t"),
         }
@@ -76,24 +86,46 @@ impl Work {
     pub fn is_transcendental(&self) -> bool {
         match self {
             Self::Layer { op, .. } => layers::is_transcendental(op),
-            Self::Loss(loss) => !matches!(loss, Loss::MeanSquaredError(_)),
+            Self::Loss(loss) => !matches!(
+                loss,
+                Loss::MeanSquaredError(_)
+                    | Loss::NegativeLogLikelihood(_)
+                    | Loss::L1(_)
+                    | Loss::SmoothL1 { .. }
+                    | Loss::Huber { .. }
+            ),
             Self::Optimizer(_) => false,
             Self::Network(network) => network.is_transcendental(),
         }
     }
 }
 
-/// The loss with the class weights that are a tensor of the case.
-fn with_class_weights(loss: Loss, case: &Case) -> Result<Loss, String> {
+/// The loss with the weights that are tensors of the case.
+fn with_weights(loss: Loss, case: &Case) -> Result<Loss, String> {
     let weights = ["weight", "class_weights"]
         .iter()
         .find_map(|&name| case.inputs.get(name));
-    match (loss, weights) {
-        (Loss::CrossEntropy(loss), Some(weights)) => {
+    let positive = case.inputs.get("pos_weight");
+    let shape = |input: &Array| Shape::from(&input.shape[..]);
+    match (loss, weights, positive) {
+        (loss, None, None) => Ok(loss),
+        (Loss::CrossEntropy(loss), Some(weights), None) => {
             Ok(loss.class_weights(weights.floats()?).into())
         }
-        (_, Some(_)) => Err("unknown option \"weight\"".into()),
-        (loss, None) => Ok(loss),
+        (Loss::NegativeLogLikelihood(loss), Some(weights), None) => {
+            Ok(loss.class_weights(weights.floats()?).into())
+        }
+        (Loss::BinaryCrossEntropy(mut loss), weights, positive) => {
+            if let Some(weights) = weights {
+                loss = loss.weights(shape(weights), weights.floats()?);
+            }
+            if let Some(weights) = positive {
+                loss = loss.positive_weights(shape(weights), weights.floats()?);
+            }
+            Ok(loss.into())
+        }
+        (_, Some(_), _) => Err("unknown option \"weight\"".into()),
+        (_, None, Some(_)) => Err("unknown option \"pos_weight\"".into()),
     }
 }
 

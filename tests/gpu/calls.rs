@@ -68,7 +68,7 @@ fn settings() -> Vec<Setting> {
     let ignoring = entropy().ignored_label(-100).into();
     let smooth = Loss::cross_entropy().label_smoothing(0.1).into();
     let sum = Loss::mean_squared_error().reduction(Reduction::Sum);
-    let binary = Loss::binary_cross_entropy();
+    let binary = Loss::binary_cross_entropy().into();
     let adam = Optimizer::adam(1e-3).into();
     let mut settings = vec![
         with("image", &image, 4, Some(-100), ignoring, momentum.into()),

@@ -1,5 +1,7 @@
 //! The kernels of src/gpu/kernels/loss.rs.
 
+mod dense;
+
 use wgpu_cnn::{Gpu, Loss, Reduction, Target, cpu, ops};
 
 use crate::common::{each_gpu, labels, poisoned_gpus, random, tensor, uniform, wide};
@@ -168,7 +170,11 @@ fn losses_and_their_gradients_equal_the_reference() {
                     weighted.clone().reduction(reduction).into(),
                     &soft,
                 ),
-                ("binary", Loss::BinaryCrossEntropy(reduction), &soft),
+                (
+                    "binary",
+                    Loss::binary_cross_entropy().reduction(reduction).into(),
+                    &soft,
+                ),
                 ("squared error", Loss::MeanSquaredError(reduction), &soft),
             ];
             for (kind, loss, target) in kinds {

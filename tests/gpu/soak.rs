@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 use std::mem::discriminant;
 
-use wgpu_cnn::engine::catalogue::{cases, optimizers};
+use wgpu_cnn::engine::catalogue::{cases, losses, optimizers};
 use wgpu_cnn::{
-    Activation, AvgPool2d, BatchNorm, Conv2d, Linear, Loss, MaxPool2d, Op, Optimizer, Reduction,
-    Softmax,
+    Activation, AvgPool2d, BatchNorm, Conv2d, Linear, Loss, MaxPool2d, Model, Op, Optimizer,
+    Reduction, Softmax,
 };
 
 use crate::common::poisoned_gpus;
@@ -61,13 +61,9 @@ fn every_operator_optimizer_loss_and_option_is_drawn() {
             "{name}"
         );
     }
-    let losses = [
-        Loss::default(),
-        Loss::mean_squared_error(),
-        Loss::binary_cross_entropy(),
-    ];
-    for loss in losses {
-        for reduction in [Reduction::Mean, Reduction::Sum] {
+    let rows = Model::builder([2]).dense(3).build().unwrap();
+    for (_, loss) in losses(&rows) {
+        for reduction in [Reduction::Mean, Reduction::Sum, Reduction::BatchMean] {
             let is_it = |drawn: &&Drawn| {
                 discriminant(&drawn.loss) == discriminant(&loss)
                     && drawn.loss == drawn.loss.clone().reduction(reduction)

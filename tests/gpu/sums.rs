@@ -155,6 +155,14 @@ fn the_loss_of_many_rows_keeps_its_digits() {
     let output = tensor(gpu, [4, 75_000], &vec![0.0; rows]);
     let (loss, _) = ops::loss(&output, &vec![1u32; 4], Loss::cross_entropy()).unwrap();
     near(device, loss.to_vec().unwrap()[0], 75_000f64.ln());
+    // As many pixels, in two images.
+    let output = tensor(gpu, [2, 2, 300, 500], &vec![0.0; 2 * rows]);
+    let of = |target: Target, loss: Loss| ops::loss(&output, target, loss).unwrap().0;
+    let loss = of(vec![1u8; rows].into(), Loss::cross_entropy().into());
+    near(device, loss.to_vec().unwrap()[0], std::f64::consts::LN_2);
+    let dice = Loss::dice().over_batch(true).smoothing(1e-3);
+    let loss = of(vec![1.0; 2 * rows].into(), dice.into());
+    near(device, loss.to_vec().unwrap()[0], 1.0 / 3.0);
 }
 
 /// A model of one layer, and a dense one at its end.

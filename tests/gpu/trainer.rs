@@ -14,6 +14,8 @@ pub fn everywhere(builder: &TrainerBuilder) -> Vec<(&'static str, Trainer)> {
     gpus.chain([cpu]).collect()
 }
 
+const REDUCTIONS: [Reduction; 3] = [Reduction::Mean, Reduction::Sum, Reduction::BatchMean];
+
 fn rows(loss: CrossEntropy) -> TrainerBuilder {
     let model = Model::builder([2]).dense(3).build().unwrap();
     Trainer::builder(model).batch(4).loss(loss)
@@ -97,7 +99,7 @@ fn the_loss_is_the_last_steps() {
         }
     }
     // Before the update that the step makes; of a partial batch, over the examples that are there.
-    for reduction in [Reduction::Mean, Reduction::Sum] {
+    for reduction in REDUCTIONS {
         for (device, mut trainer) in squares(reduction, 0.125, 2) {
             let mut losses = Vec::new();
             for x in [&[1.0, 3.0][..], &[2.0], &[4.0], &[1.0, 1.0]] {
@@ -106,12 +108,14 @@ fn the_loss_is_the_last_steps() {
             }
             let (w, b) = match reduction {
                 // Gradients 2 (1 + 9 + 4) / 3 and 2 (1 + 3 + 2) / 3.
-                Reduction::Mean => (1.0f32 - 0.125 * 28.0 / 3.0, -0.125 * 4.0f32),
+                Reduction::Mean | Reduction::BatchMean => {
+                    (1.0f32 - 0.125 * 28.0 / 3.0, -0.125 * 4.0f32)
+                }
                 Reduction::Sum => (1.0 - 0.125 * 28.0, -0.125 * 12.0),
             };
             let square = |x: f32| (w * x + b) * (w * x + b);
             let expected = match reduction {
-                Reduction::Mean => [5.0, 4.0, square(4.0), square(1.0)],
+                Reduction::Mean | Reduction::BatchMean => [5.0, 4.0, square(4.0), square(1.0)],
                 Reduction::Sum => [10.0, 4.0, square(4.0), 2.0 * square(1.0)],
             };
             for (got, expected) in losses.iter().zip(expected) {
@@ -126,7 +130,7 @@ fn the_loss_is_the_last_steps() {
 
 #[test]
 fn the_loss_of_ignored_rows_is_pytorchs() {
-    for reduction in [Reduction::Mean, Reduction::Sum] {
+    for reduction in REDUCTIONS {
         let loss = Loss::cross_entropy().ignored_label(-100);
         let builder = rows(loss.reduction(reduction)).accumulate(3);
         for (device, mut trainer) in everywhere(&builder) {
@@ -135,6 +139,7 @@ fn the_loss_of_ignored_rows_is_pytorchs() {
             let expected = match reduction {
                 Reduction::Mean => 3.0f32.ln(),
                 Reduction::Sum => 2.0 * 3.0f32.ln(),
+                Reduction::BatchMean => 0.5 * 3.0f32.ln(),
             };
             assert!(
                 (trainer.loss().unwrap() - expected).abs() < 1e-6,
@@ -143,7 +148,9 @@ fn the_loss_of_ignored_rows_is_pytorchs() {
             trainer.step(&X[..4], [-100i8, -100]).unwrap();
             match reduction {
                 Reduction::Mean => assert!(trainer.loss().unwrap().is_nan(), "{device}"),
-                Reduction::Sum => assert_eq!(trainer.loss().unwrap(), 0.0, "{device}"),
+                Reduction::Sum | Reduction::BatchMean => {
+                    assert_eq!(trainer.loss().unwrap(), 0.0, "{device}");
+                }
             }
             // What counts of the group is what it was.
             let gradient = trainer.gradient("0.bias").unwrap();
@@ -222,7 +229,7 @@ fn a_trainer_is_refused_alike_on_gpu_and_cpu() {
         plain().loss(Loss::cross_entropy().class_weights([1.0; 4])),
         plain().loss(Loss::cross_entropy().class_weights([1.0, -1.0, 1.0])),
         plain().weights(&missing),
-        Trainer::builder(image),
+        Trainer::builder(image).loss(Loss::binary_cross_entropy().positive_weights([3], [1.0; 3])),
         Trainer::builder(nothing),
         // Several at once: the first one to be told is the same.
         plain().weights(&missing).clip_norm(-1.0).accumulate(0),

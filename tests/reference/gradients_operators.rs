@@ -46,7 +46,13 @@ fn check_reference(
     compare(&format!("{what}: input"), &input_gradient, &numeric)
 }
 
-fn check(what: &str, model: ModelBuilder, loss: impl Into<Loss>, target: &Target, batch: usize) {
+pub fn check(
+    what: &str,
+    model: ModelBuilder,
+    loss: impl Into<Loss>,
+    target: &Target,
+    batch: usize,
+) {
     let model = model.build().unwrap();
     let mut reference = Reference::new(&model, loss, Optimizer::sgd(0.0), 5).unwrap();
     check_reference(what, &mut reference, target, batch).unwrap_or_else(|error| panic!("{error}"));
@@ -365,6 +371,8 @@ fn values_used_more_than_once() {
     check("rows", rows.dense(3), summed(), &Target::from(&[1u8, 2]), 2);
 }
 
+pub const REDUCTIONS: [Reduction; 3] = [Reduction::Mean, Reduction::Sum, Reduction::BatchMean];
+
 #[test]
 fn losses() {
     let model = || Model::builder([5]).dense(7).tanh().dense(4);
@@ -373,7 +381,7 @@ fn losses() {
     let soft = Target::from(&[
         0.1f32, 0.2, 0.3, 0.4, 0.0, 0.5, 0.25, 0.5, 1.0, 0.0, 0.0, 0.0, 0.7, 0.1, 0.1, 0.1,
     ]);
-    for reduction in [Reduction::Mean, Reduction::Sum] {
+    for reduction in REDUCTIONS {
         let entropy = || Loss::cross_entropy().reduction(reduction);
         let weights = || entropy().class_weights([0.5, 2.0, 0.0, 1.5]);
         let ignoring = || weights().ignored_label(-100);
@@ -407,7 +415,7 @@ fn losses() {
             &soft,
             4,
         );
-        let binary = Loss::binary_cross_entropy().reduction(reduction);
+        let binary = Loss::from(Loss::binary_cross_entropy().reduction(reduction));
         check("binary", model(), binary.clone(), &soft, 4);
         let squared = Loss::mean_squared_error().reduction(reduction);
         check("squared", model(), squared, &soft, 4);

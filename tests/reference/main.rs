@@ -11,6 +11,7 @@ mod differences;
 mod extremes;
 mod gradients;
 mod gradients_operators;
+mod losses;
 mod resize;
 mod sums;
 mod windows;

@@ -107,6 +107,12 @@ fn products() {
     }
 }
 
+/// Of probabilities of 1/2 and as large a target.
+fn dice_of_halves(rows: usize) -> f64 {
+    let rows = rows as f64;
+    1.0 - (0.5 * rows + 1.0) / (rows + 1.0)
+}
+
 #[test]
 fn losses() {
     let rows = 1 << 20;
@@ -119,10 +125,34 @@ fn losses() {
     };
     let half = || Target::Values(vec![0.5; rows]);
     let ln2 = std::f64::consts::LN_2;
-    let loss = run(Loss::binary_cross_entropy(), 1, 0.0, half());
+    let loss = run(Loss::binary_cross_entropy().into(), 1, 0.0, half());
     close("binary cross-entropy", &[loss], ln2);
     let loss = run(Loss::mean_squared_error(), 1, 0.8, half());
     close("squared error", &[loss], f64::from(0.8f32 - 0.5).powi(2));
+    for (name, loss, expected) in [
+        ("l1", Loss::l1(), f64::from(0.8f32 - 0.5)),
+        (
+            "huber",
+            Loss::huber(0.1),
+            0.1 * (f64::from(0.8f32 - 0.5) - 0.05),
+        ),
+        (
+            "divergence",
+            Loss::kl_divergence(),
+            0.5 * (0.5f64.ln() - f64::from(0.8f32)),
+        ),
+        (
+            "dice",
+            Loss::dice().sigmoid().over_batch(true).into(),
+            dice_of_halves(rows),
+        ),
+    ] {
+        let output = if name == "dice" { 0.0 } else { 0.8 };
+        close(name, &[run(loss, 1, output, half())], expected);
+    }
+    let labels = Target::from(vec![1u8; rows]);
+    let loss = run(Loss::nll().into(), 2, -0.1, labels);
+    close("likelihood", &[loss], f64::from(0.1f32));
     let sum = Loss::mean_squared_error().reduction(Reduction::Sum);
     let loss = run(sum, 1, 0.8, half());
     close(

@@ -8,7 +8,6 @@ pub use super::operators::{Case, cases};
 pub use super::tolerance::of_sum;
 pub use models::{ModelCase, models};
 
-use crate::op::Reduction;
 use crate::{Loss, Model, Optimizer, Shape};
 
 /// A loss of every kind of kernel that fits a model's output.
@@ -18,25 +17,52 @@ pub fn losses(model: &Model) -> Vec<(&'static str, Loss)> {
 
 /// The same for an output of this shape.
 pub(super) fn losses_of(output: &Shape) -> Vec<(&'static str, Loss)> {
-    let classes = output.len();
-    let weights = (0..classes).map(|class| 0.5 + (class % 4) as f32 / 2.0);
-    let weighted = Loss::cross_entropy()
-        .class_weights(weights.collect::<Vec<f32>>())
-        .label_smoothing(0.1);
-    let all = [
+    // Of other than rows, the classes lie along the first axis.
+    let classes = output.first().copied().unwrap_or(1);
+    let factors = |len: usize| -> Vec<f32> {
+        let factors = (0..len).map(|at| 0.5 + (at % 4) as f32 / 2.0);
+        factors.collect()
+    };
+    let of_channels: Vec<usize> = [&[classes][..], &vec![1; output.rank().max(1) - 1]].concat();
+    let all: [(_, Loss); 13] = [
         (
             "cross-entropy",
             Loss::cross_entropy().ignored_label(-1).into(),
         ),
-        ("weighted cross-entropy", weighted.into()),
-        ("squared error", Loss::MeanSquaredError(Reduction::Mean)),
         (
-            "binary cross-entropy",
-            Loss::BinaryCrossEntropy(Reduction::Mean),
+            "weighted cross-entropy",
+            Loss::cross_entropy()
+                .class_weights(factors(classes))
+                .label_smoothing(0.1)
+                .into(),
         ),
+        ("squared error", Loss::mean_squared_error()),
+        ("binary cross-entropy", Loss::binary_cross_entropy().into()),
+        (
+            "weighted binary cross-entropy",
+            Loss::binary_cross_entropy()
+                .positive_weights(of_channels, factors(classes))
+                .weights(output, factors(output.len()))
+                .into(),
+        ),
+        (
+            "negative log-likelihood",
+            Loss::nll()
+                .ignored_label(-1)
+                .class_weights(factors(classes))
+                .into(),
+        ),
+        ("l1", Loss::l1()),
+        ("smooth l1", Loss::smooth_l1(0.5)),
+        ("huber", Loss::huber(0.5)),
+        ("kl divergence", Loss::kl_divergence()),
+        ("dice", Loss::dice().ignored_label(-1).into()),
+        ("dice, sigmoid", Loss::dice().sigmoid().into()),
+        ("dice over the batch", Loss::dice().over_batch(true).into()),
     ];
     let fits = |(_, loss): &(_, Loss)| {
-        let is_zero = classes == 1 && matches!(loss, Loss::CrossEntropy(_));
+        // The softmax of a single class is 1, whatever its logit.
+        let is_zero = classes == 1 && loss.has_softmax();
         !is_zero && loss.geometry(1, output).is_ok()
     };
     all.into_iter().filter(fits).collect()
@@ -70,10 +96,10 @@ pub(super) fn loss_name(loss: &Loss, output: &Shape, soft: bool) -> String {
     let losses = losses_of(output);
     let known = losses.iter().find(|(_, other)| other == loss);
     let name = known.map_or("the trainer's own", |(name, _)| name);
-    match (loss, soft) {
-        (Loss::CrossEntropy(_), true) => format!("loss ({name}, probabilities)"),
-        (Loss::CrossEntropy(_), false) => format!("loss ({name}, labels)"),
-        (Loss::MeanSquaredError(_) | Loss::BinaryCrossEntropy(_), _) => format!("loss ({name})"),
+    match (loss.takes_labels() && loss.takes_values(), soft) {
+        (true, true) => format!("loss ({name}, probabilities)"),
+        (true, false) => format!("loss ({name}, labels)"),
+        (false, _) => format!("loss ({name})"),
     }
 }
 

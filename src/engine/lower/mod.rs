@@ -17,8 +17,7 @@ use crate::gpu::strategy::Traits;
 #[cfg(test)]
 use crate::model::OutputLoss;
 use crate::model::{Node, ParameterId, ValueId};
-use crate::op::Loss;
-use crate::{Error, Result};
+use crate::{Error, Loss, Result};
 
 use super::internal;
 use super::operators::{Backward, Forward, Mode, Pieces};
@@ -58,12 +57,12 @@ pub(super) struct Lowered {
 /// What a loss reads and writes.
 #[derive(Debug, Clone)]
 pub(in crate::engine) struct LossParts {
-    /// `(N)`.
+    /// `(N)`, or `(N, plane)` where the loss takes a label for each pixel.
     pub labels: Region,
     /// `(N, outputs)`: values or probabilities.
     pub values: Region,
-    /// `(classes)`, where the loss has weights for them.
-    pub class_weights: Option<Region>,
+    /// Where the loss has weights: `(classes)`, or those of positive targets and of elements.
+    pub loss_weights: Option<Region>,
     pub loss: Region,
     /// The output in training, and the loss's gradient with respect to it.
     pub logits: [Region; 2],
@@ -137,18 +136,19 @@ impl Lowered {
         let constants = constants.collect();
         let mut losses = Vec::new();
         for loss in task.losses {
-            let outputs = len(graph.outputs()[loss.output]);
-            let takes_labels = matches!(loss.loss, Some(Loss::CrossEntropy(_)));
-            let class_weights = match &loss.loss {
-                Some(Loss::CrossEntropy(loss)) => loss.class_weights.as_ref(),
-                Some(Loss::MeanSquaredError(_) | Loss::BinaryCrossEntropy(_)) | None => None,
-            };
-            let values = if loss.loss.is_some() { outputs } else { 1 };
+            let shape = graph.shape(graph.outputs()[loss.output]);
+            let function = loss.loss.as_ref();
+            let geometry = function
+                .map(|own| own.geometry(planned, shape))
+                .transpose()?;
+            // Of what is not taken, as of a loss of the caller's, an element is there to be bound.
+            let labels = geometry.filter(|_| function.is_some_and(Loss::takes_labels));
+            let values = geometry.filter(|_| function.is_some_and(Loss::takes_values));
+            let weights = function.and_then(Loss::weights);
             losses.push(LossParts {
-                labels: persistent("labels", if takes_labels { planned } else { 1 }),
-                values: persistent("target values", values),
-                class_weights: class_weights
-                    .map(|weights| persistent("class weights", weights.len())),
+                labels: persistent("labels", labels.map_or(1, |of| of.positions())),
+                values: persistent("target values", values.map_or(1, |_| planned * shape.len())),
+                loss_weights: weights.map(|weights| persistent("loss weights", weights.len())),
                 loss: persistent("loss", 1),
                 logits: [inputs[0]; 2],
                 range: 0..0,
@@ -343,7 +343,7 @@ fn record_update(task: &Task, lowered: &mut Lowered) {
 #[cfg(test)]
 pub(crate) fn record(
     model: &crate::Model,
-    loss: &Loss,
+    loss: &crate::Loss,
     optimizer: &crate::Optimizer,
     batch: usize,
     half: bool,
@@ -364,7 +364,7 @@ pub(crate) fn record(
 #[cfg(test)]
 pub(crate) fn record_in_pieces(
     model: &crate::Model,
-    loss: &Loss,
+    loss: &crate::Loss,
     optimizer: &crate::Optimizer,
     batch: usize,
     half: bool,

@@ -242,7 +242,7 @@ impl<'a> Walk<'a> {
                 let targets = loss::Targets {
                     labels: parts.labels,
                     values: parts.values,
-                    class_weights: parts.class_weights,
+                    weights: parts.loss_weights,
                 };
                 let (results, geometries) = ([parts.loss, gradient], [&geometry, &planned]);
                 loss::loss(recording, own, geometries, value, targets, results);

@@ -164,11 +164,9 @@ impl Plan {
     /// Uploads what stays as it is: class weights, and the values that are the same for every example.
     async fn write_constants(&self) -> Result<()> {
         for (loss, parts) in self.losses.iter().zip(&self.lowered.losses) {
-            if let (Some(region), Some(Loss::CrossEntropy(loss))) =
-                (parts.class_weights, &loss.loss)
-            {
-                let weights = loss.class_weights.as_deref();
-                self.write(region, weights.unwrap_or_default()).await?;
+            let weights = loss.loss.as_ref().and_then(Loss::weights);
+            if let (Some(region), Some(weights)) = (parts.loss_weights, weights) {
+                self.write(region, &weights).await?;
             }
         }
         let constants = self.model.graph.constants().iter();

@@ -140,7 +140,8 @@ impl Plan {
             };
             LossStep {
                 scale: scale as f32,
-                gradient_scale: (gradient * self.losses[at].weight) as f32,
+                gradient_scale: gradient as f32,
+                weight: self.losses[at].weight,
                 soft: matches!(batch.targets[at], Target::Values(_)),
             }
         });

@@ -1,4 +1,5 @@
 use super::*;
+use crate::CrossEntropy;
 use crate::op::{Loss, Target};
 
 fn small() -> (Model, Vec<f32>, Target) {
@@ -101,10 +102,10 @@ fn refused_calls_change_nothing() {
     assert_eq!(reference.steps(), 1);
     assert_eq!(reference.optimizer().learning_rate(), 0.1);
     let refused =
-        |model, optimizer| Reference::<f32>::new(model, Loss::default(), optimizer, 3).is_err();
-    assert!(refused(&model, Optimizer::sgd(-1.0)));
-    let image = Model::builder([1, 3, 3]).relu().build().unwrap();
-    assert!(refused(&image, Optimizer::sgd(0.1)));
+        |loss: CrossEntropy, optimizer| Reference::<f32>::new(&model, loss, optimizer, 3).is_err();
+    assert!(refused(Loss::cross_entropy(), Optimizer::sgd(-1.0)));
+    let of_three = Loss::cross_entropy().class_weights([1.0; 3]);
+    assert!(refused(of_three, Optimizer::sgd(0.1)));
 }
 
 fn gradients(reference: &Reference<f64>) -> Vec<f64> {

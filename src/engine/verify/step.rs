@@ -30,14 +30,14 @@ impl Verifier {
             let Some(function) = of.loss.as_ref().filter(|_| !parts.range.is_empty()) else {
                 continue;
             };
-            let kinds: &[bool] = match function {
-                Loss::CrossEntropy(_) => &[false, true],
-                Loss::MeanSquaredError(_) | Loss::BinaryCrossEntropy(_) => &[true],
-            };
+            let kinds = [
+                (function.takes_labels(), false),
+                (function.takes_values(), true),
+            ];
             let shape = rig.output_shape(of.output);
-            for &soft in kinds {
+            for (_, soft) in kinds.into_iter().filter(|(takes, _)| *takes) {
                 let name = loss_name(function, &shape[1..].into(), soft);
-                let outcomes = loss(rig, (at, function), soft).await?;
+                let outcomes = loss_outcomes(rig, (at, function), soft).await?;
                 self.conclude(rig, &name, outcomes);
             }
             if let Some(sum) = &parts.sum {
@@ -125,7 +125,11 @@ async fn added_pieces(rig: &Rig<'_>, sum: &Part<[Pieces; 2]>) -> Result<Vec<Outc
 }
 
 /// The loss at a place among the task's.
-async fn loss(rig: &Rig<'_>, (at, loss): (usize, &Loss), soft: bool) -> Result<Vec<Outcome>> {
+async fn loss_outcomes(
+    rig: &Rig<'_>,
+    (at, loss): (usize, &Loss),
+    soft: bool,
+) -> Result<Vec<Outcome>> {
     let (of, parts) = (&rig.task.losses[at], &rig.lowered.losses[at]);
     let ([output, gradient], batch) = (parts.logits, rig.task.options.batch);
     let shape = rig.output_shape(of.output);
@@ -149,13 +153,34 @@ async fn loss(rig: &Rig<'_>, (at, loss): (usize, &Loss), soft: bool) -> Result<V
     let expect = |at: usize, terms: usize| -> Expected {
         let sum = Sum::formula(terms);
         let sum = match loss {
-            Loss::MeanSquaredError(_) => sum,
-            Loss::CrossEntropy(_) | Loss::BinaryCrossEntropy(_) => sum.driver(),
+            Loss::MeanSquaredError(_)
+            | Loss::L1(_)
+            | Loss::SmoothL1 { .. }
+            | Loss::Huber { .. } => sum,
+            // A gradient at the label alone, and none at those that are ignored.
+            Loss::NegativeLogLikelihood(_) => sum.reach(0.5 / geometry.classes.max(1) as f64),
+            Loss::CrossEntropy(_)
+            | Loss::BinaryCrossEntropy(_)
+            | Loss::KlDivergence(_)
+            | Loss::Dice(_) => sum.driver(),
         };
         measured[at].expect(sum, Fill::Uniform)
     };
     // A few classes to an invocation, and then the examples' losses.
-    let total = expect(0, MOST_CLASSES / 64 + chain(shape.len()));
+    let classes = MOST_CLASSES / 64;
+    let total = expect(0, classes + chain(shape.len()));
+    // Every gradient of the Dice loss follows from sums over pixels.
+    let of_gradient = match loss {
+        Loss::Dice(_) => classes + chain(geometry.positions()),
+        Loss::CrossEntropy(_)
+        | Loss::NegativeLogLikelihood(_)
+        | Loss::MeanSquaredError(_)
+        | Loss::L1(_)
+        | Loss::SmoothL1 { .. }
+        | Loss::Huber { .. }
+        | Loss::BinaryCrossEntropy(_)
+        | Loss::KlDivergence(_) => classes + FORMULA,
+    };
     let mut trial = Trial::new(&parts.range);
     trial.write(output, &data[0]);
     match &pass.target {
@@ -165,19 +190,15 @@ async fn loss(rig: &Rig<'_>, (at, loss): (usize, &Loss), soft: bool) -> Result<V
         }
         Target::Values(values) => trial.write(parts.values, values),
     }
-    if let (Some(region), Loss::CrossEntropy(loss)) = (parts.class_weights, loss) {
-        trial.write(region, loss.class_weights.as_deref().unwrap_or_default());
+    if let (Some(region), Some(weights)) = (parts.loss_weights, loss.weights()) {
+        trial.write(region, &weights);
     }
     trial.awaits("loss", parts.loss, &[1].into(), total);
-    trial.awaits(
-        "gradient",
-        gradient,
-        &shape,
-        expect(1, MOST_CLASSES / 64 + FORMULA),
-    );
+    trial.awaits("gradient", gradient, &shape, expect(1, of_gradient));
     let step = LossStep {
         scale,
         gradient_scale: scale,
+        weight: 1.0,
         soft,
     };
     let losses = vec![step; at + 1];

@@ -31,6 +31,7 @@ pub(crate) const STATISTICS: Block =
 pub(crate) const BEST: Block = block!("best", uses: [NAN]);
 pub(crate) const HUGE: Block = block!("huge");
 pub(crate) const CROSS_ENTROPY: Block = block!("cross_entropy", constants: ["HAS_WEIGHTS"]);
+pub(crate) const DICE: Block = block!("dice");
 pub(crate) const NAN: Block = block!("nan");
 pub(crate) const EXPONENTIAL: Block = block!("exponential");
 pub(crate) const CONV2D_PARAMS: Block = block!("conv2d_params");

@@ -54,7 +54,9 @@ pub(crate) fn trainings(traits: Traits) -> Vec<Recording> {
     let mut recordings = Vec::new();
     for case in catalogue::models().unwrap() {
         let losses = catalogue::losses(&case.model);
-        for ((_, loss), (_, optimizer)) in losses.iter().cycle().zip(&catalogue::optimizers()) {
+        let optimizers = catalogue::optimizers();
+        let pairs = losses.iter().cycle().zip(optimizers.iter().cycle());
+        for ((_, loss), (_, optimizer)) in pairs.take(losses.len().max(optimizers.len())) {
             recordings.extend(in_both_precisions(&case.model, loss, optimizer, traits));
         }
     }

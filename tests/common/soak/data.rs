@@ -1,18 +1,38 @@
 //! What models are trained on, and what their parameters may be besides what the seed says.
 
 use fastrand::Rng;
-use wgpu_cnn::{CrossEntropy, Shape};
+use wgpu_cnn::{Loss, Shape};
 
 use super::draw::Fill;
 
-/// A label that is not ignored and has a weight.
-pub fn counted(loss: &CrossEntropy, classes: usize) -> Option<i64> {
-    let weighs = |label: &i64| {
-        let weights = loss.class_weights.as_ref();
-        weights.is_none_or(|weights| weights[*label as usize] > 0.0)
-    };
-    let mut counted = (0..classes as i64).filter(|label| loss.ignored_label != Some(*label));
-    counted.find(weighs)
+/// What labels may be of a loss that takes some: the one that is ignored, and what the classes weigh.
+pub struct Labels<'a> {
+    pub ignored: Option<i64>,
+    weights: Option<&'a [f32]>,
+}
+
+impl<'a> Labels<'a> {
+    pub fn of(loss: &'a Loss) -> Option<Self> {
+        let (ignored, weights) = match loss {
+            Loss::CrossEntropy(loss) => (loss.ignored_label, loss.class_weights.as_deref()),
+            Loss::NegativeLogLikelihood(loss) => {
+                (loss.ignored_label, loss.class_weights.as_deref())
+            }
+            Loss::Dice(loss) => (loss.ignored_label, None),
+            _ => return None,
+        };
+        Some(Self { ignored, weights })
+    }
+
+    /// A label that is not ignored and has a weight.
+    pub fn counted(&self, classes: usize) -> Option<i64> {
+        let weighs = |label: &i64| {
+            let weights = self.weights;
+            weights.is_none_or(|weights| weights[*label as usize] > 0.0)
+        };
+        let mut counted = (0..classes as i64).filter(|label| self.ignored != Some(*label));
+        counted.find(weighs)
+    }
 }
 
 /// Values off by a little.

@@ -182,7 +182,8 @@ fn slab(rng: &mut Rng, model: &Model) -> u64 {
 }
 
 fn loss(rng: &mut Rng, model: &Model) -> Loss {
-    let classes = model.output_shape().len();
+    // Pixels have their classes along the first axis.
+    let classes = model.output_shape().first().copied().unwrap_or(1);
     let mut all: Vec<Loss> = losses(model).into_iter().map(|(_, loss)| loss).collect();
     let weights = (0..classes).map(|_| pick(rng, &[0.0f32, 0.5, 1.0, 3.0]));
     let weights: Vec<f32> = weights.collect();
@@ -200,7 +201,12 @@ fn loss(rng: &mut Rng, model: &Model) -> Loss {
     }
     pick(rng, &all).reduction(pick(
         rng,
-        &[Reduction::Mean, Reduction::Mean, Reduction::Sum],
+        &[
+            Reduction::Mean,
+            Reduction::Mean,
+            Reduction::Sum,
+            Reduction::BatchMean,
+        ],
     ))
 }
 

@@ -8,10 +8,10 @@ use std::collections::HashMap;
 use fastrand::Rng;
 use wgpu_cnn::engine::Reference;
 use wgpu_cnn::{
-    CrossEntropy, Error, Gpu, Loss, Optimizer, Result, Shape, Target, Trainer, TrainerBuilder,
+    Error, Gpu, Loss, Optimizer, Reduction, Result, Shape, Target, Trainer, TrainerBuilder,
 };
 
-use super::data::{counted, noised, other, values};
+use super::data::{Labels, noised, other, values};
 use super::draw::{Batch, Drawn, Fill, one_in};
 use super::layer::Network;
 use super::tolerance::{Likely, Tally};
@@ -267,27 +267,29 @@ impl<'a> Race<'a> {
     }
 
     fn target(&mut self, batch: &Batch) -> Target {
-        let classes = self.exact.model().output_shape().len();
-        let len = batch.examples * classes;
-        match &self.drawn.loss {
-            Loss::CrossEntropy(loss) if !batch.soft => {
-                let rng = &mut self.rng;
-                let labels = (0..batch.examples).map(|_| match loss.ignored_label {
-                    Some(ignored) if one_in(rng, 4) => ignored,
-                    _ => rng.i64(0..classes as i64),
-                });
-                let mut labels: Vec<i64> = labels.collect();
-                // A mean over nothing is no number: rarely.
-                if let Some(counts) = counted(loss, classes).filter(|_| !one_in(rng, 32)) {
-                    labels[0] = counts;
-                }
-                Target::from(labels)
-            }
-            Loss::CrossEntropy(_) | Loss::BinaryCrossEntropy(_) => {
-                Target::Values((0..len).map(|_| self.rng.f32()).collect())
-            }
-            _ => Target::Values(values(&mut self.rng, Fill::Uniform, len)),
+        let (loss, output) = (&self.drawn.loss, self.exact.model().output_shape());
+        let len = batch.examples * output.len();
+        let Some(of) = Labels::of(loss) else {
+            return match loss {
+                Loss::BinaryCrossEntropy(_) | Loss::KlDivergence(_) => shares(&mut self.rng, len),
+                _ => Target::Values(values(&mut self.rng, Fill::Uniform, len)),
+            };
+        };
+        if batch.soft && !matches!(loss, Loss::NegativeLogLikelihood(_)) {
+            return shares(&mut self.rng, len);
         }
+        let classes = output[0];
+        let rng = &mut self.rng;
+        let labels = (0..len / classes).map(|_| match of.ignored {
+            Some(ignored) if one_in(rng, 4) => ignored,
+            _ => rng.i64(0..classes as i64),
+        });
+        let mut labels: Vec<i64> = labels.collect();
+        // A mean over nothing is no number: rarely.
+        if let Some(counts) = of.counted(classes).filter(|_| !one_in(rng, 32)) {
+            labels[0] = counts;
+        }
+        Target::from(labels)
     }
 
     fn compare_losses(
@@ -310,10 +312,13 @@ impl<'a> Race<'a> {
             });
         };
         // A logarithm of a sum near one is off by what `exp` is off by, whatever is left of it.
-        let rows = if is_sum(&self.drawn.loss) {
-            batch.examples
-        } else {
-            1
+        let loss = &self.drawn.loss;
+        let output = self.exact.model().output_shape();
+        let plane = loss.geometry(batch.examples, output)?.plane;
+        let rows = match () {
+            () if is(loss, Reduction::Sum) => batch.examples * plane,
+            () if is(loss, Reduction::BatchMean) => plane,
+            () => 1,
         };
         let likely = likely.and(self.noise * (exact.abs() + rows as f64));
         self.held(&likely, &format!("step {at}, the loss"), |_, which| {
@@ -457,6 +462,11 @@ impl<'a> Race<'a> {
     }
 }
 
+/// Numbers within 0..1.
+fn shares(rng: &mut Rng, len: usize) -> Target {
+    Target::Values((0..len).map(|_| rng.f32()).collect())
+}
+
 /// What both kinds of trainers are made with.
 fn builder(drawn: &Drawn) -> Result<TrainerBuilder> {
     let builder = Trainer::builder(drawn.network.model()?)
@@ -486,10 +496,13 @@ fn prepared<T: wgpu_cnn::cpu::Real>(
 fn has_driver(drawn: &Drawn) -> bool {
     let operators = drawn.network.operators();
     matches!(drawn.network, Network::Case { .. })
-        || !matches!(drawn.loss, Loss::MeanSquaredError(_))
+        || !matches!(
+            drawn.loss,
+            Loss::MeanSquaredError(_) | Loss::L1(_) | Loss::NegativeLogLikelihood(_)
+        )
         || !operators.iter().all(|name| PLAIN.contains(name))
 }
 
-fn is_sum(loss: &Loss) -> bool {
-    *loss == loss.clone().reduction(wgpu_cnn::Reduction::Sum)
+fn is(loss: &Loss, reduction: Reduction) -> bool {
+    *loss == loss.clone().reduction(reduction)
 }
