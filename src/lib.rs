@@ -86,8 +86,8 @@ pub use model::{Model, ModelBuilder};
 pub use op::{
     Activation, Adam, AvgPool1d, AvgPool2d, BatchNorm, Conv1d, Conv2d, ConvTranspose2d,
     CrossEntropy, DropUnit, Dropout, Flatten, GlobalPool, Init, LayerNorm, Linear, Loss, MaxPool1d,
-    MaxPool2d, Op, Optimizer, Padding, Prelu, Reduction, Reshape, RmsProp, Sgd, Size2, Softmax,
-    Target,
+    MaxPool2d, Op, Optimizer, Pad2d, Padding, PaddingMode, Prelu, Reduction, Reshape, RmsProp, Sgd,
+    Size2, Softmax, Target,
 };
 pub use shape::Shape;
 pub use train::{Trainer, TrainerBuilder};

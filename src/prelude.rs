@@ -23,6 +23,6 @@
 pub use crate::{
     Activation, AvgPool1d, AvgPool2d, BatchNorm, Conv1d, Conv2d, ConvTranspose2d, DropUnit,
     Dropout, Error, Flatten, GlobalPool, Gpu, Init, LayerNorm, Linear, Loss, MaxPool1d, MaxPool2d,
-    Model, ModelBuilder, Optimizer, Padding, Prelu, Reduction, Reshape, Shape, Softmax, Target,
-    Trainer, TrainerBuilder,
+    Model, ModelBuilder, Optimizer, Pad2d, Padding, PaddingMode, Prelu, Reduction, Reshape, Shape,
+    Softmax, Target, Trainer, TrainerBuilder,
 };

@@ -27,6 +27,7 @@ mod loss;
 mod matmul;
 mod norm;
 mod optimizer;
+mod pad2d;
 mod parallel;
 mod pool2d;
 mod prelu;
@@ -53,6 +54,7 @@ pub use norm::{
     layer_norm_backward_parameters, layer_norm_forward,
 };
 pub use optimizer::{clip_scale, global_norm, optimizer_update};
+pub use pad2d::{pad2d_backward, pad2d_forward};
 pub use pool2d::{
     avg_pool2d_backward, avg_pool2d_forward, max_pool2d_backward, max_pool2d_forward,
     softmax_pool_backward, softmax_pool_forward,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::{Graph, Model, ValueId};
 use crate::op::{
     Activation, Add, AvgPool1d, AvgPool2d, BatchNorm, Concat, Conv1d, Conv2d, ConvTranspose2d,
-    DropUnit, Dropout, Flatten, GlobalPool, LayerNorm, Linear, MaxPool1d, MaxPool2d, Op, Prelu,
-    Reshape, Size2, Softmax,
+    DropUnit, Dropout, Flatten, GlobalPool, LayerNorm, Linear, MaxPool1d, MaxPool2d, Op, Pad2d,
+    Padding, PaddingMode, Prelu, Reshape, Size2, Softmax,
 };
 use crate::{Error, Result, Shape};
 
@@ -99,6 +99,12 @@ impl ModelBuilder {
     /// Mean pooling over signals: short for [`AvgPool1d::new`].
     pub fn avg_pool1d(self, kernel: usize) -> Self {
         self.push(AvgPool1d::new(kernel))
+    }
+
+    /// Values around each plane, `[top, bottom, left, right]` of them or as many on all sides: short for
+    /// [`Pad2d::new`].
+    pub fn pad2d(self, padding: impl Into<Padding>, mode: PaddingMode) -> Self {
+        self.push(Pad2d::new(padding).mode(mode))
     }
 
     /// The maximum over all positions of each channel.

@@ -13,6 +13,7 @@ mod linear;
 mod loss;
 mod norm;
 mod optimizer;
+mod pad2d;
 mod pool2d;
 mod prelu;
 mod signal;
@@ -35,6 +36,7 @@ pub use loss::{CrossEntropy, Loss, LossGeometry, Reduction};
 pub(crate) use norm::check_momentum;
 pub use norm::{BatchNorm, BatchNormGeometry, LayerNorm};
 pub use optimizer::{Adam, Optimizer, RmsProp, Sgd};
+pub use pad2d::{Pad2d, Pad2dGeometry, PaddingMode};
 pub use pool2d::{AvgPool2d, GlobalPool, MaxPool2d, Pool2dGeometry};
 pub use prelu::{Prelu, PreluGeometry};
 pub use signal::{AvgPool1d, Conv1d, MaxPool1d};
@@ -89,6 +91,8 @@ macro_rules! operators {
             AvgPool2d,
             /// Pooling over whole planes.
             GlobalPool,
+            /// Values around planes.
+            Pad2d,
             /// A dense layer.
             Linear,
             /// An element-wise function.

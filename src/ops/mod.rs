@@ -28,6 +28,7 @@ mod loss;
 mod matmul;
 mod norm;
 mod optimizer;
+mod pad2d;
 mod pool2d;
 mod prelu;
 mod softmax;
@@ -47,6 +48,7 @@ pub use norm::{
     layer_norm_backward, layer_norm_forward,
 };
 pub use optimizer::optimizer_update;
+pub use pad2d::{pad2d_backward, pad2d_forward};
 pub use pool2d::{
     avg_pool2d_backward, avg_pool2d_forward, max_pool2d_backward, max_pool2d_forward,
     softmax_pool_backward, softmax_pool_forward,

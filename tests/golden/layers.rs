@@ -3,10 +3,11 @@
 use serde_json::Value;
 use wgpu_cnn::{
     Activation, AvgPool2d, BatchNorm, Conv2d, ConvTranspose2d, Dropout, Flatten, GlobalPool,
-    LayerNorm, Linear, Loss, MaxPool2d, Op, Optimizer, Prelu, Reduction, Size2, Softmax,
+    LayerNorm, Linear, Loss, MaxPool2d, Op, Optimizer, Pad2d, PaddingMode, Prelu, Reduction, Size2,
+    Softmax,
 };
 
-use crate::options::Options;
+use crate::options::{Options, extent};
 
 /// A layer with its options. The number of outputs is 0 where the options leave it to the weights.
 pub fn layer(name: &str, options: &Options) -> Result<Op, String> {
@@ -55,6 +56,7 @@ pub fn layer(name: &str, options: &Options) -> Result<Op, String> {
             options.redundant(&["in_channels"]);
             let outputs = options.extent("out_channels", 0)?;
             let conv = Conv2d::new(outputs, kernel()?)
+                .padding_mode(padding_mode(options.text("padding_mode", "zeros")?)?)
                 .stride(stride.unwrap_or(Size2::ONE))
                 .padding(options.padding(axes)?)
                 .dilation(dilation()?)
@@ -98,6 +100,15 @@ pub fn layer(name: &str, options: &Options) -> Result<Op, String> {
                 .count_include_pad(options.flag("count_include_pad", true)?);
             Ok(pool.into())
         }
+        "pad" => {
+            let mode = padding_mode(options.text("mode", "zeros")?)?;
+            match options.list("sides", extent)?.as_deref() {
+                Some(&[left, right, top, bottom]) => {
+                    Ok(Pad2d::new([top, bottom, left, right]).mode(mode).into())
+                }
+                sides => Err(format!("sides are {sides:?}")),
+            }
+        }
         "global_avg_pool" => Ok(GlobalPool::Average.into()),
         "global_max_pool" => Ok(GlobalPool::Max.into()),
         "global_softmax_pool" => Ok(GlobalPool::Softmax.into()),
@@ -112,6 +123,16 @@ pub fn layer(name: &str, options: &Options) -> Result<Op, String> {
             }
         }
         _ => unknown(),
+    }
+}
+
+fn padding_mode(name: &str) -> Result<PaddingMode, String> {
+    match name {
+        "zeros" => Ok(PaddingMode::Zeros),
+        "reflect" => Ok(PaddingMode::Reflect),
+        "replicate" => Ok(PaddingMode::Replicate),
+        "circular" => Ok(PaddingMode::Circular),
+        other => Err(format!("unknown padding mode {other:?}")),
     }
 }
 

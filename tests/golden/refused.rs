@@ -22,13 +22,11 @@ const REFUSED: &[&str] = &[
     "channel_permute",
     "pixel_shuffle",
     "pixel_unshuffle",
-    "pad2d",
     "upsample2d",
     "adaptive_avg_pool2d",
     "adaptive_max_pool2d",
     "norm2",
     "loss2",
-    "conv2",
 ];
 
 /// The name under which a case is refused: its group, its operator, one of its tags, or a list of its

@@ -25,6 +25,7 @@ mod loss;
 mod matmul;
 mod norm;
 mod optimizer;
+mod pad2d;
 mod pieces;
 mod pool2d;
 mod prelu;

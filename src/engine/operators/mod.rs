@@ -14,6 +14,7 @@ mod conv_transpose2d;
 mod dropout;
 mod linear;
 mod norm;
+mod pad2d;
 mod pieces;
 mod places;
 mod pool2d;

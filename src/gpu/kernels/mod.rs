@@ -18,6 +18,7 @@ pub(crate) mod loss;
 pub(crate) mod matmul;
 pub(crate) mod norm;
 pub(crate) mod optimizer;
+pub(crate) mod pad2d;
 pub(crate) mod peak;
 pub(crate) mod pool2d;
 pub(crate) mod pool2d_large;
@@ -55,6 +56,7 @@ const FAMILIES: &[(&str, &[&Kernel])] = &[
     ("matmul", matmul::KERNELS),
     ("norm", norm::KERNELS),
     ("optimizer", optimizer::KERNELS),
+    ("pad2d", pad2d::KERNELS),
     ("peak", peak::KERNELS),
     ("pool2d", pool2d::KERNELS),
     ("pool2d", pool2d_large::KERNELS),
