@@ -51,18 +51,12 @@ fn words_of(block: u32) -> vec4<u32> {
     return philox(vec4(block, params.step, params.layer, 1u), vec2(params.seed_low, params.seed_high));
 }
 
-// The words of the masks with these numbers, neighbours that lie in at most two blocks.
+// The words of four neighbours with these numbers. A block of words is that of four spans, which end where a
+// vector ends: they lie in one.
 fn words_of_spans(numbers: vec4<u32>) -> vec4<u32> {
-    let first = numbers.x / 4u;
-    let low = words_of(first);
-    var high = low;
-    if numbers.w / 4u != first { high = words_of(numbers.w / 4u); }
-    var words: vec4<u32>;
-    for (var i = 0u; i < 4u; i++) {
-        let number = numbers[i];
-        words[i] = select(high, low, number / 4u == first)[number % 4u];
-    }
-    return words;
+    let words = words_of(numbers.x / 4u);
+    let lanes = numbers % 4u;
+    return vec4(words[lanes.x], words[lanes.y], words[lanes.z], words[lanes.w]);
 }
 
 @compute @workgroup_size(64)

@@ -29,6 +29,7 @@ mod loss;
 mod matmul;
 mod norm;
 mod optimizer;
+mod pad2d;
 mod parallel;
 mod pixel_shuffle;
 mod pool2d;
@@ -64,6 +65,7 @@ pub use norm::{
     layer_norm_backward_parameters, layer_norm_forward,
 };
 pub use optimizer::{clip_scale, global_norm, optimizer_update};
+pub use pad2d::{pad2d_backward, pad2d_forward};
 pub use pixel_shuffle::{pixel_shuffle, pixel_unshuffle};
 pub use pool2d::{
     avg_pool2d_backward, avg_pool2d_forward, max_pool2d_backward, max_pool2d_forward,

@@ -72,7 +72,10 @@ pub fn prelu_backward_weight<T: Real>(
     for_each(gw.iter_mut().enumerate(), |(channel, gw)| {
         let planes = planes(x)(channel).zip(planes(gy)(channel));
         let total = sum(planes.map(|(x, gy)| {
-            let pairs = x.iter().zip(gy).filter(|(x, _)| !(**x > T::zero()));
+            let pairs = x
+                .iter()
+                .zip(gy)
+                .filter(|(x, _)| **x <= T::zero() || x.is_nan());
             sum(pairs.map(|(x, gy)| x.wide() * gy.wide()))
         }));
         *gw = T::nearest(total);

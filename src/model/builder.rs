@@ -13,8 +13,9 @@ use super::{Graph, GraphBuilder, Model, Value, ValueId};
 use crate::op::{
     Activation, AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool1d, AvgPool2d, BatchNorm,
     ChannelPermute, ChannelShuffle, Conv1d, Conv2d, ConvTranspose2d, DropUnit, Dropout, Flatten,
-    GlobalPool, LayerNorm, Linear, MaxPool1d, MaxPool2d, Op, PixelShuffle, PixelUnshuffle,
-    PointwiseLinear, Prelu, Reshape, Scale, Size2, Slice, Softmax, Upsample2d,
+    GlobalPool, LayerNorm, Linear, MaxPool1d, MaxPool2d, Op, Pad2d, Padding, PaddingMode,
+    PixelShuffle, PixelUnshuffle, PointwiseLinear, Prelu, Reshape, Scale, Size2, Slice, Softmax,
+    Upsample2d,
 };
 use crate::{Error, Result, Shape};
 
@@ -163,6 +164,12 @@ impl ModelBuilder {
     /// Mean pooling over signals: short for [`AvgPool1d::new`].
     pub fn avg_pool1d(self, kernel: usize) -> Self {
         self.push(AvgPool1d::new(kernel))
+    }
+
+    /// Values around each plane, `[top, bottom, left, right]` of them or as many on all sides: short for
+    /// [`Pad2d::new`].
+    pub fn pad2d(self, padding: impl Into<Padding>, mode: PaddingMode) -> Self {
+        self.push(Pad2d::new(padding).mode(mode))
     }
 
     /// The maximum over all positions of each channel.

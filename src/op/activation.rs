@@ -26,7 +26,7 @@ macro_rules! activations {
 
             /// Every activation with other numbers than the usual ones, where it has any.
             pub(crate) const VARIED: [Self; Self::ALL.len()] = [
-                $(Self::$name $({ $($field: 0.75 * $usual),* })?),*
+                $(Self::$name $({ $($field: $usual / 1.25),* })?),*
             ];
 
             const fn row(self) -> Row {

@@ -1,7 +1,9 @@
 //! Two-dimensional convolution (cross-correlation, as every deep-learning library calls it).
 
 use super::window::{Padding, Size2, Window, check_positions, check_signal};
-use super::{Definition, Init, ParameterSpec, countable, image, only};
+use super::{
+    Definition, Init, Pad2d, Pad2dGeometry, PaddingMode, ParameterSpec, countable, image, only,
+};
 use crate::shape::elements;
 use crate::{Error, Result, Shape};
 
@@ -9,7 +11,7 @@ use crate::{Error, Result, Shape};
 ///
 /// `y[n,o,i,j] = b[o] + sum over c,p,q of w[o,c,p,q] * x[n,c, i*stride + p*dilation - padding, ...]`
 ///
-/// where values outside the image are zero. Output extents follow
+/// where values outside the image are zero, or what [`PaddingMode`] says. Output extents follow
 /// `floor((H + top + bottom - dilation*(KH-1) - 1) / stride) + 1`.
 ///
 /// ```
@@ -28,8 +30,10 @@ pub struct Conv2d {
     pub kernel: Size2,
     /// Step between filter positions. Default 1.
     pub stride: Size2,
-    /// Zeros around the image. Default none.
+    /// How much lies around the image. Default none.
     pub padding: Padding,
+    /// What lies around it. Default [`PaddingMode::Zeros`].
+    pub padding_mode: PaddingMode,
     /// Distance between filter taps. Default 1.
     pub dilation: Size2,
     /// Blocks of channels that are convolved apart from each other. Default 1; equal to the number
@@ -49,6 +53,7 @@ impl Conv2d {
             kernel: kernel.into(),
             stride: Size2::ONE,
             padding: Padding::ZERO,
+            padding_mode: PaddingMode::Zeros,
             dilation: Size2::ONE,
             groups: 1,
             bias: true,
@@ -62,10 +67,16 @@ impl Conv2d {
         self
     }
 
-    /// Sets the zeros around the image: a number, `[height, width]`, `[top, bottom, left, right]`
-    /// or [`Padding::Same`].
+    /// Sets how much lies around the image: a number, `[height, width]`, `[top, bottom, left, right]`,
+    /// [`Padding::Same`] or [`Padding::Causal`].
     pub fn padding(mut self, padding: impl Into<Padding>) -> Self {
         self.padding = padding.into();
+        self
+    }
+
+    /// Sets what lies around the image. What is not zeros is laid around a copy of it, as in PyTorch.
+    pub fn padding_mode(mut self, mode: PaddingMode) -> Self {
+        self.padding_mode = mode;
         self
     }
 
@@ -95,12 +106,18 @@ impl Conv2d {
 
     /// The resolved extents for an input of `[C, H, W]`, or of `[C, L]` taken as `[C, 1, L]`, over which the
     /// filter is one row high and nothing is padded above or below: [`Conv1d`](super::Conv1d) makes such.
+    ///
+    /// With another mode than zeros they are those of the convolution of the [padded](Self::padded) input,
+    /// which has no padding of its own.
     pub fn geometry(&self, batch: usize, input: &Shape) -> Result<Conv2dGeometry> {
         let [in_channels, in_size @ ..] = image("conv2d", input)?;
-        let in_size = Size2::from(in_size);
         check_channels("conv2d", [in_channels, self.out_channels], self.groups)?;
         let padding = self.padding.resolve(self.kernel, self.dilation);
         check_signal("conv2d", input, self.kernel, padding)?;
+        let (in_size, padding) = match self.padded(batch, input)? {
+            Some(padded) => (padded.out_size(), [0; 4]),
+            None => (in_size.into(), padding),
+        };
         let window = Window {
             kernel: self.kernel,
             stride: self.stride,
@@ -123,6 +140,20 @@ impl Conv2d {
         };
         geometry.check_elements("conv2d")?;
         Ok(geometry)
+    }
+
+    /// How the input is padded before it is convolved: `None` where nothing or zeros lie around it, which
+    /// the convolution adds itself.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Pad2d::geometry`].
+    pub fn padded(&self, batch: usize, input: &Shape) -> Result<Option<Pad2dGeometry>> {
+        let padding = self.padding.resolve(self.kernel, self.dilation);
+        match (self.padding_mode, padding) {
+            (PaddingMode::Zeros, _) | (_, [0, 0, 0, 0]) => Ok(None),
+            (mode, padding) => Ok(Some(Pad2d::new(padding).mode(mode).geometry(batch, input)?)),
+        }
     }
 }
 

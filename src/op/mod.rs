@@ -14,6 +14,7 @@ mod linear;
 mod loss;
 mod norm;
 mod optimizer;
+mod pad2d;
 mod pixel_shuffle;
 mod pointwise_linear;
 mod pool2d;
@@ -45,6 +46,7 @@ pub use loss::{
 pub(crate) use norm::check_momentum;
 pub use norm::{BatchNorm, BatchNormGeometry, LayerNorm};
 pub use optimizer::{Adam, Optimizer, RmsProp, Sgd};
+pub use pad2d::{Pad2d, Pad2dGeometry, PaddingMode};
 pub use pixel_shuffle::{PixelShuffle, PixelShuffleGeometry, PixelUnshuffle};
 pub use pointwise_linear::PointwiseLinear;
 pub use pool2d::{AvgPool2d, GlobalPool, MaxPool2d, Pool2dGeometry};
@@ -116,6 +118,8 @@ macro_rules! operators {
             AdaptiveAvgPool2d,
             /// Max-pooling to a size.
             AdaptiveMaxPool2d,
+            /// Values around planes.
+            Pad2d,
             /// A dense layer.
             Linear,
             /// An element-wise function.

@@ -1,6 +1,6 @@
 //! One-dimensional layers: the two-dimensional ones on signals `(N, C, L)`, images of height 1.
 
-use super::{AvgPool2d, Conv2d, MaxPool2d, Op};
+use super::{AvgPool2d, Conv2d, MaxPool2d, Op, PaddingMode};
 use crate::Padding;
 
 macro_rules! signal_layer {
@@ -65,6 +65,24 @@ impl Conv1d {
     /// Pads so that at stride 1 the output is as long as the input. See [`Padding::Same`].
     pub fn padding_same(self) -> Self {
         Self(self.0.padding(Padding::Same))
+    }
+
+    /// Pads before the signal alone, by `dilation * (kernel - 1)`: at stride 1 the output is as long as the
+    /// input, and depends on nothing after it. See [`Padding::Causal`].
+    ///
+    /// ```
+    /// use wgpu_cnn::{Conv1d, Model};
+    /// let model = Model::builder([2, 32]).push(Conv1d::new(6, 2).causal().dilation(4)).build()?;
+    /// assert_eq!(model.output_shape().to_string(), "[6, 32]");
+    /// # Ok::<(), wgpu_cnn::Error>(())
+    /// ```
+    pub fn causal(self) -> Self {
+        Self(self.0.padding(Padding::Causal))
+    }
+
+    /// Sets what lies around the signal. Default [`PaddingMode::Zeros`].
+    pub fn padding_mode(self, mode: PaddingMode) -> Self {
+        Self(self.0.padding_mode(mode))
     }
 
     /// Sets the distance between filter taps.
@@ -134,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_layer_that_is_one_row_high_is_that_of_signals() {
-        let pairs: [(Op, Op); 4] = [
+        let pairs: [(Op, Op); 5] = [
             (
                 Conv2d::new(4, [1, 3]).padding([0, 1]).into(),
                 Conv1d::new(4, 3).padding(1).into(),
@@ -142,6 +160,13 @@ mod tests {
             (
                 Conv2d::new(4, [1, 4]).padding(Padding::Same).into(),
                 Conv1d::new(4, 4).padding_same().into(),
+            ),
+            (
+                Conv2d::new(4, [1, 4])
+                    .padding(Padding::Causal)
+                    .dilation([1, 2])
+                    .into(),
+                Conv1d::new(4, 4).causal().dilation(2).into(),
             ),
             (MaxPool2d::new([1, 2]).into(), MaxPool1d::new(2).into()),
             (

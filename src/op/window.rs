@@ -59,6 +59,9 @@ pub enum Padding {
     /// half below and to the right, as PyTorch does: an even kernel K at dilation 1 gets K/2 - 1
     /// before and K/2 after.
     Same,
+    /// As much as [`Same`](Self::Same), all of it above and to the left: an output depends on nothing
+    /// after it.
+    Causal,
 }
 
 impl Padding {
@@ -72,6 +75,10 @@ impl Padding {
 
     /// `[top, bottom, left, right]` in rows and columns.
     pub(crate) fn resolve(self, kernel: Size2, dilation: Size2) -> [usize; 4] {
+        let reach =
+            |kernel: usize, dilation: usize| dilation.saturating_mul(kernel.saturating_sub(1));
+        let rows = reach(kernel.height, dilation.height);
+        let columns = reach(kernel.width, dilation.width);
         match self {
             Self::Explicit {
                 top,
@@ -79,20 +86,13 @@ impl Padding {
                 left,
                 right,
             } => [top, bottom, left, right],
-            Self::Same => {
-                let rows = dilation
-                    .height
-                    .saturating_mul(kernel.height.saturating_sub(1));
-                let columns = dilation
-                    .width
-                    .saturating_mul(kernel.width.saturating_sub(1));
-                [
-                    rows / 2,
-                    rows - rows / 2,
-                    columns / 2,
-                    columns - columns / 2,
-                ]
-            }
+            Self::Same => [
+                rows / 2,
+                rows - rows / 2,
+                columns / 2,
+                columns - columns / 2,
+            ],
+            Self::Causal => [rows, 0, columns, 0],
         }
     }
 }
@@ -279,6 +279,8 @@ mod tests {
     fn same_padding_of_even_kernels_is_one_smaller_before_than_after() {
         let padding = Padding::Same.resolve(Size2::from([4, 3]), Size2::ONE);
         assert_eq!(padding, [1, 2, 1, 1]);
+        let padding = Padding::Causal.resolve(Size2::from([4, 3]), Size2::from([1, 5]));
+        assert_eq!(padding, [3, 0, 10, 0]);
         for (kernel, stride) in [(4, 1), (3, 2), (5, 3), (1, 2)] {
             let padding = Padding::Same.resolve(kernel.into(), Size2::ONE);
             let output = window(kernel, stride, padding, 1)

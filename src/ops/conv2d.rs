@@ -2,7 +2,8 @@
 
 use super::{Call, expect, split_batch};
 use crate::gpu::Tensor;
-use crate::gpu::kernels::{conv2d, reduce};
+use crate::gpu::kernels::{conv2d, pad2d, reduce};
+use crate::gpu::record::Region;
 use crate::op::{Conv2d, Conv2dGeometry, ConvTranspose2d};
 use crate::{Error, Result, Shape};
 
@@ -28,6 +29,7 @@ pub fn conv2d_forward(
         bias.map(|bias| call.input("bias", bias)).transpose()?,
         call.region(&output),
     );
+    let inputs = [padded(&call, layer, x.shape(), inputs[0])?, inputs[1]];
     conv2d::forward(&mut call.recording(), &geometry, inputs, bias, to.into());
     call.run()?;
     Ok(output)
@@ -49,10 +51,21 @@ pub fn conv2d_backward_input(
         conv2d_output_shape(&geometry),
     )?;
     let call = Call::new("conv2d_backward_input", gradient_output.gpu());
-    let output = call.output(input)?;
+    let output = call.output(&input)?;
     let inputs = call.inputs([("output gradient", gradient_output), ("weight", weight)])?;
-    let to = call.region(&output).into();
-    conv2d::backward_input(&mut call.recording(), &geometry, inputs, None, to);
+    let to = call.region(&output);
+    let (batch, example) = split_batch("conv2d input", &input)?;
+    match layer.padded(batch, &example)? {
+        None => {
+            conv2d::backward_input(&mut call.recording(), &geometry, inputs, None, to.into());
+        }
+        Some(padded) => {
+            let recording = &mut call.recording();
+            let around = recording.transient("padded gradient", geometry.input_len());
+            conv2d::backward_input(recording, &geometry, inputs, None, around.into());
+            pad2d::backward(recording, &padded, around, to.into());
+        }
+    }
     call.run()?;
     Ok(output)
 }
@@ -71,7 +84,8 @@ pub fn conv2d_backward_weight(
     )?;
     let call = Call::new("conv2d_backward_weight", x.gpu());
     let output = call.output(geometry.weight_shape())?;
-    let inputs = call.inputs([("x", x), ("output gradient", gradient_output)])?;
+    let [input, gradient] = call.inputs([("x", x), ("output gradient", gradient_output)])?;
+    let inputs = [padded(&call, layer, x.shape(), input)?, gradient];
     let to = call.region(&output);
     conv2d::backward_weight(&mut call.recording(), &geometry, inputs, to);
     call.run()?;
@@ -171,6 +185,18 @@ pub fn bias_gradient(gradient_output: &Tensor) -> Result<Tensor> {
     reduce::bias_gradient(&mut call.recording(), extents, from, to);
     call.run()?;
     Ok(output)
+}
+
+/// What is convolved: the input, or a copy with what lies around it.
+fn padded(call: &Call, layer: &Conv2d, shape: &Shape, input: Region) -> Result<Region> {
+    let (batch, example) = split_batch("conv2d input", shape)?;
+    let Some(padded) = layer.padded(batch, &example)? else {
+        return Ok(input);
+    };
+    let recording = &mut call.recording();
+    let around = recording.transient("padded input", padded.output_len());
+    pad2d::forward(recording, &padded, input, around.into());
+    Ok(around)
 }
 
 fn conv2d_geometry(

@@ -29,6 +29,7 @@ mod loss;
 mod matmul;
 mod norm;
 mod optimizer;
+mod pad2d;
 mod pixel_shuffle;
 mod pointwise_linear;
 mod pool2d;
@@ -57,6 +58,7 @@ pub use norm::{
     layer_norm_backward, layer_norm_forward,
 };
 pub use optimizer::optimizer_update;
+pub use pad2d::{pad2d_backward, pad2d_forward};
 pub use pixel_shuffle::{pixel_shuffle, pixel_unshuffle};
 pub use pointwise_linear::pointwise_linear;
 pub use pool2d::{

@@ -73,6 +73,7 @@ pub fn calls() -> Vec<Call> {
             both!(softmax),
         ),
         Call::quick(&["cpu::dropout", "cpu::dropout_spans"], both!(dropout)),
+        Call::quick(&["cpu::pad2d_forward", "cpu::pad2d_backward"], both!(pad2d)),
         Call::quick(
             &[
                 "cpu::prelu_forward",
@@ -350,6 +351,22 @@ fn dropout<T: Real>(d: &mut Draw) -> bool {
         &mut y,
     )
     .is_ok()
+}
+
+fn pad2d<T: Real>(d: &mut Draw) -> bool {
+    let (layer, batch, input) = (op::pad2d(d), d.number(), d.image());
+    let Ok(mut g) = layer.geometry(batch, &input) else {
+        return false;
+    };
+    if d.is_hostile() {
+        (g.planes, g.in_size, g.padding) = (d.number(), d.size(), d.numbers());
+        g.mode = d.padding_mode();
+    }
+    let (mut x, mut y) = (d.floats::<T>(g.input_len()), d.floats(g.output_len()));
+    match d.flag() {
+        true => cpu::pad2d_forward(&g, &x, &mut y).is_ok(),
+        false => cpu::pad2d_backward(&g, &y, &mut x).is_ok(),
+    }
 }
 
 fn prelu<T: Real>(d: &mut Draw) -> bool {

@@ -1,7 +1,7 @@
 //! The numbers that are drawn.
 
 use wgpu_cnn::cpu::Real;
-use wgpu_cnn::{Activation, Init, Padding, Shape, Size2};
+use wgpu_cnn::{Activation, Init, Padding, PaddingMode, Shape, Size2};
 
 /// Elements of a slice at most.
 pub const LONGEST: usize = 1 << 11;
@@ -103,12 +103,22 @@ impl Draw {
             false => self.below(2),
         };
         let sides = std::array::from_fn::<_, 4, _>(|_| side());
-        match self.below(4) {
+        match self.below(5) {
             0 => Padding::Same,
+            3 => Padding::Causal,
             1 => Padding::from(sides),
             2 => Padding::from([sides[0], sides[1]]),
             _ => Padding::ZERO,
         }
+    }
+
+    pub fn padding_mode(&mut self) -> PaddingMode {
+        self.pick(&[
+            PaddingMode::Zeros,
+            PaddingMode::Reflect,
+            PaddingMode::Replicate,
+            PaddingMode::Circular,
+        ])
     }
 
     pub fn init(&mut self) -> Init {

@@ -4,8 +4,8 @@ use wgpu_cnn::op::{Add, AvgPool2d, BroadcastGeometry, Mul, Op, Spread};
 use wgpu_cnn::{
     Activation, AvgPool1d, BatchNorm, BinaryCrossEntropy, ChannelPermute, ChannelShuffle, Conv1d,
     Conv2d, ConvTranspose2d, DropUnit, Dropout, Flatten, GlobalPool, LayerNorm, Linear, Loss,
-    MaxPool1d, MaxPool2d, Optimizer, PointwiseLinear, Prelu, Reduction, Reshape, Scale, Shape,
-    Slice, Softmax,
+    MaxPool1d, MaxPool2d, Optimizer, Pad2d, PointwiseLinear, Prelu, Reduction, Reshape, Scale,
+    Shape, Slice, Softmax,
 };
 
 use crate::call::Call;
@@ -17,6 +17,8 @@ const CONV2D: &[&str] = &[
     "Conv2d::new",
     "Conv2d::stride",
     "Conv2d::padding",
+    "Conv2d::padding_mode",
+    "Conv2d::padded",
     "Conv2d::dilation",
     "Conv2d::groups",
     "Conv2d::bias",
@@ -67,6 +69,8 @@ const SIGNAL: &[&str] = &[
     "Conv1d::padding",
     "Conv1d::padding_sides",
     "Conv1d::padding_same",
+    "Conv1d::causal",
+    "Conv1d::padding_mode",
     "Conv1d::dilation",
     "Conv1d::groups",
     "Conv1d::bias",
@@ -84,6 +88,15 @@ const SIGNAL: &[&str] = &[
     "AvgPool1d::ceil_mode",
     "AvgPool1d::count_include_pad",
     "Op::name",
+];
+
+const PAD: &[&str] = &[
+    "Pad2d::new",
+    "Pad2d::mode",
+    "Pad2d::geometry",
+    "Pad2dGeometry::out_size",
+    "Pad2dGeometry::input_len",
+    "Pad2dGeometry::output_len",
 ];
 
 const ROWS: &[&str] = &[
@@ -204,6 +217,7 @@ pub fn calls() -> Vec<Call> {
         Call::quick(CONV2D, |d| {
             let (layer, batch, input) = (conv2d(d), d.number(), d.image());
             layer.geometry(batch, &input).is_ok_and(|mut g| {
+                assert!(layer.padded(batch, &input).is_ok());
                 if d.is_hostile() {
                     (g.batch, g.groups, g.in_channels) = (d.number(), d.number(), d.number());
                     (g.in_size, g.out_size, g.kernel) = (d.size(), d.size(), d.size());
@@ -231,6 +245,16 @@ pub fn calls() -> Vec<Call> {
                     (g.planes, g.in_size, g.out_size) = (d.number(), d.size(), d.size());
                 }
                 let _ = (g.input_len(), g.output_len());
+                true
+            })
+        }),
+        Call::quick(PAD, |d| {
+            let (layer, batch, input) = (pad2d(d), d.number(), d.image());
+            layer.geometry(batch, &input).is_ok_and(|mut g| {
+                if d.is_hostile() {
+                    (g.planes, g.in_size, g.padding) = (d.number(), d.size(), d.numbers());
+                }
+                let _ = (g.out_size(), g.input_len(), g.output_len());
                 true
             })
         }),
@@ -307,6 +331,10 @@ pub fn conv2d(d: &mut Draw) -> Conv2d {
     let groups = if d.is_hostile() { d.number() } else { 1 };
     let layer = Conv2d::new(d.number(), d.size()).stride(d.size());
     let layer = layer.padding(d.padding()).groups(groups);
+    let layer = match d.flag() {
+        true => layer.padding_mode(d.padding_mode()),
+        false => layer,
+    };
     let dilation = if d.flag() { d.size() } else { 1.into() };
     layer.dilation(dilation).bias(d.flag()).init(d.init())
 }
@@ -443,6 +471,10 @@ pub fn layer_norm(d: &mut Draw) -> LayerNorm {
     LayerNorm::new().epsilon(d.real())
 }
 
+pub fn pad2d(d: &mut Draw) -> Pad2d {
+    Pad2d::new(d.padding()).mode(d.padding_mode())
+}
+
 pub fn prelu(d: &mut Draw) -> Prelu {
     Prelu::new().per_channel(d.flag()).init(d.single())
 }
@@ -461,7 +493,9 @@ fn signal(d: &mut Draw) -> Op {
     match d.below(3) {
         0 => {
             let layer = Conv1d::new(d.number(), kernel).stride(stride);
-            let layer = match d.below(3) {
+            let layer = layer.padding_mode(d.padding_mode());
+            let layer = match d.below(4) {
+                3 => layer.causal(),
                 0 => layer.padding(padding),
                 1 => layer.padding_sides([padding, after]),
                 _ => layer.padding_same(),
@@ -484,7 +518,7 @@ fn signal(d: &mut Draw) -> Op {
 
 /// Any operator.
 pub fn layer(d: &mut Draw) -> Op {
-    match d.below(25) {
+    match d.below(26) {
         0 => conv2d(d).into(),
         1 => conv_transpose2d(d).into(),
         2 => max_pool2d(d).into(),
@@ -508,6 +542,7 @@ pub fn layer(d: &mut Draw) -> Op {
         14 => activation(d).into(),
         15 => prelu(d).into(),
         22 => resize::layer(d),
+        23 => pad2d(d).into(),
         _ => signal(d),
     }
 }

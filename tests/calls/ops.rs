@@ -58,6 +58,8 @@ pub fn calls() -> Vec<Call> {
         "bias_gradient": bias_gradient;
         "dropout": dropout;
         "dropout_spans": dropout_spans;
+        "pad2d_forward": pad2d_forward;
+        "pad2d_backward": pad2d_backward;
         "prelu_forward": prelu_forward;
         "prelu_backward": prelu_backward;
         "loss": loss;
@@ -331,6 +333,27 @@ fn dropout_spans(d: &mut Draw) -> Done {
     let x = tensor(d, shape)?;
     let counted = [seed, step].map(|number| number as u64);
     ops::dropout_spans(&x, d.real(), span, counted[0], counted[1], layer as u32).map(drop)
+}
+
+fn pad2d_forward(d: &mut Draw) -> Done {
+    let (layer, shape) = (op::pad2d(d), images(d));
+    ops::pad2d_forward(&tensor(d, shape)?, &layer).map(drop)
+}
+
+fn pad2d_backward(d: &mut Draw) -> Done {
+    let (layer, shape) = (op::pad2d(d), images(d));
+    let example = Shape::from(shape.get(1..).unwrap_or_default());
+    let geometry = layer.geometry(shape.first().copied().unwrap_or(0), &example)?;
+    let (size, mut output) = (geometry.out_size(), shape.to_vec());
+    if let [.., height, width] = &mut output[..] {
+        *width = size.width;
+        *height = if shape.rank() == 4 {
+            size.height
+        } else {
+            *height
+        };
+    }
+    ops::pad2d_backward(&tensor(d, output)?, shape, &layer).map(drop)
 }
 
 fn prelu_weights(d: &mut Draw, shape: &Shape) -> Result<Tensor, Error> {

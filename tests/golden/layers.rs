@@ -4,8 +4,8 @@ use serde_json::Value;
 use wgpu_cnn::{
     Activation, AdaptiveAvgPool2d, AdaptiveMaxPool2d, Add, AvgPool2d, BatchNorm, ChannelPermute,
     ChannelShuffle, Conv2d, ConvTranspose2d, Dropout, Flatten, GlobalPool, LayerNorm, Linear, Loss,
-    MaxPool2d, Mul, Op, Optimizer, PixelShuffle, PixelUnshuffle, Prelu, Reduction, Scale, Size2,
-    Slice, Softmax, Upsample2d,
+    MaxPool2d, Mul, Op, Optimizer, Pad2d, PaddingMode, PixelShuffle, PixelUnshuffle, Prelu,
+    Reduction, Scale, Size2, Slice, Softmax, Upsample2d,
 };
 
 use crate::options::{Options, extent};
@@ -87,6 +87,7 @@ pub fn layer(name: &str, options: &Options) -> Result<Op, String> {
             options.redundant(&["in_channels"]);
             let outputs = options.extent("out_channels", 0)?;
             let conv = Conv2d::new(outputs, kernel()?)
+                .padding_mode(padding_mode(options.text("padding_mode", "zeros")?)?)
                 .stride(stride.unwrap_or(Size2::ONE))
                 .padding(options.padding(axes)?)
                 .dilation(dilation()?)
@@ -130,6 +131,15 @@ pub fn layer(name: &str, options: &Options) -> Result<Op, String> {
                 .count_include_pad(options.flag("count_include_pad", true)?);
             Ok(pool.into())
         }
+        "pad" => {
+            let mode = padding_mode(options.text("mode", "zeros")?)?;
+            match options.list("sides", extent)?.as_deref() {
+                Some(&[left, right, top, bottom]) => {
+                    Ok(Pad2d::new([top, bottom, left, right]).mode(mode).into())
+                }
+                sides => Err(format!("sides are {sides:?}")),
+            }
+        }
         "global_avg_pool" => Ok(GlobalPool::Average.into()),
         "global_max_pool" => Ok(GlobalPool::Max.into()),
         "global_softmax_pool" => Ok(GlobalPool::Softmax.into()),
@@ -160,6 +170,16 @@ fn upsample2d(options: &Options) -> Result<Upsample2d, String> {
         (None, Some(&[height, width])) => Ok(layer.scale([height, width])),
         (None, Some(&[both])) => Ok(layer.scale([both; 2])),
         (size, scale) => Err(format!("size {size:?} and scale {scale:?}")),
+    }
+}
+
+fn padding_mode(name: &str) -> Result<PaddingMode, String> {
+    match name {
+        "zeros" => Ok(PaddingMode::Zeros),
+        "reflect" => Ok(PaddingMode::Reflect),
+        "replicate" => Ok(PaddingMode::Replicate),
+        "circular" => Ok(PaddingMode::Circular),
+        other => Err(format!("unknown padding mode {other:?}")),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Single operators on the CPU reference.
 
-use wgpu_cnn::op::{BroadcastGeometry, Pool2dGeometry};
+use wgpu_cnn::op::{BroadcastGeometry, Pad2dGeometry, Pool2dGeometry};
 use wgpu_cnn::{BatchNorm, GlobalPool, Loss, Model, Mul, Op, Optimizer, Reference, cpu};
 
 use crate::Result;
@@ -15,10 +15,18 @@ pub fn layer(op: &Op, training: bool, case: &Case) -> Result<Outputs> {
             let (batch, image) = case.images()?;
             let g = conv.geometry(batch, &image)?;
             let (w, b) = (case.floats("w")?, case.optional("b")?);
+            let padded = conv.padded(batch, &image)?;
+            let around =
+                |g: &Pad2dGeometry| filled(g.output_len(), |y| cpu::pad2d_forward(g, x, y));
+            let around = padded.as_ref().map(around).transpose()?;
+            let x = around.as_deref().unwrap_or(x);
             let y = filled(g.output_len(), |y| cpu::conv2d_forward(&g, x, w, b, y))?;
             out.floats("y", y);
             if let Some(gy) = gy {
-                let gx = filled(x.len(), |gx| cpu::conv2d_backward_input(&g, gy, w, gx))?;
+                let mut gx = filled(x.len(), |gx| cpu::conv2d_backward_input(&g, gy, w, gx))?;
+                if let Some(g) = padded {
+                    gx = filled(g.input_len(), |inner| cpu::pad2d_backward(&g, &gx, inner))?;
+                }
                 let gw = filled(w.len(), |gw| cpu::conv2d_backward_weight(&g, x, gy, gw))?;
                 let gb = filled(g.out_channels, |gb| cpu::conv2d_backward_bias(&g, gy, gb))?;
                 out.floats("gx", gx);
@@ -166,6 +174,17 @@ pub fn layer(op: &Op, training: bool, case: &Case) -> Result<Outputs> {
                 let gw = filled(w.len(), |gw| cpu::prelu_backward_weight(&g, x, gy, gw))?;
                 out.floats("gx", gx);
                 out.floats("gw", gw);
+            }
+        }
+        Op::Pad2d(pad) => {
+            let (batch, example) = case.examples()?;
+            let g = pad.geometry(batch, &example)?;
+            out.floats(
+                "y",
+                filled(g.output_len(), |y| cpu::pad2d_forward(&g, x, y))?,
+            );
+            if let Some(gy) = gy {
+                out.floats("gx", filled(x.len(), |gx| cpu::pad2d_backward(&g, gy, gx))?);
             }
         }
         Op::Softmax(softmax) => {

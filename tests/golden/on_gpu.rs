@@ -131,6 +131,14 @@ pub fn layer(gpu: &Gpu, op: &Op, training: bool, case: &Case) -> Result<Outputs>
                 put(&mut out, "gw", &gw)?;
             }
         }
+        Op::Pad2d(pad) => {
+            let x = inputs.tensor("x", case.shape("x")?)?;
+            let y = ops::pad2d_forward(&x, pad)?;
+            put(&mut out, "y", &y)?;
+            if let Some(gy) = inputs.optional("gy", y.shape())? {
+                put(&mut out, "gx", &ops::pad2d_backward(&gy, x.shape(), pad)?)?;
+            }
+        }
         Op::Softmax(softmax) => {
             let x = inputs.tensor("x", case.shape("x")?.batched(1))?;
             let y = ops::softmax_forward(&x, softmax)?;

@@ -100,9 +100,13 @@ impl<'a> Options<'a> {
         Ok(Some(size.into()))
     }
 
-    /// `padding4`, else `padding`: extents, "same" or "valid".
+    /// `padding4`, else `padding2` of a signal, else `padding`: extents, "same" or "valid".
     pub fn padding(&self, axes: usize) -> Result<Padding, String> {
-        let (sides, both) = (self.list("padding4", extent)?, self.get("padding"));
+        let (four, two) = (
+            self.list("padding4", extent)?,
+            self.list("padding2", extent)?,
+        );
+        let (sides, both) = (four.or(two), self.get("padding"));
         match (sides.as_deref(), both.and_then(Value::as_str)) {
             (Some(&[top, bottom, left, right]), _) => Ok([top, bottom, left, right].into()),
             (Some(&[before, after]), _) if axes == 1 => Ok([0, 0, before, after].into()),

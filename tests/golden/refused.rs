@@ -13,10 +13,8 @@ const REFUSED: &[&str] = &[
     "frozen",
     "param_groups",
     // Not yet.
-    "pad2d",
     "network2",
     "norm2",
-    "conv2",
 ];
 
 /// The lists by which networks tell their parameters apart.

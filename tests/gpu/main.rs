@@ -27,6 +27,7 @@ mod loss;
 mod matmul;
 mod norm;
 mod optimizer;
+mod pad2d;
 mod pieces;
 mod pixel_shuffle;
 mod pool2d;

@@ -1,14 +1,44 @@
 //! Convolution.
 
+use std::borrow::Cow;
+
 use super::pieces::{Layer, Part};
 use super::{
     Backward, Case, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved, Site, Sum,
 };
-use crate::Result;
 use crate::cpu::{self, Real};
-use crate::gpu::kernels::{conv2d, reduce};
-use crate::gpu::record::Recording;
-use crate::op::{Conv1d, Conv2d, Conv2dGeometry, Padding};
+use crate::gpu::kernels::{conv2d, pad2d, reduce};
+use crate::gpu::record::{Recording, Region, Storage};
+use crate::op::{Conv1d, Conv2d, Conv2dGeometry, Padding, PaddingMode, Size2};
+use crate::{Error, Result};
+
+impl Conv2d {
+    /// Elements of the padded input of the planned batch.
+    fn planned_len(&self, site: &Site) -> Result<usize> {
+        Ok(self.geometry(site.planned, site.input())?.input_len())
+    }
+
+    /// The input as it is convolved, where that is not the input itself: zeros are added on the way.
+    fn pad(&self, site: &Site, recording: &mut Recording, input: Region) -> Result<Region> {
+        let Some(padded) = self.padded(site.batch, site.input())? else {
+            return Ok(input);
+        };
+        let (len, label) = (self.planned_len(site)?, "padded input");
+        let to = recording.buffer_of(input.format, label, len, Storage::Transient);
+        pad2d::forward(recording, &padded, input, to.into());
+        Ok(to)
+    }
+
+    /// The same for the reference.
+    fn padded_values<'a, T: Real>(&self, site: &Site, x: &'a [T]) -> Result<Cow<'a, [T]>> {
+        let Some(padded) = self.padded(site.batch, site.input())? else {
+            return Ok(x.into());
+        };
+        let mut around = zeros(padded.output_len())?;
+        cpu::pad2d_forward(&padded, x, &mut around)?;
+        Ok(around.into())
+    }
+}
 
 impl<T: Real> Operator<T> for Conv2d {
     fn record_forward(
@@ -19,7 +49,8 @@ impl<T: Real> Operator<T> for Conv2d {
     ) -> Result<()> {
         let geometry = self.geometry(site.batch, site.input())?;
         let layer = Layer::of_convolution(&geometry, &places.parameters[0]);
-        let input = layer.columns_of(recording, places.inputs[0]);
+        let input = self.pad(site, recording, places.inputs[0])?;
+        let input = layer.columns_of(recording, input);
         let product = |recording: &mut Recording, part: &Part, x, bias, to| {
             let geometry = part.geometry(&geometry);
             conv2d::forward(recording, &geometry, [x, part.weight], bias, to);
@@ -39,6 +70,7 @@ impl<T: Real> Operator<T> for Conv2d {
         let (input, gradient) = (places.inputs[0], places.gradient);
         let gradients = layer.rows_of(recording, gradient);
         if let Some(to) = places.to_pieces(0) {
+            let input = self.pad(site, recording, input)?;
             let input = layer.columns_of(recording, input);
             let values = [&gradients[..], &input];
             layer.to_weights(recording, values, to, |recording, part, [gy, x], to| {
@@ -55,7 +87,15 @@ impl<T: Real> Operator<T> for Conv2d {
                 let geometry = part.geometry(&geometry);
                 conv2d::backward_input(recording, &geometry, [gy, part.weight], bias, to);
             };
-            layer.to_columns(recording, &gradients, None, to, product);
+            match self.padded(site.batch, site.input())? {
+                None => layer.to_columns(recording, &gradients, None, to, product),
+                Some(padded) => {
+                    let len = self.planned_len(site)?;
+                    let gradient = recording.transient("gradient of the padded input", len);
+                    layer.to_columns(recording, &gradients, None, gradient.into(), product);
+                    pad2d::backward(recording, &padded, gradient, to);
+                }
+            }
         }
         Ok(())
     }
@@ -73,8 +113,8 @@ impl<T: Real> Operator<T> for Conv2d {
         _: &mut Kept<T>,
     ) -> Result<()> {
         let geometry = self.geometry(site.batch, site.input())?;
-        let bias = parameters.get(1).copied();
-        cpu::conv2d_forward(&geometry, x[0], parameters[0], bias, y)
+        let (bias, x) = (parameters.get(1).copied(), self.padded_values(site, x[0])?);
+        cpu::conv2d_forward(&geometry, &x, parameters[0], bias, y)
     }
 
     fn backward(
@@ -86,13 +126,22 @@ impl<T: Real> Operator<T> for Conv2d {
     ) -> Result<()> {
         let geometry = self.geometry(site.batch, site.input())?;
         if let Some(gw) = gradients.parameter(0) {
-            cpu::conv2d_backward_weight(&geometry, saved.x[0], gy, gw)?;
+            let x = self.padded_values(site, saved.x[0])?;
+            cpu::conv2d_backward_weight(&geometry, &x, gy, gw)?;
         }
         if let Some(gb) = gradients.parameter(1) {
             cpu::conv2d_backward_bias(&geometry, gy, gb)?;
         }
         if let Some(gx) = gradients.input(0) {
-            cpu::conv2d_backward_input(&geometry, gy, saved.parameters[0], gx)?;
+            let weight = saved.parameters[0];
+            match self.padded(site.batch, site.input())? {
+                None => cpu::conv2d_backward_input(&geometry, gy, weight, gx)?,
+                Some(padded) => {
+                    let mut around = zeros(padded.output_len())?;
+                    cpu::conv2d_backward_input(&geometry, gy, weight, &mut around)?;
+                    cpu::pad2d_backward(&padded, &around, gx)?;
+                }
+            }
         }
         Ok(())
     }
@@ -107,7 +156,11 @@ impl<T: Real> Operator<T> for Conv2d {
 
     fn rounding(&self, site: &Site) -> Result<Rounding> {
         let geometry = self.geometry(site.batch, site.input())?;
-        let (reads, pixels) = (reads(&geometry), geometry.batch * geometry.out_size.area());
+        let (mut reads, pixels) = (reads(&geometry), geometry.batch * geometry.out_size.area());
+        if let Some(padded) = self.padded(site.batch, site.input())? {
+            let places = padded.most_places();
+            reads.backward += places.height + places.width;
+        }
         Ok(Rounding {
             parameters: vec![Sum::products(pixels); 2],
             ..Rounding::of(
@@ -118,7 +171,9 @@ impl<T: Real> Operator<T> for Conv2d {
     }
 
     fn cases() -> Vec<Case> {
-        let same = |channels, kernel: usize| Conv2d::new(channels, kernel).padding(Padding::Same);
+        fn same(channels: usize, kernel: impl Into<Size2>) -> Conv2d {
+            Conv2d::new(channels, kernel).padding(Padding::Same)
+        }
         vec![
             Case::new("one pixel", Conv2d::new(1, 1), [1, 1, 1]).batch(1),
             Case::new("one channel", Conv2d::new(6, 5), [1, 12, 11]),
@@ -139,6 +194,34 @@ impl<T: Real> Operator<T> for Conv2d {
                 [3, 8, 11],
             ),
             Case::new("groups", same(6, 3).groups(2), [4, 7, 5]),
+            Case::new(
+                "mirrored",
+                same(5, [3, 4]).padding_mode(PaddingMode::Reflect),
+                [3, 6, 5],
+            ),
+            Case::new(
+                "repeated, strided, groups",
+                Conv2d::new(4, [5, 3])
+                    .stride([2, 1])
+                    .padding([2, 1])
+                    .groups(2)
+                    .padding_mode(PaddingMode::Replicate),
+                [4, 8, 9],
+            ),
+            Case::new(
+                "circular",
+                same(8, 3).padding_mode(PaddingMode::Circular),
+                [4, 6, 6],
+            )
+            .batch(4),
+            Case::new(
+                "a causal signal, repeated",
+                Conv1d::new(4, 3)
+                    .causal()
+                    .dilation(2)
+                    .padding_mode(PaddingMode::Replicate),
+                [3, 17],
+            ),
             Case::new("depthwise", same(8, 3).groups(8), [8, 6, 5]),
             Case::new(
                 "wide kernel",
@@ -164,6 +247,19 @@ impl<T: Real> Operator<T> for Conv2d {
             ),
         ]
     }
+}
+
+/// Memory for the padded input, whose extents may be far beyond those of input and output.
+fn zeros<T: Real>(len: usize) -> Result<Vec<T>> {
+    let mut values = Vec::new();
+    let reserved = values.try_reserve_exact(len);
+    reserved.map_err(|_| Error::OutOfMemory {
+        what: "conv2d: padded input".into(),
+        needed: (len as u64).saturating_mul(size_of::<T>() as u64),
+        available: None,
+    })?;
+    values.resize(len, T::zero());
+    Ok(values)
 }
 
 /// The products that an element of the output sums up, and one of the input's gradient.

@@ -15,6 +15,7 @@ mod conv_transpose2d;
 mod dropout;
 mod linear;
 mod norm;
+mod pad2d;
 mod pieces;
 mod pixel_shuffle;
 mod places;

@@ -36,6 +36,8 @@ pub(crate) const NAN: Block = block!("nan");
 pub(crate) const EXPONENTIAL: Block = block!("exponential");
 pub(crate) const CONV2D_PARAMS: Block = block!("conv2d_params");
 
+pub(crate) const PADDING_MODE: Block = block!("padding_mode", constants: ["MODE"]);
+
 pub(crate) const WINDOW: Block = block!(
     "window",
     constants: ["KERNEL_H", "KERNEL_W", "STRIDE_H", "STRIDE_W", "PAD_TOP", "PAD_LEFT",

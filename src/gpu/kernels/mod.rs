@@ -22,6 +22,7 @@ mod loss_elements;
 pub(crate) mod matmul;
 pub(crate) mod norm;
 pub(crate) mod optimizer;
+pub(crate) mod pad2d;
 pub(crate) mod peak;
 pub(crate) mod pixel_shuffle;
 pub(crate) mod pool2d;
@@ -64,6 +65,7 @@ const FAMILIES: &[(&str, &[&Kernel])] = &[
     ("matmul", matmul::KERNELS),
     ("norm", norm::KERNELS),
     ("optimizer", optimizer::KERNELS),
+    ("pad2d", pad2d::KERNELS),
     ("peak", peak::KERNELS),
     ("pixel_shuffle", &[&pixel_shuffle::SHUFFLE]),
     ("pool2d", pool2d::KERNELS),

@@ -5,7 +5,7 @@ use fastrand::Rng;
 use wgpu_cnn::{
     Activation, AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool1d, AvgPool2d, BatchNorm, Conv1d,
     Conv2d, ConvTranspose2d, DropUnit, Dropout, Flatten, Init, LayerNorm, Linear, MaxPool1d,
-    MaxPool2d, Op, Padding, Reshape, Shape, Softmax, Upsample2d,
+    MaxPool2d, Op, Padding, PaddingMode, Reshape, Shape, Softmax, Upsample2d,
 };
 
 use super::draw::{catalogue_case, one_in, pick};
@@ -155,7 +155,19 @@ fn conv2d(rng: &mut Rng, channels: usize) -> Conv2d {
     let [groups, out_channels] = groups(rng, channels);
     let layer = Conv2d::new(out_channels, kernel).padding(padding(sides));
     let layer = layer.stride(stride).dilation(dilation).groups(groups);
+    let layer = layer.padding_mode(padding_mode(rng));
     layer.bias(!one_in(rng, 4)).init(init(rng))
+}
+
+/// Mostly zeros; with the others, paddings that are larger than the image do not fit.
+fn padding_mode(rng: &mut Rng) -> PaddingMode {
+    let zeros = [PaddingMode::Zeros; 5];
+    let others = [
+        PaddingMode::Reflect,
+        PaddingMode::Replicate,
+        PaddingMode::Circular,
+    ];
+    pick(rng, &[&zeros[..], &others].concat())
 }
 
 fn conv1d(rng: &mut Rng, channels: usize) -> Conv1d {
@@ -164,9 +176,11 @@ fn conv1d(rng: &mut Rng, channels: usize) -> Conv1d {
     let layer = Conv1d::new(out_channels, kernel).stride(stride);
     let layer = match sides {
         Some(sides) => layer.padding_sides(sides),
+        None if rng.bool() => layer.causal(),
         None => layer.padding_same(),
     };
     let layer = layer.dilation(dilation).groups(groups);
+    let layer = layer.padding_mode(padding_mode(rng));
     layer.bias(!one_in(rng, 4)).init(init(rng))
 }
 

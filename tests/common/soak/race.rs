@@ -46,6 +46,7 @@ const PLAIN: &[&str] = &[
     "hard_swish",
     "softsign",
     "prelu",
+    "pad2d",
     "dropout",
     "dropout2d",
     "stochastic_depth",

@@ -6,12 +6,14 @@ use crate::common::{each_gpu, labels, poisoned_gpus, random, tensor, uniform, wi
 use crate::compare::Expected;
 use crate::trainer::everywhere;
 
-/// An example, and how many of them: few classes, more pixels than a workgroup, one class, more
-/// classes than an invocation takes, and more than a workgroup does.
-const SHAPES: [(&[usize], usize); 6] = [
+/// An example, and how many of them: few classes, more pixels than a workgroup, so many that an
+/// invocation takes several, one class, more classes than an invocation takes, and more than a
+/// workgroup does.
+const SHAPES: [(&[usize], usize); 7] = [
     (&[5, 7, 9], 2),
     (&[3, 64], 1),
     (&[2, 70, 70], 3),
+    (&[3, 201, 203], 2),
     (&[1, 5, 6], 2),
     (&[1030, 5], 3),
     (&[4100, 3], 2),
