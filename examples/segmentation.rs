@@ -43,10 +43,10 @@ use wgpu_cnn::{
 #[derive(Parser)]
 struct Options {
     /// How often each training image is seen
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 6)]
     epochs: usize,
     /// Canvases per training step
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, default_value_t = 8)]
     batch: usize,
     /// What the initial weights and the canvases are drawn from
     #[arg(long, default_value_t = 7)]
@@ -75,7 +75,7 @@ const GARMENTS: usize = 4;
 const BACKGROUND: u8 = CLASSES as u8;
 const LABELS: usize = CLASSES + 1;
 /// The channels of each level of the network, each on half the width and height of the one before.
-const CHANNELS: [usize; 4] = [16, 32, 48, 64];
+const CHANNELS: [usize; 4] = [8, 16, 32, 64];
 
 fn main() -> ExitCode {
     match run(&Options::parse()) {
@@ -100,7 +100,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let builder = Trainer::builder(model)
         .batch(options.batch)
         .loss(Loss::cross_entropy())
-        .optimizer(Optimizer::adam(2e-3))
+        .optimizer(Optimizer::adam(3e-3))
         .seed(options.seed);
     let mut trainer = device::trainer(builder, gpu.as_ref())?;
     println!("training on {}", device::name(gpu.as_ref()));
@@ -137,29 +137,29 @@ fn unet() -> wgpu_cnn::Result<Model> {
         if level > 0 {
             value = net.apply(MaxPool2d::new(2), [value])?;
         }
-        value = convolutions(&mut net, &format!("down{level}"), value, channels)?;
+        value = convolutions(&mut net, &format!("down{level}"), value, [channels; 2])?;
         levels.push((level, channels, value));
     }
     levels.pop();
     for (level, channels, seen) in levels.into_iter().rev() {
         let below = net.apply(Upsample2d::bilinear(), [value])?;
         let both = net.apply(Concat, [seen, below])?;
-        value = convolutions(&mut net, &format!("up{level}"), both, channels)?;
+        value = convolutions(&mut net, &format!("up{level}"), both, [channels])?;
     }
     let logits = net.add("labels", Conv2d::new(LABELS, 1), [value])?;
     net.build([logits])
 }
 
-/// Two convolutions that leave the size as it is. They have no bias, which the normalisation after them
-/// would take away again.
-fn convolutions(
+/// Convolutions to these numbers of channels, which leave the size as it is. They have no bias, which the
+/// normalisation after them would take away again.
+fn convolutions<const N: usize>(
     net: &mut GraphBuilder,
     name: &str,
     from: Value,
-    channels: usize,
+    channels: [usize; N],
 ) -> wgpu_cnn::Result<Value> {
     net.chain(name, from, |chain| {
-        (0..2).fold(chain, |chain, _| {
+        channels.into_iter().fold(chain, |chain, channels| {
             let convolution = Conv2d::new(channels, 3).padding(1).bias(false);
             chain.push(convolution).batch_norm().relu()
         })
@@ -264,9 +264,9 @@ fn place(
         let x = if mirrored { width - 1 - x } else { x };
         let place = (top + y) * SIDE + left + x;
         canvas.labels[place] = class;
-        for channel in 0..3 {
+        for (channel, color) in color.iter().enumerate() {
             let noise = 0.1 * (random.f32() - 0.5);
-            let shade = color[channel] * (0.2 + 0.8 * value);
+            let shade = color * (0.2 + 0.8 * value);
             canvas.pixels[channel * AREA + place] = (shade + noise).clamp(0.0, 1.0);
         }
     }
@@ -376,14 +376,14 @@ fn draw(path: &Path, trainer: &mut Trainer, canvases: &[Canvas]) -> Result<(), B
                 HEAD + (number / GROUPS) * tile,
             );
             let answer = &answers[number * AREA..(number + 1) * AREA];
-            for at in 0..AREA {
+            for (at, labels) in canvas.labels.iter().zip(answer).enumerate() {
                 let byte = |channel: usize| (255.0 * canvas.pixels[channel * AREA + at]) as u8;
-                let pixel = RGBColor(byte(0), byte(1), byte(2));
-                let labels =
-                    [canvas.labels[at], answer[at]].map(|label| COLORS[usize::from(label)]);
+                let [truth, said] =
+                    <[&u8; 2]>::from(labels).map(|&label| COLORS[usize::from(label)]);
+                let colors = [RGBColor(byte(0), byte(1), byte(2)), truth, said];
                 let (y, x) = (top + at / SIDE * SCALE, left + at % SIDE * SCALE);
-                for (column, color) in [pixel, labels[0], labels[1]].iter().enumerate() {
-                    paper.draw(&square(x + column * tile, y, SCALE, *color))?;
+                for (column, color) in colors.into_iter().enumerate() {
+                    paper.draw(&square(x + column * tile, y, SCALE, color))?;
                 }
             }
         }
