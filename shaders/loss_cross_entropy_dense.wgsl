@@ -1,6 +1,6 @@
 // Softmax cross-entropy and its gradient, as in loss_cross_entropy.wgsl, where each pixel of an example
-// is a row. An invocation per pixel, so that neighbours load neighbours of every class; each workgroup
-// adds up its pixels' losses.
+// is a row. An invocation takes every 64th of its workgroup's pixels, so that neighbours load neighbours
+// of every class; each workgroup adds up its pixels' losses.
 
 @group(0) @binding(0) var<storage, read> logits: array<f32>;             // (N, classes, plane)
 @group(0) @binding(1) var<storage, read> labels: array<u32>;             // (rows), N * plane
@@ -17,11 +17,14 @@ fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let row = flat_index(group, 64u, thread);
+    let begin = flat_group(group) * 64u * params.turns;
+    let end = min(begin + 64u * params.turns, params.rows);
     var loss = 0.0;
-    if row < params.rows { loss = of_row(row, loop_bound(params.classes, group)); }
+    for (var row = begin + thread; row < end; row += 64u) {
+        loss += of_row(row, loop_bound(params.classes, group));
+    }
     let sum = reduce_sum(thread, loss);
-    if thread == 0u && row < params.rows { partial_loss[flat_group(group)] = sum; }
+    if thread == 0u && begin < params.rows { partial_loss[flat_group(group)] = sum; }
 }
 
 fn of_row(row: u32, classes: u32) -> f32 {

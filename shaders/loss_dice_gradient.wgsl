@@ -18,27 +18,29 @@ fn main(
     let row = flat_index(group, 64u, thread);
     let example = row / params.plane;
     if example >= params.examples { return; }
-    let pixel = row % params.plane;
-    let first = example * params.classes * params.plane + pixel;
+    let first = example * params.classes * params.plane + row % params.plane;
+    let label = label_of(row);
+    // An example's factors, or those of all.
+    let own = select(example * params.classes, 0u, params.over_batch != 0u);
     let classes = loop_bound(params.classes, group);
     var mean = 0.0;
     if SOFTMAX {
         for (var c = 0u; c < classes; c++) {
-            mean += probability[first + c * params.plane] * slope(example, c, pixel);
+            let at = first + c * params.plane;
+            mean += probability[at] * slope(label, c, at, factors[own + c]);
         }
     }
     for (var c = 0u; c < classes; c++) {
         let at = first + c * params.plane;
         let p = probability[at];
-        let own = slope(example, c, pixel);
-        let of_logit = select(own * p * (1.0 - p), p * (own - mean), SOFTMAX);
+        let of_p = slope(label, c, at, factors[own + c]);
+        let of_logit = select(of_p * p * (1.0 - p), p * (of_p - mean), SOFTMAX);
         gradient[at] = params.scale * of_logit;
     }
 }
 
 // The gradient with respect to the probability of a class.
-fn slope(example: u32, class_index: u32, pixel: u32) -> f32 {
-    if !counts(example, pixel) { return 0.0; }
-    let factor = factors[select(example * params.classes, 0u, params.over_batch != 0u) + class_index];
-    return factor.x - factor.y * target_of(example, class_index, pixel);
+fn slope(label: u32, class_index: u32, at: u32, factor: vec2<f32>) -> f32 {
+    if !counts(label) { return 0.0; }
+    return factor.x - factor.y * target_of(label, class_index, at);
 }

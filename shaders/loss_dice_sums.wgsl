@@ -26,9 +26,11 @@ fn main(
         var block_both = 0.0;
         var block_all = 0.0;
         for (var i = block; i < end; i += 64u) {
-            if !counts(example, i) { continue; }
-            let p = probability[slot % lines * params.plane + i];
-            let t = target_of(example, class_index, i);
+            let label = label_of(example * params.plane + i);
+            if !counts(label) { continue; }
+            let at = slot % lines * params.plane + i;
+            let p = probability[at];
+            let t = target_of(label, class_index, at);
             block_both += p * t;
             block_all += p + t;
         }

@@ -1,4 +1,5 @@
-// Losses that are a sum over elements, and their gradients, an element to an invocation. With d = x - t:
+// Losses that are a sum over elements, and their gradients. An invocation takes every 64th of its
+// workgroup's elements. With d = x - t:
 //   SQUARED    d^2                                              gradient = scale * 2 d
 //   BINARY     softplus(x) - t x                                         = scale * (sigmoid(x) - t)
 //     weighted w (p t softplus(-x) + (1 - t) softplus(x))                = scale * w (q sigmoid(x) - p t)
@@ -17,6 +18,7 @@
 
 struct Params {
     len: u32,
+    turns: u32, // elements of an invocation
     scale: f32,
     outputs: u32, // of an example
     // The p and w of element e of an example are those with the number e / inner % extent.
@@ -44,15 +46,16 @@ fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let at = flat_index(group, 64u, thread);
+    let begin = flat_group(group) * 64u * params.turns;
+    let end = min(begin + 64u * params.turns, params.len);
     var loss = 0.0;
-    if at < params.len {
+    for (var at = begin + thread; at < end; at += 64u) {
         let result = of_element(at, input[at], wanted[at]);
-        loss = result.x;
+        loss += result.x;
         gradient[at] = result.y;
     }
     let sum = reduce_sum(thread, loss);
-    if thread == 0u && at < params.len { partial_loss[flat_group(group)] = sum; }
+    if thread == 0u && begin < params.len { partial_loss[flat_group(group)] = sum; }
 }
 
 // An element's loss and gradient.

@@ -1,4 +1,5 @@
-// Negative log-likelihood of the labels and its gradient, an invocation per element:
+// Negative log-likelihood of the labels and its gradient. An invocation takes every 64th of its
+// workgroup's elements:
 //   loss     = -weight[label] * x[label]
 //   gradient = scale * -weight[label] at the label, 0 elsewhere
 // The label of a row that counts for nothing is no class. Each workgroup adds up its elements' losses.
@@ -14,6 +15,7 @@ struct Params {
     len: u32, // N * classes * plane
     classes: u32,
     plane: u32,
+    turns: u32, // elements of an invocation
     scale: f32,
 }
 
@@ -24,9 +26,10 @@ fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let at = flat_index(group, 64u, thread);
+    let begin = flat_group(group) * 64u * params.turns;
+    let end = min(begin + 64u * params.turns, params.len);
     var loss = 0.0;
-    if at < params.len {
+    for (var at = begin + thread; at < end; at += 64u) {
         let class_index = at / params.plane % params.classes;
         let example = at / params.plane / params.classes;
         let label = labels[example * params.plane + at % params.plane];
@@ -34,11 +37,11 @@ fn main(
         if label == class_index {
             var weight = 1.0;
             if HAS_WEIGHTS { weight = class_weights[class_index]; }
-            loss = -weight * input[at];
+            loss -= weight * input[at];
             slope = params.scale * -weight;
         }
         gradient[at] = slope;
     }
     let sum = reduce_sum(thread, loss);
-    if thread == 0u && at < params.len { partial_loss[flat_group(group)] = sum; }
+    if thread == 0u && begin < params.len { partial_loss[flat_group(group)] = sum; }
 }

@@ -12,6 +12,7 @@ struct Params {
     ignored: u32, // the label whose rows count for nothing
     has_ignored: u32,
     parts: u32, // that the classes are split into
+    turns: u32, // rows of an invocation
 }
 
 override HAS_WEIGHTS: bool = false;

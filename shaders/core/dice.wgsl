@@ -13,13 +13,18 @@ struct Params {
     over_batch: u32, // whether all examples share their sums
 }
 
-fn counts(example: u32, pixel: u32) -> bool {
-    return params.soft != 0u || labels[example * params.plane + pixel] != params.ignored;
+// The label of a pixel, where there are some.
+fn label_of(row: u32) -> u32 {
+    if params.soft != 0u { return 0u; }
+    return labels[row];
 }
 
-fn target_of(example: u32, class_index: u32, pixel: u32) -> f32 {
-    if params.soft != 0u {
-        return values[(example * params.classes + class_index) * params.plane + pixel];
-    }
-    return select(0.0, 1.0, labels[example * params.plane + pixel] == class_index);
+fn counts(label: u32) -> bool {
+    return params.soft != 0u || label != params.ignored;
+}
+
+// Of a pixel's class, which lies at a place.
+fn target_of(label: u32, class_index: u32, at: u32) -> f32 {
+    if params.soft != 0u { return values[at]; }
+    return select(0.0, 1.0, label == class_index);
 }

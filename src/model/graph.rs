@@ -300,7 +300,10 @@ impl Graph {
     pub fn learned_named(&self, name: &str) -> Result<ParameterId> {
         let id = self.parameter_named(name)?;
         if !self.parameter(id).is_learned() {
-            let reason = "is not learned, and has no gradient";
+            let reason = match self.parameter(id).is_statistic() {
+                true => "is a running statistic, which has no gradient",
+                false => "is fixed, and has no gradient",
+            };
             return Err(Error::argument(format!("parameter {name:?}"), reason));
         }
         Ok(id)

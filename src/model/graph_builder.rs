@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Graph, Model, ModelBuilder, ValueId};
-use crate::op::Op;
+use crate::op::{Op, Slice};
 use crate::{Error, Result, Shape};
 
 /// A value in a graph in the making: an input, a constant, or what a layer gives. It can be used any
@@ -199,6 +199,42 @@ impl GraphBuilder {
             None => self.error = result.clone().err(),
         }
         Ok(self.value(result?))
+    }
+
+    /// A value in parts of these lengths along an axis, that of the channels being 0, as `torch.split`
+    /// along `axis + 1`. Together they are the whole of it.
+    ///
+    /// ```
+    /// # use wgpu_cnn::{Concat, Model};
+    /// let mut net = Model::graph();
+    /// let x = net.input([6, 4, 4]);
+    /// let parts = net.split(x, 0, &[2, 4])?;
+    /// let y = net.apply(Concat, [parts[1], parts[0]])?;
+    /// assert_eq!(net.shape(parts[1])?.to_string(), "[4, 4, 4]");
+    /// # Ok::<(), wgpu_cnn::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] where the lengths do not add up to the extent, or one of them is zero, and for an
+    /// axis that is not there.
+    pub fn split(&mut self, value: Value, axis: usize, lengths: &[usize]) -> Result<Vec<Value>> {
+        let shape = self.shape(value)?;
+        let whole = shape.get(axis).copied();
+        let sum = lengths
+            .iter()
+            .try_fold(0usize, |sum, &len| sum.checked_add(len));
+        if whole.is_none() || whole != sum {
+            let expected = format!("lengths that add up to axis {axis} of {shape}");
+            return Err(Error::shape("split", expected, format!("{lengths:?}")));
+        }
+        let mut begin = 0;
+        let parts = lengths.iter().map(|len| {
+            let range = begin..begin + len;
+            begin = range.end;
+            self.apply(Slice::new(axis, range), [value])
+        });
+        parts.collect()
     }
 
     /// Gives a parameter another name, and a shape of as many elements: for weights files in which it is

@@ -19,6 +19,7 @@ const GRAPH: &[&str] = &[
     "GraphBuilder::share",
     "GraphBuilder::scope",
     "GraphBuilder::chain",
+    "GraphBuilder::split",
     "GraphBuilder::rename",
     "GraphBuilder::fix",
     "GraphBuilder::shape",
@@ -113,7 +114,7 @@ fn random(d: &mut Draw) -> Result<Model, Error> {
     let mut values = vec![net.input(d.image())];
     for _ in 0..d.below(8) {
         let value = d.pick(&values);
-        let made = match d.below(12) {
+        let made = match d.below(13) {
             0 => Ok(net.input(d.image())),
             1 => {
                 let shape = d.image();
@@ -127,6 +128,11 @@ fn random(d: &mut Draw) -> Result<Model, Error> {
             6 => {
                 let len = d.number().min(1 << 12);
                 net.fix(name(d), d.floats::<f32>(len)).map(|()| value)
+            }
+            9 => {
+                let half = d.number();
+                let parts = net.split(value, d.below(3), &[half, half]);
+                parts.map(|parts| parts[0])
             }
             7 => Model::graph().shape(value).map(|_| value),
             8 if d.is_hostile() => Ok(Model::graph().input(d.image())),
@@ -179,7 +185,7 @@ fn losses(d: &mut Draw) -> Losses {
 fn several(d: &mut Draw) -> Result<(), Error> {
     let losses = losses(d);
     let reference = Reference::<f32>::new(&model()?, losses.clone(), op::optimizer(d), 0)?;
-    let rows = d.below(5);
+    let rows = 1 + d.below(4);
     let data = [d.floats(4 * rows), d.floats(2 * rows)];
     drop(reference.forward_all([&data[0], &data[1]])?);
     let mut trainer = Trainer::builder(model()?).loss(losses).batch(3).on_cpu()?;
@@ -204,16 +210,21 @@ pub fn used(d: &mut Draw, trainer: &mut Trainer) -> Result<(), Error> {
         let inputs = || Inputs::from([&data[0], &data[1]]);
         let targets = [d.floats::<f32>(3 * rows), d.floats(2 * rows)];
         let all = [&targets[0], &targets[1]];
-        match d.below(8) {
-            0 => drop(trainer.predict_all(inputs())?),
-            1 => drop(block_on(trainer.predict_all_async(inputs()))?),
-            2 => drop(trainer.forward(inputs())?),
-            3 => drop(block_on(trainer.forward_async(inputs()))?),
-            4 => trainer.backward(all)?,
-            5 => block_on(trainer.backward_async(all))?,
-            6 => trainer.update()?,
-            _ => trainer.step(inputs(), all)?,
-        }
+        let done = match d.below(8) {
+            0 => trainer.predict_all(inputs()).map(drop),
+            1 => block_on(trainer.predict_all_async(inputs())).map(drop),
+            2 => trainer.forward(inputs()).map(drop),
+            3 => block_on(trainer.forward_async(inputs())).map(drop),
+            4 => trainer.backward(all),
+            5 => block_on(trainer.backward_async(all)),
+            6 => trainer.update(),
+            _ => trainer.step(inputs(), all),
+        };
+        done.or_else(|error| match error {
+            // What does not fit has changed nothing.
+            Error::Argument { .. } | Error::Shape { .. } => Ok(()),
+            other => Err(other),
+        })?;
         let _ = (trainer.losses(), block_on(trainer.losses_async()));
     }
     Ok(())

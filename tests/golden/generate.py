@@ -9,6 +9,7 @@ float32 values, and the result is stored rounded to float32. A second run in flo
 
 import argparse
 import copy
+import functools
 import json
 import pathlib
 
@@ -366,23 +367,27 @@ def optimizers(s):
         optimizer(op, lambda parameters: classes[op](parameters, **params), params, tags)
 
 
+def add_loss(s, op, function, params, inputs, tags=()):
+    def compute(given):
+        x = given.pop("x").requires_grad_()
+        value = function(x, **given)
+        value.backward()
+        return {"loss": value.reshape(1), "gx": x.grad}
+
+    s.add("loss", op, params, inputs, compute, tags)
+
+
+def draw_labels(s, classes, *shape, ignored=None):
+    values = s.random.integers(0, classes, shape).astype(np.int32)
+    if ignored is not None:
+        values.reshape(-1)[::3] = ignored
+    return values
+
+
 def further_losses(s):
     s = s.stream(100)
-
-    def loss(op, function, params, inputs, tags=()):
-        def compute(given):
-            x = given.pop("x").requires_grad_()
-            value = function(x, **given)
-            value.backward()
-            return {"loss": value.reshape(1), "gx": x.grad}
-
-        s.add("loss", op, params, inputs, compute, tags)
-
-    def labels(classes, *shape, ignored=None):
-        values = s.random.integers(0, classes, shape).astype(np.int32)
-        if ignored is not None:
-            values.reshape(-1)[::3] = ignored
-        return values
+    loss = functools.partial(add_loss, s)
+    labels = functools.partial(draw_labels, s)
 
     def share(*shape):
         values = np.abs(s.normal(*shape)) + np.float32(0.01)
@@ -432,29 +437,34 @@ def further_losses(s):
     soft = lambda x, target, weight: F.cross_entropy(x, target, weight, label_smoothing=0.1)
     loss("cross_entropy_soft", soft, {"label_smoothing": 0.1},
          {"x": s.normal(2, 4, 3, 5), "target": share(2, 4, 3, 5), "weight": np.abs(s.normal(4))})
+    dice_losses(s)
 
-    def dice(x, labels=None, target=None, of="softmax", smoothing=1.0, over_batch=False, ignore_index=-100,
-             reduction="mean"):
-        p = torch.softmax(x, 1) if of == "softmax" else torch.sigmoid(x)
-        if labels is not None:
-            counts = (labels != ignore_index).unsqueeze(1)
-            target = F.one_hot(torch.where(counts[:, 0], labels, 0), x.shape[1]).movedim(-1, 1) * counts
-            p = p * counts
-        axes = [axis for axis in range(x.dim()) if axis > 1 or over_batch and axis == 0]
-        both, every = (p * target).sum(axes), (p + target).sum(axes)
-        losses = 1 - (2 * both + smoothing) / (every + smoothing)
-        return {"mean": losses.mean(), "sum": losses.sum(), "batchmean": losses.sum() / len(x)}[reduction]
 
+def dice(x, labels=None, target=None, of="softmax", smoothing=1.0, over_batch=False, ignore_index=-100,
+         reduction="mean"):
+    p = torch.softmax(x, 1) if of == "softmax" else torch.sigmoid(x)
+    if labels is not None:
+        counts = (labels != ignore_index).unsqueeze(1)
+        target = F.one_hot(torch.where(counts[:, 0], labels, 0), x.shape[1]).movedim(-1, 1) * counts
+        p = p * counts
+    axes = [axis for axis in range(x.dim()) if axis > 1 or over_batch and axis == 0]
+    both, every = (p * target).sum(axes), (p + target).sum(axes)
+    losses = 1 - (2 * both + smoothing) / (every + smoothing)
+    return {"mean": losses.mean(), "sum": losses.sum(), "batchmean": losses.sum() / len(x)}[reduction]
+
+
+def dice_losses(s):
     for params, shape in [({}, (2, 4, 5, 3)), ({"over_batch": True}, (3, 4, 5, 3)),
                           ({"ignore_index": 255, "reduction": "sum"}, (2, 3, 6, 6)),
                           ({"smoothing": 1e-5, "of": "sigmoid", "reduction": "batchmean"}, (3, 4, 70))]:
         ignored = params.get("ignore_index")
-        inputs = {"x": s.normal(*shape, scale=2), "labels": labels(shape[1], shape[0], *shape[2:], ignored=ignored)}
-        loss("dice", lambda x, labels: dice(x, labels, **params), params, inputs)
+        x = s.normal(*shape, scale=2)
+        inputs = {"x": x, "labels": draw_labels(s, shape[1], shape[0], *shape[2:], ignored=ignored)}
+        add_loss(s, "dice", lambda x, labels: dice(x, labels, **params), params, inputs)
     for params, shape in [({"of": "sigmoid"}, (3, 1, 9, 8)), ({"of": "sigmoid", "over_batch": True}, (2, 3, 4, 5)),
                           ({"smoothing": 0.5}, (1, 3, 7, 11)), ({"over_batch": True}, (6, 5))]:
         inputs = {"x": s.normal(*shape), "target": (s.normal(*shape) > 0).astype(np.float32)}
-        loss("dice", lambda x, target: dice(x, target=target, **params), params, inputs)
+        add_loss(s, "dice", lambda x, target: dice(x, target=target, **params), params, inputs)
 
 
 if __name__ == "__main__":

@@ -317,3 +317,15 @@ pub fn is_transcendental(op: &Op) -> bool {
         _ => false,
     }
 }
+
+/// The same of a loss.
+pub fn is_transcendental_loss(loss: &Loss) -> bool {
+    !matches!(
+        loss,
+        Loss::MeanSquaredError(_)
+            | Loss::NegativeLogLikelihood(_)
+            | Loss::L1(_)
+            | Loss::SmoothL1 { .. }
+            | Loss::Huber { .. }
+    )
+}

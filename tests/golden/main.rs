@@ -12,6 +12,7 @@ mod compare;
 mod device;
 mod faults;
 mod format;
+mod graph;
 mod layers;
 mod network;
 mod on_cpu;

@@ -2,22 +2,36 @@
 
 use serde_json::{Map, Value};
 use wgpu_cnn::{
-    Gpu, Linear, Loss, Model, ModelBuilder, Op, Optimizer, Shape, Softmax, Target, Trainer,
-    TrainerBuilder,
+    Gpu, Loss, Losses, Model, ModelBuilder, Op, Optimizer, Shape, Softmax, Target, Trainer,
 };
 
 use crate::Result;
 use crate::format::{Case, Outputs};
+use crate::graph::Graph;
 use crate::layers;
 use crate::options::{Options, extent};
 
 pub struct Network {
     /// `(N, ...)`.
     input: Shape,
-    layers: Vec<Layer>,
-    loss: Loss,
+    body: Body,
+    losses: Vec<NetworkLoss>,
     optimizer: Optimizer,
     steps: usize,
+}
+
+/// A loss of an output: the last layer's where it has no name.
+struct NetworkLoss {
+    output: Option<String>,
+    loss: Loss,
+    weight: f64,
+    /// What the names of its targets begin with.
+    target: String,
+}
+
+enum Body {
+    Chain(Vec<Layer>),
+    Graph(Graph),
 }
 
 enum Layer {
@@ -45,20 +59,47 @@ impl Network {
         let class = options.text("optimizer", "SGD")?;
         let optimizer = layers::optimizer(class, &hyper)?;
         hyper.finish()?;
-        let name = options.text("loss", "mse_loss")?;
-        let loss = layers::loss(name, options)?;
+        let (body, losses) = match options.get("graph") {
+            Some(nodes) => {
+                let graph = Graph::read(nodes, options)?;
+                (Body::Graph(graph), read_losses(options)?)
+            }
+            None => {
+                let layers = read_layers(options.get("layers"))?;
+                let loss = NetworkLoss {
+                    output: None,
+                    loss: read_loss(options, "mse_loss")?,
+                    weight: 1.0,
+                    target: "t".into(),
+                };
+                (Body::Chain(layers), vec![loss])
+            }
+        };
         Ok(Self {
             input: input.into(),
-            layers: read_layers(options.get("layers"))?,
-            loss: loss.ok_or(format!("unknown loss {name:?}"))?,
+            body,
+            losses,
             optimizer: optimizer.ok_or(format!("unknown optimizer {class:?}"))?,
             steps: options.extent("steps", 0)?,
         })
     }
 
+    pub fn knows_target(&self, prefix: &str) -> bool {
+        self.losses.iter().any(|loss| loss.target == prefix)
+    }
+
     pub fn is_transcendental(&self) -> bool {
-        !matches!(self.loss, Loss::MeanSquaredError(_))
-            || any(&self.layers, &layers::is_transcendental)
+        let mut losses = self.losses.iter();
+        losses.any(|loss| layers::is_transcendental_loss(&loss.loss))
+            || self.any(&layers::is_transcendental)
+    }
+
+    /// Whether any layer is one that is looked for.
+    fn any(&self, wanted: &impl Fn(&Op) -> bool) -> bool {
+        match &self.body {
+            Body::Chain(layers) => any(layers, wanted),
+            Body::Graph(graph) => graph.layers().any(wanted),
+        }
     }
 
     /// Trains on the CPU, or on a GPU.
@@ -66,34 +107,36 @@ impl Network {
         let mut out = Outputs::default();
         let x0 = case.floats("x0")?;
         let trained = case.outputs.keys().any(|name| name != "eval");
-        if trained
-            && any(
-                &self.layers,
-                &|op| matches!(op, Op::Dropout(dropout) if dropout.probability > 0.0),
-            )
-        {
+        let drops = |op: &Op| matches!(op, Op::Dropout(dropout) if dropout.probability > 0.0);
+        if trained && self.any(&drops) {
             return Err("dropout's masks are the library's own".into());
         }
         if case.outputs.contains_key("logits0") {
-            out.floats("logits0", self.training_outputs(case, gpu, x0)?);
+            let own = self.outputs()?.into_iter();
+            let own = own
+                .map(|name| Losses::own(&name))
+                .next()
+                .ok_or("no output")?;
+            let mut trainer = self.start(own, case, gpu)?;
+            put_outputs(&mut out, "logits0", trainer.forward(x0)?);
         }
-        let model = self.builder().build()?;
-        let trainer = Trainer::builder(model)
-            .loss(self.loss.clone())
-            .optimizer(self.optimizer);
-        let mut trainer = self.start(trainer, case, gpu)?;
+        let mut trainer = self.start(self.losses()?, case, gpu)?;
         let names = trainer
             .model()
             .parameters()
             .map(|(name, _)| name.to_string());
         let names: Vec<String> = names.collect();
-        let mut losses = Vec::new();
+        let (mut totals, mut each) = (Vec::new(), vec![Vec::new(); self.losses.len()]);
         for step in 0..self.steps {
-            let target = case.target(&format!("t{step}"))?;
-            trainer.step(case.floats(&format!("x{step}"))?, target)?;
-            losses.push(trainer.loss()?);
+            let targets = self.losses.iter();
+            let targets = targets.map(|loss| case.target(&format!("{}{step}", loss.target)));
+            let targets: Vec<Target> = targets.collect::<std::result::Result<_, _>>()?;
+            trainer.step(case.floats(&format!("x{step}"))?, targets)?;
+            totals.push(trainer.loss()?);
+            let losses = each.iter_mut().zip(trainer.losses()?);
+            losses.for_each(|(all, (_, loss))| all.push(loss));
             for name in &names {
-                if step == 0 && !name.contains("running_") {
+                if step == 0 && case.outputs.contains_key(&format!("grad0.{name}")) {
                     out.floats(format!("grad0.{name}"), trainer.gradient(name)?);
                 }
                 out.floats(format!("step{step}.{name}"), trainer.parameter(name)?);
@@ -102,18 +145,48 @@ impl Network {
         for name in &names {
             out.floats(format!("final.{name}"), trainer.parameter(name)?);
         }
-        out.floats("losses", losses);
-        out.floats("eval", trainer.predict(x0)?);
+        out.floats("losses", totals);
+        for (loss, values) in self.losses.iter().zip(each) {
+            if let Some(output) = &loss.output {
+                out.floats(format!("losses.{output}"), values);
+            }
+        }
+        put_outputs(&mut out, "eval", trainer.predict_all(x0)?);
         Ok(out)
     }
 
-    fn builder(&self) -> ModelBuilder {
-        push(Model::builder(&self.input[1..]), &self.layers)
+    fn model(&self) -> Result<Model> {
+        let example = &self.input[1..];
+        Ok(match &self.body {
+            Body::Chain(layers) => push(Model::builder(example), layers).build()?,
+            Body::Graph(graph) => graph.build(example)?,
+        })
+    }
+
+    /// The names of the outputs.
+    fn outputs(&self) -> Result<Vec<String>> {
+        Ok(self.model()?.outputs().map(|(name, _)| name).collect())
+    }
+
+    fn losses(&self) -> Result<Losses> {
+        let mut losses: Option<Losses> = None;
+        for own in &self.losses {
+            let output = match &own.output {
+                Some(output) => output.clone(),
+                None => self.outputs()?.swap_remove(0),
+            };
+            losses = Some(match losses {
+                Some(losses) => losses.and(&output, own.loss.clone(), own.weight),
+                None => Losses::of(&output, own.loss.clone(), own.weight),
+            });
+        }
+        Ok(losses.ok_or("no loss")?)
     }
 
     /// The trainer with the case's weights.
-    fn start(&self, trainer: TrainerBuilder, case: &Case, gpu: Option<&Gpu>) -> Result<Trainer> {
-        let trainer = trainer.batch(self.input[0]);
+    fn start(&self, losses: Losses, case: &Case, gpu: Option<&Gpu>) -> Result<Trainer> {
+        let trainer = Trainer::builder(self.model()?).loss(losses);
+        let trainer = trainer.optimizer(self.optimizer).batch(self.input[0]);
         let mut trainer = match gpu {
             Some(gpu) => trainer.on(gpu)?,
             None => trainer.on_cpu()?,
@@ -125,34 +198,40 @@ impl Network {
         }
         Ok(trainer)
     }
+}
 
-    /// The network's outputs in training, where a batch normalisation takes the batch's statistics.
-    ///
-    /// A training step does not give them, so a dense layer of two outputs with zero weights follows
-    /// the network: for a single counted label 0, the gradient of its second row is half the
-    /// network's output, exactly.
-    fn training_outputs(&self, case: &Case, gpu: Option<&Gpu>, x: &[f32]) -> Result<Vec<f32>> {
-        let name = self.layers.len() + 1;
-        let model = self.builder().flatten().push(Linear::new(2)).build()?;
-        let loss = Loss::cross_entropy().ignored_label(-100);
-        let trainer = Trainer::builder(model)
-            .loss(loss)
-            .optimizer(Optimizer::sgd(0.0));
-        let mut trainer = self.start(trainer, case, gpu)?;
-        let weight = format!("{name}.weight");
-        let len = trainer.parameter(&weight)?.len();
-        trainer.set_parameter(&weight, &vec![0.0; len])?;
-        trainer.set_parameter(&format!("{name}.bias"), &[0.0; 2])?;
-        let mut outputs = Vec::new();
-        for counted in 0..self.input[0] {
-            let mut labels = vec![-100; self.input[0]];
-            labels[counted] = 0;
-            trainer.step(x, Target::from(&labels))?;
-            let gradient = trainer.gradient(&weight)?;
-            outputs.extend(gradient[len / 2..].iter().map(|half| 2.0 * half));
+/// The first output under this name, and others with their own behind it.
+fn put_outputs(out: &mut Outputs, name: &str, outputs: Vec<(String, Vec<f32>)>) {
+    for (at, (output, values)) in outputs.into_iter().enumerate() {
+        match at {
+            0 => out.floats(name, values),
+            _ => out.floats(format!("{name}.{output}"), values),
         }
-        Ok(outputs)
     }
+}
+
+fn read_loss<'a>(options: &Options<'a>, usual: &'a str) -> std::result::Result<Loss, String> {
+    let name = options.text("loss", usual)?;
+    layers::loss(name, options)?.ok_or(format!("unknown loss {name:?}"))
+}
+
+fn read_losses(options: &Options) -> std::result::Result<Vec<NetworkLoss>, String> {
+    let losses = options.get("losses").and_then(Value::as_array);
+    let losses = losses.ok_or("losses are missing")?.iter().map(|loss| {
+        let mut keys = loss.as_object().ok_or("a loss is not an object")?.clone();
+        // Elsewhere the key of weights for classes.
+        let weight = keys.remove("weight").map_or(Some(1.0), |w| w.as_f64());
+        let options = Options::new(&keys);
+        let read = NetworkLoss {
+            output: Some(options.text("output", "")?.into()),
+            weight: weight.ok_or("the weight of a loss is no number")?,
+            target: options.text("target", "t")?.into(),
+            loss: read_loss(&options, "")?,
+        };
+        options.finish()?;
+        Ok(read)
+    });
+    losses.collect()
 }
 
 fn read_layers(layers: Option<&Value>) -> std::result::Result<Vec<Layer>, String> {
@@ -171,19 +250,19 @@ impl Layer {
                 body: read_layers(options.get("layers"))?,
                 shortcut: read_layers(options.get("shortcut"))?,
             },
-            name => match layers::layer(name, &options)? {
-                // The layer's axis does not count the batch.
-                Op::Softmax(Softmax { axis: 0, .. }) => {
-                    return Err("softmax along the batch".into());
-                }
-                Op::Softmax(softmax) if softmax.axis > 0 => {
-                    Self::Op(softmax.axis(softmax.axis - 1).into())
-                }
-                op => Self::Op(op),
-            },
+            name => Self::Op(of_network(layers::layer(name, &options)?)?),
         };
         options.finish()?;
         Ok(layer)
+    }
+}
+
+/// A layer whose axes do not count the batch.
+pub fn of_network(op: Op) -> std::result::Result<Op, String> {
+    match op {
+        Op::Softmax(Softmax { axis: 0, .. }) => Err("softmax along the batch".into()),
+        Op::Softmax(softmax) if softmax.axis > 0 => Ok(softmax.axis(softmax.axis - 1).into()),
+        op => Ok(op),
     }
 }
 

@@ -13,8 +13,8 @@ const REFUSED: &[&str] = &[
     "frozen",
     "param_groups",
     // Not yet.
-    "network2",
     "pad2d",
+    "network2",
     "norm2",
     "conv2",
 ];

@@ -22,7 +22,10 @@ impl Work {
     /// An error where the operator, one of its options or one of its inputs is not known.
     pub fn of(case: &Case) -> Result<Self, String> {
         let (name, options) = (case.op.as_str(), Options::new(&case.options));
-        let work = if case.options.contains_key("layers") {
+        let work = if ["layers", "graph"]
+            .iter()
+            .any(|&key| case.options.contains_key(key))
+        {
             Self::Network(Network::read(&options)?)
         } else if let Some(loss) = layers::loss(name, &options)? {
             Self::Loss(with_weights(loss, case)?)
@@ -78,7 +81,11 @@ impl Work {
                 known.contains(&name)
             }
             Self::Optimizer(_) => numbered("p") || numbered("g"),
-            Self::Network(_) => name.starts_with("init.") || numbered("x") || numbered("t"),
+            Self::Network(network) => {
+                let target = |prefix: &str| network.knows_target(prefix) && numbered(prefix);
+                let targets = ["t", "u"].into_iter().any(target);
+                name.starts_with("init.") || numbered("x") || targets
+            }
         }
     }
 
@@ -86,14 +93,7 @@ impl Work {
     pub fn is_transcendental(&self) -> bool {
         match self {
             Self::Layer { op, .. } => layers::is_transcendental(op),
-            Self::Loss(loss) => !matches!(
-                loss,
-                Loss::MeanSquaredError(_)
-                    | Loss::NegativeLogLikelihood(_)
-                    | Loss::L1(_)
-                    | Loss::SmoothL1 { .. }
-                    | Loss::Huber { .. }
-            ),
+            Self::Loss(loss) => layers::is_transcendental_loss(loss),
             Self::Optimizer(_) => false,
             Self::Network(network) => network.is_transcendental(),
         }

@@ -211,10 +211,11 @@ fn a_trainer_that_cannot_be_is_refused() {
         &["nothing to learn"],
     );
     let image = Model::builder([1, 6, 6]).conv2d(4, 3).build().unwrap();
+    let weighted = Loss::cross_entropy().class_weights([1.0; 3]);
     assert_error(
-        Trainer::builder(image).on(gpu),
+        Trainer::builder(image).loss(weighted).on(gpu),
         "shape",
-        &["cross-entropy", "[4, 4, 4]"],
+        &["cross-entropy", "4 class weights"],
     );
     let loss = Loss::mean_squared_error();
     let mut squared = Trainer::builder(model())

@@ -152,3 +152,43 @@ pub(crate) fn set_total_step(params: &mut [u8], step: LossStep) {
         params.scale = step.scale;
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The scale in params of a kernel once a step has filled them in.
+    fn scale(kernel: &Kernel, loss: impl Into<Loss>, step: LossStep) -> f32 {
+        let mut params = vec![0; 4 * kernel.params.len()];
+        set_step(&loss.into(), &mut params, step);
+        let scale = kernel.params.iter().position(|(name, _)| *name == "scale");
+        let at = 4 * scale.unwrap();
+        bytemuck::pod_read_unaligned(&params[at..at + 4])
+    }
+
+    #[test]
+    fn a_weight_scales_the_gradient_and_not_the_loss() {
+        let step = LossStep {
+            scale: 0.5,
+            gradient_scale: 0.5,
+            weight: 0.25,
+            soft: true,
+        };
+        let of_classes = [
+            scale(&classes::CROSS_ENTROPY, Loss::cross_entropy(), step),
+            scale(&classes::LIKELIHOOD, Loss::nll(), step),
+            scale(&dice::GRADIENT, Loss::dice(), step),
+        ];
+        assert_eq!(of_classes, [0.125; 3]);
+        for loss in [
+            Loss::l1(),
+            Loss::huber(2.0),
+            Loss::binary_cross_entropy().into(),
+        ] {
+            assert_eq!(scale(&elements::ELEMENTWISE, loss, step), 0.125);
+        }
+        let mut params = [0; 8];
+        set_total_step(&mut params, step);
+        assert_eq!(params[4..], 0.5f32.to_le_bytes());
+    }
+}

@@ -1,12 +1,12 @@
 //! Losses of classes, one of which is right.
 
 use super::loss::{Buffers, LossStep, Targets};
-use super::{Read, ReadWrite, Recording, Region, blocks, edit, flag, flat_grid, group_grid};
-use super::{reduce, softmax};
+use super::{Read, ReadWrite, Recording, Region, blocks, edit, flag, group_grid};
+use super::{loss_elements, reduce, softmax};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::gpu::record::Varies;
 use crate::gpu::strategy::{self, group_iterations};
-use crate::op::{CrossEntropy, SoftmaxGeometry, Target};
+use crate::op::{CrossEntropy, LossGeometry, SoftmaxGeometry, Target};
 
 params! {
     struct CrossEntropyParams {
@@ -19,6 +19,7 @@ params! {
         ignored: u32,
         has_ignored: u32,
         parts: u32,
+        turns: u32,
     }
 }
 
@@ -27,6 +28,7 @@ params! {
         len: u32,
         classes: u32,
         plane: u32,
+        turns: u32,
         scale: f32,
     }
 }
@@ -110,19 +112,17 @@ pub(super) fn cross_entropy(
         ..=MOST_CLASSES => 1,
         _ => strategy::group_parts(rows, classes).max(2),
     });
-    let losses = if dense { planned.div_ceil(64) } else { planned };
-    let partial = recording.transient("losses of parts", parts * losses);
-    let params = CrossEntropyParams {
-        rows: rows as u32,
-        classes: classes as u32,
-        plane: plane as u32,
-        scale: 1.0,
-        soft: 0,
-        smoothing: options.label_smoothing as f32,
-        ignored: Target::IGNORED,
-        has_ignored: options.ignored_label.is_some().into(),
-        parts: parts as u32,
+    let turns = match dense {
+        true => loss_elements::turns(recording, rows),
+        false => 1,
     };
+    let losses = if dense {
+        planned.div_ceil(64 * turns)
+    } else {
+        planned
+    };
+    let partial = recording.transient("losses of parts", parts * losses);
+    let params = params_of(options, geometry, [parts, turns]);
     let Targets {
         labels,
         values,
@@ -134,38 +134,35 @@ pub(super) fn cross_entropy(
     let read = [Some(buffers.output), labels, values, weights];
     if parts == 1 {
         let regions = [&read[..], &to].concat();
-        let (kernel, turns, grid, sums) = match dense {
+        let (kernel, iterations, groups) = match dense {
             true => {
-                let grid = flat_grid(rows);
-                (&CROSS_ENTROPY_DENSE, 3 * classes, grid, rows.div_ceil(64))
+                let groups = rows.div_ceil(64 * turns);
+                (&CROSS_ENTROPY_DENSE, 3 * classes * turns, groups)
             }
-            false => {
-                let turns = 4 * classes.div_ceil(64);
-                (&CROSS_ENTROPY, turns, group_grid(rows), rows)
-            }
+            false => (&CROSS_ENTROPY, 4 * classes.div_ceil(64), rows),
         };
-        recording.iterations(turns);
-        recording.dispatch(kernel, &constants, &regions, params, grid);
+        recording.iterations(iterations);
+        recording.dispatch(kernel, &constants, &regions, params, group_grid(groups));
         recording.varies(Varies::Loss);
-        return (partial, sums);
+        return (partial, groups);
     }
+    let statistics = recording.transient("softmax", 2 * planned);
+    let masses = recording.transient("target masses of parts", parts * planned);
+    let mass = recording.transient("target masses", planned);
     let lines = SoftmaxGeometry {
         outer: geometry.rows,
         extent: classes,
         inner: plane,
     };
-    let statistics = recording.transient("softmax", 2 * planned);
     softmax::statistics(recording, &lines, parts, buffers.output, statistics, None);
     let (iterations, grid) = (
         group_iterations(classes.div_ceil(parts)),
         group_grid(parts * rows),
     );
-    let masses = recording.transient("target masses of parts", parts * planned);
     recording.iterations(iterations);
     let regions = [labels, values, weights, Some(masses)];
     recording.dispatch(&CROSS_ENTROPY_MASS, &constants, &regions, params, grid);
     recording.varies(Varies::Loss);
-    let mass = recording.transient("target masses", planned);
     reduce::sum_parts(recording, masses, parts, [1, rows, 1], None, mass.into());
     let regions = [&read[..], &[Some(statistics), Some(mass)], &to].concat();
     recording.iterations(iterations);
@@ -174,15 +171,36 @@ pub(super) fn cross_entropy(
     (partial, parts * rows)
 }
 
+fn params_of(
+    options: &CrossEntropy,
+    geometry: &LossGeometry,
+    [parts, turns]: [usize; 2],
+) -> CrossEntropyParams {
+    CrossEntropyParams {
+        rows: geometry.positions() as u32,
+        classes: geometry.classes as u32,
+        plane: geometry.plane as u32,
+        scale: 1.0,
+        soft: 0,
+        smoothing: options.label_smoothing as f32,
+        ignored: Target::IGNORED,
+        has_ignored: options.ignored_label.is_some().into(),
+        parts: parts as u32,
+        turns: turns as u32,
+    }
+}
+
 /// The losses of workgroups of elements, and how many there are; and the gradient.
 pub(super) fn likelihood(recording: &mut Recording, buffers: &Buffers) -> (Region, usize) {
     let len = buffers.geometry.rows * buffers.geometry.outputs();
     let planned = buffers.planned.rows * buffers.planned.outputs();
-    let partial = recording.transient("partial losses", planned.div_ceil(64));
+    let turns = loss_elements::turns(recording, len);
+    let partial = recording.transient("partial losses", planned.div_ceil(64 * turns));
     let params = LikelihoodParams {
         len: len as u32,
         classes: buffers.geometry.classes as u32,
         plane: buffers.geometry.plane as u32,
+        turns: turns as u32,
         scale: 1.0,
     };
     let Targets {
@@ -191,9 +209,12 @@ pub(super) fn likelihood(recording: &mut Recording, buffers: &Buffers) -> (Regio
     let constants = [("HAS_WEIGHTS", flag(weights.is_some()))];
     let to = [Some(partial), Some(buffers.gradient)];
     let regions = [&[Some(buffers.output), Some(labels), weights][..], &to].concat();
-    recording.dispatch(&LIKELIHOOD, &constants, &regions, params, flat_grid(len));
+    let groups = len.div_ceil(64 * turns);
+    recording.iterations(turns);
+    let grid = group_grid(groups);
+    recording.dispatch(&LIKELIHOOD, &constants, &regions, params, grid);
     recording.varies(Varies::Loss);
-    (partial, len.div_ceil(64))
+    (partial, groups)
 }
 
 pub(super) fn set_cross_entropy(params: &mut [u8], step: LossStep) {

@@ -1,13 +1,14 @@
 //! Losses that are a sum over elements.
 
 use super::loss::{Buffers, LossStep};
-use super::{Read, ReadWrite, Recording, Region, blocks, edit, flag, flat_grid};
+use super::{Read, ReadWrite, Recording, Region, blocks, edit, flag, group_grid};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::gpu::record::Varies;
 
 params! {
     struct ElementwiseParams {
         len: u32,
+        turns: u32,
         scale: f32,
         outputs: u32,
         positive_extent: u32,
@@ -68,11 +69,13 @@ impl Function {
     pub(super) fn record(&self, recording: &mut Recording, buffers: &Buffers) -> (Region, usize) {
         let (geometry, planned) = (buffers.geometry, buffers.planned);
         let (outputs, len) = (geometry.outputs(), geometry.rows * geometry.outputs());
-        let partial = (planned.rows * planned.outputs()).div_ceil(64);
-        let partial = recording.transient("partial losses", partial);
+        let most = planned.rows * planned.outputs();
+        let turns = turns(recording, len);
+        let partial = recording.transient("partial losses", most.div_ceil(64 * turns));
         let [positive, weight] = geometry.weights;
         let params = ElementwiseParams {
             len: len as u32,
+            turns: turns as u32,
             scale: 1.0,
             outputs: outputs as u32,
             positive_extent: positive.extent as u32,
@@ -89,10 +92,20 @@ impl Function {
         let read = [Some(buffers.output), Some(buffers.targets.values), weights];
         let to = [Some(partial), Some(buffers.gradient)];
         let regions = [&read[..], &to].concat();
-        recording.dispatch(&ELEMENTWISE, &constants, &regions, params, flat_grid(len));
+        let groups = len.div_ceil(64 * turns);
+        recording.iterations(turns);
+        let grid = group_grid(groups);
+        recording.dispatch(&ELEMENTWISE, &constants, &regions, params, grid);
         recording.varies(Varies::Loss);
-        (partial, len.div_ceil(64))
+        (partial, groups)
     }
+}
+
+/// Elements that an invocation takes, of so many: as many as still fill a device, and no more than can be
+/// added up in a row.
+pub(super) fn turns(recording: &mut Recording, elements: usize) -> usize {
+    const GROUPS: usize = 512;
+    recording.parts(|| (elements / (64 * GROUPS)).clamp(1, 16))
 }
 
 pub(super) fn set(params: &mut [u8], step: LossStep) {

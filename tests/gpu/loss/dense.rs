@@ -1,16 +1,19 @@
 //! Losses of every pixel of an image, or every moment of a signal.
 
-use wgpu_cnn::{Gpu, Loss, Reduction, Shape, Target, cpu, ops};
+use wgpu_cnn::{Gpu, Loss, Model, Reduction, Shape, Target, Trainer, cpu, ops};
 
 use crate::common::{each_gpu, labels, poisoned_gpus, random, tensor, uniform, wide};
 use crate::compare::Expected;
+use crate::trainer::everywhere;
 
-/// An example, and how many of them: few classes, more pixels than a workgroup, one class, more
-/// classes than an invocation takes, and more than a workgroup does.
-const SHAPES: [(&[usize], usize); 6] = [
+/// An example, and how many of them: few classes, more pixels than a workgroup, so many that an
+/// invocation takes several, one class, more classes than an invocation takes, and more than a
+/// workgroup does.
+const SHAPES: [(&[usize], usize); 7] = [
     (&[5, 7, 9], 2),
     (&[3, 64], 1),
     (&[2, 70, 70], 3),
+    (&[3, 201, 203], 2),
     (&[1, 5, 6], 2),
     (&[1030, 5], 3),
     (&[4100, 3], 2),
@@ -161,4 +164,47 @@ fn targets_that_do_not_fit_are_refused() {
     assert!(refused.contains("positive weights"), "{refused}");
     let huber = said(vec![0.5; 24].into(), Loss::huber(0.0));
     assert!(huber.contains("huber delta"), "{huber}");
+}
+
+/// A smaller batch than planned, and micro-batches: the labels of pixels are where the kernels look.
+#[test]
+fn a_model_learns_the_labels_of_pixels() {
+    let model = Model::builder([2, 5, 6]).conv2d(4, 3).relu().conv2d(3, 1);
+    let model = model.build().unwrap();
+    let pixels = model.output_shape()[1..].iter().product::<usize>();
+    for (name, loss) in [
+        (
+            "cross-entropy",
+            Loss::cross_entropy().ignored_label(-1).into(),
+        ),
+        ("likelihood", Loss::nll().ignored_label(-1).into()),
+        (
+            "dice",
+            Loss::dice().over_batch(true).ignored_label(-1).into(),
+        ),
+    ] as [(_, Loss); 3]
+    {
+        let builder = Trainer::builder(model.clone()).batch(3).accumulate(2);
+        for (device, mut trainer) in everywhere(&builder.loss(loss.clone())) {
+            let mut on_cpu = Trainer::builder(model.clone()).batch(3).accumulate(2);
+            on_cpu = on_cpu.loss(loss.clone());
+            let mut on_cpu = on_cpu.on_cpu().unwrap();
+            let mut rng = random(7);
+            for examples in [3, 2, 1, 3] {
+                let x = uniform(&mut rng, examples * 60);
+                let labels = (0..examples * pixels).map(|_| rng.i64(-1..3));
+                let labels: Vec<i64> = labels.collect();
+                trainer.step(&x, &labels).unwrap();
+                on_cpu.step(&x, &labels).unwrap();
+                let [got, expected] = [&trainer, &on_cpu].map(|t| t.loss().unwrap());
+                let off = (got - expected).abs();
+                assert!(
+                    off < 1e-5 * expected.abs().max(1.0),
+                    "{name}, {device}: {got}, {expected}"
+                );
+            }
+            let few = trainer.step(&[0.0; 60], &[0i64; 2][..]).unwrap_err();
+            assert!(few.to_string().contains("labels"), "{few}");
+        }
+    }
 }
