@@ -57,6 +57,7 @@ impl Call {
 pub fn calls(on_device: bool) -> Vec<Call> {
     let mut calls = crate::cpu::calls();
     calls.extend(crate::op::calls());
+    calls.extend(crate::joined::calls());
     calls.extend(crate::resize::calls());
     calls.extend(crate::model::calls());
     calls.extend(crate::graph::calls());

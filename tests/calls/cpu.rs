@@ -4,7 +4,7 @@ use wgpu_cnn::Target;
 use wgpu_cnn::cpu::{self, Real};
 use wgpu_cnn::op::{
     BatchNormGeometry, Broadcast, Conv2dGeometry, LinearGeometry, LossGeometry, Pool2dGeometry,
-    PreluGeometry, ScaleGeometry, SelectGeometry, SoftmaxGeometry,
+    PreluGeometry, SoftmaxGeometry,
 };
 
 use crate::call::Call;
@@ -81,35 +81,6 @@ pub fn calls() -> Vec<Call> {
                 "cpu::prelu_backward_weight",
             ],
             both!(prelu),
-        ),
-        Call::quick(
-            &[
-                "cpu::add_forward",
-                "cpu::add_backward",
-                "cpu::mul_forward",
-                "cpu::mul_backward",
-            ],
-            both!(broadcast),
-        ),
-        Call::quick(
-            &[
-                "cpu::scale_forward",
-                "cpu::scale_backward_input",
-                "cpu::scale_backward_weight",
-                "cpu::scale_backward_bias",
-            ],
-            both!(scale),
-        ),
-        Call::quick(
-            &[
-                "cpu::slice_forward",
-                "cpu::slice_backward",
-                "cpu::channel_shuffle_forward",
-                "cpu::channel_shuffle_backward",
-                "cpu::channel_permute_forward",
-                "cpu::channel_permute_backward",
-            ],
-            both!(select),
         ),
         Call::quick(
             &["cpu::concat_forward", "cpu::concat_backward"],
@@ -396,65 +367,6 @@ fn concat<T: Real>(d: &mut Draw) -> bool {
         0 => cpu::concat_forward(batch, &[&a, &b], &mut y).is_ok(),
         1 => cpu::concat_backward(batch, first, &y, &mut gx).is_ok(),
         _ => cpu::concat_backward(batch, d.number(), &y, &mut gx).is_ok(),
-    }
-}
-
-fn broadcast<T: Real>(d: &mut Draw) -> bool {
-    let Ok(g) = op::broadcast(d) else {
-        return false;
-    };
-    let lens = [g.side_len(g.left), g.side_len(g.right), g.output_len()];
-    let [left, right, gy] = lens.map(|len| d.floats::<T>(len));
-    let (mut y, mut to) = (gy.clone(), left.clone());
-    match d.below(4) {
-        0 => cpu::add_forward(&g, &left, &right, &mut y).is_ok(),
-        1 => cpu::add_backward(&g, g.left, &gy, &mut to).is_ok(),
-        2 => cpu::mul_forward(&g, &left, &right, &mut y).is_ok(),
-        _ => cpu::mul_backward(&g, &right, &gy, &mut to).is_ok(),
-    }
-}
-
-fn scale<T: Real>(d: &mut Draw) -> bool {
-    let [batch, channels, plane] = d.numbers();
-    let g = ScaleGeometry {
-        batch,
-        channels,
-        plane,
-    };
-    let len = Draw::elements(&[batch, channels, plane]);
-    let (x, mut y) = (d.floats::<T>(len), d.floats(len));
-    let (w, mut gw) = (d.floats(channels), d.floats(channels));
-    match d.below(4) {
-        0 => cpu::scale_forward(&g, &x, &w, d.flag().then_some(&gw), &mut y).is_ok(),
-        1 => cpu::scale_backward_input(&g, &w, &x, &mut y).is_ok(),
-        2 => cpu::scale_backward_weight(&g, &x, &y, &mut gw).is_ok(),
-        _ => cpu::scale_backward_bias(&g, &x, &mut gw).is_ok(),
-    }
-}
-
-fn select<T: Real>(d: &mut Draw) -> bool {
-    let [outer, extent, inner] = d.numbers();
-    let g = SelectGeometry {
-        outer,
-        extent,
-        inner,
-    };
-    let (range, index) = (op::range(d), op::channel_permute(d).index);
-    let way = d.below(6);
-    let after = match way {
-        0 | 1 => range.end.saturating_sub(range.start),
-        2 | 3 => extent,
-        _ => index.len(),
-    };
-    let x = d.floats::<T>(g.len_of(extent));
-    let (mut y, mut gx) = (d.floats(g.len_of(after)), x.clone());
-    match way {
-        0 => cpu::slice_forward(&g, range, &x, &mut y).is_ok(),
-        1 => cpu::slice_backward(&g, range, &y, &mut gx).is_ok(),
-        2 => cpu::channel_shuffle_forward(&g, d.number(), &x, &mut y).is_ok(),
-        3 => cpu::channel_shuffle_backward(&g, d.number(), &y, &mut gx).is_ok(),
-        4 => cpu::channel_permute_forward(&g, &index, &x, &mut y).is_ok(),
-        _ => cpu::channel_permute_backward(&g, &index, &y, &mut gx).is_ok(),
     }
 }
 

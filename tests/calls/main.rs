@@ -16,6 +16,7 @@ mod draw;
 mod gpu;
 mod graph;
 mod guard;
+mod joined;
 mod model;
 mod op;
 mod ops;

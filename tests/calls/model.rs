@@ -5,7 +5,7 @@ use wgpu_cnn::{Branch, Error, Model, ModelBuilder, Shape};
 
 use crate::call::Call;
 use crate::draw::Draw;
-use crate::{op, resize};
+use crate::{joined, op, resize};
 
 const BUILDER: &[&str] = &[
     "Model::builder",
@@ -184,9 +184,9 @@ fn extended(d: &mut Draw, builder: ModelBuilder, depth: usize) -> ModelBuilder {
         16 if d.flag() => builder.layer_norm(),
         16 => builder.scale(),
         18 if d.flag() => match d.below(4) {
-            0 => builder.slice(d.number(), op::range(d)),
+            0 => builder.slice(d.number(), joined::range(d)),
             1 => builder.channel_shuffle(d.number()),
-            2 => builder.channel_permute(op::channel_permute(d).index),
+            2 => builder.channel_permute(joined::channel_permute(d).index),
             _ => builder.pointwise_linear(d.number()),
         },
         17 => match d.below(3) {

@@ -1,17 +1,16 @@
 //! What operators, losses and optimizers are: options and shape arithmetic.
 
-use wgpu_cnn::op::{Add, AvgPool2d, BroadcastGeometry, Mul, Op, Spread};
+use wgpu_cnn::op::{Add, AvgPool2d, Op};
 use wgpu_cnn::{
-    Activation, AvgPool1d, BatchNorm, BinaryCrossEntropy, ChannelPermute, ChannelShuffle, Conv1d,
-    Conv2d, ConvTranspose2d, DropUnit, Dropout, Flatten, GlobalPool, LayerNorm, Linear, Loss,
-    MaxPool1d, MaxPool2d, Optimizer, Pad2d, PointwiseLinear, Prelu, Reduction, Reshape, Scale,
-    Shape, Slice, Softmax,
+    Activation, AvgPool1d, BatchNorm, BinaryCrossEntropy, Conv1d, Conv2d, ConvTranspose2d,
+    DropUnit, Dropout, Flatten, GlobalPool, LayerNorm, Linear, Loss, MaxPool1d, MaxPool2d,
+    Optimizer, Pad2d, Prelu, Reduction, Reshape, Shape, Softmax,
 };
 
 use crate::call::Call;
 use crate::cpu::target;
 use crate::draw::Draw;
-use crate::resize;
+use crate::{joined, resize};
 
 const CONV2D: &[&str] = &[
     "Conv2d::new",
@@ -100,30 +99,6 @@ const PAD: &[&str] = &[
 ];
 
 const ROWS: &[&str] = &[
-    "Add::geometry",
-    "Mul::geometry",
-    "BroadcastGeometry::side_len",
-    "BroadcastGeometry::output_len",
-    "Spread::has_channels",
-    "Spread::has_positions",
-    "Scale::new",
-    "Scale::bias",
-    "Scale::init",
-    "Scale::geometry",
-    "PointwiseLinear::new",
-    "PointwiseLinear::bias",
-    "PointwiseLinear::init",
-    "PointwiseLinear::geometry",
-    "Slice::new",
-    "Slice::channels",
-    "Slice::rows",
-    "Slice::columns",
-    "Slice::geometry",
-    "ChannelShuffle::new",
-    "ChannelShuffle::geometry",
-    "ChannelPermute::new",
-    "ChannelPermute::geometry",
-    "SelectGeometry::len_of",
     "Linear::new",
     "Linear::bias",
     "Linear::init",
@@ -262,14 +237,7 @@ pub fn calls() -> Vec<Call> {
         Call::quick(ROWS, |d| {
             let (batch, input) = (d.number(), d.shape());
             let _ = dropout(d);
-            match d.below(7) {
-                5 => {
-                    let layer = pointwise_linear(d).geometry(batch, &input);
-                    layer.is_ok()
-                }
-                6 => select(d, batch, &input).is_ok(),
-                3 => scale(d).geometry(batch, &input).is_ok(),
-                4 => broadcast(d).is_ok(),
+            match d.below(4) {
                 0 => linear(d).geometry(batch, &input).is_ok(),
                 1 => softmax(d).geometry(batch, &input).is_ok_and(|mut g| {
                     if d.is_hostile() {
@@ -379,90 +347,6 @@ pub fn softmax(d: &mut Draw) -> Softmax {
     Softmax::new().axis(axis).log(d.flag())
 }
 
-fn pointwise_linear(d: &mut Draw) -> PointwiseLinear {
-    let layer = PointwiseLinear::new(d.number());
-    layer.bias(d.flag()).init(d.init())
-}
-
-pub fn range(d: &mut Draw) -> std::ops::Range<usize> {
-    let [from, len] = d.numbers();
-    match d.is_hostile() {
-        true => d.number()..d.number(),
-        false => from.min(2)..from.min(2).saturating_add(len),
-    }
-}
-
-pub fn slice(d: &mut Draw) -> Slice {
-    let range = range(d);
-    match d.below(4) {
-        0 => Slice::channels(range),
-        1 => Slice::rows(range),
-        2 => Slice::columns(range),
-        _ => Slice::new(d.number(), range),
-    }
-}
-
-pub fn channel_permute(d: &mut Draw) -> ChannelPermute {
-    let index: Vec<usize> = (0..d.below(5)).map(|_| d.number()).collect();
-    ChannelPermute::new(index)
-}
-
-fn select(d: &mut Draw, batch: usize, input: &Shape) -> wgpu_cnn::Result<()> {
-    let geometry = match d.below(3) {
-        0 => slice(d).geometry(batch, input),
-        1 => ChannelShuffle::new(d.number()).geometry(batch, input),
-        _ => channel_permute(d).geometry(batch, input),
-    }?;
-    let _ = geometry.len_of(d.number());
-    Ok(())
-}
-
-pub fn scale(d: &mut Draw) -> Scale {
-    Scale::new().bias(d.flag()).init(d.init())
-}
-
-/// The shape, or one that goes with it.
-pub fn beside(d: &mut Draw, shape: &Shape, first: usize) -> Shape {
-    let mut extents = shape.to_vec();
-    let axes = match d.below(4) {
-        0 => first..first + 1,
-        1 => first + 1..extents.len(),
-        2 => first..extents.len(),
-        _ => 0..0,
-    };
-    extents.get_mut(axes).unwrap_or_default().fill(1);
-    extents.into()
-}
-
-/// The extents of a sum or a product.
-pub fn broadcast(d: &mut Draw) -> wgpu_cnn::Result<BroadcastGeometry> {
-    let (batch, left) = (d.number(), d.image());
-    let right = if d.is_hostile() {
-        d.shape()
-    } else {
-        beside(d, &left, 0)
-    };
-    let mut geometry = match d.below(4) {
-        0 => Add.geometry(batch, &left, &right),
-        1 => Add.geometry(batch, &right, &left),
-        2 => Mul.geometry(batch, &left, &right),
-        _ => Mul.geometry(batch, &right, &left),
-    }?;
-    if d.is_hostile() {
-        let sides = [
-            Spread::Whole,
-            Spread::Channels,
-            Spread::Positions,
-            Spread::Examples,
-        ];
-        (geometry.left, geometry.right) = (d.pick(&sides), d.pick(&sides));
-        (geometry.batch, geometry.channels, geometry.plane) = (d.number(), d.number(), d.number());
-    }
-    assert!(geometry.side_len(Spread::Channels) <= geometry.output_len() || geometry.plane == 0);
-    assert!(Spread::Whole.has_channels() && Spread::Whole.has_positions());
-    Ok(geometry)
-}
-
 pub fn batch_norm(d: &mut Draw) -> BatchNorm {
     BatchNorm::new().epsilon(d.real()).momentum(d.real())
 }
@@ -532,12 +416,7 @@ pub fn layer(d: &mut Draw) -> Op {
         10 => Reshape::new(d.shape()).into(),
         11 => Flatten.into(),
         12 => Add.into(),
-        16 => Mul.into(),
-        17 => scale(d).into(),
-        18 => pointwise_linear(d).into(),
-        19 => slice(d).into(),
-        20 => ChannelShuffle::new(d.number()).into(),
-        21 => channel_permute(d).into(),
+        16..22 => joined::layer(d),
         13 => wgpu_cnn::op::Concat.into(),
         14 => activation(d).into(),
         15 => prelu(d).into(),

@@ -9,7 +9,7 @@ use wgpu_cnn::{
 use crate::call::Call;
 use crate::cpu::target;
 use crate::draw::{Draw, LONGEST};
-use crate::{device, op, resize};
+use crate::{device, joined, op, resize};
 
 pub fn gpu() -> &'static Gpu {
     device::plain().expect("a device")
@@ -161,11 +161,11 @@ fn pointwise_linear(d: &mut Draw) -> Done {
 
 fn slice(d: &mut Draw) -> Done {
     let shape = images(d);
-    ops::slice(&tensor(d, &shape)?, &op::slice(d)).map(drop)
+    ops::slice(&tensor(d, &shape)?, &joined::slice(d)).map(drop)
 }
 
 fn slice_backward(d: &mut Draw) -> Done {
-    let (shape, layer) = (images(d), op::slice(d));
+    let (shape, layer) = (images(d), joined::slice(d));
     let mut extents = shape.to_vec();
     if let Some(extent) = layer.axis.checked_add(1).and_then(|at| extents.get_mut(at)) {
         *extent = layer.to.saturating_sub(layer.from);
@@ -180,11 +180,11 @@ fn channel_shuffle(d: &mut Draw) -> Done {
 
 fn channel_permute(d: &mut Draw) -> Done {
     let shape = images(d);
-    ops::channel_permute(&tensor(d, &shape)?, &op::channel_permute(d)).map(drop)
+    ops::channel_permute(&tensor(d, &shape)?, &joined::channel_permute(d)).map(drop)
 }
 
 fn channel_permute_backward(d: &mut Draw) -> Done {
-    let (shape, layer) = (images(d), op::channel_permute(d));
+    let (shape, layer) = (images(d), joined::channel_permute(d));
     let mut extents = shape.to_vec();
     if let Some(extent) = extents.get_mut(1) {
         *extent = layer.index.len();
@@ -195,7 +195,7 @@ fn channel_permute_backward(d: &mut Draw) -> Done {
 /// Two tensors that go together.
 fn pair(d: &mut Draw) -> Result<[Tensor; 2], Error> {
     let left = if d.flag() { d.shape() } else { images(d) };
-    let right = op::beside(d, &left, 1);
+    let right = joined::beside(d, &left, 1);
     let shapes = if d.flag() {
         [left, right]
     } else {

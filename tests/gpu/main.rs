@@ -38,6 +38,7 @@ mod properties;
 mod random_models;
 mod reproducible;
 mod required;
+mod select;
 mod soak;
 mod softmax;
 mod startup;

@@ -221,7 +221,7 @@ fn batch_norm_of_a_partial_batch_takes_its_own_count() {
         .unwrap();
     let new = || Reference::new(&model, summed(), Optimizer::sgd(0.0), 5).unwrap();
     let (mut used, mut fresh) = (new(), new());
-    used.step(&values(5 * 6, 3), &Target::from(&[0u8, 1, 2, 0, 1]))
+    used.step(&values(5 * 6, 3), Target::from(&[0u8, 1, 2, 0, 1]))
         .unwrap();
     let (part, target) = (values(2 * 6, 4), Target::from(&[2u8, 1]));
     let losses = [&mut used, &mut fresh].map(|r| r.loss_and_gradients(&part, &target).unwrap());

@@ -150,6 +150,7 @@ fn pools_and_joins() -> Result<Model> {
         .max_pool2d(2)
         .avg_pool2d(2)
         .conv2d(4, 1)
+        .concat([0..3, 1..4, 1..2].map(|range| Branch::new(|branch| branch.slice(0, range))))
         .concat([
             Branch::new(|branch| branch.global_max_pool()),
             Branch::new(|branch| branch.global_avg_pool()),

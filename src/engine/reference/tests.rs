@@ -89,8 +89,8 @@ fn refused_calls_change_nothing() {
     );
     assert!(reference.step(&[], &target).is_err());
     assert!(reference.step(&input[1..], &target).is_err());
-    assert!(reference.step(&input, &Target::from(&[0u8; 5])).is_err());
-    assert!(reference.step(&input, &Target::from(&[4u8; 6])).is_err());
+    assert!(reference.step(&input, Target::from(&[0u8; 5])).is_err());
+    assert!(reference.step(&input, Target::from(&[4u8; 6])).is_err());
     assert!(reference.set_learning_rate(f64::NAN).is_err());
     assert!(reference.set_parameter("0.weight", &[0.0]).is_err());
     assert!(reference.parameter("9.weight").is_err());
@@ -148,7 +148,7 @@ fn accumulated_batches_equal_a_large_one() {
         let mut parts = Reference::new(&model, loss, adam(), 3).unwrap();
         parts.set_accumulate(3).unwrap();
         for update in 1..3 {
-            whole.step(&input, &Target::from(&labels)).unwrap();
+            whole.step(&input, Target::from(&labels)).unwrap();
             // One of the batches has nothing that counts.
             for range in [0..3, 3..4, 4..7] {
                 let labels = Target::from(&labels[range.clone()]);
@@ -211,7 +211,7 @@ fn clipping_bounds_the_update_by_the_global_norm() {
     reference.set_clip_norm(Some(0.125)).unwrap();
     let before = parameters(&reference);
     reference
-        .step(&rows(5, 2), &Target::from(&[0u8, 1, 2, 0, 0]))
+        .step(&rows(5, 2), Target::from(&[0u8, 1, 2, 0, 0]))
         .unwrap();
     let norm = |values: &[f64]| values.iter().map(|value| value * value).sum::<f64>().sqrt();
     let change: Vec<f64> = parameters(&reference)
@@ -239,7 +239,7 @@ fn many_batches_of_an_update_do_not_drift() {
     reference.set_accumulate(20_000).unwrap();
     let mut last = 0.0;
     for _ in 0..20_000 {
-        last = reference.step(&[0.3], &Target::from(&[0.1f32])).unwrap();
+        last = reference.step(&[0.3], Target::from(&[0.1f32])).unwrap();
     }
     approx::assert_relative_eq!(last, 0.01, max_relative = 1e-6);
     let gradient = reference.gradient("0.weight").unwrap()[0];
@@ -253,7 +253,7 @@ fn running_statistics_follow_training_and_serve_evaluation() {
     let mut reference = Reference::<f64>::new(&model, loss, Optimizer::sgd(0.0), 3).unwrap();
     // Mean 3, biased variance 4, unbiased 8.
     reference
-        .step(&[1.0, 5.0], &Target::from(&[0.0f32, 0.0]))
+        .step(&[1.0, 5.0], Target::from(&[0.0f32, 0.0]))
         .unwrap();
     approx::assert_abs_diff_eq!(reference.parameter("0.running_mean").unwrap()[0], 0.3);
     approx::assert_abs_diff_eq!(reference.parameter("0.running_var").unwrap()[0], 0.9 + 0.8);
@@ -263,7 +263,7 @@ fn running_statistics_follow_training_and_serve_evaluation() {
     assert_eq!(reference.gradient("0.weight").unwrap().len(), 1);
     // A single value has no variance: refused, and nothing has changed.
     let before = parameters(&reference);
-    assert!(reference.step(&[9.0], &Target::from(&[0.0f32])).is_err());
+    assert!(reference.step(&[9.0], Target::from(&[0.0f32])).is_err());
     assert_eq!(parameters(&reference), before);
     assert_eq!(
         (reference.steps(), reference.forward(&[9.0]).unwrap().len()),
@@ -339,7 +339,7 @@ fn a_batch_without_weight_adds_nothing_to_an_update() {
         let optimizer = Optimizer::sgd(0.1);
         let mut reference = Reference::<f32>::new(&model, loss.clone(), optimizer, 3).unwrap();
         reference.set_accumulate(labels.len()).unwrap();
-        let step = |labels: &&[u8]| reference.step(&[0.5, -1.0], &Target::from(*labels));
+        let step = |labels: &&[u8]| reference.step(&[0.5, -1.0], Target::from(*labels));
         let losses: Result<Vec<f32>> = labels.iter().map(step).collect();
         (
             losses.unwrap(),

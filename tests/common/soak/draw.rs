@@ -6,8 +6,8 @@ use std::fmt;
 use fastrand::Rng;
 use wgpu_cnn::engine::catalogue::{Case, cases, losses, optimizers};
 use wgpu_cnn::{
-    Activation, Conv2d, CrossEntropy, Flatten, Linear, Loss, Model, Optimizer, Reduction, Reshape,
-    Shape,
+    Activation, Conv2d, CrossEntropy, Flatten, GlobalPool, Linear, Loss, Model, Mul, Optimizer,
+    Reduction, Reshape, Shape,
 };
 
 use super::layer::{Layer, MOST_BRANCHES, Network, chain, shape_behind};
@@ -354,6 +354,14 @@ fn residual(rng: &mut Rng, shape: &Shape, nesting: usize) -> Vec<Layer> {
     let Some(behind) = fitting(shape, &body) else {
         return vec![];
     };
+    if Mul.geometry(1, shape, &behind).is_ok() && rng.bool() {
+        // With a number for each channel, as squeeze and excitation has it, where there are planes.
+        if behind.rank() > 1 && rng.bool() {
+            body.push(Layer::One(GlobalPool::Average.into()));
+        }
+        body.push(Layer::One(Activation::Sigmoid.into()));
+        return vec![Layer::Gate(body)];
+    }
     let shortcut = match (behind == *shape, &behind[..]) {
         (true, _) => vec![],
         (false, [channels, height, width])

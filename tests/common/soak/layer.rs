@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::fmt;
 
 use wgpu_cnn::engine::catalogue::Case;
-use wgpu_cnn::op::{Add, Concat};
+use wgpu_cnn::op::{Add, Concat, Mul};
 use wgpu_cnn::{Model, ModelBuilder, Op, Result, Shape};
 
 /// A layer, or a block of layers.
@@ -15,6 +15,8 @@ pub enum Layer {
         body: Vec<Self>,
         shortcut: Vec<Self>,
     },
+    /// Times what these layers make of it.
+    Gate(Vec<Self>),
     Concat(Vec<Vec<Self>>),
 }
 
@@ -56,6 +58,7 @@ impl Layer {
         let (join, chains): (Op, Vec<&Vec<Self>>) = match self {
             Self::One(op) => return vec![op.name()],
             Self::Residual { body, shortcut } => (Add.into(), vec![body, shortcut]),
+            Self::Gate(gate) => (Mul.into(), vec![gate]),
             Self::Concat(branches) => (Concat.into(), branches.iter().collect()),
         };
         let layers = chains.into_iter().flatten();
@@ -72,6 +75,7 @@ pub fn chain(builder: ModelBuilder, layers: &[Layer]) -> ModelBuilder {
         Layer::Residual { body, shortcut } => {
             builder.residual_with(|b| chain(b, body), |b| chain(b, shortcut))
         }
+        Layer::Gate(gate) => builder.gate(|b| chain(b, gate)),
         Layer::Concat(branches) => concat(builder, branches),
     })
 }
@@ -139,6 +143,10 @@ fn write_layers(f: &mut fmt::Formatter<'_>, layers: &[Layer], depth: usize) -> f
                     writeln!(f, "{indent}the shortcut:")?;
                     write_layers(f, shortcut, depth + 1)?;
                 }
+            }
+            Layer::Gate(gate) => {
+                writeln!(f, "{indent}a gate:")?;
+                write_layers(f, gate, depth + 1)?;
             }
             Layer::Concat(branches) => {
                 for branch in branches {

@@ -3,9 +3,10 @@
 
 use fastrand::Rng;
 use wgpu_cnn::{
-    Activation, AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool1d, AvgPool2d, BatchNorm, Conv1d,
-    Conv2d, ConvTranspose2d, DropUnit, Dropout, Flatten, Init, LayerNorm, Linear, MaxPool1d,
-    MaxPool2d, Op, Padding, PaddingMode, Reshape, Shape, Softmax, Upsample2d,
+    Activation, AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool1d, AvgPool2d, BatchNorm,
+    ChannelPermute, ChannelShuffle, Conv1d, Conv2d, ConvTranspose2d, DropUnit, Dropout, Flatten,
+    Init, LayerNorm, Linear, MaxPool1d, MaxPool2d, Op, Padding, PaddingMode, PointwiseLinear,
+    Reshape, Scale, Shape, Slice, Softmax, Upsample2d,
 };
 
 use super::draw::{catalogue_case, one_in, pick};
@@ -44,6 +45,7 @@ pub fn operator(rng: &mut Rng, shape: &Shape) -> Op {
         }
         (13, _) => reshape(rng, shape),
         (14, 2 | 3) => resized(rng, shape),
+        (15, 1..) if rng.bool() => selected_or_scaled(rng, shape),
         // Whatever there is, as the catalogue has it, if it happens to fit.
         _ => catalogue_case(rng).op,
     }
@@ -52,6 +54,35 @@ pub fn operator(rng: &mut Rng, shape: &Shape) -> Op {
 fn linear(rng: &mut Rng) -> Linear {
     let features = pick(rng, &[1, 2, 3, 4, 5, 8, 16, 33, 64, 65]);
     Linear::new(features).bias(!one_in(rng, 4)).init(init(rng))
+}
+
+/// A range along an axis, channels in another order, repeated ones among them, or a layer over channels.
+fn selected_or_scaled(rng: &mut Rng, shape: &Shape) -> Op {
+    let channels = shape[0];
+    match rng.usize(..6) {
+        0 => {
+            let groups: Vec<usize> = (1..=channels)
+                .filter(|groups| channels.is_multiple_of(*groups))
+                .collect();
+            ChannelShuffle::new(pick(rng, &groups)).into()
+        }
+        1 => {
+            let taken = rng.usize(1..=channels.min(9));
+            let index: Vec<usize> = (0..taken).map(|_| rng.usize(..channels)).collect();
+            ChannelPermute::new(index).into()
+        }
+        2 => Scale::new().bias(rng.bool()).init(init(rng)).into(),
+        3 if shape.rank() > 1 => {
+            let layer = PointwiseLinear::new(pick(rng, &[1, 3, 4, 8, 17]));
+            layer.bias(!one_in(rng, 4)).init(init(rng)).into()
+        }
+        _ => {
+            let axis = rng.usize(..shape.rank());
+            let from = rng.usize(..shape[axis]);
+            let to = rng.usize(from + 1..=shape[axis]);
+            Slice::new(axis, from..to).into()
+        }
+    }
 }
 
 fn init(rng: &mut Rng) -> Init {

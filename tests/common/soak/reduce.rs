@@ -101,6 +101,12 @@ fn fewer(layers: &[Layer]) -> Vec<Vec<Layer>> {
                     }]);
                 }
             }
+            Layer::Gate(gate) => {
+                with(gate.clone());
+                for gate in fewer(gate) {
+                    with(vec![Layer::Gate(gate)]);
+                }
+            }
             Layer::Concat(branches) => {
                 for (at, branch) in branches.iter().enumerate() {
                     with(branch.clone());

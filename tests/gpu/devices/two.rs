@@ -1,8 +1,8 @@
 //! Tensors of two devices do not meet in an operation.
 
 use wgpu_cnn::{
-    Activation, BatchNorm, Conv2d, ConvTranspose2d, Element, Error, Gpu, LayerNorm, MaxPool2d,
-    Optimizer, Shape, Softmax, Tensor, ops, wgpu,
+    Activation, AdaptiveMaxPool2d, BatchNorm, Conv2d, ConvTranspose2d, Element, Error, Gpu,
+    LayerNorm, MaxPool2d, Optimizer, Shape, Softmax, Tensor, ops, wgpu,
 };
 
 use crate::common::{plain_gpu, poisoned_gpus};
@@ -41,7 +41,7 @@ const X: [usize; 4] = [2, 4, 4, 4];
 const GRADIENT: &str = "output gradient";
 
 /// The functions of `ops` that take more than one tensor.
-const CALLS: [(&str, Call); 25] = [
+const CALLS: [(&str, Call); 28] = [
     ("activation_backward", |t| {
         let tensors = [t.f32("x", X), t.f32("y", X), t.f32(GRADIENT, X)];
         let [x, y, gradient] = &tensors;
@@ -155,6 +155,20 @@ const CALLS: [(&str, Call); 25] = [
         let argmax = t.of("argmax", [2, 4, 2, 2], 0u32);
         ops::max_pool2d_backward(&gradient, &argmax, X, &MaxPool2d::new(2)).map(drop)
     }),
+    ("adaptive_max_pool2d_backward", |t| {
+        let gradient = t.f32(GRADIENT, [2, 4, 2, 2]);
+        let argmax = t.of("argmax", [2, 4, 2, 2], 0u32);
+        let layer = AdaptiveMaxPool2d::new(2);
+        ops::adaptive_max_pool2d_backward(&gradient, &argmax, X, &layer).map(drop)
+    }),
+    ("prelu_forward", |t| {
+        let (x, weight) = (t.f32("x", X), t.f32("weight", [4]));
+        ops::prelu_forward(&x, &weight).map(drop)
+    }),
+    ("prelu_backward", |t| {
+        let (x, weight) = (t.f32("x", X), t.f32("weight", [4]));
+        ops::prelu_backward(&x, &weight, &t.f32(GRADIENT, X)).map(drop)
+    }),
     ("softmax_backward", |t| {
         let (y, gradient) = (t.f32("y", [2, 3]), t.f32(GRADIENT, [2, 3]));
         ops::softmax_backward(&y, &gradient, &Softmax::new()).map(drop)
@@ -167,22 +181,30 @@ const CALLS: [(&str, Call); 25] = [
 ];
 
 /// Those that take one, which is of the device where the result will be.
-const OF_ONE: [&str; 15] = [
-    "add_backward",
+const OF_ONE: [&str; 23] = [
     "activation_forward",
+    "adaptive_avg_pool2d_backward",
+    "adaptive_avg_pool2d_forward",
+    "adaptive_max_pool2d_forward",
+    "add_backward",
     "avg_pool2d_backward",
     "avg_pool2d_forward",
     "bias_gradient",
     "channel_permute",
     "channel_permute_backward",
     "channel_shuffle",
-    "slice",
-    "slice_backward",
     "dropout",
+    "dropout_spans",
     "loss",
     "max_pool2d_forward",
+    "pixel_shuffle",
+    "pixel_unshuffle",
+    "slice",
+    "slice_backward",
     "softmax_forward",
     "softmax_pool_forward",
+    "upsample2d_backward",
+    "upsample2d_forward",
 ];
 
 /// The functions that `ops` makes public.
