@@ -74,8 +74,9 @@ const GARMENTS: usize = 4;
 /// The label of what is no garment. Those of garments are lower.
 const BACKGROUND: u8 = CLASSES as u8;
 const LABELS: usize = CLASSES + 1;
-/// The channels of each level of the network, each on half the width and height of the one before.
-const CHANNELS: [usize; 4] = [8, 16, 32, 64];
+/// The channels of each level of the network, the first on half the width and height of the image, each
+/// other one on half those of the one before.
+const CHANNELS: [usize; 4] = [16, 32, 64, 64];
 
 fn main() -> ExitCode {
     match run(&Options::parse()) {
@@ -127,11 +128,13 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Down to an eighth of the width and height, and up again: on the way up, what a level has seen on the way
-/// down is put beside what comes from below.
+/// Down to a sixteenth of the width and height, and up again: on the way up, what a level has seen on the
+/// way down is put beside what comes from below, and last the image itself.
 fn unet() -> wgpu_cnn::Result<Model> {
     let mut net = Model::graph();
-    let mut value = net.input([3, SIDE, SIDE]);
+    let image = net.input([3, SIDE, SIDE]);
+    let halved = Conv2d::new(CHANNELS[0], 3).stride(2).padding(1);
+    let mut value = net.add("stem", halved, [image])?;
     let mut levels = Vec::new();
     for (level, channels) in CHANNELS.into_iter().enumerate() {
         if level > 0 {
@@ -146,8 +149,10 @@ fn unet() -> wgpu_cnn::Result<Model> {
         let both = net.apply(Concat, [seen, below])?;
         value = convolutions(&mut net, &format!("up{level}"), both, [channels])?;
     }
-    let logits = net.add("labels", Conv2d::new(LABELS, 1), [value])?;
-    net.build([logits])
+    let below = net.apply(Upsample2d::bilinear(), [value])?;
+    let both = net.apply(Concat, [image, below])?;
+    let labels = net.add("labels", Conv2d::new(LABELS, 3).padding(1), [both])?;
+    net.build([labels])
 }
 
 /// Convolutions to these numbers of channels, which leave the size as it is. They have no bias, which the
@@ -226,7 +231,7 @@ fn canvases(
 
 /// Stripes of two colours in some direction, and noise.
 fn background(random: &mut fastrand::Rng) -> Canvas {
-    let colors = [color(random, 0.05..0.35), color(random, 0.2..0.5)];
+    let colors = [color(random, 0.0..0.2), color(random, 0.1..0.4)];
     let (angle, wave) = (random.f32() * 3.2, 0.15 + 0.6 * random.f32());
     let (sin, cos) = angle.sin_cos();
     let mut pixels = vec![0.0; 3 * AREA];
@@ -235,7 +240,7 @@ fn background(random: &mut fastrand::Rng) -> Canvas {
         let share = 0.5 + 0.5 * ((x * cos + y * sin) * wave).sin();
         for channel in 0..3 {
             let stripe = colors[0][channel] + share * (colors[1][channel] - colors[0][channel]);
-            pixels[channel * AREA + at] = (stripe + 0.2 * (random.f32() - 0.5)).clamp(0.0, 1.0);
+            pixels[channel * AREA + at] = (stripe + 0.1 * (random.f32() - 0.5)).clamp(0.0, 1.0);
         }
     }
     let labels = vec![BACKGROUND; AREA];
@@ -254,7 +259,7 @@ fn place(
         random.usize(..=SIDE - height),
         random.usize(..=SIDE - width),
     );
-    let (mirrored, color) = (random.bool(), color(random, 0.4..1.0));
+    let (mirrored, color) = (random.bool(), color(random, 0.5..1.0));
     for (at, &value) in garment
         .iter()
         .enumerate()
