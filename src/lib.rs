@@ -85,8 +85,9 @@ pub use gpu::{Clock, Element, Gpu, GpuBuilder, Peaks, Tensor};
 pub use model::{Model, ModelBuilder};
 pub use op::{
     Activation, Adam, AvgPool1d, AvgPool2d, BatchNorm, Conv1d, Conv2d, ConvTranspose2d,
-    CrossEntropy, Dropout, Flatten, GlobalPool, Init, LayerNorm, Linear, Loss, MaxPool1d,
-    MaxPool2d, Op, Optimizer, Padding, Reduction, Reshape, RmsProp, Sgd, Size2, Softmax, Target,
+    CrossEntropy, Dropout, Flatten, GlobalPool, GroupNorm, Init, InstanceNorm, LayerNorm,
+    LayerNormChannels, Linear, LocalResponseNorm, Loss, MaxPool1d, MaxPool2d, Op, Optimizer,
+    Padding, Reduction, Reshape, RmsProp, Sgd, Size2, Softmax, Target,
 };
 pub use shape::Shape;
 pub use train::{Trainer, TrainerBuilder};

@@ -22,7 +22,7 @@
 
 pub use crate::{
     Activation, AvgPool1d, AvgPool2d, BatchNorm, Conv1d, Conv2d, ConvTranspose2d, Dropout, Error,
-    Flatten, GlobalPool, Gpu, Init, LayerNorm, Linear, Loss, MaxPool1d, MaxPool2d, Model,
-    ModelBuilder, Optimizer, Padding, Reduction, Reshape, Shape, Softmax, Target, Trainer,
-    TrainerBuilder,
+    Flatten, GlobalPool, Gpu, GroupNorm, Init, InstanceNorm, LayerNorm, LayerNormChannels, Linear,
+    LocalResponseNorm, Loss, MaxPool1d, MaxPool2d, Model, ModelBuilder, Optimizer, Padding,
+    Reduction, Reshape, Shape, Softmax, Target, Trainer, TrainerBuilder,
 };

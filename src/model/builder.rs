@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::{Graph, Model, ValueId};
 use crate::op::{
     Activation, Add, AvgPool1d, AvgPool2d, BatchNorm, Concat, Conv1d, Conv2d, ConvTranspose2d,
-    Dropout, Flatten, GlobalPool, LayerNorm, Linear, MaxPool1d, MaxPool2d, Op, Reshape, Size2,
-    Softmax,
+    Dropout, Flatten, GlobalPool, GroupNorm, InstanceNorm, LayerNorm, LayerNormChannels, Linear,
+    LocalResponseNorm, MaxPool1d, MaxPool2d, Op, Reshape, Size2, Softmax,
 };
 use crate::{Error, Result, Shape};
 
@@ -179,6 +179,29 @@ impl ModelBuilder {
     /// Layer normalisation with PyTorch's defaults: short for [`LayerNorm::new`].
     pub fn layer_norm(self) -> Self {
         self.push(LayerNorm::new())
+    }
+
+    /// Layer normalisation over the channels of each position with PyTorch's defaults: short for
+    /// [`LayerNormChannels::new`].
+    pub fn layer_norm_channels(self) -> Self {
+        self.push(LayerNormChannels::new())
+    }
+
+    /// Normalisation of so many groups of channels with PyTorch's defaults: short for [`GroupNorm::new`].
+    pub fn group_norm(self, groups: usize) -> Self {
+        self.push(GroupNorm::new(groups))
+    }
+
+    /// Normalisation of each channel of each example with PyTorch's defaults: short for
+    /// [`InstanceNorm::new`].
+    pub fn instance_norm(self) -> Self {
+        self.push(InstanceNorm::new())
+    }
+
+    /// Local response normalisation over windows of `size` channels with PyTorch's defaults: short for
+    /// [`LocalResponseNorm::new`].
+    pub fn local_response_norm(self, size: usize) -> Self {
+        self.push(LocalResponseNorm::new(size))
     }
 
     /// In training, makes each value zero with this probability and scales the others up.

@@ -47,6 +47,11 @@ impl Parameter {
     pub fn is_learned(&self) -> bool {
         self.spec.kind == ParameterKind::Learned
     }
+
+    /// Whether it is a whole number that counts batches.
+    pub fn is_count(&self) -> bool {
+        self.spec.kind == ParameterKind::Count
+    }
 }
 
 /// The nodes in the order of their execution. Value 0 is the input; the last node's output (or the

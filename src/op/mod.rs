@@ -10,6 +10,7 @@ mod conv_transpose2d;
 pub(crate) mod dropout;
 mod init;
 mod linear;
+mod local_response_norm;
 mod loss;
 mod norm;
 mod optimizer;
@@ -30,9 +31,13 @@ pub use dropout::Dropout;
 pub use init::Init;
 pub(crate) use init::philox4x32;
 pub use linear::{Linear, LinearGeometry};
+pub use local_response_norm::LocalResponseNorm;
 pub use loss::{CrossEntropy, Loss, LossGeometry, Reduction};
 pub(crate) use norm::check_momentum;
-pub use norm::{BatchNorm, BatchNormGeometry, LayerNorm};
+pub use norm::{
+    BatchNorm, BatchNormGeometry, GroupNorm, GroupNormGeometry, InstanceNorm, LayerNorm,
+    LayerNormChannels,
+};
 pub use optimizer::{Adam, Optimizer, RmsProp, Sgd};
 pub use pool2d::{AvgPool2d, GlobalPool, MaxPool2d, Pool2dGeometry};
 pub use signal::{AvgPool1d, Conv1d, MaxPool1d};
@@ -97,6 +102,12 @@ macro_rules! operators {
             BatchNorm,
             /// Layer normalisation.
             LayerNorm,
+            /// Layer normalisation over the channels of each position.
+            LayerNormChannels,
+            /// Group and instance normalisation.
+            GroupNorm,
+            /// Local response normalisation.
+            LocalResponseNorm,
             /// Values made zero at random in training.
             Dropout,
             /// All axes made one.
@@ -162,6 +173,8 @@ pub(crate) enum ParameterKind {
     Learned,
     /// The forward pass of training changes it.
     Statistic,
+    /// The same, and it is a whole number: it counts batches.
+    Count,
 }
 
 /// A tensor that a model keeps: its name within the layer, its shape, and how it starts.

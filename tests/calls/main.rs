@@ -16,6 +16,7 @@ mod draw;
 mod gpu;
 mod guard;
 mod model;
+mod norm;
 mod op;
 mod ops;
 mod surface;

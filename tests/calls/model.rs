@@ -34,6 +34,10 @@ const BUILDER: &[&str] = &[
     "ModelBuilder::log_softmax",
     "ModelBuilder::batch_norm",
     "ModelBuilder::layer_norm",
+    "ModelBuilder::layer_norm_channels",
+    "ModelBuilder::group_norm",
+    "ModelBuilder::instance_norm",
+    "ModelBuilder::local_response_norm",
     "ModelBuilder::dropout",
     "ModelBuilder::flatten",
     "ModelBuilder::reshape",
@@ -145,7 +149,11 @@ fn extended(d: &mut Draw, builder: ModelBuilder, depth: usize) -> ModelBuilder {
         13 => builder.elu(d.single()),
         14 => builder.softmax().log_softmax(),
         15 => builder.batch_norm(),
-        16 => builder.layer_norm(),
+        16 if d.flag() => builder.layer_norm(),
+        16 if d.flag() => builder.layer_norm_channels().instance_norm(),
+        16 => builder
+            .group_norm(d.number())
+            .local_response_norm(d.number()),
         17 => builder.dropout(d.real()),
         18 => builder.flatten(),
         19 => builder.reshape(d.shape()),

@@ -3,8 +3,8 @@
 use wgpu_cnn::op::{AvgPool2d, Op};
 use wgpu_cnn::{
     Activation, AvgPool1d, BatchNorm, Conv1d, Conv2d, ConvTranspose2d, Dropout, Flatten,
-    GlobalPool, LayerNorm, Linear, Loss, MaxPool1d, MaxPool2d, Optimizer, Reduction, Reshape,
-    Shape, Softmax,
+    GlobalPool, GroupNorm, InstanceNorm, LayerNorm, LayerNormChannels, Linear, LocalResponseNorm,
+    Loss, MaxPool1d, MaxPool2d, Optimizer, Reduction, Reshape, Shape, Softmax,
 };
 
 use crate::call::Call;
@@ -97,10 +97,30 @@ const ROWS: &[&str] = &[
     "BatchNorm::new",
     "BatchNorm::epsilon",
     "BatchNorm::momentum",
+    "BatchNorm::affine",
+    "BatchNorm::frozen",
     "BatchNorm::geometry",
     "BatchNormGeometry::count",
     "LayerNorm::new",
     "LayerNorm::epsilon",
+    "LayerNorm::affine",
+    "LayerNormChannels::new",
+    "LayerNormChannels::epsilon",
+    "LayerNormChannels::affine",
+    "LayerNormChannels::extents",
+    "GroupNorm::new",
+    "GroupNorm::epsilon",
+    "GroupNorm::affine",
+    "GroupNorm::geometry",
+    "GroupNormGeometry::rows",
+    "InstanceNorm::new",
+    "InstanceNorm::epsilon",
+    "InstanceNorm::affine",
+    "LocalResponseNorm::new",
+    "LocalResponseNorm::alpha",
+    "LocalResponseNorm::beta",
+    "LocalResponseNorm::k",
+    "LocalResponseNorm::extents",
     "Dropout::new",
     "Reshape::new",
     "Activation::name",
@@ -187,13 +207,23 @@ pub fn calls() -> Vec<Call> {
         Call::quick(SIGNAL, |d| !layer(d).name().is_empty()),
         Call::quick(ROWS, |d| {
             let (batch, input) = (d.number(), d.shape());
-            match d.below(3) {
+            match d.below(6) {
                 0 => linear(d).geometry(batch, &input).is_ok(),
                 1 => softmax(d).geometry(batch, &input).is_ok_and(|mut g| {
                     if d.is_hostile() {
                         (g.outer, g.extent, g.inner) = (d.number(), d.number(), d.number());
                     }
                     let _ = g.input_len();
+                    true
+                }),
+                2 => layer_norm_channels(d).extents(batch, &input).is_ok(),
+                3 => local_response_norm(d).extents(batch, &input).is_ok(),
+                4 => group_norm(d).geometry(batch, &input).is_ok_and(|mut g| {
+                    if d.is_hostile() {
+                        (g.batch, g.channels) = (d.number(), d.number());
+                        (g.groups, g.plane) = (d.number(), d.number());
+                    }
+                    let _ = g.rows();
                     true
                 }),
                 _ => batch_norm(d).geometry(batch, &input).is_ok_and(|mut g| {
@@ -287,11 +317,39 @@ pub fn softmax(d: &mut Draw) -> Softmax {
 }
 
 pub fn batch_norm(d: &mut Draw) -> BatchNorm {
-    BatchNorm::new().epsilon(d.real()).momentum(d.real())
+    let (real, averages) = (d.real(), d.is_hostile());
+    let norm = BatchNorm::new().momentum((!averages).then_some(real));
+    norm.epsilon(d.real())
+        .affine(!d.is_hostile())
+        .frozen(d.is_hostile())
 }
 
 pub fn layer_norm(d: &mut Draw) -> LayerNorm {
-    LayerNorm::new().epsilon(d.real())
+    LayerNorm::new().epsilon(d.real()).affine(!d.is_hostile())
+}
+
+pub fn layer_norm_channels(d: &mut Draw) -> LayerNormChannels {
+    let norm = LayerNormChannels::new().epsilon(d.real());
+    norm.affine(!d.is_hostile())
+}
+
+pub fn group_norm(d: &mut Draw) -> GroupNorm {
+    let epsilon = d.real();
+    match d.flag() {
+        true => {
+            let norm = GroupNorm::new(d.number()).epsilon(epsilon);
+            norm.affine(!d.is_hostile())
+        }
+        false => {
+            let norm = InstanceNorm::new().epsilon(epsilon);
+            norm.affine(!d.is_hostile()).into()
+        }
+    }
+}
+
+pub fn local_response_norm(d: &mut Draw) -> LocalResponseNorm {
+    let norm = LocalResponseNorm::new(d.number()).alpha(d.real());
+    norm.beta(d.real()).k(d.real())
 }
 
 fn signal(d: &mut Draw) -> Op {
@@ -322,7 +380,7 @@ fn signal(d: &mut Draw) -> Op {
 
 /// Any operator.
 pub fn layer(d: &mut Draw) -> Op {
-    match d.below(16) {
+    match d.below(19) {
         0 => conv2d(d).into(),
         1 => conv_transpose2d(d).into(),
         2 => max_pool2d(d).into(),
@@ -338,6 +396,9 @@ pub fn layer(d: &mut Draw) -> Op {
         12 => wgpu_cnn::op::Add.into(),
         13 => wgpu_cnn::op::Concat.into(),
         14 => activation(d).into(),
+        15 => layer_norm_channels(d).into(),
+        16 => group_norm(d).into(),
+        17 => local_response_norm(d).into(),
         _ => signal(d),
     }
 }

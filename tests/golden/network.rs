@@ -93,7 +93,7 @@ impl Network {
             trainer.step(case.floats(&format!("x{step}"))?, target)?;
             losses.push(trainer.loss()?);
             for name in &names {
-                if step == 0 && !name.contains("running_") {
+                if step == 0 && !(name.contains("running_") || name.contains("num_batches_")) {
                     out.floats(format!("grad0.{name}"), trainer.gradient(name)?);
                 }
                 out.floats(format!("step{step}.{name}"), trainer.parameter(name)?);

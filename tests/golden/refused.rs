@@ -2,16 +2,16 @@
 
 use serde_json::{Map, Value};
 
-/// Names of groups, of operators and of tags, and of the lists by which networks tell their parameters
-/// apart.
+/// The lists by which networks tell their parameters apart.
+const REFUSED_LISTS: &[&str] = &["frozen", "param_groups"];
+
+/// Names of groups, of operators and of tags.
 const REFUSED: &[&str] = &[
     // Other work.
     "3d",
     "optimizer2",
     "schedule",
     "ema",
-    "frozen",
-    "param_groups",
     // Not yet.
     "network2",
     "relu6",
@@ -35,7 +35,6 @@ const REFUSED: &[&str] = &[
     "upsample2d",
     "adaptive_avg_pool2d",
     "adaptive_max_pool2d",
-    "norm2",
     "loss2",
     "conv2",
 ];
@@ -49,8 +48,9 @@ pub fn refused<'a>(
     options: &'a Map<String, Value>,
 ) -> Option<&'static str> {
     let filled = |value: &Value| value.as_array().is_some_and(|list| !list.is_empty());
-    let lists = options.iter().filter(|(_, value)| filled(value));
-    let mut names: Vec<&str> = [group, op].into_iter().chain(tags).collect();
-    names.extend(lists.map(|(name, _)| name.as_str()));
-    REFUSED.iter().copied().find(|name| names.contains(name))
+    let named = |name: &str| options.get(name).is_some_and(filled);
+    let list = REFUSED_LISTS.iter().copied().find(|name| named(name));
+    let names: Vec<&str> = [group, op].into_iter().chain(tags).collect();
+    let name = REFUSED.iter().copied().find(|name| names.contains(name));
+    list.or(name)
 }

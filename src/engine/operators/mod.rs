@@ -13,6 +13,7 @@ mod conv2d;
 mod conv_transpose2d;
 mod dropout;
 mod linear;
+mod local_response_norm;
 mod norm;
 mod pieces;
 mod places;

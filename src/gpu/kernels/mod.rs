@@ -14,6 +14,7 @@ pub(crate) mod conv2d;
 mod conv2d_rows;
 mod conv2d_strided;
 pub(crate) mod dropout;
+pub(crate) mod local_response_norm;
 pub(crate) mod loss;
 pub(crate) mod matmul;
 pub(crate) mod norm;
@@ -50,9 +51,13 @@ const FAMILIES: &[(&str, &[&Kernel])] = &[
     ("conv2d", conv2d_rows::KERNELS),
     ("conv2d", conv2d_strided::KERNELS),
     ("dropout", &[&dropout::DROPOUT]),
+    ("local_response_norm", local_response_norm::KERNELS),
     ("loss", loss::KERNELS),
     ("matmul", matmul::KERNELS),
-    ("norm", norm::KERNELS),
+    ("norm", norm::batch::KERNELS),
+    ("norm", norm::channels::KERNELS),
+    ("norm", norm::group::KERNELS),
+    ("norm", norm::layer::KERNELS),
     ("optimizer", optimizer::KERNELS),
     ("peak", peak::KERNELS),
     ("pool2d", pool2d::KERNELS),
