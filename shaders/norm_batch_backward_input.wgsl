@@ -31,5 +31,5 @@ fn main(
     let count = f32(params.batch * params.plane);
     let centred = gradient_output[at] - gradient_beta[channel] / count
         - normal * (gradient_gamma[channel] / count);
-    store(at, gamma[channel] * inverse * centred);
+    store(at, scaled(channel, inverse) * centred);
 }

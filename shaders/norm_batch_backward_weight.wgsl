@@ -1,20 +1,28 @@
 // The gradients of gamma and beta: the sums over a channel of gy * x^ and of gy, where
-// x^ = (x - mean) * inverse deviation. A workgroup per channel and part of its values. Where there are
-// several parts, reduce_parts.wgsl adds them.
+// x^ = (x - mean) * inverse deviation. Mean and deviation are those of the channel, in evaluation its running
+// estimates; of layer normalisation over the channels, with BY_POSITION, they are those of each position. A
+// workgroup per channel and part of its values. Where there are several parts, reduce_parts.wgsl adds them.
 
 @group(0) @binding(0) var<storage, read> input: array<Input>;              // (N, C, plane)
 @group(0) @binding(1) var<storage, read> gradient_output: array<f32>;      // (N, C, plane)
-@group(0) @binding(2) var<storage, read> statistics: array<f32>;           // (C, 2): mean, 1 / deviation
-@group(0) @binding(3) var<storage, read_write> gradient_gamma: array<f32>; // (parts, C)
-@group(0) @binding(4) var<storage, read_write> gradient_beta: array<f32>;  // (parts, C)
-@group(0) @binding(5) var<uniform> params: Params;
+// (C, 2) or with BY_POSITION (N, plane, 2): mean, 1 / deviation
+@group(0) @binding(2) var<storage, read> statistics: array<f32>;
+@group(0) @binding(3) var<storage, read> running_mean: array<f32>;         // (C), in evaluation
+@group(0) @binding(4) var<storage, read> running_variance: array<f32>;     // (C), in evaluation
+@group(0) @binding(5) var<storage, read_write> gradient_gamma: array<f32>; // (parts, C)
+@group(0) @binding(6) var<storage, read_write> gradient_beta: array<f32>;  // (parts, C)
+@group(0) @binding(7) var<uniform> params: Params;
 
 struct Params {
     batch: u32,
     channels: u32,
     plane: u32,
     parts: u32,
+    epsilon: f32,
 }
+
+override TRAINING: bool = true;
+override BY_POSITION: bool = false;
 
 @compute @workgroup_size(64)
 fn main(
@@ -25,14 +33,25 @@ fn main(
     let channel = slot % params.channels;
     if slot / params.channels >= params.parts { return; }
     let part = part_of(params.batch * params.plane, params.parts, slot / params.channels);
-    let mean = statistics[2u * channel];
-    let inverse = statistics[2u * channel + 1u];
+    var mean: f32;
+    var inverse: f32;
+    if !TRAINING {
+        mean = running_mean[channel];
+        inverse = 1.0 / sqrt(running_variance[channel] + params.epsilon);
+    } else if !BY_POSITION {
+        mean = statistics[2u * channel];
+        inverse = statistics[2u * channel + 1u];
+    }
     var sums = vec2<f32>();
     for (var block = part.x + thread; block < part.y; block += BLOCK) {
         let end = min(block + BLOCK, part.y);
         var block_sums = vec2<f32>();
         for (var i = block; i < end; i += 64u) {
             let at = (i / params.plane * params.channels + channel) * params.plane + i % params.plane;
+            if BY_POSITION {
+                mean = statistics[2u * i];
+                inverse = statistics[2u * i + 1u];
+            }
             let normal = (f32(input[at]) - mean) * inverse;
             block_sums += gradient_output[at] * vec2(normal, 1.0);
         }

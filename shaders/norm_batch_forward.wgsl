@@ -36,6 +36,7 @@ fn main(
         mean = running_mean[channel];
         inverse = 1.0 / sqrt(running_variance[channel] + params.epsilon);
     }
-    let y = gamma[channel] * ((f32(input[at]) - mean) * inverse) + beta[channel];
+    var y = scaled(channel, (f32(input[at]) - mean) * inverse);
+    if AFFINE { y += beta[channel]; }
     output[at] = Output(activated(at, y));
 }

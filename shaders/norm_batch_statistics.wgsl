@@ -7,7 +7,8 @@
 @group(0) @binding(1) var<storage, read_write> statistics: array<f32>;
 @group(0) @binding(2) var<storage, read_write> running_mean: array<f32>;     // (C)
 @group(0) @binding(3) var<storage, read_write> running_variance: array<f32>; // (C)
-@group(0) @binding(4) var<uniform> params: Params;
+@group(0) @binding(4) var<storage, read_write> batches: array<f32>;          // (), not written
+@group(0) @binding(5) var<uniform> params: Params;
 
 override SPLIT: bool = false;
 

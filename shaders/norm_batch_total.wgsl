@@ -6,7 +6,8 @@
 @group(0) @binding(1) var<storage, read_write> statistics: array<f32>;       // (C, 2): mean, 1 / deviation
 @group(0) @binding(2) var<storage, read_write> running_mean: array<f32>;     // (C)
 @group(0) @binding(3) var<storage, read_write> running_variance: array<f32>; // (C)
-@group(0) @binding(4) var<uniform> params: Params;
+@group(0) @binding(4) var<storage, read_write> batches: array<f32>;          // (), not written
+@group(0) @binding(5) var<uniform> params: Params;
 
 // How many values a part has.
 fn count_of(part: u32) -> f32 {

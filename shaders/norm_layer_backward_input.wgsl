@@ -29,7 +29,7 @@ fn main(
         let end = min(block + BLOCK, params.len);
         var block_sums = vec2<f32>();
         for (var i = block; i < end; i += 64u) {
-            let h = gamma[i] * gradient_output[first + i];
+            let h = scaled(i, gradient_output[first + i]);
             block_sums += h * vec2(1.0, (f32(input[first + i]) - mean) * inverse);
         }
         found += block_sums;
@@ -38,7 +38,7 @@ fn main(
     let mean_product = reduce_sum(thread, found.y) / f32(params.len);
     for (var i = thread; i < params.len; i += 64u) {
         let normal = (f32(input[first + i]) - mean) * inverse;
-        let h = gamma[i] * gradient_output[first + i];
+        let h = scaled(i, gradient_output[first + i]);
         let change = inverse * (h - mean_sum - normal * mean_product);
         // A row of one value has no gradient; where the product is fused with the difference, its rounding would be one.
         store(first + i, select(change, 0.0, params.len == 1u));

@@ -1,4 +1,4 @@
-// Layer normalisation: each row by itself, y = gamma * (x - mean) * inverse deviation + beta.
+// Layer normalisation: each row by itself, y = f(gamma * (x - mean) * inverse deviation + beta).
 // A workgroup per row.
 
 @group(0) @binding(0) var<storage, read> input: array<Input>;          // (rows, len)
@@ -29,7 +29,10 @@ fn main(
     let inverse = 1.0 / sqrt(found.squares / f32(params.len) + params.epsilon);
     for (var i = thread; i < params.len; i += 64u) {
         let normal = (load_value(row, i) - found.mean) * inverse;
-        output[row * params.len + i] = Output(gamma[i] * normal + beta[i]);
+        var y = scaled(i, normal);
+        if AFFINE { y += beta[i]; }
+        let at = row * params.len + i;
+        output[at] = Output(activated(at, y));
     }
     if thread == 0u {
         statistics[2u * row] = found.mean;

@@ -33,7 +33,7 @@ fn main(
         for (var i = block; i < end; i += 64u) {
             let at = row * params.len + i;
             let normal = (f32(input[at]) - mean) * inverse;
-            block_sums += gamma[i] * gradient_output[at] * vec2(1.0, normal);
+            block_sums += scaled(i, gradient_output[at]) * vec2(1.0, normal);
         }
         found += block_sums;
     }

@@ -1,6 +1,6 @@
 
-// What becomes of a channel's mean and variance. Uses the kernel's buffers `statistics`, `running_mean` and
-// `running_variance`.
+// What becomes of a channel's mean and variance. Uses the kernel's buffers `statistics`, `running_mean`,
+// `running_variance` and `batches`.
 
 struct Params {
     batch: u32,
@@ -13,6 +13,8 @@ struct Params {
 
 // Whether there are running estimates.
 override HAS_RUNNING: bool = true;
+// Whether these are averages of all batches, of which there have been so many before.
+override CUMULATIVE: bool = false;
 
 fn store_statistics(channel: u32, mean: f32, variance: f32) {
     statistics[2u * channel] = mean;
@@ -20,8 +22,10 @@ fn store_statistics(channel: u32, mean: f32, variance: f32) {
     if HAS_RUNNING {
         let count = f32(params.batch * params.plane);
         let unbiased = variance * (count / (count - 1.0));
-        let kept = 1.0 - params.momentum;
-        running_mean[channel] = kept * running_mean[channel] + params.momentum * mean;
-        running_variance[channel] = kept * running_variance[channel] + params.momentum * unbiased;
+        var share = params.momentum;
+        if CUMULATIVE { share = 1.0 / (batches[0] + 1.0); }
+        let kept = 1.0 - share;
+        running_mean[channel] = kept * running_mean[channel] + share * mean;
+        running_variance[channel] = kept * running_variance[channel] + share * unbiased;
     }
 }

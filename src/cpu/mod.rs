@@ -25,6 +25,7 @@ mod concat;
 mod conv2d;
 mod conv_transpose2d;
 mod dropout;
+mod local_response_norm;
 mod loss;
 mod matmul;
 mod norm;
@@ -55,14 +56,17 @@ pub use conv2d::{
     conv2d_backward_bias, conv2d_backward_input, conv2d_backward_weight, conv2d_forward,
 };
 pub use dropout::{dropout, dropout_spans};
+pub use local_response_norm::{local_response_norm_backward, local_response_norm_forward};
 pub use loss::loss_forward_backward;
 pub use matmul::{
     linear_backward_bias, linear_backward_input, linear_backward_weight, linear_forward, matmul,
 };
 pub use norm::{
     batch_norm_backward_input, batch_norm_backward_input_eval, batch_norm_backward_parameters,
-    batch_norm_forward, batch_norm_moments, batch_norm_update_running, layer_norm_backward_input,
-    layer_norm_backward_parameters, layer_norm_forward,
+    batch_norm_forward, batch_norm_moments, batch_norm_update_running, group_norm_backward_input,
+    group_norm_backward_parameters, group_norm_forward, layer_norm_backward_input,
+    layer_norm_backward_parameters, layer_norm_channels_backward_input,
+    layer_norm_channels_backward_parameters, layer_norm_channels_forward, layer_norm_forward,
 };
 pub use optimizer::{clip_scale, global_norm, optimizer_update};
 pub use pad2d::{pad2d_backward, pad2d_forward};

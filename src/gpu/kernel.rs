@@ -97,7 +97,7 @@ pub(crate) use params;
 /// A kernel's own file.
 macro_rules! source {
     ($file:literal) => {
-        include_str!(concat!("../../../shaders/", $file))
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $file))
     };
 }
 pub(crate) use source;

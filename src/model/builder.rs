@@ -13,9 +13,9 @@ use super::{Graph, GraphBuilder, Model, Value, ValueId};
 use crate::op::{
     Activation, AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool1d, AvgPool2d, BatchNorm,
     ChannelPermute, ChannelShuffle, Conv1d, Conv2d, ConvTranspose2d, DropUnit, Dropout, Flatten,
-    GlobalPool, LayerNorm, Linear, MaxPool1d, MaxPool2d, Op, Pad2d, Padding, PaddingMode,
-    PixelShuffle, PixelUnshuffle, PointwiseLinear, Prelu, Reshape, Scale, Size2, Slice, Softmax,
-    Upsample2d,
+    GlobalPool, GroupNorm, InstanceNorm, LayerNorm, LayerNormChannels, Linear, LocalResponseNorm,
+    MaxPool1d, MaxPool2d, Op, Pad2d, Padding, PaddingMode, PixelShuffle, PixelUnshuffle,
+    PointwiseLinear, Prelu, Reshape, Scale, Size2, Slice, Softmax, Upsample2d,
 };
 use crate::{Error, Result, Shape};
 
@@ -326,6 +326,29 @@ impl ModelBuilder {
     /// A learned factor for each channel: short for [`Scale::new`].
     pub fn scale(self) -> Self {
         self.push(Scale::new())
+    }
+
+    /// Layer normalisation over the channels of each position with PyTorch's defaults: short for
+    /// [`LayerNormChannels::new`].
+    pub fn layer_norm_channels(self) -> Self {
+        self.push(LayerNormChannels::new())
+    }
+
+    /// Normalisation of so many groups of channels with PyTorch's defaults: short for [`GroupNorm::new`].
+    pub fn group_norm(self, groups: usize) -> Self {
+        self.push(GroupNorm::new(groups))
+    }
+
+    /// Normalisation of each channel of each example with PyTorch's defaults: short for
+    /// [`InstanceNorm::new`].
+    pub fn instance_norm(self) -> Self {
+        self.push(InstanceNorm::new())
+    }
+
+    /// Local response normalisation over windows of `size` channels with PyTorch's defaults: short for
+    /// [`LocalResponseNorm::new`].
+    pub fn local_response_norm(self, size: usize) -> Self {
+        self.push(LocalResponseNorm::new(size))
     }
 
     /// In training, makes each value zero with this probability and scales the others up.

@@ -58,12 +58,20 @@ impl Parameter {
 
     /// Whether the forward pass of training changes it.
     pub fn is_statistic(&self) -> bool {
-        self.spec.kind == ParameterKind::Statistic
+        matches!(
+            self.spec.kind,
+            ParameterKind::Statistic | ParameterKind::Count
+        )
     }
 
     /// Whether it is part of the model, as a stride is, rather than of what is trained and saved.
     pub fn is_constant(&self) -> bool {
         self.spec.kind == ParameterKind::Constant
+    }
+
+    /// Whether it is a whole number that counts batches.
+    pub fn is_count(&self) -> bool {
+        self.spec.kind == ParameterKind::Count
     }
 }
 

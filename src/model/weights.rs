@@ -26,7 +26,8 @@ const PREFIX: u64 = 8;
 /// No header is longer, says the format.
 const LONGEST_HEADER: u64 = 100_000_000;
 
-/// Writes every parameter under its name as little-endian f32. Each is asked for when its turn comes.
+/// Writes every parameter under its name as little-endian f32, and those that count as i64, as PyTorch does.
+/// Each is asked for when its turn comes.
 #[cfg(feature = "native")]
 pub(crate) fn write_weights(
     graph: &Graph,
@@ -37,24 +38,30 @@ pub(crate) fn write_weights(
     let (header, order) = header(graph).map_err(|error| Error::file(path, error))?;
     file.write(&header)?;
     for id in order {
-        for value in values(&graph.parameter(id).name)? {
-            file.write(&value.to_le_bytes())?;
+        let parameter = graph.parameter(id);
+        for value in values(&parameter.name)? {
+            match parameter.is_count() {
+                true => file.write(&(value as i64).to_le_bytes())?,
+                false => file.write(&value.to_le_bytes())?,
+            }
         }
     }
     file.finish()
 }
 
-/// What stands before the values, and the parameters in the order of their values: by name.
+/// What stands before the values, and the parameters in the order of their values: by name, those of eight
+/// bytes first, so that all lie where their type may.
 #[cfg(feature = "native")]
 fn header(graph: &Graph) -> std::result::Result<(Vec<u8>, Vec<ParameterId>), String> {
     let mut order: Vec<(ParameterId, &Parameter)> = graph.kept().collect();
-    order.sort_by_key(|(_, parameter)| &parameter.name);
+    order.sort_by_key(|(_, parameter)| (!parameter.is_count(), &parameter.name));
     let mut end = 0;
     let tensors = order.iter().map(|(_, parameter)| {
         let begin = end;
-        end += parameter.shape.len() * size_of::<f32>();
+        let dtype = dtype(parameter);
+        end += parameter.shape.len() * dtype.bitsize() / 8;
         let info = TensorInfo {
-            dtype: Dtype::F32,
+            dtype,
             shape: parameter.shape.to_vec(),
             data_offsets: (begin, end),
         };
@@ -67,14 +74,22 @@ fn header(graph: &Graph) -> std::result::Result<(Vec<u8>, Vec<ParameterId>), Str
     Ok((header, order.into_iter().map(|(id, _)| id).collect()))
 }
 
-/// A file that holds every parameter of a model, by name, in its shape, as f32.
+/// The type of a parameter's values in a file.
+fn dtype(parameter: &Parameter) -> Dtype {
+    match parameter.is_count() {
+        true => Dtype::I64,
+        false => Dtype::F32,
+    }
+}
+
+/// A file that holds every parameter of a model, by name, in its shape, as f32; those that count as i64.
 pub(crate) struct Weights<R = File> {
     /// The file in messages.
     path: PathBuf,
     source: R,
-    /// Where the values of each parameter begin, and their number, in the graph's order; none of what is
-    /// part of the model.
-    places: Vec<Option<(u64, usize)>>,
+    /// Where the values of each parameter begin, their number and their type, in the graph's order; none of
+    /// what is part of the model.
+    places: Vec<Option<(u64, usize, Dtype)>>,
 }
 
 impl Weights {
@@ -98,7 +113,10 @@ impl<R: Read + Seek> Weights<R> {
     /// The values of a parameter.
     pub fn read(&mut self, id: ParameterId) -> Result<Vec<f32>> {
         let missing = || Error::file(&self.path, "does not hold what is part of the model");
-        let (begin, len) = self.places[id.0].ok_or_else(missing)?;
+        let (begin, len, dtype) = self.places[id.0].ok_or_else(missing)?;
+        if dtype == Dtype::I64 {
+            return self.counts(begin, len);
+        }
         let mut values = vec![0.0f32; len];
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut values);
         let sought = self.source.seek(SeekFrom::Start(begin));
@@ -112,6 +130,20 @@ impl<R: Read + Seek> Weights<R> {
         Ok(values)
     }
 
+    /// Whole numbers as f32, which counts up to 2^24.
+    fn counts(&mut self, begin: u64, len: usize) -> Result<Vec<f32>> {
+        let mut bytes = vec![0; 8 * len];
+        let sought = self.source.seek(SeekFrom::Start(begin));
+        let read = sought.and_then(|_| self.source.read_exact(&mut bytes));
+        read.map_err(|error| Error::file(&self.path, error))?;
+        let (counts, _) = bytes.as_chunks();
+        let count = |bytes: &[u8; 8]| match i64::from_le_bytes(*bytes) {
+            count @ 0.. => Ok(count as f32),
+            other => Err(Error::file(&self.path, format!("{other} batches"))),
+        };
+        counts.iter().map(count).collect()
+    }
+
     /// The values of all parameters that it holds, in the graph's order.
     pub fn read_all(mut self) -> Result<Vec<Vec<f32>>> {
         let held = (0..self.places.len()).filter(|&at| self.places[at].is_some());
@@ -121,19 +153,20 @@ impl<R: Read + Seek> Weights<R> {
     }
 }
 
-/// Where the values of each parameter begin, and their number. Tensors that belong to another model
+/// Where the values of each parameter begin, their number and their type. Tensors that belong to another model
 /// are an error. What is wrong is told of the first tensor in the file that is not the model's, then of
 /// the first one of the model.
 fn places(
     graph: &Graph,
     source: &mut (impl Read + Seek),
-) -> std::result::Result<Vec<Option<(u64, usize)>>, String> {
+) -> std::result::Result<Vec<Option<(u64, usize, Dtype)>>, String> {
     let (begin, tensors) = tensors(source)?;
     let names: HashSet<&str> = graph
         .kept()
         .map(|(_, parameter)| &*parameter.name)
         .collect();
-    // PyTorch counts the batches that a normalisation has seen; nothing here depends on it.
+    // PyTorch counts the batches that every normalisation has seen; here those alone do that whose running
+    // estimates are averages of all of them.
     let foreign = |name: &str| !name.ends_with(".num_batches_tracked") && !names.contains(name);
     if let Some((name, _)) = tensors.iter().find(|(name, _)| foreign(name)) {
         return Err(format!("tensor {name:?} is not one of the model's"));
@@ -147,8 +180,12 @@ fn places(
         let info = by_name
             .get(name.as_str())
             .ok_or_else(|| format!("there is no tensor {name:?}"))?;
-        if info.dtype != Dtype::F32 {
-            return Err(format!("tensor {name:?} is {:?}, not F32", info.dtype));
+        let dtype = dtype(parameter);
+        if info.dtype != dtype {
+            return Err(format!(
+                "tensor {name:?} is {:?}, not {dtype:?}",
+                info.dtype
+            ));
         }
         if info.shape != parameter.shape[..] {
             let (got, expected) = (Shape::from(&info.shape[..]), &parameter.shape);
@@ -156,7 +193,8 @@ fn places(
                 "tensor {name:?} is {got}, the model's is {expected}"
             ));
         }
-        Ok((begin + info.data_offsets.0 as u64, parameter.shape.len()))
+        let begin = begin + info.data_offsets.0 as u64;
+        Ok((begin, parameter.shape.len(), dtype))
     };
     let places = graph.parameters().iter().map(|parameter| {
         let kept = !parameter.is_constant();

@@ -227,3 +227,60 @@ fn a_disk_that_fails_midway_is_an_error() {
     ));
     assert!(matches!(weights.read_all(), Err(Error::File { .. })));
 }
+
+/// A normalisation that counts its batches, and one that does not.
+fn counting() -> Model {
+    let norm = crate::BatchNorm::new().affine(false);
+    let model = Model::builder([1, 2, 2]).push(norm.momentum(None));
+    model.push(norm).build().unwrap()
+}
+
+#[test]
+fn counts_are_whole_numbers_of_eight_bytes_and_lie_where_these_may() {
+    let model = counting();
+    let (header, order) = header(&model.graph).unwrap();
+    let said = String::from_utf8_lossy(&header[8..]);
+    assert!(
+        said.contains(r#""0.num_batches_tracked":{"dtype":"I64","shape":[],"data_offsets":[0,8]}"#)
+    );
+    // 0.running_mean, 0.running_var, 0.num_batches_tracked, 1.running_mean, 1.running_var
+    assert_eq!(order, [2, 0, 1, 3, 4].map(ParameterId));
+    let with = |count: i64| {
+        let floats = [0.5f32, 1.5, 2.5, 3.5];
+        let bytes = [
+            &header[..],
+            &count.to_le_bytes(),
+            bytemuck::cast_slice(&floats),
+        ]
+        .concat();
+        let file = Cursor::new(&bytes[..]);
+        Weights::new(&model.graph, Path::new("the file"), file)?.read_all()
+    };
+    let read = with(1 << 20).unwrap();
+    assert_eq!(read, [[0.5], [1.5], [1_048_576.0], [2.5], [3.5]]);
+    let said = with(-3).unwrap_err().to_string();
+    assert!(said.ends_with("-3 batches"), "{said}");
+}
+
+#[test]
+fn files_of_pytorch_count_the_batches_of_every_normalisation() {
+    let model = counting();
+    let file = |dtype: &str, bytes| {
+        tensors(&[
+            ("0.num_batches_tracked", dtype, &[], bytes),
+            ("1.num_batches_tracked", "I64", &[], 8),
+            ("0.running_mean", "F32", &[1], 4),
+            ("0.running_var", "F32", &[1], 4),
+            ("1.running_mean", "F32", &[1], 4),
+            ("1.running_var", "F32", &[1], 4),
+        ])
+    };
+    let open =
+        |bytes: &[u8]| Weights::new(&model.graph, Path::new("f"), Cursor::new(bytes)).map(drop);
+    open(&file("I64", 8)).unwrap();
+    let said = open(&file("F32", 4)).unwrap_err().to_string();
+    assert!(
+        said.ends_with("\"0.num_batches_tracked\" is F32, not I64"),
+        "{said}"
+    );
+}

@@ -11,6 +11,7 @@ mod conv_transpose2d;
 pub(crate) mod dropout;
 mod init;
 mod linear;
+mod local_response_norm;
 mod loss;
 mod norm;
 mod optimizer;
@@ -39,12 +40,16 @@ pub use dropout::{DropUnit, Dropout};
 pub use init::Init;
 pub(crate) use init::philox4x32;
 pub use linear::{Linear, LinearGeometry};
+pub use local_response_norm::LocalResponseNorm;
 pub use loss::{
     BinaryCrossEntropy, Broadcast, CrossEntropy, Dice, DiceOutput, Loss, LossGeometry,
     NegativeLogLikelihood, Reduction,
 };
 pub(crate) use norm::check_momentum;
-pub use norm::{BatchNorm, BatchNormGeometry, LayerNorm};
+pub use norm::{
+    BatchNorm, BatchNormGeometry, GroupNorm, GroupNormGeometry, InstanceNorm, LayerNorm,
+    LayerNormChannels,
+};
 pub use optimizer::{Adam, Optimizer, RmsProp, Sgd};
 pub use pad2d::{Pad2d, Pad2dGeometry, PaddingMode};
 pub use pixel_shuffle::{PixelShuffle, PixelShuffleGeometry, PixelUnshuffle};
@@ -132,6 +137,12 @@ macro_rules! operators {
             BatchNorm,
             /// Layer normalisation.
             LayerNorm,
+            /// Layer normalisation over the channels of each position.
+            LayerNormChannels,
+            /// Group and instance normalisation.
+            GroupNorm,
+            /// Local response normalisation.
+            LocalResponseNorm,
             /// Values made zero at random in training.
             Dropout,
             /// All axes made one.
@@ -209,6 +220,8 @@ pub(crate) enum ParameterKind {
     Learned,
     /// The forward pass of training changes it.
     Statistic,
+    /// The same, and it is a whole number: it counts batches.
+    Count,
     /// Nothing changes it.
     Constant,
 }

@@ -25,6 +25,7 @@ mod broadcast;
 mod concat;
 mod conv2d;
 mod dropout;
+mod local_response_norm;
 mod loss;
 mod matmul;
 mod norm;
@@ -51,11 +52,13 @@ pub use conv2d::{
     conv_transpose2d_forward, conv2d_backward_input, conv2d_backward_weight, conv2d_forward,
 };
 pub use dropout::{dropout, dropout_spans};
+pub use local_response_norm::{local_response_norm_backward, local_response_norm_forward};
 pub use loss::loss;
 pub use matmul::{linear_forward, matmul};
 pub use norm::{
-    BatchStatistics, batch_norm_backward, batch_norm_forward, batch_norm_forward_evaluation,
-    layer_norm_backward, layer_norm_forward,
+    BatchStatistics, batch_norm_backward, batch_norm_backward_evaluation, batch_norm_forward,
+    batch_norm_forward_evaluation, group_norm_backward, group_norm_forward, layer_norm_backward,
+    layer_norm_channels_backward, layer_norm_channels_forward, layer_norm_forward,
 };
 pub use optimizer::optimizer_update;
 pub use pad2d::{pad2d_backward, pad2d_forward};

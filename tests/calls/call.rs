@@ -56,6 +56,7 @@ impl Call {
 /// Every call, or those that need no device.
 pub fn calls(on_device: bool) -> Vec<Call> {
     let mut calls = crate::cpu::calls();
+    calls.extend(crate::norm::calls());
     calls.extend(crate::op::calls());
     calls.extend(crate::joined::calls());
     calls.extend(crate::resize::calls());

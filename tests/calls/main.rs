@@ -18,6 +18,7 @@ mod graph;
 mod guard;
 mod joined;
 mod model;
+mod norm;
 mod op;
 mod ops;
 mod resize;

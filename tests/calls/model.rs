@@ -55,6 +55,10 @@ const BUILDER: &[&str] = &[
     "ModelBuilder::channel_permute",
     "ModelBuilder::pointwise_linear",
     "ModelBuilder::gate",
+    "ModelBuilder::layer_norm_channels",
+    "ModelBuilder::group_norm",
+    "ModelBuilder::instance_norm",
+    "ModelBuilder::local_response_norm",
     "ModelBuilder::dropout",
     "ModelBuilder::dropout2d",
     "ModelBuilder::stochastic_depth",
@@ -194,6 +198,10 @@ fn extended(d: &mut Draw, builder: ModelBuilder, depth: usize) -> ModelBuilder {
             1 => builder.dropout2d(d.real()),
             _ => builder.stochastic_depth(d.real()),
         },
+        32 => builder.layer_norm_channels().instance_norm(),
+        33 => builder
+            .group_norm(d.number())
+            .local_response_norm(d.number()),
         18 => builder.flatten(),
         19 => builder.reshape(d.shape()),
         26 => builder.upsample2d(d.number()),

@@ -3,8 +3,9 @@
 use wgpu_cnn::op::{Add, AvgPool2d, Op};
 use wgpu_cnn::{
     Activation, AvgPool1d, BatchNorm, BinaryCrossEntropy, Conv1d, Conv2d, ConvTranspose2d,
-    DropUnit, Dropout, Flatten, GlobalPool, LayerNorm, Linear, Loss, MaxPool1d, MaxPool2d,
-    Optimizer, Pad2d, Prelu, Reduction, Reshape, Shape, Softmax,
+    DropUnit, Dropout, Flatten, GlobalPool, GroupNorm, InstanceNorm, LayerNorm, LayerNormChannels,
+    Linear, LocalResponseNorm, Loss, MaxPool1d, MaxPool2d, Optimizer, Pad2d, Prelu, Reduction,
+    Reshape, Shape, Softmax,
 };
 
 use crate::call::Call;
@@ -111,10 +112,30 @@ const ROWS: &[&str] = &[
     "BatchNorm::new",
     "BatchNorm::epsilon",
     "BatchNorm::momentum",
+    "BatchNorm::affine",
+    "BatchNorm::frozen",
     "BatchNorm::geometry",
     "BatchNormGeometry::count",
     "LayerNorm::new",
     "LayerNorm::epsilon",
+    "LayerNorm::affine",
+    "LayerNormChannels::new",
+    "LayerNormChannels::epsilon",
+    "LayerNormChannels::affine",
+    "LayerNormChannels::extents",
+    "GroupNorm::new",
+    "GroupNorm::epsilon",
+    "GroupNorm::affine",
+    "GroupNorm::geometry",
+    "GroupNormGeometry::rows",
+    "InstanceNorm::new",
+    "InstanceNorm::epsilon",
+    "InstanceNorm::affine",
+    "LocalResponseNorm::new",
+    "LocalResponseNorm::alpha",
+    "LocalResponseNorm::beta",
+    "LocalResponseNorm::k",
+    "LocalResponseNorm::extents",
     "Dropout::new",
     "Dropout::unit",
     "Prelu::new",
@@ -237,7 +258,7 @@ pub fn calls() -> Vec<Call> {
         Call::quick(ROWS, |d| {
             let (batch, input) = (d.number(), d.shape());
             let _ = dropout(d);
-            match d.below(4) {
+            match d.below(7) {
                 0 => linear(d).geometry(batch, &input).is_ok(),
                 1 => softmax(d).geometry(batch, &input).is_ok_and(|mut g| {
                     if d.is_hostile() {
@@ -251,6 +272,16 @@ pub fn calls() -> Vec<Call> {
                         (g.batch, g.channels, g.plane) = (d.number(), d.number(), d.number());
                     }
                     let _ = (g.count(), g.input_len());
+                    true
+                }),
+                3 => layer_norm_channels(d).extents(batch, &input).is_ok(),
+                4 => local_response_norm(d).extents(batch, &input).is_ok(),
+                5 => group_norm(d).geometry(batch, &input).is_ok_and(|mut g| {
+                    if d.is_hostile() {
+                        (g.batch, g.channels) = (d.number(), d.number());
+                        (g.groups, g.plane) = (d.number(), d.number());
+                    }
+                    let _ = g.rows();
                     true
                 }),
                 _ => batch_norm(d).geometry(batch, &input).is_ok_and(|mut g| {
@@ -348,11 +379,39 @@ pub fn softmax(d: &mut Draw) -> Softmax {
 }
 
 pub fn batch_norm(d: &mut Draw) -> BatchNorm {
-    BatchNorm::new().epsilon(d.real()).momentum(d.real())
+    let (real, averages) = (d.real(), d.is_hostile());
+    let norm = BatchNorm::new().momentum((!averages).then_some(real));
+    norm.epsilon(d.real())
+        .affine(!d.is_hostile())
+        .frozen(d.is_hostile())
 }
 
 pub fn layer_norm(d: &mut Draw) -> LayerNorm {
-    LayerNorm::new().epsilon(d.real())
+    LayerNorm::new().epsilon(d.real()).affine(!d.is_hostile())
+}
+
+pub fn layer_norm_channels(d: &mut Draw) -> LayerNormChannels {
+    let norm = LayerNormChannels::new().epsilon(d.real());
+    norm.affine(!d.is_hostile())
+}
+
+pub fn group_norm(d: &mut Draw) -> GroupNorm {
+    let epsilon = d.real();
+    match d.flag() {
+        true => {
+            let norm = GroupNorm::new(d.number()).epsilon(epsilon);
+            norm.affine(!d.is_hostile())
+        }
+        false => {
+            let norm = InstanceNorm::new().epsilon(epsilon);
+            norm.affine(!d.is_hostile()).into()
+        }
+    }
+}
+
+pub fn local_response_norm(d: &mut Draw) -> LocalResponseNorm {
+    let norm = LocalResponseNorm::new(d.number()).alpha(d.real());
+    norm.beta(d.real()).k(d.real())
 }
 
 pub fn pad2d(d: &mut Draw) -> Pad2d {
@@ -402,7 +461,7 @@ fn signal(d: &mut Draw) -> Op {
 
 /// Any operator.
 pub fn layer(d: &mut Draw) -> Op {
-    match d.below(26) {
+    match d.below(29) {
         0 => conv2d(d).into(),
         1 => conv_transpose2d(d).into(),
         2 => max_pool2d(d).into(),
@@ -422,6 +481,9 @@ pub fn layer(d: &mut Draw) -> Op {
         15 => prelu(d).into(),
         22 => resize::layer(d),
         23 => pad2d(d).into(),
+        24 => layer_norm_channels(d).into(),
+        25 => group_norm(d).into(),
+        26 => local_response_norm(d).into(),
         _ => signal(d),
     }
 }

@@ -21,8 +21,12 @@ pub fn public_functions() -> BTreeSet<String> {
     let mut functions = BTreeSet::new();
     for file in files(&source) {
         let text = fs::read_to_string(&file).unwrap();
-        let module = file.strip_prefix(&source).unwrap().parent().unwrap();
-        let module = module
+        // A folder of a public module is a part of it.
+        let folder = file.strip_prefix(&source).unwrap().parent().unwrap();
+        let mut folders = folder.ancestors();
+        let public = folders.find(|folder| MODULES.map(Path::new).contains(folder));
+        let module = public
+            .unwrap_or(folder)
             .file_name()
             .map_or("".into(), |name| name.to_string_lossy());
         for Function { owner, name } in functions_of(&text) {

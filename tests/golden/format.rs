@@ -56,6 +56,15 @@ impl Outputs {
         self.0.insert(name.into(), Values::Floats(values));
     }
 
+    /// The gradients of a normalisation's input, and of gamma and beta if it has them.
+    pub fn factors(&mut self, gx: Vec<f32>, factors: Option<[Vec<f32>; 2]>) {
+        self.floats("gx", gx);
+        if let Some([ggamma, gbeta]) = factors {
+            self.floats("ggamma", ggamma);
+            self.floats("gbeta", gbeta);
+        }
+    }
+
     pub fn integers(&mut self, name: impl Into<String>, values: Vec<u32>) {
         let values = values.into_iter().map(i64::from).collect();
         self.0.insert(name.into(), Values::Integers(values));

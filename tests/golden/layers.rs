@@ -3,9 +3,10 @@
 use serde_json::Value;
 use wgpu_cnn::{
     Activation, AdaptiveAvgPool2d, AdaptiveMaxPool2d, Add, AvgPool2d, BatchNorm, ChannelPermute,
-    ChannelShuffle, Conv2d, ConvTranspose2d, Dropout, Flatten, GlobalPool, LayerNorm, Linear, Loss,
-    MaxPool2d, Mul, Op, Optimizer, Pad2d, PaddingMode, PixelShuffle, PixelUnshuffle, Prelu,
-    Reduction, Scale, Size2, Slice, Softmax, Upsample2d,
+    ChannelShuffle, Conv2d, ConvTranspose2d, Dropout, Flatten, GlobalPool, GroupNorm, InstanceNorm,
+    LayerNorm, LayerNormChannels, Linear, LocalResponseNorm, Loss, MaxPool2d, Mul, Op, Optimizer,
+    Pad2d, PaddingMode, PixelShuffle, PixelUnshuffle, Prelu, Reduction, Scale, Size2, Slice,
+    Softmax, Upsample2d,
 };
 
 use crate::options::{Options, extent};
@@ -58,6 +59,22 @@ pub fn layer(name: &str, options: &Options) -> Result<Op, String> {
                 let index = options.list("index", extent)?.ok_or("index is missing")?;
                 Ok(ChannelPermute::new(index).into())
             }
+            "layer_norm_channels" => Ok(LayerNormChannels::new()
+                .epsilon(options.number("eps", 1e-5)?)
+                .affine(options.flag("affine", true)?)
+                .into()),
+            "group_norm" => {
+                options.redundant(&["num_channels"]);
+                Ok(GroupNorm::new(options.extent("groups", 0)?)
+                    .epsilon(options.number("eps", 1e-5)?)
+                    .affine(options.flag("affine", true)?)
+                    .into())
+            }
+            "local_response_norm" => Ok(LocalResponseNorm::new(options.extent("size", 0)?)
+                .alpha(options.number("alpha", 1e-4)?)
+                .beta(options.number("beta", 0.75)?)
+                .k(options.number("k", 1.0)?)
+                .into()),
             "softmax" | "log_softmax" => Ok(softmax(name, options)?.into()),
             _ => match activation(name, options)? {
                 Some(activation) => Ok(activation.into()),
@@ -147,11 +164,23 @@ pub fn layer(name: &str, options: &Options) -> Result<Op, String> {
             options.redundant(&["num_features"]);
             let norm = BatchNorm::new()
                 .epsilon(options.number("eps", 1e-5)?)
-                .momentum(options.number("momentum", 0.1)?);
+                .momentum(options.number_or_null("momentum", 0.1)?)
+                .affine(options.flag("affine", true)?)
+                .frozen(options.flag("frozen", false)?);
+            if norm.momentum.is_none() {
+                options.redundant(&["num_batches_tracked"]); // a case's own, see `Case::batches`
+            }
             match options.text("running_var", "unbiased")? {
                 "unbiased" => Ok(norm.into()),
                 other => Err(format!("unknown running_var {other:?}")),
             }
+        }
+        "instance_norm" => {
+            options.redundant(&["num_features"]);
+            Ok(InstanceNorm::new()
+                .epsilon(options.number("eps", 1e-5)?)
+                .affine(options.flag("affine", false)?)
+                .into())
         }
         _ => unknown(),
     }
@@ -334,6 +363,8 @@ pub fn is_transcendental(op: &Op) -> bool {
                 | Activation::Softsign
         ),
         Op::Softmax(_) | Op::GlobalPool(GlobalPool::Softmax) => true,
+        // The power is made of square roots where four times the exponent is a small whole number.
+        Op::LocalResponseNorm(norm) => (4.0 * norm.beta).fract() != 0.0 || norm.beta > 2.0,
         _ => false,
     }
 }

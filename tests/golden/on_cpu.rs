@@ -243,6 +243,56 @@ pub fn layer(op: &Op, training: bool, case: &Case) -> Result<Outputs> {
             }
         }
         Op::BatchNorm(norm) => batch_norm(norm, training, case, &mut out)?,
+        Op::LayerNormChannels(norm) => {
+            let (batch, example) = case.examples()?;
+            let (g, epsilon) = (norm.extents(batch, &example)?, norm.epsilon);
+            let [gamma, beta] = &case.factors(g[1])?;
+            let y = filled(x.len(), |y| {
+                cpu::layer_norm_channels_forward(g, epsilon, x, gamma, beta, y)
+            })?;
+            out.floats("y", y);
+            if let Some(gy) = gy {
+                let gx = filled(x.len(), |gx| {
+                    cpu::layer_norm_channels_backward_input(g, epsilon, x, gamma, gy, gx)
+                })?;
+                let mut gbeta = vec![f32::NAN; g[1]];
+                let ggamma = filled(g[1], |gg| {
+                    cpu::layer_norm_channels_backward_parameters(g, epsilon, x, gy, gg, &mut gbeta)
+                })?;
+                out.factors(gx, norm.affine.then_some([ggamma, gbeta]));
+            }
+        }
+        Op::GroupNorm(norm) => {
+            let (batch, example) = case.examples()?;
+            let (g, epsilon) = (&norm.geometry(batch, &example)?, norm.epsilon);
+            let [gamma, beta] = &case.factors(g.channels)?;
+            let y = filled(x.len(), |y| {
+                cpu::group_norm_forward(g, epsilon, x, gamma, beta, y)
+            })?;
+            out.floats("y", y);
+            if let Some(gy) = gy {
+                let gx = filled(x.len(), |gx| {
+                    cpu::group_norm_backward_input(g, epsilon, x, gamma, gy, gx)
+                })?;
+                let mut gbeta = vec![f32::NAN; g.channels];
+                let ggamma = filled(g.channels, |gg| {
+                    cpu::group_norm_backward_parameters(g, epsilon, x, gy, gg, &mut gbeta)
+                })?;
+                out.factors(gx, norm.affine.then_some([ggamma, gbeta]));
+            }
+        }
+        Op::LocalResponseNorm(norm) => {
+            let (batch, example) = case.examples()?;
+            let g = norm.extents(batch, &example)?;
+            let y = filled(x.len(), |y| cpu::local_response_norm_forward(g, norm, x, y))?;
+            out.floats("y", y);
+            if let Some(gy) = gy {
+                let gx = filled(x.len(), |gx| {
+                    cpu::local_response_norm_backward(g, norm, x, gy, gx)
+                })?;
+                out.floats("gx", gx);
+            }
+        }
         Op::LayerNorm(norm) => {
             let ([rows, len], epsilon) = (case.normalised_rows()?, norm.epsilon);
             let gamma = &case.floats_or("gamma", len, 1.0)?[..];
@@ -343,7 +393,8 @@ fn batch_norm(norm: &BatchNorm, training: bool, case: &Case, out: &mut Outputs) 
     if training {
         cpu::batch_norm_moments(g, x, &mut mean, &mut variance)?;
         let running = (&mut running_mean, &mut running_variance);
-        let momentum = norm.momentum;
+        let batches = f64::from(case.batches()?);
+        let momentum = norm.momentum.unwrap_or(1.0 / (batches + 1.0));
         cpu::batch_norm_update_running(g, momentum, &mean, &variance, running.0, running.1)?;
     }
     let (mean, variance, gamma) = (&mean[..], &variance[..], &gamma[..]);
@@ -372,9 +423,7 @@ fn batch_norm(norm: &BatchNorm, training: bool, case: &Case, out: &mut Outputs) 
             ),
             false => cpu::batch_norm_backward_input_eval(g, epsilon, variance, gamma, gy, gx),
         })?;
-        out.floats("gx", gx);
-        out.floats("ggamma", ggamma);
-        out.floats("gbeta", gbeta);
+        out.factors(gx, norm.affine.then_some([ggamma, gbeta]));
     }
     out.floats("running_mean_after", running_mean);
     out.floats("running_var_after", running_variance);

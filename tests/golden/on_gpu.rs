@@ -167,6 +167,39 @@ pub fn layer(gpu: &Gpu, op: &Op, training: bool, case: &Case) -> Result<Outputs>
             }
         }
         Op::BatchNorm(norm) => batch_norm(&inputs, norm, training, &mut out)?,
+        Op::LayerNormChannels(norm) => {
+            let x = inputs.tensor("x", case.shape("x")?)?;
+            let [gamma, beta] = inputs.factors()?;
+            let factors = norm.affine.then_some([&gamma, &beta]);
+            let (y, kept) = ops::layer_norm_channels_forward(&x, factors, norm)?;
+            put(&mut out, "y", &y)?;
+            if let Some(gy) = inputs.optional("gy", y.shape())? {
+                let gamma = factors.map(|[gamma, _]| gamma);
+                let gradients = ops::layer_norm_channels_backward(&x, gamma, &kept, &gy, norm)?;
+                put_gradients(&mut out, &gradients, norm.affine)?;
+            }
+        }
+        Op::GroupNorm(norm) => {
+            let x = inputs.tensor("x", case.shape("x")?)?;
+            let [gamma, beta] = inputs.factors()?;
+            let factors = norm.affine.then_some([&gamma, &beta]);
+            let (y, kept) = ops::group_norm_forward(&x, factors, norm)?;
+            put(&mut out, "y", &y)?;
+            if let Some(gy) = inputs.optional("gy", y.shape())? {
+                let gamma = factors.map(|[gamma, _]| gamma);
+                let gradients = ops::group_norm_backward(&x, gamma, &kept, &gy, norm)?;
+                put_gradients(&mut out, &gradients, norm.affine)?;
+            }
+        }
+        Op::LocalResponseNorm(norm) => {
+            let x = inputs.tensor("x", case.shape("x")?)?;
+            let (y, kept) = ops::local_response_norm_forward(&x, norm)?;
+            put(&mut out, "y", &y)?;
+            if let Some(gy) = inputs.optional("gy", y.shape())? {
+                let gx = ops::local_response_norm_backward(&x, &kept, &gy, norm)?;
+                put(&mut out, "gx", &gx)?;
+            }
+        }
         Op::LayerNorm(norm) => {
             let [rows, len] = case.normalised_rows()?;
             let x = inputs.tensor("x", [rows, len])?;
@@ -289,44 +322,44 @@ fn batch_norm(inputs: &Inputs, norm: &BatchNorm, training: bool, out: &mut Outpu
     let x = inputs.tensor("x", inputs.case.shape("x")?)?;
     let channels = example.first().copied().unwrap_or(0);
     let [gamma, beta, mean, variance] = inputs.case.batch_norm_parameters(channels)?;
-    // Of the running statistics, for the backward pass in evaluation.
-    let deviation = |variance: f32| (f64::from(variance) + norm.epsilon).sqrt();
-    let pairs = mean.iter().zip(&variance);
-    let kept = pairs.flat_map(|(&mean, &variance)| [mean, (1.0 / deviation(variance)) as f32]);
-    let kept: Vec<f32> = kept.collect();
     let [gamma, beta] = [inputs.vector(&gamma)?, inputs.vector(&beta)?];
+    let factors = norm.affine.then_some([&gamma, &beta]);
+    let gamma = factors.map(|[gamma, _]| gamma);
     let [mean, variance] = [inputs.vector(&mean)?, inputs.vector(&variance)?];
     let gy = inputs.optional("gy", x.shape())?;
-    if training {
-        let (y, statistics) =
-            ops::batch_norm_forward(&x, [&gamma, &beta], [&mean, &variance], norm)?;
+    if !training {
+        let running = [&mean, &variance];
+        let y = ops::batch_norm_forward_evaluation(&x, factors, running, norm)?;
         put(out, "y", &y)?;
-        put(out, "running_mean_after", &statistics.running_mean)?;
-        put(out, "running_var_after", &statistics.running_variance)?;
+        put(out, "running_mean_after", &mean)?;
+        put(out, "running_var_after", &variance)?;
         if let Some(gy) = gy {
-            let [gx, ggamma, gbeta] =
-                ops::batch_norm_backward(&x, &gamma, &statistics.batch, &gy, norm)?;
-            put(out, "gx", &gx)?;
-            put(out, "ggamma", &ggamma)?;
-            put(out, "gbeta", &gbeta)?;
+            let gradients = ops::batch_norm_backward_evaluation(&x, gamma, running, &gy, norm)?;
+            put_gradients(out, &gradients, norm.affine)?;
         }
         return Ok(());
     }
-    let evaluate = |x: &Tensor, beta: &Tensor, mean: &Tensor| {
-        ops::batch_norm_forward_evaluation(x, [&gamma, beta], [mean, &variance], norm)
-    };
-    put(out, "y", &evaluate(&x, &beta, &mean)?)?;
-    put(out, "running_mean_after", &mean)?;
-    put(out, "running_var_after", &variance)?;
-    if let Some(gy) = gy {
-        // In evaluation the layer is linear: its gradient is itself without the shifts.
-        let zeros = inputs.vector(&vec![0.0; channels])?;
-        put(out, "gx", &evaluate(&gy, &zeros, &zeros)?)?;
-        let kept = Tensor::from_slice(inputs.gpu, [channels, 2], &kept)?;
-        let [_, ggamma, gbeta] = ops::batch_norm_backward(&x, &gamma, &kept, &gy, norm)?;
-        put(out, "ggamma", &ggamma)?;
-        put(out, "gbeta", &gbeta)?;
+    let batches = Tensor::from_slice(inputs.gpu, [], &[inputs.case.batches()?])?;
+    let running = [&mean, &variance, &batches];
+    let count = if norm.momentum.is_some() { 2 } else { 3 };
+    let (y, statistics) = ops::batch_norm_forward(&x, factors, &running[..count], norm)?;
+    put(out, "y", &y)?;
+    put(out, "running_mean_after", &statistics.running_mean)?;
+    put(out, "running_var_after", &statistics.running_variance)?;
+    if let Some(after) = statistics.num_batches_tracked {
+        assert_eq!(after.to_vec()?, [inputs.case.batches()? + 1.0]);
     }
+    if let Some(gy) = gy {
+        let gradients = ops::batch_norm_backward(&x, gamma, &statistics.batch, &gy, norm)?;
+        put_gradients(out, &gradients, norm.affine)?;
+    }
+    Ok(())
+}
+
+/// The gradients of the input, gamma and beta, the last two of a layer that has them.
+fn put_gradients(out: &mut Outputs, [gx, ggamma, gbeta]: &[Tensor; 3], affine: bool) -> Result<()> {
+    let factors = [ggamma.to_vec()?, gbeta.to_vec()?];
+    out.factors(gx.to_vec()?, affine.then_some(factors));
     Ok(())
 }
 
@@ -388,6 +421,13 @@ impl Inputs<'_> {
 
     fn vector(&self, values: &[f32]) -> Result<Tensor> {
         Ok(Tensor::from_slice(self.gpu, [values.len()], values)?)
+    }
+
+    /// Gamma and beta of a normalisation.
+    fn factors(&self) -> Result<[Tensor; 2]> {
+        let (_, example) = self.case.examples()?;
+        let factors = self.case.factors(example.first().copied().unwrap_or(0))?;
+        Ok([self.vector(&factors[0])?, self.vector(&factors[1])?])
     }
 
     /// `x` as `(N, C, H, W)`.

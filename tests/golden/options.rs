@@ -41,6 +41,15 @@ impl<'a> Options<'a> {
         self.typed(name, default, Value::as_f64, "number")
     }
 
+    /// A number, or null.
+    pub fn number_or_null(&self, name: &str, default: f64) -> Result<Option<f64>, String> {
+        if self.values.get(name).is_some_and(Value::is_null) {
+            self.get(name);
+            return Ok(None);
+        }
+        self.number(name, default).map(Some)
+    }
+
     pub fn integer(&self, name: &str, default: i64) -> Result<i64, String> {
         self.typed(name, default, Value::as_i64, "whole number")
     }

@@ -2,23 +2,11 @@
 
 use serde_json::{Map, Value};
 
-/// Names of groups, of operators and of tags, and of the lists by which networks tell their parameters
-/// apart.
-const REFUSED: &[&str] = &[
-    // Other work.
-    "3d",
-    "optimizer2",
-    "schedule",
-    "ema",
-    "frozen",
-    "param_groups",
-    // Not yet.
-    "network2",
-    "norm2",
-];
+/// Names of groups, of operators and of tags.
+const REFUSED: &[&str] = &["3d", "optimizer2", "schedule", "ema"];
 
 /// The lists by which networks tell their parameters apart.
-const LISTS: [&str; 2] = ["frozen", "param_groups"];
+const REFUSED_LISTS: [&str; 2] = ["frozen", "param_groups"];
 
 /// The name under which a case is refused: its group, its operator, one of its tags, or a list of its
 /// network's that is not empty.
@@ -32,9 +20,10 @@ pub fn refused<'a>(
     // Of other lists some have the name of an operator, as the scale of an upsampling.
     let lists = options
         .iter()
-        .filter(|(name, _)| LISTS.contains(&name.as_str()));
+        .filter(|(name, _)| REFUSED_LISTS.contains(&name.as_str()));
     let lists = lists.filter(|(_, value)| filled(value));
-    let mut names: Vec<&str> = [group, op].into_iter().chain(tags).collect();
-    names.extend(lists.map(|(name, _)| name.as_str()));
-    REFUSED.iter().copied().find(|name| names.contains(name))
+    let lists: Vec<&str> = lists.map(|(name, _)| name.as_str()).collect();
+    let names: Vec<&str> = [group, op].into_iter().chain(tags).collect();
+    let list = REFUSED_LISTS.into_iter().find(|name| lists.contains(name));
+    list.or_else(|| REFUSED.iter().copied().find(|name| names.contains(name)))
 }

@@ -1,6 +1,6 @@
 //! What a case asks for: a layer, a loss, an optimizer or a network, with all of its options known.
 
-use wgpu_cnn::{Loss, Op, Optimizer, Shape};
+use wgpu_cnn::{GroupNorm, LayerNormChannels, Loss, Op, Optimizer, Shape};
 
 use crate::format::{Array, Case, Values};
 use crate::layers;
@@ -33,7 +33,10 @@ impl Work {
             Self::Optimizer(optimizer)
         } else {
             let training = match name {
-                "batch_norm1d" | "batch_norm2d" => options.flag("training", true)?,
+                "batch_norm1d" | "batch_norm2d" => {
+                    let frozen = options.flag("frozen", false)?;
+                    options.flag("training", !frozen)? && !frozen
+                }
                 _ => true,
             };
             let op = with_outputs(layers::layer(name, &options)?, case)?;
@@ -64,8 +67,13 @@ impl Work {
                 Op::Add(_) | Op::Mul(_) => ["x", "x2", "gy"].contains(&name),
                 Op::Scale(_) => ["x", "gy", "w", "b"].contains(&name),
                 Op::LayerNorm(_) => ["x", "gy", "gamma", "beta"].contains(&name),
-                Op::BatchNorm(_) => {
-                    ["x", "gy", "gamma", "beta", "running_mean", "running_var"].contains(&name)
+                Op::LayerNormChannels(LayerNormChannels { affine, .. })
+                | Op::GroupNorm(GroupNorm { affine, .. }) => {
+                    ["x", "gy"].contains(&name) || *affine && ["gamma", "beta"].contains(&name)
+                }
+                Op::BatchNorm(norm) => {
+                    ["x", "gy", "running_mean", "running_var"].contains(&name)
+                        || norm.affine && ["gamma", "beta"].contains(&name)
                 }
                 _ => ["x", "gy"].contains(&name),
             },
@@ -217,14 +225,27 @@ impl Case {
         }
     }
 
+    /// Gamma and beta of a normalisation.
+    pub fn factors(&self, channels: usize) -> Result<[Vec<f32>; 2], String> {
+        let gamma = self.floats_or("gamma", channels, 1.0)?;
+        Ok([gamma, self.floats_or("beta", channels, 0.0)?])
+    }
+
     /// Gamma, beta, running mean and running variance of a batch normalisation.
     pub fn batch_norm_parameters(&self, channels: usize) -> Result<[Vec<f32>; 4], String> {
+        let [gamma, beta] = self.factors(channels)?;
         Ok([
-            self.floats_or("gamma", channels, 1.0)?,
-            self.floats_or("beta", channels, 0.0)?,
+            gamma,
+            beta,
             self.floats_or("running_mean", channels, 0.0)?,
             self.floats_or("running_var", channels, 1.0)?,
         ])
+    }
+
+    /// Batches that the running statistics are averages of.
+    pub fn batches(&self) -> Result<f32, String> {
+        let batches = Options::new(&self.options).extent("num_batches_tracked", 0)?;
+        Ok(batches as f32)
     }
 
     /// The target of a loss.

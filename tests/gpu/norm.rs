@@ -1,9 +1,11 @@
-//! The kernels of src/gpu/kernels/norm.rs.
+//! The kernels of src/gpu/kernels/norm/.
 
 mod batch;
+mod groups;
 mod layer;
+mod statistics;
 
-use wgpu_cnn::{BatchNorm, LayerNorm, ops};
+use wgpu_cnn::{BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LayerNormChannels, ops};
 
 use crate::common::{poisoned_gpus, tensor};
 use crate::errors::assert_error;
@@ -31,10 +33,39 @@ fn what_does_not_fit_is_refused() {
         // As PyTorch refuses it.
         let words = ["more than one value per channel"];
         assert_error(batch(&x, &three), "shape", &words);
-        let words = ["batch_norm parameter", "[3]", "[2]"];
-        assert_error(batch(&rows, &two), "shape", &words);
+        assert_error(batch(&rows, &two), "shape", &["gamma", "[3]", "[2]"]);
         let evaluated = ops::batch_norm_forward_evaluation(&x, [&three; 2], [&three, &two], &norm);
-        assert_error(evaluated, "shape", &words);
+        assert_error(evaluated, "shape", &["running variance", "[3]", "[2]"]);
+        let missing = ops::batch_norm_forward_evaluation(&x, None, [&three; 2], &norm);
+        assert_error(
+            missing,
+            "argument",
+            &["batch_norm", "gamma and beta are missing"],
+        );
+        let counted = ops::batch_norm_forward(&rows, [&three; 2], [&three; 3], &norm);
+        assert_error(
+            counted,
+            "argument",
+            &["batch_norm", "2 running statistics, not 3"],
+        );
+        let without = norm.affine(false);
+        let given = ops::batch_norm_backward(&rows, &three, &of(&[3, 2]), &rows, &without);
+        assert_error(given, "argument", &["batch_norm", "without gamma and beta"]);
+        let thirds = ops::group_norm_forward(&rows, [&three; 2], &GroupNorm::new(2));
+        assert_error(
+            thirds,
+            "shape",
+            &["group_norm", "channels in 2 equal groups", "3"],
+        );
+        let single = ops::group_norm_forward(&rows, None, &InstanceNorm::new().into());
+        assert_error(
+            single,
+            "shape",
+            &["instance_norm", "more than one position"],
+        );
+        let channels = LayerNormChannels::new();
+        let wrong = ops::layer_norm_channels_forward(&of(&[2, 3, 4]), [&three, &two], &channels);
+        assert_error(wrong, "shape", &["beta", "[3]", "[2]"]);
         let wrong = ops::batch_norm_backward(&rows, &three, &of(&[3, 1]), &rows, &norm);
         assert_error(wrong, "shape", &["statistics", "[3, 2]", "[3, 1]"]);
         let wrong = ops::layer_norm_forward(&rows, [&three, &two], &LayerNorm::new());

@@ -45,14 +45,14 @@ impl<'a> Walk<'a> {
     }
 
     /// How a node computes.
-    fn mode(&self, _: &Node) -> Mode {
-        self.mode
+    fn mode(&self, node: &Node) -> Mode {
+        self.mode.of(node)
     }
 
     fn site(&self, node: &Node) -> Site<'a> {
         Site {
             planned: self.task.options.batch,
-            ..Site::new(self.graph(), node, self.batch, self.mode(node))
+            ..Site::new(self.graph(), node, self.batch, self.mode)
         }
     }
 

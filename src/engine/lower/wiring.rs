@@ -113,7 +113,7 @@ impl Wiring<'_> {
             let inputs = self.inputs(node);
             self.values[written.0] = match part {
                 Some(part) => {
-                    self.hold(node, part.mode == mode, "computes in another mode");
+                    self.hold(node, part.mode == mode.of(node), "computes in another mode");
                     self.node_forward(node, &part.places, &inputs)?;
                     self.arguments[written.0] = part.places.output.argument;
                     let region = part.places.output.region;
@@ -171,7 +171,7 @@ impl Wiring<'_> {
             self.hold(node, same, "differentiates at another place");
             self.hold(
                 node,
-                part.mode == Mode::Training,
+                part.mode == Mode::Training.of(node),
                 "computes in another mode",
             );
             let arrived = gradients[written.0] == Some(places.gradient);

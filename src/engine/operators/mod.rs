@@ -14,6 +14,7 @@ mod conv2d;
 mod conv_transpose2d;
 mod dropout;
 mod linear;
+mod local_response_norm;
 mod norm;
 mod pad2d;
 mod pieces;

@@ -7,6 +7,7 @@ use crate::engine::internal;
 use crate::gpu::kernels::Output;
 use crate::gpu::record::Region;
 use crate::model::{Graph, Node};
+use crate::op::Op;
 use crate::{Error, Result};
 
 /// How a node computes.
@@ -16,6 +17,19 @@ pub(in crate::engine) enum Mode {
     Training,
     /// Without dropout, and normalisation by the running statistics.
     Evaluation,
+}
+
+impl Mode {
+    /// How a node computes in a pass of this mode: the one place that says so.
+    pub fn of(self, node: &Node) -> Self {
+        let mut mode = self;
+        if let Op::BatchNorm(norm) = &node.op
+            && norm.frozen
+        {
+            mode = Self::Evaluation;
+        }
+        mode
+    }
 }
 
 /// What dropout's masks follow from, beside layer and element.
@@ -44,14 +58,14 @@ pub(in crate::engine) struct Site<'a> {
 }
 
 impl<'a> Site<'a> {
-    /// A node's site, for batches of one size.
+    /// A node's site in a pass of a mode, for batches of one size.
     pub fn new(graph: &'a Graph, node: &Node, batch: usize, mode: Mode) -> Self {
         Self {
             batch,
             planned: batch,
             inputs: graph.input_shapes(node),
             output: graph.shape(node.output),
-            mode,
+            mode: mode.of(node),
             layer: node.layer,
             masks: Masks::default(),
         }

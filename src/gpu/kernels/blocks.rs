@@ -24,10 +24,13 @@ macro_rules! block {
 
 pub(crate) const FLAT: Block = block!("flat");
 pub(crate) const REDUCE: Block = block!("reduce");
-const CORRECTED: Block = block!("corrected", uses: [NAN]);
+pub(crate) const CORRECTED: Block = block!("corrected", uses: [NAN]);
 pub(crate) const MOMENTS: Block = block!("moments", uses: [REDUCE, CORRECTED]);
 pub(crate) const STATISTICS: Block =
-    block!("statistics", constants: ["HAS_RUNNING"], uses: [REDUCE, CORRECTED]);
+    block!("statistics", constants: ["HAS_RUNNING", "CUMULATIVE"], uses: [REDUCE, CORRECTED]);
+pub(crate) const AFFINE: Block = block!("affine", constants: ["AFFINE"]);
+pub(crate) const LANES: Block = block!("lanes");
+pub(crate) const RESPONSE: Block = block!("response", constants: ["QUARTERS"], uses: [NAN]);
 pub(crate) const BEST: Block = block!("best", uses: [NAN]);
 pub(crate) const HUGE: Block = block!("huge");
 pub(crate) const CROSS_ENTROPY: Block = block!("cross_entropy", constants: ["HAS_WEIGHTS"]);

@@ -15,6 +15,7 @@ pub(crate) mod conv2d;
 mod conv2d_rows;
 mod conv2d_strided;
 pub(crate) mod dropout;
+pub(crate) mod local_response_norm;
 pub(crate) mod loss;
 mod loss_classes;
 mod loss_dice;
@@ -61,9 +62,13 @@ const FAMILIES: &[(&str, &[&Kernel])] = &[
     ("conv2d", conv2d_rows::KERNELS),
     ("conv2d", conv2d_strided::KERNELS),
     ("dropout", &[&dropout::DROPOUT]),
+    ("local_response_norm", local_response_norm::KERNELS),
     ("loss", loss::KERNELS),
     ("matmul", matmul::KERNELS),
-    ("norm", norm::KERNELS),
+    ("norm", norm::batch::KERNELS),
+    ("norm", norm::channels::KERNELS),
+    ("norm", norm::group::KERNELS),
+    ("norm", norm::layer::KERNELS),
     ("optimizer", optimizer::KERNELS),
     ("pad2d", pad2d::KERNELS),
     ("peak", peak::KERNELS),

@@ -5,8 +5,9 @@ use fastrand::Rng;
 use wgpu_cnn::{
     Activation, AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool1d, AvgPool2d, BatchNorm,
     ChannelPermute, ChannelShuffle, Conv1d, Conv2d, ConvTranspose2d, DropUnit, Dropout, Flatten,
-    Init, LayerNorm, Linear, MaxPool1d, MaxPool2d, Op, Padding, PaddingMode, PointwiseLinear,
-    Reshape, Scale, Shape, Slice, Softmax, Upsample2d,
+    GroupNorm, Init, InstanceNorm, LayerNorm, LayerNormChannels, Linear, LocalResponseNorm,
+    MaxPool1d, MaxPool2d, Op, Padding, PaddingMode, PointwiseLinear, Reshape, Scale, Shape, Slice,
+    Softmax, Upsample2d,
 };
 
 use super::draw::{catalogue_case, one_in, pick};
@@ -25,9 +26,11 @@ pub fn operator(rng: &mut Rng, shape: &Shape) -> Op {
         (6..=8, _) => pick(rng, &Activation::ALL).into(),
         (9, _) => BatchNorm::new()
             .epsilon(pick(rng, &[1e-5, 1e-3]))
-            .momentum(pick(rng, &[0.0, 0.1, 1.0]))
+            .momentum(pick(rng, &[Some(0.0), Some(0.1), Some(1.0), None]))
+            .affine(!one_in(rng, 4))
+            .frozen(one_in(rng, 4))
             .into(),
-        (10, _) => LayerNorm::new().epsilon(pick(rng, &[1e-5, 1e-3])).into(),
+        (10, rank) => normalisation(rng, rank, shape.first().copied().unwrap_or(1)),
         (11, rank) => Softmax::new()
             .axis(rng.isize(-(rank as isize)..rank as isize))
             .log(rng.bool())
@@ -48,6 +51,33 @@ pub fn operator(rng: &mut Rng, shape: &Shape) -> Op {
         (15, 1..) if rng.bool() => selected_or_scaled(rng, shape),
         // Whatever there is, as the catalogue has it, if it happens to fit.
         _ => catalogue_case(rng).op,
+    }
+}
+
+/// Any but that over the batch.
+fn normalisation(rng: &mut Rng, rank: usize, channels: usize) -> Op {
+    let (epsilon, affine) = (pick(rng, &[1e-5, 1e-3]), !one_in(rng, 4));
+    match (rng.usize(..5), rank) {
+        (0, _) => LayerNormChannels::new()
+            .epsilon(epsilon)
+            .affine(affine)
+            .into(),
+        (1, _) => {
+            let all: Vec<usize> = (1..=channels)
+                .filter(|groups| channels.is_multiple_of(*groups))
+                .collect();
+            GroupNorm::new(pick(rng, &all))
+                .epsilon(epsilon)
+                .affine(affine)
+                .into()
+        }
+        (2, 2 | 3) => InstanceNorm::new().epsilon(epsilon).affine(affine).into(),
+        (3, _) => LocalResponseNorm::new(rng.usize(1..7))
+            .alpha(pick(rng, &[1e-4, 0.1, 1.0]))
+            .beta(pick(rng, &[0.5, 0.75, 1.0]))
+            .k(pick(rng, &[1.0, 2.0]))
+            .into(),
+        _ => LayerNorm::new().epsilon(epsilon).affine(affine).into(),
     }
 }
 

@@ -62,6 +62,9 @@ const PLAIN: &[&str] = &[
     "concat",
     "batch_norm",
     "layer_norm",
+    "layer_norm_channels",
+    "group_norm",
+    "instance_norm",
 ];
 
 /// Why a race ends early.

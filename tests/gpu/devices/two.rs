@@ -2,7 +2,8 @@
 
 use wgpu_cnn::{
     Activation, AdaptiveMaxPool2d, BatchNorm, Conv2d, ConvTranspose2d, Element, Error, Gpu,
-    LayerNorm, MaxPool2d, Optimizer, Shape, Softmax, Tensor, ops, wgpu,
+    GroupNorm, LayerNorm, LayerNormChannels, LocalResponseNorm, MaxPool2d, Optimizer, Shape,
+    Softmax, Tensor, ops, wgpu,
 };
 
 use crate::common::{plain_gpu, poisoned_gpus};
@@ -41,7 +42,7 @@ const X: [usize; 4] = [2, 4, 4, 4];
 const GRADIENT: &str = "output gradient";
 
 /// The functions of `ops` that take more than one tensor.
-const CALLS: [(&str, Call); 28] = [
+const CALLS: [(&str, Call); 34] = [
     ("activation_backward", |t| {
         let tensors = [t.f32("x", X), t.f32("y", X), t.f32(GRADIENT, X)];
         let [x, y, gradient] = &tensors;
@@ -119,9 +120,10 @@ const CALLS: [(&str, Call); 28] = [
     ("batch_norm_forward", |t| {
         let x = t.f32("x", X);
         let [gamma, beta] = ["gamma", "beta"].map(|name| t.f32(name, [4]));
-        let running = ["running mean", "running variance"].map(|name| t.f32(name, [4]));
-        let running = running.each_ref();
-        ops::batch_norm_forward(&x, [&gamma, &beta], running, &BatchNorm::new()).map(drop)
+        let [mean, variance] = ["running mean", "running variance"].map(|name| t.f32(name, [4]));
+        let running = [&mean, &variance, &t.f32("number of batches", [])];
+        let layer = BatchNorm::new().momentum(None);
+        ops::batch_norm_forward(&x, [&gamma, &beta], running, &layer).map(drop)
     }),
     ("batch_norm_forward_evaluation", |t| {
         let x = t.f32("x", X);
@@ -134,6 +136,40 @@ const CALLS: [(&str, Call); 28] = [
         let (x, gamma) = (t.f32("x", X), t.f32("gamma", [4]));
         let (statistics, gradient) = (t.f32("statistics", [4, 2]), t.f32(GRADIENT, X));
         ops::batch_norm_backward(&x, &gamma, &statistics, &gradient, &BatchNorm::new()).map(drop)
+    }),
+    ("batch_norm_backward_evaluation", |t| {
+        let (x, gamma, layer) = (t.f32("x", X), t.f32("gamma", [4]), BatchNorm::new());
+        let running = ["running mean", "running variance"].map(|name| t.f32(name, [4]));
+        let (running, gradient) = (running.each_ref(), t.f32(GRADIENT, X));
+        ops::batch_norm_backward_evaluation(&x, &gamma, running, &gradient, &layer).map(drop)
+    }),
+    ("layer_norm_channels_forward", |t| {
+        let x = t.f32("x", X);
+        let [gamma, beta] = ["gamma", "beta"].map(|name| t.f32(name, [4]));
+        let layer = LayerNormChannels::new();
+        ops::layer_norm_channels_forward(&x, [&gamma, &beta], &layer).map(drop)
+    }),
+    ("layer_norm_channels_backward", |t| {
+        let (x, gamma) = (t.f32("x", X), t.f32("gamma", [4]));
+        let (kept, gradient) = (t.f32("kept", [2, 16, 2]), t.f32(GRADIENT, X));
+        let layer = LayerNormChannels::new();
+        ops::layer_norm_channels_backward(&x, &gamma, &kept, &gradient, &layer).map(drop)
+    }),
+    ("group_norm_forward", |t| {
+        let x = t.f32("x", X);
+        let [gamma, beta] = ["gamma", "beta"].map(|name| t.f32(name, [4]));
+        ops::group_norm_forward(&x, [&gamma, &beta], &GroupNorm::new(2)).map(drop)
+    }),
+    ("group_norm_backward", |t| {
+        let (x, gamma, layer) = (t.f32("x", X), t.f32("gamma", [4]), GroupNorm::new(2));
+        let (kept, gradient) = (t.f32("kept", [2, 2, 2]), t.f32(GRADIENT, X));
+        ops::group_norm_backward(&x, &gamma, &kept, &gradient, &layer).map(drop)
+    }),
+    ("local_response_norm_backward", |t| {
+        let tensors = [t.f32("x", X), t.f32("kept", X), t.f32(GRADIENT, X)];
+        let [x, kept, gradient] = &tensors;
+        let layer = LocalResponseNorm::new(3);
+        ops::local_response_norm_backward(x, kept, gradient, &layer).map(drop)
     }),
     ("layer_norm_forward", |t| {
         let x = t.f32("x", [2, 5]);
@@ -181,7 +217,7 @@ const CALLS: [(&str, Call); 28] = [
 ];
 
 /// Those that take one, which is of the device where the result will be.
-const OF_ONE: [&str; 23] = [
+const OF_ONE: [&str; 24] = [
     "activation_forward",
     "adaptive_avg_pool2d_backward",
     "adaptive_avg_pool2d_forward",
@@ -195,6 +231,7 @@ const OF_ONE: [&str; 23] = [
     "channel_shuffle",
     "dropout",
     "dropout_spans",
+    "local_response_norm_forward",
     "loss",
     "max_pool2d_forward",
     "pixel_shuffle",

@@ -156,7 +156,7 @@ fn batch_norm_in_training_equals_the_reference() {
         let update = |mean: &[f64], running: [&[f64]; 2]| {
             let mut new = running.map(<[f64]>::to_vec);
             let [new_mean, new_variance] = &mut new;
-            let momentum = layer.momentum;
+            let momentum = layer.momentum.unwrap();
             let (mean, to) = (mean, (new_mean, new_variance));
             cpu::batch_norm_update_running(&geometry, momentum, mean, &variance, to.0, to.1)
                 .unwrap();
@@ -396,7 +396,7 @@ fn training_keeps_running_statistics_and_evaluation_uses_them() {
         let geometry = layer.geometry(size, &Shape::from([3, 5, 2])).unwrap();
         let [mean, variance] = moments(&geometry, &wide(x));
         let [new_mean, new_variance] = &mut running;
-        let momentum = layer.momentum;
+        let momentum = layer.momentum.unwrap();
         cpu::batch_norm_update_running(
             &geometry,
             momentum,

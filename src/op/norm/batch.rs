@@ -1,6 +1,7 @@
-//! Normalisation.
+//! Batch normalisation.
 
-use super::{
+use super::affine;
+use crate::op::{
     Definition, Init, ParameterKind, ParameterSpec, check_epsilon, countable, only, within,
 };
 use crate::shape::elements;
@@ -16,15 +17,25 @@ use crate::{Error, Result, Shape};
 pub struct BatchNorm {
     /// Keeps the division finite. Default 1e-5.
     pub epsilon: f64,
-    /// The share of the newest batch in the running estimates. Default 0.1.
-    pub momentum: f64,
+    /// The share of the newest batch in the running estimates, default 0.1. `None` for the average of
+    /// all batches: the share of the `n`-th is `1 / n`, and `num_batches_tracked`, a statistic, counts
+    /// them.
+    pub momentum: Option<f64>,
+    /// Whether there are gamma and beta; without, `y = (x - mean) / sqrt(variance + epsilon)`. Default
+    /// yes.
+    pub affine: bool,
+    /// Whether it evaluates in training too: by the running estimates, which stay as they are, and are
+    /// constants to the gradients. Gamma and beta are learned. Default no.
+    pub frozen: bool,
 }
 
 impl Default for BatchNorm {
     fn default() -> Self {
         Self {
             epsilon: 1e-5,
-            momentum: 0.1,
+            momentum: Some(0.1),
+            affine: true,
+            frozen: false,
         }
     }
 }
@@ -41,16 +52,34 @@ impl BatchNorm {
         self
     }
 
-    /// Sets the share of the newest batch in the running estimates.
-    pub fn momentum(mut self, momentum: f64) -> Self {
-        self.momentum = momentum;
+    /// Sets the share of the newest batch in the running estimates: a number, or `None` for the average
+    /// of all batches.
+    pub fn momentum(mut self, momentum: impl Into<Option<f64>>) -> Self {
+        self.momentum = momentum.into();
         self
+    }
+
+    /// Leaves gamma and beta out or puts them in.
+    pub fn affine(mut self, affine: bool) -> Self {
+        self.affine = affine;
+        self
+    }
+
+    /// Makes it evaluate in training too, or not.
+    pub fn frozen(mut self, frozen: bool) -> Self {
+        self.frozen = frozen;
+        self
+    }
+
+    /// The place of the first statistic among the parameters.
+    pub(crate) fn first_statistic(&self) -> usize {
+        if self.affine { 2 } else { 0 }
     }
 
     /// The resolved extents for `batch` examples of shape `input`.
     pub fn geometry(&self, batch: usize, input: &Shape) -> Result<BatchNormGeometry> {
         check_epsilon("batch_norm", self.epsilon)?;
-        check_momentum(self.momentum)?;
+        self.momentum.map_or(Ok(()), check_momentum)?;
         countable("batch_norm", &input.batched(batch))?;
         match input[..] {
             [channels, ref plane @ ..] if !input.is_empty() => Ok(BatchNormGeometry {
@@ -80,20 +109,22 @@ impl Definition for BatchNorm {
     fn parameters(&self, inputs: &[&Shape]) -> Result<Vec<ParameterSpec>> {
         let input = only("batch_norm", inputs)?;
         let channels = self.geometry(1, input)?.channels;
-        let constant = |name, value| ParameterSpec {
+        let statistic = |name, value| ParameterSpec {
             init: Init::Constant(value),
+            kind: ParameterKind::Statistic,
             ..ParameterSpec::zeros(name, [channels].into())
         };
-        let statistic = |name, value| ParameterSpec {
-            kind: ParameterKind::Statistic,
-            ..constant(name, value)
-        };
-        Ok(vec![
-            constant("weight", 1.0),
-            constant("bias", 0.0),
-            statistic("running_mean", 0.0),
-            statistic("running_var", 1.0),
-        ])
+        let mut parameters = affine(self.affine, &[channels].into());
+        parameters.push(statistic("running_mean", 0.0));
+        parameters.push(statistic("running_var", 1.0));
+        if self.momentum.is_none() {
+            parameters.push(ParameterSpec {
+                shape: [].into(),
+                kind: ParameterKind::Count,
+                ..statistic("num_batches_tracked", 0.0)
+            });
+        }
+        Ok(parameters)
     }
 
     fn is_view(&self) -> bool {
@@ -105,8 +136,11 @@ impl Definition for BatchNorm {
     }
 
     fn check_training(&self, batch: usize, inputs: &[&Shape]) -> Result<()> {
-        self.geometry(batch, only("batch_norm", inputs)?)?
-            .check_training()
+        let geometry = self.geometry(batch, only("batch_norm", inputs)?)?;
+        match self.frozen {
+            true => Ok(()),
+            false => geometry.check_training(),
+        }
     }
 
     fn reads_half(&self, _: usize) -> bool {
@@ -140,68 +174,5 @@ impl BatchNormGeometry {
             return Err(Error::shape("batch_norm", expected, self.count()));
         }
         Ok(())
-    }
-}
-
-/// Layer normalisation (Ba et al. 2016): each example by itself, over its whole shape, as
-/// `y = gamma * (x - mean) / sqrt(variance + epsilon) + beta` with a gamma and a beta per element.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct LayerNorm {
-    /// Keeps the division finite. Default 1e-5.
-    pub epsilon: f64,
-}
-
-impl Default for LayerNorm {
-    fn default() -> Self {
-        Self { epsilon: 1e-5 }
-    }
-}
-
-impl LayerNorm {
-    /// Layer normalisation with PyTorch's defaults.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Sets the term that keeps the division finite.
-    pub fn epsilon(mut self, epsilon: f64) -> Self {
-        self.epsilon = epsilon;
-        self
-    }
-}
-
-impl Definition for LayerNorm {
-    fn name(&self) -> &'static str {
-        "layer_norm"
-    }
-
-    fn output_shape(&self, inputs: &[&Shape]) -> Result<Shape> {
-        Ok(only("layer_norm", inputs)?.clone())
-    }
-
-    fn parameters(&self, inputs: &[&Shape]) -> Result<Vec<ParameterSpec>> {
-        let input = only("layer_norm", inputs)?;
-        check_epsilon("layer_norm", self.epsilon)?;
-        let ones = ParameterSpec {
-            init: Init::Constant(1.0),
-            ..ParameterSpec::zeros("weight", input.clone())
-        };
-        Ok(vec![ones, ParameterSpec::zeros("bias", input.clone())])
-    }
-
-    fn is_view(&self) -> bool {
-        false
-    }
-
-    fn is_identity_in_evaluation(&self) -> bool {
-        false
-    }
-
-    fn check_training(&self, _: usize, _: &[&Shape]) -> Result<()> {
-        Ok(())
-    }
-
-    fn reads_half(&self, _: usize) -> bool {
-        false
     }
 }

@@ -1,0 +1,48 @@
+// What the gradients of group normalisation are made of: the sums over each plane of gy * x^ and of gy, where
+// x^ is the normalised input. A workgroup per plane and part of it; where there are several parts,
+// reduce_parts.wgsl adds them.
+
+@group(0) @binding(0) var<storage, read> input: array<Input>;         // (N, C, plane)
+@group(0) @binding(1) var<storage, read> gradient_output: array<f32>; // (N, C, plane)
+@group(0) @binding(2) var<storage, read> statistics: array<f32>;      // (N, groups, 2): mean, 1 / deviation
+@group(0) @binding(3) var<storage, read_write> products: array<f32>;  // (parts, N, C)
+@group(0) @binding(4) var<storage, read_write> sums: array<f32>;      // (parts, N, C)
+@group(0) @binding(5) var<uniform> params: Params;
+
+struct Params {
+    planes: u32,    // N * C
+    per_group: u32, // channels
+    plane: u32,
+    parts: u32,
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let slot = flat_group(group); // part * planes + plane
+    if slot / params.planes >= params.parts { return; }
+    let part = part_of(params.plane, params.parts, slot / params.planes);
+    let plane = slot % params.planes;
+    let row = plane / params.per_group;
+    let mean = statistics[2u * row];
+    let inverse = statistics[2u * row + 1u];
+    var found = vec2<f32>();
+    for (var block = part.x + thread; block < part.y; block += BLOCK) {
+        let end = min(block + BLOCK, part.y);
+        var block_sums = vec2<f32>();
+        for (var i = block; i < end; i += 64u) {
+            let at = plane * params.plane + i;
+            let normal = (f32(input[at]) - mean) * inverse;
+            block_sums += gradient_output[at] * vec2(normal, 1.0);
+        }
+        found += block_sums;
+    }
+    let product = reduce_sum(thread, found.x);
+    let sum = reduce_sum(thread, found.y);
+    if thread == 0u {
+        products[slot] = product;
+        sums[slot] = sum;
+    }
+}

@@ -1,0 +1,378 @@
+//! Batch normalisation.
+
+use super::{Output, Read, ReadWrite, Recording, Region};
+use super::{affine, blocks, flag, flat_grid, group_grid, partial_gradients, sum_gradients};
+use crate::gpu::kernel::{Kernel, Params as _, params, source};
+use crate::gpu::strategy::{self, group_iterations};
+use crate::op::{BatchNorm, BatchNormGeometry};
+
+params! {
+    struct StatisticsParams {
+        batch: u32,
+        channels: u32,
+        plane: u32,
+        parts: u32,
+        epsilon: f32,
+        momentum: f32,
+    }
+}
+
+params! {
+    struct ForwardParams {
+        batch: u32,
+        channels: u32,
+        plane: u32,
+        epsilon: f32,
+    }
+}
+
+params! {
+    struct PartsParams {
+        batch: u32,
+        channels: u32,
+        plane: u32,
+        parts: u32,
+        epsilon: f32,
+    }
+}
+
+params! {
+    struct BackwardParams {
+        batch: u32,
+        channels: u32,
+        plane: u32,
+    }
+}
+
+params! {
+    struct CountParams {
+        seen: u32,
+    }
+}
+
+pub(crate) const STATISTICS: Kernel = Kernel {
+    name: "norm_batch_statistics",
+    source: source!("norm_batch_statistics.wgsl"),
+    blocks: &[&blocks::MOMENTS, &blocks::STATISTICS, &blocks::FLAT],
+    bindings: &[Read, ReadWrite, ReadWrite, ReadWrite, ReadWrite],
+    formats: &[(0, "Input")],
+    params: StatisticsParams::LAYOUT,
+    constants: &["SPLIT"],
+};
+
+pub(crate) const TOTAL: Kernel = Kernel {
+    name: "norm_batch_total",
+    source: source!("norm_batch_total.wgsl"),
+    blocks: &[&blocks::STATISTICS, &blocks::FLAT],
+    bindings: &[Read, ReadWrite, ReadWrite, ReadWrite, ReadWrite],
+    formats: &[],
+    params: StatisticsParams::LAYOUT,
+    constants: &[],
+};
+
+pub(crate) const COUNT: Kernel = Kernel {
+    name: "norm_batch_count",
+    source: source!("norm_batch_count.wgsl"),
+    blocks: &[],
+    bindings: &[ReadWrite],
+    formats: &[],
+    params: CountParams::LAYOUT,
+    constants: &[],
+};
+
+pub(crate) const FORWARD: Kernel = Kernel {
+    name: "norm_batch_forward",
+    source: source!("norm_batch_forward.wgsl"),
+    blocks: &[&blocks::AFFINE, &blocks::ACTIVATION, &blocks::FLAT],
+    bindings: &[Read, Read, Read, Read, Read, Read, ReadWrite],
+    formats: &[(0, "Input"), (6, "Output")],
+    params: ForwardParams::LAYOUT,
+    constants: &["TRAINING"],
+};
+
+pub(crate) const BACKWARD_WEIGHT: Kernel = Kernel {
+    name: "norm_batch_backward_weight",
+    source: source!("norm_batch_backward_weight.wgsl"),
+    blocks: &[&blocks::REDUCE, &blocks::FLAT],
+    bindings: &[Read, Read, Read, Read, Read, ReadWrite, ReadWrite],
+    formats: &[(0, "Input")],
+    params: PartsParams::LAYOUT,
+    constants: &["TRAINING", "BY_POSITION"],
+};
+
+pub(crate) const BACKWARD_INPUT: Kernel = Kernel {
+    name: "norm_batch_backward_input",
+    source: source!("norm_batch_backward_input.wgsl"),
+    blocks: &[&blocks::AFFINE, &blocks::EPILOGUE, &blocks::FLAT],
+    bindings: &[Read, Read, Read, Read, Read, Read, Read, ReadWrite],
+    formats: &[(0, "Input"), (6, "Saved"), (7, "Output")],
+    params: BackwardParams::LAYOUT,
+    constants: &[],
+};
+
+pub(crate) const FROZEN_BACKWARD_INPUT: Kernel = Kernel {
+    name: "norm_batch_frozen_backward_input",
+    source: source!("norm_batch_frozen_backward_input.wgsl"),
+    blocks: &[&blocks::AFFINE, &blocks::EPILOGUE, &blocks::FLAT],
+    bindings: &[Read, Read, Read, Read, ReadWrite],
+    formats: &[(3, "Saved"), (4, "Output")],
+    params: ForwardParams::LAYOUT,
+    constants: &[],
+};
+
+#[cfg(test)]
+pub(in super::super) const KERNELS: &[&Kernel] = &[
+    &STATISTICS,
+    &TOTAL,
+    &COUNT,
+    &FORWARD,
+    &BACKWARD_WEIGHT,
+    &BACKWARD_INPUT,
+    &FROZEN_BACKWARD_INPUT,
+];
+
+/// The running estimates, and the number of batches that they are averages of, where they are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Running {
+    pub mean: Region,
+    pub variance: Region,
+    pub batches: Option<Region>,
+}
+
+/// Batch normalisation in training: the statistics `(C, 2)`, the running estimates, and the output.
+/// Reads the input, and gamma and beta where there are any.
+pub(crate) fn forward(
+    recording: &mut Recording,
+    norm: &BatchNorm,
+    geometry: &BatchNormGeometry,
+    [input, gamma, beta]: [Option<Region>; 3],
+    (statistics, running): (Region, Running),
+    output: Output,
+) {
+    let options = [norm.epsilon, norm.momentum.unwrap_or(0.0)];
+    let parts = strategy::group_parts(geometry.channels, geometry.batch * geometry.plane);
+    let parts = recording.parts(|| parts);
+    let to = (statistics, Some(running));
+    record_statistics(recording, (geometry, parts), options, input, to);
+    if let Some(batches) = running.batches {
+        let params = CountParams { seen: 1 };
+        recording.dispatch(&COUNT, &[], &[Some(batches)], params, [1; 3]);
+    }
+    let regions = [input, gamma, beta, Some(statistics), None, None];
+    normalise(recording, norm, geometry, regions, output);
+}
+
+/// Mean and inverse deviation of each channel, and the running estimates where there are any. Parts of a
+/// channel's values, if there are several, each have a workgroup of their own.
+pub(super) fn record_statistics(
+    recording: &mut Recording,
+    (geometry, parts): (&BatchNormGeometry, usize),
+    [epsilon, momentum]: [f64; 2],
+    input: Option<Region>,
+    (statistics, running): (Region, Option<Running>),
+) {
+    let [batch, channels, plane] = extents(geometry);
+    let params = StatisticsParams {
+        batch,
+        channels,
+        plane,
+        parts: parts as u32,
+        epsilon: epsilon as f32,
+        momentum: momentum as f32,
+    };
+    let partial = match parts {
+        1 => None,
+        _ => Some(recording.transient("statistics of parts", 2 * parts * geometry.channels)),
+    };
+    let batches = running.and_then(|running| running.batches);
+    let constants = [
+        ("SPLIT", flag(partial.is_some())),
+        ("HAS_RUNNING", flag(running.is_some())),
+        ("CUMULATIVE", flag(batches.is_some())),
+    ];
+    let estimates = running.map(|running| [running.mean, running.variance]);
+    let [mean, variance] = [0, 1].map(|at| estimates.map(|estimates| estimates[at]));
+    let to = [Some(statistics), mean, variance, batches];
+    let of_part = (geometry.batch * geometry.plane).div_ceil(parts);
+    recording.iterations(2 * group_iterations(of_part));
+    let grid = group_grid(geometry.channels * parts);
+    let first = match partial {
+        None => to,
+        Some(_) => [partial, None, None, None],
+    };
+    let regions = [&[input][..], &first].concat();
+    recording.dispatch(&STATISTICS, &constants, &regions, params, grid);
+    if partial.is_some() {
+        recording.iterations(2 * parts.div_ceil(64));
+        let regions = [&[partial][..], &to].concat();
+        let grid = group_grid(geometry.channels);
+        recording.dispatch(&TOTAL, &constants[1..], &regions, params, grid);
+    }
+}
+
+/// Batch normalisation in evaluation, by the running estimates.
+pub(crate) fn forward_evaluation(
+    recording: &mut Recording,
+    norm: &BatchNorm,
+    geometry: &BatchNormGeometry,
+    [input, gamma, beta]: [Option<Region>; 3],
+    running: [Region; 2],
+    output: Output,
+) {
+    let [mean, variance] = running.map(Some);
+    let regions = [input, gamma, beta, None, mean, variance];
+    normalise(recording, norm, geometry, regions, output);
+}
+
+/// From input, gamma, beta, and either statistics or running estimates.
+fn normalise(
+    recording: &mut Recording,
+    norm: &BatchNorm,
+    geometry: &BatchNormGeometry,
+    inputs: [Option<Region>; 6],
+    output: Output,
+) {
+    let params = forward_params(norm, geometry);
+    let grid = flat_grid(geometry.batch * geometry.channels * geometry.plane);
+    let training = inputs[3].is_some();
+    let mut constants = vec![("TRAINING", flag(training)), affine(inputs[1])];
+    constants.extend(output.activation_constants(recording));
+    let regions = [&inputs[..], &[Some(output.region)]].concat();
+    recording.dispatch(&FORWARD, &constants, &regions, params, grid);
+}
+
+fn forward_params(norm: &BatchNorm, geometry: &BatchNormGeometry) -> ForwardParams {
+    let [batch, channels, plane] = extents(geometry);
+    ForwardParams {
+        batch,
+        channels,
+        plane,
+        epsilon: norm.epsilon as f32,
+    }
+}
+
+/// What the gradients of gamma and beta take for mean and deviation.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Moments {
+    /// The statistics of each channel.
+    Channels(Region),
+    /// Those of each position.
+    Positions(Region),
+    /// The running mean and variance, and what is added to the latter.
+    Running([Region; 2], f64),
+}
+
+/// The gradients of gamma and beta, from the input and the gradient of the output.
+pub(super) fn backward_parameters(
+    recording: &mut Recording,
+    geometry: &BatchNormGeometry,
+    [input, gradient_output]: [Region; 2],
+    moments: Moments,
+    gradients: [Region; 2],
+) {
+    let [batch, channels, plane] = extents(geometry);
+    let values = geometry.batch * geometry.plane;
+    let parts = recording.parts(|| strategy::group_parts(geometry.channels, values));
+    let partial = partial_gradients(recording, gradients, parts, geometry.channels);
+    let (found, epsilon) = match moments {
+        Moments::Channels(found) | Moments::Positions(found) => ([Some(found), None, None], 0.0),
+        Moments::Running([mean, variance], epsilon) => {
+            ([None, Some(mean), Some(variance)], epsilon)
+        }
+    };
+    let params = PartsParams {
+        batch,
+        channels,
+        plane,
+        parts: parts as u32,
+        epsilon: epsilon as f32,
+    };
+    let constants = [
+        ("TRAINING", flag(found[0].is_some())),
+        (
+            "BY_POSITION",
+            flag(matches!(moments, Moments::Positions(_))),
+        ),
+    ];
+    let read = [Some(input), Some(gradient_output)];
+    let regions = [&read[..], &found, &partial.map(Some)].concat();
+    recording.iterations(group_iterations(values.div_ceil(parts)));
+    let grid = group_grid(geometry.channels * parts);
+    recording.dispatch(&BACKWARD_WEIGHT, &constants, &regions, params, grid);
+    sum_gradients(recording, partial, gradients, parts, geometry.channels);
+}
+
+/// The gradients of gamma and beta in training, and from them that of the input if it is wanted.
+pub(crate) fn backward(
+    recording: &mut Recording,
+    geometry: &BatchNormGeometry,
+    [input, gradient_output, statistics]: [Region; 3],
+    gamma: Option<Region>,
+    gradients: [Region; 2],
+    output: Option<Output>,
+) {
+    let moments = Moments::Channels(statistics);
+    backward_parameters(
+        recording,
+        geometry,
+        [input, gradient_output],
+        moments,
+        gradients,
+    );
+    let Some(output) = output else { return };
+    let [batch, channels, plane] = extents(geometry);
+    let read = [input, gradient_output, statistics].map(Some);
+    let rest = [
+        gamma,
+        Some(gradients[0]),
+        Some(gradients[1]),
+        output.saved(),
+        Some(output.region),
+    ];
+    let regions = [&read[..], &rest].concat();
+    let params = BackwardParams {
+        batch,
+        channels,
+        plane,
+    };
+    let grid = flat_grid(geometry.batch * geometry.channels * geometry.plane);
+    let mut constants = vec![affine(gamma)];
+    constants.extend(output.constants(recording));
+    recording.dispatch(&BACKWARD_INPUT, &constants, &regions, params, grid);
+}
+
+/// The gradients in evaluation, where mean and variance are the running estimates: those of gamma and
+/// beta, and that of the input, each if it is wanted.
+pub(crate) fn backward_evaluation(
+    recording: &mut Recording,
+    (norm, geometry): (&BatchNorm, &BatchNormGeometry),
+    [input, gradient_output]: [Region; 2],
+    gamma: Option<Region>,
+    running: [Region; 2],
+    (gradients, output): (Option<[Region; 2]>, Option<Output>),
+) {
+    if let Some(gradients) = gradients {
+        let (read, moments) = (
+            [input, gradient_output],
+            Moments::Running(running, norm.epsilon),
+        );
+        backward_parameters(recording, geometry, read, moments, gradients);
+    }
+    let Some(output) = output else { return };
+    let [_, variance] = running.map(Some);
+    let (saved, to) = (output.saved(), Some(output.region));
+    let regions = [Some(gradient_output), variance, gamma, saved, to];
+    let params = forward_params(norm, geometry);
+    let grid = flat_grid(geometry.batch * geometry.channels * geometry.plane);
+    let mut constants = vec![affine(gamma)];
+    constants.extend(output.constants(recording));
+    recording.dispatch(&FROZEN_BACKWARD_INPUT, &constants, &regions, params, grid);
+}
+
+fn extents(geometry: &BatchNormGeometry) -> [u32; 3] {
+    [
+        geometry.batch as u32,
+        geometry.channels as u32,
+        geometry.plane as u32,
+    ]
+}

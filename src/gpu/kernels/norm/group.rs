@@ -1,0 +1,134 @@
+//! Group and instance normalisation. The values of a group lie one after the other, and so it is a row to
+//! the kernels of layer normalisation, with a gamma for each channel.
+
+use super::layer::{LongRows, backward_normalised, normalise, row_statistics};
+use super::{Output, Read, ReadWrite, Recording, Region};
+use super::{affine, blocks, group_grid, sum_gradients, sum_parts};
+use crate::gpu::kernel::{Kernel, Params as _, params, source};
+use crate::gpu::strategy::{self, group_iterations};
+use crate::op::GroupNormGeometry;
+
+params! {
+    struct SumsParams {
+        planes: u32,
+        per_group: u32,
+        plane: u32,
+        parts: u32,
+    }
+}
+
+params! {
+    struct TotalParams {
+        rows: u32,
+        per_group: u32,
+        channels: u32,
+    }
+}
+
+pub(crate) const SUMS: Kernel = Kernel {
+    name: "norm_group_sums",
+    source: source!("norm_group_sums.wgsl"),
+    blocks: &[&blocks::REDUCE, &blocks::FLAT],
+    bindings: &[Read, Read, Read, ReadWrite, ReadWrite],
+    formats: &[(0, "Input")],
+    params: SumsParams::LAYOUT,
+    constants: &[],
+};
+
+pub(crate) const TOTAL: Kernel = Kernel {
+    name: "norm_group_total",
+    source: source!("norm_group_total.wgsl"),
+    blocks: &[&blocks::AFFINE, &blocks::REDUCE, &blocks::FLAT],
+    bindings: &[Read, Read, Read, ReadWrite],
+    formats: &[],
+    params: TotalParams::LAYOUT,
+    constants: &[],
+};
+
+#[cfg(test)]
+pub(in super::super) const KERNELS: &[&Kernel] = &[&SUMS, &TOTAL];
+
+fn long_rows(geometry: &GroupNormGeometry) -> LongRows {
+    let [rows, len] = geometry.rows();
+    LongRows {
+        rows,
+        len,
+        channels: geometry.channels,
+        plane: geometry.plane,
+    }
+}
+
+/// Group normalisation, with the statistics `(N, groups, 2)` for the backward pass. Reads the input, and
+/// gamma and beta where there are any.
+pub(crate) fn forward(
+    recording: &mut Recording,
+    epsilon: f64,
+    geometry: &GroupNormGeometry,
+    (input, [gamma, beta]): (Region, [Option<Region>; 2]),
+    (statistics, output): (Region, Output),
+) {
+    let [rows, len] = geometry.rows();
+    let parts = recording.parts(|| strategy::group_parts(rows, len));
+    row_statistics(recording, [rows, len], parts, epsilon, [input, statistics]);
+    let read = [Some(input), gamma, beta, Some(statistics)];
+    normalise(recording, long_rows(geometry), read, output);
+}
+
+/// The gradients of gamma and beta, and that of the input, each if it is wanted. Reads the input, the
+/// gradient of the output, and the statistics.
+pub(crate) fn backward(
+    recording: &mut Recording,
+    geometry: &GroupNormGeometry,
+    read: [Region; 3],
+    gamma: Option<Region>,
+    (gradients, output): (Option<[Region; 2]>, Option<Output>),
+) {
+    let [products, sums] = plane_sums(recording, geometry, read);
+    if let Some(gradients) = gradients {
+        // The examples are the parts of these sums.
+        let (parts, len) = (geometry.batch, geometry.channels);
+        for (planes, to) in [products, sums].into_iter().zip(gradients) {
+            sum_parts(recording, planes, parts, [1, len, 1], None, to.into());
+        }
+    }
+    let Some(output) = output else { return };
+    let [rows, _] = geometry.rows();
+    let per_group = geometry.channels / geometry.groups;
+    let total = recording.transient("norm gradient sums", 2 * rows);
+    let params = TotalParams {
+        rows: rows as u32,
+        per_group: per_group as u32,
+        channels: geometry.channels as u32,
+    };
+    recording.iterations(group_iterations(per_group));
+    let regions = [Some(products), Some(sums), gamma, Some(total)];
+    recording.dispatch(&TOTAL, &[affine(gamma)], &regions, params, group_grid(rows));
+    let [input, gradient_output, statistics] = read.map(Some);
+    let read = [input, gradient_output, statistics, gamma, Some(total)];
+    backward_normalised(recording, long_rows(geometry), read, output);
+}
+
+/// The sums over each plane of the gradient with the normalised input, and of the gradient alone: `(N, C)`.
+fn plane_sums(
+    recording: &mut Recording,
+    geometry: &GroupNormGeometry,
+    read: [Region; 3],
+) -> [Region; 2] {
+    let planes = geometry.batch * geometry.channels;
+    let parts = recording.parts(|| strategy::group_parts(planes, geometry.plane));
+    let to = [(); 2].map(|()| recording.transient("norm gradient planes", planes));
+    let partial = super::partial_gradients(recording, to, parts, planes);
+    let params = SumsParams {
+        planes: planes as u32,
+        per_group: (geometry.channels / geometry.groups) as u32,
+        plane: geometry.plane as u32,
+        parts: parts as u32,
+    };
+    let regions = [&read[..], &partial].concat().into_iter().map(Some);
+    let regions: Vec<_> = regions.collect();
+    recording.iterations(group_iterations(geometry.plane.div_ceil(parts)));
+    let grid = group_grid(planes * parts);
+    recording.dispatch(&SUMS, &[], &regions, params, grid);
+    sum_gradients(recording, partial, to, parts, planes);
+    to
+}

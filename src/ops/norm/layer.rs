@@ -1,0 +1,71 @@
+//! Layer normalisation.
+
+use super::{Call, expect, factors, gamma_of, place, places, split_batch};
+use crate::Result;
+use crate::gpu::Tensor;
+use crate::gpu::kernels::norm::layer;
+use crate::op::{LayerNorm, check_epsilon};
+
+/// Layer normalisation of `x` `(N, ...)`, and the mean and inverse standard deviation of each example,
+/// `(N, 2)`, for the backward pass. `affine` is gamma and beta of one example's shape, or `None` for a layer
+/// without.
+///
+/// # Errors
+///
+/// [`Error::Shape`](crate::Error::Shape) where a tensor has another shape;
+/// [`Error::Argument`](crate::Error::Argument) where gamma and beta are there for a layer without, or
+/// missing.
+pub fn layer_norm_forward<'a>(
+    x: &Tensor,
+    affine: impl Into<Option<[&'a Tensor; 2]>>,
+    layer: &LayerNorm,
+) -> Result<(Tensor, Tensor)> {
+    let (batch, example) = split_batch("layer_norm input", x.shape())?;
+    check_epsilon("layer_norm", layer.epsilon)?;
+    let (shape, extents) = (example.clone(), [batch, example.len()]);
+    let factors = factors("layer_norm", layer.affine, affine.into(), &shape)?;
+    let call = Call::new("layer_norm_forward", x.gpu());
+    let (output, kept) = (call.output(x.shape())?, call.output([batch, 2])?);
+    let read = (call.input("x", x)?, places(&call, &factors)?);
+    let to = (call.region(&kept), call.region(&output).into());
+    layer::forward(&mut call.recording(), layer.epsilon, extents, read, to);
+    call.run()?;
+    Ok((output, kept))
+}
+
+/// The gradients with respect to `x`, gamma and beta, the last two of a layer without them, too, from what
+/// the forward pass kept. `gamma` is `None` for a layer without.
+///
+/// # Errors
+///
+/// Those of [`layer_norm_forward`].
+pub fn layer_norm_backward<'a>(
+    x: &Tensor,
+    gamma: impl Into<Option<&'a Tensor>>,
+    kept: &Tensor,
+    gradient_output: &Tensor,
+) -> Result<[Tensor; 3]> {
+    let (batch, example) = split_batch("layer_norm input", x.shape())?;
+    let (shape, extents) = (example.clone(), [batch, example.len()]);
+    let gamma = gamma.into();
+    let gamma = gamma_of("layer_norm", gamma.is_some(), gamma, &shape)?;
+    expect("kept", kept, [batch, 2])?;
+    expect("output gradient", gradient_output, x.shape())?;
+    let call = Call::new("layer_norm_backward", x.gpu());
+    let to = [
+        call.output(x.shape())?,
+        call.output(&shape)?,
+        call.output(&shape)?,
+    ];
+    let [to_input, to_gamma, to_beta] = [0, 1, 2].map(|at| call.region(&to[at]));
+    let read = call.inputs([
+        ("x", x),
+        ("output gradient", gradient_output),
+        ("kept", kept),
+    ])?;
+    let gamma = place(&call, &gamma)?;
+    let gradients = (Some([to_gamma, to_beta]), Some(to_input.into()));
+    layer::backward(&mut call.recording(), extents, read, gamma, gradients);
+    call.run()?;
+    Ok(to)
+}
