@@ -89,7 +89,7 @@ pub(crate) struct Weights<R = File> {
     source: R,
     /// Where the values of each parameter begin, their number and their type, in the graph's order; none of
     /// what is part of the model.
-    places: Vec<Option<(u64, usize, Dtype)>>,
+    places: Vec<Option<Place>>,
 }
 
 impl Weights {
@@ -153,13 +153,15 @@ impl<R: Read + Seek> Weights<R> {
     }
 }
 
-/// Where the values of each parameter begin, their number and their type. Tensors that belong to another model
-/// are an error. What is wrong is told of the first tensor in the file that is not the model's, then of
+/// Where the values of a parameter begin, their number and their type.
+type Place = (u64, usize, Dtype);
+
+/// Where the values of each parameter lie. Tensors that belong to another model are an error. What is wrong is told of the first tensor in the file that is not the model's, then of
 /// the first one of the model.
 fn places(
     graph: &Graph,
     source: &mut (impl Read + Seek),
-) -> std::result::Result<Vec<Option<(u64, usize, Dtype)>>, String> {
+) -> std::result::Result<Vec<Option<Place>>, String> {
     let (begin, tensors) = tensors(source)?;
     let names: HashSet<&str> = graph
         .kept()

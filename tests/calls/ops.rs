@@ -1,5 +1,11 @@
 //! Single operations on tensors of a device.
 
+mod norm;
+mod pool;
+
+use norm::*;
+use pool::*;
+
 use pollster::block_on;
 use wgpu_cnn::{
     AdaptiveAvgPool2d, AdaptiveMaxPool2d, ChannelShuffle, Element, Error, Gpu, Shape, Size2,
@@ -412,236 +418,12 @@ fn linear_forward(d: &mut Draw) -> Done {
     ops::linear_forward(&x, &weight, d.flag().then_some(&bias)).map(drop)
 }
 
-/// A batch, and the values of a channel that its normalisation has.
-fn channels(d: &mut Draw) -> Result<(Tensor, [Tensor; 4]), Error> {
-    let shape = images(d);
-    let channels = shape.get(1).copied().unwrap_or(1);
-    let x = tensor(d, shape)?;
-    let mut each = || tensor(d, [channels]);
-    Ok((x, [each()?, each()?, each()?, each()?]))
-}
-
-fn batch_norm_forward(d: &mut Draw) -> Done {
-    let (x, [gamma, beta, mean, variance]) = channels(d)?;
-    let (layer, batches) = (op::batch_norm(d), tensor(d, [])?);
-    let factors = factors(d, layer.affine, [&gamma, &beta]);
-    let running = [&mean, &variance, &batches];
-    let count = match d.is_hostile() {
-        true => d.below(4),
-        false => 2 + usize::from(layer.momentum.is_none()),
-    };
-    ops::batch_norm_forward(&x, factors, &running[..count], &layer).map(drop)
-}
-
-fn batch_norm_forward_evaluation(d: &mut Draw) -> Done {
-    let (x, [gamma, beta, mean, variance]) = channels(d)?;
-    let layer = op::batch_norm(d);
-    let factors = factors(d, layer.affine, [&gamma, &beta]);
-    ops::batch_norm_forward_evaluation(&x, factors, [&mean, &variance], &layer).map(drop)
-}
-
-fn batch_norm_backward(d: &mut Draw) -> Done {
-    let (x, [gamma, ..]) = channels(d)?;
-    let statistics = tensor(d, [gamma.shape().len(), 2])?;
-    let gy = tensor(d, x.shape())?;
-    let layer = op::batch_norm(d);
-    let gamma = factors(d, layer.affine, &gamma);
-    ops::batch_norm_backward(&x, gamma, &statistics, &gy, &layer).map(drop)
-}
-
-fn batch_norm_backward_evaluation(d: &mut Draw) -> Done {
-    let (x, [gamma, mean, variance, _]) = channels(d)?;
-    let (layer, gy) = (op::batch_norm(d), tensor(d, x.shape())?);
-    let (gamma, running) = (factors(d, layer.affine, &gamma), [&mean, &variance]);
-    ops::batch_norm_backward_evaluation(&x, gamma, running, &gy, &layer).map(drop)
-}
-
-/// Gamma, or gamma and beta, mostly where a layer has them.
-fn factors<T>(d: &mut Draw, affine: bool, factors: T) -> Option<T> {
-    (affine != d.is_hostile()).then_some(factors)
-}
-
-fn layer_norm_channels_forward(d: &mut Draw) -> Done {
-    let (x, [gamma, beta, ..]) = channels(d)?;
-    let layer = op::layer_norm_channels(d);
-    let factors = factors(d, layer.affine, [&gamma, &beta]);
-    ops::layer_norm_channels_forward(&x, factors, &layer).map(drop)
-}
-
-fn layer_norm_channels_backward(d: &mut Draw) -> Done {
-    let (x, [gamma, ..]) = channels(d)?;
-    let positions = x.shape().iter().skip(2).product();
-    let kept = tensor(d, [x.shape().first().copied().unwrap_or(1), positions, 2])?;
-    let (layer, gy) = (op::layer_norm_channels(d), tensor(d, x.shape())?);
-    let gamma = factors(d, layer.affine, &gamma);
-    ops::layer_norm_channels_backward(&x, gamma, &kept, &gy, &layer).map(drop)
-}
-
-fn group_norm_forward(d: &mut Draw) -> Done {
-    let (x, [gamma, beta, ..]) = channels(d)?;
-    let layer = op::group_norm(d);
-    let factors = factors(d, layer.affine, [&gamma, &beta]);
-    ops::group_norm_forward(&x, factors, &layer).map(drop)
-}
-
-fn group_norm_backward(d: &mut Draw) -> Done {
-    let (x, [gamma, ..]) = channels(d)?;
-    let (layer, batch) = (op::group_norm(d), x.shape().first().copied().unwrap_or(1));
-    let groups = layer.groups.unwrap_or(gamma.shape().len());
-    let kept = tensor(d, [batch, groups, 2])?;
-    let gy = tensor(d, x.shape())?;
-    let gamma = factors(d, layer.affine, &gamma);
-    ops::group_norm_backward(&x, gamma, &kept, &gy, &layer).map(drop)
-}
-
-fn local_response_norm_forward(d: &mut Draw) -> Done {
-    let x = images(d);
-    ops::local_response_norm_forward(&tensor(d, x)?, &op::local_response_norm(d)).map(drop)
-}
-
-fn local_response_norm_backward(d: &mut Draw) -> Done {
-    let x = images(d);
-    let [x, kept, gy] = [tensor(d, &x)?, tensor(d, &x)?, tensor(d, &x)?];
-    let layer = op::local_response_norm(d);
-    ops::local_response_norm_backward(&x, &kept, &gy, &layer).map(drop)
-}
-
-fn layer_norm_forward(d: &mut Draw) -> Done {
-    let shape = d.shape();
-    let example = Shape::from(shape.get(1..).unwrap_or_default());
-    let [x, gamma, beta] = [
-        tensor(d, shape)?,
-        tensor(d, &example)?,
-        tensor(d, &example)?,
-    ];
-    let layer = op::layer_norm(d);
-    let factors = factors(d, layer.affine, [&gamma, &beta]);
-    ops::layer_norm_forward(&x, factors, &layer).map(drop)
-}
-
-fn layer_norm_backward(d: &mut Draw) -> Done {
-    let shape = d.shape();
-    let example = Shape::from(shape.get(1..).unwrap_or_default());
-    let kept = tensor(d, [shape.first().copied().unwrap_or(1), 2])?;
-    let [x, gy, gamma] = [tensor(d, &shape)?, tensor(d, &shape)?, tensor(d, &example)?];
-    let gamma = factors(d, true, &gamma);
-    ops::layer_norm_backward(&x, gamma, &kept, &gy).map(drop)
-}
-
 fn optimizer_update(d: &mut Draw) -> Done {
     let (optimizer, shape) = (op::optimizer(d), d.shape());
     let (w, g, step) = (tensor(d, &shape)?, tensor(d, &shape)?, d.number() as u64);
     let slots = d.length(optimizer.state_slots());
     let state: Result<Vec<_>, _> = (0..slots.min(4)).map(|_| tensor(d, &shape)).collect();
     ops::optimizer_update(optimizer, step, &w, &g, &state?).map(drop)
-}
-
-/// The shape that a pooling makes of one.
-fn pooled(
-    input: &Shape,
-    extents: Result<wgpu_cnn::op::Pool2dGeometry, Error>,
-) -> Result<Shape, Error> {
-    Ok(sized(input, extents?.out_size))
-}
-
-/// As many images and channels as a shape has, of another size.
-fn sized(input: &Shape, size: Size2) -> Shape {
-    let [batch, channels] = [0, 1].map(|axis| input.get(axis).copied().unwrap_or(1));
-    [batch, channels, size.height, size.width].into()
-}
-
-/// The batch and the example of a shape.
-fn parts(input: &Shape) -> (usize, Shape) {
-    let batch = input.first().copied().unwrap_or(0);
-    (batch, Shape::from(input.get(1..).unwrap_or_default()))
-}
-
-fn max_pool2d_forward(d: &mut Draw) -> Done {
-    let (layer, input) = (op::max_pool2d(d), images(d));
-    ops::max_pool2d_forward(&tensor(d, input)?, &layer).map(drop)
-}
-
-fn max_pool2d_backward(d: &mut Draw) -> Done {
-    let (layer, input) = (op::max_pool2d(d), images(d));
-    let (batch, example) = parts(&input);
-    let output = pooled(&input, layer.geometry(batch, &example))?;
-    let (gy, argmax) = (tensor(d, &output)?, tensor_of::<u32>(d, output)?);
-    ops::max_pool2d_backward(&gy, &argmax, input, &layer).map(drop)
-}
-
-fn avg_pool2d_forward(d: &mut Draw) -> Done {
-    let (layer, input) = (op::avg_pool2d(d), images(d));
-    ops::avg_pool2d_forward(&tensor(d, input)?, &layer).map(drop)
-}
-
-fn avg_pool2d_backward(d: &mut Draw) -> Done {
-    let (layer, input) = (op::avg_pool2d(d), images(d));
-    let (batch, example) = parts(&input);
-    let output = pooled(&input, layer.geometry(batch, &example))?;
-    ops::avg_pool2d_backward(&tensor(d, output)?, input, &layer).map(drop)
-}
-
-fn softmax_pool_forward(d: &mut Draw) -> Done {
-    let input = images(d);
-    ops::softmax_pool_forward(&tensor(d, input)?).map(drop)
-}
-
-fn softmax_pool_backward(d: &mut Draw) -> Done {
-    let x = images(d);
-    let x = tensor(d, x)?;
-    let [batch, channels] = [0, 1].map(|axis| x.shape().get(axis).copied().unwrap_or(1));
-    let (y, gy) = (
-        tensor(d, [batch, channels, 1, 1])?,
-        tensor(d, [batch, channels, 1, 1])?,
-    );
-    let kept = tensor(d, [batch * channels, 2])?;
-    ops::softmax_pool_backward(&x, (&y, &kept), &gy).map(drop)
-}
-
-fn upsample2d_forward(d: &mut Draw) -> Done {
-    let (layer, input) = (resize::upsample2d(d), images(d));
-    ops::upsample2d_forward(&tensor(d, input)?, &layer).map(drop)
-}
-
-fn upsample2d_backward(d: &mut Draw) -> Done {
-    let (layer, input) = (resize::upsample2d(d), images(d));
-    let (batch, example) = parts(&input);
-    let geometry = layer.geometry(batch, &example)?;
-    let output = sized(&input, geometry.out_size);
-    ops::upsample2d_backward(&tensor(d, output)?, input, &layer).map(drop)
-}
-
-fn pixel_shuffle(d: &mut Draw) -> Done {
-    let input = images(d);
-    ops::pixel_shuffle(&tensor(d, input)?, d.number()).map(drop)
-}
-
-fn pixel_unshuffle(d: &mut Draw) -> Done {
-    let input = images(d);
-    ops::pixel_unshuffle(&tensor(d, input)?, d.number()).map(drop)
-}
-
-fn adaptive_avg_pool2d_forward(d: &mut Draw) -> Done {
-    let (layer, input) = (AdaptiveAvgPool2d::new(d.size()), images(d));
-    ops::adaptive_avg_pool2d_forward(&tensor(d, input)?, &layer).map(drop)
-}
-
-fn adaptive_avg_pool2d_backward(d: &mut Draw) -> Done {
-    let (layer, input) = (AdaptiveAvgPool2d::new(d.size()), images(d));
-    let output = sized(&input, layer.size);
-    ops::adaptive_avg_pool2d_backward(&tensor(d, output)?, input, &layer).map(drop)
-}
-
-fn adaptive_max_pool2d_forward(d: &mut Draw) -> Done {
-    let (layer, input) = (AdaptiveMaxPool2d::new(d.size()), images(d));
-    ops::adaptive_max_pool2d_forward(&tensor(d, input)?, &layer).map(drop)
-}
-
-fn adaptive_max_pool2d_backward(d: &mut Draw) -> Done {
-    let (layer, input) = (AdaptiveMaxPool2d::new(d.size()), images(d));
-    let output = sized(&input, layer.size);
-    let (gy, argmax) = (tensor(d, &output)?, tensor_of::<u32>(d, output)?);
-    ops::adaptive_max_pool2d_backward(&gy, &argmax, input, &layer).map(drop)
 }
 
 fn softmax_forward(d: &mut Draw) -> Done {
