@@ -69,6 +69,8 @@ const PICTURE: &str = "segmentation.png";
 /// Height and width of a canvas.
 const SIDE: usize = 64;
 const AREA: usize = SIDE * SIDE;
+/// The learning rate of the first epoch.
+const RATE: f64 = 4e-3;
 /// How many garments a canvas has.
 const GARMENTS: usize = 4;
 /// The label of what is no garment. Those of garments are lower.
@@ -101,7 +103,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let builder = Trainer::builder(model)
         .batch(options.batch)
         .loss(Loss::cross_entropy())
-        .optimizer(Optimizer::adam(3e-3))
+        .optimizer(Optimizer::adam(RATE))
         .seed(options.seed);
     let mut trainer = device::trainer(builder, gpu.as_ref())?;
     println!("training on {}", device::name(gpu.as_ref()));
@@ -111,6 +113,9 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     println!("before training: {}", score.summary());
     for epoch in 1..=options.epochs {
         let start = Instant::now();
+        // Smaller and smaller, to an end at zero.
+        let left = (options.epochs + 1 - epoch) as f64 / options.epochs as f64;
+        trainer.set_learning_rate(RATE * left)?;
         let loss = train_epoch(&mut trainer, &train, options.batch, order.u64(..))
             .map_err(|error| format!("epoch {epoch}: {error}"))?;
         let seconds = start.elapsed().as_secs_f64();
