@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut right = 0;
     for (images, labels) in test.in_order(1000) {
         let logits = trainer.predict(&images)?; // a row of 10 for each image
-        let pairs = dataset::answers(&logits).zip(&labels);
+        let pairs = dataset::answers(&logits, [dataset::CLASSES, 1]).zip(&labels);
         right += pairs
             .filter(|&(answer, &label)| answer == usize::from(label))
             .count();

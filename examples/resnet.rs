@@ -146,7 +146,7 @@ fn evaluate(trainer: &mut Trainer, images: &Images) -> wgpu_cnn::Result<f64> {
     let mut right = 0;
     for (images, labels) in images.in_order(1000) {
         let logits = trainer.predict(&images)?;
-        let pairs = dataset::answers(&logits).zip(labels);
+        let pairs = dataset::answers(&logits, [CLASSES, 1]).zip(labels);
         right += pairs
             .filter(|&(answer, label)| answer == usize::from(label))
             .count();

@@ -31,9 +31,15 @@
 //!
 //! # Finding one's way
 //!
-//! * [`Model::builder`] writes a network down. Layers have a short form (`.conv2d(32, 5)`) and a full
+//! * [`Model::builder`] writes a chain of layers down. Layers have a short form (`.conv2d(32, 5)`) and a full
 //!   one (`.push(`[`Conv2d::new`]`(32, [3, 5]).stride([2, 1]))`); blocks such as
-//!   [`residual`](ModelBuilder::residual) and [`concat`](ModelBuilder::concat) make it a graph.
+//!   [`residual`](ModelBuilder::residual) and [`concat`](ModelBuilder::concat) hold chains of their own.
+//! * [`Model::graph`] writes down any other network: a [`GraphBuilder`], whose layers have the names that you
+//!   give them and whose [`Value`]s can be used in any number of places. It has several inputs and outputs,
+//!   layers in several places, and values that are not learned. Chains and graphs mix.
+//! * [`Loss`] is what a training makes smaller, [`Losses`] one for each of several outputs, with weights.
+//!   A loss of one's own ([`Losses::own`]) trains by [`Trainer::forward`], [`Trainer::backward`] and
+//!   [`Trainer::update`].
 //! * [`Trainer`] holds weights, optimizer and device, and steps over batches. Parameters and
 //!   gradients are read and written by name; weights travel to and from PyTorch as safetensors.
 //!   [`Trainer::profile`] says where the time of a step goes.

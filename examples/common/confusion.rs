@@ -36,7 +36,7 @@ impl Confusion {
 
     /// Counts the answers to a batch: `logits` of shape (N, classes) against `labels`, shape (N).
     pub fn add(&mut self, logits: &[f32], labels: &[u8]) {
-        for (answer, &label) in answers(logits).zip(labels) {
+        for (answer, &label) in answers(logits, [CLASSES, 1]).zip(labels) {
             self.counts[usize::from(label)][answer] += 1;
         }
     }

@@ -67,5 +67,6 @@ pub mod half_precision {}
 ///
 /// [save]: crate::Trainer::save
 /// [load]: crate::Trainer::load
+/// [graph]: crate::GraphBuilder
 #[doc = include_str!("pytorch.md")]
 pub mod pytorch {}

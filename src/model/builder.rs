@@ -1,15 +1,21 @@
 //! Writing a model down, layer after layer.
 
+mod branches;
+#[cfg(test)]
+mod tests;
+
+pub use branches::Branch;
+
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::{Graph, GraphBuilder, Model, Value, ValueId};
 use crate::op::{
-    Activation, AdaptiveAvgPool2d, AdaptiveMaxPool2d, Add, AvgPool1d, AvgPool2d, BatchNorm,
-    ChannelPermute, ChannelShuffle, Concat, Conv1d, Conv2d, ConvTranspose2d, DropUnit, Dropout,
-    Flatten, GlobalPool, GroupNorm, InstanceNorm, LayerNorm, LayerNormChannels, Linear,
-    LocalResponseNorm, MaxPool1d, MaxPool2d, Mul, Op, Pad2d, Padding, PaddingMode, PixelShuffle,
-    PixelUnshuffle, PointwiseLinear, Prelu, Reshape, Scale, Size2, Slice, Softmax, Upsample2d,
+    Activation, AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool1d, AvgPool2d, BatchNorm,
+    ChannelPermute, ChannelShuffle, Conv1d, Conv2d, ConvTranspose2d, DropUnit, Dropout, Flatten,
+    GlobalPool, GroupNorm, InstanceNorm, LayerNorm, LayerNormChannels, Linear, LocalResponseNorm,
+    MaxPool1d, MaxPool2d, Op, Pad2d, Padding, PaddingMode, PixelShuffle, PixelUnshuffle,
+    PointwiseLinear, Prelu, Reshape, Scale, Size2, Slice, Softmax, Upsample2d,
 };
 use crate::{Error, Result, Shape};
 
@@ -27,30 +33,6 @@ pub struct ModelBuilder {
     /// The chain that this is, which its clones are too and no other chain is.
     chain: Arc<()>,
     error: Option<Error>,
-}
-
-/// A chain of layers from a given value on: one of several of [`ModelBuilder::concat`] and
-/// [`ModelBuilder::join`].
-pub struct Branch<'a>(Box<dyn FnOnce(ModelBuilder) -> ModelBuilder + 'a>);
-
-impl<'a> Branch<'a> {
-    /// The layers that a closure adds to the builder that it is given. One that adds nothing hands the
-    /// value on.
-    pub fn new(layers: impl FnOnce(ModelBuilder) -> ModelBuilder + 'a) -> Self {
-        Self(Box::new(layers))
-    }
-}
-
-impl<'a, F: FnOnce(ModelBuilder) -> ModelBuilder + 'a> From<F> for Branch<'a> {
-    fn from(layers: F) -> Self {
-        Self::new(layers)
-    }
-}
-
-impl std::fmt::Debug for Branch<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Branch").finish_non_exhaustive()
-    }
 }
 
 impl ModelBuilder {
@@ -411,161 +393,6 @@ impl ModelBuilder {
         self.push(ChannelPermute::new(index))
     }
 
-    /// `body(x) + x`, the residual connection of He et al. 2016. The body's layers are named
-    /// `<i>.body.<j>`, where `i` is the block's own place in the chain.
-    ///
-    /// ```
-    /// use wgpu_cnn::{Conv2d, Model};
-    /// let model = Model::builder([8, 16, 16])
-    ///     .residual(|body| body.push(Conv2d::new(8, 3).padding(1)).relu())
-    ///     .relu()
-    ///     .build()?;
-    /// assert_eq!(model.parameters().next().unwrap().0, "0.body.0.weight");
-    /// # Ok::<(), wgpu_cnn::Error>(())
-    /// ```
-    pub fn residual(self, body: impl FnOnce(Self) -> Self) -> Self {
-        self.residual_with(body, |shortcut| shortcut)
-    }
-
-    /// `body(x) + shortcut(x)`, for a body that changes the shape. The shortcut's layers are named
-    /// `<i>.shortcut.<j>`.
-    pub fn residual_with(
-        self,
-        body: impl FnOnce(Self) -> Self,
-        shortcut: impl FnOnce(Self) -> Self,
-    ) -> Self {
-        self.branches(
-            Add.into(),
-            [
-                ("body".into(), Branch::new(body)),
-                ("shortcut".into(), Branch::new(shortcut)),
-            ],
-        )
-    }
-
-    /// `x * gate(x)`, element by element, where the gate may have one position, as that of squeeze and
-    /// excitation (Hu et al. 2018) does, or one channel. Its layers are named `<i>.gate.<j>`.
-    ///
-    /// ```
-    /// use wgpu_cnn::Model;
-    /// let model = Model::builder([16, 8, 8])
-    ///     .gate(|gate| gate.global_avg_pool().conv2d(4, 1).relu().conv2d(16, 1).sigmoid())
-    ///     .build()?;
-    /// assert_eq!(model.output_shape().to_string(), "[16, 8, 8]");
-    /// # Ok::<(), wgpu_cnn::Error>(())
-    /// ```
-    pub fn gate(self, gate: impl FnOnce(Self) -> Self) -> Self {
-        self.branches(
-            Mul.into(),
-            [
-                ("value".into(), Branch::new(|value| value)),
-                ("gate".into(), Branch::new(gate)),
-            ],
-        )
-    }
-
-    /// Several chains from the same value, their outputs one after the other along the channels. The
-    /// layers of the k-th are named `<i>.<k>.<j>`.
-    ///
-    /// ```
-    /// use wgpu_cnn::{Branch, Conv2d, Model};
-    /// let widths = [8, 16];
-    /// let model = Model::builder([4, 9, 9])
-    ///     .concat([
-    ///         Branch::new(|branch| branch.conv2d(widths[0], 1).relu()),
-    ///         Branch::new(|branch| branch.push(Conv2d::new(widths[1], 3).padding(1)).relu()),
-    ///     ])
-    ///     .concat(widths.map(|width| Branch::new(move |branch| branch.conv2d(width, 1))))
-    ///     .build()?;
-    /// assert_eq!(model.output_shape().to_string(), "[24, 9, 9]");
-    /// # Ok::<(), wgpu_cnn::Error>(())
-    /// ```
-    pub fn concat<'a, B: Into<Branch<'a>>>(self, branches: impl IntoIterator<Item = B>) -> Self {
-        self.join(Concat, branches)
-    }
-
-    /// Several chains from the same value, joined by an operator that takes as many. The layers of the
-    /// k-th are named `<i>.<k>.<j>`.
-    pub fn join<'a, B: Into<Branch<'a>>>(
-        self,
-        join: impl Into<Op>,
-        branches: impl IntoIterator<Item = B>,
-    ) -> Self {
-        let numbered = branches.into_iter().enumerate();
-        self.branches(
-            join.into(),
-            numbered.map(|(k, branch)| (k.to_string(), branch.into())),
-        )
-    }
-
-    /// Named chains from the same value, joined by an operator.
-    fn branches<'a>(
-        mut self,
-        join: Op,
-        branches: impl IntoIterator<Item = (String, Branch<'a>)>,
-    ) -> Self {
-        let (name, start, layers) = (self.next_name(), self.end, self.layers);
-        let (outer, whole, mut ends) = (self.prefix.clone(), self.chain.clone(), Vec::new());
-        for (branch, Branch(body)) in branches {
-            let error = self.error.clone();
-            let (prefix, label) = (format!("{name}.{branch}."), format!("{name} {branch}"));
-            let (inner, kept) = Self { end: start, ..self }.inside(prefix, body);
-            self = inner;
-            if !kept {
-                let foreign = || foreign(&label);
-                self.error = Some(error.unwrap_or_else(foreign));
-            }
-            ends.push(self.end);
-        }
-        Self {
-            prefix: outer,
-            layers,
-            chain: whole,
-            ..self
-        }
-        .append(name, join, ends)
-    }
-
-    /// What layers make of this builder's end under other names, and whether it is still this builder:
-    /// what another one holds was not made from this value, nor under these names. The graph is lost
-    /// with the builder that it went to, and so is the error that it had.
-    fn inside(self, prefix: String, layers: impl FnOnce(Self) -> Self) -> (Self, bool) {
-        let chain = Arc::new(());
-        let inner = layers(Self {
-            prefix,
-            layers: 0,
-            chain: chain.clone(),
-            ..self
-        });
-        let kept = Arc::ptr_eq(&inner.chain, &chain);
-        (inner, kept)
-    }
-
-    /// A chain in a graph, from a value on: the graph, if it is still there, and the chain's end.
-    pub(super) fn within(
-        graph: Graph,
-        end: ValueId,
-        prefix: String,
-        layers: impl FnOnce(Self) -> Self,
-    ) -> (Option<Graph>, Result<ValueId>) {
-        let label = prefix.trim_end_matches('.').to_string();
-        let start = Self {
-            graph,
-            end,
-            prefix: String::new(),
-            layers: 0,
-            chain: Arc::new(()),
-            error: None,
-        };
-        match start.inside(prefix, layers) {
-            (_, false) => (None, Err(foreign(&label))),
-            (inner, true) => {
-                let end = inner.error.map_or(Ok(inner.end), Err);
-                (Some(inner.graph), end)
-            }
-        }
-    }
-
     /// The model, or the first error met, which names its layer.
     pub fn build(self) -> Result<Model> {
         match self.error {
@@ -587,157 +414,5 @@ impl ModelBuilder {
         }
         self.layers += 1;
         self
-    }
-}
-
-/// A branch has returned another builder than its own.
-fn foreign(label: &str) -> Error {
-    let reason = "must return the builder that it was given";
-    Error::argument(format!("layer {label}"), reason)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_those_of_a_sequential_container() {
-        let model = Model::builder([1, 8, 8])
-            .conv2d(4, 3)
-            .relu()
-            .residual(|body| body.push(Conv2d::new(4, 3).padding(1)).relu())
-            .flatten()
-            .dense(3)
-            .build()
-            .unwrap();
-        let names: Vec<&str> = model.parameters().map(|(name, _)| name).collect();
-        let expected = [
-            "0.weight",
-            "0.bias",
-            "2.body.0.weight",
-            "2.body.0.bias",
-            "4.weight",
-            "4.bias",
-        ];
-        assert_eq!(names, expected);
-    }
-
-    /// The message of a model that cannot be.
-    fn refused(builder: ModelBuilder) -> String {
-        builder.build().unwrap_err().to_string()
-    }
-
-    #[test]
-    fn a_branch_that_returns_another_builder_is_refused_by_name() {
-        let start = || Model::builder([4]).dense(4);
-        let said = "layer 1 body: must return the builder that it was given";
-        // Another model's, one of the same layers, and an older clone of the very builder.
-        assert_eq!(refused(start().residual(|_| Model::builder([9]))), said);
-        assert_eq!(refused(start().residual(|_| start().dense(4))), said);
-        let older = start();
-        let current = older.clone().dense(4);
-        let said = "layer 2 body: must return the builder that it was given";
-        assert_eq!(refused(current.residual(|_| older.dense(4))), said);
-        // The chain around the branch, under whose names two parameters would be called the same.
-        let builder = start().dense(4);
-        let around = builder.clone();
-        assert_eq!(refused(builder.residual(|_| around.dense(4))), said);
-        // The other branch's, and that of the block around.
-        let mut other = None;
-        let body = |body: ModelBuilder| {
-            other = Some(body.clone());
-            body.dense(4)
-        };
-        let (body, shortcut) = (body, |_| Model::builder([4]));
-        let both = start().residual_with(body, shortcut);
-        assert!(refused(both).starts_with("layer 1 shortcut: must return"));
-        let other = other.unwrap();
-        let said = "layer 1.body.1 body: must return the builder that it was given";
-        let nested = |body: ModelBuilder| {
-            let outer = body.clone().dense(4);
-            body.dense(4).residual(|_| outer)
-        };
-        assert_eq!(refused(start().residual(nested)), said);
-        assert!(refused(start().residual(|_| other)).contains("must return"));
-        let kept = start().concat([
-            Branch::new(|_| Model::builder([4])),
-            Branch::new(|branch| branch),
-        ]);
-        assert!(refused(kept).starts_with("layer 1 0: must return"));
-    }
-
-    #[test]
-    fn a_branch_may_go_on_from_a_clone_of_its_builder() {
-        let twice = |body: ModelBuilder| {
-            let kept = body.dense(4).clone();
-            let _ = kept.clone().dense(3);
-            kept.relu()
-        };
-        let model = Model::builder([4]).residual(twice).dense(2).build();
-        let model = model.unwrap();
-        let names: Vec<&str> = model.parameters().map(|(name, _)| name).collect();
-        assert_eq!(
-            names,
-            ["0.body.0.weight", "0.body.0.bias", "1.weight", "1.bias"]
-        );
-    }
-
-    #[test]
-    fn the_first_error_is_the_one_returned() {
-        let first = Model::builder([4]).dense(0);
-        let said = refused(first.clone());
-        assert!(said.starts_with("layer 0 (linear): linear: "), "{said}");
-        let foreign = first.clone().residual(|_| Model::builder([4]));
-        assert_eq!(refused(foreign), said);
-        assert_eq!(refused(first.residual(|body| body.dense(3))), said);
-        let within = Model::builder([4]).residual(|body| body.dense(0).conv2d(1, 9));
-        assert!(refused(within).starts_with("layer 0.body.0 (linear)"));
-    }
-
-    #[test]
-    fn operators_that_join_are_refused_in_a_chain() {
-        let said = "layer 0 (add): expected two values, got 1";
-        assert_eq!(refused(Model::builder([4]).push(Add)), said);
-        assert_eq!(refused(Model::builder([4]).push(Op::Add(Add))), said);
-        let one = Model::builder([4, 2]).push(Concat).build().unwrap();
-        assert_eq!(one.output_shape().to_string(), "[4, 2]");
-    }
-
-    /// A chain that copies itself in every block makes 2,000^2 / 2 nodes anew, which shows in seconds; here
-    /// it is the number of blocks that is tried, not the time.
-    #[test]
-    fn thousands_of_residual_blocks_are_one_chain() {
-        let mut builder = Model::builder([4]);
-        for _ in 0..2_000 {
-            builder = builder.residual(|body| body.dense(4).relu());
-        }
-        let model = builder.build().unwrap();
-        assert_eq!(model.graph.nodes().len(), 6_000);
-        assert_eq!(model.parameters().last().unwrap().0, "1999.body.0.bias");
-    }
-
-    #[test]
-    fn shape_errors_name_the_layer() {
-        let error = Model::builder([1, 8, 8])
-            .conv2d(4, 3)
-            .relu()
-            .conv2d(4, 9)
-            .dense(3)
-            .build();
-        let error = error.unwrap_err();
-        assert!(matches!(&error, Error::Shape { layer, .. } if layer == "layer 2 (conv2d)"));
-        assert!(error.to_string().contains("at least 9x9"), "{error}");
-        let error = Model::builder([3, 8, 8])
-            .residual(|body| body.conv2d(3, 3))
-            .build();
-        let error = error.unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "layer 0 (add): expected two values of [3, 6, 6], or one with a number for each channel or \
-             for each position, got [3, 8, 8]"
-        );
-        for input in [vec![], vec![0, 8, 8], vec![8]] {
-            assert!(Model::builder(input).conv2d(4, 3).build().is_err());
-        }
     }
 }
