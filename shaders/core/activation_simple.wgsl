@@ -35,7 +35,7 @@ fn exponential_minus_one(x: f32) -> f32 {
 }
 
 // SELU of what is positive, which stays so where a device takes the product for zero.
-fn scaled(x: f32) -> f32 {
+fn scaled_up(x: f32) -> f32 {
     let y = SELU_SCALE * x;
     return select(y, x, bitcast<u32>(y) == 0u);
 }
@@ -45,7 +45,7 @@ fn simple_value(kind: u32, a: f32, b: f32, x: f32) -> f32 {
         case SIGMOID: { return sigmoid(x); }
         case TANH: { return hyperbolic_tangent(x); }
         case ELU: { return select(x, a * exponential_minus_one(x), not_positive(x)); }
-        case SELU: { return select(scaled(x), SELU_NEGATIVE * exponential_minus_one(x), not_positive(x)); }
+        case SELU: { return select(scaled_up(x), SELU_NEGATIVE * exponential_minus_one(x), not_positive(x)); }
         case CELU: { return select(x, a * exponential_minus_one(x / a), not_positive(x)); }
         // A quarter of both: divisions by more than 2^126 may be off.
         case SOFTSIGN: { return 0.25 * x / (0.25 + 0.25 * abs(x)); }

@@ -2,8 +2,8 @@
 
 use super::cases;
 use crate::op::{
-    AvgPool1d, AvgPool2d, Conv1d, Conv2d, ConvTranspose2d, LayerNorm, MaxPool1d, MaxPool2d,
-    Padding, Softmax,
+    AvgPool1d, AvgPool2d, BatchNorm, Conv1d, Conv2d, ConvTranspose2d, GroupNorm, InstanceNorm,
+    LayerNorm, LayerNormChannels, LocalResponseNorm, MaxPool1d, MaxPool2d, Padding, Softmax,
 };
 use crate::{Branch, Loss, Model, ModelBuilder, Result};
 
@@ -30,6 +30,7 @@ const NETWORKS: &[Network] = &[
     ("strides, groups and dilation", 3, strided),
     ("pools and joins", 3, pools_and_joins),
     ("normalisations", 4, normalisations),
+    ("normalised activations", 3, normalised_activations),
     ("signals", 2, signals),
     ("dense layers", 5, dense_layers),
     ("many classes", 2, many_classes),
@@ -167,6 +168,29 @@ fn normalisations() -> Result<Model> {
         .layer_norm()
         .push(Softmax::new().axis(0))
         .log_softmax()
+        .dense(3)
+        .build()
+}
+
+/// Gradients that go through an activation on their way, and are added to.
+fn normalised_activations() -> Result<Model> {
+    Model::builder([4, 8, 8])
+        .conv2d(6, 3)
+        .sigmoid()
+        .residual(|b| b.push(GroupNorm::new(3)).relu())
+        .conv2d(6, 1)
+        .tanh()
+        .residual(|b| b.push(LayerNormChannels::new()).sigmoid())
+        .conv2d(6, 1)
+        .leaky_relu(0.2)
+        .push(LocalResponseNorm::new(5).alpha(0.5))
+        .conv2d(6, 1)
+        .tanh()
+        .push(InstanceNorm::new())
+        .conv2d(6, 1)
+        .sigmoid()
+        .push(BatchNorm::new().frozen(true))
+        .tanh()
         .dense(3)
         .build()
 }
