@@ -13,8 +13,8 @@ use crate::op::{BatchNormGeometry, check_epsilon, check_momentum};
 ///
 /// # Errors
 ///
-/// [`Error::Shape`](crate::Error::Shape) where a slice has another length than the geometry says, or a channel holds one
-/// value, which has no variance (as PyTorch refuses it).
+/// [`Error::Shape`](crate::Error::Shape) where a slice has another length than the geometry says, or a
+/// channel holds one value, which has no variance (as PyTorch refuses it).
 pub fn batch_norm_moments<T: Real>(
     geometry: &BatchNormGeometry,
     x: &[T],
@@ -79,8 +79,8 @@ pub fn batch_norm_forward<T: Real>(
 ///
 /// # Errors
 ///
-/// [`Error::Shape`](crate::Error::Shape) where a slice has another length than the geometry says, or a channel holds one
-/// value.
+/// [`Error::Shape`](crate::Error::Shape) where a slice has another length than the geometry says, or a
+/// channel holds one value.
 pub fn batch_norm_update_running<T: Real>(
     geometry: &BatchNormGeometry,
     momentum: f64,
