@@ -13,8 +13,8 @@ use crate::op::{BatchNormGeometry, check_epsilon, check_momentum};
 ///
 /// # Errors
 ///
-/// [`Error::Shape`] where a slice has another length than the geometry says, or a channel holds one
-/// value, which has no variance (as PyTorch refuses it).
+/// [`Error::Shape`](crate::Error::Shape) where a slice has another length than the geometry says, or a
+/// channel holds one value, which has no variance (as PyTorch refuses it).
 pub fn batch_norm_moments<T: Real>(
     geometry: &BatchNormGeometry,
     x: &[T],
@@ -40,7 +40,7 @@ pub fn batch_norm_moments<T: Real>(
 ///
 /// # Errors
 ///
-/// [`Error::Shape`] where a slice has another length than the geometry says.
+/// [`Error::Shape`](crate::Error::Shape) where a slice has another length than the geometry says.
 #[allow(clippy::too_many_arguments)]
 pub fn batch_norm_forward<T: Real>(
     geometry: &BatchNormGeometry,
@@ -79,8 +79,8 @@ pub fn batch_norm_forward<T: Real>(
 ///
 /// # Errors
 ///
-/// [`Error::Shape`] where a slice has another length than the geometry says, or a channel holds one
-/// value.
+/// [`Error::Shape`](crate::Error::Shape) where a slice has another length than the geometry says, or a
+/// channel holds one value.
 pub fn batch_norm_update_running<T: Real>(
     geometry: &BatchNormGeometry,
     momentum: f64,
@@ -115,7 +115,7 @@ pub fn batch_norm_update_running<T: Real>(
 ///
 /// # Errors
 ///
-/// [`Error::Shape`] where a slice has another length than the geometry says.
+/// [`Error::Shape`](crate::Error::Shape) where a slice has another length than the geometry says.
 #[allow(clippy::too_many_arguments)]
 pub fn batch_norm_backward_parameters<T: Real>(
     geometry: &BatchNormGeometry,
@@ -160,7 +160,7 @@ pub fn batch_norm_backward_parameters<T: Real>(
 ///
 /// # Errors
 ///
-/// [`Error::Shape`] where a slice has another length than the geometry says.
+/// [`Error::Shape`](crate::Error::Shape) where a slice has another length than the geometry says.
 #[allow(clippy::too_many_arguments)]
 pub fn batch_norm_backward_input<T: Real>(
     geometry: &BatchNormGeometry,
@@ -204,7 +204,7 @@ pub fn batch_norm_backward_input<T: Real>(
 ///
 /// # Errors
 ///
-/// [`Error::Shape`] where a slice has another length than the geometry says.
+/// [`Error::Shape`](crate::Error::Shape) where a slice has another length than the geometry says.
 pub fn batch_norm_backward_input_eval<T: Real>(
     geometry: &BatchNormGeometry,
     epsilon: f64,
