@@ -46,6 +46,8 @@
 //! * [`Gpu`] is a device: the best adapter, one chosen through [`Gpu::builder`], or one that the
 //!   program already has.
 //! * [`ops`] are the kernels one by one on [`Tensor`]s; [`cpu`] are their twins on slices.
+//! * [`zoo`] has well-known networks, from AlexNet to ConvNeXt and U-Net, under the names of their parameters in
+//!   PyTorch.
 //! * [`guide`] has pages to read: the [architecture](guide::architecture), [how the kernels
 //!   work](guide::kernels), what a step [costs](guide::cost), [half precision](guide::half_precision), what
 //!   has been [measured](guide::benchmarks), and more.
@@ -84,6 +86,7 @@ pub mod ops;
 pub mod prelude;
 mod shape;
 mod train;
+pub mod zoo;
 
 pub use engine::{Check, MemoryReport, Profile, ProfileEntry, Reference, VerifyReport};
 pub use error::{Error, Result};

@@ -13,11 +13,12 @@ const ROOTS: [&str; 6] = [
     "shaders/core",
 ];
 /// Folders with pages, beside the root.
-const FOLDERS: [&str; 5] = [
+const FOLDERS: [&str; 6] = [
     "examples",
     "examples/data/fashion-mnist",
     "src/guide",
     "tests/golden",
+    "tests/zoo",
     ".github",
 ];
 const REPOSITORY: &str = "https://github.com/wgpu-cnn/wgpu-cnn/blob/main/";

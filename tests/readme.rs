@@ -29,10 +29,15 @@ fn table(first: &str) -> Vec<Vec<&'static str>> {
 
 /// The names in backticks of a table's first column.
 fn names(first: &str) -> Vec<&'static str> {
+    names_of(first, 0)
+}
+
+/// The names in backticks of a column.
+fn names_of(first: &str, column: usize) -> Vec<&'static str> {
     let rows = table(first);
     assert!(!rows.is_empty());
     rows.iter()
-        .flat_map(|cells| cells[0].split('`').skip(1).step_by(2))
+        .flat_map(|cells| cells[column].split('`').skip(1).step_by(2))
         .collect()
 }
 
@@ -78,4 +83,13 @@ fn the_tables_of_losses_and_optimizers_name_what_there_is() {
         ]
     );
     assert_eq!(names("optimizer"), ["sgd", "adam", "adamw", "rmsprop"]);
+}
+
+#[test]
+fn the_table_of_networks_names_the_zoo() {
+    let mut named = names_of("network", 1);
+    let mut all = wgpu_cnn::zoo::NAMES;
+    named.sort_unstable();
+    all.sort_unstable();
+    assert_eq!(named, all);
 }

@@ -67,6 +67,7 @@ pub mod half_precision {}
 ///
 /// [save]: crate::Trainer::save
 /// [load]: crate::Trainer::load
+/// [zoo]: crate::zoo
 /// [graph]: crate::GraphBuilder
 #[doc = include_str!("pytorch.md")]
 pub mod pytorch {}

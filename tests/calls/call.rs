@@ -61,6 +61,7 @@ pub fn calls(on_device: bool) -> Vec<Call> {
     calls.extend(crate::joined::calls());
     calls.extend(crate::resize::calls());
     calls.extend(crate::model::calls());
+    calls.extend(crate::zoo::calls());
     calls.extend(crate::graph::calls());
     calls.extend(crate::train::calls());
     if on_device {

@@ -24,6 +24,7 @@ mod ops;
 mod resize;
 mod surface;
 mod train;
+mod zoo;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

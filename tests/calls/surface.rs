@@ -6,13 +6,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules that are public, beside the crate's own: what their `mod.rs` re-exports is.
-const MODULES: [&str; 5] = ["cpu", "engine", "engine/catalogue", "op", "ops"];
+const MODULES: [&str; 6] = ["cpu", "engine", "engine/catalogue", "op", "ops", "zoo"];
 
 /// Public modules that have no functions of their own.
 const WITHOUT_FUNCTIONS: [&str; 2] = ["guide", "prelude"];
 
 /// Macros that write public functions, which this file knows.
-const MACROS: [&str; 2] = ["setters", "signal_layer"];
+const MACROS: [&str; 3] = ["networks", "setters", "signal_layer"];
 
 /// Every public function of the crate.
 pub fn public_functions() -> BTreeSet<String> {
@@ -119,7 +119,7 @@ fn follow(
     written: &BTreeMap<String, Vec<String>>,
     functions: &mut Vec<Function>,
 ) {
-    let mut add = |owner: &str, name: &str| {
+    let add = |functions: &mut Vec<Function>, owner: &str, name: &str| {
         functions.push(Function {
             owner: Some(owner.into()),
             name: name.into(),
@@ -129,8 +129,14 @@ fn follow(
         // `Conv1d wraps Conv2d`
         ("signal_layer", _) => {
             if let Some((owner, _)) = code.split_once(" wraps ") {
-                written[by].iter().for_each(|name| add(owner, name));
+                written[by]
+                    .iter()
+                    .for_each(|name| add(functions, owner, name));
             }
+        }
+        // `alexnet => alexnet::alexnet();`
+        ("networks", _) => {
+            functions.extend(row(code).map(|name| Function { owner: None, name }));
         }
         // `Sgd {`, then `momentum: f64,`
         (_, None) => *of = code.strip_suffix(" {").map(String::from),
@@ -139,10 +145,16 @@ fn follow(
                 .split_once(": ")
                 .filter(|(name, _)| word(name) == *name)
             {
-                add(owner, name);
+                add(functions, owner, name);
             }
         }
     }
+}
+
+/// The name of a row `name => ..` of a macro's invocation.
+fn row(code: &str) -> Option<String> {
+    let (name, _) = code.split_once(" => ")?;
+    (word(name) == name).then(|| name.into())
 }
 
 /// The type of an `impl` block of its own, or a public trait.
@@ -213,6 +225,10 @@ fn exported(source: &Path) -> BTreeSet<String> {
                 .clone()
                 .filter_map(public_function)
                 .map(|name| format!("{short}::{name}")),
+        );
+        let rows = text.split("\nnetworks! {\n").nth(1).unwrap_or("").lines();
+        names.extend(
+            rows.filter_map(|line| row(line.trim()).map(|name| format!("{short}::{name}"))),
         );
         let types = items.filter_map(|line| {
             let kinds = ["pub struct ", "pub enum ", "pub trait "];
@@ -300,6 +316,15 @@ setters! {
         momentum: f64,
     }
 }
+macro_rules! networks {
+    ($name:ident => $make:expr) => {
+        pub fn $name() {}
+    };
+}
+networks! {
+    /// A network: so.
+    alexnet => alexnet::alexnet();
+}
 #[cfg(test)]
 mod tests {
     pub fn not_this() {}
@@ -316,6 +341,7 @@ mod tests {
         "Reference.later",
         "Conv1d.stride",
         "Sgd.momentum",
+        ".alexnet",
     ];
     assert_eq!(found, expected);
     let text = "pub mod cpu;\nmod inner;\npub mod guide;\npub mod other {\n}\n";

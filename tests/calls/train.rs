@@ -22,6 +22,7 @@ const REFERENCE: &[&str] = &[
     "Reference::update_now",
     "Reference::steps",
     "Reference::updates",
+    "Reference::last_losses",
     "Reference::model",
     "Reference::parameters",
     "Reference::parameter",
@@ -290,6 +291,7 @@ fn reference(d: &mut Draw) -> Result<(), Error> {
         let _ = (
             reference.steps(),
             reference.updates(),
+            reference.last_losses().len(),
             reference.optimizer(),
         );
         assert_eq!(

@@ -325,7 +325,7 @@ impl<T: Real> Reference<T> {
     }
 
     /// The losses of the last batch, in their order, each before its weight; none before the first.
-    pub(crate) fn last_losses(&self) -> &[T] {
+    pub fn last_losses(&self) -> &[T] {
         &self.last_losses
     }
 

@@ -1,0 +1,116 @@
+//! Networks of the zoo by name: how large they are, and what a step of training takes on your adapter and on the
+//! CPU.
+//!
+//! ```sh
+//! cargo run --release --example zoo
+//! cargo run --release --example zoo -- mobilenet_v2 unet --batch 8 --size 96
+//! ```
+
+use std::error::Error;
+use std::time::{Duration, Instant};
+
+use clap::{Parser, builder::PossibleValuesParser};
+use wgpu_cnn::{Loss, Optimizer, Target, Targets, Trainer, zoo};
+
+/// Time a training step of networks.
+#[derive(Parser)]
+struct Options {
+    /// The networks
+    #[arg(default_values = ["resnet18", "mobilenet_v2", "squeezenet1_1"],
+        value_parser = PossibleValuesParser::new(zoo::NAMES))]
+    networks: Vec<String>,
+    /// Use the adapter whose name contains this
+    #[arg(long, value_name = "NAME", env = "WGPU_CNN_ADAPTER")]
+    adapter: Option<String>,
+    /// Examples per batch
+    #[arg(long, default_value_t = 8)]
+    batch: usize,
+    /// Rows and columns of an image
+    #[arg(long, default_value_t = 64)]
+    size: usize,
+    /// Classes
+    #[arg(long, default_value_t = 10)]
+    classes: usize,
+    /// Steps, of which the quickest counts
+    #[arg(long, default_value_t = 3)]
+    steps: usize,
+    /// Leave auxiliary outputs out
+    #[arg(long)]
+    without_auxiliary: bool,
+    /// Leave the CPU out
+    #[arg(long)]
+    gpu_only: bool,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let options = Options::parse();
+    let mut builder = wgpu_cnn::Gpu::builder();
+    if let Some(name) = &options.adapter {
+        builder = builder.adapter(name);
+    }
+    let gpu = builder.build()?;
+    println!(
+        "{}, {} images of {}x{}",
+        gpu.info().name,
+        options.batch,
+        options.size,
+        options.size
+    );
+    println!(
+        "{:<30} {:>14} {:>12} {:>12}",
+        "network", "parameters", "GPU, ms", "CPU, ms"
+    );
+    for name in &options.networks {
+        let network = zoo::named(name)?
+            .classes(options.classes)
+            .input([3, options.size, options.size])
+            .auxiliary(!options.without_auxiliary);
+        let model = network.build()?;
+        let parameters = model.parameter_count();
+        let builder = || {
+            Trainer::builder(model.clone())
+                .loss(network.losses(Loss::cross_entropy()))
+                .optimizer(Optimizer::sgd(1e-4))
+                .batch(options.batch)
+        };
+        let on_gpu = milliseconds(time(&options, builder().on(&gpu)?)?);
+        let on_cpu = match options.gpu_only {
+            true => String::new(),
+            false => milliseconds(time(&options, builder().on_cpu()?)?),
+        };
+        println!("{name:<30} {parameters:>14} {on_gpu:>12} {on_cpu:>12}");
+    }
+    Ok(())
+}
+
+/// The time of a step, after one that compiles.
+fn time(options: &Options, mut trainer: Trainer) -> Result<Duration, Box<dyn Error>> {
+    // Time depends on shapes alone, so any images and labels will do.
+    let model = trainer.model();
+    let images: Vec<f32> = (0..options.batch * model.input_shape().len())
+        .map(|at| (at * 7 % 255) as f32 / 255.0)
+        .collect();
+    let labels = |positions: usize| {
+        let labels = 0..options.batch * positions;
+        let labels: Vec<u32> = labels.map(|at| (at % options.classes) as u32).collect();
+        Target::from(labels)
+    };
+    let targets = model
+        .outputs()
+        .map(|(_, shape)| labels(shape[1..].iter().product()));
+    let targets = Targets::from(targets.collect::<Vec<Target>>());
+    let mut quickest = Duration::MAX;
+    for step in 0..=options.steps {
+        let start = Instant::now();
+        trainer.step(&images, targets.clone())?;
+        trainer.loss()?;
+        if step > 0 {
+            quickest = quickest.min(start.elapsed());
+        }
+    }
+    Ok(quickest)
+}
+
+fn milliseconds(time: Duration) -> String {
+    format!("{:.1}", time.as_secs_f64() * 1e3)
+}
