@@ -48,6 +48,9 @@ struct Options {
     /// Canvases per training step
     #[arg(long, default_value_t = 4)]
     batch: usize,
+    /// Learning rate of the first epoch, which falls to zero from there
+    #[arg(long, default_value_t = 4e-3)]
+    lr: f64,
     /// What the initial weights and the canvases are drawn from
     #[arg(long, default_value_t = 7)]
     seed: u64,
@@ -69,8 +72,6 @@ const PICTURE: &str = "segmentation.png";
 /// Height and width of a canvas.
 const SIDE: usize = 64;
 const AREA: usize = SIDE * SIDE;
-/// The learning rate of the first epoch.
-const RATE: f64 = 4e-3;
 /// How many garments a canvas has: one in each quarter.
 const GARMENTS: usize = 4;
 /// The label of what is no garment. Those of garments are lower.
@@ -103,7 +104,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let builder = Trainer::builder(model)
         .batch(options.batch)
         .loss(Loss::cross_entropy())
-        .optimizer(Optimizer::adam(RATE))
+        .optimizer(Optimizer::adam(options.lr))
         .seed(options.seed);
     let mut trainer = device::trainer(builder, gpu.as_ref())?;
     println!("training on {}", device::name(gpu.as_ref()));
@@ -113,9 +114,8 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     println!("before training: {}", score.summary());
     for epoch in 1..=options.epochs {
         let start = Instant::now();
-        // Smaller and smaller, to an end at zero.
         let left = (options.epochs + 1 - epoch) as f64 / options.epochs as f64;
-        trainer.set_learning_rate(RATE * left)?;
+        trainer.set_learning_rate(options.lr * left)?;
         let loss = train_epoch(&mut trainer, &train, options.batch, order.u64(..))
             .map_err(|error| format!("epoch {epoch}: {error}"))?;
         let seconds = start.elapsed().as_secs_f64();
