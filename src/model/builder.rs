@@ -27,6 +27,8 @@ pub struct ModelBuilder {
     /// The chain that this is, which its clones are too and no other chain is.
     chain: Arc<()>,
     error: Option<Error>,
+    /// Whether the graph went with a builder that has not come back, which the error tells.
+    lost: bool,
 }
 
 /// A chain of layers from a given value on: one of several of [`ModelBuilder::concat`] and
@@ -65,6 +67,7 @@ impl ModelBuilder {
             layers: 0,
             chain: Arc::new(()),
             error,
+            lost: false,
         }
     }
 
@@ -112,27 +115,24 @@ impl ModelBuilder {
     /// # Ok::<(), wgpu_cnn::Error>(())
     /// ```
     pub fn graph(mut self, part: impl FnOnce(&mut GraphBuilder, Value) -> Result<Value>) -> Self {
-        let scope = format!("{}.", self.next_name());
+        let name = self.next_name();
         self.layers += 1;
         if self.error.is_some() {
             return self;
         }
-        let mut net = GraphBuilder::of(std::mem::take(&mut self.graph), scope.clone());
+        let graph = std::mem::take(&mut self.graph);
+        let mut net = GraphBuilder::of(graph, format!("{name}."));
         let (id, start) = net.handle(self.end);
         let result = part(&mut net, start);
-        let end = match net.end(id) {
-            Some((graph, end)) => {
+        match net.end(id, &name, result) {
+            Ok((graph, end)) => {
                 self.graph = graph;
-                result.and_then(end)
+                match end {
+                    Ok(end) => self.end = end,
+                    Err(error) => self.error = Some(error),
+                }
             }
-            None => {
-                let reason = "must keep the graph that it was given";
-                Err(Error::argument(format!("layer {scope}"), reason))
-            }
-        };
-        match end {
-            Ok(end) => self.end = end,
-            Err(error) => self.error = Some(error),
+            Err(error) => (self.error, self.lost) = (Some(error), true),
         }
         self
     }
@@ -490,7 +490,7 @@ impl ModelBuilder {
             self = inner;
             if !kept {
                 let foreign = || foreign(&label);
-                self.error = Some(error.unwrap_or_else(foreign));
+                (self.error, self.lost) = (Some(error.unwrap_or_else(foreign)), true);
             }
             ends.push(self.end);
         }
@@ -518,13 +518,15 @@ impl ModelBuilder {
         (inner, kept)
     }
 
-    /// A chain in a graph, from a value on: the graph, if it is still there, and the chain's end.
+    /// A chain in a graph, from a value on: the graph and the chain's end, or an error and the graph, if
+    /// it is still there.
+    #[allow(clippy::result_large_err)] // the graph is handed back
     pub(super) fn within(
         graph: Graph,
         end: ValueId,
         prefix: String,
         layers: impl FnOnce(Self) -> Self,
-    ) -> (Option<Graph>, Result<ValueId>) {
+    ) -> std::result::Result<(Graph, ValueId), (Option<Graph>, Error)> {
         let label = prefix.trim_end_matches('.').to_string();
         let start = Self {
             graph,
@@ -533,13 +535,14 @@ impl ModelBuilder {
             layers: 0,
             chain: Arc::new(()),
             error: None,
+            lost: false,
         };
         match start.inside(prefix, layers) {
-            (_, false) => (None, Err(foreign(&label))),
-            (inner, true) => {
-                let end = inner.error.map_or(Ok(inner.end), Err);
-                (Some(inner.graph), end)
-            }
+            (_, false) => Err((None, foreign(&label))),
+            (inner, true) => match inner.error {
+                Some(error) => Err(((!inner.lost).then_some(inner.graph), error)),
+                None => Ok((inner.graph, inner.end)),
+            },
         }
     }
 
