@@ -43,7 +43,7 @@ use wgpu_cnn::{
 #[derive(Parser)]
 struct Options {
     /// How often each training image is seen
-    #[arg(long, default_value_t = 6)]
+    #[arg(long, default_value_t = 4)]
     epochs: usize,
     /// Canvases per training step
     #[arg(long, default_value_t = 4)]
