@@ -2,6 +2,7 @@
 
     python benches/with_pytorch.py          # the GPU through CUDA where there is one, else the CPU
     python benches/with_pytorch.py cpu 2    # two threads
+    python benches/with_pytorch.py cpu 2 zoo resnet18 mobilenet_v2   # the steps of `examples/zoo.rs`
 
 Needs torch, and torchvision for ResNet-18. Networks, batches, optimizer and what an iteration does are those
 of `benches/step.rs`: a batch is uploaded, goes forward and backward, the weights are updated, and the loss is
@@ -135,9 +136,42 @@ def kernels(large):
             print(f"kernel/conv2d_{kind}{name}: {kernel(run, 2 * n * c * c * 9 * side**2)}")
 
 
+def zoo(names):
+    """Steps of torchvision's networks, 8 images of 64x64 in 10 classes, auxiliary outputs left out."""
+    for name in names:
+        segments = name.startswith(("fcn", "deeplab", "lraspp"))
+        module = torchvision.models.segmentation if segments else torchvision.models
+        options = {"weights_backbone": None} if segments else {}
+        if name in ("googlenet", "inception_v3"):
+            options = {"init_weights": False, "aux_logits": False}
+        model = getattr(module, name)(weights=None, num_classes=10, **options).to(DEVICE)
+        optimizer = torch.optim.SGD(model.parameters(), 1e-4)
+        images = torch.rand(8, 3, 64, 64)
+        labels = torch.arange(8 * 64 * 64) % 10
+        labels = labels.view(8, 64, 64) if segments else labels[:8]
+
+        def run():
+            optimizer.zero_grad(set_to_none=True)
+            output = model(images.to(DEVICE))
+            loss = F.cross_entropy(output["out"] if segments else output, labels.to(DEVICE))
+            loss.backward()
+            optimizer.step()
+            return loss.item()
+
+        run()
+        taken = []
+        for _ in range(3):
+            begin = time.perf_counter()
+            run()
+            taken.append(time.perf_counter() - begin)
+        print(f"zoo/{name}: {min(taken) * 1e3:.1f} ms", flush=True)
+
+
 def main():
     where = torch.cuda.get_device_name() if ON_GPU else f"{torch.get_num_threads()} threads"
     print(f"PyTorch {torch.__version__}, {where}")
+    if sys.argv[3:4] == ["zoo"]:
+        return zoo(sys.argv[4:])
     for tf32 in (False, True) if ON_GPU else (False,):
         allow_tf32(tf32)
         for name, network, batch, image, classes, optimizer, large in STEPS:

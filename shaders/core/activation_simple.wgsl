@@ -62,7 +62,11 @@ fn simple_gradient(kind: u32, a: f32, b: f32, value: f32, gradient: f32) -> f32 
         case SELU: {
             return select(SELU_SCALE * gradient, gradient * (value + SELU_NEGATIVE), not_positive(value));
         }
-        case CELU: { return select(gradient, gradient * (value / a + 1.0), not_positive(value)); }
+        // The slope is above zero also where the value has rounded to -a.
+        case CELU: {
+            let slope = max(value / a + 1.0, 1e-30);
+            return select(gradient, gradient * slope, not_positive(value));
+        }
         // Two terms, so that an infinite gradient gives NaN.
         case SOFTSIGN: {
             let rest = 1.0 - abs(value);

@@ -270,7 +270,8 @@ fn celu<T: Real>(alpha: T, pass: Pass<T>) {
         },
         |y, gy| {
             if y <= zero {
-                gy * (y / alpha + one)
+                // Above zero, as exp(x / alpha) is where the value has rounded to -alpha.
+                gy * (y / alpha + one).max(T::nearest(1e-30))
             } else {
                 gy
             }

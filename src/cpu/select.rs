@@ -130,17 +130,16 @@ pub fn channel_permute_backward<T: Real>(
     for_each(
         gx.chunks_exact_mut(extent * inner).zip(images),
         |(gx, gy)| {
-            let mut written = vec![false; extent];
+            let mut sums = vec![None; extent * inner];
             for (&channel, gy) in index.iter().zip(gy.chunks_exact(inner)) {
-                let gx = &mut gx[channel * inner..][..inner];
-                match std::mem::replace(&mut written[channel], true) {
-                    true => gx.iter_mut().zip(gy).for_each(|(gx, &gy)| *gx += gy),
-                    false => gx.copy_from_slice(gy),
+                let sums = &mut sums[channel * inner..][..inner];
+                for (sum, gy) in sums.iter_mut().zip(gy) {
+                    // The first as it is: a zero keeps its sign.
+                    *sum = Some(sum.map_or(gy.wide(), |sum: f64| sum + gy.wide()));
                 }
             }
-            let never = gx.chunks_exact_mut(inner).zip(written);
-            let never = never.filter(|(_, written)| !written);
-            never.for_each(|(gx, _)| gx.fill(T::zero()));
+            let sums = gx.iter_mut().zip(sums);
+            sums.for_each(|(gx, sum)| *gx = sum.map_or(T::zero(), T::nearest));
         },
     );
     Ok(())

@@ -9,8 +9,8 @@ use super::lower::{Lowered, Slab};
 /// The device memory of a [`Trainer`](crate::Trainer) in bytes, by purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MemoryReport {
-    /// The learned values, the running statistics, and the copies of the learned values in half
-    /// precision.
+    /// The learned values, those that are not (running statistics, and what is fixed or reached by no
+    /// loss), and the copies of the learned values in half precision.
     pub parameters: u64,
     /// Their gradients.
     pub gradients: u64,
@@ -21,7 +21,7 @@ pub struct MemoryReport {
     pub activations: u64,
     /// What the activations, their gradients and scratch space would take without sharing.
     pub activations_unshared: u64,
-    /// Inputs, targets, outputs and losses of a batch.
+    /// Inputs, constants, targets, outputs and losses of a batch.
     pub batch: u64,
     /// Upload and read-back buffers and the kernels' params.
     pub staging: u64,
@@ -68,11 +68,14 @@ impl fmt::Display for MemoryReport {
 /// Bytes of a staging buffer.
 pub(super) fn upload_size(lowered: &Lowered, params: u64) -> u64 {
     let inputs: u64 = lowered.inputs.iter().map(|input| input.size).sum();
-    // Of each output its target, or a gradient.
-    let targets = lowered.losses.iter().map(|loss| {
-        let [_, gradient] = loss.logits;
-        gradient.size.max(loss.values.size).max(loss.labels.size)
-    });
+    // Of each loss its target, or the gradient that the caller computes.
+    let targets = lowered
+        .losses
+        .iter()
+        .map(|loss| match loss.range.is_empty() {
+            true => loss.logits[1].size,
+            false => loss.values.size.max(loss.labels.size),
+        });
     params + inputs + targets.sum::<u64>()
 }
 
@@ -118,7 +121,11 @@ pub(super) fn memory_report(lowered: &Lowered, in_flight: usize) -> MemoryReport
     let kept = stored(|storage| matches!(storage, Storage::Persistent | Storage::Constant(_)));
     let params = params_size(lowered);
     let parameters = sum(|slab| slab.parameter.size + slab.copy.map_or(0, |copy| copy.size))
-        + lowered.statistics.map_or(0, |statistics| statistics.size);
+        + lowered
+            .unlearned
+            .iter()
+            .map(|buffer| buffer.size)
+            .sum::<u64>();
     let gradients = sum(|slab| slab.gradient.size + slab.sum.map_or(0, |sum| sum.size));
     let optimizer_state = sum(|slab| slab.state.iter().map(|state| state.size).sum());
     let of_losses = lowered.losses.iter().flat_map(|loss| {
@@ -128,7 +135,7 @@ pub(super) fn memory_report(lowered: &Lowered, in_flight: usize) -> MemoryReport
     let own = [&lowered.inputs, &lowered.constants, &lowered.outputs];
     let of_batch = own.into_iter().flatten().copied().chain(of_losses);
     let batch: u64 = of_batch.map(|region| region.size).sum();
-    // What is made of the parameters when they change: filters rearranged. And constants.
+    // What is made of the parameters when they change: filters rearranged.
     let scratch = kept - parameters - gradients - optimizer_state - batch;
     MemoryReport {
         parameters,

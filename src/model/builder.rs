@@ -33,6 +33,8 @@ pub struct ModelBuilder {
     /// The chain that this is, which its clones are too and no other chain is.
     chain: Arc<()>,
     error: Option<Error>,
+    /// Whether the graph went with a builder that has not come back, which the error tells.
+    lost: bool,
 }
 
 impl ModelBuilder {
@@ -47,6 +49,7 @@ impl ModelBuilder {
             layers: 0,
             chain: Arc::new(()),
             error,
+            lost: false,
         }
     }
 
@@ -94,27 +97,24 @@ impl ModelBuilder {
     /// # Ok::<(), wgpu_cnn::Error>(())
     /// ```
     pub fn graph(mut self, part: impl FnOnce(&mut GraphBuilder, Value) -> Result<Value>) -> Self {
-        let scope = format!("{}.", self.next_name());
+        let name = self.next_name();
         self.layers += 1;
         if self.error.is_some() {
             return self;
         }
-        let mut net = GraphBuilder::of(std::mem::take(&mut self.graph), scope.clone());
+        let graph = std::mem::take(&mut self.graph);
+        let mut net = GraphBuilder::of(graph, format!("{name}."));
         let (id, start) = net.handle(self.end);
         let result = part(&mut net, start);
-        let end = match net.end(id) {
-            Some((graph, end)) => {
+        match net.end(id, &name, result) {
+            Ok((graph, end)) => {
                 self.graph = graph;
-                result.and_then(end)
+                match end {
+                    Ok(end) => self.end = end,
+                    Err(error) => self.error = Some(error),
+                }
             }
-            None => {
-                let reason = "must keep the graph that it was given";
-                Err(Error::argument(format!("layer {scope}"), reason))
-            }
-        };
-        match end {
-            Ok(end) => self.end = end,
-            Err(error) => self.error = Some(error),
+            Err(error) => (self.error, self.lost) = (Some(error), true),
         }
         self
     }

@@ -1,6 +1,8 @@
 //! A directed acyclic graph of operators, in an order in which it can be run.
 
-use std::collections::HashSet;
+mod edits;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Model;
@@ -78,6 +80,7 @@ impl Parameter {
 /// A value that is the same for every example.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Constant {
+    pub name: String,
     pub value: ValueId,
     /// Of one example.
     pub values: Arc<[f32]>,
@@ -95,6 +98,10 @@ pub(crate) struct Graph {
     names: HashSet<String>,
     /// None as long as it is in the making.
     outputs: Vec<ValueId>,
+    /// The number behind a name from which on a free one is looked for.
+    numbers: HashMap<String, usize>,
+    /// Parameters as they were before they were renamed or fixed, in that order.
+    edits: Vec<(ParameterId, Parameter)>,
 }
 
 impl Graph {
@@ -121,8 +128,11 @@ impl Graph {
         }
         self.take_name(name)?;
         let value = self.push_value(shape);
-        let values = values.into();
-        self.constants.push(Constant { value, values });
+        self.constants.push(Constant {
+            name: name.into(),
+            value,
+            values: values.into(),
+        });
         Ok(value)
     }
 
@@ -137,11 +147,22 @@ impl Graph {
     }
 
     /// This name, or the first one with a number behind it that is not taken.
-    pub fn free_name(&self, name: &str) -> String {
-        let numbered = (1..).map(|number| format!("{name}{number}"));
-        let mut names = std::iter::once(name.to_string()).chain(numbered);
-        let free = names.find(|name| !self.is_taken(name));
-        free.unwrap_or_else(|| name.into())
+    pub fn free_name(&mut self, name: &str) -> String {
+        if !self.is_taken(name) {
+            return name.into();
+        }
+        // Those below were taken the last time, and so they are still.
+        let mut number = self.numbers.get(name).copied().unwrap_or(1);
+        while self.is_taken(&format!("{name}{number}")) {
+            number += 1;
+        }
+        self.numbers.insert(name.into(), number);
+        format!("{name}{number}")
+    }
+
+    /// Whether there is such a value.
+    pub fn has(&self, value: ValueId) -> bool {
+        value.0 < self.shapes.len()
     }
 
     fn take_name(&mut self, name: &str) -> Result<()> {
@@ -162,11 +183,16 @@ impl Graph {
         if self.inputs.is_empty() {
             return Err(Error::argument("inputs", "a model takes a value at least"));
         }
-        self.outputs = outputs;
+        (self.outputs, self.numbers, self.edits) = (outputs, HashMap::new(), vec![]);
+        let names: Vec<String> = self.outputs.iter().map(|&o| self.value_name(o)).collect();
         for (at, output) in self.outputs.iter().enumerate() {
+            let what = || format!("output {}", names[at]);
             if self.outputs[..at].contains(output) {
-                let name = self.value_name(*output);
-                return Err(Error::argument(format!("output {name}"), "is given twice"));
+                return Err(Error::argument(what(), "is given twice"));
+            }
+            if names[..at].contains(&names[at]) {
+                let reason = "is the name of two outputs: give the layer another";
+                return Err(Error::argument(what(), reason));
             }
         }
         let mut reaches = vec![false; self.shapes.len()];
@@ -181,22 +207,28 @@ impl Graph {
         }
         match reaches.iter().position(|&reaches| !reaches) {
             Some(value) => {
-                let name = self.value_name(ValueId(value));
+                let value = ValueId(value);
+                let is_constant = self.constants.iter().any(|c| c.value == value);
+                let kind = if is_constant { "constant " } else { "" };
+                let name = format!("{kind}{}", self.value_name(value));
                 Err(Error::argument(name, "reaches no output"))
             }
             None => Ok(Model { graph: self }),
         }
     }
 
-    /// What a value is called: by the layer that makes it, or by its place among the inputs.
+    /// What a value is called: by the layer that makes it, by its place among the inputs, or as the
+    /// constant that it is.
     pub fn value_name(&self, value: ValueId) -> String {
         if let Some(node) = self.nodes.iter().find(|node| node.output == value) {
             return node.name.clone();
         }
+        if let Some(constant) = self.constants.iter().find(|c| c.value == value) {
+            return constant.name.clone();
+        }
         match self.inputs.iter().position(|&input| input == value) {
-            Some(0) => "input".into(),
+            Some(0) | None => "input".into(),
             Some(at) => format!("input {at}"),
-            None => "a constant".into(),
         }
     }
 
@@ -343,9 +375,18 @@ impl Graph {
         Ok(self.push_node(name, op, inputs, shape, parameters))
     }
 
+    fn node_named(&self, name: &str) -> Option<&Node> {
+        self.nodes.iter().find(|node| node.name == name)
+    }
+
+    /// Whether there is a layer of this name.
+    pub fn has_layer(&self, name: &str) -> bool {
+        self.node_named(name).is_some()
+    }
+
     /// Adds the operator of another layer a second time, with the same parameters.
     pub fn push_shared(&mut self, of: &str, name: String, inputs: Vec<ValueId>) -> Result<ValueId> {
-        let Some(layer) = self.nodes.iter().find(|node| node.name == of) else {
+        let Some(layer) = self.node_named(of) else {
             return Err(Error::argument(
                 format!("layer {of:?}"),
                 "is not there to be shared",
@@ -423,44 +464,5 @@ impl Graph {
             return Err(Error::shape(label.as_str(), expected, largest.unwrap_or(0)));
         }
         Ok((shape, specs))
-    }
-
-    /// Gives a parameter another name, and a shape of as many elements.
-    pub fn rename(&mut self, id: ParameterId, name: &str, shape: Shape) -> Result<()> {
-        let old = self.parameter(id).name.clone();
-        if self.parameter(id).shape.len() != shape.len() {
-            let len = shape.len();
-            return Err(Error::length(
-                &format!("parameter {old:?}"),
-                &self.parameter(id).shape,
-                len,
-            ));
-        }
-        if name != old {
-            self.take_name(name)?;
-            self.names.remove(&old);
-        }
-        let parameter = &mut self.parameters[id.0];
-        (parameter.name, parameter.shape) = (name.into(), shape);
-        Ok(())
-    }
-
-    /// Makes a parameter part of the model: it has these values, and is not learned.
-    pub fn fix(&mut self, id: ParameterId, values: Vec<f32>) -> Result<()> {
-        let parameter = &mut self.parameters[id.0];
-        if parameter.shape.len() != values.len() {
-            let what = format!("parameter {:?}", parameter.name);
-            return Err(Error::length(&what, &parameter.shape, values.len()));
-        }
-        if parameter.spec.kind == ParameterKind::Statistic {
-            let reason = "is a running statistic, which training changes";
-            return Err(Error::argument(
-                format!("parameter {:?}", parameter.name),
-                reason,
-            ));
-        }
-        parameter.spec.kind = ParameterKind::Constant;
-        parameter.values = Some(values.into());
-        Ok(())
     }
 }

@@ -56,6 +56,8 @@ pub struct GraphBuilder {
     scope: String,
     /// The first error of what gives no result by itself.
     error: Option<Error>,
+    /// Whether the graph went with a builder that has not come back, which the error tells.
+    lost: bool,
 }
 
 /// The number of a new graph.
@@ -76,6 +78,7 @@ impl GraphBuilder {
             id: next_id(),
             scope,
             error: None,
+            lost: false,
         }
     }
 
@@ -145,7 +148,8 @@ impl GraphBuilder {
     }
 
     /// The layer called `of` once more, on other values and with the same parameters, as in siamese
-    /// networks: their gradients add up. `name` is what this use of it is called.
+    /// networks: their gradients add up. `name` is what this use of it is called. In a
+    /// [scope](Self::scope) `of` is a layer of that scope, or else one of this full name anywhere.
     ///
     /// # Errors
     ///
@@ -158,8 +162,10 @@ impl GraphBuilder {
         inputs: impl IntoIterator<Item = Value>,
     ) -> Result<Value> {
         self.check()?;
-        let (of, name, inputs) = (self.scoped(of), self.scoped(name), self.ids(inputs)?);
-        let id = self.graph.push_shared(&of, name, inputs)?;
+        let (within, name, inputs) = (self.scoped(of), self.scoped(name), self.ids(inputs)?);
+        let anywhere = !self.graph.has_layer(&within) && self.graph.has_layer(of);
+        let of = if anywhere { of } else { &within };
+        let id = self.graph.push_shared(of, name, inputs)?;
         Ok(self.value(id))
     }
 
@@ -181,7 +187,8 @@ impl GraphBuilder {
     ///
     /// # Errors
     ///
-    /// The first error met, which names its layer.
+    /// The first error met, which names its layer. The graph is then as before, unless another builder than
+    /// the one that was given came back: the graph went with that one, and every later call says so.
     pub fn chain(
         &mut self,
         name: &str,
@@ -190,15 +197,23 @@ impl GraphBuilder {
     ) -> Result<Value> {
         self.check()?;
         let prefix = format!("{}.", self.scoped(name));
-        let end = self.id(from)?;
-        let (graph, result) =
-            ModelBuilder::within(std::mem::take(&mut self.graph), end, prefix, layers);
-        match graph {
-            Some(graph) => self.graph = graph,
-            // It went with the builder that it was in.
-            None => self.error = result.clone().err(),
+        let (end, mark) = (self.id(from)?, self.graph.mark());
+        let graph = std::mem::take(&mut self.graph);
+        match ModelBuilder::within(graph, end, prefix, layers) {
+            Ok((graph, end)) => {
+                self.graph = graph;
+                Ok(self.value(end))
+            }
+            Err((Some(graph), error)) => {
+                self.graph = graph;
+                self.graph.roll_back(mark);
+                Err(error)
+            }
+            Err((None, error)) => {
+                (self.error, self.lost) = (Some(error.clone()), true);
+                Err(error)
+            }
         }
-        Ok(self.value(result?))
     }
 
     /// A value in parts of these lengths along an axis, that of the channels being 0, as `torch.split`
@@ -217,7 +232,7 @@ impl GraphBuilder {
     /// # Errors
     ///
     /// [`Error::Shape`] where the lengths do not add up to the extent, or one of them is zero, and for an
-    /// axis that is not there.
+    /// axis that is not there. The graph is then as before.
     pub fn split(&mut self, value: Value, axis: usize, lengths: &[usize]) -> Result<Vec<Value>> {
         let shape = self.shape(value)?;
         let whole = shape.get(axis).copied();
@@ -228,13 +243,14 @@ impl GraphBuilder {
             let expected = format!("lengths that add up to axis {axis} of {shape}");
             return Err(Error::shape("split", expected, format!("{lengths:?}")));
         }
-        let mut begin = 0;
+        let (mut begin, mark) = (0, self.graph.mark());
         let parts = lengths.iter().map(|len| {
             let range = begin..begin + len;
             begin = range.end;
             self.apply(Slice::new(axis, range), [value])
         });
-        parts.collect()
+        let parts: Result<_> = parts.collect();
+        parts.inspect_err(|_| self.graph.roll_back(mark))
     }
 
     /// Gives a parameter another name, and a shape of as many elements: for weights files in which it is
@@ -281,6 +297,7 @@ impl GraphBuilder {
     ///
     /// [`Error::Argument`] for a value of another graph.
     pub fn shape(&self, value: Value) -> Result<&Shape> {
+        self.check()?;
         let id = self.id(value)?;
         Ok(self.graph.shape(id))
     }
@@ -289,22 +306,32 @@ impl GraphBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] where there is no output, the same twice, or one of another graph, and for a
-    /// layer or an input from which no output is reached.
+    /// [`Error::Argument`] where there is no output, the same twice, two of one name, or one of another
+    /// graph, and for a layer or an input from which no output is reached.
     pub fn build(self, outputs: impl IntoIterator<Item = Value>) -> Result<Model> {
         self.check()?;
         let outputs = self.ids(outputs)?;
         self.graph.finish(outputs)
     }
 
-    /// The graph back, and the places of its values, where it is still the one with this number.
-    pub(super) fn end(self, id: u64) -> Option<(Graph, impl Fn(Value) -> Result<ValueId>)> {
+    /// The graph back, and the place in it of what a part gave; or the error of a graph that is no longer
+    /// the one with this number.
+    pub(super) fn end(
+        self,
+        id: u64,
+        label: &str,
+        given: Result<Value>,
+    ) -> Result<(Graph, Result<ValueId>)> {
         let Self { graph, error, .. } = self;
-        let place = move |value: Value| match &error {
-            Some(error) => Err(error.clone()),
-            None => value.of(id),
-        };
-        (self.id == id).then_some((graph, place))
+        if self.id != id {
+            let reason = "must keep the graph that it was given";
+            return Err(Error::argument(format!("layer {label}"), reason));
+        }
+        match error {
+            Some(error) if self.lost => Err(error),
+            Some(error) => Ok((graph, given.and(Err(error)))),
+            None => Ok((graph, given.and_then(|value| value.of(id)))),
+        }
     }
 
     /// The number of this graph, and a handle on one of its values.
@@ -333,7 +360,11 @@ impl GraphBuilder {
     }
 
     fn id(&self, value: Value) -> Result<ValueId> {
-        value.of(self.id)
+        let id = value.of(self.id)?;
+        match self.graph.has(id) {
+            true => Ok(id),
+            false => Err(Error::argument("value", "is no longer in the graph")),
+        }
     }
 
     fn ids(&self, values: impl IntoIterator<Item = Value>) -> Result<Vec<ValueId>> {
@@ -346,142 +377,5 @@ impl GraphBuilder {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{Activation, Add, BatchNorm, Concat, Conv2d, Linear};
-
-    fn said<T: std::fmt::Debug>(result: Result<T>) -> String {
-        result.unwrap_err().to_string()
-    }
-
-    #[test]
-    fn names_are_the_users_within_their_scopes() {
-        let mut net = Model::graph();
-        let x = net.input([2, 6, 6]);
-        let y = net.scope("layer1", |net| {
-            net.scope("0", |net| net.add("conv", Conv2d::new(3, 3), [x]))
-        });
-        let y = net.apply(Activation::Relu, [y.unwrap()]).unwrap();
-        let y = net.apply(Activation::Relu, [y]).unwrap();
-        let y = net.chain("head", y, |head| head.flatten().named("fc", Linear::new(2)));
-        let model = net.build([y.unwrap()]).unwrap();
-        let names: Vec<&str> = model.parameters().map(|(name, _)| name).collect();
-        let conv = ["layer1.0.conv.weight", "layer1.0.conv.bias"];
-        assert_eq!(
-            names,
-            [&conv[..], &["head.fc.weight", "head.fc.bias"]].concat()
-        );
-        let layers: Vec<&str> = model
-            .graph
-            .nodes()
-            .iter()
-            .map(|n| n.name.as_str())
-            .collect();
-        assert_eq!(
-            layers,
-            ["layer1.0.conv", "relu", "relu1", "head.0", "head.fc"]
-        );
-        assert_eq!(model.outputs().next().unwrap().0, "head.fc");
-    }
-
-    #[test]
-    fn a_chain_and_a_graph_are_one_thing() {
-        let chain = Model::builder([3, 8, 8])
-            .conv2d(4, 3)
-            .relu()
-            .residual(|b| b.conv2d(4, 1));
-        let mut net = Model::graph();
-        let x = net.input([3, 8, 8]);
-        let y = net.add("0", Conv2d::new(4, 3), [x]).unwrap();
-        let y = net.add("1", Activation::Relu, [y]).unwrap();
-        let body = net.add("2.body.0", Conv2d::new(4, 1), [y]).unwrap();
-        let y = net.add("2", Add, [body, y]).unwrap();
-        assert_eq!(net.build([y]).unwrap(), chain.build().unwrap());
-    }
-
-    #[test]
-    fn what_cannot_be_is_refused_by_name() {
-        let mut net = Model::graph();
-        let x = net.input([2, 6, 6]);
-        let y = net.add("a", Conv2d::new(3, 3), [x]).unwrap();
-        let again = said(net.add("a", Activation::Relu, [y]));
-        assert_eq!(
-            again,
-            "\"a\": is the name of another layer, constant or parameter"
-        );
-        assert!(said(net.constant("a.weight", [1], [0.0])).contains("\"a.weight\""));
-        assert!(said(net.rename("a.weight", "a", [3, 2, 3, 3])).contains("is the name of"));
-        let mut other = Model::graph();
-        let foreign = other.input([3, 4, 4]);
-        let said_of = "value: belongs to another graph";
-        assert_eq!(said(net.apply(Add, [y, foreign])), said_of);
-        assert_eq!(said(net.shape(foreign)), said_of);
-        assert_eq!(said(net.chain("c", foreign, |c| c)), said_of);
-        assert!(said(net.add("b", Conv2d::new(1, 9), [y])).starts_with("layer b (conv2d)"));
-        assert!(said(net.rename("a.weight", "w", [3])).contains("54 elements"));
-        assert!(said(net.share("z", "b", [x])).contains("\"z\""));
-        assert!(said(net.share("a", "b", [y])).contains("shares those of a"));
-        net.add("unused", Activation::Relu, [y]).unwrap();
-        let unused = "layer unused (relu): reaches no output";
-        assert_eq!(said(net.build([y])), unused);
-        let mut net = Model::graph();
-        let (x, _) = (net.input([4]), net.input([5]));
-        assert_eq!(said(net.build([x])), "input 1: reaches no output");
-        let mut net = Model::graph();
-        let alone = net.constant("alone", [1], [0.5]).unwrap();
-        assert!(said(net.build([alone])).starts_with("inputs: "));
-        let mut net = Model::graph();
-        let x = net.input([4]);
-        assert!(said(Model::graph().build([])).starts_with("outputs: "));
-        assert_eq!(said(net.build([x, x])), "output input: is given twice");
-        let mut net = Model::graph();
-        let x = net.input([4, 0]);
-        assert!(said(net.apply(Activation::Relu, [x])).contains("extents above zero"));
-    }
-
-    #[test]
-    fn a_graph_that_is_taken_away_is_missed() {
-        let mut net = Model::graph();
-        let x = net.input([4]);
-        let lost = net.chain("c", x, |_| Model::builder([4]));
-        let reason = "layer c: must return the builder that it was given";
-        assert_eq!(said(lost), reason);
-        assert_eq!(said(net.build([x])), reason);
-        let taken = Model::builder([4]).graph(|net, x| {
-            *net = Model::graph();
-            Ok(x)
-        });
-        assert!(said(taken.dense(3).build()).contains("must keep the graph"));
-        let foreign = Model::builder([4]).graph(|_, _| Ok(Model::graph().input([4])));
-        assert_eq!(said(foreign.build()), "value: belongs to another graph");
-    }
-
-    #[test]
-    fn a_layer_can_be_shared_and_its_parameters_fixed_and_renamed() {
-        let mut net = Model::graph();
-        let [a, b] = [(); 2].map(|()| net.input([4, 4, 4]));
-        let left = net.add("norm", BatchNorm::new(), [a]).unwrap();
-        let right = net.share("norm", "again", [b]).unwrap();
-        net.fix("norm.bias", [1.0, 2.0, 3.0, 4.0]).unwrap();
-        assert!(said(net.fix("norm.weight", [1.0])).contains("4 elements"));
-        assert!(said(net.fix("norm.running_var", [1.0; 4])).contains("running"));
-        net.rename("norm.weight", "gain", [4, 1, 1]).unwrap();
-        let y = net.apply(Concat, [left, right]).unwrap();
-        let model = net.build([y]).unwrap();
-        let kept: Vec<String> = model
-            .parameters()
-            .map(|(n, s)| format!("{n} {s}"))
-            .collect();
-        let expected = [
-            "gain [4, 1, 1]",
-            "norm.running_mean [4]",
-            "norm.running_var [4]",
-        ];
-        assert_eq!(kept, expected);
-        assert_eq!(model.parameter_count(), 4);
-        let initial = model.graph.initial_values(1);
-        assert_eq!(initial[1], [1.0, 2.0, 3.0, 4.0]);
-        let nodes = model.graph.nodes();
-        assert_eq!(nodes[0].parameters, nodes[1].parameters);
-    }
-}
+#[path = "graph_builder_tests.rs"]
+mod tests;

@@ -64,6 +64,14 @@ impl<'a, T> FromIterator<&'a [T]> for Inputs<'a, T> {
     }
 }
 
+/// `2 inputs, one for each of the model's`.
+pub(crate) fn one_each(what: &str, count: usize, whose: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s, one for each {whose}"),
+    }
+}
+
 impl<'a, T> Inputs<'a, T> {
     /// One slice for each input.
     pub(crate) fn slices(&self) -> &[&'a [T]] {
@@ -74,7 +82,7 @@ impl<'a, T> Inputs<'a, T> {
     pub(crate) fn examples(&self, graph: &Graph) -> Result<usize> {
         let (inputs, given) = (graph.inputs(), &self.0);
         if given.len() != inputs.len() {
-            let expected = format!("one of {} inputs each", inputs.len());
+            let expected = one_each("input", inputs.len(), "of the model's");
             return Err(Error::shape("inputs", expected, given.len()));
         }
         let mut examples = None;

@@ -1,6 +1,7 @@
 //! Which output has which loss.
 
 use super::Graph;
+use super::inputs::one_each;
 use crate::op::{Loss, Target};
 use crate::{Error, Result};
 
@@ -50,6 +51,18 @@ impl Losses {
         Self { entries: vec![] }.and_own(output)
     }
 
+    /// A loss of [one's own](Self::own) on the first output, whatever it is called.
+    pub fn own_first() -> Self {
+        let (output, loss, weight) = (None, None, 1.0);
+        Self {
+            entries: vec![Entry {
+                output,
+                loss,
+                weight,
+            }],
+        }
+    }
+
     /// Adds another loss, of another output or of the same one. A step takes the targets in the order of
     /// the losses.
     pub fn and(self, output: &str, loss: impl Into<Loss>, weight: f64) -> Self {
@@ -72,7 +85,7 @@ impl Losses {
 
     /// The losses on a model's outputs.
     pub(crate) fn resolve(&self, graph: &Graph) -> Result<Vec<OutputLoss>> {
-        let mut resolved = Vec::new();
+        let (mut resolved, several) = (Vec::new(), self.entries.len() > 1);
         for entry in &self.entries {
             let output = match &entry.output {
                 Some(name) => graph.output_named(name)?,
@@ -80,7 +93,8 @@ impl Losses {
             };
             let shape = graph.shape(graph.outputs()[output]);
             if let Some(loss) = &entry.loss {
-                loss.geometry(1, shape)?;
+                let fits = loss.geometry(1, shape);
+                fits.map_err(|error| of_output(graph, output, several, error))?;
             }
             if !(entry.weight as f32).is_finite() {
                 let name = graph.value_name(graph.outputs()[output]);
@@ -119,6 +133,31 @@ impl<L: Into<Loss>> From<L> for Losses {
     }
 }
 
+/// An error, with the output that it is of where there are several losses.
+fn of_output(graph: &Graph, output: usize, several: bool, error: Error) -> Error {
+    if !several {
+        return error;
+    }
+    let name = graph.value_name(graph.outputs()[output]);
+    #[allow(clippy::wildcard_enum_match_arm)] // the others are of no output
+    match error {
+        Error::Shape {
+            layer,
+            expected,
+            got,
+        } => Error::Shape {
+            layer: format!("loss of {name}: {layer}"),
+            expected,
+            got,
+        },
+        Error::Argument { argument, reason } => Error::Argument {
+            argument: format!("loss of {name}: {argument}"),
+            reason,
+        },
+        other => other,
+    }
+}
+
 /// The loss of an output.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct OutputLoss {
@@ -137,6 +176,15 @@ impl OutputLoss {
             loss: Some(loss.clone()),
             weight: 1.0,
         }
+    }
+
+    /// The function, unless the caller computes it.
+    pub fn function(&self) -> Result<&Loss> {
+        self.loss.as_ref().ok_or_else(|| {
+            let reason = "is the caller's: it trains by forward, backward and update, as \
+                          Trainer::forward shows";
+            Error::argument("loss", reason)
+        })
     }
 
     /// Whether the losses of a batch's examples are summed up, as is all that the caller hands in.
@@ -193,6 +241,39 @@ pub(crate) fn check_accumulate(losses: &[OutputLoss], accumulate: usize) -> Resu
     Ok(())
 }
 
+/// Refuses what is for losses of the caller's where they are not.
+pub(crate) fn check_own(losses: &[OutputLoss], what: &str) -> Result<()> {
+    match losses.iter().all(|loss| loss.loss.is_none()) {
+        true => Ok(()),
+        false => Err(Error::argument(
+            what,
+            "is for losses of one's own: Losses::own",
+        )),
+    }
+}
+
+/// Refuses gradients that do not fit the outputs of the losses.
+pub(crate) fn check_gradients<T>(
+    graph: &Graph,
+    losses: &[OutputLoss],
+    examples: usize,
+    given: &[&[T]],
+) -> Result<()> {
+    if given.len() != losses.len() {
+        let expected = one_each("gradient", losses.len(), "loss");
+        return Err(Error::shape("gradients", expected, given.len()));
+    }
+    for (loss, gradient) in losses.iter().zip(given) {
+        let output = graph.outputs()[loss.output];
+        let shape = graph.shape(output).batched(examples);
+        if gradient.len() != shape.len() {
+            let what = format!("gradient of {}", graph.value_name(output));
+            return Err(Error::length(&what, &shape, gradient.len()));
+        }
+    }
+    Ok(())
+}
+
 /// What the outputs of a batch should have been, loss by loss. A [`Target`], or what makes one, is that of
 /// a single loss; a list has one for each, in the order of the [`Losses`].
 #[derive(Debug, Clone, PartialEq)]
@@ -207,16 +288,15 @@ impl Targets {
         examples: usize,
     ) -> Result<()> {
         if self.0.len() != losses.len() {
-            let expected = format!("one of {} targets each", losses.len());
+            let expected = one_each("target", losses.len(), "loss");
             return Err(Error::shape("targets", expected, self.0.len()));
         }
         for (loss, target) in losses.iter().zip(&self.0) {
             let shape = graph.shape(graph.outputs()[loss.output]);
-            let Some(function) = &loss.loss else {
-                let reason = "is the caller's: forward, backward and update take it";
-                return Err(Error::argument("loss", reason));
-            };
-            target.check(function, &function.geometry(examples, shape)?)?;
+            let function = loss.function()?;
+            let fits = function.geometry(examples, shape);
+            let fits = fits.and_then(|geometry| target.check(function, &geometry));
+            fits.map_err(|error| of_output(graph, loss.output, losses.len() > 1, error))?;
         }
         Ok(())
     }

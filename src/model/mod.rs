@@ -15,7 +15,7 @@ pub(crate) use graph::{Graph, Node, Parameter, ParameterId, ValueId};
 pub use graph_builder::{GraphBuilder, Value};
 pub use inputs::Inputs;
 pub use losses::{Losses, Targets};
-pub(crate) use losses::{OutputLoss, Shares, check_accumulate};
+pub(crate) use losses::{OutputLoss, Shares, check_accumulate, check_gradients, check_own};
 pub(crate) use weights::Weights;
 #[cfg(feature = "native")]
 pub(crate) use weights::write_weights;

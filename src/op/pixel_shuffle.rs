@@ -90,9 +90,10 @@ fn extents(name: &str, input: &Shape) -> Result<[usize; 3]> {
 
 /// Pixels of a block.
 fn block(name: &str, factor: usize) -> Result<usize> {
-    match (1..=LARGEST_EXTENT).contains(&factor) {
-        true => Ok(factor * factor),
-        false => {
+    let within = (1..=LARGEST_EXTENT).contains(&factor);
+    match factor.checked_mul(factor).filter(|_| within) {
+        Some(block) => Ok(block),
+        None => {
             let reason = format!("{factor} is not within 1..={LARGEST_EXTENT}");
             Err(Error::argument(format!("{name} factor"), reason))
         }

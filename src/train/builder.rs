@@ -74,6 +74,13 @@ impl TrainerBuilder {
     /// Sets how many batches make an update. Their gradients become those of one large batch, in the
     /// memory of a small one: a mean is that over all of their examples. [`Trainer::loss`] stays that
     /// of the last batch. Default 1.
+    ///
+    /// It is not that of one large batch where a batch counts as a whole: batch normalisation and a Dice
+    /// loss of the whole batch see one at a time. Of several losses each batch's means count by its
+    /// examples, also where labels are ignored or weighted.
+    ///
+    /// With losses of [one's own](Losses::own) it sets no count, since [`Trainer::update`] alone updates:
+    /// more than 1 allows several batches before it.
     pub fn accumulate(mut self, batches: usize) -> Self {
         self.options.accumulate = batches;
         self

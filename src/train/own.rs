@@ -2,9 +2,9 @@
 
 use super::Trainer;
 use super::trainer::Backend;
+use crate::Result;
 use crate::engine::Batch;
-use crate::model::Inputs;
-use crate::{Error, Result};
+use crate::model::{Inputs, check_gradients, check_own};
 
 impl Trainer {
     /// The first half of a step by a [loss of one's own](crate::Losses::own): each of the model's outputs
@@ -14,7 +14,7 @@ impl Trainer {
     /// ```
     /// use wgpu_cnn::{Losses, Model, Optimizer, Trainer};
     /// let model = Model::builder([2]).dense(1).build()?;
-    /// let trainer = Trainer::builder(model).loss(Losses::own("0")).batch(3);
+    /// let trainer = Trainer::builder(model).loss(Losses::own_first()).batch(3);
     /// let mut trainer = trainer.optimizer(Optimizer::sgd(0.1)).on_cpu()?;
     /// let (x, targets) = ([0.0, 1.0, 1.0, 0.0, 1.0, 1.0], [1.0, -1.0, 0.0]);
     /// for _ in 0..100 {
@@ -50,7 +50,7 @@ impl Trainer {
     }
 
     async fn forward_with(&mut self, inputs: Inputs<'_>) -> Result<Vec<(String, Vec<f32>)>> {
-        self.check_own("forward")?;
+        check_own(&self.losses, "forward")?;
         let examples = self.check_inputs(&inputs)?;
         let batch = Batch {
             inputs: &inputs,
@@ -59,7 +59,7 @@ impl Trainer {
         };
         let outputs = match &mut self.backend {
             Backend::Gpu(plan) => plan.forward(&batch).await?,
-            Backend::Cpu(reference) => reference.forward_training(&inputs)?,
+            Backend::Cpu(reference) => reference.forward_training(inputs)?,
         };
         Ok(self.named(outputs))
     }
@@ -86,37 +86,16 @@ impl Trainer {
     }
 
     async fn backward_with(&mut self, gradients: Inputs<'_>) -> Result<()> {
-        self.check_own("backward")?;
+        check_own(&self.losses, "backward")?;
         let examples = match &self.backend {
             Backend::Gpu(plan) => plan.forwarded()?,
             Backend::Cpu(reference) => reference.forwarded()?,
         };
-        let (graph, given) = (&self.model().graph, gradients.slices());
-        if given.len() != self.losses.len() {
-            let expected = format!("one of {} gradients each", self.losses.len());
-            return Err(Error::shape("gradients", expected, given.len()));
-        }
-        for (loss, gradient) in self.losses.iter().zip(given) {
-            let output = graph.outputs()[loss.output];
-            let shape = graph.shape(output).batched(examples);
-            if gradient.len() != shape.len() {
-                let what = format!("gradient of {}", graph.value_name(output));
-                return Err(Error::length(&what, &shape, gradient.len()));
-            }
-        }
+        let given = gradients.slices();
+        check_gradients(&self.model().graph, &self.losses, examples, given)?;
         match &mut self.backend {
             Backend::Gpu(plan) => plan.backward(given).await,
-            Backend::Cpu(reference) => reference.backward_own(given),
-        }
-    }
-
-    fn check_own(&self, what: &str) -> Result<()> {
-        match self.losses.iter().all(|loss| loss.loss.is_none()) {
-            true => Ok(()),
-            false => Err(Error::argument(
-                what,
-                "is for losses of one's own: Losses::own",
-            )),
+            Backend::Cpu(reference) => reference.backward_slices(given),
         }
     }
 }

@@ -118,8 +118,9 @@ impl Trainer {
         }
     }
 
-    /// Updates the parameters from the batches since the last update, where an epoch ends between
-    /// two of them. Does nothing where there are none, and never where each batch is an update.
+    /// Updates the parameters from the batches since the last update: where an epoch ends between two
+    /// updates, and after each [`backward`](Self::backward) of a loss of one's own. Does nothing where no
+    /// batch waits, as after a [`step`](Self::step) that is an update by itself.
     #[cfg(feature = "native")]
     pub fn update(&mut self) -> Result<()> {
         pollster::block_on(self.update_async())
@@ -256,6 +257,7 @@ impl Trainer {
             Backend::Gpu(plan) => return plan.predict(&inputs, examples, 0..count).await,
             Backend::Cpu(reference) => reference,
         };
+        reference.forget_forward(); // as on a GPU, whose memory this takes
         // A batch at a time here too, so that the activations of more are never there at once.
         let mut outputs = vec![Vec::new(); count];
         for begin in (0..examples).step_by(self.batch) {

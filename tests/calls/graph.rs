@@ -3,7 +3,7 @@
 use pollster::block_on;
 use wgpu_cnn::{
     Activation, Add, Branch, Concat, Error, Flatten, GraphBuilder, Inputs, Linear, Loss, Losses,
-    Model, Reference, Trainer, TrainerBuilder, Value,
+    Model, ModelBuilder, Reference, Trainer, TrainerBuilder, Value,
 };
 
 use crate::call::Call;
@@ -38,9 +38,12 @@ const CHAIN: &[&str] = &[
 const SEVERAL: &[&str] = &[
     "Losses::of",
     "Losses::own",
+    "Losses::own_first",
     "Losses::and",
     "Losses::and_own",
     "Reference::forward_all",
+    "Reference::forward_training",
+    "Reference::backward",
     "Trainer::losses",
     "Trainer::losses_async",
     "Trainer::predict_all",
@@ -108,13 +111,32 @@ fn layer(d: &mut Draw, net: &mut GraphBuilder, values: &[Value]) -> Result<Value
     }
 }
 
+/// A chain whose graph may be lost on the way.
+fn lost(d: &mut Draw, chain: ModelBuilder) -> ModelBuilder {
+    let foreign = Model::builder(d.image());
+    let chain = match d.below(5) {
+        0 => foreign,
+        1 => chain.residual(|_| foreign),
+        2 => chain.concat([Branch::new(|b| b), Branch::new(|_| foreign)]),
+        3 => chain.graph(|net, x| {
+            *net = Model::graph();
+            Ok(x)
+        }),
+        _ => chain.graph(|net, x| {
+            let _ = net.chain("lost", x, |_| foreign);
+            Ok(x)
+        }),
+    };
+    chain.push(op::layer(d))
+}
+
 /// A graph of any layers, if they fit each other.
 fn random(d: &mut Draw) -> Result<Model, Error> {
     let mut net = Model::graph();
     let mut values = vec![net.input(d.image())];
     for _ in 0..d.below(8) {
         let value = d.pick(&values);
-        let made = match d.below(13) {
+        let made = match d.below(14) {
             0 => Ok(net.input(d.image())),
             1 => {
                 let shape = d.image();
@@ -129,6 +151,7 @@ fn random(d: &mut Draw) -> Result<Model, Error> {
                 let len = d.number().min(1 << 12);
                 net.fix(name(d), d.floats::<f32>(len)).map(|()| value)
             }
+            10 if d.is_hostile() => net.chain(name(d), value, |chain| lost(d, chain)),
             9 => {
                 let half = d.number();
                 let parts = net.split(value, d.below(3), &[half, half]);
@@ -138,7 +161,7 @@ fn random(d: &mut Draw) -> Result<Model, Error> {
             8 if d.is_hostile() => Ok(Model::graph().input(d.image())),
             _ => layer(d, &mut net, &values),
         };
-        // What failed has changed nothing, so that the graph goes on.
+        // What failed has changed nothing, or is told again: the graph goes on.
         values.extend(made);
     }
     let last = values.last().copied();
@@ -170,7 +193,12 @@ fn losses(d: &mut Draw) -> Losses {
         false => Losses::of(output(d), Loss::mean_squared_error(), weight),
     };
     if d.flag() {
-        return Losses::own("first").and_own("second");
+        let first = if d.flag() {
+            Losses::own("first")
+        } else {
+            Losses::own_first()
+        };
+        return first.and_own("second");
     }
     for _ in 0..d.below(3) {
         losses = match d.below(4) {
@@ -184,10 +212,14 @@ fn losses(d: &mut Draw) -> Losses {
 
 fn several(d: &mut Draw) -> Result<(), Error> {
     let losses = losses(d);
-    let reference = Reference::<f32>::new(&model()?, losses.clone(), op::optimizer(d), 0)?;
+    let mut reference = Reference::<f32>::new(&model()?, losses.clone(), op::optimizer(d), 0)?;
     let rows = 1 + d.below(4);
     let data = [d.floats(4 * rows), d.floats(2 * rows)];
     drop(reference.forward_all([&data[0], &data[1]])?);
+    let own = reference.forward_training([&data[0], &data[1]]);
+    let gradients = [d.floats(3 * rows), d.floats(2 * rows)];
+    let back = reference.backward([&gradients[0], &gradients[1]]);
+    assert!(own.is_ok() || back.is_err());
     let mut trainer = Trainer::builder(model()?).loss(losses).batch(3).on_cpu()?;
     used(d, &mut trainer)
 }

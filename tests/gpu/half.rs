@@ -225,6 +225,28 @@ fn losses_and_gradients_of_a_step_are_those_of_f32_within_its_roundings() {
     }
 }
 
+/// A value at a bound that f16 rounds towards zero is at the bound all the same.
+#[test]
+fn nothing_passes_a_bound_that_has_been_reached() {
+    let model = || {
+        let front = Model::builder([1]).dense(4).hard_tanh(-0.8, 0.8);
+        front.dense(1).build().unwrap()
+    };
+    for (device, gpu) in capable(poisoned_gpus()) {
+        let builder = Trainer::builder(model()).loss(Loss::mean_squared_error());
+        let mut trainer = builder.batch(1).half_precision(true).on(gpu).unwrap();
+        trainer
+            .set_parameter("0.weight", &[5.0, -5.0, 0.25, -0.25])
+            .unwrap();
+        trainer.set_parameter("0.bias", &[0.0; 4]).unwrap();
+        trainer.set_parameter("2.weight", &[1.0; 4]).unwrap();
+        trainer.step(&[1.0], &[9.0f32]).unwrap();
+        let gradient = trainer.gradient("0.weight").unwrap();
+        let passes: Vec<bool> = gradient.iter().map(|g| *g != 0.0).collect();
+        assert_eq!(passes, [false, false, true, true], "{device}");
+    }
+}
+
 /// Images of noise with a bright quarter, whose number is the label.
 fn quarters(rng: &mut fastrand::Rng, examples: usize) -> (Vec<f32>, Vec<u32>) {
     let labels = labels(rng, examples, 4);

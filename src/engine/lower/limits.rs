@@ -54,9 +54,10 @@ fn check_lengths(task: &Task, traits: Traits) -> Result<()> {
     let node = nodes.find(|node| node.output == value);
     Err(Error::Limit {
         limit: "max_storage_buffer_binding_size",
-        what: node.map_or("model: input".into(), |node| {
-            format!("{}: output", node.label())
-        }),
+        what: match node {
+            Some(node) => format!("{}: output", node.label()),
+            None => format!("model: {}", graph.value_name(value)),
+        },
         needed: (len(value) as u64).saturating_mul(4),
         available: traits.max_binding,
     })

@@ -19,12 +19,11 @@ use crate::model::OutputLoss;
 use crate::model::{Node, ParameterId, ValueId};
 use crate::{Error, Loss, Result};
 
-use super::internal;
 use super::operators::{Backward, Forward, Mode, Pieces};
 pub(super) use fusion::Fusion;
 pub(super) use limits::lower_planned;
 pub(super) use slabs::Slab;
-use slabs::{Place, place_parameters};
+use slabs::{Buffer, Place, place_parameters};
 pub(crate) use task::PlanOptions;
 pub(super) use task::Task;
 use walk::Walk;
@@ -49,8 +48,8 @@ pub(super) struct Lowered {
     /// The model's outputs in evaluation.
     pub outputs: Vec<Region>,
     pub slabs: Vec<Slab>,
-    /// The parameters that are not learned, such as running statistics, all of them.
-    pub statistics: Option<Region>,
+    /// The buffers of the parameters that are not learned, such as running statistics.
+    pub unlearned: Vec<Region>,
     places: Vec<Place>,
 }
 
@@ -157,7 +156,7 @@ impl Lowered {
         }
         let outputs = graph.outputs().iter();
         let outputs: Vec<_> = outputs.map(|&o| persistent("output", len(o))).collect();
-        let (slabs, statistics, places) = place_parameters(task, &mut recording)?;
+        let (slabs, unlearned, places) = place_parameters(task, &mut recording)?;
         Ok(Self {
             recording,
             ranges: Ranges::default(),
@@ -169,19 +168,18 @@ impl Lowered {
             losses,
             outputs,
             slabs,
-            statistics,
+            unlearned,
             places,
         })
     }
 
     /// Where a parameter or a statistic lies.
     pub fn parameter(&self, id: ParameterId) -> Result<Pieces> {
-        self.places[id.0].within(|slab| match slab {
-            Some(slab) => Ok(self.slabs[slab].parameter),
-            None => {
-                let missing = || internal("a parameter has no place");
-                self.statistics.ok_or_else(missing)
-            }
+        self.places[id.0].within(|buffer| {
+            Ok(match buffer {
+                Buffer::Slab(at) => self.slabs[at].parameter,
+                Buffer::Unlearned(at) => self.unlearned[at],
+            })
         })
     }
 
@@ -213,11 +211,12 @@ impl Lowered {
     }
 
     fn within(&self, id: ParameterId, region: impl Fn(&Slab) -> Region) -> Result<Pieces> {
-        self.places[id.0].within(|slab| {
-            let slab = slab.map(|slab| region(&self.slabs[slab]));
-            slab.ok_or_else(|| {
-                Error::argument("gradient", "a parameter that is not learned has none")
-            })
+        self.places[id.0].within(|buffer| match buffer {
+            Buffer::Slab(at) => Ok(region(&self.slabs[at])),
+            Buffer::Unlearned(_) => {
+                let reason = "a parameter that is not learned has none";
+                Err(Error::argument("gradient", reason))
+            }
         })
     }
 }

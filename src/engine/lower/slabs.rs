@@ -1,7 +1,6 @@
 //! Where the parameters lie: slabs, each updated by one dispatch.
 
 use super::Task;
-use crate::engine::internal;
 use crate::engine::operators::{Piece, Pieces};
 use crate::gpu::kernel::Format;
 use crate::gpu::record::{Recording, Region, Storage};
@@ -33,11 +32,18 @@ impl Slab {
     }
 }
 
+/// The buffer in which a piece of a parameter lies, by its place among those of its kind.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Buffer {
+    Slab(usize),
+    /// Of what is not learned.
+    Unlearned(usize),
+}
+
 /// Where a piece of a parameter lies.
 #[derive(Debug, Clone, Copy)]
 struct Spot {
-    /// The slab, or `None` for what is not learned.
-    slab: Option<usize>,
+    buffer: Buffer,
     offset: u64,
     rows: Rows,
 }
@@ -65,13 +71,14 @@ pub(super) struct Place(Vec<Spot>);
 impl Place {
     /// Whether it is in a slab.
     pub fn is_learned(&self) -> bool {
-        self.0.iter().all(|spot| spot.slab.is_some())
+        let mut spots = self.0.iter();
+        spots.all(|spot| matches!(spot.buffer, Buffer::Slab(_)))
     }
 
-    /// Its parts of buffers of either format: those of the slabs, or for `None` of what is not learned.
-    pub fn within(&self, buffer: impl Fn(Option<usize>) -> Result<Region>) -> Result<Pieces> {
+    /// Its parts of buffers of either format.
+    pub fn within(&self, buffer: impl Fn(Buffer) -> Result<Region>) -> Result<Pieces> {
         let piece = |spot: &Spot| {
-            let buffer = buffer(spot.slab)?;
+            let buffer = buffer(spot.buffer)?;
             let scaled = |bytes: u64| bytes / 4 * buffer.format.size();
             let Rows { first, count, len } = spot.rows;
             Ok(Piece {
@@ -90,64 +97,91 @@ impl Place {
     }
 }
 
-/// Lays the parameters out, each at an offset that a binding may begin at, in as few slabs as
-/// their size allows, and what is not learned, as statistics, in a buffer of its own.
+/// Lays the parameters out, each at an offset that a binding may begin at, in as few buffers as
+/// their size allows: what is learned in slabs, what is not, as statistics, apart from it.
 pub(super) fn place_parameters(
     task: &Task,
     recording: &mut Recording,
-) -> Result<(Vec<Slab>, Option<Region>, Vec<Place>)> {
+) -> Result<(Vec<Slab>, Vec<Region>, Vec<Place>)> {
     let traits = recording.traits;
-    let (limit, max_slab) = largest_slab(task, &traits);
+    let (limit, most) = largest_slab(task, &traits);
     // An element in a copy of half the size must be where a binding may begin, too.
     let alignment = match task.options.half {
         true => 2 * traits.storage_alignment,
         false => traits.storage_alignment,
     };
-    let (mut sizes, mut places, mut statistics) = (Vec::<u64>::new(), Vec::new(), 0);
+    let mut learned = Layout::new(alignment, most);
+    let mut unlearned = Layout::new(traits.storage_alignment, most);
+    let mut places = Vec::new();
     for (id, parameter) in task.model.graph.parameters().iter().enumerate() {
-        if !task.wanted.parameter(ParameterId(id)) {
-            let offset = statistics;
-            let [rows] = pieces(parameter, u64::MAX)[..] else {
-                return Err(internal(
-                    "a parameter that is not learned in several pieces",
-                ));
-            };
-            statistics = (offset + rows.size()).next_multiple_of(traits.storage_alignment);
-            let slab = None;
-            places.push(Place(vec![Spot { slab, offset, rows }]));
-            continue;
-        }
-        let mut spots = Vec::new();
-        for rows in pieces(parameter, max_slab) {
-            let size = rows.size();
-            if size > max_slab {
-                return Err(Error::Limit {
-                    limit,
-                    what: described(task, ParameterId(id)),
-                    needed: size,
-                    available: max_slab,
-                });
-            }
-            let offset = sizes.last().map(|end| end.next_multiple_of(alignment));
-            let offset = offset.filter(|offset| offset + size <= max_slab);
-            let offset = offset.unwrap_or_else(|| {
-                sizes.push(0);
-                0
-            });
-            let slab = Some(sizes.len() - 1);
-            spots.push(Spot { slab, offset, rows });
-            if let Some(end) = sizes.last_mut() {
-                *end = offset + size;
-            }
-        }
-        places.push(Place(spots));
+        let id = ParameterId(id);
+        let (layout, buffer): (_, fn(usize) -> Buffer) = match task.wanted.parameter(id) {
+            true => (&mut learned, Buffer::Slab),
+            false => (&mut unlearned, Buffer::Unlearned),
+        };
+        let spots = pieces(parameter, most).into_iter().map(|rows| {
+            let place = layout.place(rows.size());
+            let (at, offset) = place.map_err(|needed| Error::Limit {
+                limit,
+                what: described(task, id),
+                needed,
+                available: most,
+            })?;
+            let buffer = buffer(at);
+            Ok(Spot {
+                buffer,
+                offset,
+                rows,
+            })
+        });
+        places.push(Place(spots.collect::<Result<_>>()?));
     }
-    let slabs = sizes.into_iter().map(|size| slab(task, recording, size));
-    let slabs = slabs.collect();
-    let persistent =
-        |size: u64| recording.buffer("statistics", size as usize / 4, Storage::Persistent);
-    let statistics = (statistics > 0).then_some(statistics).map(persistent);
-    Ok((slabs, statistics, places))
+    let slabs = learned.sizes.into_iter();
+    let slabs = slabs.map(|size| slab(task, recording, size)).collect();
+    let mut persistent = |size: u64| {
+        let label = "parameters that are not learned";
+        recording.buffer(label, size as usize / 4, Storage::Persistent)
+    };
+    let unlearned = unlearned.sizes.into_iter();
+    let unlearned = unlearned.map(&mut persistent).collect();
+    Ok((slabs, unlearned, places))
+}
+
+/// Buffers that are filled one after the other.
+struct Layout {
+    alignment: u64,
+    /// Bytes of a buffer at most.
+    most: u64,
+    sizes: Vec<u64>,
+}
+
+impl Layout {
+    fn new(alignment: u64, most: u64) -> Self {
+        let sizes = vec![];
+        Self {
+            alignment,
+            most,
+            sizes,
+        }
+    }
+
+    /// The buffer and the offset of so many more bytes, which are given back where no buffer is as large.
+    fn place(&mut self, size: u64) -> std::result::Result<(usize, u64), u64> {
+        if size > self.most {
+            return Err(size);
+        }
+        let offset = self.sizes.last();
+        let offset = offset.map(|end| end.next_multiple_of(self.alignment));
+        let offset = offset.filter(|offset| offset + size <= self.most);
+        let offset = offset.unwrap_or_else(|| {
+            self.sizes.push(0);
+            0
+        });
+        if let Some(end) = self.sizes.last_mut() {
+            *end = offset + size;
+        }
+        Ok((self.sizes.len() - 1, offset))
+    }
 }
 
 /// The bytes of the largest slab, and by which limit.
@@ -239,7 +273,7 @@ pub(super) mod tests {
     /// The smallest slab in which a model's parameters lie: most of its weights are in pieces then.
     pub(in super::super) fn smallest(model: &Model) -> u64 {
         let parameters = model.graph.parameters().iter();
-        let sizes = parameters.filter(|p| p.is_learned()).map(|parameter| {
+        let sizes = parameters.map(|parameter| {
             let rows = pieces(parameter, 16).into_iter();
             rows.map(Rows::size).max().unwrap_or(0)
         });

@@ -3,7 +3,7 @@
 use crate::engine::wanted::Wanted;
 use crate::gpu::record::Decision;
 use crate::gpu::strategy::Choices;
-use crate::model::{Model, OutputLoss, ParameterId, check_accumulate};
+use crate::model::{Model, OutputLoss, Parameter, ParameterId, check_accumulate};
 use crate::op::Optimizer;
 use crate::{Error, Result};
 
@@ -86,7 +86,12 @@ impl<'a> Task<'a> {
         }
         let mut parameters = (0..model.graph.parameters().len()).map(ParameterId);
         if !parameters.any(|id| self.wanted.parameter(id)) {
-            return Err(Error::argument("model", "has nothing to learn"));
+            let learns = model.graph.parameters().iter().any(Parameter::is_learned);
+            let reason = match learns {
+                true => "has no loss that depends on anything that is learned",
+                false => "has nothing to learn",
+            };
+            return Err(Error::argument("model", reason));
         }
         check_accumulate(self.losses, self.options.accumulate)
     }

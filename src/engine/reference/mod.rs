@@ -145,7 +145,11 @@ impl<T: Real> Reference<T> {
     }
 
     /// Sets how many batches make one update. The update is that of one batch with all of their
-    /// examples, up to rounding, but for batch normalisation and dropout. Default 1.
+    /// examples, up to rounding, but for batch normalisation, dropout and a Dice loss of the whole batch.
+    /// Of several losses each batch's means count by its examples, also where labels are ignored. Default 1.
+    ///
+    /// Losses of [one's own](crate::Losses::own) are updated by [`update_now`](Self::update_now) alone:
+    /// here more than 1 allows several batches before it.
     ///
     /// # Errors
     ///
@@ -217,7 +221,7 @@ impl<T: Real> Reference<T> {
         let mut total = 0.0;
         for (loss, target) in self.losses.iter().zip(&targets.0) {
             let output = &outputs[loss.output];
-            let (value, _) = self.output_loss(loss, examples, output, target, divided)?;
+            let (value, ..) = self.output_loss(loss, examples, output, target, divided)?;
             total += loss.weight * value.wide();
         }
         Ok(T::nearest(total))
@@ -330,7 +334,8 @@ impl<T: Real> Reference<T> {
     }
 
     /// Updates the parameters from the batches since the last update, if there are any: for the end
-    /// of an epoch that does not fill the last [`accumulate`](Self::set_accumulate)d update.
+    /// of an epoch that does not fill the last [`accumulate`](Self::set_accumulate)d update, and for losses
+    /// of one's own after [`backward`](Self::backward).
     ///
     /// # Errors
     ///
@@ -381,6 +386,7 @@ impl<T: Real> Reference<T> {
     /// [`Error::Argument`] where the model has none of this name.
     pub fn parameter_mut(&mut self, name: &str) -> Result<&mut [T]> {
         let ParameterId(id) = self.model.graph.parameter_named(name)?;
+        self.forget_forward();
         Ok(&mut self.parameters[id])
     }
 
@@ -396,6 +402,7 @@ impl<T: Real> Reference<T> {
         if shape.len() != values.len() {
             return Err(Error::length(name, shape, values.len()));
         }
+        self.forget_forward();
         self.parameters[id].copy_from_slice(values);
         Ok(())
     }
@@ -452,6 +459,7 @@ impl<T: Real> Reference<T> {
     fn update(&mut self) -> Result<()> {
         self.pending.batches = 0;
         self.updates += 1;
+        self.forget_forward();
         let gradients = || self.gradients.iter().map(Vec::as_slice);
         let scale = self
             .clip_norm

@@ -2,14 +2,41 @@
 
 use super::{Reference, Tape};
 use crate::cpu::Real;
-use crate::model::Inputs;
+use crate::model::{Inputs, check_gradients, check_own};
 use crate::{Error, Result};
 
 impl<T: Real> Reference<T> {
-    /// The outputs of a batch in training. The running statistics are afterwards as the batch makes them.
-    pub(crate) fn forward_training(&mut self, inputs: &Inputs<T>) -> Result<Vec<Vec<T>>> {
-        let graph = &self.model.graph;
+    /// The first half of a step by a [loss of one's own](crate::Losses::own): each of the model's outputs
+    /// in training, in the order of [`Model::outputs`](crate::Model::outputs). The running statistics are
+    /// afterwards as the batch makes them.
+    ///
+    /// ```
+    /// use wgpu_cnn::engine::Reference;
+    /// use wgpu_cnn::{Losses, Model, Optimizer};
+    /// let model = Model::builder([2]).dense(1).build()?;
+    /// let sgd = Optimizer::sgd(0.1);
+    /// let mut reference = Reference::<f64>::new(&model, Losses::own_first(), sgd, 0)?;
+    /// let y = reference.forward_training(&[1.0, 2.0])?.swap_remove(0);
+    /// // The gradient of (y - 3)^2.
+    /// reference.backward(&[2.0 * (y[0] - 3.0)])?;
+    /// reference.update_now()?;
+    /// let after = reference.forward(&[1.0, 2.0])?;
+    /// assert!((after[0] - 3.0).abs() < (y[0] - 3.0).abs());
+    /// # Ok::<(), wgpu_cnn::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] where the losses are not the caller's, [`Error::Shape`] for a batch that does
+    /// not fit.
+    pub fn forward_training<'a>(&mut self, inputs: impl Into<Inputs<'a, T>>) -> Result<Vec<Vec<T>>>
+    where
+        T: 'a,
+    {
+        check_own(&self.losses, "forward_training")?;
+        let (graph, inputs) = (&self.model.graph, inputs.into());
         let examples = inputs.examples(graph)?;
+        graph.check_training(examples)?;
         let mut tape = std::mem::take(&mut self.tape);
         let done = tape.forward(self.training(examples), inputs.slices());
         self.tape = tape;
@@ -28,10 +55,32 @@ impl<T: Real> Reference<T> {
             .ok_or_else(|| Error::argument("backward", reason))
     }
 
-    /// The parameters' gradients from those of the outputs of the losses, added to those of batches that
-    /// wait for an update.
-    pub(crate) fn backward_own(&mut self, given: &[&[T]]) -> Result<()> {
+    /// Makes a backward pass wait for another forward pass.
+    pub(crate) fn forget_forward(&mut self) {
+        self.forwarded = None;
+    }
+
+    /// The second half: the parameters' gradients from those of the caller's losses with respect to the
+    /// outputs of the last [`forward_training`](Self::forward_training), in the order of the losses. They
+    /// are added to those of batches that wait for an update, which
+    /// [`update_now`](Self::update_now) makes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] without a forward pass just before, and where an update is due;
+    /// [`Error::Shape`] for a gradient of another length than its output.
+    pub fn backward<'a>(&mut self, gradients: impl Into<Inputs<'a, T>>) -> Result<()>
+    where
+        T: 'a,
+    {
+        self.backward_slices(gradients.into().slices())
+    }
+
+    /// The same, not generic over the gradients.
+    pub(crate) fn backward_slices(&mut self, given: &[&[T]]) -> Result<()> {
+        check_own(&self.losses, "backward")?;
         let examples = self.forwarded()?;
+        check_gradients(&self.model.graph, &self.losses, examples, given)?;
         if self.accumulate == 1 && self.pending.batches > 0 {
             let reason = "an update is due: accumulate(2) or more adds up the gradients of several";
             return Err(Error::argument("backward", reason));

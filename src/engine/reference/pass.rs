@@ -1,12 +1,12 @@
 //! A pass of training: forward, the losses, backward.
 
 use super::{Reference, Tape, Walk, divisor};
+use crate::Result;
 use crate::cpu::{self, Real};
 use crate::engine::operators::Masks;
 use crate::engine::wanted::Wanted;
 use crate::model::{Inputs, OutputLoss, Shares, Targets};
 use crate::op::Target;
-use crate::{Error, Result};
 
 /// Whether a batch makes an update by itself.
 #[derive(Debug, Clone, Copy)]
@@ -35,8 +35,8 @@ impl<T: Real> Reference<T> {
         }
     }
 
-    /// The loss of an output, and the gradient with respect to it, divided by what `by` makes of the
-    /// normaliser.
+    /// The loss of an output, the gradient with respect to it, divided by what `by` makes of the
+    /// normaliser, and the normaliser.
     pub(super) fn output_loss(
         &self,
         loss: &OutputLoss,
@@ -44,15 +44,9 @@ impl<T: Real> Reference<T> {
         output: &[T],
         target: &Target,
         by: fn(f64) -> f64,
-    ) -> Result<(T, Vec<T>)> {
+    ) -> Result<(T, Vec<T>, f64)> {
         let graph = &self.model.graph;
-        let own = || {
-            Error::argument(
-                "loss",
-                "is the caller's: forward, backward and update take it",
-            )
-        };
-        let function = loss.loss.as_ref().ok_or_else(own)?;
+        let function = loss.function()?;
         let shape = graph.shape(graph.outputs()[loss.output]);
         let geometry = function.geometry(examples, shape)?;
         let normaliser = function.normaliser(target, &geometry);
@@ -68,7 +62,7 @@ impl<T: Real> Reference<T> {
         if by(normaliser) != normaliser {
             value = value / T::nearest(normaliser);
         }
-        Ok((value, gradient))
+        Ok((value, gradient, normaliser))
     }
 
     /// A pass of training. Gives the loss, and what the batch counts for among several.
@@ -113,24 +107,22 @@ impl<T: Real> Reference<T> {
         let (mut total, mut normalisers, mut losses) = (0.0, Vec::new(), Vec::new());
         for (loss, target) in self.losses.iter().zip(&targets.0) {
             let output = graph.outputs()[loss.output];
-            let (value, mut gradient) =
+            let (value, mut gradient, normaliser) =
                 self.output_loss(loss, examples, &tape.values[output.0], target, by)?;
             if loss.weight != 1.0 {
                 let weight = T::nearest(loss.weight);
                 gradient.iter_mut().for_each(|gradient| *gradient *= weight);
             }
             tape.add_gradient(output, &gradient);
-            normalisers.push(self.normaliser(loss, examples, target)?);
+            normalisers.push(normaliser);
             losses.push(value);
             total += loss.weight * value.wide();
         }
-        let asked = match input_gradient {
-            true => vec![graph.input()],
-            false => vec![],
-        };
-        let wanted = Wanted::with_values(graph, &self.losses, &asked);
+        let asked =
+            input_gradient.then(|| Wanted::with_values(graph, &self.losses, &[graph.input()]));
         let mut gradients = std::mem::take(&mut self.gradients);
-        let done = tape.backward(self.training(examples), &wanted, &mut gradients);
+        let wanted = asked.as_ref().unwrap_or(&self.wanted);
+        let done = tape.backward(self.training(examples), wanted, &mut gradients);
         self.gradients = gradients;
         done?;
         self.has_gradients = true;
@@ -141,14 +133,5 @@ impl<T: Real> Reference<T> {
         };
         self.last_losses = losses;
         Ok((total, share))
-    }
-
-    fn normaliser(&self, loss: &OutputLoss, examples: usize, target: &Target) -> Result<f64> {
-        let graph = &self.model.graph;
-        let shape = graph.shape(graph.outputs()[loss.output]);
-        let Some(function) = &loss.loss else {
-            return Ok(1.0);
-        };
-        Ok(function.normaliser(target, &function.geometry(examples, shape)?))
     }
 }

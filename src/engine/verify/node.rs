@@ -113,9 +113,9 @@ impl NodeTrial<'_> {
         let parameters = node.parameters.iter().map(|&id| {
             let parameter = graph.parameter(id);
             let (len, fan_in) = (parameter.shape.len(), parameter.spec.fan_in.max(3));
-            match parameter.is_learned() {
-                true => data.values(len, (3.0 / fan_in as f32).sqrt()),
-                false => data.positive(len),
+            match parameter.is_statistic() {
+                true => data.positive(len),
+                false => data.values(len, (3.0 / fan_in as f32).sqrt()),
             }
         });
         let parameters = parameters.collect();

@@ -1,7 +1,7 @@
 //! Element-wise functions.
 
 use super::{Output, Read, ReadWrite, Recording, Region};
-use super::{blocks, code, flat_grid, numbers, vectors};
+use super::{blocks, code, flat_grid, numbers_beside, vectors};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::op::Activation;
 
@@ -55,7 +55,7 @@ pub(crate) fn backward(
     output: Output,
 ) {
     let function = Some(activation);
-    let [a, b] = numbers(function);
+    let [a, b] = numbers_beside(function, source.format);
     let mut constants = vec![
         ("FUNCTION", code(function)),
         ("FUNCTION_A", a),

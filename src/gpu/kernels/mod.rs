@@ -45,6 +45,7 @@ pub(crate) mod softmax;
 pub(crate) mod upsample2d;
 
 use super::kernel::Access::{Read, ReadWrite};
+use super::kernel::Format;
 #[cfg(test)]
 use super::kernel::Kernel;
 use super::record::{Recording, Region, folded};
@@ -122,7 +123,8 @@ impl Output {
     fn constants(&self, recording: &mut Recording) -> [(&'static str, f64); 7] {
         let made_by = self.gradient_of.map(|(activation, _)| activation);
         let [function, a, b] = self.activation_constants(recording);
-        let [gradient_a, gradient_b] = numbers(made_by);
+        let saved = self.saved().map_or(Format::F32, |saved| saved.format);
+        let [gradient_a, gradient_b] = numbers_beside(made_by, saved);
         [
             function,
             a,
@@ -160,6 +162,17 @@ fn code(activation: Option<Activation>) -> f64 {
 /// The numbers that it depends on as override constants.
 fn numbers(activation: Option<Activation>) -> [f64; 2] {
     activation.map_or([0.0; 2], |activation| activation.numbers().map(f64::from))
+}
+
+/// The same for a gradient that follows from what is stored in a format: a bound that a value may have
+/// reached is rounded as the value was.
+fn numbers_beside(activation: Option<Activation>, saved: Format) -> [f64; 2] {
+    let numbers = numbers(activation);
+    let bounded = matches!(activation, Some(Activation::HardTanh { .. }));
+    match bounded && saved == Format::F16 {
+        true => numbers.map(|number| half::f16::from_f64(number).to_f64()),
+        false => numbers,
+    }
 }
 
 /// A flag as an override constant.

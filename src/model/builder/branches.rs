@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::ModelBuilder;
+use crate::Error;
 use crate::model::{Graph, ValueId};
 use crate::op::{Add, Concat, Mul, Op};
-use crate::{Error, Result};
 
 /// A chain of layers from a given value on: one of several of [`ModelBuilder::concat`] and
 /// [`ModelBuilder::join`].
@@ -134,7 +134,7 @@ impl ModelBuilder {
             self = inner;
             if !kept {
                 let foreign = || foreign(&label);
-                self.error = Some(error.unwrap_or_else(foreign));
+                (self.error, self.lost) = (Some(error.unwrap_or_else(foreign)), true);
             }
             ends.push(self.end);
         }
@@ -162,13 +162,15 @@ impl ModelBuilder {
         (inner, kept)
     }
 
-    /// A chain in a graph, from a value on: the graph, if it is still there, and the chain's end.
+    /// A chain in a graph, from a value on: the graph and the chain's end, or an error and the graph, if
+    /// it is still there.
+    #[allow(clippy::result_large_err)] // the graph is handed back
     pub(in crate::model) fn within(
         graph: Graph,
         end: ValueId,
         prefix: String,
         layers: impl FnOnce(Self) -> Self,
-    ) -> (Option<Graph>, Result<ValueId>) {
+    ) -> Result<(Graph, ValueId), (Option<Graph>, Error)> {
         let label = prefix.trim_end_matches('.').to_string();
         let start = Self {
             graph,
@@ -177,13 +179,14 @@ impl ModelBuilder {
             layers: 0,
             chain: Arc::new(()),
             error: None,
+            lost: false,
         };
         match start.inside(prefix, layers) {
-            (_, false) => (None, Err(foreign(&label))),
-            (inner, true) => {
-                let end = inner.error.map_or(Ok(inner.end), Err);
-                (Some(inner.graph), end)
-            }
+            (_, false) => Err((None, foreign(&label))),
+            (inner, true) => match inner.error {
+                Some(error) => Err(((!inner.lost).then_some(inner.graph), error)),
+                None => Ok((inner.graph, inner.end)),
+            },
         }
     }
 }

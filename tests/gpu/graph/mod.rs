@@ -1,6 +1,10 @@
 //! Graphs that are no chain: several inputs, several outputs each with a loss, values used in many places,
 //! layers that share parameters, what is constant, and a loss of one's own.
 
+mod outputs;
+mod own;
+mod unlearned;
+
 use wgpu_cnn::engine::Reference;
 use wgpu_cnn::{
     Activation, Add, BatchNorm, Concat, Conv2d, Flatten, GlobalPool, Inputs, Linear, Loss, Losses,
@@ -275,110 +279,6 @@ fn losses_of_one_value_add_up() {
         .for_each(|gradient| near("gradient", gradient, &first));
 }
 
-/// A loss of one's own that is the mean squared error gives what that gives.
-#[test]
-fn a_loss_of_ones_own_trains_as_a_loss_of_the_library() {
-    let model = || {
-        let front = Model::builder([1, 4, 4]).conv2d(3, 3).batch_norm().relu();
-        front.flatten().dropout(0.25).dense(2).build().unwrap()
-    };
-    let builder = || {
-        Trainer::builder(model())
-            .batch(BATCH)
-            .optimizer(Optimizer::sgd(0.1).momentum(0.9))
-            .seed(4)
-    };
-    let own = trainers(builder().loss(Losses::own("5")));
-    for (mut own, mut library) in own
-        .into_iter()
-        .zip(trainers(builder().loss(Loss::mean_squared_error())))
-    {
-        for (step, batch) in [BATCH, 3, BATCH].into_iter().enumerate() {
-            let rng = &mut random(step as u64);
-            let (x, target) = (uniform(rng, 16 * batch), uniform(rng, 2 * batch));
-            library.step(&x, &target).unwrap();
-            let outputs = own.forward(&x).unwrap();
-            let count = target.len() as f32;
-            let pairs = outputs[0].1.iter().zip(&target);
-            let gradient: Vec<f32> = pairs.map(|(y, t)| 2.0 * (y - t) / count).collect();
-            own.backward([&gradient]).unwrap();
-            near(
-                "gradient",
-                &own.gradient("5.weight").unwrap(),
-                &wide(&library.gradient("5.weight").unwrap()),
-            );
-            own.update().unwrap();
-            for (name, _) in model().parameters() {
-                let expected = wide(&library.parameter(name).unwrap());
-                near(
-                    &format!("{name} after step {step}"),
-                    &own.parameter(name).unwrap(),
-                    &expected,
-                );
-            }
-        }
-    }
-}
-
-#[test]
-fn gradients_of_ones_own_add_up_where_that_was_asked_for() {
-    let builder = || {
-        let model = Model::builder([3]).dense(2).build().unwrap();
-        Trainer::builder(model).loss(Losses::own("0")).batch(2)
-    };
-    let x = [0.5, -1.0, 2.0, 1.5, 0.25, -0.5];
-    for mut trainer in trainers(builder().accumulate(4)) {
-        for _ in 0..3 {
-            trainer.forward(&x).unwrap();
-            trainer.backward(&[1.0, 0.0, 1.0, 0.0]).unwrap();
-        }
-        let gradient = trainer.gradient("0.weight").unwrap();
-        near("sum", &gradient, &[6.0, -2.25, 4.5, 0.0, 0.0, 0.0]);
-        trainer.update().unwrap();
-    }
-    for mut trainer in trainers(builder()) {
-        assert_error(
-            trainer.backward(&[0.0; 4]),
-            "argument",
-            &["forward pass just before"],
-        );
-        trainer.forward(&x).unwrap();
-        trainer.predict(&x).unwrap();
-        if trainer.gpu().is_some() {
-            assert_error(
-                trainer.backward(&[0.0; 4]),
-                "argument",
-                &["forward pass just before"],
-            );
-        }
-        trainer.forward(&x).unwrap();
-        assert_error(
-            trainer.backward(&[0.0; 3]),
-            "shape",
-            &["gradient of 0", "[2, 2]"],
-        );
-        assert_error(
-            trainer.backward([&[0.0; 4], &[0.0; 4]]),
-            "shape",
-            &["gradients"],
-        );
-        trainer.backward(&[0.0; 4]).unwrap();
-        trainer.forward(&x).unwrap();
-        assert_error(
-            trainer.backward(&[0.0; 4]),
-            "argument",
-            &["an update is due"],
-        );
-        trainer.update().unwrap();
-        assert_error(
-            trainer.step(&x, &[0.0; 4]),
-            "argument",
-            &["is the caller's"],
-        );
-        assert_error(trainer.loss(), "argument", &["is the caller's"]);
-    }
-}
-
 #[test]
 fn batches_that_do_not_fit_are_refused_by_name() {
     for mut trainer in trainers(
@@ -426,58 +326,4 @@ fn batches_that_do_not_fit_are_refused_by_name() {
         "argument",
         &["accumulate", "these are both"],
     );
-}
-
-/// What no loss depends on stays as it is, decay and momentum or not; and so does what is fixed.
-#[test]
-fn what_is_not_learned_does_not_change() {
-    let model = || {
-        let mut net = Model::graph();
-        let x = net.input([1, 4, 4]);
-        let fixed = net.add("fixed", Conv2d::new(2, 3).bias(false), [x])?;
-        net.fix("fixed.weight", [0.125; 18])?;
-        let y = net.apply(Flatten, [fixed])?;
-        let class = net.add("class", Linear::new(2), [y])?;
-        let other = net.add("other", Linear::new(2), [y])?;
-        net.build([class, other])
-    };
-    let model: Model = model().unwrap();
-    let names: Vec<&str> = model.parameters().map(|(name, _)| name).collect();
-    assert_eq!(
-        names,
-        ["class.weight", "class.bias", "other.weight", "other.bias"]
-    );
-    let builder = Trainer::builder(model.clone()).batch(3).seed(2);
-    for mut trainer in trainers(builder.optimizer(Optimizer::adamw(0.1).weight_decay(0.5))) {
-        let before = trainer.parameter("other.weight").unwrap();
-        let class = trainer.parameter("class.weight").unwrap();
-        let x: Vec<f32> = (0..48).map(|at| (at % 7) as f32 / 4.0).collect();
-        for _ in 0..3 {
-            trainer.step(&x, &[0u8, 1, 0]).unwrap();
-        }
-        assert_eq!(trainer.parameter("other.weight").unwrap(), before);
-        assert_ne!(trainer.parameter("class.weight").unwrap(), class);
-        assert_eq!(trainer.parameter("fixed.weight").unwrap(), [0.125; 18]);
-        assert_error(
-            trainer.gradient("other.weight"),
-            "argument",
-            &["no loss depends on it"],
-        );
-        assert_error(trainer.gradient("fixed.weight"), "argument", &["is fixed"]);
-        assert_error(
-            trainer.set_parameter("fixed.weight", &[1.0; 18]),
-            "argument",
-            &["part of the model"],
-        );
-        let file = std::env::temp_dir().join(format!("fixed-{}.safetensors", std::process::id()));
-        trainer.save(&file).unwrap();
-        trainer.load(&file).unwrap();
-        let again = Trainer::builder(model.clone())
-            .weights(&file)
-            .on_cpu()
-            .unwrap();
-        std::fs::remove_file(&file).unwrap();
-        assert_eq!(again.parameter("fixed.weight").unwrap(), [0.125; 18]);
-        assert_eq!(again.parameter("other.weight").unwrap(), before);
-    }
 }

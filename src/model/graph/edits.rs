@@ -1,0 +1,92 @@
+//! What changes a graph otherwise than by adding to it.
+
+use super::{Graph, ParameterId};
+use crate::op::ParameterKind;
+use crate::{Error, Result, Shape};
+
+/// How far a graph had come.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark {
+    values: usize,
+    inputs: usize,
+    constants: usize,
+    nodes: usize,
+    parameters: usize,
+    edits: usize,
+}
+
+impl Graph {
+    /// How far it has come.
+    pub fn mark(&self) -> Mark {
+        Mark {
+            values: self.shapes.len(),
+            inputs: self.inputs.len(),
+            constants: self.constants.len(),
+            nodes: self.nodes.len(),
+            parameters: self.parameters.len(),
+            edits: self.edits.len(),
+        }
+    }
+
+    /// Makes it what it was at a mark.
+    pub fn roll_back(&mut self, mark: Mark) {
+        let constants = self.constants.drain(mark.constants..).map(|c| c.name);
+        let nodes = self.nodes.drain(mark.nodes..).map(|n| n.name);
+        let parameters = self.parameters.drain(mark.parameters..).map(|p| p.name);
+        for name in constants.chain(nodes).chain(parameters) {
+            self.names.remove(&name);
+        }
+        for (id, before) in self.edits.drain(mark.edits..).rev() {
+            if let Some(parameter) = self.parameters.get_mut(id.0) {
+                self.names.remove(&parameter.name);
+                self.names.insert(before.name.clone());
+                *parameter = before;
+            }
+        }
+        self.shapes.truncate(mark.values);
+        self.inputs.truncate(mark.inputs);
+        self.numbers.clear();
+    }
+
+    /// Gives a parameter another name, and a shape of as many elements.
+    pub fn rename(&mut self, id: ParameterId, name: &str, shape: Shape) -> Result<()> {
+        let old = self.parameter(id).name.clone();
+        if self.parameter(id).shape.len() != shape.len() {
+            let len = shape.len();
+            return Err(Error::length(
+                &format!("parameter {old:?}"),
+                &self.parameter(id).shape,
+                len,
+            ));
+        }
+        if name != old {
+            self.take_name(name)?;
+            self.names.remove(&old);
+            self.numbers.clear();
+        }
+        self.edits.push((id, self.parameter(id).clone()));
+        let parameter = &mut self.parameters[id.0];
+        (parameter.name, parameter.shape) = (name.into(), shape);
+        Ok(())
+    }
+
+    /// Makes a parameter part of the model: it has these values, and is not learned.
+    pub fn fix(&mut self, id: ParameterId, values: Vec<f32>) -> Result<()> {
+        let parameter = &mut self.parameters[id.0];
+        if parameter.shape.len() != values.len() {
+            let what = format!("parameter {:?}", parameter.name);
+            return Err(Error::length(&what, &parameter.shape, values.len()));
+        }
+        if parameter.spec.kind == ParameterKind::Statistic {
+            let reason = "is a running statistic, which training changes";
+            return Err(Error::argument(
+                format!("parameter {:?}", parameter.name),
+                reason,
+            ));
+        }
+        self.edits.push((id, parameter.clone()));
+        parameter.spec.kind = ParameterKind::Constant;
+        parameter.values = Some(values.into());
+        Ok(())
+    }
+}
