@@ -39,7 +39,11 @@ impl<T: Real> Operator<T> for ConvTranspose2d {
         let geometry = self.geometry(site.batch, site.input())?;
         let layer = Layer::of_convolution(&geometry, &places.parameters[0]);
         let (input, gradient) = (places.inputs[0], places.gradient);
-        let gradients = layer.columns_of(recording, gradient);
+        // Only a bias may be learned, and that takes the gradient as it is.
+        let gradients = match places.to_pieces(0).is_some() || places.to_inputs[0].is_some() {
+            true => layer.columns_of(recording, gradient),
+            false => vec![],
+        };
         if let Some(to) = places.to_pieces(0) {
             let input = layer.rows_of(recording, input);
             let values = [&input[..], &gradients];

@@ -60,11 +60,11 @@ fn what_is_not_learned_does_not_change() {
 fn partly_learned() -> Result<Model> {
     let mut net = Model::graph();
     let x = net.input([4, 6, 6]);
-    let y = net.add("fixed", Conv2d::new(32, 3).padding(1), [x])?;
-    let values = (0..32 * 36).map(|at| (at % 13) as f32 / 64.0 - 0.09);
+    let y = net.add("fixed", Conv2d::new(8, 3).padding(1), [x])?;
+    let values = (0..8 * 36).map(|at| (at % 13) as f32 / 64.0 - 0.09);
     net.fix("fixed.weight", values.collect::<Vec<f32>>())?;
     let y = net.apply(Activation::Tanh, [y])?;
-    let y = net.add("shared", Conv2d::new(32, 3).padding(1), [y])?;
+    let y = net.add("shared", Conv2d::new(8, 3).padding(1), [y])?;
     let again = net.share("shared", "again", [y])?;
     let pool = |net: &mut wgpu_cnn::GraphBuilder, y| {
         let y = net.apply(GlobalPool::Average, [y])?;
@@ -72,7 +72,7 @@ fn partly_learned() -> Result<Model> {
     };
     let (one, other) = (pool(&mut net, y)?, pool(&mut net, again)?);
     let class = net.add("class", Linear::new(3), [one])?;
-    let other = net.add("other", Linear::new(64), [other])?;
+    let other = net.add("other", Linear::new(16), [other])?;
     net.build([class, other])
 }
 
@@ -100,13 +100,8 @@ fn what_is_not_learned_may_lie_in_pieces_and_be_read_in_half_precision() {
     };
     let start = builder().on_cpu().unwrap();
     let expected = trained(&mut builder().on_cpu().unwrap());
-    for (name, gpu) in poisoned_gpus() {
-        for (half, slab) in [
-            (false, u64::MAX),
-            (false, 1024 + 256),
-            (true, 1024 + 256),
-            (true, u64::MAX),
-        ] {
+    for (name, gpu) in poisoned_gpus().take(1) {
+        for (half, slab) in [(false, 640), (true, 640), (true, u64::MAX)] {
             if half && !gpu.has_half_precision() {
                 continue;
             }
