@@ -31,8 +31,8 @@ impl Trainer {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Argument`] where the losses are not the caller's, [`Error::Shape`] for a batch that does
-    /// not fit, [`Error::DeviceLost`].
+    /// [`Error::Argument`](crate::Error::Argument) where the losses are not the caller's, [`Error::Shape`](crate::Error::Shape) for a batch that does
+    /// not fit, [`Error::DeviceLost`](crate::Error::DeviceLost).
     #[cfg(feature = "native")]
     pub fn forward<'a>(
         &mut self,
@@ -73,8 +73,8 @@ impl Trainer {
     /// batches add up before it; they are not divided.
     ///
     /// # Errors
-    /// [`Error::Argument`] without a forward pass just before, and where an update is due;
-    /// [`Error::Shape`] for a gradient of another length than its output; [`Error::DeviceLost`].
+    /// [`Error::Argument`](crate::Error::Argument) without a forward pass just before, and where an update is due;
+    /// [`Error::Shape`](crate::Error::Shape) for a gradient of another length than its output; [`Error::DeviceLost`](crate::Error::DeviceLost).
     #[cfg(feature = "native")]
     pub fn backward<'a>(&mut self, gradients: impl Into<Inputs<'a>>) -> Result<()> {
         pollster::block_on(self.backward_with(gradients.into()))

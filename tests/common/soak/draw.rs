@@ -250,7 +250,7 @@ fn network(rng: &mut Rng) -> Network {
         let after = pick(rng, &Activation::ALL);
         models.extend(case.model_before(after).ok());
         return Network::Case {
-            model: pick(rng, &models),
+            model: Box::new(pick(rng, &models)),
             case: Box::new(case),
         };
     }

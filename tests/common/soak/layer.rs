@@ -31,7 +31,7 @@ pub enum Network {
     /// that take several inputs, whatever they are.
     Case {
         case: Box<Case>,
-        model: Model,
+        model: Box<Model>,
     },
 }
 
@@ -40,7 +40,7 @@ impl Network {
     pub fn model(&self) -> Result<Model> {
         match self {
             Self::Chain { input, layers } => chain(Model::builder(input.clone()), layers).build(),
-            Self::Case { model, .. } => Ok(model.clone()),
+            Self::Case { model, .. } => Ok(Model::clone(model)),
         }
     }
 
