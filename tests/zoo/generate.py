@@ -317,7 +317,7 @@ def small_and_large():
     yield Case("resnet18", size=[64, 80])
     yield Case("resnet50", seeds=1)
     yield Case("resnext50_32x4d", seeds=1)
-    yield Case("wide_resnet50_2", seeds=1)
+    yield Case("wide_resnet50_2", large=True, seeds=1)
     yield Case("densenet121", seeds=2)
     yield Case("squeezenet1_0")
     yield Case("squeezenet1_1")
@@ -339,7 +339,7 @@ def small_and_large():
     yield Case("deeplabv3_mobilenet_v3_large", auxiliary={"aux": 0.5}, batch=4)
     yield Case("lraspp_mobilenet_v3_large", batch=4)
     yield Case("unet", size=[66, 72], width=16)
-    yield Case("vgg11_bn")
+    yield Case("vgg11_bn", large=True)
     yield Case("vgg11", large=True)
 
 

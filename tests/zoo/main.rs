@@ -77,7 +77,7 @@ fn is_asked_for(case: &Case) -> bool {
 fn hold(
     side: &str,
     compute: impl Fn(&Case) -> wgpu_cnn::Result<Numbers>,
-    bound: impl Fn(f64) -> f64,
+    bound: impl Fn(&Case, f64) -> f64,
 ) {
     let (mut failures, mut tried) = (Vec::new(), 0);
     for case in Case::all().iter().filter(|case| is_asked_for(case)) {
@@ -100,7 +100,7 @@ fn hold(
             };
             worst[at].1 = worst[at].1.max(difference);
             worst[at].2 = worst[at].2.max(stored.float32);
-            if difference > bound(stored.float32) {
+            if difference > bound(case, stored.float32) {
                 failures.push(format!(
                     "{} on the {side}: {} is off by {difference:.1e}, PyTorch's f32 by {:.1e}",
                     case.name, stored.name, stored.float32
@@ -120,10 +120,16 @@ fn hold(
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-/// In `f64` both sides have 2^-29 of the roundings that PyTorch's `f32` has.
+/// In `f64` both sides have 2^-29 of the roundings that PyTorch's `f32` has. But the gradient of PyTorch's hard sigmoid
+/// has a sixth in `f32` in it, which is off by 2^-25.
 #[test]
 fn numbers_on_the_cpu_are_those_of_pytorch() {
-    hold("CPU", sides::on_cpu, |_| 1e-9);
+    hold("CPU", sides::on_cpu, |case, _| {
+        match case.network.contains("mobilenet_v3") {
+            true => 1e-7,
+            false => 1e-10,
+        }
+    });
 }
 
 /// Where a value lies within a rounding of the kink of an activation, or two values of a pooling window within one of
@@ -135,6 +141,6 @@ fn numbers_on_the_gpu_are_those_of_pytorch() {
     hold(
         "GPU",
         |case| sides::on_gpu(gpu, case),
-        |float32| 8.0 * float32 + 4e-6,
+        |_, float32| 8.0 * float32 + 4e-6,
     );
 }
