@@ -23,16 +23,16 @@ struct Options {
     #[arg(long, value_name = "NAME", env = "WGPU_CNN_ADAPTER")]
     adapter: Option<String>,
     /// Examples per batch
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, value_parser = at_least_one)]
     batch: usize,
-    /// Rows and columns of an image
+    /// Rows and columns of an image; `inception_v3` wants 299, or 75 without its auxiliary output
     #[arg(long, default_value_t = 64)]
     size: usize,
     /// Classes
     #[arg(long, default_value_t = 10)]
     classes: usize,
     /// Steps, of which the quickest counts
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = at_least_one)]
     steps: usize,
     /// Leave auxiliary outputs out
     #[arg(long)]
@@ -40,6 +40,14 @@ struct Options {
     /// Leave the CPU out
     #[arg(long)]
     gpu_only: bool,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    let number: usize = text.parse().map_err(|error| format!("{error}"))?;
+    match number {
+        0 => Err("must not be zero".into()),
+        _ => Ok(number),
+    }
 }
 
 fn main() -> Result<(), Box<dyn Error>> {

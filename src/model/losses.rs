@@ -39,7 +39,8 @@ struct Entry {
 }
 
 impl Losses {
-    /// A loss of the output with a name, times a weight.
+    /// A loss of the output with a name, times a weight. That the model has no such output, that the loss does not
+    /// fit it or that the weight is infinite or NaN is an error of making the trainer.
     pub fn of(output: &str, loss: impl Into<Loss>, weight: f64) -> Self {
         Self { entries: vec![] }.and(output, loss, weight)
     }

@@ -212,6 +212,10 @@ impl Trainer {
     }
 
     /// The model's first output for any number of examples, row after row.
+    /// It is `(n, ..)` of the output's shape.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where the inputs hold no whole examples, none, or not as many each; the device's errors.
     #[cfg(feature = "native")]
     pub fn predict<'a>(&mut self, inputs: impl Into<Inputs<'a>>) -> Result<Vec<f32>> {
         pollster::block_on(self.predict_with(inputs.into(), 1)).map(first)
@@ -224,6 +228,9 @@ impl Trainer {
 
     /// Each of the model's outputs for any number of examples, by name, in the order of
     /// [`Model::outputs`].
+    ///
+    /// # Errors
+    /// Those of [`predict`](Self::predict).
     #[cfg(feature = "native")]
     pub fn predict_all<'a>(
         &mut self,
@@ -270,6 +277,9 @@ impl Trainer {
     }
 
     /// A parameter's values by name, for example `0.weight`; [`Model::parameters`] lists them.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where the model has none of this name, and the device's errors.
     #[cfg(feature = "native")]
     pub fn parameter(&self, name: &str) -> Result<Vec<f32>> {
         pollster::block_on(self.parameter_async(name))
@@ -285,6 +295,10 @@ impl Trainer {
     }
 
     /// Sets a parameter's values by name.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where the model has none of this name, or it is fixed; [`Error::Shape`] for another number
+    /// of values than it has; the device's errors.
     #[cfg(feature = "native")]
     pub fn set_parameter(&mut self, name: &str, values: &[f32]) -> Result<()> {
         pollster::block_on(self.set_parameter_async(name, values))
@@ -345,6 +359,9 @@ impl Trainer {
     }
 
     /// Sets the learning rate from the next step on. Rebuilds nothing.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where it is negative, infinite or NaN.
     pub fn set_learning_rate(&mut self, learning_rate: f64) -> Result<()> {
         match &mut self.backend {
             Backend::Gpu(plan) => plan.set_learning_rate(learning_rate)?,
@@ -376,6 +393,9 @@ impl Trainer {
 
     /// Reads all parameters from a safetensors file, such as the state of a `torch.nn.Sequential`
     /// of the same layers. The optimizer's state stays as it is. Nothing changes on an error.
+    ///
+    /// # Errors
+    /// [`Error::File`] for a file that is none, or whose tensors are not the model's; the device's errors.
     #[cfg(feature = "native")]
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<()> {
         self.load_from(path.as_ref())

@@ -1,6 +1,6 @@
-//! Well-known networks, under the names of PyTorch's torchvision: any number of classes, any size of
-//! images, parameters called and shaped as there, so that a file made from its weights loads as it is. Each is
-//! about a screen of code, to be read as examples of [`GraphBuilder`].
+//! Well-known networks, under the names of PyTorch's torchvision: any number of classes, images of any size
+//! that their windows fit into, parameters called and shaped as there, so that a file made from its weights
+//! loads as it is. Each is one to three screens of code, to be read as examples of [`GraphBuilder`].
 //!
 //! ```
 //! use wgpu_cnn::zoo;
@@ -20,8 +20,18 @@
 //! | [`inception_v3`] | `fc`, `AuxLogits.fc` | 1, 0.4 |
 //! | [`fcn_resnet50`], [`deeplabv3_resnet50`] and so on | `out`, `aux` | 1, 0.5 |
 //!
+//! # Inputs, outputs, initial weights
+//!
+//! A step takes images `(n, C, H, W)`; the output of a classifier is `(n, classes)`, that of a network that segments
+//! `(n, classes, H, W)`, logits both; auxiliary outputs follow. Convolutions and dense layers start as [`Init`
+//! says](crate::Init), not as in torchvision.
+//!
 //! Weights of torchvision, as a safetensors file, are loaded by
-//! [`TrainerBuilder::weights`](crate::TrainerBuilder::weights). In Python:
+//! [`TrainerBuilder::weights`](crate::TrainerBuilder::weights). They were trained on images `(x - mean) / deviation` with
+//! the means 0.485, 0.456, 0.406 and the deviations 0.229, 0.224, 0.225 of red, green and blue, `x` within 0 and 1; those
+//! of GoogLeNet and Inception v3 on `2 x - 1`, which torchvision makes of the former within the model
+//! (`transform_input`), and its GoogLeNet comes without auxiliary outputs: `zoo::googlenet().auxiliary(false)`. In
+//! Python:
 //!
 //! ```python
 //! import torchvision, safetensors.torch
@@ -132,8 +142,9 @@ impl Network {
     }
 
     /// Sets the shape of an image, `[C, H, W]`. Default `[3, 224, 224]`, or `[3, 299, 299]` for
-    /// `inception_v3`. Parameters depend on the channels alone. Networks that halve their images five times
-    /// want at least 32 pixels, most of the others work with fewer.
+    /// `inception_v3`. Parameters depend on the channels alone. AlexNet wants at
+    /// least 63 x 63 pixels, VGG and DenseNet 32 x 32, Inception v3 75 x 75, or 299 x 299 with its auxiliary
+    /// output; most of the others work with fewer.
     pub fn input(mut self, shape: impl Into<Shape>) -> Self {
         self.input = shape.into();
         self
@@ -146,8 +157,10 @@ impl Network {
         self
     }
 
-    /// Sets the probability with which the last block is left out, where the network has stochastic depth:
-    /// that of the blocks before falls evenly to zero. 0 turns it off. Default that of torchvision.
+    /// Sets what the probability with which a block is left out grows to along the network, where that has
+    /// stochastic depth: evenly from zero, as in torchvision. ConvNeXt's last block has it; of `n` blocks
+    /// EfficientNet's last has `(n - 1) / n` of it, and its blocks without a shortcut are never left out. 0 turns
+    /// it off. Default that of torchvision.
     pub fn stochastic_depth(mut self, probability: f64) -> Self {
         self.options.stochastic_depth = Some(probability);
         self
@@ -396,6 +409,6 @@ networks! {
     /// LR-ASPP of Howard et al. 2019 on a dilated large MobileNet v3.
     lraspp_mobilenet_v3_large => segmentation::lraspp().classes(21);
     /// U-Net of Ronneberger et al. 2015 with padding and batch norms, 64 channels wide at its first level. torchvision
-    /// has none; names and shapes are those of its best-known code for PyTorch.
+    /// has none: names and shapes are those of the class in `tests/zoo/generate.py`.
     unet => unet::unet().classes(21);
 }
