@@ -98,6 +98,12 @@ pub(crate) struct Graph {
     names: HashSet<String>,
     /// None as long as it is in the making.
     outputs: Vec<ValueId>,
+    making: Box<Making>,
+}
+
+/// What is known of a graph only while it is in the making.
+#[derive(Debug, Clone, PartialEq, Default)]
+struct Making {
     /// The number behind a name from which on a free one is looked for.
     numbers: HashMap<String, usize>,
     /// Parameters as they were before they were renamed or fixed, in that order.
@@ -152,11 +158,11 @@ impl Graph {
             return name.into();
         }
         // Those below were taken the last time, and so they are still.
-        let mut number = self.numbers.get(name).copied().unwrap_or(1);
+        let mut number = self.making.numbers.get(name).copied().unwrap_or(1);
         while self.is_taken(&format!("{name}{number}")) {
             number += 1;
         }
-        self.numbers.insert(name.into(), number);
+        self.making.numbers.insert(name.into(), number);
         format!("{name}{number}")
     }
 
@@ -183,7 +189,7 @@ impl Graph {
         if self.inputs.is_empty() {
             return Err(Error::argument("inputs", "a model takes a value at least"));
         }
-        (self.outputs, self.numbers, self.edits) = (outputs, HashMap::new(), vec![]);
+        (self.outputs, self.making) = (outputs, Box::default());
         let names: Vec<String> = self.outputs.iter().map(|&o| self.value_name(o)).collect();
         for (at, output) in self.outputs.iter().enumerate() {
             let what = || format!("output {}", names[at]);

@@ -24,7 +24,7 @@ impl Graph {
             constants: self.constants.len(),
             nodes: self.nodes.len(),
             parameters: self.parameters.len(),
-            edits: self.edits.len(),
+            edits: self.making.edits.len(),
         }
     }
 
@@ -36,7 +36,7 @@ impl Graph {
         for name in constants.chain(nodes).chain(parameters) {
             self.names.remove(&name);
         }
-        for (id, before) in self.edits.drain(mark.edits..).rev() {
+        for (id, before) in self.making.edits.drain(mark.edits..).rev() {
             if let Some(parameter) = self.parameters.get_mut(id.0) {
                 self.names.remove(&parameter.name);
                 self.names.insert(before.name.clone());
@@ -45,7 +45,7 @@ impl Graph {
         }
         self.shapes.truncate(mark.values);
         self.inputs.truncate(mark.inputs);
-        self.numbers.clear();
+        self.making.numbers.clear();
     }
 
     /// Gives a parameter another name, and a shape of as many elements.
@@ -62,9 +62,9 @@ impl Graph {
         if name != old {
             self.take_name(name)?;
             self.names.remove(&old);
-            self.numbers.clear();
+            self.making.numbers.clear();
         }
-        self.edits.push((id, self.parameter(id).clone()));
+        self.making.edits.push((id, self.parameter(id).clone()));
         let parameter = &mut self.parameters[id.0];
         (parameter.name, parameter.shape) = (name.into(), shape);
         Ok(())
@@ -84,7 +84,7 @@ impl Graph {
                 reason,
             ));
         }
-        self.edits.push((id, parameter.clone()));
+        self.making.edits.push((id, parameter.clone()));
         parameter.spec.kind = ParameterKind::Constant;
         parameter.values = Some(values.into());
         Ok(())
