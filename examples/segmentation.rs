@@ -48,7 +48,7 @@ struct Options {
     /// Canvases per training step
     #[arg(long, default_value_t = 4)]
     batch: usize,
-    /// Learning rate of the first epoch, which falls to zero from there
+    /// Learning rate of the first epoch, which falls evenly from there
     #[arg(long, default_value_t = 4e-3)]
     lr: f64,
     /// What the initial weights and the canvases are drawn from
