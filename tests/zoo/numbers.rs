@@ -34,7 +34,7 @@ pub struct Stored {
     largest: f64,
     norm: f64,
     /// How far its `f32` is off, as [`difference`](Self::difference) counts.
-    pub float32: f64,
+    float32: f64,
     samples: Vec<f64>,
 }
 
@@ -107,6 +107,23 @@ impl Case {
         let seed = self.seed;
         let parameters = model.parameters();
         parameters.map(move |(name, shape)| (name, counter::parameter(seed, name, shape)))
+    }
+
+    /// How far PyTorch's `f32` is off in a tensor; for a single gradient, in any of them: a kink that is taken otherwise
+    /// somewhere changes all that are before it.
+    pub fn float32(&self, tensor: &Stored) -> f64 {
+        let is_gradient = |stored: &&Stored| {
+            stored.name.starts_with("gradient ") && !stored.name.ends_with(" norms")
+        };
+        match is_gradient(&tensor) {
+            true => self
+                .tensors
+                .iter()
+                .filter(is_gradient)
+                .map(|stored| stored.float32)
+                .fold(0.0, f64::max),
+            false => tensor.float32,
+        }
     }
 
     /// A batch of inputs.
