@@ -217,7 +217,7 @@ const CALLS: [(&str, Call); 34] = [
 ];
 
 /// Those that take one, which is of the device where the result will be.
-const OF_ONE: [&str; 24] = [
+const OF_ONE: [&str; 26] = [
     "activation_forward",
     "adaptive_avg_pool2d_backward",
     "adaptive_avg_pool2d_forward",
@@ -234,6 +234,8 @@ const OF_ONE: [&str; 24] = [
     "local_response_norm_forward",
     "loss",
     "max_pool2d_forward",
+    "pad2d_backward",
+    "pad2d_forward",
     "pixel_shuffle",
     "pixel_unshuffle",
     "slice",
