@@ -54,7 +54,11 @@ impl Losses {
 
     /// A loss of [one's own](Self::own) on the first output, whatever it is called.
     pub fn own_first() -> Self {
-        let (output, loss, weight) = (None, None, 1.0);
+        Self::on_first(None)
+    }
+
+    fn on_first(loss: Option<Loss>) -> Self {
+        let (output, weight) = (None, 1.0);
         Self {
             entries: vec![Entry {
                 output,
@@ -122,15 +126,7 @@ impl Losses {
 
 impl<L: Into<Loss>> From<L> for Losses {
     fn from(loss: L) -> Self {
-        let loss = Some(loss.into());
-        let (output, weight) = (None, 1.0);
-        Self {
-            entries: vec![Entry {
-                output,
-                loss,
-                weight,
-            }],
-        }
+        Self::on_first(Some(loss.into()))
     }
 }
 
@@ -208,17 +204,13 @@ impl Shares {
         // Where every row was ignored the gradients are zero, and stay so.
         let whole = |normaliser: f64| if normaliser == 0.0 { 1.0 } else { normaliser };
         match (losses, normalisers) {
-            ([loss], _) if loss.is_sum() => Self {
+            _ if losses.iter().all(OutputLoss::is_sum) => Self {
                 batch: 1.0,
-                divisors: vec![1.0],
+                divisors: vec![1.0; losses.len()],
             },
             ([_], &[normaliser]) => Self {
                 batch: normaliser,
                 divisors: vec![1.0],
-            },
-            _ if losses.iter().all(OutputLoss::is_sum) => Self {
-                batch: 1.0,
-                divisors: vec![1.0; losses.len()],
             },
             _ => Self {
                 batch: examples as f64,

@@ -143,7 +143,8 @@ impl Wiring<'_> {
         Ok(())
     }
 
-    fn backward(&mut self) -> Result<()> {
+    /// Where the losses leave the gradients of values.
+    fn losses(&mut self) -> Vec<Option<Region>> {
         let (graph, lowered) = (&self.task.model.graph, self.lowered);
         let mut gradients: Vec<Option<Region>> = vec![None; self.values.len()];
         for (loss, parts) in self.task.losses.iter().zip(&lowered.losses) {
@@ -157,6 +158,12 @@ impl Wiring<'_> {
             self.fault("loss", added, "loses the gradient of another loss");
             gradients[root.0] = before.or(Some(parts.logits[1]));
         }
+        gradients
+    }
+
+    fn backward(&mut self) -> Result<()> {
+        let (graph, lowered) = (&self.task.model.graph, self.lowered);
+        let mut gradients = self.losses();
         let mut begun = vec![false; graph.parameters().len()];
         for (node, parts) in graph.nodes().iter().zip(&lowered.nodes).rev() {
             let Some(part) = parts.backward.as_ref().filter(|_| self.is_recorded(node)) else {
