@@ -1,44 +1,12 @@
 //! Pooling to a size. What is ordinary pooling goes to the kernels of that.
 
-use super::pool2d_large::{max_total, parts_of};
+use super::pool2d::{BackwardParams, Params};
+use super::pool2d_large::{LargeParams, max_total, parts_of};
 use super::{Output, Read, ReadWrite, Recording, Region};
 use super::{blocks, flat_grid, group_grid, pool2d, reduce};
-use crate::gpu::kernel::{Kernel, Params as _, params, source};
+use crate::gpu::kernel::{Kernel, Params as _, source};
 use crate::gpu::strategy::group_iterations;
 use crate::op::AdaptivePool2dGeometry;
-
-params! {
-    struct Params {
-        planes: u32,
-        in_height: u32,
-        in_width: u32,
-        out_height: u32,
-        out_width: u32,
-    }
-}
-
-params! {
-    struct LargeParams {
-        planes: u32,
-        in_height: u32,
-        in_width: u32,
-        out_height: u32,
-        out_width: u32,
-        parts: u32,
-    }
-}
-
-params! {
-    struct BackwardParams {
-        planes: u32,
-        in_height: u32,
-        in_width: u32,
-        out_height: u32,
-        out_width: u32,
-        row_begin: u32,
-        row_end: u32,
-    }
-}
 
 pub(crate) const AVG_FORWARD: Kernel = Kernel {
     name: "adaptive_pool2d_avg_forward",
@@ -159,7 +127,8 @@ pub(crate) fn avg_forward(
     };
     let constants = now.activation_constants(recording);
     recording.iterations(group_iterations(window.area().div_ceil(parts)));
-    let (params, grid) = (large_params(geometry, parts), group_grid(parts * windows));
+    let params = LargeParams::of(params(geometry), parts);
+    let grid = group_grid(parts * windows);
     let regions = [Some(input), Some(now.region)];
     recording.dispatch(&AVG_LARGE, &constants, &regions, params, grid);
     if parts > 1 {
@@ -212,7 +181,8 @@ pub(crate) fn max_forward(
     let constants = now.activation_constants(recording);
     let regions = [input, value, place].map(Some);
     recording.iterations(window.area().div_ceil(parts).div_ceil(64));
-    let (params, grid) = (large_params(geometry, parts), group_grid(parts * windows));
+    let params = LargeParams::of(params(geometry), parts);
+    let grid = group_grid(parts * windows);
     recording.dispatch(&MAX_LARGE, &constants, &regions, params, grid);
     if parts > 1 {
         max_total(recording, [parts, windows], [value, place], output, argmax);
@@ -257,56 +227,11 @@ fn by_window_rows(
         };
         let constants = now.constants(recording);
         recording.iterations(covering.height.min(end - begin) * of_row);
-        let params = backward_params(geometry, [begin, end]);
+        let params = BackwardParams::of(params(geometry), [begin, end]);
         recording.dispatch(kernel, &constants, regions, params, grid);
     }
 }
 
 fn params(geometry: &AdaptivePool2dGeometry) -> Params {
-    Params {
-        planes: geometry.planes as u32,
-        in_height: geometry.in_size.height as u32,
-        in_width: geometry.in_size.width as u32,
-        out_height: geometry.out_size.height as u32,
-        out_width: geometry.out_size.width as u32,
-    }
-}
-
-fn large_params(geometry: &AdaptivePool2dGeometry, parts: usize) -> LargeParams {
-    let Params {
-        planes,
-        in_height,
-        in_width,
-        out_height,
-        out_width,
-    } = params(geometry);
-    LargeParams {
-        planes,
-        in_height,
-        in_width,
-        out_height,
-        out_width,
-        parts: parts as u32,
-    }
-}
-
-/// Of a dispatch that takes the windows of these rows.
-fn backward_params(geometry: &AdaptivePool2dGeometry, rows: [usize; 2]) -> BackwardParams {
-    let Params {
-        planes,
-        in_height,
-        in_width,
-        out_height,
-        out_width,
-    } = params(geometry);
-    let [row_begin, row_end] = rows.map(|row| row as u32);
-    BackwardParams {
-        planes,
-        in_height,
-        in_width,
-        out_height,
-        out_width,
-        row_begin,
-        row_end,
-    }
+    Params::of(geometry.planes, geometry.in_size, geometry.out_size)
 }

@@ -178,7 +178,7 @@ pub(crate) fn max_backward(
     };
     let grid = flat_grid(strips);
     if pairs {
-        let params = backward_params(geometry, [0, out_size.height]);
+        let params = BackwardParams::of(params(geometry), [0, out_size.height]);
         recording.dispatch(&MAX_BACKWARD, &constants, &regions, params, grid);
         return;
     }
@@ -214,7 +214,7 @@ fn by_window_rows(
     for begin in (0..height).step_by(rows) {
         let end = (begin + rows).min(height);
         recording.iterations(covering.height.min(end - begin) * of_row);
-        let params = backward_params(geometry, [begin, end]);
+        let params = BackwardParams::of(params(geometry), [begin, end]);
         recording.dispatch(kernel, &constants, regions, params, grid);
         for (name, value) in &mut constants {
             if *name == "ACCUMULATE" {
@@ -318,35 +318,44 @@ pub(crate) fn softmax_backward(
     recording.dispatch(&SOFTMAX_BACKWARD, &constants, &regions, params, grid);
 }
 
-fn params(geometry: &Pool2dGeometry) -> Params {
-    Params {
-        planes: geometry.planes as u32,
-        in_height: geometry.in_size.height as u32,
-        in_width: geometry.in_size.width as u32,
-        out_height: geometry.out_size.height as u32,
-        out_width: geometry.out_size.width as u32,
+impl Params {
+    /// Of pooling from planes of one size to those of another.
+    pub(super) fn of(planes: usize, from: Size2, to: Size2) -> Self {
+        Self {
+            planes: planes as u32,
+            in_height: from.height as u32,
+            in_width: from.width as u32,
+            out_height: to.height as u32,
+            out_width: to.width as u32,
+        }
     }
 }
 
-/// Of a dispatch that takes the windows of these rows.
-fn backward_params(geometry: &Pool2dGeometry, rows: [usize; 2]) -> BackwardParams {
-    let Params {
-        planes,
-        in_height,
-        in_width,
-        out_height,
-        out_width,
-    } = params(geometry);
-    let [row_begin, row_end] = rows.map(|row| row as u32);
-    BackwardParams {
-        planes,
-        in_height,
-        in_width,
-        out_height,
-        out_width,
-        row_begin,
-        row_end,
+impl BackwardParams {
+    /// Of a dispatch that takes the windows of these rows.
+    pub(super) fn of(params: Params, rows: [usize; 2]) -> Self {
+        let Params {
+            planes,
+            in_height,
+            in_width,
+            out_height,
+            out_width,
+        } = params;
+        let [row_begin, row_end] = rows.map(|row| row as u32);
+        Self {
+            planes,
+            in_height,
+            in_width,
+            out_height,
+            out_width,
+            row_begin,
+            row_end,
+        }
     }
+}
+
+pub(super) fn params(geometry: &Pool2dGeometry) -> Params {
+    Params::of(geometry.planes, geometry.in_size, geometry.out_size)
 }
 
 fn softmax_params(geometry: &Pool2dGeometry) -> SoftmaxParams {

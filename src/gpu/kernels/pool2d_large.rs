@@ -1,6 +1,6 @@
 //! Pooling over large windows, whole planes among them.
 
-use super::pool2d::window_constants;
+use super::pool2d::{Params, params, window_constants};
 use super::{Output, Read, ReadWrite, Recording, Region};
 use super::{blocks, group_grid, reduce};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
@@ -117,7 +117,8 @@ pub(super) fn max_large(
     constants.extend(now.activation_constants(recording));
     let regions = [input, value, place].map(Some);
     recording.iterations(geometry.kernel.area().div_ceil(parts).div_ceil(64));
-    let (params, grid) = (large_params(geometry, parts), group_grid(parts * windows));
+    let params = LargeParams::of(params(geometry), parts);
+    let grid = group_grid(parts * windows);
     recording.dispatch(&MAX_LARGE, &constants, &regions, params, grid);
     if parts > 1 {
         max_total(recording, [parts, windows], [value, place], output, argmax);
@@ -160,7 +161,8 @@ pub(super) fn avg_large(
     };
     constants.extend(now.activation_constants(recording));
     recording.iterations(group_iterations(geometry.kernel.area().div_ceil(parts)));
-    let (params, grid) = (large_params(geometry, parts), group_grid(parts * windows));
+    let params = LargeParams::of(params(geometry), parts);
+    let grid = group_grid(parts * windows);
     let regions = [Some(input), Some(now.region)];
     recording.dispatch(&AVG_LARGE, &constants, &regions, params, grid);
     if parts > 1 {
@@ -169,13 +171,23 @@ pub(super) fn avg_large(
     }
 }
 
-fn large_params(geometry: &Pool2dGeometry, parts: usize) -> LargeParams {
-    LargeParams {
-        planes: geometry.planes as u32,
-        in_height: geometry.in_size.height as u32,
-        in_width: geometry.in_size.width as u32,
-        out_height: geometry.out_size.height as u32,
-        out_width: geometry.out_size.width as u32,
-        parts: parts as u32,
+impl LargeParams {
+    /// Of windows in so many parts.
+    pub(super) fn of(params: Params, parts: usize) -> Self {
+        let Params {
+            planes,
+            in_height,
+            in_width,
+            out_height,
+            out_width,
+        } = params;
+        Self {
+            planes,
+            in_height,
+            in_width,
+            out_height,
+            out_width,
+            parts: parts as u32,
+        }
     }
 }
