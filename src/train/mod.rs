@@ -1,10 +1,12 @@
 //! Training: a model, a loss and an optimizer, stepped over batches.
 
 mod builder;
+mod groups;
 mod own;
 mod profile;
 mod trainer;
 mod verify;
 
 pub use builder::TrainerBuilder;
+pub use groups::Group;
 pub use trainer::Trainer;
