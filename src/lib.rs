@@ -91,7 +91,9 @@ pub mod zoo;
 pub use engine::{Check, MemoryReport, Profile, ProfileEntry, Reference, VerifyReport};
 pub use error::{Error, Result};
 pub use gpu::{Clock, Element, Gpu, GpuBuilder, Peaks, Tensor};
-pub use model::{Branch, GraphBuilder, Inputs, Losses, Model, ModelBuilder, Targets, Value};
+pub use model::{
+    Branch, GraphBuilder, Inputs, Losses, Model, ModelBuilder, Pattern, Targets, Value,
+};
 pub use op::{
     Activation, Adam, AdaptiveAvgPool2d, AdaptiveMaxPool2d, Add, AvgPool1d, AvgPool2d, BatchNorm,
     BinaryCrossEntropy, ChannelPermute, ChannelShuffle, Concat, Conv1d, Conv2d, ConvTranspose2d,

@@ -8,6 +8,7 @@ mod graph_builder;
 mod init;
 mod inputs;
 mod losses;
+mod pattern;
 mod weights;
 
 pub use builder::{Branch, ModelBuilder};
@@ -16,6 +17,7 @@ pub use graph_builder::{GraphBuilder, Value};
 pub use inputs::Inputs;
 pub use losses::{Losses, Targets};
 pub(crate) use losses::{OutputLoss, Shares, check_accumulate, check_gradients, check_own};
+pub use pattern::Pattern;
 pub(crate) use weights::Weights;
 #[cfg(feature = "native")]
 pub(crate) use weights::write_weights;
