@@ -110,9 +110,11 @@ impl<T: Real> Reference<T> {
         let gradients: Vec<Vec<T>> = lengths
             .map(|(len, learned)| vec![T::zero(); if learned { len } else { 0 }])
             .collect();
+        let slots = (0..optimizer.state_slots()).map(|slot| optimizer.initial_state(slot));
+        let slots: Vec<T> = slots.map(T::nearest).collect();
         let state = gradients
             .iter()
-            .map(|zeros| vec![zeros.clone(); optimizer.state_slots()])
+            .map(|of| slots.iter().map(|&value| vec![value; of.len()]).collect())
             .collect();
         Ok(Self {
             model: model.clone(),
