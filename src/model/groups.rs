@@ -126,6 +126,25 @@ impl Groups {
         self.of(id).map(|at| &self.list[at])
     }
 
+    /// The updates of a parameter, after so many altogether.
+    pub fn updates(&self, id: ParameterId, altogether: u64) -> u64 {
+        let group = self.group(id);
+        group.map_or(0, |group| group.updates(altogether))
+    }
+
+    /// The slots of a parameter's optimizer; none of what is not learned.
+    pub fn state_slots(&self, id: ParameterId) -> usize {
+        let group = self.group(id);
+        group.map_or(0, |group| group.optimizer.state_slots())
+    }
+
+    /// What each slot of a parameter's optimizer begins with.
+    pub fn initial_state(&self, id: ParameterId) -> impl Iterator<Item = f64> {
+        let optimizer = self.group(id).map(|group| &group.optimizer);
+        let slots = 0..self.state_slots(id);
+        slots.filter_map(move |slot| Some(optimizer?.initial_state(slot)))
+    }
+
     /// The optimizer of what no group says anything else of.
     pub fn base(&self) -> &Optimizer {
         &self.base

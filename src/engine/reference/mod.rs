@@ -3,6 +3,7 @@
 mod own;
 mod pass;
 mod single;
+mod state;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -67,6 +68,8 @@ pub struct Reference<T> {
 #[derive(Debug, Clone, Default)]
 struct Pending {
     batches: usize,
+    /// The examples of these.
+    examples: u64,
     /// The sums of their gradients, in `f64` since they may be many.
     gradients: Vec<Vec<f64>>,
     /// What the sums are to be divided by.
@@ -109,9 +112,10 @@ impl<T: Real> Reference<T> {
             .map(|(len, learned)| vec![T::zero(); if learned { len } else { 0 }])
             .collect();
         let state = gradients.iter().enumerate();
-        let state = state.map(|(at, zeros)| {
-            let group = groups.group(ParameterId(at));
-            vec![zeros.clone(); group.map_or(0, |group| group.optimizer.state_slots())]
+        let state = state.map(|(at, of)| {
+            let slots = groups.initial_state(ParameterId(at));
+            let slots = slots.map(|value| vec![T::nearest(value); of.len()]);
+            slots.collect()
         });
         let state = state.collect();
         Ok(Self {
@@ -293,6 +297,7 @@ impl<T: Real> Reference<T> {
         let (inputs, targets) = (inputs.into(), targets.into());
         let alone = self.accumulate == 1 && self.pending.batches == 0;
         let among = if alone { Among::Alone } else { Among::Several };
+        let examples = inputs.examples(&self.model.graph)?;
         let (loss, share) = self.backward_pass(&inputs, &targets, among, false)?;
         self.tape.update_statistics(&mut self.parameters);
         self.steps += 1;
@@ -300,7 +305,7 @@ impl<T: Real> Reference<T> {
             self.update()?;
             return Ok(loss);
         }
-        self.add_pending(share);
+        self.add_pending(examples, share);
         if self.pending.batches >= self.accumulate {
             self.update()?;
         }
@@ -309,10 +314,10 @@ impl<T: Real> Reference<T> {
 
     /// Adds the gradients to those that wait for an update. Those of a mean are multiplied with what the
     /// batch counts for.
-    fn add_pending(&mut self, share: f64) {
+    fn add_pending(&mut self, examples: usize, share: f64) {
         let pending = &mut self.pending;
         if pending.batches == 0 {
-            pending.normaliser = 0.0;
+            (pending.examples, pending.normaliser) = (0, 0.0);
             pending.gradients.clear();
             let zeros = self.gradients.iter().map(|like| vec![0.0; like.len()]);
             pending.gradients.extend(zeros);
@@ -323,6 +328,7 @@ impl<T: Real> Reference<T> {
             pairs.for_each(|(sum, gradient)| *sum += gradient.wide() * factor);
         }
         pending.batches += 1;
+        pending.examples += examples as u64;
         // A sum of losses is not divided, however many batches it is over.
         pending.normaliser = match self.losses.iter().all(OutputLoss::is_sum) {
             true => 1.0,
@@ -460,7 +466,7 @@ impl<T: Real> Reference<T> {
 
     /// Changes the parameters by the gradients.
     fn update(&mut self) -> Result<()> {
-        self.pending.batches = 0;
+        (self.pending.batches, self.pending.examples) = (0, 0);
         self.updates += 1;
         self.forget_forward();
         let gradients = || self.gradients.iter().map(Vec::as_slice);
