@@ -264,13 +264,15 @@ impl TrainerBuilder {
         Ok(self.trainer(losses, Backend::Cpu(Box::new(reference))))
     }
 
-    fn trainer(self, losses: Vec<OutputLoss>, backend: Backend) -> Trainer {
+    fn trainer(mut self, losses: Vec<OutputLoss>, backend: Backend) -> Trainer {
+        self.weights = None; // another one that is made by this starts from elsewhere
         Trainer::new(
-            self.model,
+            self.model.clone(),
             losses,
             self.optimizer.learning_rate(),
             self.options.batch,
             backend,
+            self,
         )
     }
 

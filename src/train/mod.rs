@@ -5,6 +5,7 @@ mod checkpoint;
 mod groups;
 mod own;
 mod profile;
+mod rebuild;
 mod trainer;
 mod verify;
 

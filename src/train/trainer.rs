@@ -28,6 +28,8 @@ pub struct Trainer {
     learning_rate: f64,
     pub(super) batch: usize,
     pub(super) backend: Backend,
+    /// What it was made by, but for the weights that it started from.
+    pub(super) made: Box<TrainerBuilder>,
 }
 
 pub(super) enum Backend {
@@ -60,6 +62,7 @@ impl Trainer {
         learning_rate: f64,
         batch: usize,
         backend: Backend,
+        made: TrainerBuilder,
     ) -> Self {
         Self {
             model,
@@ -67,6 +70,7 @@ impl Trainer {
             learning_rate,
             batch,
             backend,
+            made: Box::new(made),
         }
     }
 

@@ -3,6 +3,7 @@
 use wgpu_cnn::{GroupNorm, LayerNormChannels, Loss, Op, Optimizer, Shape};
 
 use crate::format::{Array, Case, Values};
+use crate::groups::Groups;
 use crate::layers;
 use crate::network::Network;
 use crate::options::{Options, extent};
@@ -15,6 +16,7 @@ pub enum Work {
     },
     Loss(Loss),
     Optimizer(Optimizer),
+    Groups(Groups),
     Network(Network),
 }
 
@@ -30,7 +32,12 @@ impl Work {
         } else if let Some(loss) = layers::loss(name, &options)? {
             Self::Loss(with_weights(loss, case)?)
         } else if let Some(optimizer) = layers::optimizer(name, &options)? {
-            Self::Optimizer(optimizer)
+            match options.flag("no_decay_1d", false)? {
+                true => Self::Groups(Groups::no_decay_1d(optimizer)),
+                false => Self::Optimizer(optimizer),
+            }
+        } else if name == "param_groups" {
+            Self::Groups(Groups::read(&options, ".weight")?)
         } else {
             let training = match name {
                 "batch_norm1d" | "batch_norm2d" => {
@@ -88,7 +95,7 @@ impl Work {
                 ];
                 known.contains(&name)
             }
-            Self::Optimizer(_) => numbered("p") || numbered("g"),
+            Self::Optimizer(_) | Self::Groups(_) => numbered("p") || numbered("g"),
             Self::Network(network) => {
                 let target = |prefix: &str| network.knows_target(prefix) && numbered(prefix);
                 let targets = ["t", "u"].into_iter().any(target);
@@ -102,7 +109,7 @@ impl Work {
         match self {
             Self::Layer { op, .. } => layers::is_transcendental(op),
             Self::Loss(loss) => layers::is_transcendental_loss(loss),
-            Self::Optimizer(_) => false,
+            Self::Optimizer(_) | Self::Groups(_) => false,
             Self::Network(network) => network.is_transcendental(),
         }
     }
