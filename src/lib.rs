@@ -102,6 +102,8 @@ pub use op::{
     Softmax, Target, Upsample2d,
 };
 pub use shape::Shape;
+#[cfg(feature = "native")]
+pub use train::Checkpoints;
 pub use train::{Trainer, TrainerBuilder};
 pub use wgpu;
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::checkpoint::{CheckpointOptions, at_once};
 use super::trainer::{Backend, Trainer};
 use crate::engine::{MemoryReport, Plan, PlanOptions, Reference};
 #[cfg(feature = "native")]
@@ -22,6 +23,7 @@ pub struct TrainerBuilder {
     #[cfg(feature = "native")]
     autotune: Option<Place>,
     options: PlanOptions,
+    pub(super) checkpoint: CheckpointOptions,
 }
 
 impl TrainerBuilder {
@@ -34,6 +36,7 @@ impl TrainerBuilder {
             #[cfg(feature = "native")]
             autotune: None,
             options: PlanOptions::new(64),
+            checkpoint: CheckpointOptions::default(),
         }
     }
 
@@ -233,7 +236,7 @@ impl TrainerBuilder {
             };
             plan.set_parameter(id, &values).await?;
         }
-        Ok(self.trainer(losses, Backend::Gpu(Box::new(plan))))
+        self.trainer(losses, Backend::Gpu(Box::new(plan))).await
     }
 
     /// Makes the trainer on the CPU reference: the same results within rounding, without a GPU.
@@ -258,17 +261,19 @@ impl TrainerBuilder {
                 reference.set_parameter(&parameter.name, &weights.read(id)?)?;
             }
         }
-        Ok(self.trainer(losses, Backend::Cpu(Box::new(reference))))
+        at_once(self.trainer(losses, Backend::Cpu(Box::new(reference))))
     }
 
-    fn trainer(self, losses: Vec<OutputLoss>, backend: Backend) -> Trainer {
-        Trainer::new(
-            self.model,
+    async fn trainer(self, losses: Vec<OutputLoss>, backend: Backend) -> Result<Trainer> {
+        let mut trainer = Trainer::new(
+            self.model.clone(),
             losses,
             self.optimizer.learning_rate(),
             self.options.batch,
             backend,
-        )
+        );
+        self.begin(&mut trainer).await?;
+        Ok(trainer)
     }
 
     /// The file to start from, if there is one, once all is known to be in it.
@@ -276,6 +281,14 @@ impl TrainerBuilder {
         let path = self.weights.as_ref();
         path.map(|path| Weights::open(&self.model.graph, path))
             .transpose()
+    }
+
+    pub(super) fn has_weights(&self) -> bool {
+        self.weights.is_some()
+    }
+
+    pub(super) fn drop_weights(&mut self) {
+        self.weights = None;
     }
 
     fn check_on(&self, gpu: &Gpu) -> Result<()> {
@@ -306,6 +319,7 @@ impl TrainerBuilder {
 
     fn check(&self) -> Result<()> {
         self.optimizer.check()?;
+        self.check_checkpoint()?;
         if !(1..=64).contains(&self.options.in_flight) {
             return Err(Error::argument("in_flight", "must be between 1 and 64"));
         }

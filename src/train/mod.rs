@@ -8,4 +8,6 @@ mod trainer;
 mod verify;
 
 pub use builder::TrainerBuilder;
+#[cfg(feature = "native")]
+pub use checkpoint::Checkpoints;
 pub use trainer::Trainer;

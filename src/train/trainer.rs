@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::TrainerBuilder;
+use super::checkpoint::Session;
 use crate::engine::{Batch, MemoryReport, Plan, Reference, Wanted};
 use crate::model::{Inputs, Model, OutputLoss, Targets};
 #[cfg(feature = "native")]
@@ -28,6 +29,7 @@ pub struct Trainer {
     learning_rate: f64,
     pub(super) batch: usize,
     pub(super) backend: Backend,
+    pub(super) session: Session,
 }
 
 pub(super) enum Backend {
@@ -67,6 +69,7 @@ impl Trainer {
             learning_rate,
             batch,
             backend,
+            session: Session::default(),
         }
     }
 
@@ -112,6 +115,7 @@ impl Trainer {
 
     async fn step_with(&mut self, inputs: Inputs<'_>, targets: Targets) -> Result<()> {
         let batch = self.check_batch(&inputs, &targets)?;
+        self.keep_if_due().await?;
         match &mut self.backend {
             Backend::Gpu(plan) => plan.step(&batch).await,
             Backend::Cpu(reference) => reference.step(inputs, targets).map(|_| ()),

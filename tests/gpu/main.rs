@@ -8,6 +8,7 @@ mod adaptive_pool2d;
 mod autotune;
 mod broadcast;
 mod calls;
+mod checkpoint;
 mod common;
 #[path = "../common/compare.rs"]
 #[allow(dead_code)] // each suite takes a part of it

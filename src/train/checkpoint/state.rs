@@ -1,10 +1,13 @@
 //! The whole state of a training in memory: out of one trainer, into another.
 
-use crate::Result;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
 use crate::engine::{Counts, ParameterState};
 use crate::model::ParameterId;
 use crate::train::Trainer;
 use crate::train::trainer::Backend;
+use crate::{Error, Result};
 
 /// All that a training has come to.
 #[derive(Debug, Clone)]
@@ -15,6 +18,15 @@ pub(in crate::train) struct TrainingState {
     pub learning_rate: f64,
 }
 
+/// What a future gives that waits for nothing, as none on the CPU does.
+pub(in crate::train) fn at_once<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+    let mut context = Context::from_waker(Waker::noop());
+    match pin!(future).as_mut().poll(&mut context) {
+        Poll::Ready(result) => result,
+        Poll::Pending => Err(Error::argument("trainer", "waits for a device")),
+    }
+}
+
 impl Trainer {
     /// All that this training has come to, by parameter.
     pub(in crate::train) async fn training_state(&self) -> Result<TrainingState> {
@@ -23,7 +35,7 @@ impl Trainer {
         for (id, _) in self.model().graph.kept() {
             let state = match &self.backend {
                 Backend::Gpu(plan) => plan.state(id).await?,
-                Backend::Cpu(reference) => reference.state(id)?,
+                Backend::Cpu(reference) => reference.state(id),
             };
             parameters.push((id, state));
         }
@@ -52,7 +64,15 @@ impl Trainer {
     pub(super) async fn counts(&self) -> Result<Counts> {
         match &self.backend {
             Backend::Gpu(plan) => plan.counts().await,
-            Backend::Cpu(reference) => reference.counts(),
+            Backend::Cpu(reference) => Ok(reference.counts()),
+        }
+    }
+
+    /// Makes a backward pass wait for another forward pass.
+    pub(super) fn forget_forward(&mut self) {
+        match &mut self.backend {
+            Backend::Gpu(plan) => plan.forget_forward(),
+            Backend::Cpu(reference) => reference.forget_forward(),
         }
     }
 
