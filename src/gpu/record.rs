@@ -114,6 +114,8 @@ pub(crate) enum Varies {
     Optimizer {
         /// The slab's length in vectors of four.
         vectors: u32,
+        /// The place of its group.
+        group: usize,
     },
 }
 

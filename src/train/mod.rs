@@ -2,10 +2,12 @@
 
 mod builder;
 mod checkpoint;
+mod groups;
 mod own;
 mod profile;
 mod trainer;
 mod verify;
 
 pub use builder::TrainerBuilder;
+pub use groups::Group;
 pub use trainer::Trainer;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::TrainerBuilder;
 use crate::engine::{Batch, MemoryReport, Plan, Reference, Wanted};
-use crate::model::{Inputs, Model, OutputLoss, Targets};
+use crate::model::{Groups, Inputs, Model, OutputLoss, Targets};
 #[cfg(feature = "native")]
 use crate::model::{Weights, write_weights};
 use crate::{Error, Gpu, Result};
@@ -340,7 +340,11 @@ impl Trainer {
     /// [`gradient`](Self::gradient) for asynchronous programs and the browser.
     pub async fn gradient_async(&self, name: &str) -> Result<Vec<f32>> {
         let id = self.model.graph.learned_named(name)?;
-        if !Wanted::learned(&self.model.graph, &self.losses).parameter(id) {
+        if self.groups().of(id).is_none() {
+            let reason = "is frozen, and has no gradient";
+            return Err(Error::argument(format!("parameter {name:?}"), reason));
+        }
+        if !Wanted::learned(&self.model.graph, &self.losses, self.groups()).parameter(id) {
             let reason = "no loss depends on it";
             return Err(Error::argument(format!("parameter {name:?}"), reason));
         }
@@ -446,6 +450,14 @@ impl Trainer {
         match &self.backend {
             Backend::Gpu(plan) => Some(plan.memory()),
             Backend::Cpu(_) => None,
+        }
+    }
+
+    /// What is learned, and how.
+    pub(super) fn groups(&self) -> &Groups {
+        match &self.backend {
+            Backend::Gpu(plan) => plan.groups(),
+            Backend::Cpu(reference) => reference.groups(),
         }
     }
 

@@ -100,7 +100,8 @@ impl Compute for LossPass<'_> {
 
 /// The parameters and the state after an update, slab by slab, from gradient, parameter and state.
 pub(in crate::engine) struct UpdatePass<'a> {
-    pub optimizer: &'a Optimizer,
+    /// Of each slab.
+    pub optimizers: Vec<&'a Optimizer>,
     pub clip_norm: Option<f64>,
     pub step: u64,
     /// What gradients are multiplied by first.
@@ -109,22 +110,26 @@ pub(in crate::engine) struct UpdatePass<'a> {
 
 impl Compute for UpdatePass<'_> {
     fn compute<T: Real>(&self, inputs: &[Vec<T>]) -> Result<Vec<Vec<T>>> {
-        let slab = 2 + self.optimizer.state_slots();
-        let mut slabs = inputs.to_vec();
+        let (mut rest, mut slabs) = (inputs, Vec::new());
+        for optimizer in &self.optimizers {
+            let (slab, others) = rest.split_at(2 + optimizer.state_slots());
+            slabs.push(slab.to_vec());
+            rest = others;
+        }
         let scale = T::nearest(self.gradient_scale);
-        let gradients = slabs.iter_mut().step_by(slab).flatten();
+        let gradients = slabs.iter_mut().flat_map(|slab| &mut slab[0]);
         gradients.for_each(|gradient| *gradient *= scale);
         if let Some(most) = self.clip_norm {
-            let norm = cpu::global_norm(slabs.iter().step_by(slab).map(Vec::as_slice));
+            let norm = cpu::global_norm(slabs.iter().map(|slab| &slab[0][..]));
             let clip = cpu::clip_scale(most, norm);
-            let gradients = slabs.iter_mut().step_by(slab).flatten();
+            let gradients = slabs.iter_mut().flat_map(|slab| &mut slab[0]);
             gradients.for_each(|gradient| *gradient = T::nearest(clip * gradient.wide()));
         }
-        for slab in slabs.chunks_mut(slab) {
-            if let [gradient, parameter, state @ ..] = slab {
-                cpu::optimizer_update(self.optimizer, self.step, parameter, gradient, state)?;
+        for (slab, optimizer) in slabs.iter_mut().zip(&self.optimizers) {
+            if let [gradient, parameter, state @ ..] = &mut slab[..] {
+                cpu::optimizer_update(optimizer, self.step, parameter, gradient, state)?;
             }
         }
-        Ok(slabs)
+        Ok(slabs.concat())
     }
 }
