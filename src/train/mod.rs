@@ -1,6 +1,7 @@
 //! Training: a model, a loss and an optimizer, stepped over batches.
 
 mod builder;
+mod checkpoint;
 mod own;
 mod profile;
 mod trainer;

@@ -180,7 +180,7 @@ impl Trainer {
             return Err(Error::argument("loss", "is the caller's"));
         }
         let each = match &self.backend {
-            Backend::Gpu(plan) if plan.steps() == 0 => vec![],
+            Backend::Gpu(plan) if !plan.has_losses() => vec![],
             Backend::Gpu(plan) => plan.losses().await?,
             Backend::Cpu(reference) => reference.last_losses().to_vec(),
         };
@@ -340,7 +340,7 @@ impl Trainer {
             return Err(Error::argument(format!("parameter {name:?}"), reason));
         }
         match &self.backend {
-            Backend::Gpu(plan) if plan.steps() == 0 => {
+            Backend::Gpu(plan) if !plan.has_gradients() => {
                 Err(Error::argument("gradient", "no step has been made"))
             }
             Backend::Gpu(plan) => plan.gradient(id).await,

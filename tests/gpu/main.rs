@@ -32,6 +32,7 @@ mod pieces;
 mod pixel_shuffle;
 mod pool2d;
 mod prelu;
+mod prepare;
 mod profile;
 mod properties;
 #[path = "../common/soak/mod.rs"]

@@ -200,6 +200,16 @@ impl Lowered {
         }
     }
 
+    /// Whether the optimizer changes a parameter.
+    pub fn learns(&self, id: ParameterId) -> bool {
+        self.places[id.0].is_learned()
+    }
+
+    /// Where a slot of the optimizer's state of a parameter lies; of what is not learned there is none.
+    pub fn state(&self, id: ParameterId, slot: usize) -> Result<Pieces> {
+        self.within(id, |slab| slab.state[slot])
+    }
+
     /// Where a batch's gradient of a parameter lies; a statistic has none.
     pub fn gradient(&self, id: ParameterId) -> Result<Pieces> {
         self.within(id, |slab| slab.gradient)

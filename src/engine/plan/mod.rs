@@ -4,6 +4,7 @@ mod access;
 mod own;
 mod params;
 mod run;
+mod state;
 
 use super::MemoryReport;
 #[cfg(feature = "native")]

@@ -32,12 +32,17 @@ pub(super) struct Progress {
     pub updates: u64,
     /// Batches since the last update.
     pub pending: usize,
+    /// The examples of these.
+    pub examples: u64,
     /// What the sum of their gradients is to be divided by.
     pub normaliser: f64,
     /// What the sum of the last update's gradients was multiplied by.
     pub gradient_scale: f32,
     /// Whether what follows from the parameters alone follows from these.
     pub prepared: bool,
+    /// Whether the last batch has left its losses, and its gradients.
+    pub has_losses: bool,
+    pub has_gradients: bool,
 }
 
 impl Progress {
@@ -53,9 +58,14 @@ impl Progress {
 }
 
 impl Plan {
-    /// Batches so far.
-    pub fn steps(&self) -> u64 {
-        self.progress.batches
+    /// Whether the losses of a batch are there.
+    pub fn has_losses(&self) -> bool {
+        self.progress.has_losses
+    }
+
+    /// Whether the gradients of a batch are there.
+    pub fn has_gradients(&self) -> bool {
+        self.progress.has_gradients
     }
 
     pub fn set_learning_rate(&mut self, learning_rate: f64) -> Result<()> {
@@ -117,7 +127,7 @@ impl Plan {
         let normalisers = self.normalisers(batch)?;
         let shares = Shares::of(&self.losses, &normalisers, batch.examples);
         let (begins, mut progress) = (self.progress.pending == 0, self.progress);
-        self.count(&mut progress, shares.batch);
+        self.count(&mut progress, batch.examples, shares.batch);
         let updates = progress.pending >= self.options.accumulate;
         let mut ranges = self.preparation();
         ranges.extend(self.lowered.ranges.gradients());
@@ -127,7 +137,7 @@ impl Plan {
         progress.prepared = !updates;
         if updates {
             ranges.push(self.lowered.ranges.update.clone());
-            progress.pending = 0;
+            (progress.pending, progress.examples) = (0, 0);
             progress.updates += 1;
             progress.gradient_scale = if micro { progress.mean() } else { 1.0 };
         }
@@ -156,9 +166,9 @@ impl Plan {
 
     /// Counts a batch, and what it counts for in the sum of the gradients. A sum is not divided; the
     /// means of micro-batches are summed up first and divided at last.
-    pub(super) fn count(&self, progress: &mut Progress, share: f64) {
+    pub(super) fn count(&self, progress: &mut Progress, examples: usize, share: f64) {
         if progress.pending == 0 {
-            progress.normaliser = 0.0;
+            (progress.examples, progress.normaliser) = (0, 0.0);
         }
         progress.normaliser = match self.losses.iter().all(|loss| loss.is_sum()) {
             true => 1.0,
@@ -166,6 +176,8 @@ impl Plan {
         };
         progress.batches += 1;
         progress.pending += 1;
+        progress.examples += examples as u64;
+        (progress.has_losses, progress.has_gradients) = (true, true);
     }
 
     /// What adds a batch's gradients to the sum over micro-batches.
@@ -220,7 +232,7 @@ impl Plan {
         }
         self.progress.prepared = false; // should this never come back
         let mut progress = self.progress;
-        progress.pending = 0;
+        (progress.pending, progress.examples) = (0, 0);
         progress.updates += 1;
         progress.gradient_scale = progress.mean();
         let step = Step {

@@ -3,6 +3,7 @@
 mod own;
 mod pass;
 mod single;
+mod state;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -67,6 +68,8 @@ pub struct Reference<T> {
 #[derive(Debug, Clone, Default)]
 struct Pending {
     batches: usize,
+    /// The examples of these.
+    examples: u64,
     /// The sums of their gradients, in `f64` since they may be many.
     gradients: Vec<Vec<f64>>,
     /// What the sums are to be divided by.
@@ -107,9 +110,11 @@ impl<T: Real> Reference<T> {
         let gradients: Vec<Vec<T>> = lengths
             .map(|(len, learned)| vec![T::zero(); if learned { len } else { 0 }])
             .collect();
+        let slots = (0..optimizer.state_slots()).map(|slot| optimizer.initial_state(slot));
+        let slots: Vec<T> = slots.map(T::nearest).collect();
         let state = gradients
             .iter()
-            .map(|zeros| vec![zeros.clone(); optimizer.state_slots()])
+            .map(|of| slots.iter().map(|&value| vec![value; of.len()]).collect())
             .collect();
         Ok(Self {
             model: model.clone(),
@@ -290,6 +295,7 @@ impl<T: Real> Reference<T> {
         let (inputs, targets) = (inputs.into(), targets.into());
         let alone = self.accumulate == 1 && self.pending.batches == 0;
         let among = if alone { Among::Alone } else { Among::Several };
+        let examples = inputs.examples(&self.model.graph)?;
         let (loss, share) = self.backward_pass(&inputs, &targets, among, false)?;
         self.tape.update_statistics(&mut self.parameters);
         self.steps += 1;
@@ -297,7 +303,7 @@ impl<T: Real> Reference<T> {
             self.update()?;
             return Ok(loss);
         }
-        self.add_pending(share);
+        self.add_pending(examples, share);
         if self.pending.batches >= self.accumulate {
             self.update()?;
         }
@@ -306,10 +312,10 @@ impl<T: Real> Reference<T> {
 
     /// Adds the gradients to those that wait for an update. Those of a mean are multiplied with what the
     /// batch counts for.
-    fn add_pending(&mut self, share: f64) {
+    fn add_pending(&mut self, examples: usize, share: f64) {
         let pending = &mut self.pending;
         if pending.batches == 0 {
-            pending.normaliser = 0.0;
+            (pending.examples, pending.normaliser) = (0, 0.0);
             pending.gradients.clear();
             let zeros = self.gradients.iter().map(|like| vec![0.0; like.len()]);
             pending.gradients.extend(zeros);
@@ -320,6 +326,7 @@ impl<T: Real> Reference<T> {
             pairs.for_each(|(sum, gradient)| *sum += gradient.wide() * factor);
         }
         pending.batches += 1;
+        pending.examples += examples as u64;
         // A sum of losses is not divided, however many batches it is over.
         pending.normaliser = match self.losses.iter().all(OutputLoss::is_sum) {
             true => 1.0,
@@ -457,7 +464,7 @@ impl<T: Real> Reference<T> {
 
     /// Changes the parameters by the gradients.
     fn update(&mut self) -> Result<()> {
-        self.pending.batches = 0;
+        (self.pending.batches, self.pending.examples) = (0, 0);
         self.updates += 1;
         self.forget_forward();
         let gradients = || self.gradients.iter().map(Vec::as_slice);

@@ -288,7 +288,7 @@ async fn update(rig: &Rig<'_>) -> Result<Outcome> {
     })
 }
 
-/// Gradient, parameter and state of a slab, the state zero before the first step.
+/// Gradient, parameter and state of a slab, the state as it is before the first step.
 fn contents(optimizer: &Optimizer, slab: &Slab, data: &mut Data, step: u64) -> Vec<Vec<f32>> {
     // Away from zero, where the direction of a first step hangs on the sign.
     let mut gradient = data.values(len(slab), 1.0);
@@ -296,11 +296,19 @@ fn contents(optimizer: &Optimizer, slab: &Slab, data: &mut Data, step: u64) -> V
     let mut contents = vec![gradient, data.values(len(slab), 1.0)];
     contents.extend((0..slab.state.len()).map(|slot| {
         match (step, optimizer.state_is_square(slot)) {
-            (1, _) => vec![0.0; len(slab)],
+            (1, _) => vec![optimizer.initial_state(slot) as f32; len(slab)],
             (_, true) => data.positive(len(slab)),
             (_, false) => data.values(len(slab), 0.5),
         }
     }));
+    if let Optimizer::Lion(_) = optimizer {
+        // A sum of which the sign alone counts: either gradient or mean is too small to turn it.
+        let means = contents[2].iter_mut().enumerate();
+        means.for_each(|(at, mean)| match at % 2 {
+            0 => *mean *= 1e-3,
+            _ => *mean += 0.25f32.copysign(*mean),
+        });
+    }
     contents
 }
 
