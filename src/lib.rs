@@ -92,7 +92,8 @@ pub use engine::{Check, MemoryReport, Profile, ProfileEntry, Reference, VerifyRe
 pub use error::{Error, Result};
 pub use gpu::{Clock, Element, Gpu, GpuBuilder, Peaks, Tensor};
 pub use model::{
-    Branch, GraphBuilder, Inputs, Losses, Model, ModelBuilder, Pattern, Targets, Value,
+    Branch, GraphBuilder, Inputs, LoadReport, Losses, Model, ModelBuilder, Pattern, SaveOptions,
+    Targets, Value, Weights,
 };
 pub use op::{
     Activation, Adadelta, Adagrad, Adam, AdaptiveAvgPool2d, AdaptiveMaxPool2d, Add, AvgPool1d,

@@ -1,5 +1,6 @@
 //! How a [`Trainer`] is made.
 
+#[cfg(feature = "native")]
 use std::path::PathBuf;
 
 use super::groups::Learned;
@@ -8,7 +9,7 @@ use crate::engine::{MemoryReport, Plan, PlanOptions, Reference};
 #[cfg(feature = "native")]
 use crate::engine::{Place, known_choices};
 use crate::gpu::strategy::Choices;
-use crate::model::{Losses, Model, OutputLoss, ParameterId, Weights};
+use crate::model::{Losses, Model, Opened, OutputLoss, ParameterId, Weights};
 use crate::op::{Loss, Optimizer, check_clip_norm};
 use crate::{Error, Gpu, Result};
 
@@ -19,7 +20,7 @@ pub struct TrainerBuilder {
     losses: Losses,
     pub(super) optimizer: Optimizer,
     pub(super) learned: Learned,
-    weights: Option<PathBuf>,
+    weights: Option<Weights>,
     /// Where the choices are kept, if the cores are chosen by measurement.
     #[cfg(feature = "native")]
     autotune: Option<Place>,
@@ -103,9 +104,10 @@ impl TrainerBuilder {
         self
     }
 
-    /// Starts from saved weights rather than from the seed.
-    pub fn weights(mut self, path: impl Into<PathBuf>) -> Self {
-        self.weights = Some(path.into());
+    /// Starts from saved weights rather than from the seed: those of a file, or [`Weights`] of any kind. What
+    /// they leave as it is starts from the seed.
+    pub fn weights(mut self, weights: impl Into<Weights>) -> Self {
+        self.weights = Some(weights.into());
         self
     }
 
@@ -229,10 +231,11 @@ impl TrainerBuilder {
         .await?;
         for at in 0..self.model.graph.parameters().len() {
             let id = ParameterId(at);
-            let constant = self.model.graph.parameter(id).is_constant();
-            let values = match &mut weights {
-                Some(weights) if !constant => weights.read(id)?,
-                _ => self.model.graph.initial_values_of(id, self.options.seed),
+            let graph = &self.model.graph;
+            let read = weights.as_mut().map(|weights| weights.read(graph, id));
+            let values = match read.transpose()?.flatten() {
+                Some(values) => values,
+                None => graph.initial_values_of(id, self.options.seed),
             };
             plan.set_parameter(id, &values).await?;
         }
@@ -257,8 +260,11 @@ impl TrainerBuilder {
         reference.set_clip_norm(options.clip_norm)?;
         reference.set_accumulate(options.accumulate)?;
         if let Some(mut weights) = weights {
-            for (id, parameter) in self.model.graph.kept() {
-                reference.set_parameter(&parameter.name, &weights.read(id)?)?;
+            let graph = &self.model.graph;
+            for (id, parameter) in graph.kept() {
+                if let Some(values) = weights.read(graph, id)? {
+                    reference.set_parameter(&parameter.name, &values)?;
+                }
             }
         }
         Ok(self.trainer(losses, Backend::Cpu(Box::new(reference))))
@@ -274,10 +280,11 @@ impl TrainerBuilder {
         )
     }
 
-    /// The file to start from, if there is one, once all is known to be in it.
-    fn open_weights(&self) -> Result<Option<Weights>> {
-        let path = self.weights.as_ref();
-        path.map(|path| Weights::open(&self.model.graph, path))
+    /// The weights to start from, if there are any, once all is known to be there.
+    fn open_weights(&self) -> Result<Option<Opened>> {
+        let weights = self.weights.as_ref();
+        weights
+            .map(|weights| weights.open(&self.model.graph))
             .transpose()
     }
 

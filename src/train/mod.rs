@@ -7,6 +7,7 @@ mod own;
 mod profile;
 mod trainer;
 mod verify;
+mod weights;
 
 pub use builder::TrainerBuilder;
 pub use groups::Group;
