@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::Schedule;
 use super::trainer::{Backend, Trainer};
 use crate::engine::{MemoryReport, Plan, PlanOptions, Reference};
 #[cfg(feature = "native")]
@@ -17,6 +18,7 @@ pub struct TrainerBuilder {
     model: Model,
     losses: Losses,
     optimizer: Optimizer,
+    pub(super) schedule: Schedule,
     weights: Option<PathBuf>,
     /// Where the choices are kept, if the cores are chosen by measurement.
     #[cfg(feature = "native")]
@@ -30,6 +32,7 @@ impl TrainerBuilder {
             model,
             losses: Loss::default().into(),
             optimizer: Optimizer::adam(1e-3).into(),
+            schedule: Schedule::constant(),
             weights: None,
             #[cfg(feature = "native")]
             autotune: None,
@@ -265,7 +268,7 @@ impl TrainerBuilder {
         Trainer::new(
             self.model,
             losses,
-            self.optimizer.learning_rate(),
+            (self.optimizer.learning_rate(), self.schedule),
             self.options.batch,
             backend,
         )
@@ -306,6 +309,7 @@ impl TrainerBuilder {
 
     fn check(&self) -> Result<()> {
         self.optimizer.check()?;
+        self.schedule.check()?;
         if !(1..=64).contains(&self.options.in_flight) {
             return Err(Error::argument("in_flight", "must be between 1 and 64"));
         }

@@ -3,8 +3,11 @@
 mod builder;
 mod own;
 mod profile;
+mod rate;
+mod schedule;
 mod trainer;
 mod verify;
 
 pub use builder::TrainerBuilder;
+pub use schedule::{Cyclic, OneCycle, Schedule};
 pub use trainer::Trainer;
