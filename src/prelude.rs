@@ -26,6 +26,6 @@ pub use crate::{
     Error, Flatten, GlobalPool, Gpu, GraphBuilder, Group, GroupNorm, Init, InstanceNorm, LayerNorm,
     LayerNormChannels, Linear, LocalResponseNorm, Loss, Losses, MaxPool1d, MaxPool2d, Model,
     ModelBuilder, Mul, Optimizer, Pad2d, Padding, PaddingMode, Pattern, PixelShuffle,
-    PixelUnshuffle, PointwiseLinear, Prelu, Reduction, Reshape, SaveOptions, Scale, Shape, Slice,
-    Softmax, Target, Trainer, TrainerBuilder, Upsample2d, Value, Weights,
+    PixelUnshuffle, PointwiseLinear, Prelu, Reduction, Reshape, SaveOptions, Scale, Schedule,
+    Shape, Slice, Softmax, Target, Trainer, TrainerBuilder, Upsample2d, Value, Weights,
 };

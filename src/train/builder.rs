@@ -3,6 +3,7 @@
 #[cfg(feature = "native")]
 use std::path::PathBuf;
 
+use super::Schedule;
 use super::groups::Learned;
 use super::trainer::{Backend, Trainer};
 use crate::engine::{MemoryReport, Plan, PlanOptions, Reference};
@@ -20,6 +21,7 @@ pub struct TrainerBuilder {
     losses: Losses,
     pub(super) optimizer: Optimizer,
     pub(super) learned: Learned,
+    pub(super) schedule: Schedule,
     weights: Option<Weights>,
     /// Where the choices are kept, if the cores are chosen by measurement.
     #[cfg(feature = "native")]
@@ -34,6 +36,7 @@ impl TrainerBuilder {
             losses: Loss::default().into(),
             optimizer: Optimizer::adam(1e-3).into(),
             learned: Learned::default(),
+            schedule: Schedule::constant(),
             weights: None,
             #[cfg(feature = "native")]
             autotune: None,
@@ -274,7 +277,7 @@ impl TrainerBuilder {
         Trainer::new(
             self.model,
             losses,
-            self.optimizer.learning_rate(),
+            (self.optimizer.learning_rate(), self.schedule),
             self.options.batch,
             backend,
         )
@@ -316,6 +319,7 @@ impl TrainerBuilder {
 
     fn check(&self) -> Result<()> {
         let groups = self.groups()?;
+        self.schedule.check()?;
         if !(1..=64).contains(&self.options.in_flight) {
             return Err(Error::argument("in_flight", "must be between 1 and 64"));
         }

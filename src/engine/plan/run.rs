@@ -68,8 +68,18 @@ impl Plan {
         self.progress.has_gradients
     }
 
+    /// Updates so far.
+    pub fn updates(&self) -> u64 {
+        self.progress.updates
+    }
+
     pub fn set_learning_rate(&mut self, learning_rate: f64) -> Result<()> {
         self.groups.set_learning_rate(learning_rate)
+    }
+
+    /// Makes the learning rate of each group what a function makes of its own base.
+    pub fn set_rates(&mut self, base: f64, rate: impl Fn(f64) -> Result<f64>) -> Result<()> {
+        self.groups.set_rates(base, rate)
     }
 
     /// A batch: its gradients and, with the last of its micro-batches, an update of the parameters.

@@ -454,6 +454,11 @@ impl<T: Real> Reference<T> {
         self.groups.set_learning_rate(learning_rate)
     }
 
+    /// Makes the learning rate of each group what a function makes of its own base.
+    pub(crate) fn set_rates(&mut self, base: f64, rate: impl Fn(f64) -> Result<f64>) -> Result<()> {
+        self.groups.set_rates(base, rate)
+    }
+
     /// Makes the gradients those of all pending batches together.
     fn divide_pending(&mut self) {
         let divisor = divisor(self.pending.normaliser);

@@ -315,7 +315,7 @@ fn contents(optimizer: &Optimizer, slab: &Slab, data: &mut Data, step: u64) -> V
             (_, false) => data.values(len(slab), 0.5),
         }
     }));
-    if let Optimizer::Lion(_) = optimizer {
+    if let (Optimizer::Lion(_), 2..) = (optimizer, step) {
         // A sum of which the sign alone counts: either gradient or mean is too small to turn it.
         let means = contents[2].iter_mut().enumerate();
         means.for_each(|(at, mean)| match at % 2 {
