@@ -10,7 +10,11 @@ use safetensors::tensor::{Dtype, TensorInfo};
 use serde_json::{Map, Value};
 
 use super::Replacement;
-use crate::{Error, Result};
+use crate::{Error, Result, Shape};
+
+#[cfg(test)]
+#[path = "safetensors_tests.rs"]
+mod tests;
 
 /// The bytes that say how long the header is.
 const PREFIX: u64 = 8;
@@ -103,6 +107,17 @@ pub(crate) fn quoted(name: &str) -> String {
     match name.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{:?}..", &name[..end]),
         None => format!("{name:?}"),
+    }
+}
+
+/// A shape in a message, however many axes it has.
+pub(crate) fn extents(shape: &[usize]) -> String {
+    /// Axes that are shown.
+    const AXES: usize = 8;
+    let shown = Shape::from(&shape[..shape.len().min(AXES)]);
+    match shape.len() > AXES {
+        true => format!("{shown}.. of {} axes", shape.len()),
+        false => shown.to_string(),
     }
 }
 
@@ -241,10 +256,10 @@ fn check_place(name: &str, info: &TensorInfo, begin: u64) -> std::result::Result
     let held = to.checked_sub(from);
     if held.is_none() || bytes(info.dtype, &info.shape) != held {
         return Err(format!(
-            "tensor {} is {:?} of {:?} in the bytes {from} to {to}",
+            "tensor {} is {:?} of {} in the bytes {from} to {to}",
             quoted(name),
             info.dtype,
-            info.shape
+            extents(&info.shape)
         ));
     }
     Ok(to)

@@ -4,7 +4,6 @@ use super::Plan;
 use crate::Result;
 use crate::engine::state::{Counts, ParameterState};
 use crate::model::ParameterId;
-use crate::op::Optimizer;
 
 impl Plan {
     /// Whether the optimizer changes a parameter.
@@ -12,27 +11,14 @@ impl Plan {
         self.lowered.learns(id)
     }
 
-    /// The optimizer and its hyper-parameters.
-    pub fn optimizer(&self) -> &Optimizer {
-        &self.optimizer
-    }
-
     /// Batches so far.
     pub fn batches(&self) -> u64 {
         self.progress.batches
     }
 
-    /// Updates so far.
-    pub fn updates(&self) -> u64 {
-        self.progress.updates
-    }
-
     /// The updates that a parameter has had.
     pub fn updates_of(&self, id: ParameterId) -> u64 {
-        match self.learns(id) {
-            true => self.progress.updates,
-            false => 0,
-        }
+        self.groups.updates(id, self.progress.updates)
     }
 
     /// All that is kept of a parameter.
@@ -43,7 +29,7 @@ impl Plan {
             ..ParameterState::default()
         };
         if self.learns(id) {
-            for slot in 0..self.optimizer.state_slots() {
+            for slot in 0..self.groups.state_slots(id) {
                 state.slots.push(self.slot(id, slot).await?);
             }
             state.sum = self.pending_sum(id).await?;
@@ -52,18 +38,18 @@ impl Plan {
     }
 
     /// Takes all over that is kept of a parameter, but for the count of its updates. What is not learned
-    /// here has but values; what begins to be learned has zeros in the optimizer's state.
+    /// here has but values; what begins to be learned has the optimizer's state as it is at first.
     pub async fn set_state(&mut self, id: ParameterId, state: &ParameterState) -> Result<()> {
-        let (len, kept) = (state.values.len(), self.optimizer.state_slots());
+        let (len, kept) = (state.values.len(), self.groups.state_slots(id));
         state.check(self.model.graph.parameter(id), kept)?;
         self.set_parameter(id, &state.values).await?;
         if !self.learns(id) {
             return Ok(());
         }
-        let zeros = vec![0.0; len];
         for slot in 0..kept {
-            let values = state.slots.get(slot).unwrap_or(&zeros);
-            self.set_slot(id, slot, values).await?;
+            let initial = || vec![self.groups.initial_state(id, slot) as f32; len];
+            let values = state.slots.get(slot).cloned().unwrap_or_else(initial);
+            self.set_slot(id, slot, &values).await?;
         }
         match &state.sum {
             Some(sum) => self.set_pending_sum(id, sum).await,

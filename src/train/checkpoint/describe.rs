@@ -58,15 +58,16 @@ pub(super) fn difference(file: &[String], here: &[String]) -> Option<String> {
     Some(format!("{file} in the file, {here} in this model"))
 }
 
-/// An optimizer without its learning rate, which may change from step to step.
+/// An optimizer with how many numbers it keeps for each value, and without its learning rate, which may change
+/// from step to step.
 pub(super) fn optimizer(optimizer: &Optimizer) -> String {
     let mut fixed = *optimizer;
     fixed.set_learning_rate(0.0);
-    format!("{fixed:?}")
+    format!("{} x {fixed:?}", fixed.state_slots())
 }
 
-/// Which optimizer a description is of.
-pub(super) fn kind(description: &str) -> &str {
+/// The part of an optimizer's description that says what it keeps.
+pub(super) fn kept(description: &str) -> &str {
     description.split('(').next().unwrap_or_default()
 }
 

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 #[cfg(feature = "native")]
 pub use folder::Checkpoints;
+pub(super) use read::Opened;
 use recover::{Every, Recovery};
 pub(super) use state::{TrainingState, at_once};
 
@@ -49,13 +50,13 @@ enum Holds {
 /// How a [`TrainerBuilder`] was told to begin, and to take care.
 #[derive(Debug, Clone, Default)]
 pub(super) struct CheckpointOptions {
-    resume: Option<Source>,
+    pub resume: Option<Source>,
     every: Option<Every>,
 }
 
 /// Where a checkpoint is.
 #[derive(Clone)]
-enum Source {
+pub(super) enum Source {
     File(PathBuf),
     Bytes(Arc<[u8]>),
 }
@@ -177,14 +178,6 @@ impl Trainer {
         match &self.backend {
             Backend::Gpu(plan) => plan.batches(),
             Backend::Cpu(reference) => reference.steps(),
-        }
-    }
-
-    /// Updates of the parameters so far.
-    pub fn updates(&self) -> u64 {
-        match &self.backend {
-            Backend::Gpu(plan) => plan.updates(),
-            Backend::Cpu(reference) => reference.updates(),
         }
     }
 

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use safetensors::tensor::Dtype;
 use serde_json::Value;
 
-use super::write::{Tensor, tensors};
-use super::{BYTES, FORMAT, Holds, PLACE, Source, VERSION, describe};
+use super::write::Tensor;
+use super::{BYTES, FORMAT, Holds, PLACE, Source, TrainingState, VERSION, describe};
 use crate::engine::{Counts, ParameterState};
 use crate::file::safetensors::{Reader, quoted};
-use crate::model::{Graph, ParameterId};
-use crate::train::Trainer;
+use crate::model::ParameterId;
 use crate::train::trainer::Backend;
+use crate::train::{Trainer, TrainerBuilder};
 use crate::{Error, Result, Shape, file};
 
 /// What is wrong with a checkpoint, in words.
@@ -25,8 +25,8 @@ type Told<T> = std::result::Result<T, String>;
 pub(super) struct Header {
     pub library: String,
     pub model: Vec<String>,
-    pub optimizer: String,
-    pub slots: usize,
+    /// The optimizer of each learned parameter.
+    pub optimizers: BTreeMap<String, String>,
     pub learning_rate: f64,
     pub counts: Counts,
     /// The updates of parameters that have had another number of them than `counts` says.
@@ -60,8 +60,7 @@ impl Header {
         Ok(Self {
             library: text("library")?.into(),
             model: serde_json::from_str(text("model")?).map_err(bad("model"))?,
-            optimizer: text("optimizer")?.into(),
-            slots: number("optimizer_slots", text("optimizer_slots")?)?,
+            optimizers: serde_json::from_str(text("optimizers")?).map_err(bad("optimizers"))?,
             learning_rate: number("learning_rate", text("learning_rate")?)?,
             counts: counts(text("progress")?)?,
             updates: serde_json::from_str(text("updates")?).map_err(bad("updates"))?,
@@ -116,57 +115,99 @@ fn counts(text: &str) -> Told<Counts> {
     })
 }
 
+/// What bytes come from.
+trait Bytes: Read + Seek + Send {}
+
+impl<T: Read + Seek + Send> Bytes for T {}
+
+/// A checkpoint whose header has been read.
+pub(in crate::train) struct Opened {
+    reader: Reader<Box<dyn Bytes>>,
+    header: Header,
+}
+
 impl Source {
-    /// Takes a trainer that has just been made to where the checkpoint is.
-    pub(super) async fn resume(&self, trainer: &mut Trainer) -> Result<()> {
-        match self {
+    fn open(&self) -> Result<Opened> {
+        let (path, source): (&Path, Box<dyn Bytes>) = match self {
             Self::File(path) => {
-                let source = file::open(path).map_err(|error| Error::file(path, error))?;
-                resume(trainer, Reader::new(path, source)?).await
+                let opened = file::open(path);
+                let source = opened.map_err(|error| Error::file(path, error))?;
+                (path, Box::new(source))
             }
-            Self::Bytes(bytes) => {
-                let source = Cursor::new(&**bytes);
-                resume(trainer, Reader::new(Path::new(BYTES), source)?).await
-            }
-        }
+            Self::Bytes(bytes) => (Path::new(BYTES), Box::new(Cursor::new(bytes.clone()))),
+        };
+        let reader = Reader::new(path, source)?;
+        let header = Header::of(reader.metadata());
+        let header = header.map_err(|reason| Error::file(path, reason))?;
+        Ok(Opened { reader, header })
     }
 }
 
-async fn resume<R: Read + Seek>(trainer: &mut Trainer, mut reader: Reader<R>) -> Result<()> {
-    let path = reader.path().to_owned();
-    let fail = |reason: String| Error::file(&path, reason);
-    let header = Header::of(reader.metadata()).map_err(fail)?;
-    check_model(trainer, &header).map_err(fail)?;
-    check_optimizer(trainer, &header).map_err(fail)?;
-    let tensors = expected(trainer, &header);
-    let places = places(&tensors, &reader).map_err(fail)?;
-    // Counts that cannot be are found before anything is read.
-    let rate = header.learning_rate;
-    let told = |error: Error| Error::file(&path, error);
-    trainer.set_learning_rate(rate).map_err(told)?;
-    trainer.check_counts(&header.counts).map_err(told)?;
-    let graph = trainer.model().graph.clone();
-    for (id, _) in graph.kept() {
-        let state = parameter(&graph, id, (&tensors, &places), &header, &mut reader)?;
-        trainer
-            .set_state(id, &state)
-            .await
-            .map_err(|error| match error {
-                Error::Shape { .. } | Error::Argument { .. } => told(error),
-                other => other,
-            })?;
+impl TrainerBuilder {
+    /// The checkpoint to go on from, if there is one. Parameters that have learned for longer than others are
+    /// groups of their own from here on.
+    pub(in crate::train) fn open_checkpoint(&mut self) -> Result<Option<Opened>> {
+        let Some(source) = &self.checkpoint.resume else {
+            return Ok(None);
+        };
+        let opened = source.open()?;
+        let Header {
+            counts, updates, ..
+        } = &opened.header;
+        let parameters = self.model.graph.kept().map(|(id, parameter)| {
+            let own = updates.get(&parameter.name).copied();
+            let state = ParameterState {
+                updates: own.unwrap_or(counts.updates),
+                ..ParameterState::default()
+            };
+            (id, state)
+        });
+        let state = TrainingState {
+            parameters: parameters.collect(),
+            counts: counts.clone(),
+            learning_rate: opened.header.learning_rate,
+            notes: BTreeMap::new(),
+            place: Arc::default(),
+        };
+        self.go_on_from(&state);
+        Ok(Some(opened))
     }
-    trainer.set_counts(&header.counts).await?;
-    let place = places[tensors.len()];
-    let mut bytes = vec![
-        0;
-        reader.tensors()[place].1.data_offsets.1
-            - reader.tensors()[place].1.data_offsets.0
-    ];
-    reader.read(place, 0, &mut bytes)?;
-    trainer.session.place = Arc::from(bytes);
-    trainer.session.notes = header.notes;
-    Ok(())
+
+    /// Has parameters that have learned for longer than others in groups of their own.
+    pub(super) fn go_on_from(&mut self, state: &TrainingState) {
+        self.learned.go_on_from(state);
+    }
+}
+
+impl Opened {
+    /// Takes a trainer that has just been made to where the checkpoint is.
+    pub(super) async fn resume(self, trainer: &mut Trainer) -> Result<()> {
+        let Self { mut reader, header } = self;
+        let path = reader.path().to_owned();
+        let fail = |reason: String| Error::file(&path, reason);
+        let told = |error: Error| match error {
+            Error::Shape { .. } | Error::Argument { .. } => Error::file(&path, error),
+            other => other,
+        };
+        check_model(trainer, &header).map_err(fail)?;
+        check_optimizers(trainer, &header).map_err(fail)?;
+        let tensors = trainer.tensors(header.counts.pending > 0);
+        let places = places(&tensors, &reader).map_err(fail)?;
+        // Counts that cannot be are found before any tensor is read.
+        trainer.check_counts(&header.counts).map_err(told)?;
+        let rate = trainer.set_learning_rate(header.learning_rate);
+        rate.map_err(told)?;
+        let graph = trainer.model().graph.clone();
+        for (id, _) in graph.kept() {
+            let state = parameter(id, (&tensors, &places), &mut reader)?;
+            trainer.set_state(id, &state).await.map_err(told)?;
+        }
+        trainer.set_counts(&header.counts).await.map_err(told)?;
+        let place = numbers(&mut reader, places[tensors.len()], u8::from_le_bytes)?;
+        trainer.session.place = place.into();
+        trainer.session.notes = header.notes;
+        Ok(())
+    }
 }
 
 /// Whether the model is the one that the file is of. Its parameters are compared in any case; operators are
@@ -187,34 +228,41 @@ fn check_model(trainer: &Trainer, header: &Header) -> Told<()> {
     Ok(())
 }
 
-fn check_optimizer(trainer: &Trainer, header: &Header) -> Told<()> {
-    let (file, here) = (&header.optimizer, describe::optimizer(trainer.optimizer()));
-    if *file == here {
-        return Ok(());
+fn check_optimizers(trainer: &Trainer, header: &Header) -> Told<()> {
+    let mut other = None;
+    let here = trainer.optimizers();
+    for (name, here) in &here {
+        let there = header.optimizers.get(*name);
+        let there = there.ok_or_else(|| {
+            let name = quoted(name);
+            format!("of parameter {name}, which is learned here, nothing was learned there")
+        })?;
+        let slots = [there, here].map(|text| describe::kept(text));
+        if slots[0] != slots[1] {
+            let name = quoted(name);
+            let [there, here] = [there, here].map(|text| quoted(text));
+            return Err(format!(
+                "of {name} is another optimizer: {there} there, {here} here"
+            ));
+        }
+        if there != here {
+            other.get_or_insert((there, here));
+        }
     }
-    let (slots, kept) = (header.slots, trainer.optimizer().state_slots());
-    if describe::kind(file) != describe::kind(&here) || slots != kept {
-        let file = quoted(file);
+    let mut there = header.optimizers.keys();
+    if let Some(name) = there.find(|name| !here.contains_key(&***name)) {
+        let name = quoted(name);
         return Err(format!(
-            "is of another optimizer: {file} with {slots} numbers per value in the file, {here} with {kept} here"
+            "parameter {name} was learned there, and is not here: rebuild changes what is learned"
         ));
     }
-    log::warn!(
-        "the optimizer's hyper-parameters are not those of the checkpoint, and stay as they are: {here} for {}",
-        quoted(file)
-    );
+    if let Some((there, here)) = other {
+        let there = quoted(there);
+        log::warn!(
+            "hyper-parameters are not those of the checkpoint, and stay: {here} for {there}"
+        );
+    }
     Ok(())
-}
-
-/// The tensors that the checkpoint of this trainer holds beside the place in the data.
-fn expected(trainer: &Trainer, header: &Header) -> Vec<Tensor> {
-    let (slots, pending) = (header.slots, header.counts.pending > 0);
-    tensors(
-        &trainer.model().graph,
-        |id| trainer.learns(id),
-        slots,
-        pending,
-    )
 }
 
 /// Where each of the tensors is in the file, and last the place in the data.
@@ -262,18 +310,11 @@ fn places<R: Read + Seek>(tensors: &[Tensor], reader: &Reader<R>) -> Told<Vec<us
 
 /// All that the file has of a parameter.
 fn parameter<R: Read + Seek>(
-    graph: &Graph,
     id: ParameterId,
     (tensors, places): (&[Tensor], &[usize]),
-    header: &Header,
     reader: &mut Reader<R>,
 ) -> Result<ParameterState> {
-    let name = &graph.parameter(id).name;
-    let own = header.updates.get(name).copied();
-    let mut state = ParameterState {
-        updates: own.unwrap_or(header.counts.updates),
-        ..ParameterState::default()
-    };
+    let mut state = ParameterState::default();
     for (tensor, &place) in tensors.iter().zip(places) {
         match tensor.holds {
             Holds::Values(of) if of == id => {

@@ -1,9 +1,8 @@
 //! Going on after a device is lost.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use super::{BTreeMap, Source, TrainingState};
+use super::{Opened, TrainingState};
 use crate::train::{Trainer, TrainerBuilder};
 use crate::{Error, Gpu, Result};
 
@@ -21,18 +20,18 @@ pub(super) struct Recovery {
     every: Every,
     /// How the trainer was made.
     builder: TrainerBuilder,
-    last: Option<Kept>,
+    last: Kept,
 }
 
 /// A state that was kept.
 #[derive(Debug)]
 enum Kept {
-    Memory(Box<TrainingState>, BTreeMap<String, String>, Arc<[u8]>),
-    File,
+    Memory(Box<TrainingState>),
+    File(PathBuf),
 }
 
 impl TrainerBuilder {
-    /// Keeps a state of the training in memory before each `batches`-th batch, the first among them, so that
+    /// Keeps a state of the training in memory when it begins and before each `batches`-th batch, so that
     /// [`Trainer::recover`] can go on from it when the device is lost. It takes the host's memory for
     /// parameters and the optimizer's numbers, and the time to read them back.
     pub fn checkpoint_every(mut self, batches: u64) -> Self {
@@ -63,15 +62,20 @@ impl TrainerBuilder {
     }
 
     /// What is to be done with a trainer that was just made.
-    pub(in crate::train) async fn begin(&self, trainer: &mut Trainer) -> Result<()> {
-        if let Some(resume) = &self.checkpoint.resume {
-            resume.resume(trainer).await?;
+    pub(in crate::train) async fn begin(
+        self,
+        trainer: &mut Trainer,
+        checkpoint: Option<Opened>,
+    ) -> Result<()> {
+        if let Some(checkpoint) = checkpoint {
+            checkpoint.resume(trainer).await?;
         }
-        if let Some(every) = &self.checkpoint.every {
+        if let Some(every) = self.checkpoint.every.clone() {
+            let last = trainer.kept(&every).await?;
             trainer.session.recovery = Some(Box::new(Recovery {
-                every: every.clone(),
-                builder: self.clone(),
-                last: None,
+                every,
+                builder: self,
+                last,
             }));
         }
         Ok(())
@@ -83,7 +87,7 @@ impl Trainer {
     /// the last state that [`checkpoint_every`](TrainerBuilder::checkpoint_every) has kept. Gives the number of
     /// the batch to go on from, as [`batches`](Self::batches) counts them: what has been called since then is to
     /// be called again, with the same batches, and on the same kind of device the bits are those of a
-    /// training without a loss. Where nothing was kept yet, that is the beginning.
+    /// training without a loss.
     ///
     /// ```no_run
     /// use wgpu_cnn::{Error, Gpu, Model, Trainer};
@@ -128,58 +132,56 @@ impl Trainer {
             return Err(Error::argument("recover", reason));
         }
         let mut builder = recovery.builder.clone();
-        match (&recovery.last, &recovery.every.path) {
-            (None, _) => {}
-            (Some(Kept::File), Some(path)) => {
-                builder.drop_weights();
-                builder.checkpoint.resume = Some(Source::File(path.clone()));
+        // The one that keeps what there is, until the new trainer is there.
+        let every = builder.checkpoint.every.take();
+        let mut fresh = match &recovery.last {
+            Kept::File(path) => builder.resume(path).on_async(gpu).await?,
+            Kept::Memory(state) => {
+                builder.go_on_from(state);
+                let mut fresh = builder.on_async(gpu).await?;
+                fresh.set_training_state(state).await?;
+                fresh
             }
-            (Some(_), _) => {
-                builder.drop_weights();
-                builder.checkpoint.resume = None;
-            }
-        }
-        let mut fresh = builder.on_async(gpu).await?;
-        if let Some(Kept::Memory(state, notes, place)) = &recovery.last {
-            fresh.set_training_state(state).await?;
-            (fresh.session.notes, fresh.session.place) = (notes.clone(), place.clone());
-        }
-        // Made as this one was, so that the next loss goes back to the same.
+        };
         fresh.session.recovery = self.session.recovery.take();
+        if let Some(recovery) = &mut fresh.session.recovery {
+            recovery.builder.checkpoint.every = every;
+        }
         *self = fresh;
         Ok(self.batches())
     }
 
     /// Keeps a state where it is time, just before a batch.
     pub(in crate::train) async fn keep_if_due(&mut self) -> Result<()> {
-        let batches = self.batches();
+        let recovery = self.session.recovery.as_ref();
+        let due = recovery.is_some_and(|of| self.batches().is_multiple_of(of.every.batches));
+        match due {
+            true => self.keep_state().await,
+            false => Ok(()),
+        }
+    }
+
+    /// Keeps a state, where any is kept.
+    pub(super) async fn keep_state(&mut self) -> Result<()> {
         let Some(recovery) = &self.session.recovery else {
             return Ok(());
         };
-        if !batches.is_multiple_of(recovery.every.batches) {
-            return Ok(());
-        }
+        let every = recovery.every.clone();
         self.forget_forward();
-        let path = recovery_path(self);
-        let kept = match path {
-            Some(path) => {
-                self.write_checkpoint(&path, None).await?;
-                Kept::File
-            }
-            None => {
-                let state = Box::new(self.training_state().await?);
-                let Self { session, .. } = &*self;
-                Kept::Memory(state, session.notes.clone(), session.place.clone())
-            }
-        };
+        let last = self.kept(&every).await?;
         if let Some(recovery) = &mut self.session.recovery {
-            recovery.last = Some(kept);
+            recovery.last = last;
         }
         Ok(())
     }
-}
 
-fn recovery_path(trainer: &Trainer) -> Option<PathBuf> {
-    let recovery = trainer.session.recovery.as_ref();
-    recovery.and_then(|recovery| recovery.every.path.clone())
+    async fn kept(&self, every: &Every) -> Result<Kept> {
+        match &every.path {
+            Some(path) => {
+                self.write_checkpoint(path, None).await?;
+                Ok(Kept::File(path.clone()))
+            }
+            None => Ok(Kept::Memory(Box::new(self.training_state().await?))),
+        }
+    }
 }

@@ -1,6 +1,8 @@
 //! The whole state of a training in memory: out of one trainer, into another.
 
+use std::collections::BTreeMap;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use crate::engine::{Counts, ParameterState};
@@ -15,7 +17,10 @@ pub(in crate::train) struct TrainingState {
     /// In the model's order, without what is part of the model.
     pub parameters: Vec<(ParameterId, ParameterState)>,
     pub counts: Counts,
+    /// The base, before any schedule.
     pub learning_rate: f64,
+    pub notes: BTreeMap<String, String>,
+    pub place: Arc<[u8]>,
 }
 
 /// What a future gives that waits for nothing, as none on the CPU does.
@@ -42,7 +47,9 @@ impl Trainer {
         Ok(TrainingState {
             parameters,
             counts,
-            learning_rate: self.learning_rate(),
+            learning_rate: self.base_rate,
+            notes: self.session.notes.clone(),
+            place: self.session.place.clone(),
         })
     }
 
@@ -58,7 +65,10 @@ impl Trainer {
             }
         }
         self.set_counts(&state.counts).await?;
-        self.set_learning_rate(state.learning_rate)
+        self.set_learning_rate(state.learning_rate)?;
+        self.session.notes.clone_from(&state.notes);
+        self.session.place = state.place.clone();
+        self.keep_state().await
     }
 
     pub(super) async fn counts(&self) -> Result<Counts> {

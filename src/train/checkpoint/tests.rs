@@ -208,7 +208,8 @@ fn metadata_that_cannot_be_are_refused() {
         ("learning_rate", "NaN", &["learning rate"]),
         ("learning_rate", "-1.0", &["learning rate"]),
         ("learning_rate", "fast", &["learning_rate", "no number"]),
-        ("optimizer_slots", "-1", &["optimizer_slots"]),
+        ("optimizers", "{}", &["0.weight", "learned here"]),
+        ("optimizers", "7", &["optimizers"]),
         ("model", "{}", &["model"]),
         ("notes", "[1]", &["notes"]),
         ("updates", "{\"0.weight\": -3}", &["updates"]),
@@ -314,7 +315,7 @@ fn another_training_is_refused_by_what_differs() {
         ),
         (
             Optimizer::adam(0.01).amsgrad(true).into(),
-            ["2 numbers", "3 here"],
+            ["2 x Adam", "3 x Adam"],
         ),
         (
             Optimizer::rmsprop(0.01).momentum(0.5).into(),

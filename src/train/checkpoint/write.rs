@@ -9,7 +9,6 @@ use super::{FORMAT, Holds, PLACE, VERSION, describe};
 use crate::engine::Counts;
 use crate::file::safetensors::{self as format, Sink};
 use crate::model::{Graph, ParameterId};
-use crate::op::Optimizer;
 use crate::train::Trainer;
 use crate::train::trainer::Backend;
 use crate::{Error, Result};
@@ -22,12 +21,12 @@ pub(super) struct Tensor {
     pub holds: Holds,
 }
 
-/// The tensors of a checkpoint of a model but for the place in the data: in the model's order, with so many
-/// numbers of the optimizer for each learned value.
+/// The tensors of a checkpoint of a model but for the place in the data: in the model's order, with as many
+/// slots of the optimizer's numbers as each parameter has.
 pub(super) fn tensors(
     graph: &Graph,
     learns: impl Fn(ParameterId) -> bool,
-    slots: usize,
+    slots: impl Fn(ParameterId) -> usize,
     pending: bool,
 ) -> Vec<Tensor> {
     let mut tensors = Vec::new();
@@ -50,7 +49,7 @@ pub(super) fn tensors(
         if !learns(id) {
             continue;
         }
-        for slot in 0..slots {
+        for slot in 0..slots(id) {
             let name = format!("optimizer/{own}/{slot}");
             tensor(name, Dtype::F32, Holds::Slot(id, slot));
         }
@@ -68,9 +67,8 @@ impl Trainer {
         sink: &mut impl Sink,
     ) -> Result<()> {
         self.check_between_steps()?;
-        let (graph, counts) = (&self.model().graph, self.counts().await?);
-        let slots = self.optimizer().state_slots();
-        let mut tensors = tensors(graph, |id| self.learns(id), slots, counts.pending > 0);
+        let counts = self.counts().await?;
+        let mut tensors = self.tensors(counts.pending > 0);
         tensors.push(Tensor {
             name: PLACE.into(),
             dtype: Dtype::U8,
@@ -101,21 +99,20 @@ impl Trainer {
             "seed": counts.seed,
         });
         let graph = &self.model().graph;
-        let updates = graph.kept().map(|(id, parameter)| {
+        let learned = graph.kept().filter(|&(id, _)| self.learns(id));
+        let updates = learned.map(|(id, parameter)| {
             let updates = self.updates_of(id);
             (parameter.name.clone(), updates)
         });
         let other = updates.filter(|&(_, updates)| updates != counts.updates);
         let other: BTreeMap<String, u64> = other.collect();
-        let optimizer = self.optimizer();
         let entries = [
             ("format", FORMAT.into()),
             ("version", VERSION.into()),
             ("library", env!("CARGO_PKG_VERSION").into()),
             ("model", json!(describe::model(graph)).to_string()),
-            ("optimizer", describe::optimizer(optimizer)),
-            ("optimizer_slots", optimizer.state_slots().to_string()),
-            ("learning_rate", describe::exact(self.learning_rate())),
+            ("optimizers", json!(self.optimizers()).to_string()),
+            ("learning_rate", describe::exact(self.base_rate)),
             ("progress", progress.to_string()),
             ("updates", json!(other).to_string()),
             ("notes", json!(self.session.notes).to_string()),
@@ -160,11 +157,20 @@ impl Trainer {
         }
     }
 
-    pub(super) fn optimizer(&self) -> &Optimizer {
-        match &self.backend {
-            Backend::Gpu(plan) => plan.optimizer(),
-            Backend::Cpu(reference) => reference.optimizer(),
-        }
+    /// The tensors of a checkpoint of this trainer but for the place in the data.
+    pub(super) fn tensors(&self, pending: bool) -> Vec<Tensor> {
+        let slots = |id| self.groups().state_slots(id);
+        tensors(&self.model().graph, |id| self.learns(id), slots, pending)
+    }
+
+    /// The optimizer of each learned parameter, by name.
+    pub(super) fn optimizers(&self) -> BTreeMap<&str, String> {
+        let learned = self.model().graph.kept().filter(|&(id, _)| self.learns(id));
+        let optimizers = learned.filter_map(|(id, parameter)| {
+            let group = self.groups().group(id)?;
+            Some((&*parameter.name, describe::optimizer(&group.optimizer)))
+        });
+        optimizers.collect()
     }
 
     pub(super) fn learns(&self, id: ParameterId) -> bool {
