@@ -115,6 +115,8 @@ pub(crate) enum Varies {
         /// The slab's length in vectors of four.
         vectors: u32,
     },
+    /// The shares of an average and of what is new.
+    Average,
 }
 
 /// What a recording chose by the sizes of a piece of work.

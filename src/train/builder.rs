@@ -23,7 +23,7 @@ pub struct TrainerBuilder {
     /// Where the choices are kept, if the cores are chosen by measurement.
     #[cfg(feature = "native")]
     autotune: Option<Place>,
-    options: PlanOptions,
+    pub(super) options: PlanOptions,
 }
 
 impl TrainerBuilder {
@@ -256,6 +256,7 @@ impl TrainerBuilder {
         let mut reference = Reference::with(&self.model, own, optimizer, options.seed)?;
         reference.set_clip_norm(options.clip_norm)?;
         reference.set_accumulate(options.accumulate)?;
+        reference.set_average(options.average)?;
         if let Some(mut weights) = weights {
             for (id, parameter) in self.model.graph.kept() {
                 reference.set_parameter(&parameter.name, &weights.read(id)?)?;
@@ -310,6 +311,7 @@ impl TrainerBuilder {
     fn check(&self) -> Result<()> {
         self.optimizer.check()?;
         self.schedule.check()?;
+        (self.options.average).map_or(Ok(()), |average| average.check())?;
         if !(1..=64).contains(&self.options.in_flight) {
             return Err(Error::argument("in_flight", "must be between 1 and 64"));
         }

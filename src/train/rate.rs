@@ -52,8 +52,9 @@ impl Trainer {
         }
     }
 
-    /// Makes the learning rate that of the next update.
+    /// Makes the learning rate that of the next update, where there may be one.
     pub(super) fn follow_schedule(&mut self) -> Result<()> {
+        self.check_not_averaged()?;
         let rate = self.schedule.checked_rate(self.base_rate, self.updates())?;
         self.set_backend_rate(rate)
     }

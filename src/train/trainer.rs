@@ -30,6 +30,8 @@ pub struct Trainer {
     pub(super) schedule: Schedule,
     pub(super) batch: usize,
     pub(super) backend: Backend,
+    /// Whether the average is in place of the weights.
+    pub(super) averaged: bool,
 }
 
 pub(super) enum Backend {
@@ -72,6 +74,7 @@ impl Trainer {
             schedule,
             batch,
             backend,
+            averaged: false,
         }
     }
 

@@ -19,6 +19,8 @@ pub(in crate::engine) struct Slab {
     /// The sum of the gradients of micro-batches.
     pub sum: Option<Region>,
     pub state: Vec<Region>,
+    /// The average of the parameters over the updates.
+    pub average: Option<Region>,
 }
 
 impl Slab {
@@ -219,6 +221,7 @@ fn slab(task: &Task, recording: &mut Recording, size: u64) -> Slab {
         state: (0..task.optimizer.state_slots())
             .map(|_| single("optimizer state"))
             .collect(),
+        average: task.options.average.map(|_| single("average")),
         copy: (task.options.half).then(|| persistent(Format::F16, "half-precision weights")),
     }
 }

@@ -4,7 +4,7 @@ use crate::engine::wanted::Wanted;
 use crate::gpu::record::Decision;
 use crate::gpu::strategy::Choices;
 use crate::model::{Model, OutputLoss, Parameter, ParameterId, check_accumulate};
-use crate::op::Optimizer;
+use crate::op::{Average, Optimizer};
 use crate::{Error, Result};
 
 /// How a plan is made.
@@ -26,6 +26,8 @@ pub(crate) struct PlanOptions {
     pub accumulate: usize,
     /// Whether activations, and the weights that products read, are stored as f16.
     pub half: bool,
+    /// Of the parameters over the updates.
+    pub average: Option<Average>,
 }
 
 impl PlanOptions {
@@ -40,6 +42,7 @@ impl PlanOptions {
             clip_norm: None,
             accumulate: 1,
             half: false,
+            average: None,
         }
     }
 }

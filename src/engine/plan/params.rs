@@ -2,7 +2,7 @@
 
 use crate::engine::lower::LossParts;
 use crate::gpu::kernels::loss::LossStep;
-use crate::gpu::kernels::{dropout, loss, optimizer};
+use crate::gpu::kernels::{average, dropout, loss, optimizer};
 use crate::gpu::record::{Dispatch, Varies};
 use crate::model::OutputLoss;
 use crate::op::Optimizer;
@@ -46,6 +46,11 @@ impl Step {
                 let (update, scale) = (self.update.max(1), self.gradient_scale);
                 let values = optimizer::params(optimizer, update, vectors, scale);
                 params[..values.len()].copy_from_slice(&values);
+            }
+            Varies::Average => {
+                if let Some(own) = &options.average {
+                    average::set_shares(params, own, self.update.max(1));
+                }
             }
         }
     }

@@ -1,5 +1,6 @@
 //! A model on the CPU: the graph, walked operator by operator.
 
+mod average;
 mod own;
 mod pass;
 mod single;
@@ -8,13 +9,13 @@ mod tests;
 mod walk;
 
 use pass::{Among, divided};
-pub(super) use single::{BackwardPass, Compute, ForwardPass, LossPass, UpdatePass};
+pub(super) use single::{AveragePass, BackwardPass, Compute, ForwardPass, LossPass, UpdatePass};
 use walk::{Tape, Walk};
 
 use crate::cpu::{self, Real};
 use crate::engine::wanted::Wanted;
 use crate::model::{Inputs, Losses, OutputLoss, ParameterId, Targets, check_accumulate};
-use crate::op::{Optimizer, check_clip_norm};
+use crate::op::{Average, Optimizer, check_clip_norm};
 use crate::{Error, Model, Result};
 
 /// A model trained by the CPU reference, in `f32` or `f64`: what the GPU is held to, and what trains
@@ -52,6 +53,7 @@ pub struct Reference<T> {
     has_gradients: bool,
     /// Of each parameter, the optimizer's slots; none for statistics.
     state: Vec<Vec<Vec<T>>>,
+    average: Option<Averages<T>>,
     /// Batches so far.
     steps: u64,
     updates: u64,
@@ -61,6 +63,14 @@ pub struct Reference<T> {
     forwarded: Option<usize>,
     /// The last batch's losses, in their order.
     last_losses: Vec<T>,
+}
+
+/// The average of the parameters over the updates.
+#[derive(Debug, Clone)]
+struct Averages<T> {
+    average: Average,
+    /// Each as long as its parameter; empty for what is not learned.
+    values: Vec<Vec<T>>,
 }
 
 /// The batches since the last update, where an update takes several.
@@ -125,6 +135,7 @@ impl<T: Real> Reference<T> {
             gradients,
             has_gradients: false,
             state,
+            average: None,
             steps: 0,
             updates: 0,
             pending: Pending::default(),
@@ -483,7 +494,7 @@ impl<T: Real> Reference<T> {
             }
             cpu::optimizer_update(&self.optimizer, self.updates, parameter, gradient, state)?;
         }
-        Ok(())
+        self.update_average()
     }
 }
 

@@ -1,0 +1,69 @@
+//! The average of the parameters over the updates.
+
+use super::{Averages, Reference};
+use crate::Result;
+use crate::cpu::{self, Real};
+use crate::engine::check_averages;
+use crate::model::ParameterId;
+use crate::op::Average;
+
+impl<T: Real> Reference<T> {
+    /// Keeps an average of what is learned over the updates from here on, or none any more. Default none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`](crate::Error::Argument) where its decay is out of its domain.
+    pub fn set_average(&mut self, average: Option<Average>) -> Result<()> {
+        average.map_or(Ok(()), |average| average.check())?;
+        self.average = average.map(|average| {
+            let parameters = self.parameters.iter().enumerate();
+            let values = parameters.map(|(at, values)| match self.is_learned(at) {
+                true => values.clone(),
+                false => vec![],
+            });
+            let values = values.collect();
+            Averages { average, values }
+        });
+        Ok(())
+    }
+
+    /// Exchanges the parameters with their average, and back with the next call. Before the first update the
+    /// average is the parameters.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`](crate::Error::Argument) where none is kept.
+    pub fn swap_average(&mut self) -> Result<()> {
+        check_averages(self.average.as_ref().map(|averages| averages.average))?;
+        self.forget_forward();
+        let begun = self.updates > 0;
+        let learned = (0..self.parameters.len()).filter(|&at| self.is_learned(at));
+        let learned: Vec<usize> = learned.collect();
+        let Some(Averages { values, .. }) = &mut self.average else {
+            return Ok(());
+        };
+        for at in learned {
+            if !begun {
+                values[at].clone_from(&self.parameters[at]);
+            }
+            std::mem::swap(&mut values[at], &mut self.parameters[at]);
+        }
+        Ok(())
+    }
+
+    fn is_learned(&self, at: usize) -> bool {
+        self.wanted.parameter(ParameterId(at))
+    }
+
+    /// What an update makes of the average.
+    pub(super) fn update_average(&mut self) -> Result<()> {
+        let Some(Averages { average, values }) = &mut self.average else {
+            return Ok(());
+        };
+        let pairs = self.parameters.iter().zip(values);
+        for (parameter, averaged) in pairs.filter(|(_, averaged)| !averaged.is_empty()) {
+            cpu::average_update(average, self.updates, parameter, averaged)?;
+        }
+        Ok(())
+    }
+}
