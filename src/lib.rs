@@ -91,7 +91,10 @@ pub mod zoo;
 pub use engine::{Check, MemoryReport, Profile, ProfileEntry, Reference, VerifyReport};
 pub use error::{Error, Result};
 pub use gpu::{Clock, Element, Gpu, GpuBuilder, Peaks, Tensor};
-pub use model::{Branch, GraphBuilder, Inputs, Losses, Model, ModelBuilder, Targets, Value};
+pub use model::{
+    Branch, GraphBuilder, Inputs, LoadReport, Losses, Model, ModelBuilder, Pattern, SaveOptions,
+    Targets, Value, Weights,
+};
 pub use op::{
     Activation, Adadelta, Adagrad, Adam, AdaptiveAvgPool2d, AdaptiveMaxPool2d, Add, Average,
     AvgPool1d, AvgPool2d, BatchNorm, BinaryCrossEntropy, ChannelPermute, ChannelShuffle, Concat,
@@ -102,7 +105,7 @@ pub use op::{
     Scale, Sgd, Size2, Slice, Softmax, Target, Upsample2d,
 };
 pub use shape::Shape;
-pub use train::{Cyclic, OneCycle, Schedule, Trainer, TrainerBuilder};
+pub use train::{Cyclic, Group, OneCycle, Schedule, Trainer, TrainerBuilder};
 pub use wgpu;
 
 /// The way to a device in tests: these take the one of the folder `tests`, which knows the crate by

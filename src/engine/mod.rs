@@ -15,6 +15,7 @@ mod plan;
 mod profile;
 mod profile_table;
 mod reference;
+mod state;
 mod table;
 mod tolerance;
 mod verify;
@@ -30,6 +31,7 @@ pub(crate) use plan::{Batch, Plan};
 pub(crate) use profile::profile;
 pub use profile::{Profile, ProfileEntry};
 pub use reference::Reference;
+pub(crate) use state::{Counts, ParameterState};
 pub use verify::{Check, VerifyReport};
 pub(crate) use wanted::Wanted;
 

@@ -2,13 +2,17 @@
 
 mod average;
 mod builder;
+mod checkpoint;
+mod groups;
 mod own;
 mod profile;
 mod rate;
 mod schedule;
 mod trainer;
 mod verify;
+mod weights;
 
 pub use builder::TrainerBuilder;
+pub use groups::Group;
 pub use schedule::{Cyclic, OneCycle, Schedule};
 pub use trainer::Trainer;

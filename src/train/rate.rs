@@ -6,7 +6,7 @@ use crate::Result;
 
 impl TrainerBuilder {
     /// Sets how the learning rate goes on: before each update it becomes what the schedule makes of the
-    /// optimizer's, which is the base. The first update is number 0; of several batches that
+    /// optimizer's, which is the base; the rate of a [group](Self::group) what it makes of the group's own. The first update is number 0; of several batches that
     /// [make an update](Self::accumulate) all are of the same number. Default
     /// [`Schedule::constant`].
     ///
@@ -55,8 +55,16 @@ impl Trainer {
     /// Makes the learning rate that of the next update, where there may be one.
     pub(super) fn follow_schedule(&mut self) -> Result<()> {
         self.check_not_averaged()?;
-        let rate = self.schedule.checked_rate(self.base_rate, self.updates())?;
-        self.set_backend_rate(rate)
+        if self.schedule.is_constant() {
+            return Ok(());
+        }
+        let (base, update) = (self.base_rate, self.updates());
+        self.schedule.checked_rate(base, update)?;
+        let rate = |own| self.schedule.rate(own, update);
+        match &mut self.backend {
+            Backend::Gpu(plan) => plan.set_rates(base, rate),
+            Backend::Cpu(reference) => reference.set_rates(base, rate),
+        }
     }
 
     fn set_backend_rate(&mut self, learning_rate: f64) -> Result<()> {

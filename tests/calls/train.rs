@@ -254,7 +254,7 @@ pub fn used(d: &mut Draw, trainer: &mut Trainer) -> Result<(), Error> {
             6 => trainer.set_learning_rate(d.real())?,
             7 => match d.flag() {
                 true => trainer.save(path(d))?,
-                false => trainer.load(path(d))?,
+                false => drop(trainer.load(path(d))?),
             },
             8 => match d.below(4) {
                 0 => trainer.swap_average()?,

@@ -1,7 +1,7 @@
 //! The average of the weights over the updates, and what is done with it in their place.
 
 use wgpu_cnn::{
-    Average, BatchNorm, Error, Gpu, Loss, Model, Optimizer, Trainer, TrainerBuilder, cpu,
+    Average, BatchNorm, Error, Gpu, Group, Loss, Model, Optimizer, Trainer, TrainerBuilder, cpu,
 };
 
 use crate::common::{each_gpu, random, uniform};
@@ -76,6 +76,24 @@ fn averages_follow_what_is_learned_and_nothing_else() {
             }
         });
     }
+}
+
+#[test]
+fn what_is_frozen_is_its_own_average() {
+    let builder = builder(Average::ema(0.5)).freeze("0.*");
+    let builder = builder.group(Group::new("3.bias").rate_factor(0.5));
+    each_trainer(&builder, |device, mut trainer| {
+        let mut numbers = numbers(13);
+        for _ in 0..3 {
+            step(&mut trainer, &mut numbers).unwrap();
+        }
+        let now = parameters(&trainer);
+        let averaged = trainer.with_average(|trainer| Ok(parameters(trainer)));
+        for ((name, now), (_, averaged)) in now.iter().zip(averaged.unwrap()) {
+            let own = name.starts_with("0.") || name.contains("running");
+            assert_eq!(*now == averaged, own, "{device}, {name}");
+        }
+    });
 }
 
 #[test]

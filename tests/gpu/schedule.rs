@@ -1,6 +1,6 @@
 //! The learning rate by a schedule, as a trainer takes it.
 
-use wgpu_cnn::{Loss, Model, Optimizer, Schedule, Trainer, TrainerBuilder};
+use wgpu_cnn::{Group, Loss, Model, Optimizer, Schedule, Trainer, TrainerBuilder};
 
 use crate::common::each_gpu;
 
@@ -50,6 +50,31 @@ fn a_rate_is_that_of_its_update_and_a_base_can_be_set() {
             assert_eq!(rates, [0.5, 0.5, 0.25, 0.25, 0.5], "{device}");
         },
     );
+}
+
+#[test]
+fn groups_go_each_from_a_base_of_their_own() {
+    let builder = builder()
+        .schedule(Schedule::exponential(0.5))
+        .group(Group::new("0.weight").learning_rate(2.0))
+        .group(Group::new("0.bias").rate_factor(0.5));
+    each_trainer(&builder, |device, mut trainer| {
+        for (update, expected) in [(0, [2.0, 0.25]), (1, [1.0, 0.125]), (2, [0.5, 0.25])] {
+            if update == 2 {
+                trainer.set_learning_rate(2.0).unwrap();
+            }
+            for name in ["0.weight", "0.bias"] {
+                trainer.set_parameter(name, &[0.0]).unwrap();
+            }
+            trainer.step(&[1.0], &[-1.0f32]).unwrap();
+            let changes = ["0.weight", "0.bias"].map(|name| trainer.parameter(name).unwrap()[0]);
+            assert_eq!(
+                changes.map(|change| change / -2.0),
+                expected,
+                "{device}, {update}"
+            );
+        }
+    });
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::gpu::kernels::{Output, activation, average, optimizer};
 use crate::gpu::record::{Dispatch, Recording, Region, Storage};
 use crate::gpu::strategy::Traits;
 #[cfg(test)]
-use crate::model::OutputLoss;
+use crate::model::{Groups, OutputLoss};
 use crate::model::{Node, ParameterId, ValueId};
 #[cfg(test)]
 use crate::op::Average;
@@ -206,6 +206,21 @@ impl Lowered {
         }
     }
 
+    /// Whether the optimizer changes a parameter.
+    pub fn learns(&self, id: ParameterId) -> bool {
+        self.places[id.0].is_learned()
+    }
+
+    /// Where a slot of the optimizer's state of a parameter lies; of what is not learned there is none.
+    pub fn state(&self, id: ParameterId, slot: usize) -> Result<Pieces> {
+        self.within(id, |slab| slab.state[slot])
+    }
+
+    /// Where the average of a learned parameter lies, where one is kept.
+    pub fn average(&self, id: ParameterId) -> Result<Pieces> {
+        self.within(id, |slab| slab.average.unwrap_or(slab.parameter))
+    }
+
     /// Where a batch's gradient of a parameter lies; a statistic has none.
     pub fn gradient(&self, id: ParameterId) -> Result<Pieces> {
         self.within(id, |slab| slab.gradient)
@@ -283,9 +298,9 @@ pub(super) fn lower(task: &Task, traits: Traits, batch: usize) -> Result<Lowered
     lowered.ranges.add_to_sum = recorded(&lowered);
     record_update(task, &mut lowered);
     lowered.ranges.update = recorded(&lowered);
-    record_average(&mut lowered, average::update);
+    record_average(&mut lowered);
     lowered.ranges.average = recorded(&lowered);
-    record_average(&mut lowered, average::swap);
+    record_swap(&mut lowered);
     lowered.ranges.swap = recorded(&lowered);
     Walk::new(task, &fusion, batch, Mode::Evaluation).predict(&mut lowered)?;
     lowered.ranges.predict = recorded(&lowered);
@@ -343,19 +358,33 @@ fn record_update(task: &Task, lowered: &mut Lowered) {
     for slab in slabs.iter() {
         let regions = [slab.total(), slab.parameter];
         let len = slab.vectors();
-        optimizer::update(recording, task.optimizer, len, regions, clip, &slab.state);
+        let group = (slab.group, &task.groups.list()[slab.group].optimizer);
+        optimizer::update(recording, group, len, regions, clip, &slab.state);
     }
 }
 
-/// Records what is done with the average of every slab.
-fn record_average(lowered: &mut Lowered, record: fn(&mut Recording, usize, [Region; 2])) {
+/// Records what an update makes of the average.
+fn record_average(lowered: &mut Lowered) {
     let Lowered {
         recording, slabs, ..
     } = lowered;
     recording.set_label("average");
     for slab in slabs.iter() {
         if let Some(average) = slab.average {
-            record(recording, slab.vectors(), [slab.parameter, average]);
+            let regions = [slab.parameter, average];
+            average::update(recording, slab.group, slab.vectors(), regions);
+        }
+    }
+}
+
+/// Records the exchange of the parameters with their average.
+fn record_swap(lowered: &mut Lowered) {
+    let Lowered {
+        recording, slabs, ..
+    } = lowered;
+    for slab in slabs.iter() {
+        if let Some(average) = slab.average {
+            average::swap(recording, slab.vectors(), [slab.parameter, average]);
         }
     }
 }
@@ -379,7 +408,8 @@ pub(crate) fn record(
         average: Some(Average::ema(0.9)),
         ..PlanOptions::new(batch)
     };
-    let task = Task::new(model, losses, optimizer, options);
+    let groups = Groups::single(&model.graph, *optimizer);
+    let task = Task::new(model, losses, &groups, options);
     Ok(lower(&task, traits, batch)?.recording)
 }
 
@@ -399,7 +429,8 @@ pub(crate) fn record_in_pieces(
         max_slab: slabs::tests::smallest(model),
         ..PlanOptions::new(batch)
     };
-    let task = Task::new(model, losses, optimizer, options);
+    let groups = Groups::single(&model.graph, *optimizer);
+    let task = Task::new(model, losses, &groups, options);
     Ok(lower(&task, traits, batch)?.recording)
 }
 
@@ -423,7 +454,8 @@ mod tests {
                         max_slab,
                         ..PlanOptions::new(16)
                     };
-                    same_kernels(&Task::new(model, losses, &optimizer, options), traits);
+                    let groups = Groups::single(&model.graph, optimizer);
+                    same_kernels(&Task::new(model, losses, &groups, options), traits);
                 }
             }
         }

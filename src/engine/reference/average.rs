@@ -51,6 +51,21 @@ impl<T: Real> Reference<T> {
         Ok(())
     }
 
+    /// The average of a learned parameter, once there is one.
+    pub(crate) fn average(&self, id: ParameterId) -> Option<&[T]> {
+        let averages = self.average.as_ref().filter(|_| self.updates > 0)?;
+        let values = averages.values[id.0].as_slice();
+        self.is_learned(id.0).then_some(values)
+    }
+
+    /// Goes on from an average of a learned parameter, where one is kept.
+    pub(super) fn go_on_from_average(&mut self, id: ParameterId, values: &[T]) {
+        if let Some(averages) = self.average.as_mut() {
+            averages.values[id.0].clear();
+            averages.values[id.0].extend_from_slice(values);
+        }
+    }
+
     fn is_learned(&self, at: usize) -> bool {
         self.wanted.parameter(ParameterId(at))
     }
@@ -60,9 +75,10 @@ impl<T: Real> Reference<T> {
         let Some(Averages { average, values }) = &mut self.average else {
             return Ok(());
         };
-        let pairs = self.parameters.iter().zip(values);
-        for (parameter, averaged) in pairs.filter(|(_, averaged)| !averaged.is_empty()) {
-            cpu::average_update(average, self.updates, parameter, averaged)?;
+        let pairs = self.parameters.iter().zip(values).enumerate();
+        for (at, (parameter, averaged)) in pairs.filter(|(_, (_, values))| !values.is_empty()) {
+            let updates = self.groups.updates(ParameterId(at), self.updates);
+            cpu::average_update(average, updates, parameter, averaged)?;
         }
         Ok(())
     }

@@ -24,9 +24,9 @@ use super::operators::Pieces;
 use crate::gpu::kernel::PipelineKey;
 use crate::gpu::program::Program;
 use crate::gpu::record::{Dispatch, Region};
-use crate::model::{Node, OutputLoss};
+use crate::model::{Groups, Node, OutputLoss};
 use crate::op::Average;
-use crate::{Gpu, Model, Result, Shape};
+use crate::{Gpu, Model, Optimizer, Result, Shape};
 
 use node::NodeTrial;
 use rig::Outcome;
@@ -108,7 +108,9 @@ async fn verify(
         average: Some(Average::ema(0.75)),
         ..options
     };
-    let task = Task::new(model, &first, optimizer, whole);
+    let groups = |optimizer: &Optimizer| Groups::single(&model.graph, *optimizer);
+    let usual = groups(optimizer);
+    let task = Task::new(model, &first, &usual, whole);
     task.check()?;
     model.graph.check_training(batch)?;
     verifier.whole(gpu, &task, &lowered(&task)?).await?;
@@ -122,7 +124,7 @@ async fn verify(
     });
     for loss in others {
         let losses = [loss];
-        let task = Task::new(model, &losses, optimizer, options);
+        let task = Task::new(model, &losses, &usual, options);
         let part = lowered(&task)?.part(|ranges| &mut ranges.loss);
         verifier.whole(gpu, &task, &part).await?;
     }
@@ -133,7 +135,8 @@ async fn verify(
                 clip_norm,
                 ..options
             };
-            let task = Task::new(model, &first, &optimizer, clipped);
+            let groups = groups(&optimizer);
+            let task = Task::new(model, &first, &groups, clipped);
             let part = lowered(&task)?.part(|ranges| &mut ranges.update);
             verifier.whole(gpu, &task, &part).await?;
         }
