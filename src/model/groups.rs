@@ -186,13 +186,12 @@ impl Groups {
 
     /// Makes the learning rate of each group what a function makes of its own base, which is a number of its
     /// own or its factor of `base`. On an error nothing has changed.
-    pub fn set_rates(&mut self, base: f64, rate: impl Fn(f64) -> f64) -> Result<()> {
+    pub fn set_rates(&mut self, base: f64, rate: impl Fn(f64) -> Result<f64>) -> Result<()> {
         let mut changed = self.clone();
-        changed.base.set_learning_rate(rate(base));
+        changed.base.set_learning_rate(rate(base)?);
         for group in &mut changed.list {
-            group
-                .optimizer
-                .set_learning_rate(rate(group.rate.from(base)));
+            let rate = rate(group.rate.from(base))?;
+            group.optimizer.set_learning_rate(rate);
         }
         changed.check()?;
         *self = changed;
@@ -221,11 +220,11 @@ mod tests {
         assert_eq!(rates(&groups), [0.25, 0.125]);
         groups.set_learning_rate(2.0).unwrap();
         assert_eq!(rates(&groups), [1.0, 0.125]);
-        groups.set_rates(2.0, |own| own * 0.5).unwrap();
+        groups.set_rates(2.0, |own| Ok(own * 0.5)).unwrap();
         assert_eq!(rates(&groups), [0.5, 0.0625]);
         let before = groups.clone();
         assert!(groups.set_learning_rate(f64::NAN).is_err());
-        assert!(groups.set_rates(1.0, |own| -own).is_err());
+        assert!(groups.set_rates(1.0, |own| Ok(-own)).is_err());
         assert_eq!(groups, before);
     }
 

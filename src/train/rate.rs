@@ -39,7 +39,10 @@ impl Trainer {
     /// # Errors
     /// [`Error::Argument`](crate::Error::Argument) where it is negative, infinite or NaN.
     pub fn set_learning_rate(&mut self, learning_rate: f64) -> Result<()> {
-        self.set_backend_rate(learning_rate)?;
+        match &mut self.backend {
+            Backend::Gpu(plan) => plan.set_learning_rate(learning_rate)?,
+            Backend::Cpu(reference) => reference.set_learning_rate(learning_rate)?,
+        }
         self.base_rate = learning_rate;
         Ok(())
     }
@@ -52,25 +55,17 @@ impl Trainer {
         }
     }
 
-    /// Makes the learning rate that of the next update, where there may be one.
+    /// Makes the learning rate of each group that of the next update, where there may be one.
     pub(super) fn follow_schedule(&mut self) -> Result<()> {
         self.check_not_averaged()?;
         if self.schedule.is_constant() {
             return Ok(());
         }
-        let (base, update) = (self.base_rate, self.updates());
-        self.schedule.checked_rate(base, update)?;
-        let rate = |own| self.schedule.rate(own, update);
+        let (schedule, update) = (&self.schedule, self.updates());
+        let rate = |own| schedule.checked_rate(own, update);
         match &mut self.backend {
-            Backend::Gpu(plan) => plan.set_rates(base, rate),
-            Backend::Cpu(reference) => reference.set_rates(base, rate),
-        }
-    }
-
-    fn set_backend_rate(&mut self, learning_rate: f64) -> Result<()> {
-        match &mut self.backend {
-            Backend::Gpu(plan) => plan.set_learning_rate(learning_rate),
-            Backend::Cpu(reference) => reference.set_learning_rate(learning_rate),
+            Backend::Gpu(plan) => plan.set_rates(self.base_rate, rate),
+            Backend::Cpu(reference) => reference.set_rates(self.base_rate, rate),
         }
     }
 }

@@ -79,7 +79,7 @@ impl Plan {
     }
 
     /// Makes the learning rate of each group what a function makes of its own base.
-    pub fn set_rates(&mut self, base: f64, rate: impl Fn(f64) -> f64) -> Result<()> {
+    pub fn set_rates(&mut self, base: f64, rate: impl Fn(f64) -> Result<f64>) -> Result<()> {
         self.groups.set_rates(base, rate)
     }
 
