@@ -96,11 +96,11 @@ pub use model::{
     Targets, Value, Weights,
 };
 pub use op::{
-    Activation, Adadelta, Adagrad, Adam, AdaptiveAvgPool2d, AdaptiveMaxPool2d, Add, AvgPool1d,
-    AvgPool2d, BatchNorm, BinaryCrossEntropy, ChannelPermute, ChannelShuffle, Concat, Conv1d,
-    Conv2d, ConvTranspose2d, CrossEntropy, Dice, DropUnit, Dropout, Flatten, GlobalPool, GroupNorm,
-    Init, InstanceNorm, LayerNorm, LayerNormChannels, Linear, Lion, LocalResponseNorm, Loss,
-    MaxPool1d, MaxPool2d, Mul, NAdam, NegativeLogLikelihood, Op, Optimizer, Pad2d, Padding,
+    Activation, Adadelta, Adagrad, Adam, AdaptiveAvgPool2d, AdaptiveMaxPool2d, Add, Average,
+    AvgPool1d, AvgPool2d, BatchNorm, BinaryCrossEntropy, ChannelPermute, ChannelShuffle, Concat,
+    Conv1d, Conv2d, ConvTranspose2d, CrossEntropy, Dice, DropUnit, Dropout, Flatten, GlobalPool,
+    GroupNorm, Init, InstanceNorm, LayerNorm, LayerNormChannels, Linear, Lion, LocalResponseNorm,
+    Loss, MaxPool1d, MaxPool2d, Mul, NAdam, NegativeLogLikelihood, Op, Optimizer, Pad2d, Padding,
     PaddingMode, PixelShuffle, PixelUnshuffle, PointwiseLinear, Prelu, Reduction, Reshape, RmsProp,
     Scale, Sgd, Size2, Slice, Softmax, Target, Upsample2d,
 };

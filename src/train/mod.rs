@@ -1,5 +1,6 @@
 //! Training: a model, a loss and an optimizer, stepped over batches.
 
+mod average;
 mod builder;
 mod checkpoint;
 mod groups;

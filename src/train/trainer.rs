@@ -27,6 +27,8 @@ pub struct Trainer {
     pub(super) batch: usize,
     pub(super) backend: Backend,
     pub(super) session: Session,
+    /// Whether the average is in place of the weights.
+    pub(super) averaged: bool,
 }
 
 pub(super) enum Backend {
@@ -70,6 +72,7 @@ impl Trainer {
             batch,
             backend,
             session: Session::default(),
+            averaged: false,
         }
     }
 

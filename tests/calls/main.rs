@@ -23,6 +23,7 @@ mod norm;
 mod op;
 mod ops;
 mod resize;
+mod schedule;
 mod surface;
 mod train;
 mod zoo;
