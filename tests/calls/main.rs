@@ -25,6 +25,7 @@ mod ops;
 mod resize;
 mod surface;
 mod train;
+mod weights;
 mod zoo;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
