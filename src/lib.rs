@@ -105,7 +105,7 @@ pub use op::{
     Scale, Sgd, Size2, Slice, Softmax, Target, Upsample2d,
 };
 pub use shape::Shape;
-pub use train::{Trainer, TrainerBuilder};
+pub use train::{Cyclic, Group, OneCycle, Schedule, Trainer, TrainerBuilder};
 pub use wgpu;
 
 /// The way to a device in tests: these take the one of the folder `tests`, which knows the crate by

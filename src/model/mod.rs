@@ -5,6 +5,7 @@
 mod builder;
 mod graph;
 mod graph_builder;
+mod groups;
 mod init;
 mod inputs;
 mod losses;
@@ -14,6 +15,7 @@ mod weights;
 pub use builder::{Branch, ModelBuilder};
 pub(crate) use graph::{Graph, Node, Parameter, ParameterId, ValueId};
 pub use graph_builder::{GraphBuilder, Value};
+pub(crate) use groups::{Groups, Rate};
 pub use inputs::Inputs;
 pub use losses::{Losses, Targets};
 pub(crate) use losses::{OutputLoss, Shares, check_accumulate, check_gradients, check_own};

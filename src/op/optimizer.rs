@@ -1,6 +1,10 @@
 //! Optimizers: how a gradient becomes an update. The formulas, and the order of their operations,
 //! are PyTorch's.
 
+mod hyper;
+
+pub(crate) use hyper::Hyper;
+
 use super::{check_small, within};
 use crate::{Error, Result};
 

@@ -50,14 +50,14 @@ pub fn optimizer_update(
     let len = shape.len().div_ceil(4);
     optimizer::update(
         &mut call.recording(),
-        &optimizer,
+        (0, &optimizer),
         len,
         regions,
         None,
         &slots,
     );
     for dispatch in &mut call.recording().dispatches {
-        if let Varies::Optimizer { vectors } = dispatch.varies {
+        if let Varies::Optimizer { vectors, .. } = dispatch.varies {
             dispatch.params = optimizer::params(&optimizer, step, vectors, 1.0);
         }
     }

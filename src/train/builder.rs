@@ -3,6 +3,8 @@
 #[cfg(feature = "native")]
 use std::path::PathBuf;
 
+use super::Schedule;
+use super::groups::Learned;
 use super::trainer::{Backend, Trainer};
 use crate::engine::{MemoryReport, Plan, PlanOptions, Reference};
 #[cfg(feature = "native")]
@@ -15,9 +17,11 @@ use crate::{Error, Gpu, Result};
 /// How a [`Trainer`] is made.
 #[derive(Debug, Clone)]
 pub struct TrainerBuilder {
-    model: Model,
+    pub(super) model: Model,
     losses: Losses,
-    optimizer: Optimizer,
+    pub(super) optimizer: Optimizer,
+    pub(super) learned: Learned,
+    pub(super) schedule: Schedule,
     weights: Option<Weights>,
     /// Where the choices are kept, if the cores are chosen by measurement.
     #[cfg(feature = "native")]
@@ -31,6 +35,8 @@ impl TrainerBuilder {
             model,
             losses: Loss::default().into(),
             optimizer: Optimizer::adam(1e-3).into(),
+            learned: Learned::default(),
+            schedule: Schedule::constant(),
             weights: None,
             #[cfg(feature = "native")]
             autotune: None,
@@ -164,8 +170,8 @@ impl TrainerBuilder {
         self.check_on(gpu)?;
         let choices = self.known_choices(gpu)?;
         let losses = self.losses.resolve(&self.model.graph)?;
-        let (losses, optimizer) = (&losses, &self.optimizer);
-        Plan::memory_of(gpu, &self.model, losses, optimizer, self.options, &choices)
+        let (losses, groups) = (&losses, &self.groups()?);
+        Plan::memory_of(gpu, &self.model, losses, groups, self.options, &choices)
     }
 
     #[cfg(feature = "native")]
@@ -182,8 +188,8 @@ impl TrainerBuilder {
             return Ok(Choices::new());
         };
         let losses = self.losses.resolve(&self.model.graph)?;
-        let (losses, optimizer) = (&losses, &self.optimizer);
-        Plan::tune(gpu, &self.model, losses, optimizer, self.options, place).await
+        let (losses, groups) = (&losses, &self.groups()?);
+        Plan::tune(gpu, &self.model, losses, groups, self.options, place).await
     }
 
     #[cfg(not(feature = "native"))]
@@ -221,7 +227,7 @@ impl TrainerBuilder {
             gpu,
             &self.model,
             losses.clone(),
-            self.optimizer,
+            self.groups()?,
             self.options,
             &choices,
         )
@@ -252,8 +258,8 @@ impl TrainerBuilder {
         self.check_on_cpu()?;
         let weights = self.open_weights()?;
         let (losses, options) = (self.losses.resolve(&self.model.graph)?, self.options);
-        let (own, optimizer) = (losses.clone(), self.optimizer);
-        let mut reference = Reference::with(&self.model, own, optimizer, options.seed)?;
+        let (own, groups) = (losses.clone(), self.groups()?);
+        let mut reference = Reference::with(&self.model, own, groups, options.seed)?;
         reference.set_clip_norm(options.clip_norm)?;
         reference.set_accumulate(options.accumulate)?;
         if let Some(mut weights) = weights {
@@ -271,7 +277,7 @@ impl TrainerBuilder {
         Trainer::new(
             self.model,
             losses,
-            self.optimizer.learning_rate(),
+            (self.optimizer.learning_rate(), self.schedule),
             self.options.batch,
             backend,
         )
@@ -312,7 +318,8 @@ impl TrainerBuilder {
     }
 
     fn check(&self) -> Result<()> {
-        self.optimizer.check()?;
+        let groups = self.groups()?;
+        self.schedule.check()?;
         if !(1..=64).contains(&self.options.in_flight) {
             return Err(Error::argument("in_flight", "must be between 1 and 64"));
         }
@@ -323,6 +330,6 @@ impl TrainerBuilder {
             check_clip_norm(norm)?;
         }
         let losses = self.losses.resolve(&self.model.graph)?;
-        Plan::check(&self.model, &losses, &self.optimizer, self.options)
+        Plan::check(&self.model, &losses, &groups, self.options)
     }
 }

@@ -2,11 +2,16 @@
 
 mod builder;
 mod checkpoint;
+mod groups;
 mod own;
 mod profile;
+mod rate;
+mod schedule;
 mod trainer;
 mod verify;
 mod weights;
 
 pub use builder::TrainerBuilder;
+pub use groups::Group;
+pub use schedule::{Cyclic, OneCycle, Schedule};
 pub use trainer::Trainer;

@@ -1,8 +1,8 @@
 //! The training loop's vocabulary.
 
-use super::TrainerBuilder;
+use super::{Schedule, TrainerBuilder};
 use crate::engine::{Batch, MemoryReport, Plan, Reference, Wanted};
-use crate::model::{Inputs, Model, OutputLoss, Targets};
+use crate::model::{Groups, Inputs, Model, OutputLoss, Targets};
 use crate::{Error, Gpu, Result};
 
 /// A model in training, on a GPU or on the CPU.
@@ -20,7 +20,9 @@ use crate::{Error, Gpu, Result};
 pub struct Trainer {
     model: Model,
     pub(super) losses: Vec<OutputLoss>,
-    learning_rate: f64,
+    /// The optimizer's learning rate, before the schedule.
+    pub(super) base_rate: f64,
+    pub(super) schedule: Schedule,
     pub(super) batch: usize,
     pub(super) backend: Backend,
 }
@@ -35,14 +37,16 @@ impl std::fmt::Debug for Trainer {
         let Self {
             model,
             losses,
-            learning_rate,
+            base_rate,
+            schedule,
             batch,
             ..
         } = self;
         f.debug_struct("Trainer")
             .field("model", model)
             .field("losses", losses)
-            .field("learning_rate", learning_rate)
+            .field("base_rate", base_rate)
+            .field("schedule", schedule)
             .field("batch", batch)
             .finish_non_exhaustive()
     }
@@ -52,14 +56,15 @@ impl Trainer {
     pub(super) fn new(
         model: Model,
         losses: Vec<OutputLoss>,
-        learning_rate: f64,
+        (base_rate, schedule): (f64, Schedule),
         batch: usize,
         backend: Backend,
     ) -> Self {
         Self {
             model,
             losses,
-            learning_rate,
+            base_rate,
+            schedule,
             batch,
             backend,
         }
@@ -106,6 +111,7 @@ impl Trainer {
     }
 
     async fn step_with(&mut self, inputs: Inputs<'_>, targets: Targets) -> Result<()> {
+        self.follow_schedule()?;
         let batch = self.check_batch(&inputs, &targets)?;
         match &mut self.backend {
             Backend::Gpu(plan) => plan.step(&batch).await,
@@ -123,6 +129,7 @@ impl Trainer {
 
     /// [`update`](Self::update) for asynchronous programs and the browser.
     pub async fn update_async(&mut self) -> Result<()> {
+        self.follow_schedule()?;
         match &mut self.backend {
             Backend::Gpu(plan) => plan.update().await,
             Backend::Cpu(reference) => reference.update_now(),
@@ -335,7 +342,11 @@ impl Trainer {
     /// [`gradient`](Self::gradient) for asynchronous programs and the browser.
     pub async fn gradient_async(&self, name: &str) -> Result<Vec<f32>> {
         let id = self.model.graph.learned_named(name)?;
-        if !Wanted::learned(&self.model.graph, &self.losses).parameter(id) {
+        if self.groups().of(id).is_none() {
+            let reason = "is frozen, and has no gradient";
+            return Err(Error::argument(format!("parameter {name:?}"), reason));
+        }
+        if !Wanted::learned(&self.model.graph, &self.losses, self.groups()).parameter(id) {
             let reason = "no loss depends on it";
             return Err(Error::argument(format!("parameter {name:?}"), reason));
         }
@@ -346,24 +357,6 @@ impl Trainer {
             Backend::Gpu(plan) => plan.gradient(id).await,
             Backend::Cpu(reference) => Ok(reference.gradient(name)?.to_vec()),
         }
-    }
-
-    /// The learning rate of the next step.
-    pub fn learning_rate(&self) -> f64 {
-        self.learning_rate
-    }
-
-    /// Sets the learning rate from the next step on. Rebuilds nothing.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] where it is negative, infinite or NaN.
-    pub fn set_learning_rate(&mut self, learning_rate: f64) -> Result<()> {
-        match &mut self.backend {
-            Backend::Gpu(plan) => plan.set_learning_rate(learning_rate)?,
-            Backend::Cpu(reference) => reference.set_learning_rate(learning_rate)?,
-        }
-        self.learning_rate = learning_rate;
-        Ok(())
     }
 
     /// The model in training.
@@ -384,6 +377,14 @@ impl Trainer {
         match &self.backend {
             Backend::Gpu(plan) => Some(plan.memory()),
             Backend::Cpu(_) => None,
+        }
+    }
+
+    /// What is learned, and how.
+    pub(super) fn groups(&self) -> &Groups {
+        match &self.backend {
+            Backend::Gpu(plan) => plan.groups(),
+            Backend::Cpu(reference) => reference.groups(),
         }
     }
 

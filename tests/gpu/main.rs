@@ -22,6 +22,7 @@ mod dropout;
 mod errors;
 mod graph;
 mod half;
+mod learned;
 mod lifetime;
 mod loss;
 mod matmul;

@@ -15,7 +15,7 @@ use crate::gpu::kernels::{Output, activation, optimizer};
 use crate::gpu::record::{Dispatch, Recording, Region, Storage};
 use crate::gpu::strategy::Traits;
 #[cfg(test)]
-use crate::model::OutputLoss;
+use crate::model::{Groups, OutputLoss};
 use crate::model::{Node, ParameterId, ValueId};
 use crate::{Error, Loss, Result};
 
@@ -343,7 +343,8 @@ fn record_update(task: &Task, lowered: &mut Lowered) {
     for slab in slabs.iter() {
         let regions = [slab.total(), slab.parameter];
         let len = slab.vectors();
-        optimizer::update(recording, task.optimizer, len, regions, clip, &slab.state);
+        let group = (slab.group, &task.groups.list()[slab.group].optimizer);
+        optimizer::update(recording, group, len, regions, clip, &slab.state);
     }
 }
 
@@ -365,7 +366,8 @@ pub(crate) fn record(
         half,
         ..PlanOptions::new(batch)
     };
-    let task = Task::new(model, losses, optimizer, options);
+    let groups = Groups::single(&model.graph, *optimizer);
+    let task = Task::new(model, losses, &groups, options);
     Ok(lower(&task, traits, batch)?.recording)
 }
 
@@ -385,7 +387,8 @@ pub(crate) fn record_in_pieces(
         max_slab: slabs::tests::smallest(model),
         ..PlanOptions::new(batch)
     };
-    let task = Task::new(model, losses, optimizer, options);
+    let groups = Groups::single(&model.graph, *optimizer);
+    let task = Task::new(model, losses, &groups, options);
     Ok(lower(&task, traits, batch)?.recording)
 }
 
@@ -409,7 +412,8 @@ mod tests {
                         max_slab,
                         ..PlanOptions::new(16)
                     };
-                    same_kernels(&Task::new(model, losses, &optimizer, options), traits);
+                    let groups = Groups::single(&model.graph, optimizer);
+                    same_kernels(&Task::new(model, losses, &groups, options), traits);
                 }
             }
         }

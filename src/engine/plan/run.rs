@@ -68,12 +68,18 @@ impl Plan {
         self.progress.has_gradients
     }
 
+    /// Updates so far.
+    pub fn updates(&self) -> u64 {
+        self.progress.updates
+    }
+
     pub fn set_learning_rate(&mut self, learning_rate: f64) -> Result<()> {
-        let mut optimizer = self.optimizer;
-        optimizer.set_learning_rate(learning_rate);
-        optimizer.check()?;
-        self.optimizer = optimizer;
-        Ok(())
+        self.groups.set_learning_rate(learning_rate)
+    }
+
+    /// Makes the learning rate of each group what a function makes of its own base.
+    pub fn set_rates(&mut self, base: f64, rate: impl Fn(f64) -> Result<f64>) -> Result<()> {
+        self.groups.set_rates(base, rate)
     }
 
     /// A batch: its gradients and, with the last of its micro-batches, an update of the parameters.
@@ -215,7 +221,7 @@ impl Plan {
         };
         let task = Task {
             decisions: &self.lowered.recording.decisions,
-            ..Task::new(&self.model, &self.losses, &self.optimizer, options)
+            ..Task::new(&self.model, &self.losses, &self.groups, options)
         };
         Ok(lower(&task, self.gpu.traits(), batch)?.recording.dispatches)
     }
@@ -385,7 +391,7 @@ impl Plan {
         let setting = Setting {
             losses: &self.losses,
             parts: &self.lowered.losses,
-            optimizer: &self.optimizer,
+            groups: &self.groups,
             options: &self.options,
         };
         for (at, dispatch) in dispatches.iter().enumerate() {
@@ -414,7 +420,7 @@ impl Plan {
         }
         let task = Task {
             decisions: &self.lowered.recording.decisions,
-            ..Task::new(&self.model, &self.losses, &self.optimizer, self.options)
+            ..Task::new(&self.model, &self.losses, &self.groups, self.options)
         };
         let lowered = lower(&task, self.gpu.traits(), batch)?;
         let dispatches = lowered.recording.dispatches;

@@ -18,28 +18,28 @@ impl Plan {
             ..ParameterState::default()
         };
         if self.learns(id) {
-            for slot in 0..self.optimizer.state_slots() {
+            for slot in 0..self.groups.state_slots(id) {
                 state.slots.push(self.slot(id, slot).await?);
             }
             state.sum = self.pending_sum(id).await?;
-            state.updates = self.progress.updates;
+            state.updates = self.groups.updates(id, self.progress.updates);
         }
         Ok(state)
     }
 
     /// Takes all over that is kept of a parameter, but for the count of its updates. What is not learned
-    /// here has but values; what begins to be learned has zeros in the optimizer's state.
+    /// here has but values; what begins to be learned has the optimizer's state as it is at first.
     pub async fn set_state(&mut self, id: ParameterId, state: &ParameterState) -> Result<()> {
-        let (len, kept) = (state.values.len(), self.optimizer.state_slots());
+        let (len, kept) = (state.values.len(), self.groups.state_slots(id));
         state.check(self.model.graph.parameter(id), kept)?;
         self.set_parameter(id, &state.values).await?;
         if !self.learns(id) {
             return Ok(());
         }
-        let zeros = vec![0.0; len];
         for slot in 0..kept {
-            let values = state.slots.get(slot).unwrap_or(&zeros);
-            self.set_slot(id, slot, values).await?;
+            let initial = || vec![self.groups.initial_state(id, slot) as f32; len];
+            let values = state.slots.get(slot).cloned().unwrap_or_else(initial);
+            self.set_slot(id, slot, &values).await?;
         }
         match &state.sum {
             Some(sum) => self.set_pending_sum(id, sum).await,

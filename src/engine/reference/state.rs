@@ -20,25 +20,25 @@ impl Reference<f32> {
         if self.learns(id) {
             state.slots.clone_from(&self.state[id.0]);
             state.sum = self.pending_sum(id).map(<[f64]>::to_vec);
-            state.updates = self.updates;
+            state.updates = self.groups.updates(id, self.updates);
         }
         Ok(state)
     }
 
     /// Takes all over that is kept of a parameter, but for the count of its updates. What is not learned
-    /// here has but values; what begins to be learned has zeros in the optimizer's state.
+    /// here has but values; what begins to be learned has the optimizer's state as it is at first.
     pub(crate) fn set_state(&mut self, id: ParameterId, state: &ParameterState) -> Result<()> {
-        let (len, kept) = (state.values.len(), self.optimizer.state_slots());
+        let (len, kept) = (state.values.len(), self.groups.state_slots(id));
         state.check(self.model.graph.parameter(id), kept)?;
         self.forget_forward();
         self.parameters[id.0].clone_from(&state.values);
         if !self.learns(id) {
             return Ok(());
         }
-        let zeros = vec![0.0; len];
         for slot in 0..kept {
-            let values = state.slots.get(slot).unwrap_or(&zeros);
-            self.state[id.0][slot].clone_from(values);
+            let initial = || vec![self.groups.initial_state(id, slot) as f32; len];
+            let values = state.slots.get(slot).cloned().unwrap_or_else(initial);
+            self.state[id.0][slot] = values;
         }
         let none = || vec![0.0; len];
         self.set_pending_sum(id, state.sum.clone().unwrap_or_else(none));

@@ -140,11 +140,11 @@ pub(super) const KERNELS: &[&Kernel] = &[
 /// Vectors of four that a workgroup of [`NORM_PARTIAL`] squares.
 const NORM_VECTORS: usize = 64 * 16;
 
-/// Updates a slab of parameters of `len` vectors of four. Its params change with every step: the
-/// caller fills them in through [`params`].
+/// Updates a slab of parameters of `len` vectors of four, all of one group. Its params change with every
+/// step: the caller fills them in through [`params`].
 pub(crate) fn update(
     recording: &mut Recording,
-    optimizer: &Optimizer,
+    (group, optimizer): (usize, &Optimizer),
     len: usize,
     [gradient, parameter]: [Region; 2],
     clip: Option<Region>,
@@ -213,6 +213,7 @@ pub(crate) fn update(
     }
     recording.varies(Varies::Optimizer {
         vectors: len as u32,
+        group,
     });
 }
 
