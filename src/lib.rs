@@ -92,19 +92,22 @@ pub use engine::{Check, MemoryReport, Profile, ProfileEntry, Reference, VerifyRe
 pub use error::{Error, Result};
 pub use gpu::{Clock, Element, Gpu, GpuBuilder, Peaks, Tensor};
 pub use model::{
-    Branch, GraphBuilder, Inputs, Losses, Model, ModelBuilder, Pattern, Targets, Value,
+    Branch, GraphBuilder, Inputs, LoadReport, Losses, Model, ModelBuilder, Pattern, SaveOptions,
+    Targets, Value, Weights,
 };
 pub use op::{
-    Activation, Adadelta, Adagrad, Adam, AdaptiveAvgPool2d, AdaptiveMaxPool2d, Add, AvgPool1d,
-    AvgPool2d, BatchNorm, BinaryCrossEntropy, ChannelPermute, ChannelShuffle, Concat, Conv1d,
-    Conv2d, ConvTranspose2d, CrossEntropy, Dice, DropUnit, Dropout, Flatten, GlobalPool, GroupNorm,
-    Init, InstanceNorm, LayerNorm, LayerNormChannels, Linear, Lion, LocalResponseNorm, Loss,
-    MaxPool1d, MaxPool2d, Mul, NAdam, NegativeLogLikelihood, Op, Optimizer, Pad2d, Padding,
+    Activation, Adadelta, Adagrad, Adam, AdaptiveAvgPool2d, AdaptiveMaxPool2d, Add, Average,
+    AvgPool1d, AvgPool2d, BatchNorm, BinaryCrossEntropy, ChannelPermute, ChannelShuffle, Concat,
+    Conv1d, Conv2d, ConvTranspose2d, CrossEntropy, Dice, DropUnit, Dropout, Flatten, GlobalPool,
+    GroupNorm, Init, InstanceNorm, LayerNorm, LayerNormChannels, Linear, Lion, LocalResponseNorm,
+    Loss, MaxPool1d, MaxPool2d, Mul, NAdam, NegativeLogLikelihood, Op, Optimizer, Pad2d, Padding,
     PaddingMode, PixelShuffle, PixelUnshuffle, PointwiseLinear, Prelu, Reduction, Reshape, RmsProp,
     Scale, Sgd, Size2, Slice, Softmax, Target, Upsample2d,
 };
 pub use shape::Shape;
-pub use train::{Group, Trainer, TrainerBuilder};
+#[cfg(feature = "native")]
+pub use train::Checkpoints;
+pub use train::{Cyclic, Group, OneCycle, Schedule, Trainer, TrainerBuilder};
 pub use wgpu;
 
 /// The way to a device in tests: these take the one of the folder `tests`, which knows the crate by

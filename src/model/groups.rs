@@ -126,23 +126,21 @@ impl Groups {
         self.of(id).map(|at| &self.list[at])
     }
 
-    /// The updates of a parameter, after so many altogether.
-    pub fn updates(&self, id: ParameterId, altogether: u64) -> u64 {
-        let group = self.group(id);
-        group.map_or(0, |group| group.updates(altogether))
-    }
-
-    /// The slots of a parameter's optimizer; none of what is not learned.
+    /// The numbers that a parameter's optimizer keeps for each of its values.
     pub fn state_slots(&self, id: ParameterId) -> usize {
         let group = self.group(id);
         group.map_or(0, |group| group.optimizer.state_slots())
     }
 
-    /// What each slot of a parameter's optimizer begins with.
-    pub fn initial_state(&self, id: ParameterId) -> impl Iterator<Item = f64> {
-        let optimizer = self.group(id).map(|group| &group.optimizer);
-        let slots = 0..self.state_slots(id);
-        slots.filter_map(move |slot| Some(optimizer?.initial_state(slot)))
+    /// What one of these is before the first update.
+    pub fn initial_state(&self, id: ParameterId, slot: usize) -> f64 {
+        let group = self.group(id);
+        group.map_or(0.0, |group| group.optimizer.initial_state(slot))
+    }
+
+    /// A parameter's own count of updates after so many altogether.
+    pub fn updates(&self, id: ParameterId, altogether: u64) -> u64 {
+        self.group(id).map_or(0, |group| group.updates(altogether))
     }
 
     /// The optimizer of what no group says anything else of.
@@ -188,13 +186,12 @@ impl Groups {
 
     /// Makes the learning rate of each group what a function makes of its own base, which is a number of its
     /// own or its factor of `base`. On an error nothing has changed.
-    pub fn set_rates(&mut self, base: f64, rate: impl Fn(f64) -> f64) -> Result<()> {
+    pub fn set_rates(&mut self, base: f64, rate: impl Fn(f64) -> Result<f64>) -> Result<()> {
         let mut changed = self.clone();
-        changed.base.set_learning_rate(rate(base));
+        changed.base.set_learning_rate(rate(base)?);
         for group in &mut changed.list {
-            group
-                .optimizer
-                .set_learning_rate(rate(group.rate.from(base)));
+            let rate = rate(group.rate.from(base))?;
+            group.optimizer.set_learning_rate(rate);
         }
         changed.check()?;
         *self = changed;
@@ -223,11 +220,11 @@ mod tests {
         assert_eq!(rates(&groups), [0.25, 0.125]);
         groups.set_learning_rate(2.0).unwrap();
         assert_eq!(rates(&groups), [1.0, 0.125]);
-        groups.set_rates(2.0, |own| own * 0.5).unwrap();
+        groups.set_rates(2.0, |own| Ok(own * 0.5)).unwrap();
         assert_eq!(rates(&groups), [0.5, 0.0625]);
         let before = groups.clone();
         assert!(groups.set_learning_rate(f64::NAN).is_err());
-        assert!(groups.set_rates(1.0, |own| -own).is_err());
+        assert!(groups.set_rates(1.0, |own| Ok(-own)).is_err());
         assert_eq!(groups, before);
     }
 

@@ -20,9 +20,8 @@ pub use inputs::Inputs;
 pub use losses::{Losses, Targets};
 pub(crate) use losses::{OutputLoss, Shares, check_accumulate, check_gradients, check_own};
 pub use pattern::Pattern;
-pub(crate) use weights::Weights;
-#[cfg(feature = "native")]
-pub(crate) use weights::write_weights;
+pub(crate) use weights::Opened;
+pub use weights::{LoadReport, SaveOptions, Weights};
 
 use std::collections::HashSet;
 use std::fmt::Display;

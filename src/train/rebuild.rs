@@ -9,7 +9,7 @@ impl Trainer {
     /// Makes this trainer anew with other options, on the same device, and goes on from where it is: for
     /// [freezing](TrainerBuilder::freeze) and unfreezing in the midst of training, and for other
     /// [groups](TrainerBuilder::group). `change` is given the builder that the trainer was made by, with the
-    /// learning rate of the moment.
+    /// learning rate that was last [set](Self::set_learning_rate).
     ///
     /// Parameters, statistics, what the optimizer keeps, and all counts are taken over, and what is learned
     /// before and after goes on with the same bits. What begins to be learned has a count of updates of its
@@ -41,8 +41,8 @@ impl Trainer {
     /// # Errors
     /// Those of [`on`](TrainerBuilder::on) and [`on_cpu`](TrainerBuilder::on_cpu); [`Error::Argument`] where
     /// the builder that `change` gives is of a model with other parameters, where it takes another number of
-    /// batches for an update that is begun, and between [`forward`](Self::forward) and
-    /// [`backward`](Self::backward). The trainer is then as it was.
+    /// batches for an update that is begun, and while the average is in place of the weights. The trainer is
+    /// then as it was, but that a [`backward`](Self::backward) needs another [`forward`](Self::forward).
     #[cfg(feature = "native")]
     pub fn rebuild(&mut self, change: impl FnOnce(TrainerBuilder) -> TrainerBuilder) -> Result<()> {
         pollster::block_on(self.rebuild_async(change))
@@ -54,7 +54,7 @@ impl Trainer {
         change: impl FnOnce(TrainerBuilder) -> TrainerBuilder,
     ) -> Result<()> {
         let mut made = TrainerBuilder::clone(&self.made);
-        made.optimizer.set_learning_rate(self.learning_rate());
+        made.optimizer.set_learning_rate(self.base_rate);
         let builder = change(made);
         self.rebuild_with(builder).await
     }
@@ -65,11 +65,16 @@ impl Trainer {
         state.learning_rate = builder.optimizer.learning_rate();
         state.fit(self.groups(), &builder.groups()?);
         builder.learned.go_on_from(&state);
+        // States are kept once it is where this one is, so that none of its beginning takes the place of one.
+        let every = builder.checkpoint.every.take();
         let mut fresh = match &self.backend {
             Backend::Gpu(plan) => builder.on_async(&plan.gpu().clone()).await?,
             Backend::Cpu(_) => builder.on_cpu()?,
         };
         fresh.set_training_state(&state).await?;
+        fresh.made.checkpoint.every = every;
+        let made = TrainerBuilder::clone(&fresh.made);
+        fresh.keep_states(made).await?;
         *self = fresh;
         Ok(())
     }

@@ -23,8 +23,10 @@ mod norm;
 mod op;
 mod ops;
 mod resize;
+mod schedule;
 mod surface;
 mod train;
+mod weights;
 mod zoo;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

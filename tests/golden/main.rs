@@ -22,6 +22,7 @@ mod options;
 mod outputs;
 mod refused;
 mod report;
+mod schedule;
 mod work;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -156,6 +157,9 @@ fn outputs(case: &Case, work: &Work, gpu: Option<&Gpu>) -> Result<Outputs> {
         (Work::Optimizer(optimizer), None) => on_cpu::optimizer(optimizer, case),
         (Work::Optimizer(optimizer), Some(gpu)) => on_gpu::optimizer(gpu, optimizer, case),
         (Work::Groups(groups), gpu) => groups.run(case, gpu),
+        (Work::Average(average), None) => on_cpu::average(average, case),
+        (Work::Average(average), Some(gpu)) => on_gpu::average(gpu, average, case),
+        (Work::Rates(rates), gpu) => rates.run(gpu),
         (Work::Network(network), gpu) => network.run(case, gpu),
     }
 }

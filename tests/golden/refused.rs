@@ -1,7 +1,7 @@
 //! What of the sets the library does not have yet: the one list of it.
 
 /// Names of groups, of operators and of tags.
-const REFUSED: &[&str] = &["3d", "schedule", "ema"];
+const REFUSED: &[&str] = &["3d"];
 
 /// The name under which a case is refused: its group, its operator or one of its tags.
 pub fn refused<'a>(

@@ -4,7 +4,7 @@ use crate::Result;
 use crate::Shape;
 use crate::cpu::{self, Real};
 use crate::engine::operators::{Gradients, Kept, Saved, Site, kernels, operator};
-use crate::op::{Loss, Op, Optimizer, Target};
+use crate::op::{Activation, Average, Loss, Op, Optimizer, Target};
 
 /// What a kernel computes, by the reference in any of its numbers.
 pub(in crate::engine) trait Compute {
@@ -19,10 +19,12 @@ pub(in crate::engine) struct ForwardPass<'a> {
 }
 
 /// The gradients of the parameters and of the inputs, from inputs, parameters, output and its
-/// gradient; empty where they are not wanted.
+/// gradient, and what that goes through; empty where they are not wanted.
 pub(in crate::engine) struct BackwardPass<'a> {
     pub pass: ForwardPass<'a>,
     pub wanted: Vec<bool>,
+    /// The activation of which the gradient is given; from its argument, or its value.
+    pub through: Option<Activation>,
     /// The positions that the forward pass chose.
     pub indices: Vec<u32>,
 }
@@ -50,7 +52,8 @@ impl Compute for ForwardPass<'_> {
 
 impl Compute for BackwardPass<'_> {
     fn compute<T: Real>(&self, inputs: &[Vec<T>]) -> Result<Vec<Vec<T>>> {
-        let (before, after) = inputs.split_at(inputs.len() - 2);
+        let after = 2 + usize::from(self.through.is_some());
+        let (before, after) = inputs.split_at(inputs.len() - after);
         let (x, parameters) = before.split_at(self.pass.site.inputs.len());
         let mut kept = match kernels(self.pass.op).keeps(&self.pass.site)? {
             Some(_) => self.pass.run(before)?.1,
@@ -74,7 +77,11 @@ impl Compute for BackwardPass<'_> {
             y: &after[0],
             kept: &kept,
         };
-        operator(self.pass.op).backward(&self.pass.site, &saved, &after[1], &mut gradients)?;
+        let mut gy = after[1].clone();
+        if let (Some(activation), Some(saved)) = (self.through, after.get(2)) {
+            cpu::activation_backward(activation, saved, saved, &after[1], &mut gy)?;
+        }
+        operator(self.pass.op).backward(&self.pass.site, &saved, &gy, &mut gradients)?;
         Ok(results)
     }
 }
@@ -95,6 +102,20 @@ impl Compute for LossPass<'_> {
         let total =
             cpu::loss_forward_backward(loss, &geometry, normaliser, output, target, &mut gradient)?;
         Ok(vec![vec![total], gradient])
+    }
+}
+
+/// An average after an update, from the parameters and the average before.
+pub(in crate::engine) struct AveragePass<'a> {
+    pub own: &'a Average,
+    pub update: u64,
+}
+
+impl Compute for AveragePass<'_> {
+    fn compute<T: Real>(&self, inputs: &[Vec<T>]) -> Result<Vec<Vec<T>>> {
+        let mut averaged = inputs[1].clone();
+        cpu::average_update(self.own, self.update, &inputs[0], &mut averaged)?;
+        Ok(vec![averaged])
     }
 }
 

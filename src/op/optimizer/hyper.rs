@@ -1,6 +1,6 @@
 //! Hyper-parameters that several optimizers have, by what they are.
 
-use super::{Adadelta, Adagrad, Adam, Lion, NAdam, Optimizer, RmsProp, Sgd};
+use super::Optimizer;
 use crate::{Error, Result};
 
 /// A hyper-parameter with its value.
@@ -15,68 +15,59 @@ pub(crate) enum Hyper {
 impl Optimizer {
     /// Sets a hyper-parameter, where this optimizer has it.
     pub(crate) fn set(&mut self, hyper: Hyper) -> Result<()> {
-        let (name, set) = match hyper {
-            Hyper::WeightDecay(value) => {
-                *self.weight_decay_mut() = value;
-                ("weight_decay", true)
-            }
-            Hyper::Momentum(value) => ("momentum", put(self.momentum_mut(), value)),
-            Hyper::Betas(values) => ("betas", put(self.betas_mut(), values)),
-            Hyper::Epsilon(value) => ("epsilon", put(self.epsilon_mut(), value)),
+        // The places of weight decay, momentum, decay rates and epsilon, of what it has.
+        let (decay, momentum, betas, epsilon) = match self {
+            Self::Sgd(sgd) => (&mut sgd.weight_decay, Some(&mut sgd.momentum), None, None),
+            Self::Adam(adam) => (
+                &mut adam.weight_decay,
+                None,
+                Some(&mut adam.betas),
+                Some(&mut adam.epsilon),
+            ),
+            Self::RmsProp(rms) => (
+                &mut rms.weight_decay,
+                Some(&mut rms.momentum),
+                None,
+                Some(&mut rms.epsilon),
+            ),
+            Self::Adagrad(own) => (&mut own.weight_decay, None, None, Some(&mut own.epsilon)),
+            Self::Adadelta(own) => (&mut own.weight_decay, None, None, Some(&mut own.epsilon)),
+            Self::NAdam(own) => (
+                &mut own.weight_decay,
+                None,
+                Some(&mut own.betas),
+                Some(&mut own.epsilon),
+            ),
+            Self::Lion(own) => (&mut own.weight_decay, None, Some(&mut own.betas), None),
         };
-        match set {
-            true => Ok(()),
-            false => Err(Error::argument(name, "is none of this optimizer's")),
-        }
-    }
-
-    fn weight_decay_mut(&mut self) -> &mut f64 {
-        match self {
-            Self::Sgd(Sgd { weight_decay, .. })
-            | Self::Adam(Adam { weight_decay, .. })
-            | Self::RmsProp(RmsProp { weight_decay, .. })
-            | Self::Adagrad(Adagrad { weight_decay, .. })
-            | Self::Adadelta(Adadelta { weight_decay, .. })
-            | Self::NAdam(NAdam { weight_decay, .. })
-            | Self::Lion(Lion { weight_decay, .. }) => weight_decay,
-        }
-    }
-
-    fn momentum_mut(&mut self) -> Option<&mut f64> {
-        match self {
-            Self::Sgd(Sgd { momentum, .. }) | Self::RmsProp(RmsProp { momentum, .. }) => {
-                Some(momentum)
+        let place = match hyper {
+            Hyper::WeightDecay(value) => Some((decay, value)),
+            Hyper::Momentum(value) => momentum.map(|place| (place, value)),
+            Hyper::Epsilon(value) => epsilon.map(|place| (place, value)),
+            Hyper::Betas(values) => {
+                if let Some(place) = betas {
+                    *place = values;
+                    return Ok(());
+                }
+                None
             }
-            Self::Adam(_)
-            | Self::Adagrad(_)
-            | Self::Adadelta(_)
-            | Self::NAdam(_)
-            | Self::Lion(_) => None,
-        }
-    }
-
-    fn betas_mut(&mut self) -> Option<&mut [f64; 2]> {
-        match self {
-            Self::Adam(Adam { betas, .. })
-            | Self::NAdam(NAdam { betas, .. })
-            | Self::Lion(Lion { betas, .. }) => Some(betas),
-            Self::Sgd(_) | Self::RmsProp(_) | Self::Adagrad(_) | Self::Adadelta(_) => None,
-        }
-    }
-
-    fn epsilon_mut(&mut self) -> Option<&mut f64> {
-        match self {
-            Self::Adam(Adam { epsilon, .. })
-            | Self::RmsProp(RmsProp { epsilon, .. })
-            | Self::Adagrad(Adagrad { epsilon, .. })
-            | Self::Adadelta(Adadelta { epsilon, .. })
-            | Self::NAdam(NAdam { epsilon, .. }) => Some(epsilon),
-            Self::Sgd(_) | Self::Lion(_) => None,
-        }
+        };
+        let (place, value) = place.ok_or_else(|| {
+            let (name, reason) = (hyper.name(), "is none of this optimizer's");
+            Error::argument(name, reason)
+        })?;
+        *place = value;
+        Ok(())
     }
 }
 
-/// Whether there is a place for a value, which is there then.
-fn put<T>(place: Option<&mut T>, value: T) -> bool {
-    place.map(|place| *place = value).is_some()
+impl Hyper {
+    fn name(self) -> &'static str {
+        match self {
+            Self::WeightDecay(_) => "weight_decay",
+            Self::Momentum(_) => "momentum",
+            Self::Betas(_) => "betas",
+            Self::Epsilon(_) => "epsilon",
+        }
+    }
 }

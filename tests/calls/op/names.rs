@@ -206,6 +206,13 @@ pub const OPTIMIZER: &[&str] = &[
     "Lion::weight_decay",
 ];
 
+pub const AVERAGE: &[&str] = &[
+    "Average::ema",
+    "Average::equal",
+    "Average::after",
+    "Average::shares",
+];
+
 pub const SHAPE: &[&str] = &[
     "Shape::len",
     "Shape::is_empty",

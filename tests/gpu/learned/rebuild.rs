@@ -131,7 +131,9 @@ fn what_was_learned_before_goes_on_with_the_same_bits() {
             .rebuild(|builder| builder.unfreeze("*").group(trunk))
             .unwrap();
         assert_eq!(thawed.learning_rate(), 0.02);
-        [&mut frozen, &mut thawed].map(|trainer| steps(trainer, 3..4));
+        for trainer in [&mut frozen, &mut thawed] {
+            steps(trainer, 3..4);
+        }
         for name in names(&frozen) {
             let [a, b] = [&frozen, &thawed].map(|trainer| bits(&trainer.parameter(&name).unwrap()));
             assert_eq!(a == b, !name.starts_with("0."), "{device}: {name}");
@@ -161,7 +163,9 @@ fn what_cannot_be_made_leaves_the_trainer() {
     for ((device, mut trainer), (_, mut other)) in
         trainers(&usual).into_iter().zip(trainers(&usual))
     {
-        [&mut trainer, &mut other].map(|trainer| steps(trainer, 0..3));
+        for trainer in [&mut trainer, &mut other] {
+            steps(trainer, 0..3);
+        }
         let model = Model::builder([3, 6, 6]).flatten().dense(CLASSES).build();
         let elsewhere = Trainer::builder(model.unwrap());
         assert_error(trainer.rebuild(|_| elsewhere), "argument", &["same model"]);
@@ -188,7 +192,50 @@ fn what_cannot_be_made_leaves_the_trainer() {
             &["accumulate"],
         );
         assert_error(trainer.rebuild(|b| b.batch(0)), "argument", &["batch"]);
-        [&mut trainer, &mut other].map(|trainer| steps(trainer, 3..5));
+        for trainer in [&mut trainer, &mut other] {
+            steps(trainer, 3..5);
+        }
         assert_eq!(state(&trainer), state(&other), "{device}");
+    }
+}
+
+/// A checkpoint has each parameter's own count, and what is kept for a loss of the device is the state of the
+/// trainer that was made anew.
+#[test]
+fn a_checkpoint_goes_on_with_each_count() {
+    let file = |name: &str| {
+        let name = format!("rebuilt-{}-{name}.safetensors", std::process::id());
+        std::env::temp_dir().join(name)
+    };
+    let (kept, written) = (file("kept"), file("written"));
+    let all = builder().optimizer(Optimizer::nadam(0.01));
+    let head = all.clone().freeze("*").unfreeze("fc.*");
+    for (device, mut whole) in trainers(&head.checkpoint_every_to(100, &kept)) {
+        steps(&mut whole, 0..3);
+        whole
+            .rebuild(|builder| builder.unfreeze("layer2.*"))
+            .unwrap();
+        let resume = |path| {
+            let resumed = all
+                .clone()
+                .freeze("*")
+                .unfreeze("fc.*")
+                .unfreeze("layer2.*");
+            match whole.gpu() {
+                Some(gpu) => resumed.resume(path).on(gpu).unwrap(),
+                None => resumed.resume(path).on_cpu().unwrap(),
+            }
+        };
+        assert_eq!(state(&resume(&kept)), state(&whole), "{device}");
+        steps(&mut whole, 3..5);
+        whole.checkpoint(&written).unwrap();
+        let mut resumed = resume(&written);
+        for trainer in [&mut whole, &mut resumed] {
+            steps(trainer, 5..7);
+        }
+        assert_eq!(state(&resumed), state(&whole), "{device}");
+    }
+    for path in [kept, written] {
+        std::fs::remove_file(path).unwrap();
     }
 }
