@@ -85,13 +85,17 @@ pub mod op;
 pub mod ops;
 pub mod prelude;
 mod shape;
+mod table;
 mod train;
 pub mod zoo;
 
 pub use engine::{Check, MemoryReport, Profile, ProfileEntry, Reference, VerifyReport};
 pub use error::{Error, Result};
 pub use gpu::{Clock, Element, Gpu, GpuBuilder, Peaks, Tensor};
-pub use model::{Branch, GraphBuilder, Inputs, Losses, Model, ModelBuilder, Targets, Value};
+pub use model::{
+    AsInputs, Branch, GraphBuilder, Inputs, IntoBatch, LayerSummary, Losses, Model, ModelBuilder,
+    Summary, Targets, Value,
+};
 pub use op::{
     Activation, Adam, AdaptiveAvgPool2d, AdaptiveMaxPool2d, Add, AvgPool1d, AvgPool2d, BatchNorm,
     BinaryCrossEntropy, ChannelPermute, ChannelShuffle, Concat, Conv1d, Conv2d, ConvTranspose2d,
@@ -102,7 +106,10 @@ pub use op::{
     Softmax, Target, Upsample2d,
 };
 pub use shape::Shape;
-pub use train::{Trainer, TrainerBuilder};
+pub use train::{
+    Accuracy, ConfusionMatrix, Evaluation, Log, LogRow, MeanErrors, Metric, Prediction,
+    Predictions, Trainer, TrainerBuilder,
+};
 pub use wgpu;
 
 /// The way to a device in tests: these take the one of the folder `tests`, which knows the crate by

@@ -15,10 +15,10 @@ mod plan;
 mod profile;
 mod profile_table;
 mod reference;
-mod table;
 mod tolerance;
 mod verify;
 mod wanted;
+mod whole;
 
 #[cfg(feature = "native")]
 pub(crate) use autotune::{Place, known_choices};
@@ -32,6 +32,7 @@ pub use profile::{Profile, ProfileEntry};
 pub use reference::Reference;
 pub use verify::{Check, VerifyReport};
 pub(crate) use wanted::Wanted;
+pub(crate) use whole::WholeLosses;
 
 use crate::Error;
 

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::TrainerBuilder;
+use super::log::Logged;
 use crate::engine::{Batch, MemoryReport, Plan, Reference, Wanted};
 use crate::model::{Inputs, Model, OutputLoss, Targets};
 #[cfg(feature = "native")]
@@ -28,6 +29,7 @@ pub struct Trainer {
     learning_rate: f64,
     pub(super) batch: usize,
     pub(super) backend: Backend,
+    pub(super) logged: Logged,
 }
 
 pub(super) enum Backend {
@@ -67,6 +69,7 @@ impl Trainer {
             learning_rate,
             batch,
             backend,
+            logged: Logged::new(),
         }
     }
 
@@ -112,10 +115,13 @@ impl Trainer {
 
     async fn step_with(&mut self, inputs: Inputs<'_>, targets: Targets) -> Result<()> {
         let batch = self.check_batch(&inputs, &targets)?;
+        let examples = batch.examples;
         match &mut self.backend {
-            Backend::Gpu(plan) => plan.step(&batch).await,
-            Backend::Cpu(reference) => reference.step(inputs, targets).map(|_| ()),
+            Backend::Gpu(plan) => plan.step(&batch).await?,
+            Backend::Cpu(reference) => drop(reference.step(inputs, targets)?),
         }
+        self.logged.count(examples);
+        Ok(())
     }
 
     /// Updates the parameters from the batches since the last update: where an epoch ends between two
@@ -258,7 +264,11 @@ impl Trainer {
     }
 
     /// The first outputs, so many of them.
-    async fn predict_with(&mut self, inputs: Inputs<'_>, count: usize) -> Result<Vec<Vec<f32>>> {
+    pub(super) async fn predict_with(
+        &mut self,
+        inputs: Inputs<'_>,
+        count: usize,
+    ) -> Result<Vec<Vec<f32>>> {
         let examples = inputs.examples(&self.model.graph)?;
         let reference = match &mut self.backend {
             Backend::Gpu(plan) => return plan.predict(&inputs, examples, 0..count).await,

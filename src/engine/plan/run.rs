@@ -58,6 +58,11 @@ impl Plan {
         self.progress.batches
     }
 
+    /// Updates so far.
+    pub fn updates(&self) -> u64 {
+        self.progress.updates
+    }
+
     pub fn set_learning_rate(&mut self, learning_rate: f64) -> Result<()> {
         let mut optimizer = self.optimizer;
         optimizer.set_learning_rate(learning_rate);
