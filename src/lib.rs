@@ -85,6 +85,7 @@ pub mod op;
 pub mod ops;
 pub mod prelude;
 mod shape;
+mod table;
 mod train;
 pub mod zoo;
 
@@ -92,8 +93,8 @@ pub use engine::{Check, MemoryReport, Profile, ProfileEntry, Reference, VerifyRe
 pub use error::{Error, Result};
 pub use gpu::{Clock, Element, Gpu, GpuBuilder, Peaks, Tensor};
 pub use model::{
-    Branch, GraphBuilder, Inputs, LoadReport, Losses, Model, ModelBuilder, Pattern, SaveOptions,
-    Targets, Value, Weights,
+    AsInputs, Branch, GraphBuilder, Inputs, IntoBatch, LayerSummary, LoadReport, Losses, Model,
+    ModelBuilder, Pattern, SaveOptions, Summary, Targets, Value, Weights,
 };
 pub use op::{
     Activation, Adadelta, Adagrad, Adam, AdaptiveAvgPool2d, AdaptiveMaxPool2d, Add, Average,
@@ -107,7 +108,10 @@ pub use op::{
 pub use shape::Shape;
 #[cfg(feature = "native")]
 pub use train::Checkpoints;
-pub use train::{Cyclic, Group, OneCycle, Schedule, Trainer, TrainerBuilder};
+pub use train::{
+    Accuracy, ConfusionMatrix, Cyclic, Evaluation, Group, Log, LogRow, MeanErrors, Metric,
+    OneCycle, Prediction, Predictions, Schedule, Trainer, TrainerBuilder,
+};
 pub use wgpu;
 
 /// The way to a device in tests: these take the one of the folder `tests`, which knows the crate by

@@ -13,6 +13,7 @@ mod cpu;
 #[allow(dead_code)] // each suite takes a part of it
 mod device;
 mod draw;
+mod evaluate;
 mod gpu;
 mod graph;
 mod guard;
