@@ -6,7 +6,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules that are public, beside the crate's own: what their `mod.rs` re-exports is.
-const MODULES: [&str; 6] = ["cpu", "engine", "engine/catalogue", "op", "ops", "zoo"];
+const MODULES: [&str; 7] = [
+    "cpu",
+    "data",
+    "engine",
+    "engine/catalogue",
+    "op",
+    "ops",
+    "zoo",
+];
 
 /// Public modules that have no functions of their own.
 const WITHOUT_FUNCTIONS: [&str; 2] = ["guide", "prelude"];
