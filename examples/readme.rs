@@ -13,7 +13,7 @@ mod out;
 
 use std::path::Path;
 
-use wgpu_cnn::data::{Dataset, Loader, Memory, Split};
+use wgpu_cnn::data::{Loader, Memory, Split};
 use wgpu_cnn::prelude::*;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

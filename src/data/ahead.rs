@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
-use super::loader::{Made, Task};
+use super::task::{Made, Task};
 use crate::{Error, Result};
 
 /// How many threads, and how far ahead.

@@ -1,8 +1,8 @@
 //! Batches whose examples are mixed with each other: mixup and cutmix.
 
 use super::array::MOST;
-use super::loader::Batch;
 use super::random::Random;
+use super::task::Batch;
 use crate::op::Target;
 use crate::shape::elements;
 use crate::{Error, Result};

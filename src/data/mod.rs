@@ -33,6 +33,7 @@
 #[cfg(feature = "native")]
 mod ahead;
 mod array;
+mod builder;
 mod cifar;
 mod dataset;
 mod folder;
@@ -46,14 +47,17 @@ mod npy;
 mod place;
 mod random;
 mod resize;
+mod task;
 mod transform;
 
 pub use array::{Array, Values};
+pub use builder::LoaderBuilder;
 pub use dataset::{Dataset, Example};
 pub use folder::ImageFolder;
 pub use image::Colour;
-pub use loader::{Batch, Epoch, Loader, LoaderBuilder};
+pub use loader::{Epoch, Loader};
 pub use memory::{Memory, Split};
 pub use place::Place;
 pub use random::Random;
+pub use task::Batch;
 pub use transform::{IMAGENET, ImageSize, Transforms};
