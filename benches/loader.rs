@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use wgpu_cnn::data::{Dataset, IMAGENET, ImageFolder, Loader, Transforms};
+use wgpu_cnn::data::{IMAGENET, ImageFolder, Loader, Transforms};
 
 const IMAGES: usize = 512;
 

@@ -285,7 +285,7 @@ fn load(d: &mut Draw, memory: Memory) -> bool {
     let Ok(loader) = builder.build() else {
         return false;
     };
-    assert!(!loader.is_empty() && loader.dataset().len() >= 1);
+    assert!(!loader.is_empty() && !loader.dataset().is_empty());
     let mut value = false;
     for batch in loader.epoch(d.number() as u64).take(3) {
         value |=
