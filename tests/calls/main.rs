@@ -9,6 +9,7 @@
 
 mod call;
 mod cpu;
+mod data;
 #[path = "../common/device.rs"]
 #[allow(dead_code)] // each suite takes a part of it
 mod device;
