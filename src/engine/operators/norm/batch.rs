@@ -146,7 +146,7 @@ impl<T: Real> Operator<T> for BatchNorm {
     }
 
     fn applies(&self) -> Applies {
-        Applies::Gradients
+        Applies::Everything
     }
 
     fn hands_gradient_on(&self, _: &Site, _: usize) -> bool {
