@@ -3,7 +3,7 @@
 use super::*;
 use crate::engine::lower::NodeParts;
 use crate::engine::operators::Mode;
-use crate::{Branch, Conv2d, ConvTranspose2d, GroupNorm, LayerNormChannels, wgpu};
+use crate::{BatchNorm, Branch, Conv2d, ConvTranspose2d, GroupNorm, LayerNormChannels, wgpu};
 
 /// A device, or none where that is allowed.
 fn gpu() -> Option<Gpu> {
@@ -290,6 +290,10 @@ fn faults_in_gradients_that_go_through_an_activation_fail_and_name_the_layer() {
         .residual(|body| body.conv2d(4, 1).batch_norm())
         .relu()
         .residual(|body| body.conv2d(4, 1).batch_norm())
+        .push(GroupNorm::new(2).affine(false))
+        .mish()
+        .push(BatchNorm::new().affine(false).frozen(true))
+        .softplus()
         .dense(3)
         .build()
         .unwrap();
