@@ -8,6 +8,7 @@
 //! is an adapter. With `-- --nocapture` it prints what was called, and how often that gave a value.
 
 mod call;
+mod checkpoint;
 mod cpu;
 #[path = "../common/device.rs"]
 #[allow(dead_code)] // each suite takes a part of it
