@@ -69,9 +69,11 @@ pub fn calls(on_device: bool) -> Vec<Call> {
     calls.extend(crate::schedule::calls());
     calls.extend(crate::weights::calls());
     calls.extend(crate::evaluate::calls());
+    calls.extend(crate::checkpoint::calls());
     if on_device {
         calls.extend(crate::ops::calls());
         calls.extend(crate::gpu::calls());
+        calls.extend(crate::checkpoint::calls_on_device());
     }
     calls
 }

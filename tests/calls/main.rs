@@ -8,6 +8,7 @@
 //! is an adapter. With `-- --nocapture` it prints what was called, and how often that gave a value.
 
 mod call;
+mod checkpoint;
 mod cpu;
 mod data;
 #[path = "../common/device.rs"]

@@ -1,8 +1,8 @@
 //! Small trainings with all that a checkpoint must keep.
 
 use wgpu_cnn::{
-    Activation, Add, BatchNorm, Conv2d, DropUnit, Dropout, Flatten, Linear, Loss, Losses, Model,
-    Optimizer, Result, Target, Targets, Trainer, TrainerBuilder,
+    Activation, Add, BatchNorm, Conv2d, DropUnit, Dropout, Flatten, Group, Linear, Loss, Losses,
+    Model, Optimizer, Result, Schedule, Target, Targets, Trainer, TrainerBuilder,
 };
 
 use crate::common::{labels, random, uniform};
@@ -20,6 +20,14 @@ pub enum Feature {
     AdamW,
     RmsProp,
     CenteredRmsProp,
+    Adagrad,
+    Adadelta,
+    NAdam,
+    Lion,
+    Schedule,
+    Groups,
+    Frozen,
+    FrozenStatistics,
     Dropout,
     Dropout2d,
     StochasticDepth,
@@ -39,7 +47,7 @@ pub enum Feature {
 }
 
 impl Feature {
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 31] = [
         Self::Momentum,
         Self::Nesterov,
         Self::Adam,
@@ -47,6 +55,14 @@ impl Feature {
         Self::AdamW,
         Self::RmsProp,
         Self::CenteredRmsProp,
+        Self::Adagrad,
+        Self::Adadelta,
+        Self::NAdam,
+        Self::Lion,
+        Self::Schedule,
+        Self::Groups,
+        Self::Frozen,
+        Self::FrozenStatistics,
         Self::Dropout,
         Self::Dropout2d,
         Self::StochasticDepth,
@@ -87,7 +103,7 @@ impl Setup {
         let mut net = Model::graph();
         let image = net.input([2, 4, 4]);
         let mut y = net.add("conv", Conv2d::new(3, 3).padding(1), [image])?;
-        if self.has(Feature::BatchNorm) {
+        if self.has(Feature::BatchNorm) || self.has(Feature::FrozenStatistics) {
             y = net.add("bn", BatchNorm::new(), [y])?;
         }
         if self.has(Feature::CumulativeBatchNorm) {
@@ -121,6 +137,10 @@ impl Setup {
                 Feature::AdamW => Optimizer::adamw(0.01).into(),
                 Feature::RmsProp => Optimizer::rmsprop(0.01).momentum(0.5).into(),
                 Feature::CenteredRmsProp => Optimizer::rmsprop(0.01).centered(true).into(),
+                Feature::Adagrad => Optimizer::adagrad(0.02).into(),
+                Feature::Adadelta => Optimizer::adadelta(0.5).into(),
+                Feature::NAdam => Optimizer::nadam(0.01).into(),
+                Feature::Lion => Optimizer::lion(1e-3).into(),
                 _ => continue,
             };
         }
@@ -155,6 +175,20 @@ impl Setup {
         }
         if self.has(Feature::Pieces) {
             builder = builder.max_slab(400);
+        }
+        if self.has(Feature::Schedule) {
+            builder = builder.schedule(Schedule::cosine(9, 1e-3).warm_up(2));
+        }
+        if self.has(Feature::Groups) {
+            let side = Group::new("side.*").rate_factor(0.5).weight_decay(0.125);
+            let head = Group::new("class.bias").optimizer(Optimizer::adam(0.02));
+            builder = builder.group(side).group(head);
+        }
+        if self.has(Feature::Frozen) {
+            builder = builder.freeze("conv.*");
+        }
+        if self.has(Feature::FrozenStatistics) {
+            builder = builder.freeze_statistics("bn.*");
         }
         builder.half_precision(self.has(Feature::Half))
     }
