@@ -105,6 +105,8 @@ pub use op::{
     Scale, Sgd, Size2, Slice, Softmax, Target, Upsample2d,
 };
 pub use shape::Shape;
+#[cfg(feature = "native")]
+pub use train::Checkpoints;
 pub use train::{Cyclic, Group, OneCycle, Schedule, Trainer, TrainerBuilder};
 pub use wgpu;
 

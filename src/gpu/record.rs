@@ -107,8 +107,11 @@ pub(crate) enum Varies {
     Loss,
     /// The same for the total.
     LossTotal,
-    /// The seed and the step.
-    Dropout,
+    /// The seed, the update, and the examples that it has had.
+    Dropout {
+        /// Masks of an example.
+        masks: u32,
+    },
     /// The factor that makes a mean of the gradients of micro-batches.
     Clip,
     /// The learning rate and the step's corrections.

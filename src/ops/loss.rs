@@ -56,7 +56,7 @@ pub fn loss(
             Varies::Loss => kernels::loss::set_step(&loss, &mut dispatch.params, step),
             Varies::LossTotal => kernels::loss::set_total_step(&mut dispatch.params, step),
             Varies::Nothing
-            | Varies::Dropout
+            | Varies::Dropout { .. }
             | Varies::Clip
             | Varies::Optimizer { .. }
             | Varies::Average { .. } => {}

@@ -13,6 +13,8 @@ mod verify;
 mod weights;
 
 pub use builder::TrainerBuilder;
+#[cfg(feature = "native")]
+pub use checkpoint::Checkpoints;
 pub use groups::Group;
 pub use schedule::{Cyclic, OneCycle, Schedule};
 pub use trainer::Trainer;

@@ -53,6 +53,7 @@ impl Trainer {
         check_own(&self.losses, "forward")?;
         self.check_not_averaged()?;
         let examples = self.check_inputs(&inputs)?;
+        self.keep_if_due().await?;
         let batch = Batch {
             inputs: &inputs,
             examples,

@@ -1,5 +1,6 @@
 //! The training loop's vocabulary.
 
+use super::checkpoint::Session;
 use super::{Schedule, TrainerBuilder};
 use crate::engine::{Batch, MemoryReport, Plan, Reference, Wanted};
 use crate::model::{Groups, Inputs, Model, OutputLoss, Targets};
@@ -25,6 +26,7 @@ pub struct Trainer {
     pub(super) schedule: Schedule,
     pub(super) batch: usize,
     pub(super) backend: Backend,
+    pub(super) session: Session,
     /// Whether the average is in place of the weights.
     pub(super) averaged: bool,
 }
@@ -69,6 +71,7 @@ impl Trainer {
             schedule,
             batch,
             backend,
+            session: Session::default(),
             averaged: false,
         }
     }
@@ -116,6 +119,7 @@ impl Trainer {
     async fn step_with(&mut self, inputs: Inputs<'_>, targets: Targets) -> Result<()> {
         self.follow_schedule()?;
         let batch = self.check_batch(&inputs, &targets)?;
+        self.keep_if_due().await?;
         match &mut self.backend {
             Backend::Gpu(plan) => plan.step(&batch).await,
             Backend::Cpu(reference) => reference.step(inputs, targets).map(|_| ()),

@@ -26,6 +26,7 @@ mod resize;
 mod schedule;
 mod surface;
 mod train;
+mod weights;
 mod zoo;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -184,7 +184,7 @@ pub fn usual(d: &mut Draw) -> TrainerBuilder {
 }
 
 /// A file that may be there.
-fn path(d: &mut Draw) -> PathBuf {
+pub fn path(d: &mut Draw) -> PathBuf {
     let folder = std::env::temp_dir().join(format!("wgpu-cnn-calls-{}", std::process::id()));
     let _ = std::fs::create_dir_all(&folder);
     let name = d.pick(&[
@@ -192,6 +192,7 @@ fn path(d: &mut Draw) -> PathBuf {
         "others",
         "",
         "no folder/weights",
+        "weights.json",
         "\0",
         "a\u{301}",
     ]);

@@ -9,6 +9,7 @@ mod autotune;
 mod average;
 mod broadcast;
 mod calls;
+mod checkpoint;
 mod common;
 #[path = "../common/compare.rs"]
 #[allow(dead_code)] // each suite takes a part of it

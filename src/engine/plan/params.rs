@@ -13,8 +13,10 @@ use super::PlanOptions;
 pub(in crate::engine) struct Step {
     /// In the order of the losses; none where no loss is computed.
     pub losses: Vec<LossStep>,
-    /// Batches before this one.
-    pub batch: u64,
+    /// Updates before this batch.
+    pub made: u64,
+    /// Examples of its update before it.
+    pub examples: u64,
     /// The update that this submission makes, counted from 1.
     pub update: u64,
     pub gradient_scale: f32,
@@ -39,7 +41,10 @@ impl Step {
         match dispatch.varies {
             Varies::Nothing => {}
             Varies::Loss | Varies::LossTotal => self.fill_loss((at, dispatch), params, setting),
-            Varies::Dropout => dropout::set_step(params, options.seed, self.batch),
+            Varies::Dropout { masks } => {
+                let first = self.examples.wrapping_mul(u64::from(masks));
+                dropout::set_step(params, options.seed, self.made, first);
+            }
             Varies::Clip => optimizer::set_clip_step(params, self.gradient_scale),
             Varies::Optimizer { vectors, group } => {
                 let group = &groups.list()[group];
@@ -75,7 +80,8 @@ impl Step {
     /// The first batch, which is an update.
     pub const FIRST: Self = Self {
         losses: Vec::new(),
-        batch: 0,
+        made: 0,
+        examples: 0,
         update: 1,
         gradient_scale: 1.0,
     };

@@ -164,7 +164,8 @@ impl Plan {
         });
         let step = Step {
             losses: losses.collect(),
-            batch: progress.batches - 1,
+            made: self.progress.updates,
+            examples: self.progress.examples,
             update: progress.updates,
             gradient_scale: progress.gradient_scale,
         };
