@@ -65,11 +65,8 @@ pub fn calls(on_device: bool) -> Vec<Call> {
     calls.extend(crate::graph::calls());
     calls.extend(crate::learned::calls());
     calls.extend(crate::train::calls());
-<<<<<<< HEAD
     calls.extend(crate::schedule::calls());
-=======
     calls.extend(crate::weights::calls());
->>>>>>> help-w
     if on_device {
         calls.extend(crate::ops::calls());
         calls.extend(crate::gpu::calls());

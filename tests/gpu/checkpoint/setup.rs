@@ -1,8 +1,8 @@
 //! Small trainings with all that a checkpoint must keep.
 
 use wgpu_cnn::{
-    Activation, Add, BatchNorm, Conv2d, DropUnit, Dropout, Flatten, Linear, Loss, Losses, Model,
-    Optimizer, Result, Target, Targets, Trainer, TrainerBuilder,
+    Activation, Add, Average, BatchNorm, Conv2d, DropUnit, Dropout, Flatten, Linear, Loss, Losses,
+    Model, Optimizer, Result, Schedule, Target, Targets, Trainer, TrainerBuilder,
 };
 
 use crate::common::{labels, random, uniform};
@@ -20,6 +20,12 @@ pub enum Feature {
     AdamW,
     RmsProp,
     CenteredRmsProp,
+    Adagrad,
+    Adadelta,
+    NAdam,
+    Lion,
+    Schedule,
+    Average,
     Dropout,
     Dropout2d,
     StochasticDepth,
@@ -39,7 +45,7 @@ pub enum Feature {
 }
 
 impl Feature {
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 29] = [
         Self::Momentum,
         Self::Nesterov,
         Self::Adam,
@@ -47,6 +53,12 @@ impl Feature {
         Self::AdamW,
         Self::RmsProp,
         Self::CenteredRmsProp,
+        Self::Adagrad,
+        Self::Adadelta,
+        Self::NAdam,
+        Self::Lion,
+        Self::Schedule,
+        Self::Average,
         Self::Dropout,
         Self::Dropout2d,
         Self::StochasticDepth,
@@ -121,6 +133,13 @@ impl Setup {
                 Feature::AdamW => Optimizer::adamw(0.01).into(),
                 Feature::RmsProp => Optimizer::rmsprop(0.01).momentum(0.5).into(),
                 Feature::CenteredRmsProp => Optimizer::rmsprop(0.01).centered(true).into(),
+                Feature::Adagrad => {
+                    let adagrad = Optimizer::adagrad(0.05).learning_rate_decay(0.1);
+                    adagrad.initial_accumulator(0.1).into()
+                }
+                Feature::Adadelta => Optimizer::adadelta(1.0).into(),
+                Feature::NAdam => Optimizer::nadam(0.01).into(),
+                Feature::Lion => Optimizer::lion(0.001).weight_decay(0.1).into(),
                 _ => continue,
             };
         }
@@ -149,6 +168,12 @@ impl Setup {
         let mut builder = builder.optimizer(self.optimizer()).loss(self.losses());
         if self.has(Feature::Accumulate) {
             builder = builder.accumulate(3);
+        }
+        if self.has(Feature::Schedule) {
+            builder = builder.schedule(Schedule::cosine(8, 1e-4).warm_up(2));
+        }
+        if self.has(Feature::Average) {
+            builder = builder.average(Average::ema(0.75));
         }
         if self.has(Feature::Clip) {
             builder = builder.clip_norm(0.3);
