@@ -1,8 +1,8 @@
 //! Small trainings with all that a checkpoint must keep.
 
 use wgpu_cnn::{
-    Activation, Add, BatchNorm, Conv2d, DropUnit, Dropout, Flatten, Group, Linear, Loss, Losses,
-    Model, Optimizer, Result, Schedule, Target, Targets, Trainer, TrainerBuilder,
+    Activation, Add, Average, BatchNorm, Conv2d, DropUnit, Dropout, Flatten, Group, Linear, Loss,
+    Losses, Model, Optimizer, Result, Schedule, Target, Targets, Trainer, TrainerBuilder,
 };
 
 use crate::common::{labels, random, uniform};
@@ -28,6 +28,7 @@ pub enum Feature {
     Groups,
     Frozen,
     FrozenStatistics,
+    Average,
     Dropout,
     Dropout2d,
     StochasticDepth,
@@ -47,7 +48,7 @@ pub enum Feature {
 }
 
 impl Feature {
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::Momentum,
         Self::Nesterov,
         Self::Adam,
@@ -63,6 +64,7 @@ impl Feature {
         Self::Groups,
         Self::Frozen,
         Self::FrozenStatistics,
+        Self::Average,
         Self::Dropout,
         Self::Dropout2d,
         Self::StochasticDepth,
@@ -137,10 +139,13 @@ impl Setup {
                 Feature::AdamW => Optimizer::adamw(0.01).into(),
                 Feature::RmsProp => Optimizer::rmsprop(0.01).momentum(0.5).into(),
                 Feature::CenteredRmsProp => Optimizer::rmsprop(0.01).centered(true).into(),
-                Feature::Adagrad => Optimizer::adagrad(0.02).into(),
-                Feature::Adadelta => Optimizer::adadelta(0.5).into(),
+                Feature::Adagrad => {
+                    let adagrad = Optimizer::adagrad(0.05).learning_rate_decay(0.1);
+                    adagrad.initial_accumulator(0.1).into()
+                }
+                Feature::Adadelta => Optimizer::adadelta(1.0).into(),
                 Feature::NAdam => Optimizer::nadam(0.01).into(),
-                Feature::Lion => Optimizer::lion(1e-3).into(),
+                Feature::Lion => Optimizer::lion(0.001).weight_decay(0.1).into(),
                 _ => continue,
             };
         }
@@ -169,6 +174,12 @@ impl Setup {
         let mut builder = builder.optimizer(self.optimizer()).loss(self.losses());
         if self.has(Feature::Accumulate) {
             builder = builder.accumulate(3);
+        }
+        if self.has(Feature::Schedule) {
+            builder = builder.schedule(Schedule::cosine(8, 1e-4).warm_up(2));
+        }
+        if self.has(Feature::Average) {
+            builder = builder.average(Average::ema(0.75));
         }
         if self.has(Feature::Clip) {
             builder = builder.clip_norm(0.3);
