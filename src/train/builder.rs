@@ -287,15 +287,16 @@ impl TrainerBuilder {
         backend: Backend,
         checkpoint: Option<checkpoint::Opened>,
     ) -> Result<Trainer> {
+        // Another one that is made by this starts from elsewhere.
+        (self.weights, self.checkpoint.resume) = (None, None);
         let mut trainer = Trainer::new(
             self.model.clone(),
             losses,
             (self.optimizer.learning_rate(), self.schedule.clone()),
             self.options.batch,
             backend,
+            self.clone(),
         );
-        // Another one that is made by this starts from elsewhere.
-        (self.weights, self.checkpoint.resume) = (None, None);
         self.begin(&mut trainer, checkpoint).await?;
         Ok(trainer)
     }

@@ -12,6 +12,7 @@ mod metrics;
 mod own;
 mod profile;
 mod rate;
+mod rebuild;
 mod schedule;
 mod trainer;
 mod verify;
