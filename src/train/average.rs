@@ -16,6 +16,8 @@ impl TrainerBuilder {
     /// Running statistics are not averaged, as in PyTorch's `AveragedModel`: where the average is
     /// evaluated or saved, they are those of the training. What is frozen is its own average.
     ///
+    /// A checkpoint holds the average; one without begins it at the weights that it holds.
+    ///
     /// ```
     /// use wgpu_cnn::{Average, Model, Trainer};
     /// let model = Model::builder([4]).dense(3).build()?;
@@ -91,6 +93,14 @@ impl Trainer {
     /// Whether the average is in place of the weights, by [`swap_average`](Self::swap_average).
     pub fn is_averaged(&self) -> bool {
         self.averaged
+    }
+
+    /// Whether an average is kept.
+    pub(super) fn keeps_average(&self) -> bool {
+        match &self.backend {
+            Backend::Gpu(plan) => plan.keeps_average(),
+            Backend::Cpu(reference) => reference.keeps_average(),
+        }
     }
 
     /// Refuses to train while the average is in place.

@@ -85,8 +85,8 @@ impl TrainerBuilder {
     /// memory of a small one: a mean is that over all of their examples. [`Trainer::loss`] stays that
     /// of the last batch. Default 1.
     ///
-    /// It is not that of one large batch where a batch counts as a whole: batch normalisation and a Dice
-    /// loss of the whole batch see one at a time. Of several losses each batch's means count by its
+    /// It is not that of one large batch where a batch counts as a whole: batch normalisation, stochastic depth
+    /// of whole batches and a Dice loss of the whole batch see one at a time. Of several losses each batch's means count by its
     /// examples, also where labels are ignored or weighted.
     ///
     /// With losses of [one's own](Losses::own) it sets no count, since [`Trainer::update`] alone updates:

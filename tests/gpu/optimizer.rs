@@ -76,8 +76,8 @@ fn cases() -> [Case; 10] {
         },
         Case {
             name: "adadelta, decay",
-            at: |lr| Optimizer::adadelta(10.0 * lr).weight_decay(0.1).into(),
-            without_decay: |lr| Optimizer::adadelta(10.0 * lr).into(),
+            at: |lr| Optimizer::adadelta(lr).weight_decay(0.1).into(),
+            without_decay: |lr| Optimizer::adadelta(lr).into(),
             decay: 0.1,
         },
         Case {

@@ -461,6 +461,53 @@ mod tests {
         }
     }
 
+    /// The kernels of a training step on a model, each with its layer.
+    fn kernels(model: &crate::Model) -> Vec<(String, &'static str)> {
+        let losses = [OutputLoss::first(&crate::Loss::default())];
+        let groups = Groups::single(&model.graph, crate::Optimizer::sgd(0.1).into());
+        let task = Task::new(model, &losses, &groups, PlanOptions::new(2));
+        let [traits, ..] = &adapters()[..] else {
+            return vec![];
+        };
+        let lowered = lower(&task, *traits, 2).unwrap();
+        let of_step = lowered.ranges.gradients().into_iter().flatten();
+        of_step
+            .map(|at| &lowered.recording.dispatches[at])
+            .map(|dispatch| (dispatch.label.clone(), dispatch.kernel.name))
+            .collect()
+    }
+
+    #[test]
+    fn residual_sums_of_normalised_values_have_no_passes_of_their_own() {
+        let model = crate::zoo::resnet18()
+            .classes(10)
+            .input([3, 64, 64])
+            .build()
+            .unwrap();
+        let kernels = kernels(&model);
+        let own = kernels.iter().filter(|(label, _)| label.contains("(add)"));
+        let own: Vec<_> = own.collect();
+        assert!(!kernels.is_empty() && own.is_empty(), "{own:?}");
+    }
+
+    #[test]
+    fn activations_of_normalised_values_have_no_passes_of_their_own() {
+        let net = crate::Model::builder([3, 8, 8])
+            .conv2d(4, 3)
+            .batch_norm()
+            .silu()
+            .conv2d(4, 1)
+            .push(crate::GroupNorm::new(2))
+            .gelu()
+            .conv2d(4, 1);
+        let model = net.flatten().dense(3).build().unwrap();
+        let kernels = kernels(&model);
+        let own = kernels
+            .iter()
+            .filter(|(_, kernel)| kernel.starts_with("activation"));
+        assert_eq!(own.collect::<Vec<_>>(), Vec::<&(String, &str)>::new());
+    }
+
     fn same_kernels(task: &Task, traits: Traits) {
         let planned = lower(task, traits, 16).unwrap().recording;
         let decisions = &planned.decisions;

@@ -60,6 +60,11 @@ impl Plan {
         }
     }
 
+    /// Whether an average is kept.
+    pub fn keeps_average(&self) -> bool {
+        self.options.average.is_some()
+    }
+
     /// The average of a learned parameter, once there is one.
     pub async fn average(&self, id: ParameterId) -> Result<Option<Vec<f32>>> {
         match (self.options.average, self.progress.updates) {
@@ -78,6 +83,11 @@ impl Plan {
 
     /// What the optimizer keeps of a learned parameter in a slot.
     pub async fn slot(&self, id: ParameterId, slot: usize) -> Result<Vec<f32>> {
+        if self.groups.updates(id, self.progress.updates) == 0 {
+            // What is in its memory does not matter before the first update, nor to kernels there.
+            let len = self.model.graph.parameter(id).shape.len();
+            return Ok(vec![self.groups.initial_state(id, slot) as f32; len]);
+        }
         self.read_pieces(&self.lowered.state(id, slot)?).await
     }
 

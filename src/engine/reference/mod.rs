@@ -165,7 +165,7 @@ impl<T: Real> Reference<T> {
     }
 
     /// Sets how many batches make one update. The update is that of one batch with all of their
-    /// examples, up to rounding, but for batch normalisation, dropout and a Dice loss of the whole batch.
+    /// examples, up to rounding, but for batch normalisation, dropout of whole batches and a Dice loss of the whole batch.
     /// Of several losses each batch's means count by its examples, also where labels are ignored. Default 1.
     ///
     /// Losses of [one's own](crate::Losses::own) are updated by [`update_now`](Self::update_now) alone:
