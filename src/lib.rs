@@ -93,22 +93,22 @@ pub use engine::{Check, MemoryReport, Profile, ProfileEntry, Reference, VerifyRe
 pub use error::{Error, Result};
 pub use gpu::{Clock, Element, Gpu, GpuBuilder, Peaks, Tensor};
 pub use model::{
-    AsInputs, Branch, GraphBuilder, Inputs, IntoBatch, LayerSummary, Losses, Model, ModelBuilder,
-    Summary, Targets, Value,
+    AsInputs, Branch, GraphBuilder, Inputs, IntoBatch, LayerSummary, LoadReport, Losses, Model,
+    ModelBuilder, Pattern, SaveOptions, Summary, Targets, Value, Weights,
 };
 pub use op::{
-    Activation, Adam, AdaptiveAvgPool2d, AdaptiveMaxPool2d, Add, AvgPool1d, AvgPool2d, BatchNorm,
-    BinaryCrossEntropy, ChannelPermute, ChannelShuffle, Concat, Conv1d, Conv2d, ConvTranspose2d,
-    CrossEntropy, Dice, DropUnit, Dropout, Flatten, GlobalPool, GroupNorm, Init, InstanceNorm,
-    LayerNorm, LayerNormChannels, Linear, LocalResponseNorm, Loss, MaxPool1d, MaxPool2d, Mul,
-    NegativeLogLikelihood, Op, Optimizer, Pad2d, Padding, PaddingMode, PixelShuffle,
-    PixelUnshuffle, PointwiseLinear, Prelu, Reduction, Reshape, RmsProp, Scale, Sgd, Size2, Slice,
-    Softmax, Target, Upsample2d,
+    Activation, Adadelta, Adagrad, Adam, AdaptiveAvgPool2d, AdaptiveMaxPool2d, Add, AvgPool1d,
+    AvgPool2d, BatchNorm, BinaryCrossEntropy, ChannelPermute, ChannelShuffle, Concat, Conv1d,
+    Conv2d, ConvTranspose2d, CrossEntropy, Dice, DropUnit, Dropout, Flatten, GlobalPool, GroupNorm,
+    Init, InstanceNorm, LayerNorm, LayerNormChannels, Linear, Lion, LocalResponseNorm, Loss,
+    MaxPool1d, MaxPool2d, Mul, NAdam, NegativeLogLikelihood, Op, Optimizer, Pad2d, Padding,
+    PaddingMode, PixelShuffle, PixelUnshuffle, PointwiseLinear, Prelu, Reduction, Reshape, RmsProp,
+    Scale, Sgd, Size2, Slice, Softmax, Target, Upsample2d,
 };
 pub use shape::Shape;
 pub use train::{
-    Accuracy, ConfusionMatrix, Evaluation, Log, LogRow, MeanErrors, Metric, Prediction,
-    Predictions, Trainer, TrainerBuilder,
+    Accuracy, ConfusionMatrix, Cyclic, Evaluation, Group, Log, LogRow, MeanErrors, Metric,
+    OneCycle, Prediction, Predictions, Schedule, Trainer, TrainerBuilder,
 };
 pub use wgpu;
 

@@ -23,9 +23,10 @@
 pub use crate::{
     Accuracy, Activation, AdaptiveAvgPool2d, AdaptiveMaxPool2d, Add, AvgPool1d, AvgPool2d,
     BatchNorm, Branch, ChannelPermute, ChannelShuffle, Concat, ConfusionMatrix, Conv1d, Conv2d,
-    ConvTranspose2d, DropUnit, Dropout, Error, Flatten, GlobalPool, Gpu, GraphBuilder, GroupNorm,
-    Init, InstanceNorm, LayerNorm, LayerNormChannels, Linear, LocalResponseNorm, Loss, Losses,
-    MaxPool1d, MaxPool2d, MeanErrors, Metric, Model, ModelBuilder, Mul, Optimizer, Pad2d, Padding,
-    PaddingMode, PixelShuffle, PixelUnshuffle, PointwiseLinear, Prelu, Reduction, Reshape, Scale,
-    Shape, Slice, Softmax, Target, Trainer, TrainerBuilder, Upsample2d, Value,
+    ConvTranspose2d, DropUnit, Dropout, Error, Flatten, GlobalPool, Gpu, GraphBuilder, Group,
+    GroupNorm, Init, InstanceNorm, LayerNorm, LayerNormChannels, Linear, LocalResponseNorm, Loss,
+    Losses, MaxPool1d, MaxPool2d, MeanErrors, Metric, Model, ModelBuilder, Mul, Optimizer, Pad2d,
+    Padding, PaddingMode, Pattern, PixelShuffle, PixelUnshuffle, PointwiseLinear, Prelu, Reduction,
+    Reshape, SaveOptions, Scale, Schedule, Shape, Slice, Softmax, Target, Trainer, TrainerBuilder,
+    Upsample2d, Value, Weights,
 };

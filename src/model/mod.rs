@@ -6,9 +6,11 @@ mod batch;
 mod builder;
 mod graph;
 mod graph_builder;
+mod groups;
 mod init;
 mod inputs;
 mod losses;
+mod pattern;
 mod summary;
 mod weights;
 
@@ -16,13 +18,14 @@ pub use batch::{AsInputs, IntoBatch};
 pub use builder::{Branch, ModelBuilder};
 pub(crate) use graph::{Graph, Node, Parameter, ParameterId, ValueId};
 pub use graph_builder::{GraphBuilder, Value};
+pub(crate) use groups::{Groups, Rate};
 pub use inputs::Inputs;
 pub use losses::{Losses, Targets};
 pub(crate) use losses::{OutputLoss, Shares, check_accumulate, check_gradients, check_own};
+pub use pattern::Pattern;
 pub use summary::{LayerSummary, Summary};
-pub(crate) use weights::Weights;
-#[cfg(feature = "native")]
-pub(crate) use weights::write_weights;
+pub(crate) use weights::Opened;
+pub use weights::{LoadReport, SaveOptions, Weights};
 
 use std::fmt::Display;
 

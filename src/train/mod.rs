@@ -1,18 +1,25 @@
 //! Training: a model, a loss and an optimizer, stepped over batches.
 
 mod builder;
+mod checkpoint;
 mod evaluate;
 #[cfg(all(test, feature = "native"))]
 mod evaluate_tests;
+mod groups;
 mod log;
 mod metrics;
 mod own;
 mod profile;
+mod rate;
+mod schedule;
 mod trainer;
 mod verify;
+mod weights;
 
 pub use builder::TrainerBuilder;
 pub use evaluate::Evaluation;
+pub use groups::Group;
 pub use log::{Log, LogRow};
 pub use metrics::{Accuracy, ConfusionMatrix, MeanErrors, Metric, Prediction, Predictions};
+pub use schedule::{Cyclic, OneCycle, Schedule};
 pub use trainer::Trainer;

@@ -18,6 +18,7 @@ mod gpu;
 mod graph;
 mod guard;
 mod joined;
+mod learned;
 mod model;
 mod norm;
 mod op;

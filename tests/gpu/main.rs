@@ -22,6 +22,7 @@ mod dropout;
 mod errors;
 mod graph;
 mod half;
+mod learned;
 mod lifetime;
 mod loss;
 mod matmul;
@@ -32,6 +33,7 @@ mod pieces;
 mod pixel_shuffle;
 mod pool2d;
 mod prelu;
+mod prepare;
 mod profile;
 mod properties;
 #[path = "../common/soak/mod.rs"]

@@ -3,8 +3,7 @@
 use crate::engine::wanted::Wanted;
 use crate::gpu::record::Decision;
 use crate::gpu::strategy::Choices;
-use crate::model::{Model, OutputLoss, Parameter, ParameterId, check_accumulate};
-use crate::op::Optimizer;
+use crate::model::{Groups, Model, OutputLoss, Parameter, ParameterId, check_accumulate};
 use crate::{Error, Result};
 
 /// How a plan is made.
@@ -49,7 +48,7 @@ impl PlanOptions {
 pub(in crate::engine) struct Task<'a> {
     pub model: &'a Model,
     pub losses: &'a [OutputLoss],
-    pub optimizer: &'a Optimizer,
+    pub groups: &'a Groups,
     pub options: PlanOptions,
     /// What gets a gradient.
     pub wanted: Wanted,
@@ -60,19 +59,19 @@ pub(in crate::engine) struct Task<'a> {
 }
 
 impl<'a> Task<'a> {
-    /// Training of all that the model learns, with the cores that the table of strategies chooses.
+    /// Training of all that is in groups, with the cores that the table of strategies chooses.
     pub fn new(
         model: &'a Model,
         losses: &'a [OutputLoss],
-        optimizer: &'a Optimizer,
+        groups: &'a Groups,
         options: PlanOptions,
     ) -> Self {
         Self {
             model,
             losses,
-            optimizer,
+            groups,
             options,
-            wanted: Wanted::learned(&model.graph, losses),
+            wanted: Wanted::learned(&model.graph, losses, groups),
             choices: None,
             decisions: &[],
         }
@@ -87,9 +86,10 @@ impl<'a> Task<'a> {
         let mut parameters = (0..model.graph.parameters().len()).map(ParameterId);
         if !parameters.any(|id| self.wanted.parameter(id)) {
             let learns = model.graph.parameters().iter().any(Parameter::is_learned);
-            let reason = match learns {
-                true => "has no loss that depends on anything that is learned",
-                false => "has nothing to learn",
+            let reason = match (learns, self.groups.list().is_empty()) {
+                (true, false) => "has no loss that depends on anything that is learned",
+                (true, true) => "has nothing to learn: every parameter is frozen",
+                (false, _) => "has nothing to learn",
             };
             return Err(Error::argument("model", reason));
         }

@@ -49,7 +49,7 @@ impl Plan {
             batch: progress.batches,
             ..Step::FIRST
         };
-        self.count(&mut progress, 1.0);
+        self.count(&mut progress, examples, 1.0);
         progress.gradient_scale = 1.0;
         let mut ranges = vec![
             self.lowered.ranges.loss.clone(),

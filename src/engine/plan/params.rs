@@ -4,8 +4,7 @@ use crate::engine::lower::LossParts;
 use crate::gpu::kernels::loss::LossStep;
 use crate::gpu::kernels::{dropout, loss, optimizer};
 use crate::gpu::record::{Dispatch, Varies};
-use crate::model::OutputLoss;
-use crate::op::Optimizer;
+use crate::model::{Groups, OutputLoss};
 
 use super::PlanOptions;
 
@@ -27,7 +26,7 @@ pub(in crate::engine) struct Setting<'a> {
     pub losses: &'a [OutputLoss],
     /// Of the same losses.
     pub parts: &'a [LossParts],
-    pub optimizer: &'a Optimizer,
+    pub groups: &'a Groups,
     pub options: &'a PlanOptions,
 }
 
@@ -35,16 +34,18 @@ impl Step {
     /// Writes what varies into the params of the dispatch at a place.
     pub fn fill(&self, (at, dispatch): (usize, &Dispatch), params: &mut [u8], setting: &Setting) {
         let Setting {
-            optimizer, options, ..
+            groups, options, ..
         } = setting;
         match dispatch.varies {
             Varies::Nothing => {}
             Varies::Loss | Varies::LossTotal => self.fill_loss((at, dispatch), params, setting),
             Varies::Dropout => dropout::set_step(params, options.seed, self.batch),
             Varies::Clip => optimizer::set_clip_step(params, self.gradient_scale),
-            Varies::Optimizer { vectors } => {
-                let (update, scale) = (self.update.max(1), self.gradient_scale);
-                let values = optimizer::params(optimizer, update, vectors, scale);
+            Varies::Optimizer { vectors, group } => {
+                let group = &groups.list()[group];
+                let update = group.updates(self.update).max(1);
+                let scale = self.gradient_scale;
+                let values = optimizer::params(&group.optimizer, update, vectors, scale);
                 params[..values.len()].copy_from_slice(&values);
             }
         }

@@ -190,14 +190,14 @@ impl Rig<'_> {
         let mut params = self.program.params_block(dispatches);
         let Task {
             losses,
-            optimizer,
+            groups,
             options,
             ..
         } = self.task;
         let setting = Setting {
             losses,
             parts: &self.lowered.losses,
-            optimizer,
+            groups,
             options,
         };
         for &at in &order {

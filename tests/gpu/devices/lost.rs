@@ -77,7 +77,7 @@ const CALLS: [(&str, Call); 22] = [
     }),
     ("load", |rig| {
         let file = rig.file.clone();
-        rig.trainer.load(file)
+        rig.trainer.load(file).map(drop)
     }),
     ("profile", |rig| rig.trainer.profile(&X, &Y).map(drop)),
     ("verify", |rig| rig.trainer.verify().map(drop)),
