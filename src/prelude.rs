@@ -21,7 +21,7 @@
 //! ```
 
 pub use crate::{
-    Accuracy, Activation, AdaptiveAvgPool2d, AdaptiveMaxPool2d, Add, AvgPool1d, AvgPool2d,
+    Accuracy, Activation, AdaptiveAvgPool2d, AdaptiveMaxPool2d, Add, Average, AvgPool1d, AvgPool2d,
     BatchNorm, Branch, ChannelPermute, ChannelShuffle, Concat, ConfusionMatrix, Conv1d, Conv2d,
     ConvTranspose2d, DropUnit, Dropout, Error, Flatten, GlobalPool, Gpu, GraphBuilder, Group,
     GroupNorm, Init, InstanceNorm, LayerNorm, LayerNormChannels, Linear, LocalResponseNorm, Loss,

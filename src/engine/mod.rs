@@ -36,7 +36,16 @@ pub use verify::{Check, VerifyReport};
 pub(crate) use wanted::Wanted;
 pub(crate) use whole::WholeLosses;
 
-use crate::Error;
+use crate::op::Average;
+use crate::{Error, Result};
+
+/// Refuses to exchange the parameters with an average that is not kept.
+fn check_averages(average: Option<Average>) -> Result<()> {
+    match average {
+        Some(_) => Ok(()),
+        None => Err(Error::argument("average", "none is kept")),
+    }
+}
 
 /// An error that no input can cause.
 fn internal(message: &str) -> Error {

@@ -107,8 +107,11 @@ pub(crate) enum Varies {
     Loss,
     /// The same for the total.
     LossTotal,
-    /// The seed and the step.
-    Dropout,
+    /// The seed, the update, and the examples that it has had.
+    Dropout {
+        /// Masks of an example.
+        masks: u32,
+    },
     /// The factor that makes a mean of the gradients of micro-batches.
     Clip,
     /// The learning rate and the step's corrections.
@@ -116,6 +119,11 @@ pub(crate) enum Varies {
         /// The slab's length in vectors of four.
         vectors: u32,
         /// The place of its group.
+        group: usize,
+    },
+    /// The shares of an average and of what is new.
+    Average {
+        /// The place of the parameters' group.
         group: usize,
     },
 }

@@ -4,6 +4,7 @@
 
 mod activation;
 mod adaptive_pool2d;
+mod average;
 mod broadcast;
 mod concat;
 mod conv2d;
@@ -32,6 +33,7 @@ mod window;
 pub use activation::Activation;
 pub(crate) use activation::Arithmetic;
 pub use adaptive_pool2d::{AdaptiveAvgPool2d, AdaptiveMaxPool2d, AdaptivePool2dGeometry};
+pub use average::Average;
 pub use broadcast::{Add, BroadcastGeometry, Mul, Spread};
 pub use concat::Concat;
 pub use conv_transpose2d::ConvTranspose2d;

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use super::Schedule;
+use super::checkpoint::{self, CheckpointOptions, at_once};
 use super::groups::Learned;
 use super::trainer::{Backend, Trainer};
 use crate::engine::{MemoryReport, Plan, PlanOptions, Reference};
@@ -26,7 +27,8 @@ pub struct TrainerBuilder {
     /// Where the choices are kept, if the cores are chosen by measurement.
     #[cfg(feature = "native")]
     autotune: Option<Place>,
-    options: PlanOptions,
+    pub(super) options: PlanOptions,
+    pub(super) checkpoint: CheckpointOptions,
 }
 
 impl TrainerBuilder {
@@ -41,6 +43,7 @@ impl TrainerBuilder {
             #[cfg(feature = "native")]
             autotune: None,
             options: PlanOptions::new(64),
+            checkpoint: CheckpointOptions::default(),
         }
     }
 
@@ -218,8 +221,9 @@ impl TrainerBuilder {
     }
 
     /// [`on`](Self::on) for asynchronous programs and the browser.
-    pub async fn on_async(self, gpu: &Gpu) -> Result<Trainer> {
+    pub async fn on_async(mut self, gpu: &Gpu) -> Result<Trainer> {
         self.check_on(gpu)?;
+        let checkpoint = self.open_checkpoint()?;
         let mut weights = self.open_weights()?;
         let choices = self.choices(gpu).await?;
         let losses = self.losses.resolve(&self.model.graph)?;
@@ -242,7 +246,8 @@ impl TrainerBuilder {
             };
             plan.set_parameter(id, &values).await?;
         }
-        Ok(self.trainer(losses, Backend::Gpu(Box::new(plan))))
+        let backend = Backend::Gpu(Box::new(plan));
+        self.trainer(losses, backend, checkpoint).await
     }
 
     /// Makes the trainer on the CPU reference: the same results within rounding, without a GPU.
@@ -253,15 +258,17 @@ impl TrainerBuilder {
     /// Those of [`on`](Self::on) that are no device's, and [`Error::Argument`] for what only a GPU
     /// could keep: [`half_precision`](Self::half_precision), a
     /// [`memory_budget`](Self::memory_budget) and an [`autotune_file`](Self::autotune_file).
-    pub fn on_cpu(self) -> Result<Trainer> {
+    pub fn on_cpu(mut self) -> Result<Trainer> {
         self.check()?;
         self.check_on_cpu()?;
+        let checkpoint = self.open_checkpoint()?;
         let weights = self.open_weights()?;
         let (losses, options) = (self.losses.resolve(&self.model.graph)?, self.options);
         let (own, groups) = (losses.clone(), self.groups()?);
         let mut reference = Reference::with(&self.model, own, groups, options.seed)?;
         reference.set_clip_norm(options.clip_norm)?;
         reference.set_accumulate(options.accumulate)?;
+        reference.set_average(options.average)?;
         if let Some(mut weights) = weights {
             let graph = &self.model.graph;
             for (id, parameter) in graph.kept() {
@@ -270,17 +277,27 @@ impl TrainerBuilder {
                 }
             }
         }
-        Ok(self.trainer(losses, Backend::Cpu(Box::new(reference))))
+        let backend = Backend::Cpu(Box::new(reference));
+        at_once(self.trainer(losses, backend, checkpoint))
     }
 
-    fn trainer(self, losses: Vec<OutputLoss>, backend: Backend) -> Trainer {
-        Trainer::new(
-            self.model,
+    async fn trainer(
+        mut self,
+        losses: Vec<OutputLoss>,
+        backend: Backend,
+        checkpoint: Option<checkpoint::Opened>,
+    ) -> Result<Trainer> {
+        let mut trainer = Trainer::new(
+            self.model.clone(),
             losses,
-            (self.optimizer.learning_rate(), self.schedule),
+            (self.optimizer.learning_rate(), self.schedule.clone()),
             self.options.batch,
             backend,
-        )
+        );
+        // Another one that is made by this starts from elsewhere.
+        (self.weights, self.checkpoint.resume) = (None, None);
+        self.begin(&mut trainer, checkpoint).await?;
+        Ok(trainer)
     }
 
     /// The weights to start from, if there are any, once all is known to be there.
@@ -289,6 +306,10 @@ impl TrainerBuilder {
         weights
             .map(|weights| weights.open(&self.model.graph))
             .transpose()
+    }
+
+    pub(super) fn has_weights(&self) -> bool {
+        self.weights.is_some()
     }
 
     fn check_on(&self, gpu: &Gpu) -> Result<()> {
@@ -320,6 +341,8 @@ impl TrainerBuilder {
     fn check(&self) -> Result<()> {
         let groups = self.groups()?;
         self.schedule.check()?;
+        self.check_checkpoint()?;
+        (self.options.average).map_or(Ok(()), |average| average.check())?;
         if !(1..=64).contains(&self.options.in_flight) {
             return Err(Error::argument("in_flight", "must be between 1 and 64"));
         }

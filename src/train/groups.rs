@@ -2,7 +2,8 @@
 //! of their own.
 
 use super::TrainerBuilder;
-use crate::model::{Graph, Groups, Model, Parameter, Pattern, Rate};
+use super::checkpoint::TrainingState;
+use crate::model::{Graph, Groups, Model, Parameter, ParameterId, Pattern, Rate};
 use crate::op::{Hyper, Optimizer};
 use crate::{Error, Result};
 
@@ -127,6 +128,8 @@ pub(super) struct Learned {
     /// The places of the parameters that are not.
     frozen: Vec<usize>,
     groups: Vec<Group>,
+    /// The updates that there have been, and those of each parameter, where the trainer goes on from others.
+    updates: Option<(u64, Vec<u64>)>,
     /// The first pattern that meant nothing: whose it was, and what there is.
     refused: Option<(String, String)>,
 }
@@ -136,6 +139,16 @@ impl Learned {
         let names: Vec<&str> = names.collect();
         let reason = format!("means no {kind}: the model has {names:?}");
         self.refused.get_or_insert((what, reason));
+    }
+
+    /// Has the groups go on from a training: those of other counts of updates are groups of their own.
+    pub fn go_on_from(&mut self, state: &TrainingState) {
+        let last = state.parameters.iter().map(|(id, _)| id.0).max();
+        let mut each = vec![0; last.map_or(0, |last| last + 1)];
+        for (id, state) in &state.parameters {
+            each[id.0] = state.updates;
+        }
+        self.updates = Some((state.counts.updates, each));
     }
 
     /// The groups that follow for a graph.
@@ -157,7 +170,13 @@ impl Learned {
         let each: Vec<_> = each.collect::<Result<_>>()?;
         let groups = Groups::from_each(base, each);
         groups.check()?;
-        Ok(groups)
+        Ok(match &self.updates {
+            Some((altogether, each)) => {
+                let own = |id: ParameterId| each.get(id.0).copied().unwrap_or(0);
+                groups.after(*altogether, own)
+            }
+            None => groups,
+        })
     }
 }
 

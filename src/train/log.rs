@@ -44,7 +44,7 @@ pub struct LogRow {
     pub batch: u64,
     /// Examples of all steps so far.
     pub examples: u64,
-    /// The learning rate of the next update.
+    /// The learning rate at that moment.
     pub learning_rate: f64,
     /// Seconds since the trainer was made; NaN in the browser.
     pub seconds: f64,
@@ -170,8 +170,8 @@ impl Logged {
 }
 
 impl Trainer {
-    /// Adds a row to the [`log`](Self::log): the updates, batches, examples and seconds so far, the learning rate of the
-    /// next update, and these values, by name. `record` reads nothing back from the device.
+    /// Adds a row to the [`log`](Self::log): the updates, batches, examples and seconds so far, the learning rate,
+    /// and these values, by name. `record` reads nothing back from the device.
     ///
     /// ```
     /// use wgpu_cnn::{Accuracy, Model, Trainer};
@@ -196,11 +196,11 @@ impl Trainer {
     }
 
     fn record_row(&mut self, values: Vec<(String, f64)>) -> Result<()> {
-        let batch = match &self.backend {
-            Backend::Gpu(plan) => plan.batches(),
-            Backend::Cpu(reference) => reference.steps(),
+        let (update, batch) = match &self.backend {
+            Backend::Gpu(plan) => (plan.updates(), plan.batches()),
+            Backend::Cpu(reference) => (reference.updates(), reference.steps()),
         };
-        let (update, learning_rate) = (self.updates(), self.learning_rate());
+        let learning_rate = self.learning_rate();
         let logged = &mut self.logged;
         let seconds = since(logged.since).map_or(f64::NAN, |time| time.as_secs_f64());
         logged.log.push(LogRow {

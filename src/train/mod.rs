@@ -1,5 +1,6 @@
 //! Training: a model, a loss and an optimizer, stepped over batches.
 
+mod average;
 mod builder;
 mod checkpoint;
 mod evaluate;
@@ -17,6 +18,8 @@ mod verify;
 mod weights;
 
 pub use builder::TrainerBuilder;
+#[cfg(feature = "native")]
+pub use checkpoint::Checkpoints;
 pub use evaluate::Evaluation;
 pub use groups::Group;
 pub use log::{Log, LogRow};

@@ -51,7 +51,9 @@ impl Trainer {
 
     async fn forward_with(&mut self, inputs: Inputs<'_>) -> Result<Vec<(String, Vec<f32>)>> {
         check_own(&self.losses, "forward")?;
+        self.check_not_averaged()?;
         let examples = self.check_inputs(&inputs)?;
+        self.keep_if_due().await?;
         let batch = Batch {
             inputs: &inputs,
             examples,
@@ -87,6 +89,7 @@ impl Trainer {
 
     async fn backward_with(&mut self, gradients: Inputs<'_>) -> Result<()> {
         check_own(&self.losses, "backward")?;
+        self.check_not_averaged()?;
         let examples = match &self.backend {
             Backend::Gpu(plan) => plan.forwarded()?,
             Backend::Cpu(reference) => reference.forwarded()?,

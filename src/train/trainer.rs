@@ -1,5 +1,6 @@
 //! The training loop's vocabulary.
 
+use super::checkpoint::Session;
 use super::log::Logged;
 use super::{Schedule, TrainerBuilder};
 use crate::engine::{Batch, MemoryReport, Plan, Reference, Wanted};
@@ -26,6 +27,9 @@ pub struct Trainer {
     pub(super) schedule: Schedule,
     pub(super) batch: usize,
     pub(super) backend: Backend,
+    pub(super) session: Session,
+    /// Whether the average is in place of the weights.
+    pub(super) averaged: bool,
     pub(super) logged: Logged,
 }
 
@@ -69,6 +73,8 @@ impl Trainer {
             schedule,
             batch,
             backend,
+            session: Session::default(),
+            averaged: false,
             logged: Logged::new(),
         }
     }
@@ -116,6 +122,7 @@ impl Trainer {
     async fn step_with(&mut self, inputs: Inputs<'_>, targets: Targets) -> Result<()> {
         self.follow_schedule()?;
         let batch = self.check_batch(&inputs, &targets)?;
+        self.keep_if_due().await?;
         let examples = batch.examples;
         match &mut self.backend {
             Backend::Gpu(plan) => plan.step(&batch).await?,

@@ -9,6 +9,7 @@
 
 mod call;
 mod cpu;
+mod data;
 #[path = "../common/device.rs"]
 #[allow(dead_code)] // each suite takes a part of it
 mod device;
@@ -24,8 +25,10 @@ mod norm;
 mod op;
 mod ops;
 mod resize;
+mod schedule;
 mod surface;
 mod train;
+mod weights;
 mod zoo;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

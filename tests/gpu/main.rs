@@ -6,8 +6,10 @@ mod accumulate;
 mod activation;
 mod adaptive_pool2d;
 mod autotune;
+mod average;
 mod broadcast;
 mod calls;
+mod checkpoint;
 mod common;
 #[path = "../common/compare.rs"]
 #[allow(dead_code)] // each suite takes a part of it
@@ -40,6 +42,7 @@ mod properties;
 mod random_models;
 mod reproducible;
 mod required;
+mod schedule;
 mod select;
 mod soak;
 mod softmax;

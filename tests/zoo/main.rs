@@ -8,6 +8,7 @@ mod counter;
 #[path = "../common/device.rs"]
 #[allow(dead_code)] // each suite takes a part of it
 mod device;
+mod files;
 mod names;
 mod numbers;
 mod sides;

@@ -36,8 +36,10 @@ impl Mode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(in crate::engine) struct Masks {
     pub seed: u64,
-    /// Batches trained on before this one.
-    pub step: u64,
+    /// Updates before this batch.
+    pub updates: u64,
+    /// Examples of its update before it.
+    pub examples: u64,
 }
 
 /// Where an operator stands: its shapes, its batch, and how it computes.

@@ -14,7 +14,8 @@ impl Plan {
         let mut ranges = self.preparation();
         ranges.push(self.lowered.ranges.forward.clone());
         let step = Step {
-            batch: self.progress.batches,
+            made: self.progress.updates,
+            examples: self.progress.examples,
             ..Step::FIRST
         };
         self.submit(&ranges, batch, step).await?;
@@ -35,6 +36,11 @@ impl Plan {
             .ok_or_else(|| Error::argument("backward", reason))
     }
 
+    /// Makes a backward pass wait for another forward pass.
+    pub fn forget_forward(&mut self) {
+        self.forwarded = None;
+    }
+
     /// The parameters' gradients from those of the caller's losses with respect to their outputs, added to
     /// those of batches that wait for an update.
     pub async fn backward(&mut self, gradients: &[&[f32]]) -> Result<()> {
@@ -46,7 +52,8 @@ impl Plan {
             return Err(Error::argument("backward", reason));
         }
         let step = Step {
-            batch: progress.batches,
+            made: progress.updates,
+            examples: progress.examples,
             ..Step::FIRST
         };
         self.count(&mut progress, examples, 1.0);

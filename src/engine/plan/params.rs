@@ -2,7 +2,7 @@
 
 use crate::engine::lower::LossParts;
 use crate::gpu::kernels::loss::LossStep;
-use crate::gpu::kernels::{dropout, loss, optimizer};
+use crate::gpu::kernels::{average, dropout, loss, optimizer};
 use crate::gpu::record::{Dispatch, Varies};
 use crate::model::{Groups, OutputLoss};
 
@@ -13,8 +13,10 @@ use super::PlanOptions;
 pub(in crate::engine) struct Step {
     /// In the order of the losses; none where no loss is computed.
     pub losses: Vec<LossStep>,
-    /// Batches before this one.
-    pub batch: u64,
+    /// Updates before this batch.
+    pub made: u64,
+    /// Examples of its update before it.
+    pub examples: u64,
     /// The update that this submission makes, counted from 1.
     pub update: u64,
     pub gradient_scale: f32,
@@ -39,7 +41,10 @@ impl Step {
         match dispatch.varies {
             Varies::Nothing => {}
             Varies::Loss | Varies::LossTotal => self.fill_loss((at, dispatch), params, setting),
-            Varies::Dropout => dropout::set_step(params, options.seed, self.batch),
+            Varies::Dropout { masks } => {
+                let first = self.examples.wrapping_mul(u64::from(masks));
+                dropout::set_step(params, options.seed, self.made, first);
+            }
             Varies::Clip => optimizer::set_clip_step(params, self.gradient_scale),
             Varies::Optimizer { vectors, group } => {
                 let group = &groups.list()[group];
@@ -47,6 +52,12 @@ impl Step {
                 let scale = self.gradient_scale;
                 let values = optimizer::params(&group.optimizer, update, vectors, scale);
                 params[..values.len()].copy_from_slice(&values);
+            }
+            Varies::Average { group } => {
+                let update = groups.list()[group].updates(self.update).max(1);
+                if let Some(own) = &options.average {
+                    average::set_shares(params, own, update);
+                }
             }
         }
     }
@@ -69,7 +80,8 @@ impl Step {
     /// The first batch, which is an update.
     pub const FIRST: Self = Self {
         losses: Vec::new(),
-        batch: 0,
+        made: 0,
+        examples: 0,
         update: 1,
         gradient_scale: 1.0,
     };

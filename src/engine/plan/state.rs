@@ -1,9 +1,9 @@
 //! What a plan keeps between steps, taken out and put in by parameter.
 
 use super::Plan;
+use crate::Result;
 use crate::engine::state::{Counts, ParameterState};
 use crate::model::ParameterId;
-use crate::{Error, Result};
 
 impl Plan {
     /// Whether the optimizer changes a parameter.
@@ -11,10 +11,21 @@ impl Plan {
         self.lowered.learns(id)
     }
 
+    /// Batches so far.
+    pub fn batches(&self) -> u64 {
+        self.progress.batches
+    }
+
+    /// The updates that a parameter has had.
+    pub fn updates_of(&self, id: ParameterId) -> u64 {
+        self.groups.updates(id, self.progress.updates)
+    }
+
     /// All that is kept of a parameter.
     pub async fn state(&self, id: ParameterId) -> Result<ParameterState> {
         let mut state = ParameterState {
             values: self.parameter(id).await?,
+            updates: self.updates_of(id),
             ..ParameterState::default()
         };
         if self.learns(id) {
@@ -22,7 +33,7 @@ impl Plan {
                 state.slots.push(self.slot(id, slot).await?);
             }
             state.sum = self.pending_sum(id).await?;
-            state.updates = self.groups.updates(id, self.progress.updates);
+            state.average = self.average(id).await?;
         }
         Ok(state)
     }
@@ -41,9 +52,27 @@ impl Plan {
             let values = state.slots.get(slot).cloned().unwrap_or_else(initial);
             self.set_slot(id, slot, &values).await?;
         }
+        let average = state.average.as_ref().unwrap_or(&state.values);
+        self.set_average(id, average).await?;
         match &state.sum {
             Some(sum) => self.set_pending_sum(id, sum).await,
             None => self.set_pending_sum(id, &vec![0.0; len]).await,
+        }
+    }
+
+    /// The average of a learned parameter, once there is one.
+    pub async fn average(&self, id: ParameterId) -> Result<Option<Vec<f32>>> {
+        match (self.options.average, self.progress.updates) {
+            (None, _) | (_, 0) => Ok(None),
+            _ => self.read_pieces(&self.lowered.average(id)?).await.map(Some),
+        }
+    }
+
+    /// Goes on from an average of a learned parameter, where one is kept.
+    pub async fn set_average(&self, id: ParameterId, values: &[f32]) -> Result<()> {
+        match self.options.average {
+            None => Ok(()),
+            Some(_) => self.write_pieces(&self.lowered.average(id)?, values).await,
         }
     }
 
@@ -73,14 +102,7 @@ impl Plan {
     }
 
     /// How far training has come.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] between a forward pass of the caller's and its backward pass.
     pub async fn counts(&self) -> Result<Counts> {
-        if self.forwarded.is_some() {
-            let reason = "waits for its backward pass";
-            return Err(Error::argument("forward pass", reason));
-        }
         let own = self.losses.iter().any(|loss| loss.loss.is_none());
         let losses = match self.progress.has_losses && !own {
             true => self.losses().await?,
@@ -99,10 +121,15 @@ impl Plan {
         })
     }
 
+    /// Refuses what this plan could not go on from.
+    pub fn check_counts(&self, counts: &Counts) -> Result<()> {
+        let own = self.losses.iter().any(|loss| loss.loss.is_none());
+        counts.check(self.options.accumulate, own)
+    }
+
     /// Goes on from where a training has come to. The state of the parameters is taken over besides.
     pub async fn set_counts(&mut self, counts: &Counts) -> Result<()> {
-        let own = self.losses.iter().any(|loss| loss.loss.is_none());
-        counts.check(self.options.accumulate, own)?;
+        self.check_counts(counts)?;
         let known = counts.losses.len() == self.losses.len();
         if known {
             for (parts, &loss) in self.lowered.losses.iter().zip(&counts.losses) {

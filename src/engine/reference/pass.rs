@@ -30,7 +30,8 @@ impl<T: Real> Reference<T> {
             batch,
             training: Some(Masks {
                 seed: self.seed,
-                step: self.steps,
+                updates: self.updates,
+                examples: self.pending.examples,
             }),
         }
     }

@@ -1,9 +1,9 @@
 //! What the reference keeps between steps, taken out and put in by parameter.
 
 use super::Reference;
+use crate::Result;
 use crate::engine::state::{Counts, ParameterState};
 use crate::model::ParameterId;
-use crate::{Error, Result};
 
 impl Reference<f32> {
     /// Whether the optimizer changes a parameter.
@@ -11,18 +11,24 @@ impl Reference<f32> {
         self.wanted.parameter(id)
     }
 
+    /// The updates that a parameter has had.
+    pub(crate) fn updates_of(&self, id: ParameterId) -> u64 {
+        self.groups.updates(id, self.updates)
+    }
+
     /// All that is kept of a parameter.
-    pub(crate) fn state(&self, id: ParameterId) -> Result<ParameterState> {
+    pub(crate) fn state(&self, id: ParameterId) -> ParameterState {
         let mut state = ParameterState {
             values: self.parameters[id.0].clone(),
+            updates: self.updates_of(id),
             ..ParameterState::default()
         };
         if self.learns(id) {
             state.slots.clone_from(&self.state[id.0]);
             state.sum = self.pending_sum(id).map(<[f64]>::to_vec);
-            state.updates = self.groups.updates(id, self.updates);
+            state.average = self.average(id).map(<[f32]>::to_vec);
         }
-        Ok(state)
+        state
     }
 
     /// Takes all over that is kept of a parameter, but for the count of its updates. What is not learned
@@ -40,6 +46,8 @@ impl Reference<f32> {
             let values = state.slots.get(slot).cloned().unwrap_or_else(initial);
             self.state[id.0][slot] = values;
         }
+        let average = state.average.as_ref().unwrap_or(&state.values);
+        self.go_on_from_average(id, average);
         let none = || vec![0.0; len];
         self.set_pending_sum(id, state.sum.clone().unwrap_or_else(none));
         Ok(())
@@ -65,15 +73,8 @@ impl Reference<f32> {
     }
 
     /// How far training has come.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] between a forward pass of the caller's and its backward pass.
-    pub(crate) fn counts(&self) -> Result<Counts> {
-        if self.forwarded.is_some() {
-            let reason = "waits for its backward pass";
-            return Err(Error::argument("forward pass", reason));
-        }
-        Ok(Counts {
+    pub(crate) fn counts(&self) -> Counts {
+        Counts {
             batches: self.steps,
             updates: self.updates,
             accumulate: self.accumulate as u64,
@@ -82,13 +83,18 @@ impl Reference<f32> {
             normaliser: self.pending.normaliser,
             losses: self.last_losses.clone(),
             seed: self.seed,
-        })
+        }
+    }
+
+    /// Refuses what this training could not go on from.
+    pub(crate) fn check_counts(&self, counts: &Counts) -> Result<()> {
+        let own = self.losses.iter().any(|loss| loss.loss.is_none());
+        counts.check(self.accumulate, own)
     }
 
     /// Goes on from where a training has come to, once the state of the parameters is taken over.
     pub(crate) fn set_counts(&mut self, counts: &Counts) -> Result<()> {
-        let own = self.losses.iter().any(|loss| loss.loss.is_none());
-        counts.check(self.accumulate, own)?;
+        self.check_counts(counts)?;
         self.forget_forward();
         (self.steps, self.updates) = (counts.batches, counts.updates);
         self.seed = counts.seed;

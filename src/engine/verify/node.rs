@@ -40,7 +40,7 @@ struct Inputs {
 /// The step of training that data are for: dropout's masks change with it.
 fn step(seed: u32) -> Step {
     Step {
-        batch: STEP.batch + u64::from(seed),
+        made: STEP.made + u64::from(seed),
         ..STEP
     }
 }
@@ -54,7 +54,8 @@ impl NodeTrial<'_> {
         let site = Site::new(self.graph(), self.node, self.rig.task.options.batch, mode);
         let masks = Masks {
             seed: self.rig.task.options.seed,
-            step: step(seed).batch,
+            updates: step(seed).made,
+            examples: step(seed).examples,
         };
         ForwardPass {
             op: &self.node.op,

@@ -16,7 +16,8 @@ use crate::{Gpu, Result, Shape};
 /// Any step, some way into training.
 pub(super) const STEP: Step = Step {
     losses: Vec::new(),
-    batch: 3,
+    made: 3,
+    examples: 5,
     update: 1,
     gradient_scale: 1.0,
 };

@@ -1,10 +1,15 @@
 //! The whole state of a training in memory: out of one trainer, into another.
 
-use crate::Result;
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
 use crate::engine::{Counts, ParameterState};
 use crate::model::ParameterId;
 use crate::train::Trainer;
 use crate::train::trainer::Backend;
+use crate::{Error, Result};
 
 /// All that a training has come to.
 #[derive(Debug, Clone)]
@@ -12,25 +17,40 @@ pub(in crate::train) struct TrainingState {
     /// In the model's order, without what is part of the model.
     pub parameters: Vec<(ParameterId, ParameterState)>,
     pub counts: Counts,
+    /// The base, before any schedule.
     pub learning_rate: f64,
+    pub notes: BTreeMap<String, String>,
+    pub place: Arc<[u8]>,
+}
+
+/// What a future gives that waits for nothing, as none on the CPU does.
+pub(in crate::train) fn at_once<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+    let mut context = Context::from_waker(Waker::noop());
+    match pin!(future).as_mut().poll(&mut context) {
+        Poll::Ready(result) => result,
+        Poll::Pending => Err(Error::argument("trainer", "waits for a device")),
+    }
 }
 
 impl Trainer {
     /// All that this training has come to, by parameter.
     pub(in crate::train) async fn training_state(&self) -> Result<TrainingState> {
+        self.check_not_averaged()?;
         let counts = self.counts().await?;
         let mut parameters = Vec::new();
         for (id, _) in self.model().graph.kept() {
             let state = match &self.backend {
                 Backend::Gpu(plan) => plan.state(id).await?,
-                Backend::Cpu(reference) => reference.state(id)?,
+                Backend::Cpu(reference) => reference.state(id),
             };
             parameters.push((id, state));
         }
         Ok(TrainingState {
             parameters,
             counts,
-            learning_rate: self.learning_rate(),
+            learning_rate: self.base_rate,
+            notes: self.session.notes.clone(),
+            place: self.session.place.clone(),
         })
     }
 
@@ -46,13 +66,24 @@ impl Trainer {
             }
         }
         self.set_counts(&state.counts).await?;
-        self.set_learning_rate(state.learning_rate)
+        self.set_learning_rate(state.learning_rate)?;
+        self.session.notes.clone_from(&state.notes);
+        self.session.place = state.place.clone();
+        self.keep_state().await
     }
 
     pub(super) async fn counts(&self) -> Result<Counts> {
         match &self.backend {
             Backend::Gpu(plan) => plan.counts().await,
-            Backend::Cpu(reference) => reference.counts(),
+            Backend::Cpu(reference) => Ok(reference.counts()),
+        }
+    }
+
+    /// Makes a backward pass wait for another forward pass.
+    pub(super) fn forget_forward(&mut self) {
+        match &mut self.backend {
+            Backend::Gpu(plan) => plan.forget_forward(),
+            Backend::Cpu(reference) => reference.forget_forward(),
         }
     }
 

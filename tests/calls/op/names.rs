@@ -208,6 +208,13 @@ pub const OPTIMIZER: &[&str] = &[
     "Lion::weight_decay",
 ];
 
+pub const AVERAGE: &[&str] = &[
+    "Average::ema",
+    "Average::equal",
+    "Average::after",
+    "Average::shares",
+];
+
 pub const SHAPE: &[&str] = &[
     "Shape::len",
     "Shape::is_empty",
