@@ -43,6 +43,9 @@
 //! * [`Trainer`] holds weights, optimizer and device, and steps over batches. Parameters and
 //!   gradients are read and written by name; weights travel to and from PyTorch as safetensors.
 //!   [`Trainer::profile`] says where the time of a step goes.
+//! * [`Predictor`] is a model in use, without what training needs; [`Probe`] looks into one: values of layers, and
+//!   gradients with respect to them and to the inputs. [`Held`] values go from one trainer to another without
+//!   the host.
 //! * [`Gpu`] is a device: the best adapter, one chosen through [`Gpu::builder`], or one that the
 //!   program already has.
 //! * [`ops`] are the kernels one by one on [`Tensor`]s; [`cpu`] are their twins on slices.
@@ -102,7 +105,10 @@ pub use op::{
     Softmax, Target, Upsample2d,
 };
 pub use shape::Shape;
-pub use train::{Trainer, TrainerBuilder};
+pub use train::{
+    Held, Looked, Prediction, Predictor, PredictorBuilder, Probe, ProbeBuilder, Trainer,
+    TrainerBuilder,
+};
 pub use wgpu;
 
 /// The way to a device in tests: these take the one of the folder `tests`, which knows the crate by

@@ -26,6 +26,6 @@ pub use crate::{
     Error, Flatten, GlobalPool, Gpu, GraphBuilder, GroupNorm, Init, InstanceNorm, LayerNorm,
     LayerNormChannels, Linear, LocalResponseNorm, Loss, Losses, MaxPool1d, MaxPool2d, Model,
     ModelBuilder, Mul, Optimizer, Pad2d, Padding, PaddingMode, PixelShuffle, PixelUnshuffle,
-    PointwiseLinear, Prelu, Reduction, Reshape, Scale, Shape, Slice, Softmax, Target, Trainer,
-    TrainerBuilder, Upsample2d, Value,
+    PointwiseLinear, Predictor, Prelu, Probe, Reduction, Reshape, Scale, Shape, Slice, Softmax,
+    Target, Trainer, TrainerBuilder, Upsample2d, Value,
 };

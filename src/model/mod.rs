@@ -11,7 +11,7 @@ mod losses;
 mod weights;
 
 pub use builder::{Branch, ModelBuilder};
-pub(crate) use graph::{Graph, Node, Parameter, ParameterId, ValueId};
+pub(crate) use graph::{Folded, Graph, Node, Parameter, ParameterId, ValueId};
 pub use graph_builder::{GraphBuilder, Value};
 pub use inputs::Inputs;
 pub use losses::{Losses, Targets};

@@ -100,6 +100,14 @@ impl TrainerBuilder {
         self
     }
 
+    /// Keeps the losses' gradients with respect to the inputs, for
+    /// [`Trainer::input_gradient`]. Takes memory, and a little time where nothing else would go back as far.
+    /// Default false.
+    pub fn input_gradients(mut self, asked: bool) -> Self {
+        self.options.input_gradients = asked;
+        self
+    }
+
     /// Starts from saved weights rather than from the seed.
     pub fn weights(mut self, path: impl Into<PathBuf>) -> Self {
         self.weights = Some(path.into());
@@ -253,6 +261,7 @@ impl TrainerBuilder {
         let mut reference = Reference::with(&self.model, own, optimizer, options.seed)?;
         reference.set_clip_norm(options.clip_norm)?;
         reference.set_accumulate(options.accumulate)?;
+        reference.set_input_gradients(options.input_gradients);
         if let Some(mut weights) = weights {
             for (id, parameter) in self.model.graph.kept() {
                 reference.set_parameter(&parameter.name, &weights.read(id)?)?;

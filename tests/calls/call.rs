@@ -64,9 +64,11 @@ pub fn calls(on_device: bool) -> Vec<Call> {
     calls.extend(crate::zoo::calls());
     calls.extend(crate::graph::calls());
     calls.extend(crate::train::calls());
+    calls.extend(crate::look::calls());
     if on_device {
         calls.extend(crate::ops::calls());
         calls.extend(crate::gpu::calls());
+        calls.extend(crate::look::on_device());
     }
     calls
 }

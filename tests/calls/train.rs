@@ -166,7 +166,7 @@ pub fn usual(d: &mut Draw) -> TrainerBuilder {
 }
 
 /// A file that may be there.
-fn path(d: &mut Draw) -> PathBuf {
+pub fn path(d: &mut Draw) -> PathBuf {
     let folder = std::env::temp_dir().join(format!("wgpu-cnn-calls-{}", std::process::id()));
     let _ = std::fs::create_dir_all(&folder);
     let name = d.pick(&[

@@ -22,6 +22,7 @@ mod dropout;
 mod errors;
 mod graph;
 mod half;
+mod held;
 mod lifetime;
 mod loss;
 mod matmul;
@@ -31,7 +32,9 @@ mod pad2d;
 mod pieces;
 mod pixel_shuffle;
 mod pool2d;
+mod predictor;
 mod prelu;
+mod probe;
 mod profile;
 mod properties;
 #[path = "../common/soak/mod.rs"]

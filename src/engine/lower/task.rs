@@ -1,5 +1,6 @@
 //! What is lowered, and how.
 
+use crate::engine::operators::Mode;
 use crate::engine::wanted::Wanted;
 use crate::gpu::record::Decision;
 use crate::gpu::strategy::Choices;
@@ -26,6 +27,8 @@ pub(crate) struct PlanOptions {
     pub accumulate: usize,
     /// Whether activations, and the weights that products read, are stored as f16.
     pub half: bool,
+    /// Whether the losses' gradients with respect to the inputs are asked for.
+    pub input_gradients: bool,
 }
 
 impl PlanOptions {
@@ -40,8 +43,21 @@ impl PlanOptions {
             clip_norm: None,
             accumulate: 1,
             half: false,
+            input_gradients: false,
         }
     }
+}
+
+/// What the kernels are for.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::engine) enum Purpose<'a> {
+    /// Training, and predictions between.
+    Training,
+    /// Predictions alone: nothing is kept for a way back. Batches of these sizes get kernels of their own,
+    /// beside the planned one, which is the largest.
+    Prediction(&'a [usize]),
+    /// A look at values and their gradients, in a mode: nothing that is kept changes.
+    Look(Mode),
 }
 
 /// What is lowered.
@@ -51,6 +67,7 @@ pub(in crate::engine) struct Task<'a> {
     pub losses: &'a [OutputLoss],
     pub optimizer: &'a Optimizer,
     pub options: PlanOptions,
+    pub purpose: Purpose<'a>,
     /// What gets a gradient.
     pub wanted: Wanted,
     /// What was found to be fast.
@@ -72,7 +89,11 @@ impl<'a> Task<'a> {
             losses,
             optimizer,
             options,
-            wanted: Wanted::learned(&model.graph, losses),
+            purpose: Purpose::Training,
+            wanted: match options.input_gradients {
+                true => Wanted::with_values(&model.graph, losses, model.graph.inputs()),
+                false => Wanted::learned(&model.graph, losses),
+            },
             choices: None,
             decisions: &[],
         }

@@ -1,5 +1,6 @@
 //! A model on the CPU: the graph, walked operator by operator.
 
+mod look;
 mod own;
 mod pass;
 mod single;
@@ -13,7 +14,7 @@ use walk::{Tape, Walk};
 
 use crate::cpu::{self, Real};
 use crate::engine::wanted::Wanted;
-use crate::model::{Inputs, Losses, OutputLoss, ParameterId, Targets, check_accumulate};
+use crate::model::{Graph, Inputs, Losses, OutputLoss, ParameterId, Targets, check_accumulate};
 use crate::op::{Optimizer, check_clip_norm};
 use crate::{Error, Model, Result};
 
@@ -59,6 +60,8 @@ pub struct Reference<T> {
     tape: Tape<T>,
     /// The examples of which the tape has a forward pass of the caller's.
     forwarded: Option<usize>,
+    /// Whether that was a look in training.
+    looks_at_training: bool,
     /// The last batch's losses, in their order.
     last_losses: Vec<T>,
 }
@@ -71,6 +74,26 @@ struct Pending {
     gradients: Vec<Vec<f64>>,
     /// What the sums are to be divided by.
     normaliser: f64,
+}
+
+/// All outputs in evaluation. A value's memory is given back once nothing reads it any more.
+pub(super) fn predict<T: Real>(
+    graph: &Graph,
+    parameters: &[Vec<T>],
+    inputs: &Inputs<T>,
+) -> Result<Vec<Vec<T>>> {
+    let mut tape = Tape::default();
+    let walk = Walk {
+        graph,
+        parameters,
+        batch: inputs.examples(graph)?,
+        training: None,
+    };
+    tape.forward_alone(walk, inputs.slices())?;
+    let outputs = graph.outputs().iter();
+    Ok(outputs
+        .map(|output| std::mem::take(&mut tape.values[output.0]))
+        .collect())
 }
 
 impl<T: Real> Reference<T> {
@@ -128,6 +151,7 @@ impl<T: Real> Reference<T> {
             pending: Pending::default(),
             tape: Tape::default(),
             forwarded: None,
+            looks_at_training: false,
             last_losses: vec![],
         })
     }
@@ -142,6 +166,15 @@ impl<T: Real> Reference<T> {
         max_norm.map_or(Ok(()), check_clip_norm)?;
         self.clip_norm = max_norm;
         Ok(())
+    }
+
+    /// Sets whether a way back leaves the losses' gradients with respect to the inputs.
+    pub(crate) fn set_input_gradients(&mut self, asked: bool) {
+        let (graph, losses) = (&self.model.graph, &self.losses);
+        self.wanted = match asked {
+            true => Wanted::with_values(graph, losses, graph.inputs()),
+            false => Wanted::learned(graph, losses),
+        };
     }
 
     /// Sets how many batches make one update. The update is that of one batch with all of their
@@ -186,19 +219,7 @@ impl<T: Real> Reference<T> {
     where
         T: 'a,
     {
-        let (mut tape, inputs) = (Tape::default(), inputs.into());
-        let (graph, parameters) = (&self.model.graph, &self.parameters[..]);
-        let walk = Walk {
-            graph,
-            parameters,
-            batch: inputs.examples(graph)?,
-            training: None,
-        };
-        tape.forward(walk, inputs.slices())?;
-        let outputs = graph.outputs().iter();
-        Ok(outputs
-            .map(|output| std::mem::take(&mut tape.values[output.0]))
-            .collect())
+        predict(&self.model.graph, &self.parameters, &inputs.into())
     }
 
     /// The loss of a batch in evaluation, nothing else: the weighted sum where there are several.
