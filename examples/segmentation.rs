@@ -134,7 +134,8 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 }
 
 /// Down to a sixteenth of the width and height, and up again: on the way up, what a level has seen on the
-/// way down is put beside what comes from below, and last the image itself.
+/// way down is put beside what comes from below, and last the image itself. It is made for a short time on
+/// small pictures; `zoo::unet` is the network of the paper.
 fn unet() -> wgpu_cnn::Result<Model> {
     let mut net = Model::graph();
     let image = net.input([3, SIDE, SIDE]);

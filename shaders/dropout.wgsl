@@ -13,10 +13,14 @@ struct Params {
     threshold: u32, // a word below it drops its element
     scale: f32,
     layer: u32,
-    step: u32,
-    seed_low: u32,
-    seed_high: u32,
+    update: u32,
+    key_low: u32,
+    key_high: u32,
     span: u32, // elements that have one mask, with SPANS
+    // The first mask's number among those of the update: its block of four, of 64 bits, and its place in that.
+    block_low: u32,
+    block_high: u32,
+    lane: u32,
 }
 
 override SPANS: bool = false;
@@ -47,16 +51,29 @@ fn philox(first: vec4<u32>, seed: vec2<u32>) -> vec4<u32> {
     return counter;
 }
 
-fn words_of(block: u32) -> vec4<u32> {
-    return philox(vec4(block, params.step, params.layer, 1u), vec2(params.seed_low, params.seed_high));
+// The words of a block so many after the first. The lowest bits tell them from the random words of others.
+fn words_of(offset: u32) -> vec4<u32> {
+    let block = params.block_low + offset;
+    let high = params.block_high + select(0u, 1u, block < offset);
+    let counter = vec4(block, params.update, params.layer, (high << 2u) | 1u);
+    return philox(counter, vec2(params.key_low, params.key_high));
 }
 
-// The words of four neighbours with these numbers. A block of words is that of four spans, which end where a
-// vector ends: they lie in one.
-fn words_of_spans(numbers: vec4<u32>) -> vec4<u32> {
-    let words = words_of(numbers.x / 4u);
+// The words of four neighbours whose masks have these numbers, counted from the first block on. They lie in one
+// block or in two: a span ends where a vector ends, unless the first mask is not the first of its block.
+fn words_of_masks(numbers: vec4<u32>) -> vec4<u32> {
+    let blocks = numbers / 4u;
     let lanes = numbers % 4u;
-    return vec4(words[lanes.x], words[lanes.y], words[lanes.z], words[lanes.w]);
+    let words = words_of(blocks.x);
+    var later = words;
+    if blocks.w != blocks.x {
+        later = words_of(blocks.w);
+    }
+    return select(
+        vec4(later[lanes.x], later[lanes.y], later[lanes.z], later[lanes.w]),
+        vec4(words[lanes.x], words[lanes.y], words[lanes.z], words[lanes.w]),
+        blocks == vec4(blocks.x),
+    );
 }
 
 @compute @workgroup_size(64)
@@ -68,7 +85,9 @@ fn main(
     if at >= params.len { return; }
     var words: vec4<u32>;
     if SPANS {
-        words = words_of_spans((vec4(4u * at) + vec4(0u, 1u, 2u, 3u)) / params.span);
+        words = words_of_masks(params.lane + (vec4(4u * at) + vec4(0u, 1u, 2u, 3u)) / params.span);
+    } else if params.lane != 0u {
+        words = words_of_masks(params.lane + vec4(4u * at) + vec4(0u, 1u, 2u, 3u));
     } else {
         words = words_of(at);
     }

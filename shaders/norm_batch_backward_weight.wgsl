@@ -4,7 +4,7 @@
 // workgroup per channel and part of its values. Where there are several parts, reduce_parts.wgsl adds them.
 
 @group(0) @binding(0) var<storage, read> input: array<Input>;              // (N, C, plane)
-@group(0) @binding(1) var<storage, read> gradient_output: array<f32>;      // (N, C, plane)
+@group(0) @binding(1) var<storage, read> given: array<Given>;              // (N, C, plane), see core/gradient.wgsl
 // (C, 2) or with BY_POSITION (N, plane, 2): mean, 1 / deviation
 @group(0) @binding(2) var<storage, read> statistics: array<f32>;
 @group(0) @binding(3) var<storage, read> running_mean: array<f32>;         // (C), in evaluation
@@ -53,7 +53,7 @@ fn main(
                 inverse = statistics[2u * i + 1u];
             }
             let normal = (f32(input[at]) - mean) * inverse;
-            block_sums += gradient_output[at] * vec2(normal, 1.0);
+            block_sums += gradient_at(at) * vec2(normal, 1.0);
         }
         sums += block_sums;
     }

@@ -3,7 +3,7 @@
 // reduce_parts.wgsl adds them.
 
 @group(0) @binding(0) var<storage, read> input: array<Input>;         // (N, C, plane)
-@group(0) @binding(1) var<storage, read> gradient_output: array<f32>; // (N, C, plane)
+@group(0) @binding(1) var<storage, read> given: array<Given>;         // (N, C, plane), see core/gradient.wgsl
 @group(0) @binding(2) var<storage, read> statistics: array<f32>;      // (N, groups, 2): mean, 1 / deviation
 @group(0) @binding(3) var<storage, read_write> products: array<f32>;  // (parts, N, C)
 @group(0) @binding(4) var<storage, read_write> sums: array<f32>;      // (parts, N, C)
@@ -35,7 +35,7 @@ fn main(
         for (var i = block; i < end; i += 64u) {
             let at = plane * params.plane + i;
             let normal = (f32(input[at]) - mean) * inverse;
-            block_sums += gradient_output[at] * vec2(normal, 1.0);
+            block_sums += gradient_at(at) * vec2(normal, 1.0);
         }
         found += block_sums;
     }

@@ -94,20 +94,25 @@ pub mod zoo;
 pub use engine::{Check, MemoryReport, Profile, ProfileEntry, Reference, VerifyReport};
 pub use error::{Error, Result};
 pub use gpu::{Clock, Element, Gpu, GpuBuilder, Peaks, Tensor};
-pub use model::{Branch, GraphBuilder, Inputs, Losses, Model, ModelBuilder, Targets, Value};
+pub use model::{
+    Branch, GraphBuilder, Inputs, LoadReport, Losses, Model, ModelBuilder, Pattern, SaveOptions,
+    Targets, Value, Weights,
+};
 pub use op::{
-    Activation, Adam, AdaptiveAvgPool2d, AdaptiveMaxPool2d, Add, AvgPool1d, AvgPool2d, BatchNorm,
-    BinaryCrossEntropy, ChannelPermute, ChannelShuffle, Concat, Conv1d, Conv2d, ConvTranspose2d,
-    CrossEntropy, Dice, DropUnit, Dropout, Flatten, GlobalPool, GroupNorm, Init, InstanceNorm,
-    LayerNorm, LayerNormChannels, Linear, LocalResponseNorm, Loss, MaxPool1d, MaxPool2d, Mul,
-    NegativeLogLikelihood, Op, Optimizer, Pad2d, Padding, PaddingMode, PixelShuffle,
-    PixelUnshuffle, PointwiseLinear, Prelu, Reduction, Reshape, RmsProp, Scale, Sgd, Size2, Slice,
-    Softmax, Target, Upsample2d,
+    Activation, Adadelta, Adagrad, Adam, AdaptiveAvgPool2d, AdaptiveMaxPool2d, Add, AvgPool1d,
+    AvgPool2d, BatchNorm, BinaryCrossEntropy, ChannelPermute, ChannelShuffle, Concat, Conv1d,
+    Conv2d, ConvTranspose2d, CrossEntropy, Dice, DropUnit, Dropout, Flatten, GlobalPool, GroupNorm,
+    Init, InstanceNorm, LayerNorm, LayerNormChannels, Linear, Lion, LocalResponseNorm, Loss,
+    MaxPool1d, MaxPool2d, Mul, NAdam, NegativeLogLikelihood, Op, Optimizer, Pad2d, Padding,
+    PaddingMode, PixelShuffle, PixelUnshuffle, PointwiseLinear, Prelu, Reduction, Reshape, RmsProp,
+    Scale, Sgd, Size2, Slice, Softmax, Target, Upsample2d,
 };
 pub use shape::Shape;
+#[cfg(feature = "native")]
+pub use train::Checkpoints;
 pub use train::{
-    Held, Looked, Prediction, Predictor, PredictorBuilder, Probe, ProbeBuilder, Trainer,
-    TrainerBuilder,
+    Cyclic, Group, Held, Looked, OneCycle, Prediction, Predictor, PredictorBuilder, Probe,
+    ProbeBuilder, Schedule, Trainer, TrainerBuilder,
 };
 pub use wgpu;
 

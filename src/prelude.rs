@@ -23,9 +23,10 @@
 pub use crate::{
     Activation, AdaptiveAvgPool2d, AdaptiveMaxPool2d, Add, AvgPool1d, AvgPool2d, BatchNorm, Branch,
     ChannelPermute, ChannelShuffle, Concat, Conv1d, Conv2d, ConvTranspose2d, DropUnit, Dropout,
-    Error, Flatten, GlobalPool, Gpu, GraphBuilder, GroupNorm, Init, InstanceNorm, LayerNorm,
+    Error, Flatten, GlobalPool, Gpu, GraphBuilder, Group, GroupNorm, Init, InstanceNorm, LayerNorm,
     LayerNormChannels, Linear, LocalResponseNorm, Loss, Losses, MaxPool1d, MaxPool2d, Model,
-    ModelBuilder, Mul, Optimizer, Pad2d, Padding, PaddingMode, PixelShuffle, PixelUnshuffle,
-    PointwiseLinear, Predictor, Prelu, Probe, Reduction, Reshape, Scale, Shape, Slice, Softmax,
-    Target, Trainer, TrainerBuilder, Upsample2d, Value,
+    ModelBuilder, Mul, Optimizer, Pad2d, Padding, PaddingMode, Pattern, PixelShuffle,
+    PixelUnshuffle, PointwiseLinear, Predictor, Prelu, Probe, Reduction, Reshape, SaveOptions,
+    Scale, Schedule, Shape, Slice, Softmax, Target, Trainer, TrainerBuilder, Upsample2d, Value,
+    Weights,
 };

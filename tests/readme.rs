@@ -82,7 +82,12 @@ fn the_tables_of_losses_and_optimizers_name_what_there_is() {
             "kl_divergence"
         ]
     );
-    assert_eq!(names("optimizer"), ["sgd", "adam", "adamw", "rmsprop"]);
+    assert_eq!(
+        names("optimizer"),
+        [
+            "sgd", "adam", "adamw", "rmsprop", "adagrad", "adadelta", "nadam", "lion"
+        ]
+    );
 }
 
 #[test]

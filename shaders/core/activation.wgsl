@@ -12,11 +12,6 @@ override ACTIVATION: u32 = 0u;
 override ACTIVATION_A: f32 = 0.0;
 override ACTIVATION_B: f32 = 0.0;
 
-// Told by the bits, since a device may take what is nearly zero for zero, and NaN for anything.
-fn not_positive(x: f32) -> bool {
-    return bitcast<i32>(x) <= 0 && !is_nan(x);
-}
-
 // The function of the result that goes to the element `at` of the output.
 fn activated(at: u32, x: f32) -> f32 {
     keep_argument(at, x);

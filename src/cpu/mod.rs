@@ -56,6 +56,7 @@ pub use conv2d::{
     conv2d_backward_bias, conv2d_backward_input, conv2d_backward_weight, conv2d_forward,
 };
 pub use dropout::{dropout, dropout_spans};
+pub(crate) use dropout::{dropout_from, dropout_spans_from};
 pub use local_response_norm::{local_response_norm_backward, local_response_norm_forward};
 pub use loss::loss_forward_backward;
 pub use matmul::{

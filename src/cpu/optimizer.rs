@@ -1,5 +1,10 @@
 //! Optimizers, and the norm of gradients. The twin of the `optimizer` kernels.
 
+mod adadelta;
+mod adagrad;
+mod lion;
+mod nadam;
+
 use super::parallel::for_each;
 use super::sum::sum;
 use super::{Real, check_length};
@@ -10,8 +15,8 @@ use crate::{Error, Result};
 const CHUNK: usize = 1 << 13;
 
 /// One update of a parameter. `step` counts from 1. `state` holds
-/// [`state_slots`](Optimizer::state_slots) slices as long as the parameter, zero before the first
-/// step. The formulas, and the order of their operations, are PyTorch's:
+/// [`state_slots`](Optimizer::state_slots) slices as long as the parameter, which hold
+/// [`initial_state`](Optimizer::initial_state), mostly 0, before the first step. The formulas, and the order of their operations, are PyTorch's:
 ///
 /// * SGD: `g += weight_decay * w; v = momentum * v + (1 - dampening) * g` (the first time `v = g`);
 ///   `w -= lr * v`, or with Nesterov's momentum `w -= lr * (g + momentum * v)`
@@ -22,6 +27,15 @@ const CHUNK: usize = 1 << 13;
 /// * RMSprop: `g += weight_decay * w; s = alpha * s + (1 - alpha) * g * g;
 ///   w -= lr * g / (sqrt(s) + eps)`; centered `a += (1 - alpha) * (g - a)` and `sqrt(s - a * a)`;
 ///   with momentum `v = momentum * v + g / (..); w -= lr * v`
+/// * Adagrad: `g += weight_decay * w; s += g * g;
+///   w -= lr / (1 + (step - 1) * lr_decay) * g / (sqrt(s) + eps)`
+/// * Adadelta: `g += weight_decay * w; s = rho * s + (1 - rho) * g * g;
+///   d = sqrt(a + eps) / sqrt(s + eps) * g; a = rho * a + (1 - rho) * d * d; w -= lr * d`
+/// * NAdam: `m` and `v` as Adam; `d = sqrt(v) / sqrt(1 - b2^step) + eps;
+///   w -= lr * (1 - mu) / (1 - p) * g / d; w -= lr * mu' / (1 - p * mu') * m / d`, where `mu` and `mu'` are
+///   `b1 * (1 - 0.96^(step * momentum_decay) / 2)` of this step and the next, and `p` the product of all `mu`
+/// * Lion: `w *= 1 - lr * weight_decay; w -= lr * sign(b1 * m + (1 - b1) * g);
+///   m = b2 * m + (1 - b2) * g`
 ///
 /// # Errors
 ///
@@ -61,6 +75,10 @@ pub fn optimizer_update<T: Real>(
         Optimizer::Sgd(sgd) => sgd_update(sgd, step, w, g, &mut state),
         Optimizer::Adam(adam) => adam_update(adam, step, w, g, &mut state),
         Optimizer::RmsProp(rms) => rmsprop_update(rms, w, g, &mut state),
+        Optimizer::Adagrad(adagrad) => adagrad::update(adagrad, step, w, g, &mut state),
+        Optimizer::Adadelta(adadelta) => adadelta::update(adadelta, w, g, &mut state),
+        Optimizer::NAdam(nadam) => nadam::update(nadam, step, w, g, &mut state),
+        Optimizer::Lion(lion) => lion::update(lion, w, g, &mut state),
     });
     Ok(())
 }
@@ -273,6 +291,45 @@ mod tests {
         let second = 0.5 * first + 2.0 / ((1.75f64 - 0.875 * 0.875).sqrt() + 0.5);
         assert_abs_diff_eq!(state[2][0], second, epsilon = 1e-15);
         assert_abs_diff_eq!(w[0], 1.0 - 0.5 * (first + second), epsilon = 1e-15);
+    }
+
+    #[test]
+    fn adagrad_and_adadelta_equal_values_computed_by_hand() {
+        let adagrad = Optimizer::adagrad(0.5).learning_rate_decay(1.0);
+        let adagrad = adagrad.initial_accumulator(5.0).epsilon(0.5).into();
+        let (mut w, mut state) = ([1.0], [vec![5.0]]);
+        optimizer_update(&adagrad, 1, &mut w, &[2.0], &mut state).unwrap();
+        assert_abs_diff_eq!(w[0], 1.0 - 0.5 * 2.0 / 3.5, epsilon = 1e-15);
+        optimizer_update(&adagrad, 2, &mut w, &[4.0], &mut state).unwrap();
+        // Half the rate, and 9 + 16 in the sum.
+        assert_eq!(state[0][0], 25.0);
+        let expected = 1.0 - 1.0 / 3.5 - 0.25 * 4.0 / 5.5;
+        assert_abs_diff_eq!(w[0], expected, epsilon = 1e-15);
+        let adadelta = Optimizer::adadelta(0.5).rho(0.75).epsilon(1.0).into();
+        let (mut w, mut state) = ([1.0], [vec![0.0], vec![0.0]]);
+        optimizer_update(&adadelta, 1, &mut w, &[2.0], &mut state).unwrap();
+        // s = 1, and the step is 2 / sqrt(2).
+        assert_abs_diff_eq!(w[0], 1.0 - 0.5 * 2f64.sqrt(), epsilon = 1e-15);
+        assert_abs_diff_eq!(state[1][0], 0.5, epsilon = 1e-15);
+    }
+
+    #[test]
+    fn nadam_and_lion_equal_values_computed_by_hand() {
+        // Without a momentum decay every mu is half of beta 1.
+        let nadam = Optimizer::nadam(0.5).betas([0.5, 0.75]).epsilon(0.5);
+        let nadam = nadam.momentum_decay(0.0).into();
+        let (mut w, mut state) = ([1.0], [vec![0.0], vec![0.0]]);
+        optimizer_update(&nadam, 1, &mut w, &[2.0], &mut state).unwrap();
+        // m = 1, corrected v = 4; the shares are 1 and 0.25 / (1 - 1/16).
+        let expected = 1.0 - 0.5 * (2.0 + 0.25 / 0.9375) / 2.5;
+        assert_abs_diff_eq!(w[0], expected, epsilon = 1e-15);
+        let lion = Optimizer::lion(0.25).betas([0.5, 0.75]).weight_decay(0.5);
+        let (lion, mut w) = (lion.into(), [4.0, 4.0, 4.0, 4.0]);
+        let mut state = [vec![1.0, -1.0, 1.0, 1.0]];
+        optimizer_update(&lion, 1, &mut w, &[-2.0, 0.5, -1.0, f64::NAN], &mut state).unwrap();
+        assert_eq!(w[..3], [3.75, 3.75, 3.5]);
+        assert!(w[3].is_nan());
+        assert_eq!(state[0][..3], [0.25, -0.625, 0.5]);
     }
 
     #[test]

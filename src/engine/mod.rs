@@ -17,6 +17,7 @@ mod prediction;
 mod profile;
 mod profile_table;
 mod reference;
+mod state;
 mod table;
 mod tolerance;
 mod verify;
@@ -34,6 +35,7 @@ pub(crate) use prediction::{HostPrediction, Landing, PredictionPlan, PredictionT
 pub(crate) use profile::profile;
 pub use profile::{Profile, ProfileEntry};
 pub use reference::Reference;
+pub(crate) use state::{Counts, ParameterState};
 pub use verify::{Check, VerifyReport};
 pub(crate) use wanted::Wanted;
 

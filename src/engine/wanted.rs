@@ -1,7 +1,7 @@
 //! What a backward pass must give: read by the lowering, by the reference and by the verifier, so that
 //! all three mean the same.
 
-use crate::model::{Graph, OutputLoss, ParameterId, ValueId};
+use crate::model::{Graph, Groups, OutputLoss, ParameterId, ValueId};
 
 /// The parameters and values whose gradients are wanted, and the values whose gradients are needed on
 /// the way to those.
@@ -16,8 +16,8 @@ pub(crate) struct Wanted {
 
 impl Wanted {
     /// The gradients of all that is learned and that a loss depends on.
-    pub fn learned(graph: &Graph, losses: &[OutputLoss]) -> Self {
-        Self::with_values(graph, losses, &[])
+    pub fn learned(graph: &Graph, losses: &[OutputLoss], groups: &Groups) -> Self {
+        Self::with_values(graph, losses, groups, &[])
     }
 
     /// No gradient. What would be learned is known all the same, where something else hangs on that.
@@ -39,7 +39,7 @@ impl Wanted {
         values: &[ValueId],
         gradients: &[ValueId],
     ) -> Self {
-        let with = Self::with_values(graph, losses, gradients);
+        let with = Self::with_values(graph, losses, &Groups::none(graph), gradients);
         let asked = |value: ValueId| values.contains(&value) || gradients.contains(&value);
         let mut needed: Vec<bool> = with.values;
         let reaches = with.reaches;
@@ -56,7 +56,12 @@ impl Wanted {
     }
 
     /// The same, and the gradients of these values.
-    pub fn with_values(graph: &Graph, losses: &[OutputLoss], asked: &[ValueId]) -> Self {
+    pub fn with_values(
+        graph: &Graph,
+        losses: &[OutputLoss],
+        groups: &Groups,
+        asked: &[ValueId],
+    ) -> Self {
         let mut reaches: Vec<bool> = vec![false; graph.values().count()];
         for loss in losses {
             reaches[graph.outputs()[loss.output].0] = true;
@@ -66,7 +71,7 @@ impl Wanted {
             if reaches[node.output.0] {
                 node.inputs.iter().for_each(|input| reaches[input.0] = true);
                 let ids = node.parameters.iter();
-                ids.for_each(|&id| parameters[id.0] = graph.parameter(id).is_learned());
+                ids.for_each(|&id| parameters[id.0] = groups.of(id).is_some());
             }
         }
         let values: Vec<bool> = graph.values().map(|v| asked.contains(&v)).collect();
@@ -113,10 +118,11 @@ mod tests {
         let needs =
             |wanted: &Wanted| -> Vec<bool> { graph.values().map(|v| wanted.needs(v)).collect() };
         let losses = [OutputLoss::first(&crate::Loss::default())];
-        let learned = Wanted::learned(graph, &losses);
+        let groups = Groups::single(graph, crate::Optimizer::sgd(0.1).into());
+        let learned = Wanted::learned(graph, &losses, &groups);
         assert_eq!(needs(&learned), [false, false, true, true]);
         assert!(graph.values().all(|value| !learned.value(value)));
-        let input = Wanted::with_values(graph, &losses, &[graph.input()]);
+        let input = Wanted::with_values(graph, &losses, &groups, &[graph.input()]);
         assert_eq!(needs(&input), [true; 4]);
         assert!(input.value(graph.input()) && !input.value(graph.output()));
         assert!((0..2).all(|id| learned.parameter(ParameterId(id))));
@@ -130,7 +136,8 @@ mod tests {
         let model = net.build([a, b]).unwrap();
         let graph = &model.graph;
         let losses = [OutputLoss::first(&crate::Loss::default())];
-        let wanted = Wanted::learned(graph, &losses);
+        let groups = Groups::single(graph, crate::Optimizer::sgd(0.1).into());
+        let wanted = Wanted::learned(graph, &losses, &groups);
         let parameters = (0..4).map(|id| wanted.parameter(ParameterId(id)));
         assert_eq!(parameters.collect::<Vec<_>>(), [true, true, false, false]);
         let needed = graph.outputs().iter().map(|&output| wanted.needs(output));

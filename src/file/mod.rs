@@ -4,6 +4,7 @@
 //! [`open`].
 
 mod partial;
+pub(crate) mod safetensors;
 #[cfg(all(test, unix))]
 mod tests;
 

@@ -118,8 +118,7 @@ pub(crate) struct Variant {
     pub functions: Functions,
     /// One for each of the kernel's open [`formats`](Kernel::formats).
     pub formats: Vec<Format>,
-    /// The format of the arguments of the function that it applies, where they are a second output:
-    /// the binding [`ARGUMENT`].
+    /// The format of what lies at the binding [`ARGUMENT`], where there is one.
     pub argument: Option<Format>,
 }
 
@@ -135,7 +134,8 @@ pub(crate) enum Functions {
     All,
 }
 
-/// The binding of the arguments of the function that a kernel applies, after all others.
+/// The binding of the arguments of the function that a kernel applies, or of the gradient that goes through one
+/// in its place, after all others.
 pub(crate) const ARGUMENT: u32 = needs::STORAGE_BUFFERS + 1;
 
 impl Variant {
@@ -234,10 +234,12 @@ impl Kernel {
             .collect()
     }
 
-    /// Whether the arguments of the function that it applies to its results can be a second output: it
-    /// applies one, and has a buffer to spare, as every kernel of a forward pass that applies one does.
+    /// Whether the arguments of the function that it applies to its results can be a second output, or the
+    /// gradient that it reads can go through a function: it knows of one, and has a buffer to spare, as every
+    /// kernel of a forward pass that applies one does.
     pub fn keeps_arguments(&self) -> bool {
-        let applies = self.all_constants().contains(&"ACTIVATION");
+        let mut constants = self.all_constants().into_iter();
+        let applies = constants.any(|name| name == "ACTIVATION" || name == "FUNCTION");
         applies && (self.bindings.len() as u32) < needs::STORAGE_BUFFERS
     }
 

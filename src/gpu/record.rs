@@ -52,7 +52,8 @@ pub(crate) struct Dispatch {
     pub formats: Vec<Format>,
     /// `None` where an optional input is absent.
     pub bindings: Vec<Option<Region>>,
-    /// Where the arguments of the function that it applies to its results go, if they are kept.
+    /// Where the arguments of the function that it applies to its results go, if they are kept; or the gradient
+    /// that it makes that of such an argument, in its place.
     pub argument: Option<Region>,
     pub params: Vec<u8>,
     pub workgroups: [u32; 3],
@@ -106,14 +107,19 @@ pub(crate) enum Varies {
     Loss,
     /// The same for the total.
     LossTotal,
-    /// The seed and the step.
-    Dropout,
+    /// The seed, the update, and the examples that it has had.
+    Dropout {
+        /// Masks of an example.
+        masks: u32,
+    },
     /// The factor that makes a mean of the gradients of micro-batches.
     Clip,
     /// The learning rate and the step's corrections.
     Optimizer {
         /// The slab's length in vectors of four.
         vectors: u32,
+        /// The place of its group.
+        group: usize,
     },
 }
 
@@ -391,8 +397,8 @@ impl Recording {
         });
     }
 
-    /// Says that the next dispatch keeps the arguments of the function that it applies to its results,
-    /// and where.
+    /// Says that the next dispatch keeps the arguments of the function that it applies to its results, or makes
+    /// a gradient that of such an argument, and where.
     pub fn keep_argument(&mut self, region: Option<Region>) {
         self.argument = region;
     }

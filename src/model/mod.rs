@@ -5,20 +5,23 @@
 mod builder;
 mod graph;
 mod graph_builder;
+mod groups;
 mod init;
 mod inputs;
 mod losses;
+mod pattern;
 mod weights;
 
 pub use builder::{Branch, ModelBuilder};
 pub(crate) use graph::{Folded, Graph, Node, Parameter, ParameterId, ValueId};
 pub use graph_builder::{GraphBuilder, Value};
+pub(crate) use groups::{Groups, Rate};
 pub use inputs::Inputs;
 pub use losses::{Losses, Targets};
 pub(crate) use losses::{OutputLoss, Shares, check_accumulate, check_gradients, check_own};
-pub(crate) use weights::Weights;
-#[cfg(feature = "native")]
-pub(crate) use weights::write_weights;
+pub use pattern::Pattern;
+pub(crate) use weights::Opened;
+pub use weights::{LoadReport, SaveOptions, Weights};
 
 use std::collections::HashSet;
 use std::fmt::Display;

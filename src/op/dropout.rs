@@ -1,4 +1,5 @@
-//! Dropout, and its mask: a function of seed, step, layer and element, the same on every device.
+//! Dropout, and its mask: a function of seed, update, layer, the example's place in the update and the
+//! element in the example, the same on every device.
 
 use super::{Definition, ParameterSpec, only, philox4x32, within};
 use crate::shape::elements;
@@ -7,6 +8,11 @@ use crate::{Result, Shape};
 /// In training, each value is zero with this probability and `1 / (1 - probability)` times itself
 /// otherwise (Srivastava et al. 2014); in evaluation it stays as it is. What is kept or dropped together
 /// may be whole channels, or whole examples.
+///
+/// What is dropped is a function of the seed, the number of the update, the layer, the example's place among
+/// all examples of the update, and the element in the example, on a CPU and on a GPU alike. So
+/// [`accumulate`](crate::TrainerBuilder::accumulate)d batches have the masks of one batch with all of their
+/// examples, a smaller one counting for as many as it has; only [`DropUnit::Batch`] is for each by itself.
 ///
 /// ```
 /// use wgpu_cnn::{Dropout, DropUnit, Model};
@@ -64,6 +70,16 @@ impl Dropout {
         Some(span.max(1))
     }
 
+    /// Masks that an example of this shape takes: an update's are numbered through, and a batch of it begins
+    /// with the number that its first example has. A whole batch has that one alone.
+    pub(crate) fn masks(self, example: &Shape) -> usize {
+        match self.unit {
+            DropUnit::Value => example.len(),
+            DropUnit::Channel => example.first().copied().unwrap_or(1),
+            DropUnit::Example | DropUnit::Batch => 1,
+        }
+    }
+
     /// Refuses a probability outside its domain.
     pub(crate) fn check(self) -> Result<()> {
         within("dropout probability", self.probability, 0.0..1.0)
@@ -117,12 +133,39 @@ pub(crate) fn scale(probability: f64) -> f64 {
     1.0 / (1.0 - probability)
 }
 
-/// Whether a unit of a layer is kept in a step, for the four units of a block: those of a batch are counted
-/// in the order of memory.
-pub(crate) fn kept(probability: f64, seed: u64, step: u64, layer: u32, block: u32) -> [bool; 4] {
-    let key = [seed as u32, (seed >> 32) as u32];
-    let words = philox4x32([block, step as u32, layer, 1], key);
-    words.map(|word| word >= threshold(probability))
+/// The random words of a layer in an update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stream {
+    pub key: [u32; 2],
+    /// The lower half of the update's number: the upper one is in the key.
+    pub update: u32,
+    pub layer: u32,
+}
+
+impl Stream {
+    /// Those of the update after so many.
+    pub fn new(seed: u64, updates: u64, layer: u32) -> Self {
+        let halves = |number: u64| [number as u32, (number >> 32) as u32];
+        let [update, high] = halves(updates);
+        let seed = halves(seed);
+        let key = match high {
+            0 => seed,
+            _ => {
+                let [low, high, ..] = philox4x32([high, 0, 0, 3], seed);
+                [low, high]
+            }
+        };
+        Self { key, update, layer }
+    }
+
+    /// Whether the four units of a block are kept: those of an update's examples are counted in the order in
+    /// which they would lie in memory together.
+    pub fn kept(self, probability: f64, block: u64) -> [bool; 4] {
+        // There are 2^62 blocks of numbers of 64 bits; the lowest bits tell these words from those of others.
+        let high = ((block >> 32) as u32) << 2 | 1;
+        let words = philox4x32([block as u32, self.update, self.layer, high], self.key);
+        words.map(|word| word >= threshold(probability))
+    }
 }
 
 #[cfg(test)]
@@ -135,7 +178,8 @@ mod tests {
         assert_eq!(threshold(0.5), 1 << 31);
         assert_eq!(threshold(1.0), u32::MAX);
         assert_eq!(scale(0.75), 4.0);
-        let kept = (0..10_000).flat_map(|block| kept(0.3, 3, 5, 1, block));
+        let stream = Stream::new(3, 5, 1);
+        let kept = (0..10_000).flat_map(|block| stream.kept(0.3, block));
         let dropped = kept.filter(|&kept| !kept).count();
         assert!((dropped as f64 / 40_000.0 - 0.3).abs() < 0.01, "{dropped}");
     }
@@ -150,13 +194,19 @@ mod tests {
         assert_eq!(span(DropUnit::Example, &[3, 5, 2]), Some(30));
         assert_eq!(span(DropUnit::Batch, &[3, 5, 2]), Some(120));
         assert_eq!(span(DropUnit::Batch, &[usize::MAX]), Some(usize::MAX));
+        let masks = |unit, shape: &[usize]| Dropout::new(0.5).unit(unit).masks(&shape.into());
+        assert_eq!(masks(DropUnit::Value, &[3, 5, 2]), 30);
+        assert_eq!(masks(DropUnit::Channel, &[3, 5, 2]), 3);
+        assert_eq!(masks(DropUnit::Channel, &[]), 1);
+        assert_eq!(masks(DropUnit::Example, &[3, 5, 2]), 1);
+        assert_eq!(masks(DropUnit::Batch, &[3, 5, 2]), 1);
     }
 
     #[test]
     fn seed_step_layer_and_block_each_change_the_mask() {
         let mask = |seed, step, layer, first| -> Vec<[bool; 4]> {
             (first..first + 8)
-                .map(|block| kept(0.5, seed, step, layer, block))
+                .map(|block| Stream::new(seed, step, layer).kept(0.5, block))
                 .collect()
         };
         let one = mask(1, 2, 3, 4);
@@ -164,5 +214,10 @@ mod tests {
         assert_ne!(one, mask(1, 3, 3, 4));
         assert_ne!(one, mask(1, 2, 4, 4));
         assert_ne!(one, mask(1, 2, 3, 5));
+        // Nothing wraps around: 2^32 updates later, and 2^32 blocks further on.
+        assert_ne!(one, mask(1, 2 + (1 << 32), 3, 4));
+        assert_ne!(mask(1, 2 + (1 << 32), 3, 4), mask(1, 2 + (1 << 33), 3, 4));
+        assert_ne!(one, mask(1, 2, 3, 4 + (1 << 32)));
+        assert_ne!(one, mask(1, 2, 3, 4 + (1 << 61)));
     }
 }

@@ -50,7 +50,8 @@ pub use norm::{
     BatchNorm, BatchNormGeometry, GroupNorm, GroupNormGeometry, InstanceNorm, LayerNorm,
     LayerNormChannels,
 };
-pub use optimizer::{Adam, Optimizer, RmsProp, Sgd};
+pub(crate) use optimizer::Hyper;
+pub use optimizer::{Adadelta, Adagrad, Adam, Lion, NAdam, Optimizer, RmsProp, Sgd};
 pub use pad2d::{Pad2d, Pad2dGeometry, PaddingMode};
 pub use pixel_shuffle::{PixelShuffle, PixelShuffleGeometry, PixelUnshuffle};
 pub use pointwise_linear::PointwiseLinear;

@@ -1,6 +1,10 @@
 //! Optimizers: how a gradient becomes an update. The formulas, and the order of their operations,
 //! are PyTorch's.
 
+mod hyper;
+
+pub(crate) use hyper::Hyper;
+
 use super::{check_small, within};
 use crate::{Error, Result};
 
@@ -21,6 +25,16 @@ macro_rules! setters {
         }
     };
 }
+
+mod adadelta;
+mod adagrad;
+mod lion;
+mod nadam;
+
+pub use adadelta::Adadelta;
+pub use adagrad::Adagrad;
+pub use lion::Lion;
+pub use nadam::NAdam;
 
 /// Stochastic gradient descent with momentum (Sutskever et al. 2013):
 /// `g += weight_decay * w; v = momentum * v + (1 - dampening) * g; w -= lr * v`, where the first `v`
@@ -137,6 +151,14 @@ pub enum Optimizer {
     Adam(Adam),
     /// RMSprop.
     RmsProp(RmsProp),
+    /// Adagrad.
+    Adagrad(Adagrad),
+    /// Adadelta.
+    Adadelta(Adadelta),
+    /// NAdam.
+    NAdam(NAdam),
+    /// Lion.
+    Lion(Lion),
 }
 
 impl Optimizer {
@@ -185,12 +207,58 @@ impl Optimizer {
         }
     }
 
+    /// Adagrad with PyTorch's defaults.
+    pub fn adagrad(learning_rate: f64) -> Adagrad {
+        Adagrad {
+            learning_rate,
+            learning_rate_decay: 0.0,
+            weight_decay: 0.0,
+            initial_accumulator: 0.0,
+            epsilon: 1e-10,
+        }
+    }
+
+    /// Adadelta with PyTorch's defaults, among which the learning rate is 1.
+    pub fn adadelta(learning_rate: f64) -> Adadelta {
+        Adadelta {
+            learning_rate,
+            rho: 0.9,
+            epsilon: 1e-6,
+            weight_decay: 0.0,
+        }
+    }
+
+    /// NAdam with PyTorch's defaults.
+    pub fn nadam(learning_rate: f64) -> NAdam {
+        NAdam {
+            learning_rate,
+            betas: [0.9, 0.999],
+            epsilon: 1e-8,
+            weight_decay: 0.0,
+            momentum_decay: 4e-3,
+            decoupled: false,
+        }
+    }
+
+    /// Lion with its authors' defaults.
+    pub fn lion(learning_rate: f64) -> Lion {
+        Lion {
+            learning_rate,
+            betas: [0.9, 0.99],
+            weight_decay: 0.0,
+        }
+    }
+
     /// The learning rate.
     pub fn learning_rate(&self) -> f64 {
         match self {
             Self::Sgd(Sgd { learning_rate, .. })
             | Self::Adam(Adam { learning_rate, .. })
-            | Self::RmsProp(RmsProp { learning_rate, .. }) => *learning_rate,
+            | Self::RmsProp(RmsProp { learning_rate, .. })
+            | Self::Adagrad(Adagrad { learning_rate, .. })
+            | Self::Adadelta(Adadelta { learning_rate, .. })
+            | Self::NAdam(NAdam { learning_rate, .. })
+            | Self::Lion(Lion { learning_rate, .. }) => *learning_rate,
         }
     }
 
@@ -199,27 +267,50 @@ impl Optimizer {
         match self {
             Self::Sgd(Sgd { learning_rate, .. })
             | Self::Adam(Adam { learning_rate, .. })
-            | Self::RmsProp(RmsProp { learning_rate, .. }) => *learning_rate = rate,
+            | Self::RmsProp(RmsProp { learning_rate, .. })
+            | Self::Adagrad(Adagrad { learning_rate, .. })
+            | Self::Adadelta(Adadelta { learning_rate, .. })
+            | Self::NAdam(NAdam { learning_rate, .. })
+            | Self::Lion(Lion { learning_rate, .. }) => *learning_rate = rate,
         }
     }
 
-    /// Numbers kept per parameter between updates, all of them 0 at first: the velocity for SGD; the
+    /// Numbers kept per parameter between updates: the velocity for SGD; the
     /// two moments, and the largest second one, for Adam; the mean square, then the mean if centered,
-    /// then the velocity, for RMSprop.
+    /// then the velocity, for RMSprop; the sum of squares for Adagrad; the mean squares of gradients and of
+    /// steps for Adadelta; the two moments for NAdam; the mean for Lion. What they are
+    /// [at first](Self::initial_state) is 0 but for Adagrad.
     pub fn state_slots(&self) -> usize {
         match self {
             Self::Sgd(sgd) => usize::from(sgd.momentum != 0.0),
             Self::Adam(adam) => 2 + usize::from(adam.amsgrad),
             Self::RmsProp(rms) => 1 + usize::from(rms.centered) + usize::from(rms.momentum != 0.0),
+            Self::Adagrad(_) | Self::Lion(_) => 1,
+            Self::Adadelta(_) | Self::NAdam(_) => 2,
         }
     }
 
-    /// Whether a slot of its state is a mean of squares, which is never negative.
+    /// What a slot of the state holds before the first update: 0, but for Adagrad's sum of squares.
+    pub fn initial_state(&self, slot: usize) -> f64 {
+        match self {
+            Self::Adagrad(adagrad) if slot == 0 => adagrad.initial_accumulator,
+            Self::Adagrad(_)
+            | Self::Sgd(_)
+            | Self::Adam(_)
+            | Self::RmsProp(_)
+            | Self::Adadelta(_)
+            | Self::NAdam(_)
+            | Self::Lion(_) => 0.0,
+        }
+    }
+
+    /// Whether a slot of its state is a sum or a mean of squares, which is never negative.
     pub(crate) fn state_is_square(&self, slot: usize) -> bool {
         match self {
-            Self::Sgd(_) => false,
-            Self::Adam(_) => slot >= 1,
-            Self::RmsProp(_) => slot == 0,
+            Self::Sgd(_) | Self::Lion(_) => false,
+            Self::Adam(_) | Self::NAdam(_) => slot >= 1,
+            Self::RmsProp(_) | Self::Adagrad(_) => slot == 0,
+            Self::Adadelta(_) => true,
         }
     }
 
@@ -256,11 +347,7 @@ impl Optimizer {
                 within("beta 1", betas[0], 0.0..1.0)?;
                 within("beta 2", betas[1], 0.0..1.0)?;
                 check_small("epsilon", epsilon)?;
-                within("weight decay", weight_decay, positive())?;
-                if decoupled {
-                    let product = learning_rate * weight_decay;
-                    within("learning rate * weight decay", product, positive())?;
-                }
+                check_decay(learning_rate, weight_decay, decoupled)?;
             }
             Self::RmsProp(RmsProp {
                 alpha,
@@ -274,8 +361,25 @@ impl Optimizer {
                 within("momentum", momentum, positive())?;
                 within("weight decay", weight_decay, positive())?;
             }
+            Self::Adagrad(adagrad) => adagrad.check()?,
+            Self::Adadelta(adadelta) => adadelta.check()?,
+            Self::NAdam(nadam) => nadam.check()?,
+            Self::Lion(lion) => lion.check()?,
         }
         Ok(())
+    }
+}
+
+/// Refuses a weight decay out of its domain, decoupled also where it is too large at this rate.
+fn check_decay(learning_rate: f64, weight_decay: f64, decoupled: bool) -> Result<()> {
+    let positive = || 0.0..f64::INFINITY;
+    within("weight decay", weight_decay, positive())?;
+    match decoupled {
+        true => {
+            let product = learning_rate * weight_decay;
+            within("learning rate * weight decay", product, positive())
+        }
+        false => Ok(()),
     }
 }
 
@@ -285,7 +389,7 @@ mod tests {
 
     #[test]
     fn hyper_parameters_outside_their_domain_are_refused() {
-        let refused: [Optimizer; 18] = [
+        let refused: [Optimizer; 34] = [
             Optimizer::sgd(1e300).into(),
             Optimizer::sgd(1e39).into(),
             Optimizer::sgd(0.1).momentum(1e300).into(),
@@ -304,6 +408,25 @@ mod tests {
             Optimizer::adam(0.1).epsilon(1e-320).into(),
             Optimizer::rmsprop(0.1).epsilon(1e-39).into(),
             Optimizer::adamw(1e20).weight_decay(1e20).into(),
+            Optimizer::adagrad(f64::NAN).into(),
+            Optimizer::adagrad(0.1).learning_rate_decay(-1.0).into(),
+            Optimizer::adagrad(0.1).weight_decay(f64::INFINITY).into(),
+            Optimizer::adagrad(0.1).initial_accumulator(-0.1).into(),
+            Optimizer::adagrad(0.1).initial_accumulator(1e39).into(),
+            Optimizer::adagrad(0.1).epsilon(1e-39).into(),
+            Optimizer::adadelta(0.1).rho(1.1).into(),
+            Optimizer::adadelta(0.1).epsilon(-1e-6).into(),
+            Optimizer::adadelta(0.1).weight_decay(f64::NAN).into(),
+            Optimizer::nadam(0.1).betas([1.0, 0.9]).into(),
+            Optimizer::nadam(0.1).betas([0.9, f64::NAN]).into(),
+            Optimizer::nadam(0.1).epsilon(1e-320).into(),
+            Optimizer::nadam(0.1).momentum_decay(-0.004).into(),
+            Optimizer::nadam(1e20)
+                .weight_decay(1e20)
+                .decoupled(true)
+                .into(),
+            Optimizer::lion(0.1).betas([-0.1, 0.99]).into(),
+            Optimizer::lion(1e20).weight_decay(1e20).into(),
         ];
         for optimizer in refused {
             assert!(
@@ -311,11 +434,14 @@ mod tests {
                 "{optimizer:?}"
             );
         }
-        let taken: [Optimizer; 4] = [
+        let taken: [Optimizer; 7] = [
             Optimizer::sgd(0.0).into(),
             Optimizer::adam(0.1).epsilon(0.0).into(),
             Optimizer::rmsprop(0.1).epsilon(1e-37).into(),
             Optimizer::adam(1e20).weight_decay(1e20).into(),
+            Optimizer::adagrad(0.1).epsilon(0.0).into(),
+            Optimizer::adadelta(1.0).rho(1.0).into(),
+            Optimizer::nadam(1e20).weight_decay(1e20).into(),
         ];
         for optimizer in taken {
             assert!(optimizer.check().is_ok(), "{optimizer:?}");

@@ -8,8 +8,8 @@ use crate::{Error, Result};
 
 /// Dropout of `x`, of any shape: each element is zero with this probability and
 /// `1 / (1 - probability)` times itself otherwise. The mask follows from the seed, the step (the
-/// batches before this one), the operator's number in its model, and the element's place in `x`, and
-/// from nothing else. Operators are numbered from 0 in the order of their execution, those within
+/// updates before this one), the operator's number in its model, and the element's place in `x`, the first
+/// batch of that update, and from nothing else. Operators are numbered from 0 in the order of their execution, those within
 /// blocks and what joins them too. It is the mask that a [`Trainer`](crate::Trainer) with this seed
 /// makes, and that of [`cpu::dropout`](crate::cpu::dropout). So the gradient is this function of the
 /// gradient with respect to the result. NaN and infinities that are dropped give NaN.
@@ -63,10 +63,14 @@ fn run(
     let call = Call::new("dropout", x.gpu());
     let output = call.output(x.shape())?;
     let (from, to) = (call.input("x", x)?, call.region(&output).into());
-    let extents = (x.shape().len(), span);
+    let extents = kernels::Extents {
+        len: x.shape().len(),
+        span,
+        masks: 0,
+    };
     kernels::dropout(&mut call.recording(), probability, layer, extents, from, to);
     for dispatch in &mut call.recording().dispatches {
-        kernels::set_step(&mut dispatch.params, seed, step);
+        kernels::set_step(&mut dispatch.params, seed, step, 0);
     }
     call.run()?;
     Ok(output)

@@ -55,7 +55,7 @@ pub fn loss(
         match dispatch.varies {
             Varies::Loss => kernels::loss::set_step(&loss, &mut dispatch.params, step),
             Varies::LossTotal => kernels::loss::set_total_step(&mut dispatch.params, step),
-            Varies::Nothing | Varies::Dropout | Varies::Clip | Varies::Optimizer { .. } => {}
+            Varies::Nothing | Varies::Dropout { .. } | Varies::Clip | Varies::Optimizer { .. } => {}
         }
     }
     call.run()?;

@@ -8,8 +8,9 @@ use crate::op::Optimizer;
 use crate::{Error, Result};
 
 /// One update of a parameter by its gradient: the new parameter and the new state. `step` counts from
-/// 1; `state` holds [`state_slots`](Optimizer::state_slots) tensors like the parameter, zero before
-/// the first step.
+/// 1; `state` holds [`state_slots`](Optimizer::state_slots) tensors like the parameter. What they hold
+/// before the first step, which takes [`initial_state`](Optimizer::initial_state) in their place, does not
+/// matter.
 ///
 /// # Errors
 /// [`Error::Argument`] for hyper-parameters out of range and for step 0, [`Error::Shape`] where the
@@ -49,14 +50,14 @@ pub fn optimizer_update(
     let len = shape.len().div_ceil(4);
     optimizer::update(
         &mut call.recording(),
-        &optimizer,
+        (0, &optimizer),
         len,
         regions,
         None,
         &slots,
     );
     for dispatch in &mut call.recording().dispatches {
-        if let Varies::Optimizer { vectors } = dispatch.varies {
+        if let Varies::Optimizer { vectors, .. } = dispatch.varies {
             dispatch.params = optimizer::params(&optimizer, step, vectors, 1.0);
         }
     }

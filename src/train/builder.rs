@@ -1,27 +1,34 @@
 //! How a [`Trainer`] is made.
 
+#[cfg(feature = "native")]
 use std::path::PathBuf;
 
+use super::Schedule;
+use super::checkpoint::{self, CheckpointOptions, at_once};
+use super::groups::Learned;
 use super::trainer::{Backend, Trainer};
 use crate::engine::{MemoryReport, Plan, PlanOptions, Reference};
 #[cfg(feature = "native")]
 use crate::engine::{Place, known_choices};
 use crate::gpu::strategy::Choices;
-use crate::model::{Losses, Model, OutputLoss, ParameterId, Weights};
+use crate::model::{Losses, Model, Opened, OutputLoss, ParameterId, Weights};
 use crate::op::{Loss, Optimizer, check_clip_norm};
 use crate::{Error, Gpu, Result};
 
 /// How a [`Trainer`] is made.
 #[derive(Debug, Clone)]
 pub struct TrainerBuilder {
-    model: Model,
+    pub(super) model: Model,
     losses: Losses,
-    optimizer: Optimizer,
-    weights: Option<PathBuf>,
+    pub(super) optimizer: Optimizer,
+    pub(super) learned: Learned,
+    pub(super) schedule: Schedule,
+    weights: Option<Weights>,
     /// Where the choices are kept, if the cores are chosen by measurement.
     #[cfg(feature = "native")]
     autotune: Option<Place>,
     options: PlanOptions,
+    pub(super) checkpoint: CheckpointOptions,
 }
 
 impl TrainerBuilder {
@@ -30,10 +37,13 @@ impl TrainerBuilder {
             model,
             losses: Loss::default().into(),
             optimizer: Optimizer::adam(1e-3).into(),
+            learned: Learned::default(),
+            schedule: Schedule::constant(),
             weights: None,
             #[cfg(feature = "native")]
             autotune: None,
             options: PlanOptions::new(64),
+            checkpoint: CheckpointOptions::default(),
         }
     }
 
@@ -108,9 +118,10 @@ impl TrainerBuilder {
         self
     }
 
-    /// Starts from saved weights rather than from the seed.
-    pub fn weights(mut self, path: impl Into<PathBuf>) -> Self {
-        self.weights = Some(path.into());
+    /// Starts from saved weights rather than from the seed: those of a file, or [`Weights`] of any kind. What
+    /// they leave as it is starts from the seed.
+    pub fn weights(mut self, weights: impl Into<Weights>) -> Self {
+        self.weights = Some(weights.into());
         self
     }
 
@@ -170,8 +181,8 @@ impl TrainerBuilder {
         self.check_on(gpu)?;
         let choices = self.known_choices(gpu)?;
         let losses = self.losses.resolve(&self.model.graph)?;
-        let (losses, optimizer) = (&losses, &self.optimizer);
-        Plan::memory_of(gpu, &self.model, losses, optimizer, self.options, &choices)
+        let (losses, groups) = (&losses, &self.groups()?);
+        Plan::memory_of(gpu, &self.model, losses, groups, self.options, &choices)
     }
 
     #[cfg(feature = "native")]
@@ -188,8 +199,8 @@ impl TrainerBuilder {
             return Ok(Choices::new());
         };
         let losses = self.losses.resolve(&self.model.graph)?;
-        let (losses, optimizer) = (&losses, &self.optimizer);
-        Plan::tune(gpu, &self.model, losses, optimizer, self.options, place).await
+        let (losses, groups) = (&losses, &self.groups()?);
+        Plan::tune(gpu, &self.model, losses, groups, self.options, place).await
     }
 
     #[cfg(not(feature = "native"))]
@@ -218,8 +229,9 @@ impl TrainerBuilder {
     }
 
     /// [`on`](Self::on) for asynchronous programs and the browser.
-    pub async fn on_async(self, gpu: &Gpu) -> Result<Trainer> {
+    pub async fn on_async(mut self, gpu: &Gpu) -> Result<Trainer> {
         self.check_on(gpu)?;
+        let checkpoint = self.open_checkpoint()?;
         let mut weights = self.open_weights()?;
         let choices = self.choices(gpu).await?;
         let losses = self.losses.resolve(&self.model.graph)?;
@@ -227,21 +239,23 @@ impl TrainerBuilder {
             gpu,
             &self.model,
             losses.clone(),
-            self.optimizer,
+            self.groups()?,
             self.options,
             &choices,
         )
         .await?;
         for at in 0..self.model.graph.parameters().len() {
             let id = ParameterId(at);
-            let constant = self.model.graph.parameter(id).is_constant();
-            let values = match &mut weights {
-                Some(weights) if !constant => weights.read(id)?,
-                _ => self.model.graph.initial_values_of(id, self.options.seed),
+            let graph = &self.model.graph;
+            let read = weights.as_mut().map(|weights| weights.read(graph, id));
+            let values = match read.transpose()?.flatten() {
+                Some(values) => values,
+                None => graph.initial_values_of(id, self.options.seed),
             };
             plan.set_parameter(id, &values).await?;
         }
-        Ok(self.trainer(losses, Backend::Gpu(Box::new(plan))))
+        let backend = Backend::Gpu(Box::new(plan));
+        self.trainer(losses, backend, checkpoint).await
     }
 
     /// Makes the trainer on the CPU reference: the same results within rounding, without a GPU.
@@ -252,39 +266,58 @@ impl TrainerBuilder {
     /// Those of [`on`](Self::on) that are no device's, and [`Error::Argument`] for what only a GPU
     /// could keep: [`half_precision`](Self::half_precision), a
     /// [`memory_budget`](Self::memory_budget) and an [`autotune_file`](Self::autotune_file).
-    pub fn on_cpu(self) -> Result<Trainer> {
+    pub fn on_cpu(mut self) -> Result<Trainer> {
         self.check()?;
         self.check_on_cpu()?;
+        let checkpoint = self.open_checkpoint()?;
         let weights = self.open_weights()?;
         let (losses, options) = (self.losses.resolve(&self.model.graph)?, self.options);
-        let (own, optimizer) = (losses.clone(), self.optimizer);
-        let mut reference = Reference::with(&self.model, own, optimizer, options.seed)?;
+        let (own, groups) = (losses.clone(), self.groups()?);
+        let mut reference = Reference::with(&self.model, own, groups, options.seed)?;
         reference.set_clip_norm(options.clip_norm)?;
         reference.set_accumulate(options.accumulate)?;
         reference.set_input_gradients(options.input_gradients);
         if let Some(mut weights) = weights {
-            for (id, parameter) in self.model.graph.kept() {
-                reference.set_parameter(&parameter.name, &weights.read(id)?)?;
+            let graph = &self.model.graph;
+            for (id, parameter) in graph.kept() {
+                if let Some(values) = weights.read(graph, id)? {
+                    reference.set_parameter(&parameter.name, &values)?;
+                }
             }
         }
-        Ok(self.trainer(losses, Backend::Cpu(Box::new(reference))))
+        let backend = Backend::Cpu(Box::new(reference));
+        at_once(self.trainer(losses, backend, checkpoint))
     }
 
-    fn trainer(self, losses: Vec<OutputLoss>, backend: Backend) -> Trainer {
-        Trainer::new(
-            self.model,
+    async fn trainer(
+        mut self,
+        losses: Vec<OutputLoss>,
+        backend: Backend,
+        checkpoint: Option<checkpoint::Opened>,
+    ) -> Result<Trainer> {
+        let mut trainer = Trainer::new(
+            self.model.clone(),
             losses,
-            self.optimizer.learning_rate(),
+            (self.optimizer.learning_rate(), self.schedule.clone()),
             self.options.batch,
             backend,
-        )
+        );
+        // Another one that is made by this starts from elsewhere.
+        (self.weights, self.checkpoint.resume) = (None, None);
+        self.begin(&mut trainer, checkpoint).await?;
+        Ok(trainer)
     }
 
-    /// The file to start from, if there is one, once all is known to be in it.
-    fn open_weights(&self) -> Result<Option<Weights>> {
-        let path = self.weights.as_ref();
-        path.map(|path| Weights::open(&self.model.graph, path))
+    /// The weights to start from, if there are any, once all is known to be there.
+    fn open_weights(&self) -> Result<Option<Opened>> {
+        let weights = self.weights.as_ref();
+        weights
+            .map(|weights| weights.open(&self.model.graph))
             .transpose()
+    }
+
+    pub(super) fn has_weights(&self) -> bool {
+        self.weights.is_some()
     }
 
     fn check_on(&self, gpu: &Gpu) -> Result<()> {
@@ -314,7 +347,9 @@ impl TrainerBuilder {
     }
 
     fn check(&self) -> Result<()> {
-        self.optimizer.check()?;
+        let groups = self.groups()?;
+        self.schedule.check()?;
+        self.check_checkpoint()?;
         if !(1..=64).contains(&self.options.in_flight) {
             return Err(Error::argument("in_flight", "must be between 1 and 64"));
         }
@@ -325,6 +360,6 @@ impl TrainerBuilder {
             check_clip_norm(norm)?;
         }
         let losses = self.losses.resolve(&self.model.graph)?;
-        Plan::check(&self.model, &losses, &self.optimizer, self.options)
+        Plan::check(&self.model, &losses, &groups, self.options)
     }
 }

@@ -52,6 +52,7 @@ impl Trainer {
     async fn forward_with(&mut self, inputs: Inputs<'_>) -> Result<Vec<(String, Vec<f32>)>> {
         check_own(&self.losses, "forward")?;
         let examples = self.check_inputs(&inputs)?;
+        self.keep_if_due().await?;
         let batch = Batch {
             inputs: &inputs,
             examples,

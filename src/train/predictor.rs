@@ -1,5 +1,6 @@
 //! A model in use: no gradients, no optimizer, nothing kept for a way back.
 
+#[cfg(feature = "native")]
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -52,8 +53,9 @@ impl std::fmt::Debug for Predictor {
 /// Where parameters come from.
 #[derive(Debug, Clone)]
 enum Source {
-    Seed(u64),
-    File(PathBuf),
+    /// Those of a trainer's beginning.
+    Seed,
+    Weights(Weights),
     /// By parameter.
     Values(Arc<Vec<Vec<f32>>>),
 }
@@ -76,7 +78,7 @@ impl PredictorBuilder {
     fn new(model: Model) -> Self {
         let parameters = model.graph.parameters().iter();
         Self {
-            source: Source::Seed(0),
+            source: Source::Seed,
             batches: vec![1],
             learned: parameters.map(|parameter| parameter.is_learned()).collect(),
             fold: false,
@@ -89,15 +91,16 @@ impl PredictorBuilder {
     }
 
     /// Takes weights from a safetensors file, such as a trainer [saves](Trainer::save) or PyTorch's state
-    /// of the same layers.
-    pub fn weights(mut self, path: impl Into<PathBuf>) -> Self {
-        self.source = Source::File(path.into());
+    /// of the same layers, or [`Weights`] of any kind. What they leave as it is starts from the seed.
+    pub fn weights(mut self, weights: impl Into<Weights>) -> Self {
+        self.source = Source::Weights(weights.into());
         self
     }
 
-    /// Takes the weights that a trainer of this seed starts from. Default 0.
+    /// Sets the seed of weights that are not loaded: those that a trainer of this seed starts from.
+    /// Default 0.
     pub fn seed(mut self, seed: u64) -> Self {
-        self.source = Source::Seed(seed);
+        self.options.seed = seed;
         self
     }
 
@@ -239,14 +242,16 @@ impl PredictorBuilder {
     fn parameters(&self) -> Result<impl FnMut(ParameterId) -> Result<Vec<f32>>> {
         let graph = &self.model.graph;
         let mut weights = match &self.source {
-            Source::File(path) => Some(Weights::open(graph, path)?),
-            Source::Seed(_) | Source::Values(_) => None,
+            Source::Weights(weights) => Some(weights.open(graph)?),
+            Source::Seed | Source::Values(_) => None,
         };
-        Ok(move |id: ParameterId| match (&self.source, &mut weights) {
-            (Source::Values(values), _) => Ok(values[id.0].clone()),
-            (_, Some(weights)) if !graph.parameter(id).is_constant() => weights.read(id),
-            (Source::Seed(seed), _) => Ok(graph.initial_values_of(id, *seed)),
-            (Source::File(_), _) => Ok(graph.initial_values_of(id, 0)),
+        Ok(move |id: ParameterId| {
+            if let Source::Values(values) = &self.source {
+                return Ok(values[id.0].clone());
+            }
+            let read = weights.as_mut().map(|weights| weights.read(graph, id));
+            let initial = || graph.initial_values_of(id, self.options.seed);
+            Ok(read.transpose()?.flatten().unwrap_or_else(initial))
         })
     }
 
@@ -334,7 +339,7 @@ impl Trainer {
     pub async fn predictor_async(&self) -> Result<PredictorBuilder> {
         let model = self.model().clone();
         let values = self.all_parameters().await?;
-        let wanted = Wanted::learned(&model.graph, &self.losses);
+        let wanted = Wanted::learned(&model.graph, &self.losses, self.groups());
         let mut builder = PredictorBuilder::new(model).batch(self.batch);
         for (at, learned) in builder.learned.iter_mut().enumerate() {
             *learned = wanted.parameter(ParameterId(at));

@@ -1,7 +1,5 @@
 //! Values inside a model, and gradients with respect to them.
 
-use std::path::PathBuf;
-
 use super::Trainer;
 use super::trainer::Backend;
 use crate::engine::{HostLook, LookPlan, LookTask, MemoryReport, PlanOptions};
@@ -103,7 +101,7 @@ fn named<'a>(all: &'a [(String, Vec<f32>)], name: &str) -> Result<&'a [f32]> {
 #[derive(Debug, Clone)]
 enum Source {
     Seed,
-    File(PathBuf),
+    Weights(Weights),
     Values(Vec<Vec<f32>>),
 }
 
@@ -165,9 +163,10 @@ impl ProbeBuilder {
         self
     }
 
-    /// Takes weights from a safetensors file.
-    pub fn weights(mut self, path: impl Into<PathBuf>) -> Self {
-        self.source = Source::File(path.into());
+    /// Takes weights from a safetensors file, or [`Weights`] of any kind. What they leave as it is starts from
+    /// the seed.
+    pub fn weights(mut self, weights: impl Into<Weights>) -> Self {
+        self.source = Source::Weights(weights.into());
         self
     }
 
@@ -231,13 +230,14 @@ impl ProbeBuilder {
         let graph = &self.model.graph;
         let mut weights = match &self.source {
             Source::Values(values) => return Ok(values.clone()),
-            Source::File(path) => Some(Weights::open(graph, path)?),
+            Source::Weights(weights) => Some(weights.open(graph)?),
             Source::Seed => None,
         };
         let ids = (0..graph.parameters().len()).map(ParameterId);
-        let values = ids.map(|id| match &mut weights {
-            Some(weights) if !graph.parameter(id).is_constant() => weights.read(id),
-            _ => Ok(graph.initial_values_of(id, self.options.seed)),
+        let values = ids.map(|id| {
+            let read = weights.as_mut().map(|weights| weights.read(graph, id));
+            let initial = || graph.initial_values_of(id, self.options.seed);
+            Ok(read.transpose()?.flatten().unwrap_or_else(initial))
         });
         values.collect()
     }

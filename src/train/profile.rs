@@ -43,6 +43,7 @@ impl Trainer {
     async fn profile_with(&mut self, inputs: Inputs<'_>, targets: Targets) -> Result<Profile> {
         let batch = self.check_batch(&inputs, &targets)?;
         let on_cpu = || Error::argument("profile", "needs a trainer on a GPU");
+        self.follow_schedule()?;
         let plan = self.plan().ok_or_else(on_cpu)?;
         profile(plan, &batch).await
     }

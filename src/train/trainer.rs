@@ -1,13 +1,9 @@
 //! The training loop's vocabulary.
 
-#[cfg(feature = "native")]
-use std::path::Path;
-
-use super::TrainerBuilder;
+use super::checkpoint::Session;
+use super::{Schedule, TrainerBuilder};
 use crate::engine::{Batch, MemoryReport, Plan, Reference, Wanted};
-use crate::model::{Inputs, Model, OutputLoss, Targets};
-#[cfg(feature = "native")]
-use crate::model::{Weights, write_weights};
+use crate::model::{Groups, Inputs, Model, OutputLoss, Targets};
 use crate::{Error, Gpu, Result};
 
 /// A model in training, on a GPU or on the CPU.
@@ -25,9 +21,12 @@ use crate::{Error, Gpu, Result};
 pub struct Trainer {
     model: Model,
     pub(super) losses: Vec<OutputLoss>,
-    learning_rate: f64,
+    /// The optimizer's learning rate, before the schedule.
+    pub(super) base_rate: f64,
+    pub(super) schedule: Schedule,
     pub(super) batch: usize,
     pub(super) backend: Backend,
+    pub(super) session: Session,
 }
 
 pub(super) enum Backend {
@@ -40,14 +39,16 @@ impl std::fmt::Debug for Trainer {
         let Self {
             model,
             losses,
-            learning_rate,
+            base_rate,
+            schedule,
             batch,
             ..
         } = self;
         f.debug_struct("Trainer")
             .field("model", model)
             .field("losses", losses)
-            .field("learning_rate", learning_rate)
+            .field("base_rate", base_rate)
+            .field("schedule", schedule)
             .field("batch", batch)
             .finish_non_exhaustive()
     }
@@ -57,16 +58,18 @@ impl Trainer {
     pub(super) fn new(
         model: Model,
         losses: Vec<OutputLoss>,
-        learning_rate: f64,
+        (base_rate, schedule): (f64, Schedule),
         batch: usize,
         backend: Backend,
     ) -> Self {
         Self {
             model,
             losses,
-            learning_rate,
+            base_rate,
+            schedule,
             batch,
             backend,
+            session: Session::default(),
         }
     }
 
@@ -111,7 +114,9 @@ impl Trainer {
     }
 
     async fn step_with(&mut self, inputs: Inputs<'_>, targets: Targets) -> Result<()> {
+        self.follow_schedule()?;
         let batch = self.check_batch(&inputs, &targets)?;
+        self.keep_if_due().await?;
         match &mut self.backend {
             Backend::Gpu(plan) => plan.step(&batch).await,
             Backend::Cpu(reference) => reference.step(inputs, targets).map(|_| ()),
@@ -128,6 +133,7 @@ impl Trainer {
 
     /// [`update`](Self::update) for asynchronous programs and the browser.
     pub async fn update_async(&mut self) -> Result<()> {
+        self.follow_schedule()?;
         match &mut self.backend {
             Backend::Gpu(plan) => plan.update().await,
             Backend::Cpu(reference) => reference.update_now(),
@@ -185,7 +191,7 @@ impl Trainer {
             return Err(Error::argument("loss", "is the caller's"));
         }
         let each = match &self.backend {
-            Backend::Gpu(plan) if plan.steps() == 0 => vec![],
+            Backend::Gpu(plan) if !plan.has_losses() => vec![],
             Backend::Gpu(plan) => plan.losses().await?,
             Backend::Cpu(reference) => reference.last_losses().to_vec(),
         };
@@ -340,92 +346,21 @@ impl Trainer {
     /// [`gradient`](Self::gradient) for asynchronous programs and the browser.
     pub async fn gradient_async(&self, name: &str) -> Result<Vec<f32>> {
         let id = self.model.graph.learned_named(name)?;
-        if !Wanted::learned(&self.model.graph, &self.losses).parameter(id) {
+        if self.groups().of(id).is_none() {
+            let reason = "is frozen, and has no gradient";
+            return Err(Error::argument(format!("parameter {name:?}"), reason));
+        }
+        if !Wanted::learned(&self.model.graph, &self.losses, self.groups()).parameter(id) {
             let reason = "no loss depends on it";
             return Err(Error::argument(format!("parameter {name:?}"), reason));
         }
         match &self.backend {
-            Backend::Gpu(plan) if plan.steps() == 0 => {
+            Backend::Gpu(plan) if !plan.has_gradients() => {
                 Err(Error::argument("gradient", "no step has been made"))
             }
             Backend::Gpu(plan) => plan.gradient(id).await,
             Backend::Cpu(reference) => Ok(reference.gradient(name)?.to_vec()),
         }
-    }
-
-    /// The learning rate of the next step.
-    pub fn learning_rate(&self) -> f64 {
-        self.learning_rate
-    }
-
-    /// Sets the learning rate from the next step on. Rebuilds nothing.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] where it is negative, infinite or NaN.
-    pub fn set_learning_rate(&mut self, learning_rate: f64) -> Result<()> {
-        match &mut self.backend {
-            Backend::Gpu(plan) => plan.set_learning_rate(learning_rate)?,
-            Backend::Cpu(reference) => reference.set_learning_rate(learning_rate)?,
-        }
-        self.learning_rate = learning_rate;
-        Ok(())
-    }
-
-    /// Writes all parameters to a safetensors file, under PyTorch's names and in its layouts.
-    ///
-    /// They are read back from the device and written one after the other. Until all of them are on
-    /// the disk, what was under that name before stays there. A link is followed, also to a file that
-    /// is yet to be made, and a file that is replaced keeps its mode and its owner. Where a file has a
-    /// second name (a hard link), that one keeps the old contents.
-    ///
-    /// # Errors
-    /// [`Error::File`] where the path is not that of a file, where the file is read-only or its owner
-    /// would not stay, and where its folder is missing or cannot be written in.
-    #[cfg(feature = "native")]
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        self.save_to(path.as_ref())
-    }
-
-    #[cfg(feature = "native")]
-    fn save_to(&self, path: &Path) -> Result<()> {
-        write_weights(&self.model.graph, path, |name| self.parameter(name))
-    }
-
-    /// Reads all parameters from a safetensors file, such as the state of a `torch.nn.Sequential`
-    /// of the same layers. The optimizer's state stays as it is. Nothing changes on an error.
-    ///
-    /// # Errors
-    /// [`Error::File`] for a file that is none, or whose tensors are not the model's; the device's errors.
-    #[cfg(feature = "native")]
-    pub fn load(&mut self, path: impl AsRef<Path>) -> Result<()> {
-        self.load_from(path.as_ref())
-    }
-
-    #[cfg(feature = "native")]
-    fn load_from(&mut self, path: &Path) -> Result<()> {
-        // All are read before the first is set, so that a file that ends early changes nothing.
-        let mut values = Weights::open(&self.model.graph, path)?.read_all()?;
-        let parameters = self.model.parameters();
-        let names: Vec<String> = parameters.map(|(name, _)| name.into()).collect();
-        for (at, name) in names.iter().enumerate() {
-            if let Err(error) = self.exchange(name, &mut values[at]) {
-                for (name, old) in names.iter().zip(&values[..at]) {
-                    // What failed first is what is told, also where this fails too.
-                    let _ = self.set_parameter(name, old);
-                }
-                return Err(error);
-            }
-        }
-        Ok(())
-    }
-
-    /// Sets a parameter, and leaves what it was.
-    #[cfg(feature = "native")]
-    fn exchange(&mut self, name: &str, values: &mut Vec<f32>) -> Result<()> {
-        let old = self.parameter(name)?;
-        self.set_parameter(name, values)?;
-        *values = old;
-        Ok(())
     }
 
     /// The model in training.
@@ -446,6 +381,14 @@ impl Trainer {
         match &self.backend {
             Backend::Gpu(plan) => Some(plan.memory()),
             Backend::Cpu(_) => None,
+        }
+    }
+
+    /// What is learned, and how.
+    pub(super) fn groups(&self) -> &Groups {
+        match &self.backend {
+            Backend::Gpu(plan) => plan.groups(),
+            Backend::Cpu(reference) => reference.groups(),
         }
     }
 

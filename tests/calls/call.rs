@@ -63,6 +63,7 @@ pub fn calls(on_device: bool) -> Vec<Call> {
     calls.extend(crate::model::calls());
     calls.extend(crate::zoo::calls());
     calls.extend(crate::graph::calls());
+    calls.extend(crate::learned::calls());
     calls.extend(crate::train::calls());
     calls.extend(crate::look::calls());
     if on_device {

@@ -176,7 +176,7 @@ fn predicted(d: &mut Draw, gpu: Option<&Gpu>) -> Result<(), Error> {
 
 fn probe(d: &mut Draw) -> ProbeBuilder {
     let names = ["0", "1", "2", "3", "input", "0.weight", "", "input 1"];
-    let mut some = |d: &mut Draw| -> Vec<&'static str> {
+    let some = |d: &mut Draw| -> Vec<&'static str> {
         let count = d.below(4);
         (0..count).map(|_| d.pick(&names)).collect()
     };
@@ -217,8 +217,9 @@ fn probed(d: &mut Draw, gpu: Option<&Gpu>) -> Result<(), Error> {
     };
     for _ in 0..d.below(5) {
         let rows = d.number().min(1 << 10);
-        let input = d.floats::<f32>(rows * d.pick(&[4, 12, 16]));
-        let target = d.floats::<f32>(rows * d.pick(&[3, 4]));
+        let (inputs, outputs) = (d.pick(&[4, 12, 16]), d.pick(&[3, 4]));
+        let input = d.floats::<f32>(rows * inputs);
+        let target = d.floats::<f32>(rows * outputs);
         let looked = match d.below(6) {
             0 => probe.look(&input)?,
             1 => block_on(probe.look_async(&input))?,

@@ -17,6 +17,7 @@ mod gpu;
 mod graph;
 mod guard;
 mod joined;
+mod learned;
 mod look;
 mod model;
 mod norm;

@@ -118,6 +118,7 @@ pub fn calls() -> Vec<Call> {
         Call::quick(OPTIMIZER, |d| {
             let optimizer = optimizer(d);
             let _ = (optimizer.learning_rate(), optimizer.state_slots());
+            let _ = optimizer.initial_state(d.number());
             true
         }),
         Call::quick(SHAPE, |d| {
@@ -370,7 +371,7 @@ fn binary_cross_entropy(d: &mut Draw, classes: usize) -> BinaryCrossEntropy {
 
 pub fn optimizer(d: &mut Draw) -> Optimizer {
     let rate = d.real();
-    match d.below(4) {
+    match d.below(8) {
         0 => {
             let sgd = Optimizer::sgd(rate).momentum(d.real()).dampening(d.real());
             sgd.nesterov(d.flag()).weight_decay(d.real()).into()
@@ -381,6 +382,24 @@ pub fn optimizer(d: &mut Draw) -> Optimizer {
             adam.amsgrad(d.flag()).into()
         }
         2 => Optimizer::adamw(rate).into(),
+        3 => {
+            let adagrad = Optimizer::adagrad(rate).learning_rate_decay(d.real());
+            let adagrad = adagrad.weight_decay(d.real()).epsilon(d.real());
+            adagrad.initial_accumulator(d.real()).into()
+        }
+        4 => {
+            let adadelta = Optimizer::adadelta(rate).rho(d.real());
+            adadelta.epsilon(d.real()).weight_decay(d.real()).into()
+        }
+        5 => {
+            let nadam = Optimizer::nadam(rate).betas([d.real(), d.real()]);
+            let nadam = nadam.epsilon(d.real()).weight_decay(d.real());
+            nadam.momentum_decay(d.real()).decoupled(d.flag()).into()
+        }
+        6 => {
+            let lion = Optimizer::lion(rate).betas([d.real(), d.real()]);
+            lion.weight_decay(d.real()).into()
+        }
         _ => {
             let rms = Optimizer::rmsprop(rate).alpha(d.real()).epsilon(d.real());
             let rms = rms.momentum(d.real()).centered(d.flag());

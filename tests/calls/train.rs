@@ -236,7 +236,7 @@ pub fn used(d: &mut Draw, trainer: &mut Trainer) -> Result<(), Error> {
             6 => trainer.set_learning_rate(d.real())?,
             7 => match d.flag() {
                 true => trainer.save(path(d))?,
-                false => trainer.load(path(d))?,
+                false => drop(trainer.load(path(d))?),
             },
             _ => match d.flag() {
                 true => trainer.update()?,

@@ -95,6 +95,10 @@ fn case(op: &str, options: Value, inputs: &[(&str, &[usize])]) -> Case {
 fn what_is_not_known_is_refused_by_name() {
     let x: (&str, &[usize]) = ("x", &[1, 2, 4, 4]);
     let network = |layer: Value| json!({ "input": [1, 2], "layers": [{ "op": "flatten" }, layer] });
+    let cosine = |mut options: Value| {
+        options["scheduler"] = "CosineAnnealingLR".into();
+        json!({ "scheduler": "SequentialLR", "milestones": [], "schedulers": [options] })
+    };
     let refused = [
         (case("log_sigmoid", json!({}), &[x]), "\"log_sigmoid\""),
         (
@@ -150,6 +154,14 @@ fn what_is_not_known_is_refused_by_name() {
         (
             case("adam", json!({ "maximize": true }), &[("p0", &[1])]),
             "\"maximize\"",
+        ),
+        (
+            case("schedule", json!({ "scheduler": "LambdaLR" }), &[]),
+            "\"LambdaLR\"",
+        ),
+        (
+            case("schedule", cosine(json!({ "T_max": 3, "eta": 1 })), &[]),
+            "\"eta\"",
         ),
         (
             case("net", network(json!({ "op": "lstm" })), &[]),

@@ -344,6 +344,24 @@ pub fn optimizer(name: &str, options: &Options) -> Result<Option<Optimizer>, Str
             .centered(options.flag("centered", false)?)
             .weight_decay(number("weight_decay", 0.0)?)
             .into(),
+        "adagrad" => Optimizer::adagrad(number("lr", 1e-2)?)
+            .learning_rate_decay(number("lr_decay", 0.0)?)
+            .weight_decay(number("weight_decay", 0.0)?)
+            .initial_accumulator(number("initial_accumulator_value", 0.0)?)
+            .epsilon(number("eps", 1e-10)?)
+            .into(),
+        "adadelta" => Optimizer::adadelta(number("lr", 1.0)?)
+            .rho(number("rho", 0.9)?)
+            .epsilon(number("eps", 1e-6)?)
+            .weight_decay(number("weight_decay", 0.0)?)
+            .into(),
+        "nadam" => Optimizer::nadam(number("lr", 2e-3)?)
+            .betas(betas()?)
+            .epsilon(number("eps", 1e-8)?)
+            .weight_decay(number("weight_decay", 0.0)?)
+            .momentum_decay(number("momentum_decay", 4e-3)?)
+            .decoupled(options.flag("decoupled_weight_decay", false)?)
+            .into(),
         _ => return Ok(None),
     };
     Ok(Some(optimizer))

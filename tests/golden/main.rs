@@ -21,6 +21,7 @@ mod options;
 mod outputs;
 mod refused;
 mod report;
+mod schedule;
 mod work;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -154,6 +155,7 @@ fn outputs(case: &Case, work: &Work, gpu: Option<&Gpu>) -> Result<Outputs> {
         (Work::Loss(loss), Some(gpu)) => on_gpu::loss(gpu, loss, case),
         (Work::Optimizer(optimizer), None) => on_cpu::optimizer(optimizer, case),
         (Work::Optimizer(optimizer), Some(gpu)) => on_gpu::optimizer(gpu, optimizer, case),
+        (Work::Rates(rates), gpu) => rates.run(gpu),
         (Work::Network(network), gpu) => network.run(case, gpu),
     }
 }

@@ -457,7 +457,8 @@ pub fn optimizer(optimizer: &Optimizer, case: &Case) -> Result<Outputs> {
     ) in case.trajectories()?.into_iter().enumerate()
     {
         let mut parameter = parameter.to_vec();
-        let mut state = vec![vec![0.0; parameter.len()]; optimizer.state_slots()];
+        let slots = (0..optimizer.state_slots()).map(|slot| optimizer.initial_state(slot) as f32);
+        let mut state: Vec<_> = slots.map(|value| vec![value; parameter.len()]).collect();
         for (k, gradient) in gradients.into_iter().enumerate() {
             let step = k as u64 + 1;
             cpu::optimizer_update(optimizer, step, &mut parameter, gradient, &mut state)?;

@@ -6,6 +6,7 @@ use crate::format::{Array, Case, Values};
 use crate::layers;
 use crate::network::Network;
 use crate::options::{Options, extent};
+use crate::schedule::Rates;
 
 pub enum Work {
     Layer {
@@ -15,6 +16,7 @@ pub enum Work {
     },
     Loss(Loss),
     Optimizer(Optimizer),
+    Rates(Rates),
     Network(Network),
 }
 
@@ -27,6 +29,8 @@ impl Work {
             .any(|&key| case.options.contains_key(key))
         {
             Self::Network(Network::read(&options)?)
+        } else if name == "schedule" {
+            Self::Rates(Rates::read(&options)?)
         } else if let Some(loss) = layers::loss(name, &options)? {
             Self::Loss(with_weights(loss, case)?)
         } else if let Some(optimizer) = layers::optimizer(name, &options)? {
@@ -89,6 +93,7 @@ impl Work {
                 known.contains(&name)
             }
             Self::Optimizer(_) => numbered("p") || numbered("g"),
+            Self::Rates(_) => false,
             Self::Network(network) => {
                 let target = |prefix: &str| network.knows_target(prefix) && numbered(prefix);
                 let targets = ["t", "u"].into_iter().any(target);
@@ -102,7 +107,7 @@ impl Work {
         match self {
             Self::Layer { op, .. } => layers::is_transcendental(op),
             Self::Loss(loss) => layers::is_transcendental_loss(loss),
-            Self::Optimizer(_) => false,
+            Self::Optimizer(_) | Self::Rates(_) => false,
             Self::Network(network) => network.is_transcendental(),
         }
     }

@@ -187,7 +187,7 @@ fn apply(
             trainer.save(folder.join(name)).map(|()| vec![])
         }
         Call::Save(_) => Ok(vec![]),
-        Call::Load(name) => trainer.load(folder.join(name)).map(|()| vec![]),
+        Call::Load(name) => trainer.load(folder.join(name)).map(|_| vec![]),
     }
 }
 

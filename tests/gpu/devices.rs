@@ -2,6 +2,7 @@
 
 mod limits;
 mod lost;
+mod recover;
 mod two;
 
 use std::sync::atomic::{AtomicUsize, Ordering};

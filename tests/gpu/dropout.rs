@@ -180,6 +180,60 @@ fn channels_examples_and_batches_are_dropped_whole() {
     }
 }
 
+/// In training, the batches of an update have the masks of one batch with all of their examples, a smaller
+/// one counting for what it has: by what the loss says of a model without weights that matter.
+#[test]
+fn batches_of_an_update_have_the_masks_of_one_batch() {
+    const SIZES: [usize; 5] = [3, 1, 2, 3, 3];
+    // An odd number of masks an example, so that a batch begins anywhere in a block.
+    let units = [
+        (DropUnit::Value, 21),
+        (DropUnit::Channel, 3),
+        (DropUnit::Example, 1),
+        (DropUnit::Batch, 1),
+    ];
+    let model = |unit| {
+        let model = Model::builder([3, 7, 1]).conv2d(3, 1);
+        model.push(Dropout::new(0.5).unit(unit)).build().unwrap()
+    };
+    let builder = |unit| {
+        let builder = Trainer::builder(model(unit)).loss(Loss::mean_squared_error());
+        let builder = builder.optimizer(Optimizer::sgd(0.0)).batch(3);
+        builder.accumulate(SIZES.len()).seed(9)
+    };
+    let mut trainers = Vec::new();
+    for (unit, masks) in units {
+        trainers.push(("the CPU", unit, masks, builder(unit).on_cpu().unwrap()));
+        for (device, gpu) in poisoned_gpus().take(2) {
+            trainers.push((device, unit, masks, builder(unit).on(gpu).unwrap()));
+        }
+    }
+    for (device, unit, masks, mut trainer) in trainers {
+        for update in 0..3 {
+            let mut all = vec![0.0; masks * SIZES.iter().sum::<usize>()];
+            let ones = vec![1.0; all.len()];
+            cpu::dropout(0.5, 9, update, 1, &ones, &mut all).unwrap();
+            let mut before = 0;
+            for examples in SIZES {
+                let x = uniform(&mut random(update), 21 * examples);
+                let value = trainer.predict(&x).unwrap();
+                trainer.step(&x, vec![0.0; value.len()]).unwrap();
+                let of = |at: usize| match unit {
+                    DropUnit::Batch => 0,
+                    _ => at * masks / 21,
+                };
+                let masked = value.iter().enumerate();
+                let masked = masked.map(|(at, &v)| f64::from(v * all[before * masks + of(at)]));
+                let expected = masked.map(|v| v * v).sum::<f64>() / value.len() as f64;
+                let loss = f64::from(trainer.loss().unwrap());
+                let near = (loss - expected).abs() <= 1e-6 * expected;
+                assert!(near, "{unit:?} on {device}: {loss} for {expected}");
+                before += examples;
+            }
+        }
+    }
+}
+
 /// Five standard deviations, in numbers that do not come from the reference.
 #[test]
 fn the_share_that_is_dropped_is_the_probability_and_the_mean_stays() {

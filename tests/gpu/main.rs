@@ -8,6 +8,7 @@ mod adaptive_pool2d;
 mod autotune;
 mod broadcast;
 mod calls;
+mod checkpoint;
 mod common;
 #[path = "../common/compare.rs"]
 #[allow(dead_code)] // each suite takes a part of it
@@ -23,6 +24,7 @@ mod errors;
 mod graph;
 mod half;
 mod held;
+mod learned;
 mod lifetime;
 mod loss;
 mod matmul;
@@ -34,6 +36,7 @@ mod pixel_shuffle;
 mod pool2d;
 mod predictor;
 mod prelu;
+mod prepare;
 mod probe;
 mod profile;
 mod properties;

@@ -69,9 +69,13 @@ pub(super) fn losses_of(output: &Shape) -> Vec<(&'static str, Loss)> {
 }
 
 /// An optimizer of every kind of kernel.
-pub fn optimizers() -> [(&'static str, Optimizer); 9] {
+pub fn optimizers() -> [(&'static str, Optimizer); 14] {
     let sgd = Optimizer::sgd(0.1).weight_decay(0.01);
     let rmsprop = Optimizer::rmsprop(0.01).weight_decay(0.01);
+    let adagrad = Optimizer::adagrad(0.01)
+        .weight_decay(0.01)
+        .learning_rate_decay(0.1);
+    let nadam = Optimizer::nadam(0.01).weight_decay(0.01);
     [
         ("sgd", sgd.into()),
         ("sgd, momentum", sgd.momentum(0.9).dampening(0.5).into()),
@@ -88,6 +92,14 @@ pub fn optimizers() -> [(&'static str, Optimizer); 9] {
             "rmsprop, centered, momentum",
             rmsprop.centered(true).momentum(0.9).into(),
         ),
+        ("adagrad", adagrad.initial_accumulator(0.1).into()),
+        (
+            "adadelta",
+            Optimizer::adadelta(1.0).weight_decay(0.01).into(),
+        ),
+        ("nadam", nadam.into()),
+        ("nadam, decoupled", nadam.decoupled(true).into()),
+        ("lion", Optimizer::lion(0.001).weight_decay(0.01).into()),
     ]
 }
 

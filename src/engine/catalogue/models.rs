@@ -31,6 +31,7 @@ const NETWORKS: &[Network] = &[
     ("pools and joins", 3, pools_and_joins),
     ("normalisations", 4, normalisations),
     ("normalised activations", 3, normalised_activations),
+    ("arguments that are kept", 3, kept_arguments),
     ("signals", 2, signals),
     ("dense layers", 5, dense_layers),
     ("many classes", 2, many_classes),
@@ -191,6 +192,32 @@ fn normalised_activations() -> Result<Model> {
         .sigmoid()
         .push(BatchNorm::new().frozen(true))
         .tanh()
+        .dense(3)
+        .build()
+}
+
+/// Activations whose gradient needs their argument, after layers that pass it on their way back, and after others.
+fn kept_arguments() -> Result<Model> {
+    Model::builder([4, 6, 6])
+        .conv2d(4, 3)
+        .batch_norm()
+        .silu()
+        .conv2d(4, 1)
+        .push(GroupNorm::new(2))
+        .gelu()
+        .conv2d(4, 1)
+        .push(InstanceNorm::new())
+        .mish()
+        .residual(|b| b.conv2d(4, 1).push(BatchNorm::new().frozen(true)))
+        .hard_swish()
+        .residual(|b| {
+            b.push(BatchNorm::new().affine(false).frozen(true))
+                .gelu_tanh()
+        })
+        .push(LayerNormChannels::new())
+        .softplus()
+        .gate(|b| b.global_avg_pool().conv2d(4, 1).sigmoid())
+        .silu()
         .dense(3)
         .build()
 }

@@ -3,8 +3,7 @@
 use super::LookTask;
 use crate::Result;
 use crate::engine::Reference;
-use crate::model::{Inputs, Targets, ValueId};
-use crate::op::Optimizer;
+use crate::model::{Groups, Inputs, Targets, ValueId};
 
 /// A look on the CPU.
 #[derive(Debug)]
@@ -16,10 +15,10 @@ pub(crate) struct HostLook {
 impl HostLook {
     /// A look at a model with these parameters.
     pub fn new(task: LookTask, parameters: Vec<Vec<f32>>) -> Result<Self> {
-        let optimizer: Optimizer = Optimizer::sgd(0.0).into();
+        let groups = Groups::none(&task.model.graph);
         let losses = task.losses.clone();
         let seed = task.options.seed;
-        let mut reference = Reference::with(&task.model, losses, optimizer, seed)?;
+        let mut reference = Reference::with(&task.model, losses, groups, seed)?;
         reference.replace_parameters(parameters);
         Ok(Self { task, reference })
     }

@@ -14,8 +14,8 @@ use crate::gpu::kernels::loss::LossStep;
 use crate::gpu::program::Program;
 use crate::gpu::record::{Dispatch, Region};
 use crate::gpu::strategy::Choices;
-use crate::model::{Inputs, Model, OutputLoss, ParameterId, ValueId};
-use crate::op::{Loss, Optimizer, Target};
+use crate::model::{Groups, Inputs, Model, OutputLoss, ParameterId, ValueId};
+use crate::op::{Loss, Target};
 
 pub(crate) use host::HostLook;
 
@@ -48,12 +48,12 @@ impl LookTask {
 
     /// Calls `run` with what is lowered.
     fn with<R>(&self, run: impl FnOnce(&Task) -> R) -> R {
-        let optimizer: Optimizer = Optimizer::sgd(0.0).into();
+        let groups = Groups::none(&self.model.graph);
         let task = Task {
             purpose: Purpose::Look(self.mode()),
             wanted: self.wanted(),
             choices: Some(&self.choices),
-            ..Task::new(&self.model, &self.losses, &optimizer, self.options)
+            ..Task::new(&self.model, &self.losses, &groups, self.options)
         };
         run(&task)
     }
@@ -210,11 +210,11 @@ impl LookPlan {
     ) -> Result<()> {
         let dispatches = self.dispatches(examples);
         let mut params = self.program.params_block(dispatches);
-        let optimizer: Optimizer = Optimizer::sgd(0.0).into();
+        let groups = Groups::none(&self.task.model.graph);
         let setting = Setting {
             losses: &self.task.losses,
             parts: &self.lowered.losses,
-            optimizer: &optimizer,
+            groups: &groups,
             options: &self.task.options,
         };
         for (at, dispatch) in dispatches.iter().enumerate() {

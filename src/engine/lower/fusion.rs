@@ -1,7 +1,7 @@
 //! What a graph becomes before it is lowered: which values are one and the same, which activations
 //! are part of the kernel before them.
 
-use crate::engine::operators::kernels;
+use crate::engine::operators::{Applies, kernels};
 use crate::engine::wanted::Wanted;
 use crate::model::{Graph, ValueId};
 use crate::op::{Activation, Op};
@@ -37,7 +37,7 @@ impl Fusion {
             root,
         };
         for node in graph.nodes() {
-            if !kernels(&node.op).applies_activation() {
+            if kernels(&node.op).applies() == Applies::Nothing {
                 continue;
             }
             let reader = fusion.only_reader(graph, node.output);
@@ -65,20 +65,8 @@ impl Fusion {
         let mut outputs = graph.outputs().iter().map(|&output| self.root(output));
         let given = outputs.any(|output| output == value || output == reader.output);
         let alone = others.is_none() && !given;
-        let fits = activation.gradient_from_value() || self.is_light(graph, value, reader.output);
+        let fits = activation.gradient_from_value() || is_light(graph, value);
         (alone && fits).then_some((activation, reader.output))
-    }
-
-    /// Whether neither the kernel that makes a value nor those that read what an activation makes of it are
-    /// products. The functions whose gradient needs their argument are long, and drivers take long over
-    /// products that have one for each element that an invocation stores.
-    fn is_light(&self, graph: &Graph, value: ValueId, activated: ValueId) -> bool {
-        let concerned = graph.nodes().iter().filter(|node| {
-            let mut inputs = node.inputs.iter();
-            node.output == value || inputs.any(|&input| self.root(input) == activated)
-        });
-        let is_product = |op: &Op| op.definition().reads_half(0);
-        concerned.into_iter().all(|node| !is_product(&node.op))
     }
 
     /// The value that a value is a view of, or itself.
@@ -96,15 +84,29 @@ impl Fusion {
         self.activation[value.0]
     }
 
-    /// Whether the argument of the activation that makes a value has to be kept beside it, since its
-    /// gradient does not follow from the value.
-    pub(in crate::engine) fn keeps_argument(&self, value: ValueId) -> bool {
+    /// The same, if those who read the value pass its gradient through the activation: each hands on the gradient
+    /// of the argument, which follows from the value.
+    pub(in crate::engine) fn passed_by_readers(&self, value: ValueId) -> Option<Activation> {
         let activation = self.activation(value);
-        activation.is_some_and(|activation| !activation.gradient_from_value())
+        activation.filter(|activation| activation.gradient_from_value())
+    }
+
+    /// The same, if the node that makes the value does: its kernels keep the argument, and make the gradient
+    /// that of the argument once for all readers.
+    pub(in crate::engine) fn passed_by_maker(&self, value: ValueId) -> Option<Activation> {
+        let activation = self.activation(value);
+        activation.filter(|activation| !activation.gradient_from_value())
     }
 
     /// Whether a value, or a view of it, is asked for by itself.
     pub(in crate::engine) fn is_asked(&self, value: ValueId) -> bool {
         self.asked[self.root(value).0]
     }
+}
+
+/// Whether the kernel that makes a value is no product. The functions whose gradient needs their argument are
+/// long, and drivers take long over products that have one for each element that an invocation stores.
+fn is_light(graph: &Graph, value: ValueId) -> bool {
+    let mut makers = graph.nodes().iter().filter(|node| node.output == value);
+    makers.all(|node| !node.op.definition().reads_half(0))
 }

@@ -17,7 +17,7 @@ use crate::gpu::kernels::{Output, activation, optimizer};
 use crate::gpu::record::{Dispatch, Recording, Region, Storage};
 use crate::gpu::strategy::Traits;
 #[cfg(test)]
-use crate::model::OutputLoss;
+use crate::model::{Groups, OutputLoss};
 use crate::model::{Node, ParameterId, ValueId};
 use crate::{Error, Loss, Result};
 
@@ -217,6 +217,16 @@ impl Lowered {
         }
     }
 
+    /// Whether the optimizer changes a parameter.
+    pub fn learns(&self, id: ParameterId) -> bool {
+        self.places[id.0].is_learned()
+    }
+
+    /// Where a slot of the optimizer's state of a parameter lies; of what is not learned there is none.
+    pub fn state(&self, id: ParameterId, slot: usize) -> Result<Pieces> {
+        self.within(id, |slab| slab.state[slot])
+    }
+
     /// Where a batch's gradient of a parameter lies; a statistic has none.
     pub fn gradient(&self, id: ParameterId) -> Result<Pieces> {
         self.within(id, |slab| slab.gradient)
@@ -366,7 +376,8 @@ fn record_update(task: &Task, lowered: &mut Lowered) {
     for slab in slabs.iter() {
         let regions = [slab.total(), slab.parameter];
         let len = slab.vectors();
-        optimizer::update(recording, task.optimizer, len, regions, clip, &slab.state);
+        let group = (slab.group, &task.groups.list()[slab.group].optimizer);
+        optimizer::update(recording, group, len, regions, clip, &slab.state);
     }
 }
 
@@ -388,7 +399,8 @@ pub(crate) fn record(
         half,
         ..PlanOptions::new(batch)
     };
-    let task = Task::new(model, losses, optimizer, options);
+    let groups = Groups::single(&model.graph, *optimizer);
+    let task = Task::new(model, losses, &groups, options);
     Ok(lower(&task, traits, batch)?.recording)
 }
 
@@ -408,7 +420,8 @@ pub(crate) fn record_in_pieces(
         max_slab: slabs::tests::smallest(model),
         ..PlanOptions::new(batch)
     };
-    let task = Task::new(model, losses, optimizer, options);
+    let groups = Groups::single(&model.graph, *optimizer);
+    let task = Task::new(model, losses, &groups, options);
     Ok(lower(&task, traits, batch)?.recording)
 }
 
@@ -432,7 +445,8 @@ mod tests {
                         max_slab,
                         ..PlanOptions::new(16)
                     };
-                    same_kernels(&Task::new(model, losses, &optimizer, options), traits);
+                    let groups = Groups::single(&model.graph, optimizer);
+                    same_kernels(&Task::new(model, losses, &groups, options), traits);
                 }
             }
         }

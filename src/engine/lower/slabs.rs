@@ -9,9 +9,11 @@ use crate::gpu::tensor::padded;
 use crate::model::{Parameter, ParameterId};
 use crate::{Error, Result};
 
-/// Parameters that lie in one buffer and are updated by one dispatch.
+/// Parameters of a group that lie in one buffer and are updated by one dispatch.
 #[derive(Debug)]
 pub(in crate::engine) struct Slab {
+    /// The place of the group.
+    pub group: usize,
     pub parameter: Region,
     /// The copy in half precision, made anew when the parameters have changed.
     pub copy: Option<Region>,
@@ -118,12 +120,13 @@ pub(super) fn place_parameters(
     let mut places = Vec::new();
     for (id, parameter) in task.model.graph.parameters().iter().enumerate() {
         let id = ParameterId(id);
-        let (layout, buffer): (_, fn(usize) -> Buffer) = match task.wanted.parameter(id) {
-            true => (&mut learned, Buffer::Slab),
-            false => (&mut unlearned, Buffer::Unlearned),
+        let group = task.groups.of(id).filter(|_| task.wanted.parameter(id));
+        let (layout, buffer): (_, fn(usize) -> Buffer) = match group {
+            Some(_) => (&mut learned, Buffer::Slab),
+            None => (&mut unlearned, Buffer::Unlearned),
         };
         let spots = pieces(parameter, most).into_iter().map(|rows| {
-            let place = layout.place(rows.size());
+            let place = layout.place(group, rows.size());
             let (at, offset) = place.map_err(|needed| Error::Limit {
                 limit,
                 what: described(task, id),
@@ -139,14 +142,15 @@ pub(super) fn place_parameters(
         });
         places.push(Place(spots.collect::<Result<_>>()?));
     }
-    let slabs = learned.sizes.into_iter();
-    let slabs = slabs.map(|size| slab(task, recording, size)).collect();
+    let slabs = learned.buffers.into_iter();
+    let slabs = slabs.filter_map(|(group, size)| Some(slab(task, recording, group?, size)));
+    let slabs = slabs.collect();
     let mut persistent = |size: u64| {
         let label = "parameters that are not learned";
         recording.buffer(label, size as usize / 4, Storage::Persistent)
     };
-    let unlearned = unlearned.sizes.into_iter();
-    let unlearned = unlearned.map(&mut persistent).collect();
+    let unlearned = unlearned.buffers.into_iter();
+    let unlearned = unlearned.map(|(_, size)| persistent(size)).collect();
     Ok((slabs, unlearned, places))
 }
 
@@ -208,6 +212,7 @@ fn read_only(recording: &mut Recording, len: usize) -> Slab {
         Storage::Persistent,
     );
     Slab {
+        group: 0,
         parameter: recording.buffer("parameter", len, Storage::Persistent),
         copy: Some(copy),
         gradient: recording.transient("no gradient", len),
@@ -216,40 +221,42 @@ fn read_only(recording: &mut Recording, len: usize) -> Slab {
     }
 }
 
-/// Buffers that are filled one after the other.
+/// Buffers that are filled one after the other, those of each group by themselves.
 struct Layout {
     alignment: u64,
     /// Bytes of a buffer at most.
     most: u64,
-    sizes: Vec<u64>,
+    /// The group and the size of each.
+    buffers: Vec<(Option<usize>, u64)>,
 }
 
 impl Layout {
     fn new(alignment: u64, most: u64) -> Self {
-        let sizes = vec![];
+        let buffers = vec![];
         Self {
             alignment,
             most,
-            sizes,
+            buffers,
         }
     }
 
-    /// The buffer and the offset of so many more bytes, which are given back where no buffer is as large.
-    fn place(&mut self, size: u64) -> std::result::Result<(usize, u64), u64> {
+    /// The buffer and the offset of so many more bytes of a group, which are given back where no buffer is
+    /// as large.
+    fn place(&mut self, group: Option<usize>, size: u64) -> std::result::Result<(usize, u64), u64> {
         if size > self.most {
             return Err(size);
         }
-        let offset = self.sizes.last();
-        let offset = offset.map(|end| end.next_multiple_of(self.alignment));
-        let offset = offset.filter(|offset| offset + size <= self.most);
-        let offset = offset.unwrap_or_else(|| {
-            self.sizes.push(0);
-            0
+        let last = self.buffers.iter().rposition(|&(of, _)| of == group);
+        let room = last.and_then(|at| {
+            let offset = self.buffers[at].1.next_multiple_of(self.alignment);
+            (offset + size <= self.most).then_some((at, offset))
         });
-        if let Some(end) = self.sizes.last_mut() {
-            *end = offset + size;
-        }
-        Ok((self.sizes.len() - 1, offset))
+        let (at, offset) = room.unwrap_or_else(|| {
+            self.buffers.push((group, 0));
+            (self.buffers.len() - 1, 0)
+        });
+        self.buffers[at].1 = offset + size;
+        Ok((at, offset))
     }
 }
 
@@ -276,18 +283,18 @@ fn described(task: &Task, id: ParameterId) -> String {
 }
 
 /// The buffers of a slab.
-fn slab(task: &Task, recording: &mut Recording, size: u64) -> Slab {
+fn slab(task: &Task, recording: &mut Recording, group: usize, size: u64) -> Slab {
     let mut persistent = |format, label: &str| {
         recording.buffer_of(format, label, size as usize / 4, Storage::Persistent)
     };
     let mut single = |label| persistent(Format::F32, label);
+    let slots = task.groups.list()[group].optimizer.state_slots();
     Slab {
+        group,
         parameter: single("parameters"),
         gradient: single("gradients"),
         sum: (task.options.accumulate > 1).then(|| single("gradient sums")),
-        state: (0..task.optimizer.state_slots())
-            .map(|_| single("optimizer state"))
-            .collect(),
+        state: (0..slots).map(|_| single("optimizer state")).collect(),
         copy: (task.options.half).then(|| persistent(Format::F16, "half-precision weights")),
     }
 }

@@ -4,8 +4,7 @@ use crate::engine::operators::Mode;
 use crate::engine::wanted::Wanted;
 use crate::gpu::record::Decision;
 use crate::gpu::strategy::Choices;
-use crate::model::{Model, OutputLoss, Parameter, ParameterId, check_accumulate};
-use crate::op::Optimizer;
+use crate::model::{Groups, Model, OutputLoss, Parameter, ParameterId, check_accumulate};
 use crate::{Error, Result};
 
 /// How a plan is made.
@@ -65,7 +64,7 @@ pub(in crate::engine) enum Purpose<'a> {
 pub(in crate::engine) struct Task<'a> {
     pub model: &'a Model,
     pub losses: &'a [OutputLoss],
-    pub optimizer: &'a Optimizer,
+    pub groups: &'a Groups,
     pub options: PlanOptions,
     pub purpose: Purpose<'a>,
     /// What gets a gradient.
@@ -77,22 +76,22 @@ pub(in crate::engine) struct Task<'a> {
 }
 
 impl<'a> Task<'a> {
-    /// Training of all that the model learns, with the cores that the table of strategies chooses.
+    /// Training of all that is in groups, with the cores that the table of strategies chooses.
     pub fn new(
         model: &'a Model,
         losses: &'a [OutputLoss],
-        optimizer: &'a Optimizer,
+        groups: &'a Groups,
         options: PlanOptions,
     ) -> Self {
         Self {
             model,
             losses,
-            optimizer,
+            groups,
             options,
             purpose: Purpose::Training,
             wanted: match options.input_gradients {
-                true => Wanted::with_values(&model.graph, losses, model.graph.inputs()),
-                false => Wanted::learned(&model.graph, losses),
+                true => Wanted::with_values(&model.graph, losses, groups, model.graph.inputs()),
+                false => Wanted::learned(&model.graph, losses, groups),
             },
             choices: None,
             decisions: &[],
@@ -108,9 +107,10 @@ impl<'a> Task<'a> {
         let mut parameters = (0..model.graph.parameters().len()).map(ParameterId);
         if !parameters.any(|id| self.wanted.parameter(id)) {
             let learns = model.graph.parameters().iter().any(Parameter::is_learned);
-            let reason = match learns {
-                true => "has no loss that depends on anything that is learned",
-                false => "has nothing to learn",
+            let reason = match (learns, self.groups.list().is_empty()) {
+                (true, false) => "has no loss that depends on anything that is learned",
+                (true, true) => "has nothing to learn: every parameter is frozen",
+                (false, _) => "has nothing to learn",
             };
             return Err(Error::argument("model", reason));
         }

@@ -3,11 +3,12 @@
 use super::{Fusion, Looked, Lowered, Part, Purpose, Task};
 use crate::Result;
 use crate::engine::internal;
-use crate::engine::operators::{Backward, Forward, Mode, Piece, Pieces, Site, kernels};
+use crate::engine::operators::{Applies, Backward, Forward, Mode, Piece, Pieces, Site, kernels};
 use crate::gpu::kernel::Format;
 use crate::gpu::kernels::{Output, activation, loss};
 use crate::gpu::record::{Recording, Region, Storage};
 use crate::model::{Graph, Node, ValueId};
+use crate::op::Activation;
 
 /// One walk over the graph: the regions that values and their gradients got.
 #[derive(Clone)]
@@ -235,7 +236,7 @@ impl<'a> Walk<'a> {
             Purpose::Look(_) => true,
         };
         let goes_back = goes_back && self.task.wanted.needs(written);
-        let argument = (goes_back && self.fusion.keeps_argument(written)).then(|| {
+        let argument = (goes_back && self.fusion.passed_by_maker(written).is_some()).then(|| {
             let len = self.planned_len(written);
             recording.buffer_of(region.format, "argument", len, Storage::Transient)
         });
@@ -378,13 +379,21 @@ impl<'a> Walk<'a> {
                 None => None,
             },
             gradient,
+            through: self.through(self.fusion.written(node.output))?,
             to_inputs,
             to_parameters,
         };
         let begin = lowered.recording.dispatches.len();
+        let (operator, site) = (kernels(&node.op), self.site(node));
+        if let Some(through) = places
+            .through
+            .filter(|_| operator.applies() != Applies::Gradients)
+        {
+            let len = self.batch * self.graph().shape(node.output).len();
+            activation::turn(&mut lowered.recording, through, len, gradient);
+        }
         let asked = places.to_inputs.iter().any(Option::is_some);
         if asked || places.to_parameters.iter().any(Option::is_some) {
-            let (operator, site) = (kernels(&node.op), self.site(node));
             operator.record_backward(&site, &mut lowered.recording, &places)?;
         }
         if let Some(heir) = heir {
@@ -410,6 +419,18 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
+    /// What the gradient of a value goes through before it is that of what its node computes.
+    fn through(&self, written: ValueId) -> Result<Option<(Activation, Region)>> {
+        let Some(activation) = self.fusion.passed_by_maker(written) else {
+            return Ok(None);
+        };
+        let lost = || internal("an activation's argument was not kept");
+        Ok(Some((
+            activation,
+            self.arguments[written.0].ok_or_else(lost)?,
+        )))
+    }
+
     /// The input that can take the buffer of the output's gradient over as its own, where an operator
     /// hands it on as it is: the first to be told of its gradient, where that needs no change.
     fn heir(&self, node: &Node) -> Option<ValueId> {
@@ -422,7 +443,7 @@ impl<'a> Walk<'a> {
             operator.hands_gradient_on(&site, position)
                 && roots.iter().filter(|&&other| other == root).count() == 1
                 && self.task.wanted.needs(root)
-                && self.fusion.activation(root).is_none()
+                && self.fusion.passed_by_readers(root).is_none()
                 && self.gradients[root.0].is_none()
         };
         let mut inputs = roots.iter().copied().enumerate();
@@ -432,11 +453,8 @@ impl<'a> Walk<'a> {
     /// Where a value's gradient goes. The first to ask writes, the others add.
     fn new_gradient(&mut self, recording: &mut Recording, value: ValueId) -> Result<Output> {
         let root = self.fusion.root(value);
-        let gradient_of = match self.fusion.activation(root) {
-            Some(activation) => {
-                let saved = self.arguments[root.0].map_or_else(|| self.value(root), Ok)?;
-                Some((activation, saved))
-            }
+        let gradient_of = match self.fusion.passed_by_readers(root) {
+            Some(activation) => Some((activation, self.value(root)?)),
             None => None,
         };
         let existing = self.gradients[root.0];

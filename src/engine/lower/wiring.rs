@@ -7,6 +7,7 @@ use crate::Result;
 use crate::engine::operators::{Forward, Mode, Pieces, Site, kernels};
 use crate::gpu::record::Region;
 use crate::model::Node;
+use crate::op::Activation;
 
 /// What is wrong: the layer, and how.
 type Fault = (String, &'static str);
@@ -183,6 +184,9 @@ impl Wiring<'_> {
             );
             let arrived = gradients[written.0] == Some(places.gradient);
             self.hold(node, arrived, "reads another value's gradient");
+            let activation = self.fusion.passed_by_maker(written);
+            let same = through(places.through, activation, self.arguments[written.0]);
+            self.hold(node, same, "takes its gradient through another activation");
             let mut sums = parts.sums.iter();
             for (&id, to) in node.parameters.iter().zip(&places.to_parameters) {
                 // Whether it must be there, its trial says.
@@ -206,14 +210,8 @@ impl Wiring<'_> {
                 };
                 gradients[root.0] = Some(to.region);
                 self.hold(node, adds, "loses the gradient by another way");
-                let value = match self.fusion.keeps_argument(root) {
-                    true => self.arguments[root.0],
-                    false => self.values[root.0],
-                };
-                let activation = self.fusion.activation(root);
-                let through = to.gradient_of.map(|(f, saved)| (f, Some(saved)));
-                let same = through == activation.map(|f| (f, value))
-                    && (through.is_none() || value.is_some());
+                let activation = self.fusion.passed_by_readers(root);
+                let same = through(to.gradient_of, activation, self.values[root.0]);
                 self.hold(node, same, "hands its gradient through another activation");
             }
             if let Some(heir) = parts.heir {
@@ -226,11 +224,25 @@ impl Wiring<'_> {
                 let handed_on =
                     position.is_some_and(|(at, _)| kernels(&node.op).hands_gradient_on(&site, at));
                 let unchanged = handed_on
-                    && self.fusion.activation(heir).is_none()
+                    && self.fusion.passed_by_readers(heir).is_none()
                     && !self.fusion.is_asked(node.output);
                 self.hold(node, once && unchanged, "hands on a gradient that changes");
             }
         }
         Ok(())
+    }
+}
+
+/// Whether a gradient goes through this activation and no other, which has its value or argument here.
+fn through(
+    given: Option<(Activation, Region)>,
+    activation: Option<Activation>,
+    saved: Option<Region>,
+) -> bool {
+    match (given, activation) {
+        (Some((function, region)), Some(activation)) => {
+            function == activation && saved == Some(region)
+        }
+        (given, activation) => given.is_none() && activation.is_none(),
     }
 }

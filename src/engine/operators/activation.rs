@@ -2,7 +2,7 @@
 
 use super::rounding::FORMULA;
 use super::{
-    Backward, Case, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved, Site, Sum,
+    Applies, Backward, Case, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved, Site, Sum,
 };
 use crate::Result;
 use crate::cpu::{self, Real};
@@ -22,6 +22,19 @@ impl Activation {
                 Rounding::of(formula.driver(), formula)
             }
             Arithmetic::Functions => Rounding::of(formula.driver(), formula.driver()),
+        }
+    }
+}
+
+impl Sum {
+    /// Of what goes through the gradient of an activation first.
+    pub(in crate::engine) fn after(self, activation: Activation) -> Self {
+        let own = activation.own_rounding().input(0);
+        Self {
+            terms: self.terms + own.terms,
+            driver: self.driver || own.driver,
+            reach: self.reach,
+            ..Self::formula(1)
         }
     }
 }
@@ -86,8 +99,8 @@ impl<T: Real> Operator<T> for Activation {
         }
     }
 
-    fn applies_activation(&self) -> bool {
-        false
+    fn applies(&self) -> Applies {
+        Applies::Nothing
     }
 
     fn hands_gradient_on(&self, _: &Site, _: usize) -> bool {

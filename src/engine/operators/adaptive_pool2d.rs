@@ -4,7 +4,7 @@ use super::places::resized;
 use super::pool2d::{argmax, max_rounding, mean_rounding};
 use super::rounding::{FORMULA, chain};
 use super::{
-    Backward, Case, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved, Site, Sum,
+    Applies, Backward, Case, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved, Site, Sum,
 };
 use crate::Result;
 use crate::cpu::{self, Real};
@@ -73,8 +73,8 @@ impl<T: Real> Operator<T> for AdaptiveAvgPool2d {
         }
     }
 
-    fn applies_activation(&self) -> bool {
-        true
+    fn applies(&self) -> Applies {
+        Applies::Values
     }
 
     fn hands_gradient_on(&self, _: &Site, _: usize) -> bool {
@@ -169,8 +169,8 @@ impl<T: Real> Operator<T> for AdaptiveMaxPool2d {
         }
     }
 
-    fn applies_activation(&self) -> bool {
-        true
+    fn applies(&self) -> Applies {
+        Applies::Values
     }
 
     fn hands_gradient_on(&self, _: &Site, _: usize) -> bool {

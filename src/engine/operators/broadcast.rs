@@ -1,7 +1,8 @@
 //! The sum and the product of two values.
 
 use super::{
-    Backward, Case, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved, Site, Sum, chain,
+    Applies, Backward, Case, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved, Site, Sum,
+    chain,
 };
 use crate::cpu::{self, Real};
 use crate::gpu::kernels::broadcast::{self, Operation};
@@ -68,8 +69,8 @@ impl<T: Real> Operator<T> for Add {
         Ok(())
     }
 
-    fn applies_activation(&self) -> bool {
-        true
+    fn applies(&self) -> Applies {
+        Applies::Values
     }
 
     fn hands_gradient_on(&self, site: &Site, input: usize) -> bool {
@@ -156,8 +157,8 @@ impl<T: Real> Operator<T> for Mul {
         Ok(())
     }
 
-    fn applies_activation(&self) -> bool {
-        true
+    fn applies(&self) -> Applies {
+        Applies::Values
     }
 
     fn hands_gradient_on(&self, _: &Site, _: usize) -> bool {

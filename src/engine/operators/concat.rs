@@ -1,7 +1,7 @@
 //! Values joined along their channels.
 
 use super::{
-    Backward, Case, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved, Site, Sum,
+    Applies, Backward, Case, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved, Site, Sum,
 };
 use crate::Result;
 use crate::cpu::{self, Real};
@@ -90,8 +90,8 @@ impl<T: Real> Operator<T> for Concat {
         Ok(())
     }
 
-    fn applies_activation(&self) -> bool {
-        false
+    fn applies(&self) -> Applies {
+        Applies::Nothing
     }
 
     fn hands_gradient_on(&self, _: &Site, _: usize) -> bool {

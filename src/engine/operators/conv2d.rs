@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::pieces::{Layer, Part};
 use super::{
-    Backward, Case, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved, Site, Sum,
+    Applies, Backward, Case, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved, Site, Sum,
 };
 use crate::cpu::{self, Real};
 use crate::gpu::kernels::{conv2d, pad2d, reduce};
@@ -150,8 +150,8 @@ impl<T: Real> Operator<T> for Conv2d {
         Ok(())
     }
 
-    fn applies_activation(&self) -> bool {
-        true
+    fn applies(&self) -> Applies {
+        Applies::Values
     }
 
     fn hands_gradient_on(&self, _: &Site, _: usize) -> bool {

@@ -1,14 +1,16 @@
 //! Dropout. Its gradient is the same mask on the gradient.
 
 use super::{
-    Backward, Case, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved, Site, Sum,
+    Applies, Backward, Case, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved, Site, Sum,
 };
 use crate::Result;
-use crate::cpu::{self, Real};
+use crate::cpu::Real;
+use crate::cpu::{dropout_from, dropout_spans_from};
 use crate::gpu::kernels::Output;
-use crate::gpu::kernels::dropout;
+use crate::gpu::kernels::dropout::{self, Extents};
 use crate::gpu::record::Recording;
 use crate::gpu::record::Region;
+use crate::op::dropout::Stream;
 use crate::op::{DropUnit, Dropout};
 
 impl Dropout {
@@ -19,15 +21,20 @@ impl Dropout {
             return Ok(());
         }
         let (masks, layer, probability) = (site.masks, site.layer, self.probability);
-        let (seed, step) = (masks.seed, masks.step);
+        let stream = Stream::new(masks.seed, masks.updates, layer);
+        let first = masks.examples.wrapping_mul(self.masks(site.input()) as u64);
         match self.span(site.batch, site.input()) {
-            None => cpu::dropout(probability, seed, step, layer, from, to),
-            Some(span) => cpu::dropout_spans(probability, span, seed, step, layer, from, to),
+            None => dropout_from(probability, stream, first, from, to),
+            Some(span) => dropout_spans_from(probability, span, stream, first, from, to),
         }
     }
 
     fn record(self, site: &Site, recording: &mut Recording, from: Region, to: Output) {
-        let extents = (site.len(), self.span(site.batch, site.input()));
+        let extents = Extents {
+            len: site.len(),
+            span: self.span(site.batch, site.input()),
+            masks: self.masks(site.input()),
+        };
         dropout::dropout(recording, self.probability, site.layer, extents, from, to);
     }
 }
@@ -83,8 +90,8 @@ impl<T: Real> Operator<T> for Dropout {
         }
     }
 
-    fn applies_activation(&self) -> bool {
-        false
+    fn applies(&self) -> Applies {
+        Applies::Nothing
     }
 
     fn hands_gradient_on(&self, _: &Site, _: usize) -> bool {

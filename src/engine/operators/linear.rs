@@ -2,7 +2,8 @@
 
 use super::pieces::{Layer, Part, Side};
 use super::{
-    Backward, Case, Forward, Gradients, Keeps, Kept, Operator, Pieces, Rounding, Saved, Site, Sum,
+    Applies, Backward, Case, Forward, Gradients, Keeps, Kept, Operator, Pieces, Rounding, Saved,
+    Site, Sum,
 };
 use crate::Result;
 use crate::cpu::{self, Real};
@@ -101,8 +102,8 @@ impl<T: Real> Operator<T> for Linear {
         Ok(())
     }
 
-    fn applies_activation(&self) -> bool {
-        true
+    fn applies(&self) -> Applies {
+        Applies::Values
     }
 
     fn hands_gradient_on(&self, _: &Site, _: usize) -> bool {

@@ -32,7 +32,9 @@ mod view;
 
 pub use case::Case;
 pub(super) use pieces::{Piece, Pieces};
-pub(super) use places::{Backward, Forward, Gradients, Keeps, Kept, Masks, Mode, Saved, Site};
+pub(super) use places::{
+    Applies, Backward, Forward, Gradients, Keeps, Kept, Masks, Mode, Saved, Site,
+};
 pub(super) use rounding::{Exact, FORMULA, Rounding, Sum, chain};
 
 use crate::Result;
@@ -82,8 +84,8 @@ pub(super) trait Operator<T: Real = f32> {
         gradients: &mut Gradients<T>,
     ) -> Result<()>;
 
-    /// Whether its kernels can apply an activation to what they write.
-    fn applies_activation(&self) -> bool;
+    /// What its kernels can do of an activation that alone reads what they write.
+    fn applies(&self) -> Applies;
 
     /// Whether the gradient of the input at a position is that of the output, unchanged.
     fn hands_gradient_on(&self, site: &Site, input: usize) -> bool;

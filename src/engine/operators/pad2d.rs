@@ -1,7 +1,7 @@
 //! Values around planes.
 
 use super::{
-    Backward, Case, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved, Site, Sum,
+    Applies, Backward, Case, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved, Site, Sum,
 };
 use crate::Result;
 use crate::cpu::{self, Real};
@@ -63,8 +63,8 @@ impl<T: Real> Operator<T> for Pad2d {
         }
     }
 
-    fn applies_activation(&self) -> bool {
-        true
+    fn applies(&self) -> Applies {
+        Applies::Values
     }
 
     fn hands_gradient_on(&self, _: &Site, _: usize) -> bool {

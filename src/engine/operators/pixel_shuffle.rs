@@ -1,7 +1,7 @@
 //! Channels laid out as pixels, and pixels as channels: each is the gradient of the other.
 
 use super::{
-    Backward, Case, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved, Site, Sum,
+    Applies, Backward, Case, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved, Site, Sum,
 };
 use crate::Result;
 use crate::cpu::{self, Real};
@@ -68,8 +68,8 @@ macro_rules! shuffle {
                 }
             }
 
-            fn applies_activation(&self) -> bool {
-                true
+            fn applies(&self) -> Applies {
+                Applies::Values
             }
 
             fn hands_gradient_on(&self, _: &Site, _: usize) -> bool {

@@ -4,10 +4,10 @@
 use super::Pieces;
 use crate::Shape;
 use crate::engine::internal;
-use crate::gpu::kernels::Output;
+use crate::gpu::kernels::{Incoming, Output};
 use crate::gpu::record::Region;
 use crate::model::{Graph, Node};
-use crate::op::Op;
+use crate::op::{Activation, Op};
 use crate::{Error, Result};
 
 /// How a node computes.
@@ -36,8 +36,10 @@ impl Mode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(in crate::engine) struct Masks {
     pub seed: u64,
-    /// Batches trained on before this one.
-    pub step: u64,
+    /// Updates before this batch.
+    pub updates: u64,
+    /// Examples of its update before it.
+    pub examples: u64,
 }
 
 /// Where an operator stands: its shapes, its batch, and how it computes.
@@ -91,6 +93,17 @@ impl<'a> Site<'a> {
     }
 }
 
+/// What an operator's kernels can do of an activation of their results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) enum Applies {
+    Nothing,
+    /// They apply it to what they write.
+    Values,
+    /// So they do, and the first of them that reads the output's gradient makes it that of the argument, where
+    /// [`Backward::through`] says so.
+    Gradients,
+}
+
 /// What the kernels of a forward pass keep beside the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine) struct Keeps {
@@ -120,6 +133,9 @@ pub(in crate::engine) struct Backward {
     pub kept: Option<Region>,
     /// The gradient of the output.
     pub gradient: Region,
+    /// Where that gradient is with respect to what an activation made of the output: the activation, and its
+    /// argument. The operator makes it the gradient of the argument, in place, before all else.
+    pub through: Option<(Activation, Region)>,
     pub to_inputs: Vec<Option<Output>>,
     /// By parameter; none for statistics.
     pub to_parameters: Vec<Option<Pieces>>,
@@ -149,6 +165,14 @@ impl Backward {
     /// Where a parameter lies that is never taken apart.
     pub fn whole(&self, parameter: usize) -> Result<Region> {
         self.parameters[parameter].whole()
+    }
+
+    /// The gradient of the output, for the kernel that is the first to read it.
+    pub fn incoming(&self) -> Incoming {
+        Incoming {
+            region: self.gradient,
+            through: self.through,
+        }
     }
 
     /// Where the gradient of a parameter goes, if it is wanted.

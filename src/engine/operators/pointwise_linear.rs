@@ -1,6 +1,8 @@
 //! The dense layer over the channels of each pixel: a convolution with a filter of one pixel.
 
-use super::{Backward, Case, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved, Site};
+use super::{
+    Applies, Backward, Case, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved, Site,
+};
 use crate::Result;
 use crate::cpu::Real;
 use crate::gpu::record::Recording;
@@ -55,8 +57,8 @@ impl<T: Real> Operator<T> for PointwiseLinear {
         of::<T>(&self.convolution()).backward(site, saved, gy, gradients)
     }
 
-    fn applies_activation(&self) -> bool {
-        of::<T>(&self.convolution()).applies_activation()
+    fn applies(&self) -> Applies {
+        of::<T>(&self.convolution()).applies()
     }
 
     fn hands_gradient_on(&self, site: &Site, input: usize) -> bool {

@@ -3,7 +3,7 @@
 use super::places::resized;
 use super::rounding::{FORMULA, chain};
 use super::{
-    Backward, Case, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved, Site, Sum,
+    Applies, Backward, Case, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved, Site, Sum,
 };
 use crate::Result;
 use crate::cpu::{self, Real};
@@ -95,8 +95,8 @@ impl<T: Real> Operator<T> for MaxPool2d {
         }
     }
 
-    fn applies_activation(&self) -> bool {
-        true
+    fn applies(&self) -> Applies {
+        Applies::Values
     }
 
     fn hands_gradient_on(&self, _: &Site, _: usize) -> bool {
@@ -196,8 +196,8 @@ impl<T: Real> Operator<T> for AvgPool2d {
         }
     }
 
-    fn applies_activation(&self) -> bool {
-        true
+    fn applies(&self) -> Applies {
+        Applies::Values
     }
 
     fn hands_gradient_on(&self, _: &Site, _: usize) -> bool {
@@ -337,10 +337,10 @@ impl<T: Real> Operator<T> for GlobalPool {
         }
     }
 
-    fn applies_activation(&self) -> bool {
+    fn applies(&self) -> Applies {
         match self {
-            Self::Max | Self::Average => true,
-            Self::Softmax => false,
+            Self::Max | Self::Average => Applies::Values,
+            Self::Softmax => Applies::Nothing,
         }
     }
 

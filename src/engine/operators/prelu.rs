@@ -2,7 +2,7 @@
 
 use super::rounding::chain;
 use super::{
-    Backward, Case, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved, Site, Sum,
+    Applies, Backward, Case, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved, Site, Sum,
 };
 use crate::Result;
 use crate::cpu::{self, Real};
@@ -75,8 +75,8 @@ impl<T: Real> Operator<T> for Prelu {
         Ok(())
     }
 
-    fn applies_activation(&self) -> bool {
-        true
+    fn applies(&self) -> Applies {
+        Applies::Values
     }
 
     fn hands_gradient_on(&self, _: &Site, _: usize) -> bool {

@@ -1,7 +1,8 @@
 //! A learned factor for each channel.
 
 use super::{
-    Backward, Case, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved, Site, Sum, chain,
+    Applies, Backward, Case, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved, Site, Sum,
+    chain,
 };
 use crate::Result;
 use crate::cpu::{self, Real};
@@ -75,8 +76,8 @@ impl<T: Real> Operator<T> for Scale {
         Ok(())
     }
 
-    fn applies_activation(&self) -> bool {
-        true
+    fn applies(&self) -> Applies {
+        Applies::Values
     }
 
     fn hands_gradient_on(&self, _: &Site, _: usize) -> bool {

@@ -2,7 +2,7 @@
 //! their input.
 
 use super::{
-    Backward, Case, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved, Site, Sum,
+    Applies, Backward, Case, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved, Site, Sum,
 };
 use crate::Result;
 use crate::cpu::Real;
@@ -50,8 +50,8 @@ macro_rules! view {
                 Ok(())
             }
 
-            fn applies_activation(&self) -> bool {
-                false
+            fn applies(&self) -> Applies {
+                Applies::Nothing
             }
 
             fn hands_gradient_on(&self, _: &Site, _: usize) -> bool {

@@ -45,13 +45,23 @@ impl Plan {
     pub async fn set_parameter(&mut self, id: ParameterId, values: &[f32]) -> Result<()> {
         self.progress.prepared = false;
         self.forwarded = None;
-        for (piece, values) in self.lowered.parameter(id)?.split(values) {
+        self.write_pieces(&self.lowered.parameter(id)?, values)
+            .await
+    }
+
+    /// Writes the values of a parameter, or of as many elements of its gradient or state.
+    pub(super) async fn write_pieces(&self, pieces: &Pieces, values: &[f32]) -> Result<()> {
+        for (piece, values) in pieces.split(values) {
             self.write(piece.region, values).await?;
-            // The copy from which it is uploaded is free again once it is submitted.
-            let submit = || self.gpu.queue().submit([]);
-            self.gpu.guard("upload", submit).await?;
+            self.flush().await?;
         }
         Ok(())
+    }
+
+    /// The copy from which something is uploaded is free again once it is submitted.
+    pub(super) async fn flush(&self) -> Result<()> {
+        let submit = || self.gpu.queue().submit([]);
+        self.gpu.guard("upload", submit).await.map(|_| ())
     }
 
     pub(super) async fn write(&self, region: Region, values: &[f32]) -> Result<()> {
@@ -61,7 +71,7 @@ impl Plan {
 
     /// The values of a parameter or of its gradient, a stretch at a time, so that a large one is in the
     /// host's memory but once.
-    async fn read_pieces(&self, pieces: &Pieces) -> Result<Vec<f32>> {
+    pub(super) async fn read_pieces(&self, pieces: &Pieces) -> Result<Vec<f32>> {
         const STRETCH: u64 = 4 << 20;
         let size = |piece: &Piece| piece.len as u64 * 4;
         let largest = pieces.iter().map(size).max().unwrap_or(0);

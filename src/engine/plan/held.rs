@@ -44,7 +44,8 @@ impl Plan {
         self.check_input_gradients()?;
         self.take_gradients(gradients).await?;
         let step = Step {
-            batch: self.progress.batches,
+            made: self.progress.updates,
+            examples: self.progress.examples,
             ..Step::FIRST
         };
         let ranges = &self.lowered.ranges;

@@ -5,6 +5,7 @@ mod held;
 mod own;
 mod params;
 mod run;
+mod state;
 
 use super::MemoryReport;
 #[cfg(feature = "native")]
@@ -16,8 +17,8 @@ use crate::gpu::program::Program;
 use crate::gpu::record::Dispatch;
 use crate::gpu::strategy::Choices;
 use crate::gpu::{Gpu, Mapping};
-use crate::model::{Model, OutputLoss};
-use crate::op::{Loss, Optimizer};
+use crate::model::{Groups, Model, OutputLoss};
+use crate::op::Loss;
 use crate::{Error, Result};
 
 pub(super) use params::{Setting, Step};
@@ -30,7 +31,7 @@ pub(crate) struct Plan {
     gpu: Gpu,
     model: Model,
     losses: Vec<OutputLoss>,
-    optimizer: Optimizer,
+    groups: Groups,
     options: PlanOptions,
     lowered: Lowered,
     /// The params of all dispatches, as the program has them in memory. A step changes what varies.
@@ -80,24 +81,24 @@ impl Plan {
         gpu: &Gpu,
         model: &Model,
         losses: &[OutputLoss],
-        optimizer: &Optimizer,
+        groups: &Groups,
         options: PlanOptions,
         place: &Place,
     ) -> Result<Choices> {
         let known = autotune::known_choices(gpu, place)?;
-        let memory = Self::memory_of(gpu, model, losses, optimizer, options, &known)?;
+        let memory = Self::memory_of(gpu, model, losses, groups, options, &known)?;
         check_budget(&memory, &options)?;
-        autotune::choices(gpu, &Task::new(model, losses, optimizer, options), place).await
+        autotune::choices(gpu, &Task::new(model, losses, groups, options), place).await
     }
 
     /// Refuses what cannot be trained, on whatever device.
     pub fn check(
         model: &Model,
         losses: &[OutputLoss],
-        optimizer: &Optimizer,
+        groups: &Groups,
         options: PlanOptions,
     ) -> Result<()> {
-        Task::new(model, losses, optimizer, options).check()
+        Task::new(model, losses, groups, options).check()
     }
 
     /// The memory that a plan would take. Allocates nothing.
@@ -105,13 +106,13 @@ impl Plan {
         gpu: &Gpu,
         model: &Model,
         losses: &[OutputLoss],
-        optimizer: &Optimizer,
+        groups: &Groups,
         options: PlanOptions,
         choices: &Choices,
     ) -> Result<MemoryReport> {
         let task = Task {
             choices: Some(choices),
-            ..Task::new(model, losses, optimizer, options)
+            ..Task::new(model, losses, groups, options)
         };
         let lowered = lower_planned(&task, gpu.traits())?;
         Ok(memory_report(&lowered, options.in_flight))
@@ -122,13 +123,13 @@ impl Plan {
         gpu: &Gpu,
         model: &Model,
         losses: Vec<OutputLoss>,
-        optimizer: Optimizer,
+        groups: Groups,
         options: PlanOptions,
         choices: &Choices,
     ) -> Result<Self> {
         let task = Task {
             choices: Some(choices),
-            ..Task::new(model, &losses, &optimizer, options)
+            ..Task::new(model, &losses, &groups, options)
         };
         let lowered = lower_planned(&task, gpu.traits())?;
         let memory = memory_report(&lowered, options.in_flight);
@@ -154,7 +155,7 @@ impl Plan {
             gpu: gpu.clone(),
             model: model.clone(),
             losses,
-            optimizer,
+            groups,
             options,
             params: program.params_block(&lowered.recording.dispatches),
             lowered,
@@ -193,6 +194,10 @@ impl Plan {
         &self.gpu
     }
 
+    pub fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
     pub fn memory(&self) -> MemoryReport {
         self.memory
     }
@@ -200,9 +205,8 @@ impl Plan {
     /// Checks the kernels that the plan runs. What it keeps is afterwards as before.
     pub async fn verify(&mut self) -> Result<VerifyReport> {
         // At the rate of the moment an update may be too small to be seen.
-        let mut optimizer = self.optimizer;
-        optimizer.set_learning_rate(0.1);
-        let task = Task::new(&self.model, &self.losses, &optimizer, self.options);
+        let groups = self.groups.at_rate(0.1);
+        let task = Task::new(&self.model, &self.losses, &groups, self.options);
         self.progress.prepared = false;
         self.forwarded = None;
         let rig = Rig {

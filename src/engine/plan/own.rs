@@ -30,7 +30,8 @@ impl Plan {
         let mut ranges = self.preparation();
         ranges.push(self.lowered.ranges.forward.clone());
         let step = Step {
-            batch: self.progress.batches,
+            made: self.progress.updates,
+            examples: self.progress.examples,
             ..Step::FIRST
         };
         Ok((ranges, step))
@@ -41,6 +42,11 @@ impl Plan {
         let reason = "needs a forward pass just before it";
         self.forwarded
             .ok_or_else(|| Error::argument("backward", reason))
+    }
+
+    /// Makes a backward pass wait for another forward pass.
+    pub fn forget_forward(&mut self) {
+        self.forwarded = None;
     }
 
     /// The parameters' gradients from those of the caller's losses with respect to their outputs, added to
@@ -64,10 +70,11 @@ impl Plan {
             return Err(Error::argument("backward", reason));
         }
         let step = Step {
-            batch: progress.batches,
+            made: progress.updates,
+            examples: progress.examples,
             ..Step::FIRST
         };
-        self.count(&mut progress, 1.0);
+        self.count(&mut progress, examples, 1.0);
         progress.gradient_scale = 1.0;
         let mut ranges = vec![
             self.lowered.ranges.loss.clone(),

@@ -4,8 +4,7 @@ use crate::engine::lower::LossParts;
 use crate::gpu::kernels::loss::LossStep;
 use crate::gpu::kernels::{dropout, loss, optimizer};
 use crate::gpu::record::{Dispatch, Varies};
-use crate::model::OutputLoss;
-use crate::op::Optimizer;
+use crate::model::{Groups, OutputLoss};
 
 use super::PlanOptions;
 
@@ -14,8 +13,10 @@ use super::PlanOptions;
 pub(in crate::engine) struct Step {
     /// In the order of the losses; none where no loss is computed.
     pub losses: Vec<LossStep>,
-    /// Batches before this one.
-    pub batch: u64,
+    /// Updates before this batch.
+    pub made: u64,
+    /// Examples of its update before it.
+    pub examples: u64,
     /// The update that this submission makes, counted from 1.
     pub update: u64,
     pub gradient_scale: f32,
@@ -27,7 +28,7 @@ pub(in crate::engine) struct Setting<'a> {
     pub losses: &'a [OutputLoss],
     /// Of the same losses.
     pub parts: &'a [LossParts],
-    pub optimizer: &'a Optimizer,
+    pub groups: &'a Groups,
     pub options: &'a PlanOptions,
 }
 
@@ -35,16 +36,21 @@ impl Step {
     /// Writes what varies into the params of the dispatch at a place.
     pub fn fill(&self, (at, dispatch): (usize, &Dispatch), params: &mut [u8], setting: &Setting) {
         let Setting {
-            optimizer, options, ..
+            groups, options, ..
         } = setting;
         match dispatch.varies {
             Varies::Nothing => {}
             Varies::Loss | Varies::LossTotal => self.fill_loss((at, dispatch), params, setting),
-            Varies::Dropout => dropout::set_step(params, options.seed, self.batch),
+            Varies::Dropout { masks } => {
+                let first = self.examples.wrapping_mul(u64::from(masks));
+                dropout::set_step(params, options.seed, self.made, first);
+            }
             Varies::Clip => optimizer::set_clip_step(params, self.gradient_scale),
-            Varies::Optimizer { vectors } => {
-                let (update, scale) = (self.update.max(1), self.gradient_scale);
-                let values = optimizer::params(optimizer, update, vectors, scale);
+            Varies::Optimizer { vectors, group } => {
+                let group = &groups.list()[group];
+                let update = group.updates(self.update).max(1);
+                let scale = self.gradient_scale;
+                let values = optimizer::params(&group.optimizer, update, vectors, scale);
                 params[..values.len()].copy_from_slice(&values);
             }
         }
@@ -68,7 +74,8 @@ impl Step {
     /// The first batch, which is an update.
     pub const FIRST: Self = Self {
         losses: Vec::new(),
-        batch: 0,
+        made: 0,
+        examples: 0,
         update: 1,
         gradient_scale: 1.0,
     };

@@ -32,12 +32,17 @@ pub(super) struct Progress {
     pub updates: u64,
     /// Batches since the last update.
     pub pending: usize,
+    /// The examples of these.
+    pub examples: u64,
     /// What the sum of their gradients is to be divided by.
     pub normaliser: f64,
     /// What the sum of the last update's gradients was multiplied by.
     pub gradient_scale: f32,
     /// Whether what follows from the parameters alone follows from these.
     pub prepared: bool,
+    /// Whether the last batch has left its losses, and its gradients.
+    pub has_losses: bool,
+    pub has_gradients: bool,
 }
 
 impl Progress {
@@ -53,17 +58,28 @@ impl Progress {
 }
 
 impl Plan {
-    /// Batches so far.
-    pub fn steps(&self) -> u64 {
-        self.progress.batches
+    /// Whether the losses of a batch are there.
+    pub fn has_losses(&self) -> bool {
+        self.progress.has_losses
+    }
+
+    /// Whether the gradients of a batch are there.
+    pub fn has_gradients(&self) -> bool {
+        self.progress.has_gradients
+    }
+
+    /// Updates so far.
+    pub fn updates(&self) -> u64 {
+        self.progress.updates
     }
 
     pub fn set_learning_rate(&mut self, learning_rate: f64) -> Result<()> {
-        let mut optimizer = self.optimizer;
-        optimizer.set_learning_rate(learning_rate);
-        optimizer.check()?;
-        self.optimizer = optimizer;
-        Ok(())
+        self.groups.set_learning_rate(learning_rate)
+    }
+
+    /// Makes the learning rate of each group what a function makes of its own base.
+    pub fn set_rates(&mut self, base: f64, rate: impl Fn(f64) -> Result<f64>) -> Result<()> {
+        self.groups.set_rates(base, rate)
     }
 
     /// A batch: its gradients and, with the last of its micro-batches, an update of the parameters.
@@ -121,7 +137,7 @@ impl Plan {
         let normalisers = self.normalisers(batch)?;
         let shares = Shares::of(&self.losses, &normalisers, batch.examples);
         let (begins, mut progress) = (self.progress.pending == 0, self.progress);
-        self.count(&mut progress, shares.batch);
+        self.count(&mut progress, batch.examples, shares.batch);
         let updates = progress.pending >= self.options.accumulate;
         let mut ranges = self.preparation();
         ranges.extend(self.lowered.ranges.gradients());
@@ -131,7 +147,7 @@ impl Plan {
         progress.prepared = !updates;
         if updates {
             ranges.push(self.lowered.ranges.update.clone());
-            progress.pending = 0;
+            (progress.pending, progress.examples) = (0, 0);
             progress.updates += 1;
             progress.gradient_scale = if micro { progress.mean() } else { 1.0 };
         }
@@ -151,7 +167,8 @@ impl Plan {
         });
         let step = Step {
             losses: losses.collect(),
-            batch: progress.batches - 1,
+            made: self.progress.updates,
+            examples: self.progress.examples,
             update: progress.updates,
             gradient_scale: progress.gradient_scale,
         };
@@ -160,9 +177,9 @@ impl Plan {
 
     /// Counts a batch, and what it counts for in the sum of the gradients. A sum is not divided; the
     /// means of micro-batches are summed up first and divided at last.
-    pub(super) fn count(&self, progress: &mut Progress, share: f64) {
+    pub(super) fn count(&self, progress: &mut Progress, examples: usize, share: f64) {
         if progress.pending == 0 {
-            progress.normaliser = 0.0;
+            (progress.examples, progress.normaliser) = (0, 0.0);
         }
         progress.normaliser = match self.losses.iter().all(|loss| loss.is_sum()) {
             true => 1.0,
@@ -170,6 +187,8 @@ impl Plan {
         };
         progress.batches += 1;
         progress.pending += 1;
+        progress.examples += examples as u64;
+        (progress.has_losses, progress.has_gradients) = (true, true);
     }
 
     /// What adds a batch's gradients to the sum over micro-batches.
@@ -207,7 +226,7 @@ impl Plan {
         };
         let task = Task {
             decisions: &self.lowered.recording.decisions,
-            ..Task::new(&self.model, &self.losses, &self.optimizer, options)
+            ..Task::new(&self.model, &self.losses, &self.groups, options)
         };
         Ok(lower(&task, self.gpu.traits(), batch)?.recording.dispatches)
     }
@@ -224,7 +243,7 @@ impl Plan {
         }
         self.progress.prepared = false; // should this never come back
         let mut progress = self.progress;
-        progress.pending = 0;
+        (progress.pending, progress.examples) = (0, 0);
         progress.updates += 1;
         progress.gradient_scale = progress.mean();
         let step = Step {
@@ -377,7 +396,7 @@ impl Plan {
         let setting = Setting {
             losses: &self.losses,
             parts: &self.lowered.losses,
-            optimizer: &self.optimizer,
+            groups: &self.groups,
             options: &self.options,
         };
         for (at, dispatch) in dispatches.iter().enumerate() {
@@ -406,7 +425,7 @@ impl Plan {
         }
         let task = Task {
             decisions: &self.lowered.recording.decisions,
-            ..Task::new(&self.model, &self.losses, &self.optimizer, self.options)
+            ..Task::new(&self.model, &self.losses, &self.groups, self.options)
         };
         let lowered = lower(&task, self.gpu.traits(), batch)?;
         let dispatches = lowered.recording.dispatches;

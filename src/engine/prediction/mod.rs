@@ -15,8 +15,7 @@ use crate::gpu::Gpu;
 use crate::gpu::program::Program;
 use crate::gpu::record::{Dispatch, Region, Storage};
 use crate::gpu::strategy::Choices;
-use crate::model::{Inputs, Model, ParameterId};
-use crate::op::Optimizer;
+use crate::model::{Groups, Inputs, Model, ParameterId};
 
 use super::wanted::Wanted;
 use flight::Flight;
@@ -39,14 +38,14 @@ pub(crate) struct PredictionTask {
 impl PredictionTask {
     /// Calls `run` with what is lowered.
     fn with<R>(&self, run: impl FnOnce(&Task) -> R) -> R {
-        let optimizer: Optimizer = Optimizer::sgd(0.0).into();
+        let groups = Groups::none(&self.model.graph);
         let mut options = self.options;
         options.batch = self.batches.iter().copied().max().unwrap_or(1);
         let task = Task {
             purpose: Purpose::Prediction(&self.batches),
             wanted: Wanted::nothing(&self.model.graph, |id| self.learned[id.0]),
             choices: Some(&self.choices),
-            ..Task::new(&self.model, &[], &optimizer, options)
+            ..Task::new(&self.model, &[], &groups, options)
         };
         run(&task)
     }

@@ -17,12 +17,16 @@ impl<T: Real> Reference<T> {
     }
 
     fn look_walk(&self, batch: usize, training: bool) -> Walk<'_, T> {
-        let (seed, step) = (self.seed, self.steps);
+        let masks = Masks {
+            seed: self.seed,
+            updates: self.updates,
+            examples: self.pending.examples,
+        };
         Walk {
             graph: &self.model.graph,
             parameters: &self.parameters,
             batch,
-            training: training.then_some(Masks { seed, step }),
+            training: training.then_some(masks),
         }
     }
 

@@ -4,6 +4,7 @@ mod look;
 mod own;
 mod pass;
 mod single;
+mod state;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -14,7 +15,9 @@ use walk::{Tape, Walk};
 
 use crate::cpu::{self, Real};
 use crate::engine::wanted::Wanted;
-use crate::model::{Graph, Inputs, Losses, OutputLoss, ParameterId, Targets, check_accumulate};
+use crate::model::{
+    Graph, Groups, Inputs, Losses, OutputLoss, ParameterId, Targets, check_accumulate,
+};
 use crate::op::{Optimizer, check_clip_norm};
 use crate::{Error, Model, Result};
 
@@ -40,7 +43,7 @@ pub struct Reference<T> {
     losses: Vec<OutputLoss>,
     /// What they depend on: the parameters that are learned here.
     wanted: Wanted,
-    optimizer: Optimizer,
+    groups: Groups,
     seed: u64,
     /// The largest global norm of the gradients.
     clip_norm: Option<f64>,
@@ -70,6 +73,8 @@ pub struct Reference<T> {
 #[derive(Debug, Clone, Default)]
 struct Pending {
     batches: usize,
+    /// The examples of these.
+    examples: u64,
     /// The sums of their gradients, in `f64` since they may be many.
     gradients: Vec<Vec<f64>>,
     /// What the sums are to be divided by.
@@ -109,18 +114,19 @@ impl<T: Real> Reference<T> {
         optimizer: impl Into<Optimizer>,
         seed: u64,
     ) -> Result<Self> {
-        let (losses, optimizer) = (losses.into().resolve(&model.graph)?, optimizer.into());
-        Self::with(model, losses, optimizer, seed)
+        let losses = losses.into().resolve(&model.graph)?;
+        let groups = Groups::single(&model.graph, optimizer.into());
+        Self::with(model, losses, groups, seed)
     }
 
     pub(crate) fn with(
         model: &Model,
         losses: Vec<OutputLoss>,
-        optimizer: Optimizer,
+        groups: Groups,
         seed: u64,
     ) -> Result<Self> {
-        optimizer.check()?;
-        let wanted = Wanted::learned(&model.graph, &losses);
+        groups.check()?;
+        let wanted = Wanted::learned(&model.graph, &losses, &groups);
         let initial = model.graph.initial_values(seed).into_iter();
         let parameters: Vec<Vec<T>> = initial
             .map(|values| values.into_iter().map(T::nearest).collect())
@@ -130,15 +136,19 @@ impl<T: Real> Reference<T> {
         let gradients: Vec<Vec<T>> = lengths
             .map(|(len, learned)| vec![T::zero(); if learned { len } else { 0 }])
             .collect();
-        let state = gradients
-            .iter()
-            .map(|zeros| vec![zeros.clone(); optimizer.state_slots()])
-            .collect();
+        let state = gradients.iter().enumerate().map(|(at, of)| {
+            let id = ParameterId(at);
+            let slots = (0..groups.state_slots(id)).map(|slot| groups.initial_state(id, slot));
+            slots
+                .map(|value| vec![T::nearest(value); of.len()])
+                .collect()
+        });
+        let state = state.collect();
         Ok(Self {
             model: model.clone(),
             losses,
             wanted,
-            optimizer,
+            groups,
             seed,
             clip_norm: None,
             accumulate: 1,
@@ -170,10 +180,10 @@ impl<T: Real> Reference<T> {
 
     /// Sets whether a way back leaves the losses' gradients with respect to the inputs.
     pub(crate) fn set_input_gradients(&mut self, asked: bool) {
-        let (graph, losses) = (&self.model.graph, &self.losses);
+        let (graph, losses, groups) = (&self.model.graph, &self.losses, &self.groups);
         self.wanted = match asked {
-            true => Wanted::with_values(graph, losses, graph.inputs()),
-            false => Wanted::learned(graph, losses),
+            true => Wanted::with_values(graph, losses, groups, graph.inputs()),
+            false => Wanted::learned(graph, losses, groups),
         };
     }
 
@@ -311,6 +321,7 @@ impl<T: Real> Reference<T> {
         let (inputs, targets) = (inputs.into(), targets.into());
         let alone = self.accumulate == 1 && self.pending.batches == 0;
         let among = if alone { Among::Alone } else { Among::Several };
+        let examples = inputs.examples(&self.model.graph)?;
         let (loss, share) = self.backward_pass(&inputs, &targets, among, false)?;
         self.tape.update_statistics(&mut self.parameters);
         self.steps += 1;
@@ -318,7 +329,7 @@ impl<T: Real> Reference<T> {
             self.update()?;
             return Ok(loss);
         }
-        self.add_pending(share);
+        self.add_pending(examples, share);
         if self.pending.batches >= self.accumulate {
             self.update()?;
         }
@@ -327,10 +338,10 @@ impl<T: Real> Reference<T> {
 
     /// Adds the gradients to those that wait for an update. Those of a mean are multiplied with what the
     /// batch counts for.
-    fn add_pending(&mut self, share: f64) {
+    fn add_pending(&mut self, examples: usize, share: f64) {
         let pending = &mut self.pending;
         if pending.batches == 0 {
-            pending.normaliser = 0.0;
+            (pending.examples, pending.normaliser) = (0, 0.0);
             pending.gradients.clear();
             let zeros = self.gradients.iter().map(|like| vec![0.0; like.len()]);
             pending.gradients.extend(zeros);
@@ -341,6 +352,7 @@ impl<T: Real> Reference<T> {
             pairs.for_each(|(sum, gradient)| *sum += gradient.wide() * factor);
         }
         pending.batches += 1;
+        pending.examples += examples as u64;
         // A sum of losses is not divided, however many batches it is over.
         pending.normaliser = match self.losses.iter().all(OutputLoss::is_sum) {
             true => 1.0,
@@ -447,9 +459,13 @@ impl<T: Real> Reference<T> {
         Ok(&self.gradients[id])
     }
 
+    pub(crate) fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
     /// The optimizer and its hyper-parameters.
     pub fn optimizer(&self) -> &Optimizer {
-        &self.optimizer
+        self.groups.base()
     }
 
     /// Changes the learning rate, from the next step on.
@@ -458,11 +474,12 @@ impl<T: Real> Reference<T> {
     ///
     /// [`Error::Argument`] where it is negative, infinite or NaN.
     pub fn set_learning_rate(&mut self, learning_rate: f64) -> Result<()> {
-        let mut optimizer = self.optimizer;
-        optimizer.set_learning_rate(learning_rate);
-        optimizer.check()?;
-        self.optimizer = optimizer;
-        Ok(())
+        self.groups.set_learning_rate(learning_rate)
+    }
+
+    /// Makes the learning rate of each group what a function makes of its own base.
+    pub(crate) fn set_rates(&mut self, base: f64, rate: impl Fn(f64) -> Result<f64>) -> Result<()> {
+        self.groups.set_rates(base, rate)
     }
 
     /// Makes the gradients those of all pending batches together.
@@ -478,7 +495,7 @@ impl<T: Real> Reference<T> {
 
     /// Changes the parameters by the gradients.
     fn update(&mut self) -> Result<()> {
-        self.pending.batches = 0;
+        (self.pending.batches, self.pending.examples) = (0, 0);
         self.updates += 1;
         self.forget_forward();
         let gradients = || self.gradients.iter().map(Vec::as_slice);
@@ -491,16 +508,17 @@ impl<T: Real> Reference<T> {
             .iter_mut()
             .zip(gradients())
             .zip(&mut self.state);
-        let learned = (0..self.gradients.len()).map(|at| self.wanted.parameter(ParameterId(at)));
-        for (((parameter, mut gradient), state), _) in
-            parameters.zip(learned).filter(|(_, learned)| *learned)
-        {
+        let groups = (0..self.gradients.len()).map(ParameterId);
+        let groups = groups.map(|id| self.groups.group(id).filter(|_| self.wanted.parameter(id)));
+        for (((parameter, mut gradient), state), group) in parameters.zip(groups) {
+            let Some(group) = group else { continue };
             if let Some(scale) = scale {
                 clipped.clear();
                 clipped.extend(gradient.iter().map(|g| T::nearest(scale * g.wide())));
                 gradient = &clipped;
             }
-            cpu::optimizer_update(&self.optimizer, self.updates, parameter, gradient, state)?;
+            let updates = group.updates(self.updates);
+            cpu::optimizer_update(&group.optimizer, updates, parameter, gradient, state)?;
         }
         Ok(())
     }

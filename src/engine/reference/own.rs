@@ -130,7 +130,7 @@ impl<T: Real> Reference<T> {
         done?;
         self.has_gradients = true;
         self.steps += 1;
-        self.add_pending(1.0);
+        self.add_pending(examples, 1.0);
         Ok(())
     }
 }

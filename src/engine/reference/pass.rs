@@ -30,7 +30,8 @@ impl<T: Real> Reference<T> {
             batch,
             training: Some(Masks {
                 seed: self.seed,
-                step: self.steps,
+                updates: self.updates,
+                examples: self.pending.examples,
             }),
         }
     }
@@ -118,8 +119,8 @@ impl<T: Real> Reference<T> {
             losses.push(value);
             total += loss.weight * value.wide();
         }
-        let asked =
-            input_gradient.then(|| Wanted::with_values(graph, &self.losses, &[graph.input()]));
+        let asked = input_gradient
+            .then(|| Wanted::with_values(graph, &self.losses, &self.groups, &[graph.input()]));
         let mut gradients = std::mem::take(&mut self.gradients);
         let wanted = asked.as_ref().unwrap_or(&self.wanted);
         let done = tape.backward(self.training(examples), wanted, &mut gradients);

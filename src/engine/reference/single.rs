@@ -4,7 +4,7 @@ use crate::Result;
 use crate::Shape;
 use crate::cpu::{self, Real};
 use crate::engine::operators::{Gradients, Kept, Saved, Site, kernels, operator};
-use crate::op::{Loss, Op, Optimizer, Target};
+use crate::op::{Activation, Loss, Op, Optimizer, Target};
 
 /// What a kernel computes, by the reference in any of its numbers.
 pub(in crate::engine) trait Compute {
@@ -19,10 +19,12 @@ pub(in crate::engine) struct ForwardPass<'a> {
 }
 
 /// The gradients of the parameters and of the inputs, from inputs, parameters, output and its
-/// gradient; empty where they are not wanted.
+/// gradient, and what that goes through; empty where they are not wanted.
 pub(in crate::engine) struct BackwardPass<'a> {
     pub pass: ForwardPass<'a>,
     pub wanted: Vec<bool>,
+    /// The activation of which the gradient is given; from its argument, or its value.
+    pub through: Option<Activation>,
     /// The positions that the forward pass chose.
     pub indices: Vec<u32>,
 }
@@ -50,7 +52,8 @@ impl Compute for ForwardPass<'_> {
 
 impl Compute for BackwardPass<'_> {
     fn compute<T: Real>(&self, inputs: &[Vec<T>]) -> Result<Vec<Vec<T>>> {
-        let (before, after) = inputs.split_at(inputs.len() - 2);
+        let after = 2 + usize::from(self.through.is_some());
+        let (before, after) = inputs.split_at(inputs.len() - after);
         let (x, parameters) = before.split_at(self.pass.site.inputs.len());
         let mut kept = match kernels(self.pass.op).keeps(&self.pass.site)? {
             Some(_) => self.pass.run(before)?.1,
@@ -74,7 +77,11 @@ impl Compute for BackwardPass<'_> {
             y: &after[0],
             kept: &kept,
         };
-        operator(self.pass.op).backward(&self.pass.site, &saved, &after[1], &mut gradients)?;
+        let mut gy = after[1].clone();
+        if let (Some(activation), Some(saved)) = (self.through, after.get(2)) {
+            cpu::activation_backward(activation, saved, saved, &after[1], &mut gy)?;
+        }
+        operator(self.pass.op).backward(&self.pass.site, &saved, &gy, &mut gradients)?;
         Ok(results)
     }
 }
@@ -100,7 +107,8 @@ impl Compute for LossPass<'_> {
 
 /// The parameters and the state after an update, slab by slab, from gradient, parameter and state.
 pub(in crate::engine) struct UpdatePass<'a> {
-    pub optimizer: &'a Optimizer,
+    /// Of each slab.
+    pub optimizers: Vec<&'a Optimizer>,
     pub clip_norm: Option<f64>,
     pub step: u64,
     /// What gradients are multiplied by first.
@@ -109,22 +117,26 @@ pub(in crate::engine) struct UpdatePass<'a> {
 
 impl Compute for UpdatePass<'_> {
     fn compute<T: Real>(&self, inputs: &[Vec<T>]) -> Result<Vec<Vec<T>>> {
-        let slab = 2 + self.optimizer.state_slots();
-        let mut slabs = inputs.to_vec();
+        let (mut rest, mut slabs) = (inputs, Vec::new());
+        for optimizer in &self.optimizers {
+            let (slab, others) = rest.split_at(2 + optimizer.state_slots());
+            slabs.push(slab.to_vec());
+            rest = others;
+        }
         let scale = T::nearest(self.gradient_scale);
-        let gradients = slabs.iter_mut().step_by(slab).flatten();
+        let gradients = slabs.iter_mut().flat_map(|slab| &mut slab[0]);
         gradients.for_each(|gradient| *gradient *= scale);
         if let Some(most) = self.clip_norm {
-            let norm = cpu::global_norm(slabs.iter().step_by(slab).map(Vec::as_slice));
+            let norm = cpu::global_norm(slabs.iter().map(|slab| &slab[0][..]));
             let clip = cpu::clip_scale(most, norm);
-            let gradients = slabs.iter_mut().step_by(slab).flatten();
+            let gradients = slabs.iter_mut().flat_map(|slab| &mut slab[0]);
             gradients.for_each(|gradient| *gradient = T::nearest(clip * gradient.wide()));
         }
-        for slab in slabs.chunks_mut(slab) {
-            if let [gradient, parameter, state @ ..] = slab {
-                cpu::optimizer_update(self.optimizer, self.step, parameter, gradient, state)?;
+        for (slab, optimizer) in slabs.iter_mut().zip(&self.optimizers) {
+            if let [gradient, parameter, state @ ..] = &mut slab[..] {
+                cpu::optimizer_update(optimizer, self.step, parameter, gradient, state)?;
             }
         }
-        Ok(slabs)
+        Ok(slabs.concat())
     }
 }

@@ -24,8 +24,8 @@ use super::operators::Pieces;
 use crate::gpu::kernel::PipelineKey;
 use crate::gpu::program::Program;
 use crate::gpu::record::{Dispatch, Region};
-use crate::model::{Node, OutputLoss};
-use crate::{Gpu, Model, Result, Shape};
+use crate::model::{Groups, Node, OutputLoss};
+use crate::{Gpu, Model, Optimizer, Result, Shape};
 
 use node::NodeTrial;
 use rig::Outcome;
@@ -106,7 +106,9 @@ async fn verify(
         accumulate: 2,
         ..options
     };
-    let task = Task::new(model, &first, optimizer, whole);
+    let groups = |optimizer: &Optimizer| Groups::single(&model.graph, *optimizer);
+    let usual = groups(optimizer);
+    let task = Task::new(model, &first, &usual, whole);
     task.check()?;
     model.graph.check_training(batch)?;
     verifier.whole(gpu, &task, &lowered(&task)?).await?;
@@ -120,7 +122,7 @@ async fn verify(
     });
     for loss in others {
         let losses = [loss];
-        let task = Task::new(model, &losses, optimizer, options);
+        let task = Task::new(model, &losses, &usual, options);
         let part = lowered(&task)?.part(|ranges| &mut ranges.loss);
         verifier.whole(gpu, &task, &part).await?;
     }
@@ -131,7 +133,8 @@ async fn verify(
                 clip_norm,
                 ..options
             };
-            let task = Task::new(model, &first, &optimizer, clipped);
+            let groups = groups(&optimizer);
+            let task = Task::new(model, &first, &groups, clipped);
             let part = lowered(&task)?.part(|ranges| &mut ranges.update);
             verifier.whole(gpu, &task, &part).await?;
         }

@@ -5,7 +5,7 @@ use crate::engine::compare::Expected;
 use crate::engine::data::{Data, Fill, wide};
 use crate::engine::internal;
 use crate::engine::lower::{Fusion, NodeParts, Part};
-use crate::engine::operators::{Backward, Forward, Masks, Mode, Site, kernels};
+use crate::engine::operators::{Backward, Forward, Masks, Mode, Site, Sum, kernels};
 use crate::engine::plan::Step;
 use crate::engine::reference::{BackwardPass, ForwardPass};
 use crate::engine::tolerance::{copied, measure};
@@ -29,6 +29,8 @@ struct Inputs {
     x: Vec<Vec<f32>>,
     parameters: Vec<Vec<f32>>,
     gy: Vec<f32>,
+    /// The argument of the activation that the gradient goes through, if it does.
+    argument: Vec<f32>,
     /// What gradients of values that are used again are added to, by input.
     before: Vec<Vec<f32>>,
     fill: Fill,
@@ -38,7 +40,7 @@ struct Inputs {
 /// The step of training that data are for: dropout's masks change with it.
 fn step(seed: u32) -> Step {
     Step {
-        batch: STEP.batch + u64::from(seed),
+        made: STEP.made + u64::from(seed),
         ..STEP
     }
 }
@@ -52,7 +54,8 @@ impl NodeTrial<'_> {
         let site = Site::new(self.graph(), self.node, self.rig.task.options.batch, mode);
         let masks = Masks {
             seed: self.rig.task.options.seed,
-            step: step(seed).batch,
+            updates: step(seed).made,
+            examples: step(seed).examples,
         };
         ForwardPass {
             op: &self.node.op,
@@ -120,11 +123,13 @@ impl NodeTrial<'_> {
         });
         let parameters = parameters.collect();
         let gy = data.values(self.shape(graph.shape(node.output)).len(), 1.0);
+        let argument = data.values(gy.len(), 4.0);
         let before = x.iter().map(|x| data.values(x.len(), 1.0)).collect();
         Inputs {
             x,
             parameters,
             gy,
+            argument,
             before,
             fill,
             seed,
@@ -253,21 +258,25 @@ impl NodeTrial<'_> {
         let parameters = node.parameters.iter().map(|&id| wanted.parameter(id));
         let values = node.inputs.iter().map(|&input| wanted.needs(input));
         let wanted = parameters.chain(values).collect();
-        let both = [y, inputs.gy.clone()];
-        let data = [&inputs.x[..], &inputs.parameters, &both].concat();
+        let through = part.places.through.map(|(activation, _)| activation);
+        let mut after = vec![y, inputs.gy.clone()];
+        after.extend(through.map(|_| inputs.argument.clone()));
+        let data = [&inputs.x[..], &inputs.parameters, &after].concat();
         let pass = BackwardPass {
             pass,
             wanted,
+            through,
             indices,
         };
         let measured = measure(&pass, &data, true)?;
+        let arriving = |sum: Sum| through.map_or(sum, |activation| sum.after(activation));
         let (of_parameters, of_inputs) = measured.split_at(node.parameters.len());
         let of_parameters = of_parameters.iter().enumerate();
         for (at, measured) in of_parameters.filter(|(at, _)| pass.wanted[*at]) {
             let parameter = graph.parameter(node.parameters[at]);
             let unstated = || internal("a parameter's gradient has no rounding");
             let sum = *rounding.parameters.get(at).ok_or_else(unstated)?;
-            let expected = measured.expect(sum, inputs.fill);
+            let expected = measured.expect(arriving(sum), inputs.fill);
             let name = format!("{} gradient", parameter.spec.name);
             let to = part.places.to_parameters[at].as_ref();
             trial.awaits_pieces(name, to, &parameter.shape, expected);
@@ -283,10 +292,10 @@ impl NodeTrial<'_> {
             if !pass.wanted[node.parameters.len() + at] || handed_on && to.is_none() {
                 continue; // handed on as it is, by no kernel
             }
-            let mut expected = measured.expect(rounding.input(at), inputs.fill);
+            let mut expected = measured.expect(arriving(rounding.input(at)), inputs.fill);
             if rounding.from_stored_value {
                 let format = part.places.output.format;
-                expected = expected.with_value_stored(format, &data[data.len() - 2], &inputs.gy);
+                expected = expected.with_value_stored(format, &after[0], &inputs.gy);
             }
             // A gradient reaches no more places than it comes from.
             expected.needed = expected.needed.min(inputs.gy.len().div_ceil(50));
@@ -331,13 +340,12 @@ impl NodeTrial<'_> {
             trial.write_bytes(kept, &bytes);
         }
         trial.write(places.gradient, &inputs.gy);
+        if let Some((_, argument)) = places.through {
+            trial.write(argument, &inputs.argument);
+        }
         let mut begun: Vec<Region> = Vec::new();
-        for (at, (to, before)) in places.to_inputs.iter().zip(&inputs.before).enumerate() {
+        for (to, before) in places.to_inputs.iter().zip(&inputs.before) {
             let Some(to) = to else { continue };
-            if let Some((_, saved)) = to.gradient_of {
-                // The value, which is written already, or the argument of its activation.
-                trial.write(saved, &inputs.x[at]);
-            }
             if to.accumulate && !begun.contains(&to.region) {
                 trial.write(to.region, before);
             }

@@ -16,7 +16,8 @@ use crate::{Gpu, Result, Shape};
 /// Any step, some way into training.
 pub(super) const STEP: Step = Step {
     losses: Vec::new(),
-    batch: 3,
+    made: 3,
+    examples: 5,
     update: 1,
     gradient_scale: 1.0,
 };
@@ -190,14 +191,14 @@ impl Rig<'_> {
         let mut params = self.program.params_block(dispatches);
         let Task {
             losses,
-            optimizer,
+            groups,
             options,
             ..
         } = self.task;
         let setting = Setting {
             losses,
             parts: &self.lowered.losses,
-            optimizer,
+            groups,
             options,
         };
         for &at in &order {

@@ -54,10 +54,11 @@ impl Verifier {
         let outcomes = sums(rig).await?;
         self.conclude(rig, "gradients of micro-batches", outcomes);
         if !ranges.update.is_empty() {
-            let outcomes = vec![update(rig).await?];
             let clipped = rig.task.options.clip_norm.is_some();
-            let name = optimizer_name(rig.task.optimizer, clipped);
-            self.conclude(rig, &name, outcomes);
+            for (group, outcome) in update(rig).await? {
+                let optimizer = &rig.task.groups.list()[group].optimizer;
+                self.conclude(rig, &optimizer_name(optimizer, clipped), vec![outcome]);
+            }
         }
         Ok(())
     }
@@ -229,23 +230,24 @@ async fn sums(rig: &Rig<'_>) -> Result<Vec<Outcome>> {
     Ok(outcomes)
 }
 
-/// The optimizer's first update, and a later one.
-async fn update(rig: &Rig<'_>) -> Result<Outcome> {
-    let (optimizer, range) = (rig.task.optimizer, &rig.lowered.ranges.update);
+/// The optimizer's first update, and a later one, of each group.
+async fn update(rig: &Rig<'_>) -> Result<Vec<(usize, Outcome)>> {
+    let (groups, range) = (rig.task.groups.list(), &rig.lowered.ranges.update);
     let (slabs, clip_norm) = (&rig.lowered.slabs, rig.task.options.clip_norm);
     let elements: usize = slabs.iter().map(len).sum();
     // The norm's sums: 16 vectors to an invocation, and then those of the workgroups.
     let clipping = clip_norm.map_or(0, |_| 64 + chain(elements / 4096));
     let sum = Sum::formula(FORMULA + clipping);
-    let mut verdict = Verdict::none();
+    let optimizer = |slab: &Slab| &groups[slab.group].optimizer;
+    let mut verdicts = vec![Verdict::none(); groups.len()];
     for step in [1, 9] {
         let mut data = Data::new(Fill::Uniform, false, step as u32);
         let contents = slabs
             .iter()
-            .map(|slab| contents(optimizer, slab, &mut data, step));
+            .map(|slab| contents(optimizer(slab), slab, &mut data, step));
         let contents: Vec<Vec<f32>> = contents.flatten().collect();
         let pass = UpdatePass {
-            optimizer,
+            optimizers: slabs.iter().map(optimizer).collect(),
             clip_norm,
             step,
             gradient_scale: GRADIENT_SCALE,
@@ -253,16 +255,18 @@ async fn update(rig: &Rig<'_>) -> Result<Outcome> {
         let measured = measure(&pass, &contents, false)?;
         let mut trial = Trial::new(range);
         let regions = slabs.iter().flat_map(|slab| {
-            [slab.total(), slab.parameter]
-                .into_iter()
-                .chain(slab.state.iter().copied())
-        });
-        for (at, (region, values)) in regions.zip(&contents).enumerate() {
-            trial.write(region, values);
+            let own = [slab.total(), slab.parameter].into_iter();
+            let own = own.chain(slab.state.iter().copied()).enumerate();
             // A slab's gradient stays as it is.
-            if at % (2 + optimizer.state_slots()) > 0 {
+            own.map(|(at, region)| (region, (at > 0).then_some(slab.group)))
+        });
+        let mut awaited = Vec::new();
+        for (at, ((region, changed), values)) in regions.zip(&contents).enumerate() {
+            trial.write(region, values);
+            if let Some(group) = changed {
                 let expected = measured[at].expect(sum, Fill::Uniform);
                 trial.awaits("parameters", region, &[values.len()].into(), expected);
+                awaited.push(group);
             }
         }
         let this = Step {
@@ -270,25 +274,35 @@ async fn update(rig: &Rig<'_>) -> Result<Outcome> {
             gradient_scale: GRADIENT_SCALE,
             ..STEP
         };
-        for outcome in rig.run(trial, this).await? {
-            verdict = verdict.and(outcome.verdict);
+        for (group, outcome) in awaited.into_iter().zip(rig.run(trial, this).await?) {
+            let before = std::mem::replace(&mut verdicts[group], Verdict::none());
+            verdicts[group] = before.and(outcome.verdict);
         }
     }
     let order: Vec<usize> = range.clone().collect();
-    let of = |slab: &Slab| makers(rig.recording(), &order, &[slab.parameter]);
-    let mut dispatches: Vec<usize> = slabs.iter().flat_map(of).collect();
-    dispatches.sort_unstable();
-    dispatches.dedup();
-    Ok(Outcome {
-        result: "parameters".into(),
-        shape: [elements].into(),
-        dispatches,
-        verdict,
-        got: vec![],
-    })
+    // A group may have nothing that a loss depends on.
+    let updated = |group: &usize| slabs.iter().any(|slab| slab.group == *group);
+    let verdicts = verdicts.into_iter().enumerate();
+    let verdicts = verdicts.filter(|(group, _)| updated(group));
+    let outcomes = verdicts.map(|(group, verdict)| {
+        let own = || slabs.iter().filter(move |slab| slab.group == group);
+        let of = |slab: &Slab| makers(rig.recording(), &order, &[slab.parameter]);
+        let mut dispatches: Vec<usize> = own().flat_map(of).collect();
+        dispatches.sort_unstable();
+        dispatches.dedup();
+        let outcome = Outcome {
+            result: "parameters".into(),
+            shape: [own().map(len).sum::<usize>()].into(),
+            dispatches,
+            verdict,
+            got: vec![],
+        };
+        (group, outcome)
+    });
+    Ok(outcomes.collect())
 }
 
-/// Gradient, parameter and state of a slab, the state zero before the first step.
+/// Gradient, parameter and state of a slab, the state as it is before the first step.
 fn contents(optimizer: &Optimizer, slab: &Slab, data: &mut Data, step: u64) -> Vec<Vec<f32>> {
     // Away from zero, where the direction of a first step hangs on the sign.
     let mut gradient = data.values(len(slab), 1.0);
@@ -296,11 +310,19 @@ fn contents(optimizer: &Optimizer, slab: &Slab, data: &mut Data, step: u64) -> V
     let mut contents = vec![gradient, data.values(len(slab), 1.0)];
     contents.extend((0..slab.state.len()).map(|slot| {
         match (step, optimizer.state_is_square(slot)) {
-            (1, _) => vec![0.0; len(slab)],
+            (1, _) => vec![optimizer.initial_state(slot) as f32; len(slab)],
             (_, true) => data.positive(len(slab)),
             (_, false) => data.values(len(slab), 0.5),
         }
     }));
+    if let (Optimizer::Lion(_), 2..) = (optimizer, step) {
+        // A sum of which the sign alone counts: either gradient or mean is too small to turn it.
+        let means = contents[2].iter_mut().enumerate();
+        means.for_each(|(at, mean)| match at % 2 {
+            0 => *mean *= 1e-3,
+            _ => *mean += 0.25f32.copysign(*mean),
+        });
+    }
     contents
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::engine::lower::NodeParts;
 use crate::engine::operators::Mode;
-use crate::{Branch, Conv2d, ConvTranspose2d, wgpu};
+use crate::{Branch, Conv2d, ConvTranspose2d, GroupNorm, LayerNormChannels, wgpu};
 
 /// A device, or none where that is allowed.
 fn gpu() -> Option<Gpu> {
@@ -249,6 +249,71 @@ fn what_is_missing_from_a_plan_fails() {
         let said = |check: &Check| check.reason.as_ref().is_some_and(|r| r.contains(says));
         assert!(report.failed().any(said), "{says}: {report}");
     }
+}
+
+/// Faults in how gradients go through activations whose argument is kept.
+const FAULTS_ON_THE_WAY: [Fault; 4] = [
+    ("layer 1 (batch_norm)", "norm_batch_backward_weight", |d| {
+        set_constant(d, "FUNCTION", |_| 0.0)
+    }),
+    ("layer 1 (batch_norm)", "norm_batch_backward_weight", |d| {
+        d.bindings[1] = d.bindings[0]
+    }),
+    ("layer 4 (group_norm)", "norm_group_sums", |d| {
+        set_constant(d, "FUNCTION", |code| code + 1.0)
+    }),
+    (
+        "layer 6 (layer_norm_channels)",
+        "activation_backward",
+        |d| d.workgroups[0] = 0,
+    ),
+];
+
+#[test]
+fn faults_in_gradients_that_go_through_an_activation_fail_and_name_the_layer() {
+    let Some(gpu) = gpu() else { return };
+    let model = Model::builder([2, 5, 5])
+        .conv2d(4, 3)
+        .batch_norm()
+        .silu()
+        .conv2d(4, 1)
+        .push(GroupNorm::new(2))
+        .gelu()
+        .push(LayerNormChannels::new())
+        .hard_swish()
+        .dense(3)
+        .build()
+        .unwrap();
+    let report = gpu.verify(&model, 3).unwrap();
+    assert!(report.passed(), "{report}");
+    for (number, (layer, kernel, change)) in FAULTS_ON_THE_WAY.into_iter().enumerate() {
+        let tamper = |lowered: &mut Lowered| {
+            let backward = lowered.ranges.backward.clone();
+            let dispatches = &mut lowered.recording.dispatches[backward];
+            let mut faulty = dispatches
+                .iter_mut()
+                .filter(|d| d.label == layer && d.kernel.name.starts_with(kernel));
+            change(faulty.next().unwrap());
+        };
+        let report = pollster::block_on(verify(&gpu, &model, 3, &tamper)).unwrap();
+        let named = |check: &Check| check.layer.starts_with(layer) && check.reason.is_some();
+        assert!(
+            report.failed().next().is_some() && report.failed().all(named),
+            "fault {number} in {layer}: {report}"
+        );
+    }
+    let omit = |lowered: &mut Lowered| {
+        let backward = node(lowered, &model, "layer 1 (batch_norm)")
+            .backward
+            .as_mut();
+        backward.unwrap().places.through = None;
+    };
+    let report = pollster::block_on(verify(&gpu, &model, 3, &omit)).unwrap();
+    let said = |check: &Check| {
+        let reason = check.reason.as_ref();
+        reason.is_some_and(|r| r.contains("takes its gradient through another activation"))
+    };
+    assert!(report.failed().any(said), "{report}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Element-wise functions.
 
 use super::{Output, Read, ReadWrite, Recording, Region};
-use super::{blocks, code, flat_grid, numbers_beside, vectors};
+use super::{blocks, flag, flat_grid, function_constants, vectors};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::op::Activation;
 
@@ -28,7 +28,7 @@ pub(crate) const BACKWARD: Kernel = Kernel {
     bindings: &[Read, Read, Read, ReadWrite],
     formats: &[(0, "Source"), (2, "Saved"), (3, "Output")],
     params: Params::LAYOUT,
-    constants: &["FUNCTION", "FUNCTION_A", "FUNCTION_B"],
+    constants: &["FUNCTION", "FUNCTION_A", "FUNCTION_B", "IN_PLACE"],
 };
 
 #[cfg(test)]
@@ -54,20 +54,36 @@ pub(crate) fn backward(
     [source, gradient_output]: [Region; 2],
     output: Output,
 ) {
-    let function = Some(activation);
-    let [a, b] = numbers_beside(function, source.format);
-    let mut constants = vec![
-        ("FUNCTION", code(function)),
-        ("FUNCTION_A", a),
-        ("FUNCTION_B", b),
-    ];
+    let through = (activation, source);
+    record_backward(recording, through, len, Some(gradient_output), output);
+}
+
+/// The same in the place of the gradient with respect to the value.
+pub(crate) fn turn(
+    recording: &mut Recording,
+    through: (Activation, Region),
+    len: usize,
+    gradient: Region,
+) {
+    record_backward(recording, through, len, None, gradient.into());
+}
+
+fn record_backward(
+    recording: &mut Recording,
+    through: (Activation, Region),
+    len: usize,
+    gradient_output: Option<Region>,
+    output: Output,
+) {
+    let mut constants = function_constants(Some(through)).to_vec();
+    constants.push(("IN_PLACE", flag(gradient_output.is_none())));
     constants.extend(output.constants(recording));
     let params = Params {
         len: vectors(len) as u32,
     };
     let regions = [
-        Some(source),
-        Some(gradient_output),
+        Some(through.1),
+        gradient_output,
         output.saved(),
         Some(output.region),
     ];

@@ -106,6 +106,17 @@ pub(crate) const EPILOGUE4: Block = block!(
     uses: [ACTIVATION]
 );
 
+/// The gradient that arrives, as it is or through an activation.
+pub(crate) const GRADIENT: Block = Block {
+    name: "gradient",
+    wgsl: |variant| match variant.argument {
+        Some(_) => concat!(core!("gradient"), core!("gradient_turned")),
+        None => concat!(core!("gradient"), core!("gradient_given")),
+    },
+    constants: &["FUNCTION", "FUNCTION_A", "FUNCTION_B"],
+    uses: &[&FUNCTIONS, &NAN],
+};
+
 const PRODUCT: Block = block!(
     "product",
     constants: ["A_ALONG_K", "B_ALONG_K"],

@@ -3,7 +3,7 @@
 use super::{Output, Read, ReadWrite, Recording, Region, blocks, flag, flat_grid, vectors};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::gpu::record::Varies;
-use crate::op::dropout;
+use crate::op::dropout::{self, Stream};
 
 params! {
     struct Params {
@@ -11,11 +11,25 @@ params! {
         threshold: u32,
         scale: f32,
         layer: u32,
-        step: u32,
-        seed_low: u32,
-        seed_high: u32,
+        update: u32,
+        key_low: u32,
+        key_high: u32,
         span: u32,
+        block_low: u32,
+        block_high: u32,
+        lane: u32,
     }
+}
+
+/// What a layer's masks are laid over.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Extents {
+    /// Elements.
+    pub len: usize,
+    /// Neighbours that have one mask; `None` where each has its own.
+    pub span: Option<usize>,
+    /// Masks of an example.
+    pub masks: usize,
 }
 
 pub(crate) const DROPOUT: Kernel = Kernel {
@@ -28,13 +42,14 @@ pub(crate) const DROPOUT: Kernel = Kernel {
     constants: &["SPANS"],
 };
 
-/// `len` elements of a layer's value or gradient through its mask, which depends on the step. Each element
-/// has a mask of its own, or each run of `span` of them.
+/// `len` elements of a layer's value or gradient through its mask, which depends on the update and on the
+/// examples that it has had before these, each of so many masks. Each element has a mask of its own, or each
+/// run of `span` of them.
 pub(crate) fn dropout(
     recording: &mut Recording,
     probability: f64,
     layer: u32,
-    (len, span): (usize, Option<usize>),
+    Extents { len, span, masks }: Extents,
     input: Region,
     output: Output,
 ) {
@@ -43,23 +58,32 @@ pub(crate) fn dropout(
         threshold: dropout::threshold(probability),
         scale: dropout::scale(probability) as f32,
         layer,
-        step: 0,
-        seed_low: 0,
-        seed_high: 0,
+        update: 0,
+        key_low: 0,
+        key_high: 0,
         span: span.unwrap_or(1) as u32,
+        block_low: 0,
+        block_high: 0,
+        lane: 0,
     };
     let regions = [Some(input), output.saved(), Some(output.region)];
     let grid = flat_grid(vectors(len));
     let mut constants = vec![("SPANS", flag(span.is_some()))];
     constants.extend(output.constants(recording));
     recording.dispatch(&DROPOUT, &constants, &regions, params, grid);
-    recording.varies(Varies::Dropout);
+    let masks = masks as u32;
+    recording.varies(Varies::Dropout { masks });
 }
 
-/// Fills in what changes from step to step.
-pub(crate) fn set_step(params: &mut [u8], seed: u64, step: u64) {
+/// Fills in what changes from batch to batch: the seed, the updates before this one, and the number of the
+/// first mask in the update.
+pub(crate) fn set_step(params: &mut [u8], seed: u64, updates: u64, first: u64) {
     super::edit(params, |params: &mut Params| {
-        (params.seed_low, params.seed_high) = (seed as u32, (seed >> 32) as u32);
-        params.step = step as u32;
+        let stream = Stream::new(seed, updates, params.layer);
+        [params.key_low, params.key_high] = stream.key;
+        params.update = stream.update;
+        let block = first / 4;
+        (params.block_low, params.block_high) = (block as u32, (block >> 32) as u32);
+        params.lane = (first % 4) as u32;
     });
 }

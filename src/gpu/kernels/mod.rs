@@ -154,6 +154,50 @@ impl Output {
     }
 }
 
+/// The gradient of a value, for the first kernel that reads it: `core/gradient.wgsl`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Incoming {
+    pub region: Region,
+    /// Where it is the gradient of what an activation made of the value: the activation, and its argument, or
+    /// its value, whichever [`Activation::gradient_from_value`] says. The kernel makes the gradient in `region`
+    /// that of the argument.
+    pub through: Option<(Activation, Region)>,
+}
+
+impl From<Region> for Incoming {
+    fn from(region: Region) -> Self {
+        Self {
+            region,
+            through: None,
+        }
+    }
+}
+
+impl Incoming {
+    /// What the kernel binds: the gradient, or what it has to go through.
+    fn given(&self) -> Region {
+        self.through.map_or(self.region, |(_, saved)| saved)
+    }
+
+    /// The constants of the block, for the dispatch that is recorded next.
+    fn constants(&self, recording: &mut Recording) -> [(&'static str, f64); 3] {
+        recording.keep_argument(self.through.map(|_| self.region));
+        function_constants(self.through)
+    }
+}
+
+/// The function whose gradient a kernel computes, and what it has of its values or arguments.
+fn function_constants(through: Option<(Activation, Region)>) -> [(&'static str, f64); 3] {
+    let function = through.map(|(activation, _)| activation);
+    let saved = through.map_or(Format::F32, |(_, saved)| saved.format);
+    let [a, b] = numbers_beside(function, saved);
+    [
+        ("FUNCTION", code(function)),
+        ("FUNCTION_A", a),
+        ("FUNCTION_B", b),
+    ]
+}
+
 /// An activation as an override constant.
 fn code(activation: Option<Activation>) -> f64 {
     activation.map_or(0, Activation::code).into()

@@ -1,5 +1,15 @@
 //! Optimizers, and clipping by the global norm before them.
 
+mod adadelta;
+mod adagrad;
+mod lion;
+mod nadam;
+
+use adadelta::{ADADELTA, AdadeltaParams};
+use adagrad::{ADAGRAD, AdagradParams};
+use lion::{LION, LionParams};
+use nadam::{NADAM, NAdamParams};
+
 use super::{Read, ReadWrite, Recording, Region, blocks, flag, flat_grid, group_grid};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::gpu::record::Varies;
@@ -115,16 +125,26 @@ pub(crate) const NORM_TOTAL: Kernel = Kernel {
 };
 
 #[cfg(test)]
-pub(super) const KERNELS: &[&Kernel] = &[&SGD, &ADAM, &RMSPROP, &NORM_PARTIAL, &NORM_TOTAL];
+pub(super) const KERNELS: &[&Kernel] = &[
+    &SGD,
+    &ADAM,
+    &RMSPROP,
+    &ADAGRAD,
+    &ADADELTA,
+    &NADAM,
+    &LION,
+    &NORM_PARTIAL,
+    &NORM_TOTAL,
+];
 
 /// Vectors of four that a workgroup of [`NORM_PARTIAL`] squares.
 const NORM_VECTORS: usize = 64 * 16;
 
-/// Updates a slab of parameters of `len` vectors of four. Its params change with every step: the
-/// caller fills them in through [`params`].
+/// Updates a slab of parameters of `len` vectors of four, all of one group. Its params change with every
+/// step: the caller fills them in through [`params`].
 pub(crate) fn update(
     recording: &mut Recording,
-    optimizer: &Optimizer,
+    (group, optimizer): (usize, &Optimizer),
     len: usize,
     [gradient, parameter]: [Region; 2],
     clip: Option<Region>,
@@ -132,6 +152,8 @@ pub(crate) fn update(
 ) {
     let (grid, has_clip) = (flat_grid(len), ("HAS_CLIP", flag(clip.is_some())));
     let mut slots = state.iter().copied();
+    let all = [Some(gradient), clip, Some(parameter)].into_iter();
+    let all: Vec<_> = all.chain(state.iter().copied().map(Some)).collect();
     match optimizer {
         Optimizer::Sgd(sgd) => {
             let velocity = slots.next();
@@ -172,9 +194,26 @@ pub(crate) fn update(
             let params: RmsPropParams = bytemuck::Zeroable::zeroed();
             recording.dispatch(&RMSPROP, &constants, &regions, params, grid);
         }
+        Optimizer::Adagrad(_) => {
+            let params: AdagradParams = bytemuck::Zeroable::zeroed();
+            recording.dispatch(&ADAGRAD, &[has_clip], &all, params, grid);
+        }
+        Optimizer::Adadelta(_) => {
+            let params: AdadeltaParams = bytemuck::Zeroable::zeroed();
+            recording.dispatch(&ADADELTA, &[has_clip], &all, params, grid);
+        }
+        Optimizer::NAdam(_) => {
+            let params: NAdamParams = bytemuck::Zeroable::zeroed();
+            recording.dispatch(&NADAM, &[has_clip], &all, params, grid);
+        }
+        Optimizer::Lion(_) => {
+            let params: LionParams = bytemuck::Zeroable::zeroed();
+            recording.dispatch(&LION, &[has_clip], &all, params, grid);
+        }
     }
     recording.varies(Varies::Optimizer {
         vectors: len as u32,
+        group,
     });
 }
 
@@ -236,6 +275,10 @@ pub(crate) fn params(optimizer: &Optimizer, step: u64, len: u32, gradient_scale:
             momentum: rms.momentum as f32,
             weight_decay: rms.weight_decay as f32,
         }),
+        Optimizer::Adagrad(ref own) => adagrad::params(own, step, len, gradient_scale),
+        Optimizer::Adadelta(ref own) => adadelta::params(own, step, len, gradient_scale),
+        Optimizer::NAdam(ref own) => nadam::params(own, step, len, gradient_scale),
+        Optimizer::Lion(ref own) => lion::params(own, step, len, gradient_scale),
     }
 }
 

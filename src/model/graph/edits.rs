@@ -1,7 +1,7 @@
 //! What changes a graph otherwise than by adding to it.
 
-use super::{Graph, ParameterId};
-use crate::op::ParameterKind;
+use super::{Graph, Parameter, ParameterId};
+use crate::op::{Op, ParameterKind};
 use crate::{Error, Result, Shape};
 
 /// How far a graph had come.
@@ -68,6 +68,26 @@ impl Graph {
         let parameter = &mut self.parameters[id.0];
         (parameter.name, parameter.shape) = (name.into(), shape);
         Ok(())
+    }
+
+    /// Has the batch normalisations one of whose statistics is meant evaluate in training too, or not. Gives
+    /// how many there are.
+    pub fn freeze_statistics(&mut self, meant: impl Fn(&Parameter) -> bool, frozen: bool) -> usize {
+        let parameters = &self.parameters;
+        let meant = |id: &ParameterId| {
+            let parameter = &parameters[id.0];
+            parameter.is_statistic() && meant(parameter)
+        };
+        let mut count = 0;
+        for node in &mut self.nodes {
+            if let Op::BatchNorm(norm) = &mut node.op
+                && node.parameters.iter().any(meant)
+            {
+                norm.frozen = frozen;
+                count += 1;
+            }
+        }
+        count
     }
 
     /// Makes a parameter part of the model: it has these values, and is not learned.

@@ -153,11 +153,12 @@ pub fn batch_norm_backward<'a>(
         call.output(&channels)?,
     ];
     let [to_input, to_gamma, to_beta] = [0, 1, 2].map(|at| call.region(&to[at]));
-    let read = call.inputs([
+    let [x, gradient, statistics] = call.inputs([
         ("x", x),
         ("output gradient", gradient_output),
         ("statistics", statistics),
     ])?;
+    let read = (x, gradient.into(), statistics);
     let gamma = place(&call, &gamma)?;
     let (gradients, output) = ([to_gamma, to_beta], Some(to_input.into()));
     batch::backward(
@@ -198,7 +199,8 @@ pub fn batch_norm_backward_evaluation<'a>(
         call.output(&channels)?,
     ];
     let [to_input, to_gamma, to_beta] = [0, 1, 2].map(|at| call.region(&to[at]));
-    let read = call.inputs([("x", x), ("output gradient", gradient_output)])?;
+    let [x, gradient] = call.inputs([("x", x), ("output gradient", gradient_output)])?;
+    let read = (x, gradient.into());
     let running = call.inputs([
         ("running mean", running[0]),
         ("running variance", running[1]),

@@ -62,11 +62,12 @@ pub fn group_norm_backward<'a>(
         call.output(&shape)?,
     ];
     let [to_input, to_gamma, to_beta] = [0, 1, 2].map(|at| call.region(&to[at]));
-    let read = call.inputs([
+    let [x, gradient, kept] = call.inputs([
         ("x", x),
         ("output gradient", gradient_output),
         ("kept", kept),
     ])?;
+    let read = (x, gradient.into(), kept);
     let gamma = place(&call, &gamma)?;
     let gradients = (Some([to_gamma, to_beta]), Some(to_input.into()));
     group::backward(&mut call.recording(), &geometry, read, gamma, gradients);

@@ -6,6 +6,7 @@
 
 mod data;
 mod draw;
+mod driver;
 mod layer;
 mod operator;
 mod race;

@@ -13,7 +13,7 @@ use wgpu_cnn::{
 
 use super::data::{Labels, noised, other, values};
 use super::draw::{Batch, Drawn, Fill, one_in};
-use super::layer::Network;
+use super::driver::has_driver;
 use super::tolerance::{Likely, Tally};
 use super::{Outcome, RUNS};
 
@@ -23,49 +23,6 @@ const ROUNDING: f64 = 8.0 * f32::EPSILON as f64;
 const DRIVER: f64 = 2e-5;
 /// Numbers beyond this are set aside.
 const LARGEST: f64 = 1e15;
-
-/// Operators without a function of the driver; of others it is taken for granted.
-const PLAIN: &[&str] = &[
-    "conv2d",
-    "conv_transpose2d",
-    "linear",
-    "max_pool2d",
-    "avg_pool2d",
-    "adaptive_avg_pool2d",
-    "adaptive_max_pool2d",
-    "global_max_pool",
-    "global_avg_pool",
-    "upsample2d",
-    "pixel_shuffle",
-    "pixel_unshuffle",
-    "relu",
-    "leaky_relu",
-    "relu6",
-    "hard_tanh",
-    "hard_sigmoid",
-    "hard_swish",
-    "softsign",
-    "prelu",
-    "pad2d",
-    "dropout",
-    "dropout2d",
-    "stochastic_depth",
-    "flatten",
-    "reshape",
-    "add",
-    "mul",
-    "scale",
-    "pointwise_linear",
-    "slice",
-    "channel_shuffle",
-    "channel_permute",
-    "concat",
-    "batch_norm",
-    "layer_norm",
-    "layer_norm_channels",
-    "group_norm",
-    "instance_norm",
-];
 
 /// Why a race ends early.
 enum Stop {
@@ -494,17 +451,6 @@ fn prepared<T: wgpu_cnn::cpu::Real>(
     reference.set_clip_norm(drawn.clip_norm)?;
     reference.set_accumulate(drawn.accumulate)?;
     Ok(reference)
-}
-
-/// Whether functions of the driver have a part in a model or its loss.
-fn has_driver(drawn: &Drawn) -> bool {
-    let operators = drawn.network.operators();
-    matches!(drawn.network, Network::Case { .. })
-        || !matches!(
-            drawn.loss,
-            Loss::MeanSquaredError(_) | Loss::L1(_) | Loss::NegativeLogLikelihood(_)
-        )
-        || !operators.iter().all(|name| PLAIN.contains(name))
 }
 
 fn is(loss: &Loss, reduction: Reduction) -> bool {

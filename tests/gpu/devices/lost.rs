@@ -48,7 +48,7 @@ impl Rig {
     }
 }
 
-fn temporary(name: &str) -> String {
+pub fn temporary(name: &str) -> String {
     let name = format!("wgpu-cnn-{}-{name}", std::process::id());
     std::env::temp_dir().join(name).display().to_string()
 }
@@ -77,7 +77,7 @@ const CALLS: [(&str, Call); 22] = [
     }),
     ("load", |rig| {
         let file = rig.file.clone();
-        rig.trainer.load(file)
+        rig.trainer.load(file).map(drop)
     }),
     ("profile", |rig| rig.trainer.profile(&X, &Y).map(drop)),
     ("verify", |rig| rig.trainer.verify().map(drop)),
@@ -102,7 +102,7 @@ const CALLS: [(&str, Call); 22] = [
 ];
 
 /// A device of this crate's making, or of the program's.
-fn device(own: bool) -> Gpu {
+pub fn device(own: bool) -> Gpu {
     if own {
         return Gpu::new().unwrap();
     }
@@ -111,7 +111,7 @@ fn device(own: bool) -> Gpu {
 }
 
 /// Runs a test that must come to its end, whatever becomes of its device.
-fn within_minutes(test: impl FnOnce() + Send + 'static) {
+pub fn within_minutes(test: impl FnOnce() + Send + 'static) {
     let (done, wait) = mpsc::channel();
     let thread = std::thread::spawn(move || {
         test();

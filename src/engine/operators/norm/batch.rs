@@ -1,8 +1,9 @@
 //! Batch normalisation.
 
 use super::{
-    Backward, Case, FORMULA, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved, Site, Sum,
-    chain, cpu, factors, factors_or_neutral, hand_over, or_scratch, statistics, to_factors,
+    Applies, Backward, Case, FORMULA, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved,
+    Site, Sum, chain, cpu, factors, factors_or_neutral, hand_over, or_scratch, statistics,
+    to_factors,
 };
 use crate::Result;
 use crate::cpu::Real;
@@ -52,7 +53,7 @@ impl<T: Real> Operator<T> for BatchNorm {
         if !site.is_training() {
             let first = self.first_statistic();
             let running = [places.whole(first)?, places.whole(first + 1)?];
-            let read = [places.inputs[0], places.gradient];
+            let read = (places.inputs[0], places.incoming());
             let to = (to_factors(recording, places, channels)?, output);
             let norm = (self, &geometry);
             batch::backward_evaluation(recording, norm, read, gamma, running, to);
@@ -61,7 +62,7 @@ impl<T: Real> Operator<T> for BatchNorm {
         // That of the input follows from those of gamma and beta.
         let to = [places.to_parameter(0)?, places.to_parameter(1)?];
         let to = or_scratch(recording, to, channels);
-        let read = [places.inputs[0], places.gradient, places.kept()?];
+        let read = (places.inputs[0], places.incoming(), places.kept()?);
         batch::backward(recording, &geometry, read, gamma, to, output);
         Ok(())
     }
@@ -144,8 +145,8 @@ impl<T: Real> Operator<T> for BatchNorm {
         Ok(())
     }
 
-    fn applies_activation(&self) -> bool {
-        true
+    fn applies(&self) -> Applies {
+        Applies::Gradients
     }
 
     fn hands_gradient_on(&self, _: &Site, _: usize) -> bool {

@@ -1,8 +1,8 @@
 //! Layer normalisation over the channels of each position.
 
 use super::{
-    Backward, Case, FORMULA, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved, Site, Sum,
-    chain, cpu, factors, factors_or_neutral, hand_over, statistics, to_factors,
+    Applies, Backward, Case, FORMULA, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved,
+    Site, Sum, chain, cpu, factors, factors_or_neutral, hand_over, statistics, to_factors,
 };
 use crate::Result;
 use crate::cpu::Real;
@@ -81,8 +81,8 @@ impl<T: Real> Operator<T> for LayerNormChannels {
         cpu::layer_norm_channels_backward_input(extents, epsilon, x, &gamma, gy, gx)
     }
 
-    fn applies_activation(&self) -> bool {
-        true
+    fn applies(&self) -> Applies {
+        Applies::Values
     }
 
     fn hands_gradient_on(&self, _: &Site, _: usize) -> bool {

@@ -1,8 +1,8 @@
 //! Group and instance normalisation.
 
 use super::{
-    Backward, Case, FORMULA, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved, Site, Sum,
-    chain, cpu, factors, factors_or_neutral, hand_over, statistics, to_factors,
+    Applies, Backward, Case, FORMULA, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved,
+    Site, Sum, chain, cpu, factors, factors_or_neutral, hand_over, statistics, to_factors,
 };
 use crate::Result;
 use crate::cpu::Real;
@@ -32,7 +32,7 @@ impl<T: Real> Operator<T> for GroupNorm {
     ) -> Result<()> {
         let geometry = self.geometry(site.batch, site.input())?;
         let [gamma, _] = factors(self.affine, |at| places.whole(at))?;
-        let read = [places.inputs[0], places.gradient, places.kept()?];
+        let read = (places.inputs[0], places.incoming(), places.kept()?);
         let to = (
             to_factors(recording, places, geometry.channels)?,
             places.to_inputs[0],
@@ -81,8 +81,8 @@ impl<T: Real> Operator<T> for GroupNorm {
         cpu::group_norm_backward_input(&geometry, epsilon, x, &gamma, gy, gx)
     }
 
-    fn applies_activation(&self) -> bool {
-        true
+    fn applies(&self) -> Applies {
+        Applies::Gradients
     }
 
     fn hands_gradient_on(&self, _: &Site, _: usize) -> bool {

@@ -8,8 +8,8 @@ mod layer;
 use std::borrow::Cow;
 
 use super::{
-    Backward, Case, FORMULA, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved, Site, Sum,
-    chain,
+    Applies, Backward, Case, FORMULA, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved,
+    Site, Sum, chain,
 };
 use crate::Result;
 use crate::cpu::{self, Real};
@@ -43,7 +43,8 @@ fn factors_or_neutral<'a, T: Real>(
     }
 }
 
-/// Where the gradients of gamma and beta go, if either is wanted; the other one is scratch then.
+/// Where the gradients of gamma and beta go, if either is wanted, or the gradient goes through an activation on
+/// the way to them; what is not wanted is scratch then.
 fn to_factors(
     recording: &mut Recording,
     places: &Backward,
@@ -51,7 +52,7 @@ fn to_factors(
 ) -> Result<Option<[Region; 2]>> {
     let to = [places.to_parameter(0)?, places.to_parameter(1)?];
     Ok(match to {
-        [None, None] => None,
+        [None, None] if places.through.is_none() => None,
         to => Some(or_scratch(recording, to, len)),
     })
 }

@@ -1,6 +1,6 @@
 //! Batch normalisation.
 
-use super::{Output, Read, ReadWrite, Recording, Region};
+use super::{Incoming, Output, Read, ReadWrite, Recording, Region};
 use super::{affine, blocks, flag, flat_grid, group_grid, partial_gradients, sum_gradients};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::gpu::strategy::{self, group_iterations};
@@ -93,9 +93,9 @@ pub(crate) const FORWARD: Kernel = Kernel {
 pub(crate) const BACKWARD_WEIGHT: Kernel = Kernel {
     name: "norm_batch_backward_weight",
     source: source!("norm_batch_backward_weight.wgsl"),
-    blocks: &[&blocks::REDUCE, &blocks::FLAT],
+    blocks: &[&blocks::GRADIENT, &blocks::REDUCE, &blocks::FLAT],
     bindings: &[Read, Read, Read, Read, Read, ReadWrite, ReadWrite],
-    formats: &[(0, "Input")],
+    formats: &[(0, "Input"), (1, "Given")],
     params: PartsParams::LAYOUT,
     constants: &["TRAINING", "BY_POSITION"],
 };
@@ -266,7 +266,7 @@ pub(super) enum Moments {
 pub(super) fn backward_parameters(
     recording: &mut Recording,
     geometry: &BatchNormGeometry,
-    [input, gradient_output]: [Region; 2],
+    (input, incoming): (Region, Incoming),
     moments: Moments,
     gradients: [Region; 2],
 ) {
@@ -287,14 +287,15 @@ pub(super) fn backward_parameters(
         parts: parts as u32,
         epsilon: epsilon as f32,
     };
-    let constants = [
+    let mut constants = vec![
         ("TRAINING", flag(found[0].is_some())),
         (
             "BY_POSITION",
             flag(matches!(moments, Moments::Positions(_))),
         ),
     ];
-    let read = [Some(input), Some(gradient_output)];
+    constants.extend(incoming.constants(recording));
+    let read = [Some(input), Some(incoming.given())];
     let regions = [&read[..], &found, &partial.map(Some)].concat();
     recording.iterations(group_iterations(values.div_ceil(parts)));
     let grid = group_grid(geometry.channels * parts);
@@ -306,22 +307,17 @@ pub(super) fn backward_parameters(
 pub(crate) fn backward(
     recording: &mut Recording,
     geometry: &BatchNormGeometry,
-    [input, gradient_output, statistics]: [Region; 3],
+    (input, incoming, statistics): (Region, Incoming, Region),
     gamma: Option<Region>,
     gradients: [Region; 2],
     output: Option<Output>,
 ) {
     let moments = Moments::Channels(statistics);
-    backward_parameters(
-        recording,
-        geometry,
-        [input, gradient_output],
-        moments,
-        gradients,
-    );
+    let read = (input, incoming);
+    backward_parameters(recording, geometry, read, moments, gradients);
     let Some(output) = output else { return };
     let [batch, channels, plane] = extents(geometry);
-    let read = [input, gradient_output, statistics].map(Some);
+    let read = [input, incoming.region, statistics].map(Some);
     let rest = [
         gamma,
         Some(gradients[0]),
@@ -346,22 +342,19 @@ pub(crate) fn backward(
 pub(crate) fn backward_evaluation(
     recording: &mut Recording,
     (norm, geometry): (&BatchNorm, &BatchNormGeometry),
-    [input, gradient_output]: [Region; 2],
+    (input, incoming): (Region, Incoming),
     gamma: Option<Region>,
     running: [Region; 2],
     (gradients, output): (Option<[Region; 2]>, Option<Output>),
 ) {
     if let Some(gradients) = gradients {
-        let (read, moments) = (
-            [input, gradient_output],
-            Moments::Running(running, norm.epsilon),
-        );
-        backward_parameters(recording, geometry, read, moments, gradients);
+        let moments = Moments::Running(running, norm.epsilon);
+        backward_parameters(recording, geometry, (input, incoming), moments, gradients);
     }
     let Some(output) = output else { return };
     let [_, variance] = running.map(Some);
     let (saved, to) = (output.saved(), Some(output.region));
-    let regions = [Some(gradient_output), variance, gamma, saved, to];
+    let regions = [Some(incoming.region), variance, gamma, saved, to];
     let params = forward_params(norm, geometry);
     let grid = flat_grid(geometry.batch * geometry.channels * geometry.plane);
     let mut constants = vec![affine(gamma)];

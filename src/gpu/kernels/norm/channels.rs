@@ -119,7 +119,8 @@ pub(crate) fn backward(
             channels,
             plane,
         };
-        let (read, moments) = ([input, gradient_output], Moments::Positions(statistics));
+        let read = (input, gradient_output.into());
+        let moments = Moments::Positions(statistics);
         backward_parameters(recording, &geometry, read, moments, gradients);
     }
     let Some(output) = output else { return };

@@ -2,7 +2,7 @@
 //! the kernels of layer normalisation, with a gamma for each channel.
 
 use super::layer::{LongRows, backward_normalised, normalise, row_statistics};
-use super::{Output, Read, ReadWrite, Recording, Region};
+use super::{Incoming, Output, Read, ReadWrite, Recording, Region};
 use super::{affine, blocks, group_grid, sum_gradients, sum_parts};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::gpu::strategy::{self, group_iterations};
@@ -28,9 +28,9 @@ params! {
 pub(crate) const SUMS: Kernel = Kernel {
     name: "norm_group_sums",
     source: source!("norm_group_sums.wgsl"),
-    blocks: &[&blocks::REDUCE, &blocks::FLAT],
+    blocks: &[&blocks::GRADIENT, &blocks::REDUCE, &blocks::FLAT],
     bindings: &[Read, Read, Read, ReadWrite, ReadWrite],
-    formats: &[(0, "Input")],
+    formats: &[(0, "Input"), (1, "Given")],
     params: SumsParams::LAYOUT,
     constants: &[],
 };
@@ -79,11 +79,11 @@ pub(crate) fn forward(
 pub(crate) fn backward(
     recording: &mut Recording,
     geometry: &GroupNormGeometry,
-    read: [Region; 3],
+    (input, incoming, statistics): (Region, Incoming, Region),
     gamma: Option<Region>,
     (gradients, output): (Option<[Region; 2]>, Option<Output>),
 ) {
-    let [products, sums] = plane_sums(recording, geometry, read);
+    let [products, sums] = plane_sums(recording, geometry, (input, incoming, statistics));
     if let Some(gradients) = gradients {
         // The examples are the parts of these sums.
         let (parts, len) = (geometry.batch, geometry.channels);
@@ -103,8 +103,8 @@ pub(crate) fn backward(
     recording.iterations(group_iterations(per_group));
     let regions = [Some(products), Some(sums), gamma, Some(total)];
     recording.dispatch(&TOTAL, &[affine(gamma)], &regions, params, group_grid(rows));
-    let [input, gradient_output, statistics] = read.map(Some);
-    let read = [input, gradient_output, statistics, gamma, Some(total)];
+    let read = [input, incoming.region, statistics].map(Some);
+    let read = [read[0], read[1], read[2], gamma, Some(total)];
     backward_normalised(recording, long_rows(geometry), read, output);
 }
 
@@ -112,7 +112,7 @@ pub(crate) fn backward(
 fn plane_sums(
     recording: &mut Recording,
     geometry: &GroupNormGeometry,
-    read: [Region; 3],
+    (input, incoming, statistics): (Region, Incoming, Region),
 ) -> [Region; 2] {
     let planes = geometry.batch * geometry.channels;
     let parts = recording.parts(|| strategy::group_parts(planes, geometry.plane));
@@ -124,11 +124,11 @@ fn plane_sums(
         plane: geometry.plane as u32,
         parts: parts as u32,
     };
-    let regions = [&read[..], &partial].concat().into_iter().map(Some);
-    let regions: Vec<_> = regions.collect();
+    let constants = incoming.constants(recording);
+    let regions = [input, incoming.given(), statistics, partial[0], partial[1]].map(Some);
     recording.iterations(group_iterations(geometry.plane.div_ceil(parts)));
     let grid = group_grid(planes * parts);
-    recording.dispatch(&SUMS, &[], &regions, params, grid);
+    recording.dispatch(&SUMS, &constants, &regions, params, grid);
     sum_gradients(recording, partial, to, parts, planes);
     to
 }

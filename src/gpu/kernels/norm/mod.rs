@@ -6,7 +6,7 @@ pub(crate) mod group;
 pub(crate) mod layer;
 
 use super::reduce::sum_parts;
-use super::{Output, Read, ReadWrite, Recording, Region};
+use super::{Incoming, Output, Read, ReadWrite, Recording, Region};
 use super::{blocks, flag, flat_grid, group_grid};
 
 /// Whether a kernel finds gamma, and beta with it.

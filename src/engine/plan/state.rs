@@ -1,0 +1,136 @@
+//! What a plan keeps between steps, taken out and put in by parameter.
+
+use super::Plan;
+use crate::Result;
+use crate::engine::state::{Counts, ParameterState};
+use crate::model::ParameterId;
+
+impl Plan {
+    /// Whether the optimizer changes a parameter.
+    pub fn learns(&self, id: ParameterId) -> bool {
+        self.lowered.learns(id)
+    }
+
+    /// Batches so far.
+    pub fn batches(&self) -> u64 {
+        self.progress.batches
+    }
+
+    /// The updates that a parameter has had.
+    pub fn updates_of(&self, id: ParameterId) -> u64 {
+        self.groups.updates(id, self.progress.updates)
+    }
+
+    /// All that is kept of a parameter.
+    pub async fn state(&self, id: ParameterId) -> Result<ParameterState> {
+        let mut state = ParameterState {
+            values: self.parameter(id).await?,
+            updates: self.updates_of(id),
+            ..ParameterState::default()
+        };
+        if self.learns(id) {
+            for slot in 0..self.groups.state_slots(id) {
+                state.slots.push(self.slot(id, slot).await?);
+            }
+            state.sum = self.pending_sum(id).await?;
+        }
+        Ok(state)
+    }
+
+    /// Takes all over that is kept of a parameter, but for the count of its updates. What is not learned
+    /// here has but values; what begins to be learned has the optimizer's state as it is at first.
+    pub async fn set_state(&mut self, id: ParameterId, state: &ParameterState) -> Result<()> {
+        let (len, kept) = (state.values.len(), self.groups.state_slots(id));
+        state.check(self.model.graph.parameter(id), kept)?;
+        self.set_parameter(id, &state.values).await?;
+        if !self.learns(id) {
+            return Ok(());
+        }
+        for slot in 0..kept {
+            let initial = || vec![self.groups.initial_state(id, slot) as f32; len];
+            let values = state.slots.get(slot).cloned().unwrap_or_else(initial);
+            self.set_slot(id, slot, &values).await?;
+        }
+        match &state.sum {
+            Some(sum) => self.set_pending_sum(id, sum).await,
+            None => self.set_pending_sum(id, &vec![0.0; len]).await,
+        }
+    }
+
+    /// What the optimizer keeps of a learned parameter in a slot.
+    pub async fn slot(&self, id: ParameterId, slot: usize) -> Result<Vec<f32>> {
+        self.read_pieces(&self.lowered.state(id, slot)?).await
+    }
+
+    pub async fn set_slot(&self, id: ParameterId, slot: usize, values: &[f32]) -> Result<()> {
+        self.write_pieces(&self.lowered.state(id, slot)?, values)
+            .await
+    }
+
+    /// The sum of a learned parameter's gradients over the batches that wait for an update.
+    pub async fn pending_sum(&self, id: ParameterId) -> Result<Option<Vec<f64>>> {
+        if self.progress.pending == 0 {
+            return Ok(None);
+        }
+        let sum = self.read_pieces(&self.lowered.total_gradient(id)?).await?;
+        Ok(Some(sum.into_iter().map(f64::from).collect()))
+    }
+
+    pub async fn set_pending_sum(&self, id: ParameterId, sum: &[f64]) -> Result<()> {
+        let sum: Vec<f32> = sum.iter().map(|&sum| sum as f32).collect();
+        self.write_pieces(&self.lowered.total_gradient(id)?, &sum)
+            .await
+    }
+
+    /// How far training has come.
+    pub async fn counts(&self) -> Result<Counts> {
+        let own = self.losses.iter().any(|loss| loss.loss.is_none());
+        let losses = match self.progress.has_losses && !own {
+            true => self.losses().await?,
+            false => vec![],
+        };
+        let progress = &self.progress;
+        Ok(Counts {
+            batches: progress.batches,
+            updates: progress.updates,
+            accumulate: self.options.accumulate as u64,
+            pending: progress.pending as u64,
+            examples: progress.examples,
+            normaliser: progress.normaliser,
+            losses,
+            seed: self.options.seed,
+        })
+    }
+
+    /// Refuses what this plan could not go on from.
+    pub fn check_counts(&self, counts: &Counts) -> Result<()> {
+        let own = self.losses.iter().any(|loss| loss.loss.is_none());
+        counts.check(self.options.accumulate, own)
+    }
+
+    /// Goes on from where a training has come to. The state of the parameters is taken over besides.
+    pub async fn set_counts(&mut self, counts: &Counts) -> Result<()> {
+        self.check_counts(counts)?;
+        let known = counts.losses.len() == self.losses.len();
+        if known {
+            for (parts, &loss) in self.lowered.losses.iter().zip(&counts.losses) {
+                self.write(parts.loss, &[loss]).await?;
+            }
+            self.flush().await?;
+        }
+        self.forwarded = None;
+        self.options.seed = counts.seed;
+        let pending = usize::try_from(counts.pending).unwrap_or(usize::MAX);
+        self.progress = super::Progress {
+            batches: counts.batches,
+            updates: counts.updates,
+            pending,
+            examples: counts.examples,
+            normaliser: counts.normaliser,
+            has_losses: known,
+            has_gradients: pending > 0,
+            ..super::Progress::default()
+        };
+        Ok(())
+    }
+}

@@ -1,0 +1,77 @@
+//! What a checkpoint says of the model and the optimizer that it is for, and how that is compared.
+
+use std::fmt::Debug;
+
+use crate::file::safetensors::quoted;
+use crate::model::{Graph, Parameter};
+use crate::op::Optimizer;
+
+/// A line for each input, constant, parameter, layer and output of a model.
+pub(super) fn model(graph: &Graph) -> Vec<String> {
+    let inputs = graph.inputs().iter();
+    let inputs = inputs.map(|&value| format!("input {}", graph.shape(value)));
+    let constants = graph.constants().iter().map(|constant| {
+        let (name, shape) = (&constant.name, graph.shape(constant.value));
+        format!("constant {name}: {shape}, {:016x}", hash(&constant.values))
+    });
+    let parameters = graph.parameters().iter().map(|parameter| {
+        let Parameter { name, shape, .. } = parameter;
+        let values = parameter.values.as_ref();
+        let fixed = values.filter(|_| parameter.is_constant());
+        let fixed = fixed.map(|values| format!(", {:016x}", hash(values)));
+        let (kind, fixed) = (parameter.spec.kind, fixed.unwrap_or_default());
+        format!("parameter {name}: {shape}, {kind:?}{fixed}")
+    });
+    let nodes = graph.nodes().iter().map(|node| {
+        let names = node.parameters.iter();
+        let names: Vec<&str> = names.map(|&id| &*graph.parameter(id).name).collect();
+        let inputs: Vec<String> = node.inputs.iter().map(|&v| graph.value_name(v)).collect();
+        let (from, with) = (inputs.join(", "), names.join(", "));
+        let (name, op, number) = (&node.name, &node.op, node.layer);
+        format!("layer {name}: {op:?} of [{from}] with [{with}], number {number}")
+    });
+    let outputs = graph.outputs().iter();
+    let outputs = outputs.map(|&value| format!("output {}", graph.value_name(value)));
+    let parts = inputs.chain(constants).chain(parameters);
+    parts.chain(nodes).chain(outputs).collect()
+}
+
+/// Fowler, Noll and Vo's, of the bits of values.
+fn hash(values: &[f32]) -> u64 {
+    let bytes = values
+        .iter()
+        .flat_map(|value| value.to_bits().to_le_bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+/// The first line in which two models differ.
+pub(super) fn difference(file: &[String], here: &[String]) -> Option<String> {
+    let longer = file.len().max(here.len());
+    let at = (0..longer).find(|&at| file.get(at) != here.get(at))?;
+    let line = |lines: &[String]| match lines.get(at) {
+        Some(line) => quoted(line),
+        None => "nothing more".into(),
+    };
+    let (file, here) = (line(file), line(here));
+    Some(format!("{file} in the file, {here} in this model"))
+}
+
+/// An optimizer with how many numbers it keeps for each value, and without its learning rate, which may change
+/// from step to step.
+pub(super) fn optimizer(optimizer: &Optimizer) -> String {
+    let mut fixed = *optimizer;
+    fixed.set_learning_rate(0.0);
+    format!("{} x {fixed:?}", fixed.state_slots())
+}
+
+/// The part of an optimizer's description that says what it keeps.
+pub(super) fn kept(description: &str) -> &str {
+    description.split('(').next().unwrap_or_default()
+}
+
+/// A number as text that gives the same number again.
+pub(super) fn exact(number: impl Debug) -> String {
+    format!("{number:?}")
+}

@@ -1,0 +1,383 @@
+//! Reading a checkpoint: all that can be wrong with it is found before anything is made of it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{Cursor, Read, Seek};
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use safetensors::tensor::Dtype;
+use serde_json::Value;
+
+use super::write::Tensor;
+use super::{BYTES, FORMAT, Holds, PLACE, Source, TrainingState, VERSION, describe};
+use crate::engine::{Counts, ParameterState};
+use crate::file::safetensors::{Reader, quoted};
+use crate::model::ParameterId;
+use crate::train::trainer::Backend;
+use crate::train::{Trainer, TrainerBuilder};
+use crate::{Error, Result, Shape, file};
+
+/// What is wrong with a checkpoint, in words.
+type Told<T> = std::result::Result<T, String>;
+
+/// The metadata of a checkpoint.
+pub(super) struct Header {
+    pub library: String,
+    pub model: Vec<String>,
+    /// The optimizer of each learned parameter.
+    pub optimizers: BTreeMap<String, String>,
+    pub learning_rate: f64,
+    pub counts: Counts,
+    /// The updates of parameters that have had another number of them than `counts` says.
+    pub updates: BTreeMap<String, u64>,
+    pub notes: BTreeMap<String, String>,
+    /// By which it was judged, if it was.
+    pub metric: Option<f64>,
+}
+
+impl Header {
+    pub fn of(metadata: &BTreeMap<String, String>) -> Told<Self> {
+        let text = |name: &str| {
+            let entry = metadata.get(name).map(String::as_str);
+            entry.ok_or_else(|| format!("the metadata have no {name:?}"))
+        };
+        match metadata.get("format").map(String::as_str) {
+            Some(FORMAT) => {}
+            _ => return Err("not a checkpoint: its metadata do not say that it is one".into()),
+        }
+        match text("version")? {
+            VERSION => {}
+            other => {
+                let by = quoted(text("library").unwrap_or("unknown"));
+                let other = quoted(other);
+                return Err(format!(
+                    "a checkpoint of version {other}, written by wgpu-cnn {by}: this library reads {VERSION:?}"
+                ));
+            }
+        }
+        let metric = metadata.get("metric");
+        Ok(Self {
+            library: text("library")?.into(),
+            model: serde_json::from_str(text("model")?).map_err(bad("model"))?,
+            optimizers: serde_json::from_str(text("optimizers")?).map_err(bad("optimizers"))?,
+            learning_rate: number("learning_rate", text("learning_rate")?)?,
+            counts: counts(text("progress")?)?,
+            updates: serde_json::from_str(text("updates")?).map_err(bad("updates"))?,
+            notes: serde_json::from_str(text("notes")?).map_err(bad("notes"))?,
+            metric: metric.map(|text| number("metric", text)).transpose()?,
+        })
+    }
+}
+
+/// What is wrong with a part of the metadata.
+fn bad(name: &str) -> impl Fn(serde_json::Error) -> String {
+    let name = name.to_owned();
+    move |error| format!("the metadata's {name:?}: {error}")
+}
+
+/// A number as text.
+fn number<T: FromStr>(name: &str, text: &str) -> Told<T> {
+    let read = text.parse();
+    read.map_err(|_| format!("the metadata's {name:?}: {} is no number", quoted(text)))
+}
+
+fn counts(text: &str) -> Told<Counts> {
+    let progress: Value = serde_json::from_str(text).map_err(bad("progress"))?;
+    let missing =
+        |name: &str| format!("the metadata's \"progress\" has no {name:?} as it should be");
+    let count = |name: &str| {
+        let count = progress.get(name).and_then(Value::as_u64);
+        count.ok_or_else(|| missing(name))
+    };
+    let text = |value: &Value, name: &str| {
+        let text = value.as_str().ok_or_else(|| missing(name))?;
+        number::<f64>(name, text)
+    };
+    let losses = progress.get("losses").and_then(Value::as_array);
+    let losses = losses.ok_or_else(|| missing("losses"))?.iter();
+    let losses = losses.map(|loss| {
+        let text = loss.as_str().ok_or_else(|| missing("losses"))?;
+        number::<f32>("losses", text)
+    });
+    Ok(Counts {
+        batches: count("batches")?,
+        updates: count("updates")?,
+        accumulate: count("accumulate")?,
+        pending: count("pending")?,
+        examples: count("examples")?,
+        normaliser: text(
+            progress.get("normaliser").unwrap_or(&Value::Null),
+            "normaliser",
+        )?,
+        losses: losses.collect::<Told<_>>()?,
+        seed: count("seed")?,
+    })
+}
+
+/// What bytes come from.
+trait Bytes: Read + Seek + Send {}
+
+impl<T: Read + Seek + Send> Bytes for T {}
+
+/// A checkpoint whose header has been read.
+pub(in crate::train) struct Opened {
+    reader: Reader<Box<dyn Bytes>>,
+    header: Header,
+}
+
+impl Source {
+    fn open(&self) -> Result<Opened> {
+        let (path, source): (&Path, Box<dyn Bytes>) = match self {
+            Self::File(path) => {
+                let opened = file::open(path);
+                let source = opened.map_err(|error| Error::file(path, error))?;
+                (path, Box::new(source))
+            }
+            Self::Bytes(bytes) => (Path::new(BYTES), Box::new(Cursor::new(bytes.clone()))),
+        };
+        let reader = Reader::new(path, source)?;
+        let header = Header::of(reader.metadata());
+        let header = header.map_err(|reason| Error::file(path, reason))?;
+        Ok(Opened { reader, header })
+    }
+}
+
+impl TrainerBuilder {
+    /// The checkpoint to go on from, if there is one. Parameters that have learned for longer than others are
+    /// groups of their own from here on.
+    pub(in crate::train) fn open_checkpoint(&mut self) -> Result<Option<Opened>> {
+        let Some(source) = &self.checkpoint.resume else {
+            return Ok(None);
+        };
+        let opened = source.open()?;
+        let Header {
+            counts, updates, ..
+        } = &opened.header;
+        let parameters = self.model.graph.kept().map(|(id, parameter)| {
+            let own = updates.get(&parameter.name).copied();
+            let state = ParameterState {
+                updates: own.unwrap_or(counts.updates),
+                ..ParameterState::default()
+            };
+            (id, state)
+        });
+        let state = TrainingState {
+            parameters: parameters.collect(),
+            counts: counts.clone(),
+            learning_rate: opened.header.learning_rate,
+            notes: BTreeMap::new(),
+            place: Arc::default(),
+        };
+        self.go_on_from(&state);
+        Ok(Some(opened))
+    }
+
+    /// Has parameters that have learned for longer than others in groups of their own.
+    pub(super) fn go_on_from(&mut self, state: &TrainingState) {
+        self.learned.go_on_from(state);
+    }
+}
+
+impl Opened {
+    /// Takes a trainer that has just been made to where the checkpoint is.
+    pub(super) async fn resume(self, trainer: &mut Trainer) -> Result<()> {
+        let Self { mut reader, header } = self;
+        let path = reader.path().to_owned();
+        let fail = |reason: String| Error::file(&path, reason);
+        let told = |error: Error| match error {
+            Error::Shape { .. } | Error::Argument { .. } => Error::file(&path, error),
+            other => other,
+        };
+        check_model(trainer, &header).map_err(fail)?;
+        check_optimizers(trainer, &header).map_err(fail)?;
+        let tensors = trainer.tensors(header.counts.pending > 0);
+        let places = places(&tensors, &reader).map_err(fail)?;
+        // Counts that cannot be are found before any tensor is read.
+        trainer.check_counts(&header.counts).map_err(told)?;
+        let rate = trainer.set_learning_rate(header.learning_rate);
+        rate.map_err(told)?;
+        let graph = trainer.model().graph.clone();
+        for (id, _) in graph.kept() {
+            let state = parameter(id, (&tensors, &places), &mut reader)?;
+            trainer.set_state(id, &state).await.map_err(told)?;
+        }
+        trainer.set_counts(&header.counts).await.map_err(told)?;
+        let place = numbers(&mut reader, places[tensors.len()], u8::from_le_bytes)?;
+        trainer.session.place = place.into();
+        trainer.session.notes = header.notes;
+        Ok(())
+    }
+}
+
+/// Whether the model is the one that the file is of. Its parameters are compared in any case; operators are
+/// described by each version in its own words.
+fn check_model(trainer: &Trainer, header: &Header) -> Told<()> {
+    let here = describe::model(&trainer.model().graph);
+    let Some(difference) = describe::difference(&header.model, &here) else {
+        return Ok(());
+    };
+    let (library, this) = (&header.library, env!("CARGO_PKG_VERSION"));
+    if library == this {
+        return Err(format!("is of another model: {difference}"));
+    }
+    let library = quoted(library);
+    log::warn!(
+        "a checkpoint of wgpu-cnn {library} describes the model otherwise than {this} does: {difference}"
+    );
+    Ok(())
+}
+
+fn check_optimizers(trainer: &Trainer, header: &Header) -> Told<()> {
+    let mut other = None;
+    let here = trainer.optimizers();
+    for (name, here) in &here {
+        let there = header.optimizers.get(*name);
+        let there = there.ok_or_else(|| {
+            let name = quoted(name);
+            format!("of parameter {name}, which is learned here, nothing was learned there")
+        })?;
+        let slots = [there, here].map(|text| describe::kept(text));
+        if slots[0] != slots[1] {
+            let name = quoted(name);
+            let [there, here] = [there, here].map(|text| quoted(text));
+            return Err(format!(
+                "of {name} is another optimizer: {there} there, {here} here"
+            ));
+        }
+        if there != here {
+            other.get_or_insert((there, here));
+        }
+    }
+    let mut there = header.optimizers.keys();
+    if let Some(name) = there.find(|name| !here.contains_key(&***name)) {
+        let name = quoted(name);
+        return Err(format!(
+            "parameter {name} was learned there, and is not here: rebuild changes what is learned"
+        ));
+    }
+    if let Some((there, here)) = other {
+        let there = quoted(there);
+        log::warn!(
+            "hyper-parameters are not those of the checkpoint, and stay: {here} for {there}"
+        );
+    }
+    Ok(())
+}
+
+/// Where each of the tensors is in the file, and last the place in the data.
+fn places<R: Read + Seek>(tensors: &[Tensor], reader: &Reader<R>) -> Told<Vec<usize>> {
+    let found = reader.tensors().iter().enumerate();
+    let mut found: HashMap<&str, usize> = found.map(|(at, (name, _))| (&**name, at)).collect();
+    let mut places = Vec::new();
+    for tensor in tensors {
+        let name = &tensor.name;
+        let at = found.remove(&**name);
+        let at = at.ok_or_else(|| format!("there is no tensor {}", quoted(name)))?;
+        let info = &reader.tensors()[at].1;
+        if info.dtype != tensor.dtype {
+            let (got, wanted) = (info.dtype, tensor.dtype);
+            return Err(format!(
+                "tensor {} is {got:?}, not {wanted:?}",
+                quoted(name)
+            ));
+        }
+        if info.shape != tensor.shape {
+            let [got, wanted] = [&info.shape, &tensor.shape].map(|shape| Shape::from(&shape[..]));
+            let name = quoted(name);
+            return Err(format!("tensor {name} is {got}, the model's is {wanted}"));
+        }
+        places.push(at);
+    }
+    let place = found.remove(PLACE);
+    let place = place.ok_or_else(|| format!("there is no tensor {PLACE:?}"))?;
+    let info = &reader.tensors()[place].1;
+    if info.dtype != Dtype::U8 || info.shape.len() != 1 {
+        return Err(format!(
+            "tensor {PLACE:?} is {:?} of {:?}",
+            info.dtype, info.shape
+        ));
+    }
+    places.push(place);
+    match found.keys().min() {
+        Some(name) => Err(format!(
+            "tensor {} is nothing that this training keeps",
+            quoted(name)
+        )),
+        None => Ok(places),
+    }
+}
+
+/// All that the file has of a parameter.
+fn parameter<R: Read + Seek>(
+    id: ParameterId,
+    (tensors, places): (&[Tensor], &[usize]),
+    reader: &mut Reader<R>,
+) -> Result<ParameterState> {
+    let mut state = ParameterState::default();
+    for (tensor, &place) in tensors.iter().zip(places) {
+        match tensor.holds {
+            Holds::Values(of) if of == id => {
+                state.values = match tensor.dtype {
+                    Dtype::I64 => batches(reader, place)?,
+                    _ => numbers(reader, place, f32::from_le_bytes)?,
+                };
+            }
+            Holds::Slot(of, _) if of == id => {
+                state
+                    .slots
+                    .push(numbers(reader, place, f32::from_le_bytes)?);
+            }
+            Holds::Sum(of) if of == id => {
+                state.sum = Some(numbers(reader, place, f64::from_le_bytes)?);
+            }
+            Holds::Values(_) | Holds::Slot(..) | Holds::Sum(_) | Holds::Place => {}
+        }
+    }
+    Ok(state)
+}
+
+/// The numbers of a tensor, a stretch at a time.
+fn numbers<N, const SIZE: usize, R: Read + Seek>(
+    reader: &mut Reader<R>,
+    tensor: usize,
+    number: fn([u8; SIZE]) -> N,
+) -> Result<Vec<N>> {
+    const STRETCH: usize = 1 << 16;
+    let (from, to) = reader.tensors()[tensor].1.data_offsets;
+    let size = to - from;
+    let mut numbers = Vec::with_capacity(size / SIZE);
+    let mut bytes = vec![0; size.min(STRETCH)];
+    for offset in (0..size).step_by(STRETCH) {
+        let bytes = &mut bytes[..STRETCH.min(size - offset)];
+        reader.read(tensor, offset as u64, bytes)?;
+        numbers.extend(bytes.as_chunks().0.iter().map(|&bytes| number(bytes)));
+    }
+    Ok(numbers)
+}
+
+/// Whole numbers as f32, which counts up to 2^24.
+fn batches<R: Read + Seek>(reader: &mut Reader<R>, tensor: usize) -> Result<Vec<f32>> {
+    let counts = numbers(reader, tensor, i64::from_le_bytes)?;
+    let count = |count: i64| match count {
+        0.. => Ok(count as f32),
+        _ => Err(Error::file(reader.path(), format!("{count} batches"))),
+    };
+    counts.into_iter().map(count).collect()
+}
+
+impl Trainer {
+    async fn set_state(&mut self, id: ParameterId, state: &ParameterState) -> Result<()> {
+        match &mut self.backend {
+            Backend::Gpu(plan) => plan.set_state(id, state).await,
+            Backend::Cpu(reference) => reference.set_state(id, state),
+        }
+    }
+
+    fn check_counts(&self, counts: &Counts) -> Result<()> {
+        match &self.backend {
+            Backend::Gpu(plan) => plan.check_counts(counts),
+            Backend::Cpu(reference) => reference.check_counts(counts),
+        }
+    }
+}
