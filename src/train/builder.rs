@@ -27,7 +27,7 @@ pub struct TrainerBuilder {
     /// Where the choices are kept, if the cores are chosen by measurement.
     #[cfg(feature = "native")]
     autotune: Option<Place>,
-    options: PlanOptions,
+    pub(super) options: PlanOptions,
     pub(super) checkpoint: CheckpointOptions,
 }
 
@@ -85,8 +85,8 @@ impl TrainerBuilder {
     /// memory of a small one: a mean is that over all of their examples. [`Trainer::loss`] stays that
     /// of the last batch. Default 1.
     ///
-    /// It is not that of one large batch where a batch counts as a whole: batch normalisation and a Dice
-    /// loss of the whole batch see one at a time. Of several losses each batch's means count by its
+    /// It is not that of one large batch where a batch counts as a whole: batch normalisation, stochastic depth
+    /// of whole batches and a Dice loss of the whole batch see one at a time. Of several losses each batch's means count by its
     /// examples, also where labels are ignored or weighted.
     ///
     /// With losses of [one's own](Losses::own) it sets no count, since [`Trainer::update`] alone updates:
@@ -277,6 +277,7 @@ impl TrainerBuilder {
         reference.set_clip_norm(options.clip_norm)?;
         reference.set_accumulate(options.accumulate)?;
         reference.set_input_gradients(options.input_gradients);
+        reference.set_average(options.average)?;
         if let Some(mut weights) = weights {
             let graph = &self.model.graph;
             for (id, parameter) in graph.kept() {
@@ -295,15 +296,16 @@ impl TrainerBuilder {
         backend: Backend,
         checkpoint: Option<checkpoint::Opened>,
     ) -> Result<Trainer> {
+        // Another one that is made by this starts from elsewhere.
+        (self.weights, self.checkpoint.resume) = (None, None);
         let mut trainer = Trainer::new(
             self.model.clone(),
             losses,
             (self.optimizer.learning_rate(), self.schedule.clone()),
             self.options.batch,
             backend,
+            self.clone(),
         );
-        // Another one that is made by this starts from elsewhere.
-        (self.weights, self.checkpoint.resume) = (None, None);
         self.begin(&mut trainer, checkpoint).await?;
         Ok(trainer)
     }
@@ -350,6 +352,7 @@ impl TrainerBuilder {
         let groups = self.groups()?;
         self.schedule.check()?;
         self.check_checkpoint()?;
+        (self.options.average).map_or(Ok(()), |average| average.check())?;
         if !(1..=64).contains(&self.options.in_flight) {
             return Err(Error::argument("in_flight", "must be between 1 and 64"));
         }

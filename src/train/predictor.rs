@@ -368,7 +368,7 @@ impl Trainer {
 
 /// Outputs on their way: what [`Predictor::start`] gives.
 #[must_use = "the outputs come with `wait`"]
-pub struct Prediction {
+pub struct PendingPrediction {
     names: Vec<String>,
     arriving: Arriving,
 }
@@ -378,14 +378,14 @@ enum Arriving {
     There(Vec<Vec<f32>>),
 }
 
-impl std::fmt::Debug for Prediction {
+impl std::fmt::Debug for PendingPrediction {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut debug = f.debug_struct("Prediction");
+        let mut debug = f.debug_struct("PendingPrediction");
         debug.field("names", &self.names).finish_non_exhaustive()
     }
 }
 
-impl Prediction {
+impl PendingPrediction {
     /// Waits for the model's first output, `(n, ..)` of its shape.
     ///
     /// # Errors
@@ -478,29 +478,32 @@ impl Predictor {
     }
 
     /// Sends examples on their way, and returns once they are: the outputs come with
-    /// [`Prediction::wait`]. Where more are on their way than [`in_flight`](PredictorBuilder::in_flight)
+    /// [`PendingPrediction::wait`]. Where more are on their way than [`in_flight`](PredictorBuilder::in_flight)
     /// allows, it waits for the oldest, whose outputs are kept. On the CPU all is done when it returns.
     ///
     /// # Errors
     /// Those of [`predict`](Self::predict). An error of the device may come with `wait`.
     #[cfg(feature = "native")]
-    pub fn start<'a>(&self, inputs: impl Into<Inputs<'a>>) -> Result<Prediction> {
+    pub fn start<'a>(&self, inputs: impl Into<Inputs<'a>>) -> Result<PendingPrediction> {
         pollster::block_on(self.start_with(inputs.into()))
     }
 
     /// [`start`](Self::start) for asynchronous programs and the browser.
-    pub async fn start_async<'a>(&self, inputs: impl Into<Inputs<'a>>) -> Result<Prediction> {
+    pub async fn start_async<'a>(
+        &self,
+        inputs: impl Into<Inputs<'a>>,
+    ) -> Result<PendingPrediction> {
         self.start_with(inputs.into()).await
     }
 
-    async fn start_with(&self, inputs: Inputs<'_>) -> Result<Prediction> {
+    async fn start_with(&self, inputs: Inputs<'_>) -> Result<PendingPrediction> {
         let examples = inputs.examples(&self.model.graph)?;
         let arriving = match &self.backend {
             Engine::Gpu(plan) => Arriving::Gpu(plan.clone(), plan.start(&inputs, examples).await?),
             Engine::Cpu(host) => Arriving::There(host.run(&inputs, examples)?),
         };
         let names = self.model.outputs().map(|(name, _)| name).collect();
-        Ok(Prediction { names, arriving })
+        Ok(PendingPrediction { names, arriving })
     }
 
     /// The model.

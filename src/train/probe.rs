@@ -218,7 +218,6 @@ impl ProbeBuilder {
             losses,
             values: value_ids,
             gradients: gradient_ids,
-            training: self.training,
             options: self.options,
             choices: Choices::new(),
         };

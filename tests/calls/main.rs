@@ -8,11 +8,14 @@
 //! is an adapter. With `-- --nocapture` it prints what was called, and how often that gave a value.
 
 mod call;
+mod checkpoint;
 mod cpu;
+mod data;
 #[path = "../common/device.rs"]
 #[allow(dead_code)] // each suite takes a part of it
 mod device;
 mod draw;
+mod evaluate;
 mod gpu;
 mod graph;
 mod guard;
@@ -24,8 +27,10 @@ mod norm;
 mod op;
 mod ops;
 mod resize;
+mod schedule;
 mod surface;
 mod train;
+mod weights;
 mod zoo;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

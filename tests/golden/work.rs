@@ -1,8 +1,9 @@
 //! What a case asks for: a layer, a loss, an optimizer or a network, with all of its options known.
 
-use wgpu_cnn::{GroupNorm, LayerNormChannels, Loss, Op, Optimizer, Shape};
+use wgpu_cnn::{Average, GroupNorm, LayerNormChannels, Loss, Op, Optimizer, Shape};
 
 use crate::format::{Array, Case, Values};
+use crate::groups::Groups;
 use crate::layers;
 use crate::network::Network;
 use crate::options::{Options, extent};
@@ -16,7 +17,9 @@ pub enum Work {
     },
     Loss(Loss),
     Optimizer(Optimizer),
+    Groups(Groups),
     Rates(Rates),
+    Average(Average),
     Network(Network),
 }
 
@@ -31,10 +34,18 @@ impl Work {
             Self::Network(Network::read(&options)?)
         } else if name == "schedule" {
             Self::Rates(Rates::read(&options)?)
+        } else if name == "ema" {
+            options.redundant(&["updates"]);
+            Self::Average(Average::ema(options.number("decay", f64::NAN)?))
         } else if let Some(loss) = layers::loss(name, &options)? {
             Self::Loss(with_weights(loss, case)?)
         } else if let Some(optimizer) = layers::optimizer(name, &options)? {
-            Self::Optimizer(optimizer)
+            match options.flag("no_decay_1d", false)? {
+                true => Self::Groups(Groups::no_decay_1d(optimizer)),
+                false => Self::Optimizer(optimizer),
+            }
+        } else if name == "param_groups" {
+            Self::Groups(Groups::read(&options, ".weight")?)
         } else {
             let training = match name {
                 "batch_norm1d" | "batch_norm2d" => {
@@ -92,8 +103,9 @@ impl Work {
                 ];
                 known.contains(&name)
             }
-            Self::Optimizer(_) => numbered("p") || numbered("g"),
+            Self::Optimizer(_) | Self::Groups(_) => numbered("p") || numbered("g"),
             Self::Rates(_) => false,
+            Self::Average(_) => numbered("u"),
             Self::Network(network) => {
                 let target = |prefix: &str| network.knows_target(prefix) && numbered(prefix);
                 let targets = ["t", "u"].into_iter().any(target);
@@ -107,7 +119,7 @@ impl Work {
         match self {
             Self::Layer { op, .. } => layers::is_transcendental(op),
             Self::Loss(loss) => layers::is_transcendental_loss(loss),
-            Self::Optimizer(_) | Self::Rates(_) => false,
+            Self::Optimizer(_) | Self::Groups(_) | Self::Rates(_) | Self::Average(_) => false,
             Self::Network(network) => network.is_transcendental(),
         }
     }
@@ -268,6 +280,22 @@ impl Case {
         } else {
             "target"
         })
+    }
+
+    /// The values of each parameter of an average's case, in the order of the updates.
+    pub fn updates(&self) -> Result<Vec<Vec<&[f32]>>, String> {
+        let mut parameters = Vec::new();
+        loop {
+            let mut values = Vec::new();
+            let name = |update: usize| format!("u{update}_p{}", parameters.len());
+            while let Some(after) = self.optional(&name(values.len()))? {
+                values.push(after);
+            }
+            match values.is_empty() {
+                true => return Ok(parameters),
+                false => parameters.push(values),
+            }
+        }
     }
 
     /// The parameters of an optimizer case.

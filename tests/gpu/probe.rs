@@ -216,8 +216,8 @@ fn a_gradient_of_ones_own_picks_a_class_and_leaves_the_trainer_alone() {
             assert!(first.gradients != second.gradients);
             assert_eq!(probe.look(&x).unwrap().values, first.values);
             let wrong = probe.run_with(&x, |_| vec![vec![0.0; 5]]);
-            assert_error(wrong, "Shape", &["gradient"]);
-            assert_error(probe.run(&x, &[0u8, 1]), "Argument", &["own"]);
+            assert_error(wrong, "shape", &["gradient"]);
+            assert_error(probe.run(&x, &[0u8, 1]), "argument", &["own"]);
         }
         assert_eq!(state(&trainer), before);
         assert!(bits(&x) == bits(&x));
@@ -230,24 +230,24 @@ fn what_a_probe_cannot_see_is_an_error() {
     let builder = || Probe::builder(forked());
     assert_error(
         builder().values(["nothing"]).on(gpu),
-        "Argument",
+        "argument",
         &["nothing"],
     );
-    assert_error(builder().gradients(["tru"]).on_cpu(), "Argument", &["tru"]);
-    assert_error(builder().batch(0).on(gpu), "Argument", &["batch"]);
-    assert_error(builder().memory_budget(9).on(gpu), "OutOfMemory", &[]);
-    assert_error(builder().memory_budget(9).on_cpu(), "Argument", &[]);
-    assert_error(builder().weights("no file").on_cpu(), "File", &[]);
+    assert_error(builder().gradients(["tru"]).on_cpu(), "argument", &["tru"]);
+    assert_error(builder().batch(0).on(gpu), "argument", &["batch"]);
+    assert_error(builder().memory_budget(9).on(gpu), "memory", &[]);
+    assert_error(builder().memory_budget(9).on_cpu(), "argument", &[]);
+    assert_error(builder().weights("no file").on_cpu(), "file", &[]);
     let mut probe = builder().gradients(["left"]).on(gpu).unwrap();
-    assert_error(probe.run(&[0.0; 36], &[0u8, 1]), "Shape", &["at most 1"]);
-    assert_error(probe.run(&[0.0; 18], &[7u8]), "Argument", &[]);
-    assert_error(probe.run_with(&[0.0; 18], |_| vec![]), "Argument", &["own"]);
+    assert_error(probe.run(&[0.0; 36], &[0u8, 1]), "shape", &["at most 1"]);
+    assert_error(probe.run(&[0.0; 18], &[7u8]), "argument", &[]);
+    assert_error(probe.run_with(&[0.0; 18], |_| vec![]), "argument", &["own"]);
     assert_error(
         probe.run(&[0.0; 18], &[1u8]).unwrap().value("left"),
-        "Argument",
+        "argument",
         &["left"],
     );
     let mut blind = builder().values(["left"]).on_cpu().unwrap();
-    assert_error(blind.run(&[0.0; 18], &[0u8]), "Argument", &["look"]);
+    assert_error(blind.run(&[0.0; 18], &[0u8]), "argument", &["look"]);
     assert_eq!(blind.look(&[0.0; 18]).unwrap().loss, None);
 }

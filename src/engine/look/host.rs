@@ -25,8 +25,8 @@ impl HostLook {
 
     /// The forward pass of a batch; the loss and the way back where there are targets.
     pub fn forward(&mut self, inputs: &Inputs<'_>, targets: &Targets) -> Result<Option<f32>> {
-        let (training, wanted) = (self.task.training, self.task.wanted());
-        self.reference.look_forward(inputs, training)?;
+        let wanted = self.task.wanted();
+        self.reference.look_forward(inputs)?;
         match targets.0.is_empty() {
             true => Ok(None),
             false => self.reference.look_loss(targets, &wanted).map(Some),

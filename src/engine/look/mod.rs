@@ -5,7 +5,6 @@ mod host;
 use super::MemoryReport;
 use super::lower::{Lowered, PlanOptions, Purpose, Task, lower, lower_planned};
 use super::memory::memory_report;
-use super::operators::Mode;
 use super::plan::{Setting, Step, check_budget};
 use super::wanted::Wanted;
 use crate::Result;
@@ -22,25 +21,16 @@ pub(crate) use host::HostLook;
 /// What is looked at, and how.
 #[derive(Debug, Clone)]
 pub(crate) struct LookTask {
-    /// In which each value that is asked for has a place of its own.
+    /// In which each value that is asked for has a place of its own, and training is what is looked at.
     pub model: Model,
     pub losses: Vec<OutputLoss>,
     pub values: Vec<ValueId>,
     pub gradients: Vec<ValueId>,
-    /// Whether the pass is one of training.
-    pub training: bool,
     pub options: PlanOptions,
     pub choices: Choices,
 }
 
 impl LookTask {
-    fn mode(&self) -> Mode {
-        match self.training {
-            true => Mode::Training,
-            false => Mode::Evaluation,
-        }
-    }
-
     fn wanted(&self) -> Wanted {
         let (values, gradients) = (&self.values, &self.gradients);
         Wanted::looked_at(&self.model.graph, &self.losses, values, gradients)
@@ -50,7 +40,7 @@ impl LookTask {
     fn with<R>(&self, run: impl FnOnce(&Task) -> R) -> R {
         let groups = Groups::none(&self.model.graph);
         let task = Task {
-            purpose: Purpose::Look(self.mode()),
+            purpose: Purpose::Look,
             wanted: self.wanted(),
             choices: Some(&self.choices),
             ..Task::new(&self.model, &self.losses, &groups, self.options)
@@ -161,9 +151,7 @@ impl LookPlan {
         examples: usize,
         targets: &[Target],
     ) -> Result<()> {
-        if self.task.training {
-            self.task.model.graph.check_training(examples)?;
-        }
+        self.task.model.graph.check_training(examples)?;
         self.prepare(examples)?;
         let inputs = inputs.slices().iter().zip(&self.lowered.inputs);
         for (&input, &region) in inputs {

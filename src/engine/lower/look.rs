@@ -1,5 +1,4 @@
-//! A look at values and their gradients: one pass there and back in either mode, which changes nothing that
-//! is kept.
+//! A look at values and their gradients: one pass of training there and back, which changes nothing that is kept.
 
 use super::walk::Walk;
 use super::{Fusion, Lowered, Ranges, Task, record_copies};
@@ -19,7 +18,7 @@ pub(in crate::engine) struct Looked {
 }
 
 /// Records the pass.
-pub(super) fn lower(task: &Task, mode: Mode, traits: Traits, batch: usize) -> Result<Lowered> {
+pub(super) fn lower(task: &Task, traits: Traits, batch: usize) -> Result<Lowered> {
     let graph = &task.model.graph;
     let mut lowered = Lowered::new(task, traits)?;
     let fusion = Fusion::of(graph, &task.wanted);
@@ -30,7 +29,7 @@ pub(super) fn lower(task: &Task, mode: Mode, traits: Traits, batch: usize) -> Re
     };
     lowered.recording.prepare_apart();
     record_copies(&mut lowered);
-    let mut walk = Walk::new(task, &fusion, batch, mode);
+    let mut walk = Walk::new(task, &fusion, batch, Mode::Training);
     walk.forward(&mut lowered)?;
     let forward = recorded(&lowered);
     walk.losses(&mut lowered)?;

@@ -13,12 +13,14 @@ mod wiring;
 
 use std::ops::Range;
 
-use crate::gpu::kernels::{Output, activation, optimizer};
+use crate::gpu::kernels::{Output, activation, average, optimizer};
 use crate::gpu::record::{Dispatch, Recording, Region, Storage};
 use crate::gpu::strategy::Traits;
 #[cfg(test)]
 use crate::model::{Groups, OutputLoss};
 use crate::model::{Node, ParameterId, ValueId};
+#[cfg(test)]
+use crate::op::Average;
 use crate::{Error, Loss, Result};
 
 use super::operators::{Backward, Forward, Mode, Pieces};
@@ -98,6 +100,10 @@ pub(super) struct Ranges {
     pub begin_sum: Range<usize>,
     pub add_to_sum: Range<usize>,
     pub update: Range<usize>,
+    /// What an update makes of the average, and what exchanges it with the parameters; empty where none
+    /// is kept.
+    pub average: Range<usize>,
+    pub swap: Range<usize>,
     /// A forward pass alone, in evaluation.
     pub predict: Range<usize>,
 }
@@ -227,6 +233,11 @@ impl Lowered {
         self.within(id, |slab| slab.state[slot])
     }
 
+    /// Where the average of a learned parameter lies, where one is kept.
+    pub fn average(&self, id: ParameterId) -> Result<Pieces> {
+        self.within(id, |slab| slab.average.unwrap_or(slab.parameter))
+    }
+
     /// Where a batch's gradient of a parameter lies; a statistic has none.
     pub fn gradient(&self, id: ParameterId) -> Result<Pieces> {
         self.within(id, |slab| slab.gradient)
@@ -285,7 +296,7 @@ pub(super) fn lower(task: &Task, traits: Traits, batch: usize) -> Result<Lowered
     match task.purpose {
         Purpose::Training => {}
         Purpose::Prediction(sizes) => return prediction::lower(task, sizes, traits, batch),
-        Purpose::Look(mode) => return look::lower(task, mode, traits, batch),
+        Purpose::Look => return look::lower(task, traits, batch),
     }
     let mut lowered = Lowered::new(task, traits)?;
     let fusion = Fusion::of(&task.model.graph, &task.wanted);
@@ -320,6 +331,10 @@ pub(super) fn lower(task: &Task, traits: Traits, batch: usize) -> Result<Lowered
     lowered.ranges.add_to_sum = recorded(&lowered);
     record_update(task, &mut lowered);
     lowered.ranges.update = recorded(&lowered);
+    record_average(&mut lowered);
+    lowered.ranges.average = recorded(&lowered);
+    record_swap(&mut lowered);
+    lowered.ranges.swap = recorded(&lowered);
     Walk::new(task, &fusion, batch, Mode::Evaluation).predict(&mut lowered)?;
     lowered.ranges.predict = recorded(&lowered);
     lowered.recording.end_preparation();
@@ -381,6 +396,32 @@ fn record_update(task: &Task, lowered: &mut Lowered) {
     }
 }
 
+/// Records what an update makes of the average.
+fn record_average(lowered: &mut Lowered) {
+    let Lowered {
+        recording, slabs, ..
+    } = lowered;
+    recording.set_label("average");
+    for slab in slabs.iter() {
+        if let Some(average) = slab.average {
+            let regions = [slab.parameter, average];
+            average::update(recording, slab.group, slab.vectors(), regions);
+        }
+    }
+}
+
+/// Records the exchange of the parameters with their average.
+fn record_swap(lowered: &mut Lowered) {
+    let Lowered {
+        recording, slabs, ..
+    } = lowered;
+    for slab in slabs.iter() {
+        if let Some(average) = slab.average {
+            average::swap(recording, slab.vectors(), [slab.parameter, average]);
+        }
+    }
+}
+
 /// The kernels of a training step and of a prediction, with clipping and micro-batches, for tests
 /// that look at recordings.
 #[cfg(test)]
@@ -397,6 +438,7 @@ pub(crate) fn record(
         clip_norm: Some(1.0),
         accumulate: 2,
         half,
+        average: Some(Average::ema(0.9)),
         ..PlanOptions::new(batch)
     };
     let groups = Groups::single(&model.graph, *optimizer);
@@ -450,6 +492,53 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// The kernels of a training step on a model, each with its layer.
+    fn kernels(model: &crate::Model) -> Vec<(String, &'static str)> {
+        let losses = [OutputLoss::first(&crate::Loss::default())];
+        let groups = Groups::single(&model.graph, crate::Optimizer::sgd(0.1).into());
+        let task = Task::new(model, &losses, &groups, PlanOptions::new(2));
+        let [traits, ..] = &adapters()[..] else {
+            return vec![];
+        };
+        let lowered = lower(&task, *traits, 2).unwrap();
+        let of_step = lowered.ranges.gradients().into_iter().flatten();
+        of_step
+            .map(|at| &lowered.recording.dispatches[at])
+            .map(|dispatch| (dispatch.label.clone(), dispatch.kernel.name))
+            .collect()
+    }
+
+    #[test]
+    fn residual_sums_of_normalised_values_have_no_passes_of_their_own() {
+        let model = crate::zoo::resnet18()
+            .classes(10)
+            .input([3, 64, 64])
+            .build()
+            .unwrap();
+        let kernels = kernels(&model);
+        let own = kernels.iter().filter(|(label, _)| label.contains("(add)"));
+        let own: Vec<_> = own.collect();
+        assert!(!kernels.is_empty() && own.is_empty(), "{own:?}");
+    }
+
+    #[test]
+    fn activations_of_normalised_values_have_no_passes_of_their_own() {
+        let net = crate::Model::builder([3, 8, 8])
+            .conv2d(4, 3)
+            .batch_norm()
+            .silu()
+            .conv2d(4, 1)
+            .push(crate::GroupNorm::new(2))
+            .gelu()
+            .conv2d(4, 1);
+        let model = net.flatten().dense(3).build().unwrap();
+        let kernels = kernels(&model);
+        let own = kernels
+            .iter()
+            .filter(|(_, kernel)| kernel.starts_with("activation"));
+        assert_eq!(own.collect::<Vec<_>>(), Vec::<&(String, &str)>::new());
     }
 
     fn same_kernels(task: &Task, traits: Traits) {

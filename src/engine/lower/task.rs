@@ -1,10 +1,10 @@
 //! What is lowered, and how.
 
-use crate::engine::operators::Mode;
 use crate::engine::wanted::Wanted;
 use crate::gpu::record::Decision;
 use crate::gpu::strategy::Choices;
 use crate::model::{Groups, Model, OutputLoss, Parameter, ParameterId, check_accumulate};
+use crate::op::Average;
 use crate::{Error, Result};
 
 /// How a plan is made.
@@ -28,6 +28,8 @@ pub(crate) struct PlanOptions {
     pub half: bool,
     /// Whether the losses' gradients with respect to the inputs are asked for.
     pub input_gradients: bool,
+    /// Of the parameters over the updates.
+    pub average: Option<Average>,
 }
 
 impl PlanOptions {
@@ -43,6 +45,7 @@ impl PlanOptions {
             accumulate: 1,
             half: false,
             input_gradients: false,
+            average: None,
         }
     }
 }
@@ -55,8 +58,8 @@ pub(in crate::engine) enum Purpose<'a> {
     /// Predictions alone: nothing is kept for a way back. Batches of these sizes get kernels of their own,
     /// beside the planned one, which is the largest.
     Prediction(&'a [usize]),
-    /// A look at values and their gradients, in a mode: nothing that is kept changes.
-    Look(Mode),
+    /// A look at values and their gradients in training: nothing that is kept changes.
+    Look,
 }
 
 /// What is lowered.

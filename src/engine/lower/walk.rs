@@ -81,7 +81,7 @@ impl<'a> Walk<'a> {
     fn parameters(&self, lowered: &mut Lowered, node: &Node) -> Result<Vec<Pieces>> {
         let ids = node.parameters.iter().enumerate();
         // What a look makes of running statistics is nobody's.
-        let looks = matches!(self.task.purpose, Purpose::Look(_));
+        let looks = matches!(self.task.purpose, Purpose::Look);
         let aside = looks && self.mode(node) == Mode::Training;
         ids.map(|(at, &id)| {
             let pieces = lowered.read_by(node, at, id)?;
@@ -212,6 +212,7 @@ impl<'a> Walk<'a> {
             let recording = &mut lowered.recording;
             let region = destination.unwrap_or_else(|| self.new_value(recording, written));
             self.values[written.0] = Some(region);
+            self.values[node.output.0] = Some(region);
             let part = self.node_forward(lowered, node, region)?;
             parts.pop();
             parts.push(Some(part));
@@ -227,16 +228,15 @@ impl<'a> Walk<'a> {
     ) -> Result<Part<Forward>> {
         let (operator, site) = (kernels(&node.op), self.site(node));
         let (inputs, parameters) = (self.values_of(node)?, self.parameters(lowered, node)?);
+        let addend = self.fusion.addend(self.fusion.written(node.output));
+        let addend = addend.map(|addend| self.value(addend));
         let recording = &mut lowered.recording;
         let kept = operator.keeps(&site)?;
         let written = self.fusion.written(node.output);
-        let goes_back = match self.task.purpose {
-            Purpose::Training => self.mode == Mode::Training,
-            Purpose::Prediction(_) => false,
-            Purpose::Look(_) => true,
-        };
-        let goes_back = goes_back && self.task.wanted.needs(written);
-        let argument = (goes_back && self.fusion.passed_by_maker(written).is_some()).then(|| {
+        let goes_back = self.mode == Mode::Training && self.task.wanted.needs(written);
+        let passed = self.fusion.passed_by_maker(written);
+        let keeps = passed.is_some_and(|activation| !activation.gradient_from_value());
+        let argument = (goes_back && keeps).then(|| {
             let len = self.planned_len(written);
             recording.buffer_of(region.format, "argument", len, Storage::Transient)
         });
@@ -245,6 +245,7 @@ impl<'a> Walk<'a> {
             inputs,
             parameters,
             output: Output {
+                addend: addend.transpose()?,
                 activation: self.fusion.activation(written),
                 argument,
                 ..region.into()
@@ -324,13 +325,21 @@ impl<'a> Walk<'a> {
     pub fn backward(&mut self, lowered: &mut Lowered) -> Result<()> {
         for (index, node) in self.graph().nodes().iter().enumerate().rev() {
             let written = self.fusion.written(node.output);
-            let part_of_another = self.fusion.activation(node.output).is_some();
+            let part_of_another = self.fusion.is_part_of_another(node.output);
             if node.op.definition().is_view() || part_of_another {
                 continue;
             }
-            if let Some(gradient) = self.gradients[written.0] {
-                lowered.recording.set_label(node.label());
-                self.node_backward(lowered, (index, node), gradient)?;
+            let Some(gradient) = self.gradients[written.0] else {
+                continue;
+            };
+            lowered.recording.set_label(node.label());
+            self.node_backward(lowered, (index, node), gradient)?;
+            // The gradient of a sum that is part of this node, for the other value.
+            let sums = self.graph().nodes().iter().enumerate();
+            let mut sums = sums.filter(|(_, n)| self.fusion.summand(n.output) == Some(node.output));
+            if let Some(sum) = sums.next() {
+                lowered.recording.set_label(sum.1.label());
+                self.node_backward(lowered, sum, gradient)?;
             }
         }
         Ok(())
@@ -346,7 +355,8 @@ impl<'a> Walk<'a> {
         let heir = self.heir(node);
         let mut to_inputs = Vec::new();
         for &input in &node.inputs {
-            let handed_on = heir == Some(self.fusion.root(input));
+            let root = Some(self.fusion.root(input));
+            let handed_on = root == heir || root == self.fusion.summand(node.output);
             to_inputs.push(match wanted.needs(input) && !handed_on {
                 true => Some(self.new_gradient(&mut lowered.recording, input)?),
                 false => None,
@@ -379,7 +389,7 @@ impl<'a> Walk<'a> {
                 None => None,
             },
             gradient,
-            through: self.through(self.fusion.written(node.output))?,
+            through: self.through(node)?,
             to_inputs,
             to_parameters,
         };
@@ -387,7 +397,7 @@ impl<'a> Walk<'a> {
         let (operator, site) = (kernels(&node.op), self.site(node));
         if let Some(through) = places
             .through
-            .filter(|_| operator.applies() != Applies::Gradients)
+            .filter(|_| operator.applies() != Applies::Everything)
         {
             let len = self.batch * self.graph().shape(node.output).len();
             activation::turn(&mut lowered.recording, through, len, gradient);
@@ -419,16 +429,18 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// What the gradient of a value goes through before it is that of what its node computes.
-    fn through(&self, written: ValueId) -> Result<Option<(Activation, Region)>> {
+    /// What the gradient of a value goes through before it is that of what its node computes. Where a sum is part
+    /// of another node, that has seen to it.
+    fn through(&self, node: &Node) -> Result<Option<(Activation, Region)>> {
+        if self.fusion.summand(node.output).is_some() {
+            return Ok(None);
+        }
+        let written = self.fusion.written(node.output);
         let Some(activation) = self.fusion.passed_by_maker(written) else {
             return Ok(None);
         };
-        let lost = || internal("an activation's argument was not kept");
-        Ok(Some((
-            activation,
-            self.arguments[written.0].ok_or_else(lost)?,
-        )))
+        let saved = self.arguments[written.0].map_or_else(|| self.value(written), Ok)?;
+        Ok(Some((activation, saved)))
     }
 
     /// The input that can take the buffer of the output's gradient over as its own, where an operator
@@ -441,6 +453,7 @@ impl<'a> Walk<'a> {
         let roots: Vec<_> = node.inputs.iter().map(|&i| self.fusion.root(i)).collect();
         let fits = |&(position, root): &(usize, ValueId)| {
             operator.hands_gradient_on(&site, position)
+                && self.fusion.summand(node.output) != Some(root)
                 && roots.iter().filter(|&&other| other == root).count() == 1
                 && self.task.wanted.needs(root)
                 && self.fusion.passed_by_readers(root).is_none()

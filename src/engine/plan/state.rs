@@ -33,6 +33,7 @@ impl Plan {
                 state.slots.push(self.slot(id, slot).await?);
             }
             state.sum = self.pending_sum(id).await?;
+            state.average = self.average(id).await?;
         }
         Ok(state)
     }
@@ -51,14 +52,42 @@ impl Plan {
             let values = state.slots.get(slot).cloned().unwrap_or_else(initial);
             self.set_slot(id, slot, &values).await?;
         }
+        let average = state.average.as_ref().unwrap_or(&state.values);
+        self.set_average(id, average).await?;
         match &state.sum {
             Some(sum) => self.set_pending_sum(id, sum).await,
             None => self.set_pending_sum(id, &vec![0.0; len]).await,
         }
     }
 
+    /// Whether an average is kept.
+    pub fn keeps_average(&self) -> bool {
+        self.options.average.is_some()
+    }
+
+    /// The average of a learned parameter, once there is one.
+    pub async fn average(&self, id: ParameterId) -> Result<Option<Vec<f32>>> {
+        match (self.options.average, self.progress.updates) {
+            (None, _) | (_, 0) => Ok(None),
+            _ => self.read_pieces(&self.lowered.average(id)?).await.map(Some),
+        }
+    }
+
+    /// Goes on from an average of a learned parameter, where one is kept.
+    pub async fn set_average(&self, id: ParameterId, values: &[f32]) -> Result<()> {
+        match self.options.average {
+            None => Ok(()),
+            Some(_) => self.write_pieces(&self.lowered.average(id)?, values).await,
+        }
+    }
+
     /// What the optimizer keeps of a learned parameter in a slot.
     pub async fn slot(&self, id: ParameterId, slot: usize) -> Result<Vec<f32>> {
+        if self.groups.updates(id, self.progress.updates) == 0 {
+            // What is in its memory does not matter before the first update, nor to kernels there.
+            let len = self.model.graph.parameter(id).shape.len();
+            return Ok(vec![self.groups.initial_state(id, slot) as f32; len]);
+        }
         self.read_pieces(&self.lowered.state(id, slot)?).await
     }
 

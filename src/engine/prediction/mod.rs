@@ -305,6 +305,7 @@ fn memory_report(lowered: &Lowered, in_flight: usize) -> MemoryReport {
         parameters: stored(true) - batch,
         gradients: 0,
         optimizer_state: 0,
+        average: 0,
         activations: activations.map(|(size, _)| size).sum(),
         activations_unshared: stored(false),
         batch,

@@ -1,10 +1,9 @@
-//! Values and their gradients, looked at in either mode.
+//! Values and their gradients, looked at in training.
 
 use super::pass::divided;
-use super::{Reference, Tape, Walk};
+use super::{Reference, Tape};
 use crate::Result;
 use crate::cpu::Real;
-use crate::engine::operators::Masks;
 use crate::engine::wanted::Wanted;
 use crate::model::{Inputs, Targets, ValueId};
 
@@ -16,35 +15,15 @@ impl<T: Real> Reference<T> {
         (self.gradients, self.state) = (vec![Vec::new(); self.parameters.len()], vec![]);
     }
 
-    fn look_walk(&self, batch: usize, training: bool) -> Walk<'_, T> {
-        let masks = Masks {
-            seed: self.seed,
-            updates: self.updates,
-            examples: self.pending.examples,
-        };
-        Walk {
-            graph: &self.model.graph,
-            parameters: &self.parameters,
-            batch,
-            training: training.then_some(masks),
-        }
-    }
-
     /// A forward pass that leaves the running statistics as they are.
-    pub(in crate::engine) fn look_forward(
-        &mut self,
-        inputs: &Inputs<T>,
-        training: bool,
-    ) -> Result<()> {
+    pub(in crate::engine) fn look_forward(&mut self, inputs: &Inputs<T>) -> Result<()> {
         let examples = inputs.examples(&self.model.graph)?;
-        if training {
-            self.model.graph.check_training(examples)?;
-        }
+        self.model.graph.check_training(examples)?;
         let mut tape = std::mem::take(&mut self.tape);
-        let done = tape.forward(self.look_walk(examples, training), inputs.slices());
+        let done = tape.forward(self.training(examples), inputs.slices());
         tape.begin_gradients();
         self.tape = tape;
-        (self.forwarded, self.looks_at_training) = (Some(examples), training);
+        self.forwarded = Some(examples);
         done
     }
 
@@ -79,8 +58,7 @@ impl<T: Real> Reference<T> {
             tape.add_gradient(self.model.graph.outputs()[loss.output], gradient);
         }
         let mut none = vec![Vec::new(); self.parameters.len()];
-        let walk = self.look_walk(examples, self.looks_at_training);
-        let done = tape.backward(walk, wanted, &mut none);
+        let done = tape.backward(self.training(examples), wanted, &mut none);
         self.tape = tape;
         done
     }

@@ -62,7 +62,6 @@ impl<T: Real> Reference<T> {
         self.check_input_gradients()?;
         let graph = &self.model.graph;
         let wanted = Wanted::looked_at(graph, &self.losses, &[], graph.inputs());
-        self.looks_at_training = true;
         self.look_backward(given, &wanted)
     }
 

@@ -26,6 +26,7 @@ impl Reference<f32> {
         if self.learns(id) {
             state.slots.clone_from(&self.state[id.0]);
             state.sum = self.pending_sum(id).map(<[f64]>::to_vec);
+            state.average = self.average(id).map(<[f32]>::to_vec);
         }
         state
     }
@@ -45,6 +46,8 @@ impl Reference<f32> {
             let values = state.slots.get(slot).cloned().unwrap_or_else(initial);
             self.state[id.0][slot] = values;
         }
+        let average = state.average.as_ref().unwrap_or(&state.values);
+        self.go_on_from_average(id, average);
         let none = || vec![0.0; len];
         self.set_pending_sum(id, state.sum.clone().unwrap_or_else(none));
         Ok(())

@@ -8,6 +8,7 @@ pub(crate) mod activation;
 #[cfg(test)]
 mod activation_tests;
 pub(crate) mod adaptive_pool2d;
+pub(crate) mod average;
 mod blocks;
 pub(crate) mod broadcast;
 pub(crate) mod concat;
@@ -58,6 +59,7 @@ const FAMILIES: &[(&str, &[&Kernel])] = &[
     ("activation", activation::KERNELS),
     ("broadcast", broadcast::KERNELS),
     ("adaptive_pool2d", adaptive_pool2d::KERNELS),
+    ("average", average::KERNELS),
     ("concat", &[&concat::COPY]),
     ("conv2d", conv2d::KERNELS),
     ("conv2d", conv2d_rows::KERNELS),
@@ -95,6 +97,8 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Kernel> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
     pub region: Region,
+    /// What is added to the result first, by the kernels of normalisation.
+    pub addend: Option<Region>,
     /// The function applied to the result.
     pub activation: Option<Activation>,
     /// Where the argument of that function goes, for a gradient that does not follow from the value.
@@ -110,6 +114,7 @@ impl From<Region> for Output {
     fn from(region: Region) -> Self {
         Self {
             region,
+            addend: None,
             activation: None,
             argument: None,
             gradient_of: None,

@@ -6,16 +6,18 @@ use crate::{Error, Result};
 
 impl Graph {
     /// The same computation in which each of these values has a place of its own, and a gradient of its own:
-    /// a view is followed by a copy. In evaluation, what hands its input on is a copy.
+    /// a view is followed by a copy. With `evaluation`, training it computes what evaluation does: there,
+    /// what hands its input on is a copy, and batch normalisations are frozen.
     pub fn with_own_places(&self, asked: &[ValueId], evaluation: bool) -> Self {
         let mut graph = self.clone();
         graph.nodes.clear();
         for node in &self.nodes {
             let mut node = node.clone();
-            let definition = node.op.definition();
-            if evaluation && definition.is_identity_in_evaluation() {
+            if evaluation && node.op.definition().is_identity_in_evaluation() {
                 node.op = Op::Concat(Concat);
-            } else if definition.is_view() && asked.contains(&node.output) {
+            } else if evaluation && let Op::BatchNorm(norm) = &mut node.op {
+                norm.frozen = true;
+            } else if node.op.definition().is_view() && asked.contains(&node.output) {
                 let (viewed, output) = (
                     graph.push_value(self.shape(node.output).clone()),
                     node.output,

@@ -44,6 +44,8 @@ enum Holds {
     Slot(ParameterId, usize),
     /// The sum of gradients that wait for an update.
     Sum(ParameterId),
+    /// The average over the updates.
+    Average(ParameterId),
     Place,
 }
 
@@ -51,7 +53,7 @@ enum Holds {
 #[derive(Debug, Clone, Default)]
 pub(super) struct CheckpointOptions {
     pub resume: Option<Source>,
-    every: Option<Every>,
+    pub(in crate::train) every: Option<Every>,
 }
 
 /// Where a checkpoint is.
@@ -212,6 +214,7 @@ impl Trainer {
 
     /// Refuses a state from which the next call could not be made.
     fn check_between_steps(&self) -> Result<()> {
+        self.check_not_averaged()?;
         let forwarded = match &self.backend {
             Backend::Gpu(plan) => plan.forwarded(),
             Backend::Cpu(reference) => reference.forwarded(),

@@ -33,6 +33,7 @@ pub(super) struct Header {
     pub updates: BTreeMap<String, u64>,
     pub notes: BTreeMap<String, String>,
     /// By which it was judged, if it was.
+    #[cfg(feature = "native")]
     pub metric: Option<f64>,
 }
 
@@ -56,6 +57,7 @@ impl Header {
                 ));
             }
         }
+        #[cfg(feature = "native")]
         let metric = metadata.get("metric");
         Ok(Self {
             library: text("library")?.into(),
@@ -65,6 +67,7 @@ impl Header {
             counts: counts(text("progress")?)?,
             updates: serde_json::from_str(text("updates")?).map_err(bad("updates"))?,
             notes: serde_json::from_str(text("notes")?).map_err(bad("notes"))?,
+            #[cfg(feature = "native")]
             metric: metric.map(|text| number("metric", text)).transpose()?,
         })
     }
@@ -191,7 +194,11 @@ impl Opened {
         };
         check_model(trainer, &header).map_err(fail)?;
         check_optimizers(trainer, &header).map_err(fail)?;
-        let tensors = trainer.tensors(header.counts.pending > 0);
+        // A file without an average is one to begin to keep it from.
+        let mut names = reader.tensors().iter();
+        let averaged = names.any(|(name, _)| name.starts_with("average/"));
+        let averaged = averaged && trainer.keeps_average();
+        let tensors = trainer.tensors([header.counts.pending > 0, averaged]);
         let places = places(&tensors, &reader).map_err(fail)?;
         // Counts that cannot be are found before any tensor is read.
         trainer.check_counts(&header.counts).map_err(told)?;
@@ -331,7 +338,14 @@ fn parameter<R: Read + Seek>(
             Holds::Sum(of) if of == id => {
                 state.sum = Some(numbers(reader, place, f64::from_le_bytes)?);
             }
-            Holds::Values(_) | Holds::Slot(..) | Holds::Sum(_) | Holds::Place => {}
+            Holds::Average(of) if of == id => {
+                state.average = Some(numbers(reader, place, f32::from_le_bytes)?);
+            }
+            Holds::Values(_)
+            | Holds::Slot(..)
+            | Holds::Sum(_)
+            | Holds::Average(_)
+            | Holds::Place => {}
         }
     }
     Ok(state)

@@ -27,7 +27,7 @@ pub(super) fn tensors(
     graph: &Graph,
     learns: impl Fn(ParameterId) -> bool,
     slots: impl Fn(ParameterId) -> usize,
-    pending: bool,
+    [pending, averaged]: [bool; 2],
 ) -> Vec<Tensor> {
     let mut tensors = Vec::new();
     for (id, parameter) in graph.kept() {
@@ -56,6 +56,9 @@ pub(super) fn tensors(
         if pending {
             tensor(format!("pending/{own}"), Dtype::F64, Holds::Sum(id));
         }
+        if averaged {
+            tensor(format!("average/{own}"), Dtype::F32, Holds::Average(id));
+        }
     }
     tensors
 }
@@ -68,7 +71,8 @@ impl Trainer {
     ) -> Result<()> {
         self.check_between_steps()?;
         let counts = self.counts().await?;
-        let mut tensors = self.tensors(counts.pending > 0);
+        let averaged = self.keeps_average() && counts.updates > 0;
+        let mut tensors = self.tensors([counts.pending > 0, averaged]);
         tensors.push(Tensor {
             name: PLACE.into(),
             dtype: Dtype::U8,
@@ -146,6 +150,14 @@ impl Trainer {
                 let sum = sum.ok_or_else(|| Error::argument("checkpoint", "no batch waits"))?;
                 write_numbers(sink, &sum, f64::to_le_bytes)
             }
+            Holds::Average(id) => {
+                let average = match &self.backend {
+                    Backend::Gpu(plan) => plan.average(id).await?,
+                    Backend::Cpu(reference) => reference.average(id).map(<[f32]>::to_vec),
+                };
+                let none = || Error::argument("checkpoint", "no average is kept");
+                write_numbers(sink, &average.ok_or_else(none)?, f32::to_le_bytes)
+            }
             Holds::Place => sink.write(self.data_place()),
         }
     }
@@ -158,9 +170,9 @@ impl Trainer {
     }
 
     /// The tensors of a checkpoint of this trainer but for the place in the data.
-    pub(super) fn tensors(&self, pending: bool) -> Vec<Tensor> {
+    pub(super) fn tensors(&self, kept: [bool; 2]) -> Vec<Tensor> {
         let slots = |id| self.groups().state_slots(id);
-        tensors(&self.model().graph, |id| self.learns(id), slots, pending)
+        tensors(&self.model().graph, |id| self.learns(id), slots, kept)
     }
 
     /// The optimizer of each learned parameter, by name.

@@ -373,7 +373,9 @@ impl<'a> Race<'a> {
         let divides = again && !matches!(self.drawn.optimizer, Optimizer::Sgd(_));
         match (self.gradients_off.get(name), self.exact.gradient(name)) {
             (Some(off), Ok(gradient)) if divides => {
-                let largest = change.largest();
+                // A step of Lion's goes either way, and all of it.
+                let lion = matches!(self.drawn.optimizer, Optimizer::Lion(_));
+                let largest = change.largest() * if lion { 2.0 } else { 1.0 };
                 change.and_each(|at| largest * (off / gradient[at].abs()).min(1.0))
             }
             _ => change,

@@ -98,6 +98,7 @@ fn everything() -> Setup {
         Feature::Clip,
         Feature::BatchNorm,
         Feature::Rate,
+        Feature::Average,
     ])
 }
 

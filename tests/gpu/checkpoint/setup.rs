@@ -1,8 +1,8 @@
 //! Small trainings with all that a checkpoint must keep.
 
 use wgpu_cnn::{
-    Activation, Add, BatchNorm, Conv2d, DropUnit, Dropout, Flatten, Linear, Loss, Losses, Model,
-    Optimizer, Result, Target, Targets, Trainer, TrainerBuilder,
+    Activation, Add, Average, BatchNorm, Conv2d, DropUnit, Dropout, Flatten, Group, Linear, Loss,
+    Losses, Model, Optimizer, Result, Schedule, Target, Targets, Trainer, TrainerBuilder,
 };
 
 use crate::common::{labels, random, uniform};
@@ -20,6 +20,15 @@ pub enum Feature {
     AdamW,
     RmsProp,
     CenteredRmsProp,
+    Adagrad,
+    Adadelta,
+    NAdam,
+    Lion,
+    Schedule,
+    Groups,
+    Frozen,
+    FrozenStatistics,
+    Average,
     Dropout,
     Dropout2d,
     StochasticDepth,
@@ -39,7 +48,7 @@ pub enum Feature {
 }
 
 impl Feature {
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 32] = [
         Self::Momentum,
         Self::Nesterov,
         Self::Adam,
@@ -47,6 +56,15 @@ impl Feature {
         Self::AdamW,
         Self::RmsProp,
         Self::CenteredRmsProp,
+        Self::Adagrad,
+        Self::Adadelta,
+        Self::NAdam,
+        Self::Lion,
+        Self::Schedule,
+        Self::Groups,
+        Self::Frozen,
+        Self::FrozenStatistics,
+        Self::Average,
         Self::Dropout,
         Self::Dropout2d,
         Self::StochasticDepth,
@@ -87,7 +105,7 @@ impl Setup {
         let mut net = Model::graph();
         let image = net.input([2, 4, 4]);
         let mut y = net.add("conv", Conv2d::new(3, 3).padding(1), [image])?;
-        if self.has(Feature::BatchNorm) {
+        if self.has(Feature::BatchNorm) || self.has(Feature::FrozenStatistics) {
             y = net.add("bn", BatchNorm::new(), [y])?;
         }
         if self.has(Feature::CumulativeBatchNorm) {
@@ -121,6 +139,13 @@ impl Setup {
                 Feature::AdamW => Optimizer::adamw(0.01).into(),
                 Feature::RmsProp => Optimizer::rmsprop(0.01).momentum(0.5).into(),
                 Feature::CenteredRmsProp => Optimizer::rmsprop(0.01).centered(true).into(),
+                Feature::Adagrad => {
+                    let adagrad = Optimizer::adagrad(0.05).learning_rate_decay(0.1);
+                    adagrad.initial_accumulator(0.1).into()
+                }
+                Feature::Adadelta => Optimizer::adadelta(1.0).into(),
+                Feature::NAdam => Optimizer::nadam(0.01).into(),
+                Feature::Lion => Optimizer::lion(0.001).weight_decay(0.1).into(),
                 _ => continue,
             };
         }
@@ -150,11 +175,31 @@ impl Setup {
         if self.has(Feature::Accumulate) {
             builder = builder.accumulate(3);
         }
+        if self.has(Feature::Schedule) {
+            builder = builder.schedule(Schedule::cosine(8, 1e-4).warm_up(2));
+        }
+        if self.has(Feature::Average) {
+            builder = builder.average(Average::ema(0.75));
+        }
         if self.has(Feature::Clip) {
             builder = builder.clip_norm(0.3);
         }
         if self.has(Feature::Pieces) {
             builder = builder.max_slab(400);
+        }
+        if self.has(Feature::Schedule) {
+            builder = builder.schedule(Schedule::cosine(9, 1e-3).warm_up(2));
+        }
+        if self.has(Feature::Groups) {
+            let side = Group::new("side.*").rate_factor(0.5).weight_decay(0.125);
+            let head = Group::new("class.bias").optimizer(Optimizer::adam(0.02));
+            builder = builder.group(side).group(head);
+        }
+        if self.has(Feature::Frozen) {
+            builder = builder.freeze("conv.*");
+        }
+        if self.has(Feature::FrozenStatistics) {
+            builder = builder.freeze_statistics("bn.*");
         }
         builder.half_precision(self.has(Feature::Half))
     }
