@@ -60,6 +60,7 @@ pub use conv2d::{
 pub use dropout::{dropout, dropout_spans};
 pub(crate) use dropout::{dropout_from, dropout_spans_from};
 pub use local_response_norm::{local_response_norm_backward, local_response_norm_forward};
+pub(crate) use loss::dice_sums;
 pub use loss::loss_forward_backward;
 pub use matmul::{
     linear_backward_bias, linear_backward_input, linear_backward_weight, linear_forward, matmul,

@@ -16,10 +16,10 @@ mod profile;
 mod profile_table;
 mod reference;
 mod state;
-mod table;
 mod tolerance;
 mod verify;
 mod wanted;
+mod whole;
 
 #[cfg(feature = "native")]
 pub(crate) use autotune::{Place, known_choices};
@@ -34,6 +34,7 @@ pub use reference::Reference;
 pub(crate) use state::{Counts, ParameterState};
 pub use verify::{Check, VerifyReport};
 pub(crate) use wanted::Wanted;
+pub(crate) use whole::WholeLosses;
 
 use crate::op::Average;
 use crate::{Error, Result};

@@ -76,3 +76,10 @@ pub mod half_precision {}
 /// [graph]: crate::GraphBuilder
 #[doc = include_str!("pytorch.md")]
 pub mod pytorch {}
+
+/// Data: files, transforms, loaders, and how they compare with torchvision's.
+///
+/// [data]: crate::data
+#[cfg(feature = "data")]
+#[doc = include_str!("data.md")]
+pub mod data {}

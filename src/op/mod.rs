@@ -99,6 +99,11 @@ pub(crate) trait Definition {
     /// Whether its kernels read the parameter at a position as f16, where a model is in half
     /// precision: those that products multiply with.
     fn reads_half(&self, parameter: usize) -> bool;
+
+    /// The multiplications of its products for one example, each with its addition: what its kernels say
+    /// that they compute ([`Recording::flops`](crate::gpu::record::Recording::flops)) is twice that for each of
+    /// its passes. 0 where memory bounds it.
+    fn multiply_adds(&self, inputs: &[&Shape]) -> Result<u64>;
 }
 
 /// Calls a macro with every operator: the variants of [`Op`], each of which holds the struct of its
@@ -271,6 +276,13 @@ impl ParameterSpec {
             ..Self::weight(shape, Init::Constant(0.0), [0, 0])
         }
     }
+}
+
+/// A product of extents, saturating.
+pub(crate) fn saturating_product(extents: &[usize]) -> u64 {
+    extents.iter().fold(1, |product: u64, &extent| {
+        product.saturating_mul(extent as u64)
+    })
 }
 
 /// Refuses more elements than a program can count.

@@ -97,8 +97,10 @@ impl Trainer {
         let given = gradients.slices();
         check_gradients(&self.model().graph, &self.losses, examples, given)?;
         match &mut self.backend {
-            Backend::Gpu(plan) => plan.backward(given).await,
-            Backend::Cpu(reference) => reference.backward_slices(given),
+            Backend::Gpu(plan) => plan.backward(given).await?,
+            Backend::Cpu(reference) => reference.backward_slices(given)?,
         }
+        self.logged.count(examples);
+        Ok(())
     }
 }

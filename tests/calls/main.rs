@@ -9,10 +9,12 @@
 
 mod call;
 mod cpu;
+mod data;
 #[path = "../common/device.rs"]
 #[allow(dead_code)] // each suite takes a part of it
 mod device;
 mod draw;
+mod evaluate;
 mod gpu;
 mod graph;
 mod guard;

@@ -29,6 +29,7 @@ pub fn calls() -> Vec<Call> {
                 }
                 let _ = (g.input_shape(), g.output_shape(), g.weight_shape());
                 let _ = (g.input_len(), g.output_len(), g.weight_len(), g.flops());
+                assert!(g.multiply_adds() <= g.flops());
                 true
             })
         }),
@@ -68,7 +69,14 @@ pub fn calls() -> Vec<Call> {
             let (batch, input) = (d.number(), d.shape());
             let _ = dropout(d);
             match d.below(7) {
-                0 => linear(d).geometry(batch, &input).is_ok(),
+                0 => linear(d).geometry(batch, &input).is_ok_and(|mut g| {
+                    if d.is_hostile() {
+                        (g.rows, g.in_features, g.out_features) =
+                            (d.number(), d.number(), d.number());
+                    }
+                    let _ = g.multiply_adds();
+                    true
+                }),
                 1 => softmax(d).geometry(batch, &input).is_ok_and(|mut g| {
                     if d.is_hostile() {
                         (g.outer, g.extent, g.inner) = (d.number(), d.number(), d.number());
