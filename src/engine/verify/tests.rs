@@ -55,7 +55,7 @@ fn set_constant(dispatch: &mut Dispatch, name: &str, change: impl Fn(f64) -> f64
     }
 }
 
-const FAULTS: [Fault; 16] = [
+const FAULTS: [Fault; 18] = [
     ("layer 0 (conv2d)", "", |d| {
         set_constant(d, "ACTIVATION_A", |slope| slope + 1e-3)
     }),
@@ -99,6 +99,12 @@ const FAULTS: [Fault; 16] = [
     }),
     ("layer 10 (linear)", "", |d| set_param(d, "k", |k| k - 1)),
     ("optimizer", "optimizer_adam", |d| d.bindings.swap(3, 4)),
+    ("average", "average_update", |d| {
+        set_param(d, "len", |len| len - 1)
+    }),
+    ("average", "average_swap", |d| {
+        set_param(d, "len", |len| len - 1)
+    }),
 ];
 
 #[test]
