@@ -274,7 +274,7 @@ fn losses_of_ones_own_leave_the_metrics_and_end_a_forward_pass() {
         let (x, mut accuracy) = ([0.5f32, 1.0, -1.0, 0.0], Accuracy::new());
         trainer.forward(&x).unwrap();
         let test = [(x, [0u8, 1])];
-        let found = trainer.evaluate_with(&test, &mut [&mut accuracy]).unwrap();
+        let found = trainer.evaluate_with(test, &mut [&mut accuracy]).unwrap();
         assert!(found.loss.is_nan() && accuracy.counted() == 2);
         assert!(trainer.backward([&[0.0f32; 6]]).is_err());
         trainer.forward(&x).unwrap();

@@ -36,6 +36,9 @@ pub struct PredictorBuilder {
     pub(super) options: PlanOptions,
 }
 
+/// What gives the parameters of a model, each when its turn comes.
+type Parameters<'a> = Box<dyn FnMut(ParameterId) -> Result<Vec<f32>> + Send + 'a>;
+
 impl PredictorBuilder {
     pub(super) fn new(model: Model) -> Self {
         let parameters = model.graph.parameters().iter();
@@ -190,7 +193,7 @@ impl PredictorBuilder {
     }
 
     /// The parameters of what is computed, one by one.
-    fn computed(&self) -> Result<Box<dyn FnMut(ParameterId) -> Result<Vec<f32>> + Send + '_>> {
+    fn computed(&self) -> Result<Parameters<'_>> {
         let own = self.parameters()?;
         let Some(folded) = self.folded()? else {
             return Ok(Box::new(own));

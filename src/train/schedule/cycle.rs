@@ -4,8 +4,8 @@ use super::{Kind, Schedule, check_factor, check_length};
 use crate::op::within;
 use crate::{Error, Result};
 
-/// `OneCycleLR` (Smith and Topin 2018): up from `max / div` to `max` and down to
-/// `max / (div * final_div)`, made by [`Schedule::one_cycle`].
+/// `OneCycleLR` (Smith and Topin 2018): up from `max / div_factor` to `max` and down to
+/// `max / (div_factor * final_div_factor)`, made by [`Schedule::one_cycle`].
 ///
 /// The maximum is the base, and so each parameter group's own, unless it is
 /// [given](Self::max_rate). The momentum stays as it is.
@@ -15,8 +15,8 @@ pub struct OneCycle {
     max_rate: Option<f64>,
     rising: f64,
     linear: bool,
-    div: f64,
-    final_div: f64,
+    div_factor: f64,
+    final_div_factor: f64,
     three_phases: bool,
 }
 
@@ -27,8 +27,8 @@ impl OneCycle {
             max_rate: None,
             rising: 0.3,
             linear: false,
-            div: 25.0,
-            final_div: 1e4,
+            div_factor: 25.0,
+            final_div_factor: 1e4,
             three_phases: false,
         }
     }
@@ -52,14 +52,14 @@ impl OneCycle {
     }
 
     /// Sets what the largest rate is divided by for the first. Default 25.
-    pub fn div(mut self, div: f64) -> Self {
-        self.div = div;
+    pub fn div_factor(mut self, factor: f64) -> Self {
+        self.div_factor = factor;
         self
     }
 
     /// Sets what the first rate is divided by for the last. Default 10,000.
-    pub fn final_div(mut self, div: f64) -> Self {
-        self.final_div = div;
+    pub fn final_div_factor(mut self, factor: f64) -> Self {
+        self.final_div_factor = factor;
         self
     }
 
@@ -72,8 +72,8 @@ impl OneCycle {
 
     pub(super) fn rate(&self, base: f64, update: u64) -> f64 {
         let max = self.max_rate.unwrap_or(base);
-        let first = max / self.div;
-        let last = first / self.final_div;
+        let first = max / self.div_factor;
+        let last = first / self.final_div_factor;
         // As PyTorch has it: a phase ends at a number of an update, which may be a fraction.
         let updates = self.updates.max(1) as f64;
         let rising = self.rising * updates;
@@ -115,8 +115,8 @@ impl OneCycle {
             check_factor("max_rate", rate)?;
         }
         within("schedule: rising", self.rising, 0.0..=1.0)?;
-        check_divisor("div", self.div)?;
-        check_divisor("final_div", self.final_div)
+        check_divisor("div_factor", self.div_factor)?;
+        check_divisor("final_div_factor", self.final_div_factor)
     }
 }
 
