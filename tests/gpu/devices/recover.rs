@@ -46,7 +46,7 @@ fn train(
                 gpu = device(recovered % 2 == 0);
                 let next = trainer.recover(&gpu).unwrap();
                 assert!(
-                    next <= number as u64 && next % 3 == 0,
+                    next <= number as u64 && next.is_multiple_of(3),
                     "{next} for {number}"
                 );
                 assert_eq!(next, trainer.batches());
