@@ -3,6 +3,7 @@
     python benches/with_pytorch.py          # the GPU through CUDA where there is one, else the CPU
     python benches/with_pytorch.py cpu 2    # two threads
     python benches/with_pytorch.py cpu 2 zoo resnet18 mobilenet_v2   # the steps of `examples/zoo.rs`
+    python benches/with_pytorch.py cpu 2 loader FOLDER               # the files of `benches/loader.rs`
 
 Needs torch, and torchvision for ResNet-18. Networks, batches, optimizer and what an iteration does are those
 of `benches/step.rs`: a batch is uploaded, goes forward and backward, the weights are updated, and the loss is
@@ -169,11 +170,37 @@ def zoo(names):
         print(f"zoo/{name}: {min(taken) * 1e3:.1f} ms", flush=True)
 
 
+def loader(folder):
+    """Images a second of a folder, as `benches/loader.rs` reads it: the best of three epochs."""
+    from torchvision import datasets, transforms
+
+    images = datasets.ImageFolder(folder, transforms.Compose([
+        transforms.RandomResizedCrop(224),
+        transforms.RandomHorizontalFlip(),
+        transforms.ToTensor(),
+        transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    ]))
+    torch.set_num_threads(1)
+    for workers in (0, 1, 2):
+        batches = torch.utils.data.DataLoader(
+            images, batch_size=32, shuffle=True, num_workers=workers,
+            persistent_workers=workers > 0)
+        best = 0
+        for _ in range(3):
+            begin = time.perf_counter()
+            for _ in batches:
+                pass
+            best = max(best, len(images) / (time.perf_counter() - begin))
+        print(f"{workers} workers: {best:.0f} images a second", flush=True)
+
+
 def main():
     where = torch.cuda.get_device_name() if ON_GPU else f"{torch.get_num_threads()} threads"
     print(f"PyTorch {torch.__version__}, {where}")
     if sys.argv[3:4] == ["zoo"]:
         return zoo(sys.argv[4:])
+    if sys.argv[3:4] == ["loader"]:
+        return loader(sys.argv[4])
     for tf32 in (False, True) if ON_GPU else (False,):
         allow_tf32(tf32)
         for name, network, batch, image, classes, optimizer, large in STEPS:

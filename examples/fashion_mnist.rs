@@ -23,10 +23,13 @@ use std::time::Instant;
 use clap::{Parser, ValueEnum};
 use common::chart::{self, History};
 use common::confusion::{Confusion, class_names};
-use common::dataset::{self, CLASSES, Images};
 use common::{filters, finite, out};
 use indicatif::{ProgressBar, ProgressStyle};
+use wgpu_cnn::data::{Dataset, Loader, Memory, Split};
 use wgpu_cnn::{Gpu, Model, Optimizer, Trainer};
+
+/// The classes of MNIST and Fashion-MNIST.
+const CLASSES: usize = 10;
 
 /// Train a convolutional network on Fashion-MNIST.
 #[derive(Parser)]
@@ -99,7 +102,8 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let out = &options.out;
     out::prepare(out, &[CURVES, FILTERS, WEIGHTS])?;
-    let (train, test) = dataset::load(&options.data)?;
+    let train = Memory::read_mnist(&options.data, Split::Train)?;
+    let test = Memory::read_mnist(&options.data, Split::Test)?;
     println!(
         "{} training and {} test images, {}",
         train.len(),
@@ -107,9 +111,8 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         options.data.display()
     );
 
-    let [height, width] = train.size;
     #[rustfmt::skip]
-    let model = Model::builder([1, height, width])
+    let model = Model::builder(train.example_shape())
         .conv2d(32, 5).relu().max_pool2d(2)
         .conv2d(64, 5).relu().max_pool2d(2)
         .flatten().dense(128).relu().dense(CLASSES)
@@ -135,7 +138,9 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     }
 
     let names = class_names(&options.data);
-    let mut order = fastrand::Rng::with_seed(options.seed);
+    let train = Loader::builder(train).batch(options.batch).shuffle(true);
+    let train = train.seed(options.seed).build()?;
+    let test = Loader::builder(test).batch(1000).build()?;
     let mut history = History::default();
     let mut confusion = evaluate(&mut trainer, &test, names)?;
     println!(
@@ -145,8 +150,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     history.accuracy.push((0.0, confusion.accuracy()));
     for epoch in 0..options.epochs {
         let start = Instant::now();
-        let batches = train.shuffled(options.batch, order.u64(..));
-        let loss = train_epoch(&mut trainer, batches, epoch, &mut history)?;
+        let loss = train_epoch(&mut trainer, &train, epoch, &mut history)?;
         let seconds = start.elapsed().as_secs_f64();
         confusion = evaluate(&mut trainer, &test, names)?;
         history
@@ -157,7 +161,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
             epoch + 1,
             options.epochs,
             confusion.accuracy(),
-            train.len() as f64 / seconds,
+            train.dataset().len() as f64 / seconds,
         );
     }
     println!("\n{confusion}");
@@ -199,7 +203,7 @@ fn optimizer(options: &Options) -> Optimizer {
 /// One pass over the training images. Returns the mean of the losses that were looked at.
 fn train_epoch(
     trainer: &mut Trainer,
-    batches: impl ExactSizeIterator<Item = (Vec<f32>, Vec<u8>)>,
+    batches: &Loader,
     epoch: usize,
     history: &mut History,
 ) -> Result<f64, Box<dyn Error>> {
@@ -210,9 +214,10 @@ fn train_epoch(
     let bar = ProgressBar::new(steps as u64).with_style(style);
     bar.set_prefix((epoch + 1).to_string());
     let (mut seen, mut sum, mut readings) = (0, 0.0, 0);
-    for (step, (images, labels)) in (1..).zip(batches) {
-        trainer.step(&images, &labels)?;
-        seen += labels.len();
+    for (step, batch) in (1..).zip(batches.epoch(epoch as u64)) {
+        let batch = batch?;
+        seen += batch.len();
+        trainer.step(&batch.images, batch.targets)?;
         bar.inc(1);
         if step % STEPS_PER_READING == 0 || step == steps {
             let loss = f64::from(trainer.loss()?);
@@ -242,12 +247,13 @@ fn diverged(loss: f64, step: usize, epoch: usize) -> String {
 
 fn evaluate(
     trainer: &mut Trainer,
-    images: &Images,
+    images: &Loader,
     names: [&'static str; CLASSES],
 ) -> wgpu_cnn::Result<Confusion> {
     let mut confusion = Confusion::new(names);
-    for (images, labels) in images.in_order(1000) {
-        confusion.add(&trainer.predict(&images)?, &labels);
+    for batch in images.epoch(0) {
+        let batch = batch?;
+        confusion.add(&trainer.predict(&batch.images)?, &batch.targets);
     }
     Ok(confusion)
 }

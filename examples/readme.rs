@@ -6,8 +6,6 @@
 //!
 //! `examples/fashion_mnist.rs` is the same with options, curves and a fallback to the CPU.
 
-#[path = "common/dataset.rs"]
-mod dataset;
 #[path = "common/finite.rs"]
 mod finite;
 #[path = "common/out.rs"]
@@ -15,6 +13,7 @@ mod out;
 
 use std::path::Path;
 
+use wgpu_cnn::data::{Loader, Memory, Split};
 use wgpu_cnn::prelude::*;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -22,7 +21,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         env!("CARGO_MANIFEST_DIR"),
         "/examples/data/fashion-mnist"
     ));
-    let (train, test) = dataset::load(folder)?;
+    let train = Memory::read_mnist(folder, Split::Train)?;
+    let test = Memory::read_mnist(folder, Split::Test)?;
+    let train = Loader::builder(train).batch(64).shuffle(true).build()?;
+    let test = Loader::builder(test).batch(1000).build()?;
     out::prepare(Path::new("out"), &["readme.safetensors"])?;
 
     let gpu = Gpu::new()?; // the best adapter
@@ -38,22 +40,29 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .seed(7)
         .on(&gpu)?;
 
-    for (images, labels) in train.shuffled(64, 7) {
-        trainer.step(&images, labels)?; // one submission, nothing is created
+    for batch in train.epoch(0) {
+        let batch = batch?;
+        trainer.step(&batch.images, batch.targets)?; // one submission, nothing is created
     }
     println!("loss {:.3} in the last step", trainer.loss()?); // the only read-back
 
     let mut right = 0;
-    for (images, labels) in test.in_order(1000) {
-        let logits = trainer.predict(&images)?; // a row of 10 for each image
-        let pairs = dataset::answers(&logits, [dataset::CLASSES, 1]).zip(&labels);
-        right += pairs
-            .filter(|&(answer, &label)| answer == usize::from(label))
-            .count();
+    for batch in test.epoch(0) {
+        let batch = batch?;
+        let logits = trainer.predict(&batch.images)?; // a row of 10 for each image
+        let Target::Labels(labels) = batch.targets else {
+            unreachable!("images have a label each");
+        };
+        let pairs = logits.chunks_exact(10).zip(labels);
+        let is_right = |(logits, label): &(&[f32], u32)| {
+            let answer = (0..10).max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
+            answer == Some(*label as usize)
+        };
+        right += pairs.filter(is_right).count();
     }
     println!(
         "{right} of {} test images classified right on {}",
-        test.len(),
+        test.dataset().len(),
         gpu.info().name
     );
     finite::check(&trainer)?;

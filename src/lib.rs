@@ -48,6 +48,8 @@
 //! * [`ops`] are the kernels one by one on [`Tensor`]s; [`cpu`] are their twins on slices.
 //! * [`zoo`] has well-known networks, from AlexNet to ConvNeXt and U-Net, under the names of their parameters in
 //!   PyTorch.
+//! * With the feature `data`, the module of that name reads files and folders of images, transforms them and makes
+//!   batches, ahead on threads.
 //! * [`guide`] has pages to read: the [architecture](guide::architecture), [how the kernels
 //!   work](guide::kernels), what a step [costs](guide::cost), [half precision](guide::half_precision), what
 //!   has been [measured](guide::benchmarks), and more.
@@ -70,10 +72,13 @@
 //! # Features
 //!
 //! `native` (default): blocking calls, the Vulkan, Metal and DX12 back ends, the threaded CPU
-//! reference. `webgpu`: the browser; only the calls that end in `_async` are there.
+//! reference. `webgpu`: the browser; only the calls that end in `_async` are there. `data`: from files to
+//! batches.
 #![deny(missing_docs)]
 
 pub mod cpu;
+#[cfg(feature = "data")]
+pub mod data;
 pub mod engine;
 mod error;
 mod file;
@@ -85,6 +90,7 @@ pub mod op;
 pub mod ops;
 pub mod prelude;
 mod shape;
+mod table;
 mod train;
 pub mod zoo;
 
@@ -92,22 +98,25 @@ pub use engine::{Check, MemoryReport, Profile, ProfileEntry, Reference, VerifyRe
 pub use error::{Error, Result};
 pub use gpu::{Clock, Element, Gpu, GpuBuilder, Peaks, Tensor};
 pub use model::{
-    Branch, GraphBuilder, Inputs, LoadReport, Losses, Model, ModelBuilder, Pattern, SaveOptions,
-    Targets, Value, Weights,
+    AsInputs, Branch, GraphBuilder, Inputs, IntoBatch, LayerSummary, LoadReport, Losses, Model,
+    ModelBuilder, Pattern, SaveOptions, Summary, Targets, Value, Weights,
 };
 pub use op::{
-    Activation, Adadelta, Adagrad, Adam, AdaptiveAvgPool2d, AdaptiveMaxPool2d, Add, AvgPool1d,
-    AvgPool2d, BatchNorm, BinaryCrossEntropy, ChannelPermute, ChannelShuffle, Concat, Conv1d,
-    Conv2d, ConvTranspose2d, CrossEntropy, Dice, DropUnit, Dropout, Flatten, GlobalPool, GroupNorm,
-    Init, InstanceNorm, LayerNorm, LayerNormChannels, Linear, Lion, LocalResponseNorm, Loss,
-    MaxPool1d, MaxPool2d, Mul, NAdam, NegativeLogLikelihood, Op, Optimizer, Pad2d, Padding,
+    Activation, Adadelta, Adagrad, Adam, AdaptiveAvgPool2d, AdaptiveMaxPool2d, Add, Average,
+    AvgPool1d, AvgPool2d, BatchNorm, BinaryCrossEntropy, ChannelPermute, ChannelShuffle, Concat,
+    Conv1d, Conv2d, ConvTranspose2d, CrossEntropy, Dice, DropUnit, Dropout, Flatten, GlobalPool,
+    GroupNorm, Init, InstanceNorm, LayerNorm, LayerNormChannels, Linear, Lion, LocalResponseNorm,
+    Loss, MaxPool1d, MaxPool2d, Mul, NAdam, NegativeLogLikelihood, Op, Optimizer, Pad2d, Padding,
     PaddingMode, PixelShuffle, PixelUnshuffle, PointwiseLinear, Prelu, Reduction, Reshape, RmsProp,
     Scale, Sgd, Size2, Slice, Softmax, Target, Upsample2d,
 };
 pub use shape::Shape;
 #[cfg(feature = "native")]
 pub use train::Checkpoints;
-pub use train::{Cyclic, Group, OneCycle, Schedule, Trainer, TrainerBuilder};
+pub use train::{
+    Accuracy, ConfusionMatrix, Cyclic, Evaluation, Group, Log, LogRow, MeanErrors, Metric,
+    OneCycle, Prediction, Predictions, Schedule, Trainer, TrainerBuilder,
+};
 pub use wgpu;
 
 /// The way to a device in tests: these take the one of the folder `tests`, which knows the crate by

@@ -21,11 +21,12 @@
 //! ```
 
 pub use crate::{
-    Activation, AdaptiveAvgPool2d, AdaptiveMaxPool2d, Add, AvgPool1d, AvgPool2d, BatchNorm, Branch,
-    ChannelPermute, ChannelShuffle, Concat, Conv1d, Conv2d, ConvTranspose2d, DropUnit, Dropout,
-    Error, Flatten, GlobalPool, Gpu, GraphBuilder, Group, GroupNorm, Init, InstanceNorm, LayerNorm,
-    LayerNormChannels, Linear, LocalResponseNorm, Loss, Losses, MaxPool1d, MaxPool2d, Model,
-    ModelBuilder, Mul, Optimizer, Pad2d, Padding, PaddingMode, Pattern, PixelShuffle,
-    PixelUnshuffle, PointwiseLinear, Prelu, Reduction, Reshape, SaveOptions, Scale, Schedule,
-    Shape, Slice, Softmax, Target, Trainer, TrainerBuilder, Upsample2d, Value, Weights,
+    Accuracy, Activation, AdaptiveAvgPool2d, AdaptiveMaxPool2d, Add, Average, AvgPool1d, AvgPool2d,
+    BatchNorm, Branch, ChannelPermute, ChannelShuffle, Concat, ConfusionMatrix, Conv1d, Conv2d,
+    ConvTranspose2d, DropUnit, Dropout, Error, Flatten, GlobalPool, Gpu, GraphBuilder, Group,
+    GroupNorm, Init, InstanceNorm, LayerNorm, LayerNormChannels, Linear, LocalResponseNorm, Loss,
+    Losses, MaxPool1d, MaxPool2d, MeanErrors, Metric, Model, ModelBuilder, Mul, Optimizer, Pad2d,
+    Padding, PaddingMode, Pattern, PixelShuffle, PixelUnshuffle, PointwiseLinear, Prelu, Reduction,
+    Reshape, SaveOptions, Scale, Schedule, Shape, Slice, Softmax, Target, Trainer, TrainerBuilder,
+    Upsample2d, Value, Weights,
 };

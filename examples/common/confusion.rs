@@ -3,7 +3,9 @@
 use std::fmt;
 use std::path::Path;
 
-use super::dataset::{CLASSES, answers};
+use wgpu_cnn::Target;
+
+use crate::CLASSES;
 
 /// Fashion-MNIST and MNIST have the same files: the folder's name tells which it is.
 pub fn class_names(folder: &Path) -> [&'static str; CLASSES] {
@@ -35,9 +37,13 @@ impl Confusion {
     }
 
     /// Counts the answers to a batch: `logits` of shape (N, classes) against `labels`, shape (N).
-    pub fn add(&mut self, logits: &[f32], labels: &[u8]) {
-        for (answer, &label) in answers(logits, [CLASSES, 1]).zip(labels) {
-            self.counts[usize::from(label)][answer] += 1;
+    pub fn add(&mut self, logits: &[f32], labels: &Target) {
+        let Target::Labels(labels) = labels else {
+            return;
+        };
+        for (logits, &label) in logits.chunks_exact(CLASSES).zip(labels) {
+            let answer = (0..CLASSES).max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
+            self.counts[label as usize][answer.unwrap_or_default()] += 1;
         }
     }
 

@@ -5,7 +5,7 @@ mod dice;
 mod elements;
 
 use super::{Real, check_length};
-use crate::op::{Loss, LossGeometry, Target};
+use crate::op::{Dice, Loss, LossGeometry, Target};
 use crate::{Error, Result};
 
 /// The loss of `output (rows, classes, plane)` divided by `normaliser`, with its gradient with respect
@@ -94,6 +94,18 @@ pub fn loss_forward_backward<T: Real>(
         ) => f64::NAN,
     };
     Ok(T::nearest(total / normaliser))
+}
+
+/// The sums that the coefficients of a Dice loss over the whole batch are made of: of `p * t` and of `p + t`,
+/// class by class. The target has been checked.
+pub(crate) fn dice_sums(
+    loss: &Dice,
+    geometry: &LossGeometry,
+    output: &[f32],
+    target: &Target,
+) -> Vec<[f64; 2]> {
+    let codes = target.codes(&Loss::Dice(*loss));
+    dice::batch_sums(loss, geometry, output, dice::Mask::of(target, &codes))
 }
 
 #[cfg(test)]

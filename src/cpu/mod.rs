@@ -20,6 +20,7 @@
 
 mod activation;
 mod adaptive_pool2d;
+mod average;
 mod broadcast;
 mod concat;
 mod conv2d;
@@ -46,6 +47,7 @@ pub use adaptive_pool2d::{
     adaptive_avg_pool2d_backward, adaptive_avg_pool2d_forward, adaptive_max_pool2d_backward,
     adaptive_max_pool2d_forward,
 };
+pub use average::average_update;
 pub use broadcast::{add_backward, add_forward, mul_backward, mul_forward};
 pub use concat::{concat_backward, concat_forward};
 pub use conv_transpose2d::{
@@ -58,6 +60,7 @@ pub use conv2d::{
 pub use dropout::{dropout, dropout_spans};
 pub(crate) use dropout::{dropout_from, dropout_spans_from};
 pub use local_response_norm::{local_response_norm_backward, local_response_norm_forward};
+pub(crate) use loss::dice_sums;
 pub use loss::loss_forward_backward;
 pub use matmul::{
     linear_backward_bias, linear_backward_input, linear_backward_weight, linear_forward, matmul,

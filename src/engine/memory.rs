@@ -16,6 +16,8 @@ pub struct MemoryReport {
     pub gradients: u64,
     /// What the optimizer keeps between steps.
     pub optimizer_state: u64,
+    /// The average of the learned values over the updates.
+    pub average: u64,
     /// Activations, their gradients and scratch space, shared by those whose lives do not overlap, and
     /// filters rearranged as some kernels read them.
     pub activations: u64,
@@ -34,15 +36,15 @@ impl MemoryReport {
             parameters,
             gradients,
             optimizer_state,
+            average,
             activations,
             batch,
             staging,
-            ..
+            activations_unshared: _,
         } = self;
-        let parts = [gradients, optimizer_state, activations, batch, staging];
-        parts
-            .into_iter()
-            .fold(*parameters, |sum, part| sum.saturating_add(*part))
+        let kept = [gradients, optimizer_state, average];
+        let parts = kept.into_iter().chain([activations, batch, staging]);
+        parts.fold(*parameters, |sum, part| sum.saturating_add(*part))
     }
 }
 
@@ -51,12 +53,16 @@ impl fmt::Display for MemoryReport {
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         write!(
             f,
-            "{:.1} MiB: parameters {:.1}, gradients {:.1}, optimizer {:.1}, activations {:.1} \
+            "{:.1} MiB: parameters {:.1}, gradients {:.1}, optimizer {:.1}{}, activations {:.1} \
              ({:.1} without sharing), batch {:.1}, staging {:.1}",
             mib(self.total()),
             mib(self.parameters),
             mib(self.gradients),
             mib(self.optimizer_state),
+            match self.average {
+                0 => String::new(),
+                bytes => format!(", average {:.1}", mib(bytes)),
+            },
             mib(self.activations),
             mib(self.activations_unshared),
             mib(self.batch),
@@ -128,6 +134,7 @@ pub(super) fn memory_report(lowered: &Lowered, in_flight: usize) -> MemoryReport
             .sum::<u64>();
     let gradients = sum(|slab| slab.gradient.size + slab.sum.map_or(0, |sum| sum.size));
     let optimizer_state = sum(|slab| slab.state.iter().map(|state| state.size).sum());
+    let average = sum(|slab| slab.average.map_or(0, |average| average.size));
     let of_losses = lowered.losses.iter().flat_map(|loss| {
         let own = [loss.labels, loss.values, loss.loss].map(Some);
         own.into_iter().chain([loss.loss_weights]).flatten()
@@ -136,11 +143,12 @@ pub(super) fn memory_report(lowered: &Lowered, in_flight: usize) -> MemoryReport
     let of_batch = own.into_iter().flatten().copied().chain(of_losses);
     let batch: u64 = of_batch.map(|region| region.size).sum();
     // What is made of the parameters when they change: filters rearranged.
-    let scratch = kept - parameters - gradients - optimizer_state - batch;
+    let scratch = kept - parameters - gradients - optimizer_state - average - batch;
     MemoryReport {
         parameters,
         gradients,
         optimizer_state,
+        average,
         activations: shared + scratch,
         activations_unshared: transient + scratch,
         batch,

@@ -16,10 +16,10 @@ mod profile;
 mod profile_table;
 mod reference;
 mod state;
-mod table;
 mod tolerance;
 mod verify;
 mod wanted;
+mod whole;
 
 #[cfg(feature = "native")]
 pub(crate) use autotune::{Place, known_choices};
@@ -34,8 +34,18 @@ pub use reference::Reference;
 pub(crate) use state::{Counts, ParameterState};
 pub use verify::{Check, VerifyReport};
 pub(crate) use wanted::Wanted;
+pub(crate) use whole::WholeLosses;
 
-use crate::Error;
+use crate::op::Average;
+use crate::{Error, Result};
+
+/// Refuses to exchange the parameters with an average that is not kept.
+fn check_averages(average: Option<Average>) -> Result<()> {
+    match average {
+        Some(_) => Ok(()),
+        None => Err(Error::argument("average", "none is kept")),
+    }
+}
 
 /// An error that no input can cause.
 fn internal(message: &str) -> Error {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::profile::{Profile, ProfileEntry};
-use super::table::table;
+use crate::table::table;
 
 impl fmt::Display for Profile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -121,6 +121,11 @@ pub(crate) enum Varies {
         /// The place of its group.
         group: usize,
     },
+    /// The shares of an average and of what is new.
+    Average {
+        /// The place of the parameters' group.
+        group: usize,
+    },
 }
 
 /// What a recording chose by the sizes of a piece of work.

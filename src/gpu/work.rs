@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::op::{Conv2dGeometry, Size2};
+use crate::op::{Conv2dGeometry, Size2, saturating_product};
 
 /// The extents of a product C `(m, n)` with sums of length `k`, and the number of such products.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +76,7 @@ impl Work {
     /// Additions and multiplications, padding counted.
     pub fn flops(&self) -> u64 {
         match self {
-            Self::Matmul([m, n, k], _) => 2 * (m * n) as u64 * *k as u64,
+            Self::Matmul(extents, _) => saturating_product(extents).saturating_mul(2),
             Self::Conv2dForward(geometry)
             | Self::Conv2dBackwardInput(geometry)
             | Self::Conv2dBackwardWeight(geometry) => geometry.flops(),

@@ -63,11 +63,23 @@ pub mod autotuning {}
 #[doc = include_str!("half_precision.md")]
 pub mod half_precision {}
 
-/// Weights to and from PyTorch.
+/// From PyTorch: the everyday job side by side, and weights on their way there and back.
 ///
 /// [save]: crate::Trainer::save
 /// [load]: crate::Trainer::load
+/// [load_async]: crate::Trainer::load_async
+/// [weights]: crate::Weights
+/// [report]: crate::LoadReport
+/// [save_options]: crate::SaveOptions
+/// [builder]: crate::Trainer::builder
 /// [zoo]: crate::zoo
 /// [graph]: crate::GraphBuilder
 #[doc = include_str!("pytorch.md")]
 pub mod pytorch {}
+
+/// Data: files, transforms, loaders, and how they compare with torchvision's.
+///
+/// [data]: crate::data
+#[cfg(feature = "data")]
+#[doc = include_str!("data.md")]
+pub mod data {}

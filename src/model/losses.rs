@@ -280,10 +280,7 @@ impl Targets {
         losses: &[OutputLoss],
         examples: usize,
     ) -> Result<()> {
-        if self.0.len() != losses.len() {
-            let expected = one_each("target", losses.len(), "loss");
-            return Err(Error::shape("targets", expected, self.0.len()));
-        }
+        self.check_count(losses)?;
         for (loss, target) in losses.iter().zip(&self.0) {
             let shape = graph.shape(graph.outputs()[loss.output]);
             let function = loss.function()?;
@@ -292,6 +289,31 @@ impl Targets {
             fits.map_err(|error| of_output(graph, loss.output, losses.len() > 1, error))?;
         }
         Ok(())
+    }
+}
+
+impl Targets {
+    /// The same where nothing is learned, and so where the losses may be the caller's: then whatever one
+    /// hands in for each of them fits.
+    pub(crate) fn check_evaluation(
+        &self,
+        graph: &Graph,
+        losses: &[OutputLoss],
+        examples: usize,
+    ) -> Result<()> {
+        match losses.iter().all(|loss| loss.loss.is_none()) {
+            true => self.check_count(losses),
+            false => self.check(graph, losses, examples),
+        }
+    }
+
+    /// Refuses another number than there are losses.
+    fn check_count(&self, losses: &[OutputLoss]) -> Result<()> {
+        if self.0.len() == losses.len() {
+            return Ok(());
+        }
+        let expected = one_each("target", losses.len(), "loss");
+        Err(Error::shape("targets", expected, self.0.len()))
     }
 }
 

@@ -2,6 +2,7 @@
 //! weights on disk.
 #![deny(clippy::wildcard_enum_match_arm)]
 
+mod batch;
 mod builder;
 mod graph;
 mod graph_builder;
@@ -10,8 +11,10 @@ mod init;
 mod inputs;
 mod losses;
 mod pattern;
+mod summary;
 mod weights;
 
+pub use batch::{AsInputs, IntoBatch};
 pub use builder::{Branch, ModelBuilder};
 pub(crate) use graph::{Graph, Node, Parameter, ParameterId, ValueId};
 pub use graph_builder::{GraphBuilder, Value};
@@ -20,10 +23,10 @@ pub use inputs::Inputs;
 pub use losses::{Losses, Targets};
 pub(crate) use losses::{OutputLoss, Shares, check_accumulate, check_gradients, check_own};
 pub use pattern::Pattern;
+pub use summary::{LayerSummary, Summary};
 pub(crate) use weights::Opened;
 pub use weights::{LoadReport, SaveOptions, Weights};
 
-use std::collections::HashSet;
 use std::fmt::Display;
 
 use crate::Shape;
@@ -125,14 +128,9 @@ impl Display for Model {
         for shape in self.input_shapes() {
             line("", "input", shape, [&0, &0])?;
         }
-        let mut counted = HashSet::new();
-        for node in self.graph.nodes() {
-            let mut own = node.parameters.clone();
-            own.retain(|&id| counted.insert(id));
-            let parameters = || own.iter().map(|&id| self.graph.parameter(id));
-            let [learned, others] = [true, false].map(|learned| count(parameters(), learned));
-            let output = self.graph.shape(node.output);
-            line(&node.name, node.op.name(), output, [&learned, &others])?;
+        for layer in self.summary().layers {
+            let counts: [&dyn Display; 2] = [&layer.parameters, &layer.fixed];
+            line(&layer.name, layer.operator, &layer.output, counts)?;
         }
         let others = count(self.graph.parameters().iter(), false);
         let counts: [&dyn Display; 2] = [&self.parameter_count(), &others];

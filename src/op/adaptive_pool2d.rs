@@ -64,6 +64,10 @@ macro_rules! adaptive_pool {
             fn reads_half(&self, _: usize) -> bool {
                 false
             }
+
+            fn multiply_adds(&self, _: &[&Shape]) -> Result<u64> {
+                Ok(0)
+            }
         }
     };
 }

@@ -3,6 +3,7 @@
 use super::window::{Padding, Size2, Window, check_positions, check_signal};
 use super::{
     Definition, Init, Pad2d, Pad2dGeometry, PaddingMode, ParameterSpec, countable, image, only,
+    saturating_product,
 };
 use crate::shape::elements;
 use crate::{Error, Result, Shape};
@@ -224,6 +225,10 @@ impl Definition for Conv2d {
     fn reads_half(&self, parameter: usize) -> bool {
         parameter == 0
     }
+
+    fn multiply_adds(&self, inputs: &[&Shape]) -> Result<u64> {
+        Ok(self.geometry(1, only("conv2d", inputs)?)?.multiply_adds())
+    }
 }
 
 /// Every extent of a convolution, resolved: what the kernels and their CPU twins compute from.
@@ -289,10 +294,12 @@ impl Conv2dGeometry {
 
     /// Additions and multiplications of one pass, forward or backward, padding counted.
     pub fn flops(&self) -> u64 {
-        let factors = [self.batch, self.out_size.area(), self.weight_len()];
-        factors.iter().fold(2, |product: u64, &factor| {
-            product.saturating_mul(factor as u64)
-        })
+        self.multiply_adds().saturating_mul(2)
+    }
+
+    /// Multiplications of one pass, each with its addition, padding counted. Saturates.
+    pub fn multiply_adds(&self) -> u64 {
+        saturating_product(&[self.batch, self.out_size.area(), self.weight_len()])
     }
 
     /// Refuses tensors of more elements than a program can count.

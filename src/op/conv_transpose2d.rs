@@ -247,4 +247,9 @@ impl Definition for ConvTranspose2d {
     fn reads_half(&self, parameter: usize) -> bool {
         parameter == 0
     }
+
+    fn multiply_adds(&self, inputs: &[&Shape]) -> Result<u64> {
+        let geometry = self.geometry(1, only("conv_transpose2d", inputs)?)?;
+        Ok(geometry.multiply_adds())
+    }
 }

@@ -119,6 +119,10 @@ impl Definition for Dropout {
     fn reads_half(&self, _: usize) -> bool {
         false
     }
+
+    fn multiply_adds(&self, _: &[&Shape]) -> Result<u64> {
+        Ok(0)
+    }
 }
 
 /// A random word below this drops its element.

@@ -1,6 +1,6 @@
 //! The dense (fully connected) layer.
 
-use super::{Definition, Init, ParameterSpec, countable, only};
+use super::{Definition, Init, ParameterSpec, countable, only, saturating_product};
 use crate::shape::elements;
 use crate::{Error, Result, Shape};
 
@@ -110,6 +110,10 @@ impl Definition for Linear {
     fn reads_half(&self, parameter: usize) -> bool {
         parameter == 0
     }
+
+    fn multiply_adds(&self, inputs: &[&Shape]) -> Result<u64> {
+        Ok(self.geometry(1, only("linear", inputs)?)?.multiply_adds())
+    }
 }
 
 /// Every extent of a dense layer, resolved.
@@ -121,4 +125,11 @@ pub struct LinearGeometry {
     pub in_features: usize,
     /// Outputs per row.
     pub out_features: usize,
+}
+
+impl LinearGeometry {
+    /// Multiplications of one pass, forward or backward, each with its addition. Saturates.
+    pub fn multiply_adds(&self) -> u64 {
+        saturating_product(&[self.rows, self.in_features, self.out_features])
+    }
 }

@@ -4,6 +4,7 @@
 
 mod activation;
 mod adaptive_pool2d;
+mod average;
 mod broadcast;
 mod concat;
 mod conv2d;
@@ -32,6 +33,7 @@ mod window;
 pub use activation::Activation;
 pub(crate) use activation::Arithmetic;
 pub use adaptive_pool2d::{AdaptiveAvgPool2d, AdaptiveMaxPool2d, AdaptivePool2dGeometry};
+pub use average::Average;
 pub use broadcast::{Add, BroadcastGeometry, Mul, Spread};
 pub use concat::Concat;
 pub use conv_transpose2d::ConvTranspose2d;
@@ -97,6 +99,11 @@ pub(crate) trait Definition {
     /// Whether its kernels read the parameter at a position as f16, where a model is in half
     /// precision: those that products multiply with.
     fn reads_half(&self, parameter: usize) -> bool;
+
+    /// The multiplications of its products for one example, each with its addition: what its kernels say
+    /// that they compute ([`Recording::flops`](crate::gpu::record::Recording::flops)) is twice that for each of
+    /// its passes. 0 where memory bounds it.
+    fn multiply_adds(&self, inputs: &[&Shape]) -> Result<u64>;
 }
 
 /// Calls a macro with every operator: the variants of [`Op`], each of which holds the struct of its
@@ -269,6 +276,13 @@ impl ParameterSpec {
             ..Self::weight(shape, Init::Constant(0.0), [0, 0])
         }
     }
+}
+
+/// A product of extents, saturating.
+pub(crate) fn saturating_product(extents: &[usize]) -> u64 {
+    extents.iter().fold(1, |product: u64, &extent| {
+        product.saturating_mul(extent as u64)
+    })
 }
 
 /// Refuses more elements than a program can count.

@@ -244,6 +244,10 @@ impl Definition for Pad2d {
     fn reads_half(&self, _: usize) -> bool {
         false
     }
+
+    fn multiply_adds(&self, _: &[&Shape]) -> Result<u64> {
+        Ok(0)
+    }
 }
 
 #[cfg(test)]

@@ -145,6 +145,10 @@ impl Definition for PixelShuffle {
     fn reads_half(&self, _: usize) -> bool {
         false
     }
+
+    fn multiply_adds(&self, _: &[&Shape]) -> Result<u64> {
+        Ok(0)
+    }
 }
 
 impl Definition for PixelUnshuffle {
@@ -177,6 +181,10 @@ impl Definition for PixelUnshuffle {
 
     fn reads_half(&self, _: usize) -> bool {
         false
+    }
+
+    fn multiply_adds(&self, _: &[&Shape]) -> Result<u64> {
+        Ok(0)
     }
 }
 

@@ -113,6 +113,10 @@ impl Definition for PointwiseLinear {
     fn reads_half(&self, parameter: usize) -> bool {
         self.convolution().reads_half(parameter)
     }
+
+    fn multiply_adds(&self, inputs: &[&Shape]) -> Result<u64> {
+        self.convolution().multiply_adds(inputs)
+    }
 }
 
 #[cfg(test)]

@@ -123,6 +123,10 @@ impl Definition for MaxPool2d {
     fn reads_half(&self, _: usize) -> bool {
         false
     }
+
+    fn multiply_adds(&self, _: &[&Shape]) -> Result<u64> {
+        Ok(0)
+    }
 }
 
 /// The mean over a sliding window of `(N, C, H, W)`, plane by plane.
@@ -241,6 +245,10 @@ impl Definition for AvgPool2d {
     fn reads_half(&self, _: usize) -> bool {
         false
     }
+
+    fn multiply_adds(&self, _: &[&Shape]) -> Result<u64> {
+        Ok(0)
+    }
 }
 
 /// How all positions of a plane become one: `(N, C, H, W)` to `(N, C, 1, 1)`. After a scan of a
@@ -307,6 +315,10 @@ impl Definition for GlobalPool {
 
     fn reads_half(&self, _: usize) -> bool {
         false
+    }
+
+    fn multiply_adds(&self, _: &[&Shape]) -> Result<u64> {
+        Ok(0)
     }
 }
 

@@ -106,6 +106,10 @@ impl Definition for Scale {
     fn reads_half(&self, _: usize) -> bool {
         false
     }
+
+    fn multiply_adds(&self, _: &[&Shape]) -> Result<u64> {
+        Ok(0)
+    }
 }
 
 /// Every extent of a [`Scale`], resolved.

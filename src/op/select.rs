@@ -229,6 +229,10 @@ macro_rules! definition {
             fn reads_half(&self, _: usize) -> bool {
                 false
             }
+
+            fn multiply_adds(&self, _: &[&Shape]) -> Result<u64> {
+                Ok(0)
+            }
         }
     };
 }

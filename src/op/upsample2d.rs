@@ -167,6 +167,10 @@ impl Definition for Upsample2d {
     fn reads_half(&self, _: usize) -> bool {
         false
     }
+
+    fn multiply_adds(&self, _: &[&Shape]) -> Result<u64> {
+        Ok(0)
+    }
 }
 
 /// What a size becomes by a scale.

@@ -51,6 +51,10 @@ impl Definition for Flatten {
     fn reads_half(&self, _: usize) -> bool {
         false
     }
+
+    fn multiply_adds(&self, _: &[&Shape]) -> Result<u64> {
+        Ok(0)
+    }
 }
 
 impl Definition for Reshape {
@@ -85,5 +89,9 @@ impl Definition for Reshape {
 
     fn reads_half(&self, _: usize) -> bool {
         false
+    }
+
+    fn multiply_adds(&self, _: &[&Shape]) -> Result<u64> {
+        Ok(0)
     }
 }

@@ -55,7 +55,11 @@ pub fn loss(
         match dispatch.varies {
             Varies::Loss => kernels::loss::set_step(&loss, &mut dispatch.params, step),
             Varies::LossTotal => kernels::loss::set_total_step(&mut dispatch.params, step),
-            Varies::Nothing | Varies::Dropout { .. } | Varies::Clip | Varies::Optimizer { .. } => {}
+            Varies::Nothing
+            | Varies::Dropout { .. }
+            | Varies::Clip
+            | Varies::Optimizer { .. }
+            | Varies::Average { .. } => {}
         }
     }
     call.run()?;

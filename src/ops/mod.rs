@@ -21,6 +21,7 @@ mod activation;
 #[cfg(all(test, feature = "native"))]
 mod activation_tests;
 mod adaptive_pool2d;
+mod average;
 mod broadcast;
 mod concat;
 mod conv2d;
@@ -45,6 +46,7 @@ pub use adaptive_pool2d::{
     adaptive_avg_pool2d_backward, adaptive_avg_pool2d_forward, adaptive_max_pool2d_backward,
     adaptive_max_pool2d_forward,
 };
+pub use average::average_update;
 pub use broadcast::{add, add_backward, mul, mul_backward};
 pub use concat::concat;
 pub use conv2d::{

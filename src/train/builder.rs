@@ -27,7 +27,7 @@ pub struct TrainerBuilder {
     /// Where the choices are kept, if the cores are chosen by measurement.
     #[cfg(feature = "native")]
     autotune: Option<Place>,
-    options: PlanOptions,
+    pub(super) options: PlanOptions,
     pub(super) checkpoint: CheckpointOptions,
 }
 
@@ -268,6 +268,7 @@ impl TrainerBuilder {
         let mut reference = Reference::with(&self.model, own, groups, options.seed)?;
         reference.set_clip_norm(options.clip_norm)?;
         reference.set_accumulate(options.accumulate)?;
+        reference.set_average(options.average)?;
         if let Some(mut weights) = weights {
             let graph = &self.model.graph;
             for (id, parameter) in graph.kept() {
@@ -341,6 +342,7 @@ impl TrainerBuilder {
         let groups = self.groups()?;
         self.schedule.check()?;
         self.check_checkpoint()?;
+        (self.options.average).map_or(Ok(()), |average| average.check())?;
         if !(1..=64).contains(&self.options.in_flight) {
             return Err(Error::argument("in_flight", "must be between 1 and 64"));
         }

@@ -1,8 +1,14 @@
 //! Training: a model, a loss and an optimizer, stepped over batches.
 
+mod average;
 mod builder;
 mod checkpoint;
+mod evaluate;
+#[cfg(all(test, feature = "native"))]
+mod evaluate_tests;
 mod groups;
+mod log;
+mod metrics;
 mod own;
 mod profile;
 mod rate;
@@ -14,6 +20,9 @@ mod weights;
 pub use builder::TrainerBuilder;
 #[cfg(feature = "native")]
 pub use checkpoint::Checkpoints;
+pub use evaluate::Evaluation;
 pub use groups::Group;
+pub use log::{Log, LogRow};
+pub use metrics::{Accuracy, ConfusionMatrix, MeanErrors, Metric, Prediction, Predictions};
 pub use schedule::{Cyclic, OneCycle, Schedule};
 pub use trainer::Trainer;

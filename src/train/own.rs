@@ -51,6 +51,7 @@ impl Trainer {
 
     async fn forward_with(&mut self, inputs: Inputs<'_>) -> Result<Vec<(String, Vec<f32>)>> {
         check_own(&self.losses, "forward")?;
+        self.check_not_averaged()?;
         let examples = self.check_inputs(&inputs)?;
         self.keep_if_due().await?;
         let batch = Batch {
@@ -88,6 +89,7 @@ impl Trainer {
 
     async fn backward_with(&mut self, gradients: Inputs<'_>) -> Result<()> {
         check_own(&self.losses, "backward")?;
+        self.check_not_averaged()?;
         let examples = match &self.backend {
             Backend::Gpu(plan) => plan.forwarded()?,
             Backend::Cpu(reference) => reference.forwarded()?,
@@ -95,8 +97,10 @@ impl Trainer {
         let given = gradients.slices();
         check_gradients(&self.model().graph, &self.losses, examples, given)?;
         match &mut self.backend {
-            Backend::Gpu(plan) => plan.backward(given).await,
-            Backend::Cpu(reference) => reference.backward_slices(given),
+            Backend::Gpu(plan) => plan.backward(given).await?,
+            Backend::Cpu(reference) => reference.backward_slices(given)?,
         }
+        self.logged.count(examples);
+        Ok(())
     }
 }

@@ -6,7 +6,7 @@ use crate::Result;
 
 impl TrainerBuilder {
     /// Sets how the learning rate goes on: before each update it becomes what the schedule makes of the
-    /// optimizer's, which is the base. The first update is number 0; of several batches that
+    /// optimizer's, which is the base; the rate of a [group](Self::group) what it makes of the group's own. The first update is number 0; of several batches that
     /// [make an update](Self::accumulate) all are of the same number. Default
     /// [`Schedule::constant`].
     ///
@@ -55,8 +55,12 @@ impl Trainer {
         }
     }
 
-    /// Makes the learning rate of each group that of the next update.
+    /// Makes the learning rate of each group that of the next update, where there may be one.
     pub(super) fn follow_schedule(&mut self) -> Result<()> {
+        self.check_not_averaged()?;
+        if self.schedule.is_constant() {
+            return Ok(());
+        }
         let (schedule, update) = (&self.schedule, self.updates());
         let rate = |own| schedule.checked_rate(own, update);
         match &mut self.backend {

@@ -1,6 +1,7 @@
 //! The training loop's vocabulary.
 
 use super::checkpoint::Session;
+use super::log::Logged;
 use super::{Schedule, TrainerBuilder};
 use crate::engine::{Batch, MemoryReport, Plan, Reference, Wanted};
 use crate::model::{Groups, Inputs, Model, OutputLoss, Targets};
@@ -27,6 +28,9 @@ pub struct Trainer {
     pub(super) batch: usize,
     pub(super) backend: Backend,
     pub(super) session: Session,
+    /// Whether the average is in place of the weights.
+    pub(super) averaged: bool,
+    pub(super) logged: Logged,
 }
 
 pub(super) enum Backend {
@@ -70,6 +74,8 @@ impl Trainer {
             batch,
             backend,
             session: Session::default(),
+            averaged: false,
+            logged: Logged::new(),
         }
     }
 
@@ -117,10 +123,13 @@ impl Trainer {
         self.follow_schedule()?;
         let batch = self.check_batch(&inputs, &targets)?;
         self.keep_if_due().await?;
+        let examples = batch.examples;
         match &mut self.backend {
-            Backend::Gpu(plan) => plan.step(&batch).await,
-            Backend::Cpu(reference) => reference.step(inputs, targets).map(|_| ()),
+            Backend::Gpu(plan) => plan.step(&batch).await?,
+            Backend::Cpu(reference) => drop(reference.step(inputs, targets)?),
         }
+        self.logged.count(examples);
+        Ok(())
     }
 
     /// Updates the parameters from the batches since the last update: where an epoch ends between two
@@ -264,7 +273,11 @@ impl Trainer {
     }
 
     /// The first outputs, so many of them.
-    async fn predict_with(&mut self, inputs: Inputs<'_>, count: usize) -> Result<Vec<Vec<f32>>> {
+    pub(super) async fn predict_with(
+        &mut self,
+        inputs: Inputs<'_>,
+        count: usize,
+    ) -> Result<Vec<Vec<f32>>> {
         let examples = inputs.examples(&self.model.graph)?;
         let reference = match &mut self.backend {
             Backend::Gpu(plan) => return plan.predict(&inputs, examples, 0..count).await,

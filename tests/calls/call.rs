@@ -57,6 +57,7 @@ impl Call {
 pub fn calls(on_device: bool) -> Vec<Call> {
     let mut calls = crate::cpu::calls();
     calls.extend(crate::norm::calls());
+    calls.extend(crate::data::calls());
     calls.extend(crate::op::calls());
     calls.extend(crate::joined::calls());
     calls.extend(crate::resize::calls());
@@ -66,6 +67,9 @@ pub fn calls(on_device: bool) -> Vec<Call> {
     calls.extend(crate::learned::calls());
     calls.extend(crate::train::calls());
     calls.extend(crate::checkpoint::calls());
+    calls.extend(crate::schedule::calls());
+    calls.extend(crate::weights::calls());
+    calls.extend(crate::evaluate::calls());
     if on_device {
         calls.extend(crate::ops::calls());
         calls.extend(crate::gpu::calls());

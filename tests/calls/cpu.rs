@@ -88,6 +88,7 @@ pub fn calls() -> Vec<Call> {
         ),
         Call::quick(&["cpu::loss_forward_backward"], both!(loss)),
         Call::quick(&["cpu::optimizer_update"], both!(optimizer)),
+        Call::quick(&["cpu::average_update"], both!(average)),
         Call::quick(&["cpu::global_norm", "cpu::clip_scale"], both!(clip)),
         Call::quick(&["Real::nearest", "Real::wide"], both!(nearest)),
     ]
@@ -399,6 +400,12 @@ fn optimizer<T: Real>(d: &mut Draw) -> bool {
     let slots = d.length(optimizer.state_slots());
     let mut state: Vec<_> = (0..slots).map(|_| d.floats(w.len())).collect();
     cpu::optimizer_update(&optimizer, step, &mut w, &g, &mut state).is_ok()
+}
+
+fn average<T: Real>(d: &mut Draw) -> bool {
+    let (average, update, len) = (op::average(d), d.number() as u64, d.number());
+    let (w, mut averaged) = (d.floats::<T>(len), d.floats(len));
+    cpu::average_update(&average, update, &w, &mut averaged).is_ok()
 }
 
 fn clip<T: Real>(d: &mut Draw) -> bool {

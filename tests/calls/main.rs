@@ -10,10 +10,12 @@
 mod call;
 mod checkpoint;
 mod cpu;
+mod data;
 #[path = "../common/device.rs"]
 #[allow(dead_code)] // each suite takes a part of it
 mod device;
 mod draw;
+mod evaluate;
 mod gpu;
 mod graph;
 mod guard;
@@ -24,8 +26,10 @@ mod norm;
 mod op;
 mod ops;
 mod resize;
+mod schedule;
 mod surface;
 mod train;
+mod weights;
 mod zoo;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -6,7 +6,7 @@ use names::*;
 
 use wgpu_cnn::op::{Add, AvgPool2d, Op};
 use wgpu_cnn::{
-    Activation, AvgPool1d, BatchNorm, BinaryCrossEntropy, Conv1d, Conv2d, ConvTranspose2d,
+    Activation, Average, AvgPool1d, BatchNorm, BinaryCrossEntropy, Conv1d, Conv2d, ConvTranspose2d,
     DropUnit, Dropout, Flatten, GlobalPool, GroupNorm, InstanceNorm, LayerNorm, LayerNormChannels,
     Linear, LocalResponseNorm, Loss, MaxPool1d, MaxPool2d, Optimizer, Pad2d, Prelu, Reduction,
     Reshape, Shape, Softmax,
@@ -29,6 +29,7 @@ pub fn calls() -> Vec<Call> {
                 }
                 let _ = (g.input_shape(), g.output_shape(), g.weight_shape());
                 let _ = (g.input_len(), g.output_len(), g.weight_len(), g.flops());
+                assert!(g.multiply_adds() <= g.flops());
                 true
             })
         }),
@@ -68,7 +69,14 @@ pub fn calls() -> Vec<Call> {
             let (batch, input) = (d.number(), d.shape());
             let _ = dropout(d);
             match d.below(7) {
-                0 => linear(d).geometry(batch, &input).is_ok(),
+                0 => linear(d).geometry(batch, &input).is_ok_and(|mut g| {
+                    if d.is_hostile() {
+                        (g.rows, g.in_features, g.out_features) =
+                            (d.number(), d.number(), d.number());
+                    }
+                    let _ = g.multiply_adds();
+                    true
+                }),
                 1 => softmax(d).geometry(batch, &input).is_ok_and(|mut g| {
                     if d.is_hostile() {
                         (g.outer, g.extent, g.inner) = (d.number(), d.number(), d.number());
@@ -120,6 +128,10 @@ pub fn calls() -> Vec<Call> {
             let _ = (optimizer.learning_rate(), optimizer.state_slots());
             let _ = optimizer.initial_state(d.number());
             true
+        }),
+        Call::quick(AVERAGE, |d| {
+            let shares = average(d).shares(d.number() as u64);
+            shares.iter().all(|share| !share.is_nan())
         }),
         Call::quick(SHAPE, |d| {
             let (shape, size) = (d.shape(), d.size());
@@ -405,6 +417,17 @@ pub fn optimizer(d: &mut Draw) -> Optimizer {
             let rms = rms.momentum(d.real()).centered(d.flag());
             rms.weight_decay(d.real()).into()
         }
+    }
+}
+
+pub fn average(d: &mut Draw) -> Average {
+    let average = match d.flag() {
+        true => Average::ema(d.real()),
+        false => Average::equal(),
+    };
+    match d.flag() {
+        true => average.after(d.number() as u64),
+        false => average,
     }
 }
 

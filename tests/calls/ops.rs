@@ -84,6 +84,7 @@ pub fn calls() -> Vec<Call> {
         "layer_norm_forward": layer_norm_forward;
         "layer_norm_backward": layer_norm_backward;
         "optimizer_update": optimizer_update;
+        "average_update": average_update;
         "max_pool2d_forward": max_pool2d_forward;
         "max_pool2d_backward": max_pool2d_backward;
         "avg_pool2d_forward": avg_pool2d_forward;
@@ -424,6 +425,12 @@ fn optimizer_update(d: &mut Draw) -> Done {
     let slots = d.length(optimizer.state_slots());
     let state: Result<Vec<_>, _> = (0..slots.min(4)).map(|_| tensor(d, &shape)).collect();
     ops::optimizer_update(optimizer, step, &w, &g, &state?).map(drop)
+}
+
+fn average_update(d: &mut Draw) -> Done {
+    let (average, update, shape) = (op::average(d), d.number() as u64, d.shape());
+    let (w, averaged) = (tensor(d, &shape)?, tensor(d, &shape)?);
+    ops::average_update(&average, update, &w, &averaged).map(drop)
 }
 
 fn softmax_forward(d: &mut Draw) -> Done {

@@ -6,7 +6,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules that are public, beside the crate's own: what their `mod.rs` re-exports is.
-const MODULES: [&str; 6] = ["cpu", "engine", "engine/catalogue", "op", "ops", "zoo"];
+const MODULES: [&str; 7] = [
+    "cpu",
+    "data",
+    "engine",
+    "engine/catalogue",
+    "op",
+    "ops",
+    "zoo",
+];
 
 /// Public modules that have no functions of their own.
 const WITHOUT_FUNCTIONS: [&str; 2] = ["guide", "prelude"];
@@ -32,7 +40,10 @@ pub fn public_functions() -> BTreeSet<String> {
         for Function { owner, name } in functions_of(&text) {
             // A public name of a module, or of a public type.
             let (known, name) = match owner {
-                Some(owner) => (exported.contains(&owner), format!("{owner}::{name}")),
+                Some(owner) => {
+                    let known = exported.contains(&owner) && !declares_hidden(&text, &owner);
+                    (known, format!("{owner}::{name}"))
+                }
                 // The catalogue has functions of other folders, too.
                 None => {
                     let names = [&module, "catalogue"].map(|module| format!("{module}::{name}"));
@@ -46,6 +57,17 @@ pub fn public_functions() -> BTreeSet<String> {
         }
     }
     functions
+}
+
+/// Whether a file has a type of its own by the name of a public one.
+fn declares_hidden(text: &str, name: &str) -> bool {
+    let kinds = ["struct ", "enum "]
+        .map(|kind| ["", "pub(super) ", "pub(crate) "].map(|before| format!("{before}{kind}")));
+    let kinds = kinds.as_flattened();
+    text.lines().any(|line| {
+        let declared = kinds.iter().find_map(|kind| line.strip_prefix(&**kind));
+        declared.is_some_and(|rest| word(rest) == name)
+    })
 }
 
 /// A function with `pub` before it.
@@ -344,6 +366,9 @@ mod tests {
         ".alexnet",
     ];
     assert_eq!(found, expected);
+    let text = "pub struct A;\npub(super) struct Place(u8);\nenum B {\n";
+    let hidden = ["A", "Place", "B"].map(|name| declares_hidden(text, name));
+    assert_eq!(hidden, [false, true, true]);
     let text = "pub mod cpu;\nmod inner;\npub mod guide;\npub mod other {\n}\n";
     assert_eq!(unknown_modules(text), ["other"]);
     let text = "use a;\npub use b::{C, d};\npub(crate) use e::F;\npub use g::H;\n";

@@ -9,11 +9,14 @@ use crate::call::Call;
 use crate::cpu::target;
 use crate::draw::Draw;
 use crate::op;
+use crate::schedule::schedule;
 
 const REFERENCE: &[&str] = &[
     "Reference::new",
     "Reference::set_clip_norm",
     "Reference::set_accumulate",
+    "Reference::set_average",
+    "Reference::swap_average",
     "Reference::forward",
     "Reference::loss",
     "Reference::loss_and_gradients",
@@ -43,6 +46,7 @@ const BUILDER: &[&str] = &[
     "TrainerBuilder::accumulate",
     "TrainerBuilder::half_precision",
     "TrainerBuilder::weights",
+    "TrainerBuilder::average",
     "TrainerBuilder::in_flight",
     "TrainerBuilder::memory_budget",
     "TrainerBuilder::max_slab",
@@ -67,6 +71,12 @@ const TRAINER: &[&str] = &[
     "Trainer::gradient",
     "Trainer::gradient_async",
     "Trainer::learning_rate",
+    "Trainer::updates",
+    "Trainer::with_average",
+    "Trainer::save_average",
+    "Trainer::swap_average",
+    "Trainer::swap_average_async",
+    "Trainer::is_averaged",
     "Trainer::set_learning_rate",
     "Trainer::is_finite",
     "Trainer::is_finite_async",
@@ -95,11 +105,13 @@ pub fn calls() -> Vec<Call> {
         Call::quick(&["MemoryReport::total"], |d| {
             let [parameters, gradients, optimizer_state] =
                 d.numbers().map(|bytes: usize| bytes as u64);
-            let [activations, batch, staging] = d.numbers().map(|bytes: usize| bytes as u64);
+            let [average, activations, batch, staging] =
+                d.numbers().map(|bytes: usize| bytes as u64);
             let report = MemoryReport {
                 parameters,
                 gradients,
                 optimizer_state,
+                average,
                 activations,
                 batch,
                 staging,
@@ -146,6 +158,12 @@ pub fn builder(d: &mut Draw) -> TrainerBuilder {
     if d.is_hostile() {
         builder = builder.weights(path(d));
     }
+    if d.flag() {
+        builder = builder.schedule(schedule(d));
+    }
+    if d.flag() {
+        builder = builder.average(op::average(d));
+    }
     if d.is_hostile() {
         builder = builder.half_precision(d.flag());
     }
@@ -174,6 +192,7 @@ pub fn path(d: &mut Draw) -> PathBuf {
         "others",
         "",
         "no folder/weights",
+        "weights.json",
         "\0",
         "a\u{301}",
     ]);
@@ -198,7 +217,7 @@ pub fn used(d: &mut Draw, trainer: &mut Trainer) -> Result<(), Error> {
     let (inputs, outputs) = (model.input_shape().len(), model.output_shape().len());
     for _ in 0..d.below(8) {
         let rows = d.number();
-        match d.below(9) {
+        match d.below(10) {
             0..3 => {
                 let input = d.floats::<f32>(rows.saturating_mul(inputs));
                 let target = match d.is_hostile() {
@@ -238,6 +257,15 @@ pub fn used(d: &mut Draw, trainer: &mut Trainer) -> Result<(), Error> {
                 true => trainer.save(path(d))?,
                 false => drop(trainer.load(path(d))?),
             },
+            8 => match d.below(4) {
+                0 => trainer.swap_average()?,
+                1 => block_on(trainer.swap_average_async())?,
+                2 => trainer.save_average(path(d))?,
+                _ => {
+                    let averaged = trainer.with_average(|trainer| Ok(trainer.is_averaged()));
+                    assert!(averaged?);
+                }
+            },
             _ => match d.flag() {
                 true => trainer.update()?,
                 false => block_on(trainer.update_async())?,
@@ -250,7 +278,8 @@ pub fn used(d: &mut Draw, trainer: &mut Trainer) -> Result<(), Error> {
             block_on(trainer.is_finite_async()),
             trainer.memory(),
         );
-        let _ = (trainer.learning_rate(), trainer.gpu().is_some());
+        let _ = (trainer.learning_rate(), trainer.updates());
+        let _ = trainer.gpu().is_some();
     }
     Ok(())
 }
@@ -270,7 +299,7 @@ fn reference(d: &mut Draw) -> Result<(), Error> {
         let rows = d.number();
         let input = d.floats(rows.saturating_mul(inputs));
         let target = target(d, rows, outputs);
-        match d.below(9) {
+        match d.below(10) {
             0 => reference.set_clip_norm(d.flag().then_some(d.real()))?,
             1 => reference.set_accumulate(d.number())?,
             2 => drop(reference.forward(&input)?),
@@ -278,6 +307,10 @@ fn reference(d: &mut Draw) -> Result<(), Error> {
             4 => drop(reference.loss_and_gradients(&input, &target)?),
             5 => drop(reference.loss_and_input_gradient(&input, &target)?),
             6 => reference.set_learning_rate(d.real())?,
+            8 => {
+                reference.set_average(d.flag().then(|| op::average(d)))?;
+                reference.swap_average()?;
+            }
             7 => {
                 let name = name(d);
                 let values = d.floats(reference.parameter(name)?.len());

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from safetensors.numpy import save_file
 
 from generate_networks import networks
+from generate_updates import further_optimizers, schedules
 
 NAN, INF = float("nan"), float("inf")
 DTYPES = (torch.float64, torch.float32)
@@ -475,7 +476,7 @@ if __name__ == "__main__":
     torch.manual_seed(0)
     made = Set(arguments.seed)
     for part in (convolutions, pools, activations, normalisations, losses, optimizers, networks,
-                 further_losses):
+                 further_losses, further_optimizers, schedules):
         part(made)
     made.write(arguments.out)
     print(len(made.cases), "cases in", arguments.out)

@@ -1,7 +1,7 @@
 //! Single operators on the CPU reference.
 
 use wgpu_cnn::op::{BroadcastGeometry, Pad2dGeometry, Pool2dGeometry};
-use wgpu_cnn::{BatchNorm, GlobalPool, Loss, Model, Mul, Op, Optimizer, Reference, cpu};
+use wgpu_cnn::{Average, BatchNorm, GlobalPool, Loss, Model, Mul, Op, Optimizer, Reference, cpu};
 
 use crate::Result;
 use crate::format::{Case, Outputs};
@@ -463,6 +463,18 @@ pub fn optimizer(optimizer: &Optimizer, case: &Case) -> Result<Outputs> {
             let step = k as u64 + 1;
             cpu::optimizer_update(optimizer, step, &mut parameter, gradient, &mut state)?;
             out.floats(format!("s{k}_p{j}"), parameter.clone());
+        }
+    }
+    Ok(out)
+}
+
+pub fn average(average: &Average, case: &Case) -> Result<Outputs> {
+    let mut out = Outputs::default();
+    for (j, values) in case.updates()?.into_iter().enumerate() {
+        let mut averaged = vec![f32::NAN; values[0].len()];
+        for (k, values) in values.into_iter().enumerate() {
+            cpu::average_update(average, k as u64 + 1, values, &mut averaged)?;
+            out.floats(format!("a{k}_p{j}"), averaged.clone());
         }
     }
     Ok(out)

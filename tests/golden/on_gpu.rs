@@ -1,8 +1,8 @@
 //! Single operators on a GPU.
 
 use wgpu_cnn::{
-    AvgPool2d, BatchNorm, ChannelShuffle, GlobalPool, Gpu, Loss, MaxPool2d, Op, Optimizer, Shape,
-    Size2, Tensor, ops,
+    Average, AvgPool2d, BatchNorm, ChannelShuffle, GlobalPool, Gpu, Loss, MaxPool2d, Op, Optimizer,
+    Shape, Size2, Tensor, ops,
 };
 
 use crate::Result;
@@ -391,6 +391,20 @@ pub fn optimizer(gpu: &Gpu, optimizer: &Optimizer, case: &Case) -> Result<Output
             (parameter, state) =
                 ops::optimizer_update(*optimizer, step, &parameter, &gradient, &state)?;
             put(&mut out, &format!("s{k}_p{j}"), &parameter)?;
+        }
+    }
+    Ok(out)
+}
+
+pub fn average(gpu: &Gpu, average: &Average, case: &Case) -> Result<Outputs> {
+    let inputs = Inputs { gpu, case };
+    let mut out = Outputs::default();
+    for (j, values) in case.updates()?.into_iter().enumerate() {
+        let mut averaged = inputs.vector(&vec![f32::NAN; values[0].len()])?;
+        for (k, values) in values.into_iter().enumerate() {
+            let values = inputs.vector(values)?;
+            averaged = ops::average_update(average, k as u64 + 1, &values, &averaged)?;
+            put(&mut out, &format!("a{k}_p{j}"), &averaged)?;
         }
     }
     Ok(out)

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 /// Names of groups, of operators and of tags.
-const REFUSED: &[&str] = &["3d", "no_decay_1d", "ema"];
+const REFUSED: &[&str] = &["3d", "no_decay_1d"];
 
 /// The lists by which networks tell their parameters apart.
 const REFUSED_LISTS: [&str; 2] = ["frozen", "param_groups"];

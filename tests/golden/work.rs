@@ -1,6 +1,6 @@
 //! What a case asks for: a layer, a loss, an optimizer or a network, with all of its options known.
 
-use wgpu_cnn::{GroupNorm, LayerNormChannels, Loss, Op, Optimizer, Shape};
+use wgpu_cnn::{Average, GroupNorm, LayerNormChannels, Loss, Op, Optimizer, Shape};
 
 use crate::format::{Array, Case, Values};
 use crate::layers;
@@ -17,6 +17,7 @@ pub enum Work {
     Loss(Loss),
     Optimizer(Optimizer),
     Rates(Rates),
+    Average(Average),
     Network(Network),
 }
 
@@ -31,6 +32,9 @@ impl Work {
             Self::Network(Network::read(&options)?)
         } else if name == "schedule" {
             Self::Rates(Rates::read(&options)?)
+        } else if name == "ema" {
+            options.redundant(&["updates"]);
+            Self::Average(Average::ema(options.number("decay", f64::NAN)?))
         } else if let Some(loss) = layers::loss(name, &options)? {
             Self::Loss(with_weights(loss, case)?)
         } else if let Some(optimizer) = layers::optimizer(name, &options)? {
@@ -94,6 +98,7 @@ impl Work {
             }
             Self::Optimizer(_) => numbered("p") || numbered("g"),
             Self::Rates(_) => false,
+            Self::Average(_) => numbered("u"),
             Self::Network(network) => {
                 let target = |prefix: &str| network.knows_target(prefix) && numbered(prefix);
                 let targets = ["t", "u"].into_iter().any(target);
@@ -107,7 +112,7 @@ impl Work {
         match self {
             Self::Layer { op, .. } => layers::is_transcendental(op),
             Self::Loss(loss) => layers::is_transcendental_loss(loss),
-            Self::Optimizer(_) | Self::Rates(_) => false,
+            Self::Optimizer(_) | Self::Rates(_) | Self::Average(_) => false,
             Self::Network(network) => network.is_transcendental(),
         }
     }
@@ -268,6 +273,22 @@ impl Case {
         } else {
             "target"
         })
+    }
+
+    /// The values of each parameter of an average's case, in the order of the updates.
+    pub fn updates(&self) -> Result<Vec<Vec<&[f32]>>, String> {
+        let mut parameters = Vec::new();
+        loop {
+            let mut values = Vec::new();
+            let name = |update: usize| format!("u{update}_p{}", parameters.len());
+            while let Some(after) = self.optional(&name(values.len()))? {
+                values.push(after);
+            }
+            match values.is_empty() {
+                true => return Ok(parameters),
+                false => parameters.push(values),
+            }
+        }
     }
 
     /// The parameters of an optimizer case.

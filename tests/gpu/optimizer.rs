@@ -1,7 +1,7 @@
 //! The kernels of src/gpu/kernels/optimizer.rs, through a trainer: each update must be the
 //! reference's for the gradient that the GPU itself computed.
 
-use wgpu_cnn::{Gpu, Loss, Model, Optimizer, Trainer, cpu};
+use wgpu_cnn::{Adagrad, Gpu, Loss, Model, Optimizer, Trainer, cpu};
 
 use crate::common::{each_gpu, random, uniform, wide};
 use crate::compare::Expected;
@@ -15,7 +15,11 @@ struct Case {
     decay: f64,
 }
 
-fn cases() -> [Case; 6] {
+fn adagrad(lr: f64) -> Adagrad {
+    Optimizer::adagrad(lr).learning_rate_decay(0.5)
+}
+
+fn cases() -> [Case; 10] {
     let adam: fn(f64) -> Optimizer = |lr| Optimizer::adam(lr).into();
     let sgd: fn(f64) -> Optimizer = |lr| Optimizer::sgd(lr).into();
     let momentum: fn(f64) -> Optimizer = |lr| Optimizer::sgd(lr).momentum(0.9).into();
@@ -63,6 +67,30 @@ fn cases() -> [Case; 6] {
             },
             without_decay: slow,
             decay: 0.1,
+        },
+        Case {
+            name: "adagrad, decay, falling rate",
+            at: |lr| adagrad(lr).weight_decay(0.1).into(),
+            without_decay: |lr| adagrad(lr).into(),
+            decay: 0.1,
+        },
+        Case {
+            name: "adadelta, decay",
+            at: |lr| Optimizer::adadelta(10.0 * lr).weight_decay(0.1).into(),
+            without_decay: |lr| Optimizer::adadelta(10.0 * lr).into(),
+            decay: 0.1,
+        },
+        Case {
+            name: "nadam, decay",
+            at: |lr| Optimizer::nadam(lr).weight_decay(0.1).into(),
+            without_decay: |lr| Optimizer::nadam(lr).into(),
+            decay: 0.1,
+        },
+        Case {
+            name: "lion, decay",
+            at: |lr| Optimizer::lion(lr).weight_decay(0.1).into(),
+            without_decay: |lr| Optimizer::lion(lr).into(),
+            decay: 0.0,
         },
     ]
 }

@@ -2,6 +2,7 @@
 
     python tests/zoo/generate.py names      # names.txt: state dicts, made without memory
     python tests/zoo/generate.py numbers    # numbers.json, numbers.safetensors; with names of cases, only those
+    python tests/zoo/generate.py operations # operations.txt: what torchvision publishes
 
 Needs torch 2.15, torchvision, numpy and safetensors. README.md says what the files hold.
 """
@@ -379,6 +380,23 @@ def write_numbers(wanted):
         save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, paths[1])
 
 
+# Multiply-adds ----------------------------------------------------------------------------------------------
+
+
+def write_operations():
+    """Writes operations.txt: each network, the side of its images, and the multiply-adds that torchvision
+    publishes with its weights, in thousands of millions."""
+    names = [line for line in (HERE / "names.txt").read_text().splitlines() if not line.startswith(" ")]
+    lines = set()
+    for name in names:
+        for weights in torchvision.models.get_model_weights(name) if name != "unet" else []:
+            crop = weights.transforms()
+            size = getattr(crop, "crop_size", None) or crop.resize_size
+            lines.add(f"{name} {size[0]} {weights.meta['_ops']}\n")
+    (HERE / "operations.txt").write_text("".join(sorted(lines)))
+
+
 if __name__ == "__main__":
     torch.manual_seed(0)
-    {"names": lambda _: write_names(), "numbers": write_numbers}[sys.argv[1]](sys.argv[2:])
+    commands = {"names": lambda _: write_names(), "operations": lambda _: write_operations()}
+    {**commands, "numbers": write_numbers}[sys.argv[1]](sys.argv[2:])

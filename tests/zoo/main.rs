@@ -8,6 +8,7 @@ mod counter;
 #[path = "../common/device.rs"]
 #[allow(dead_code)] // each suite takes a part of it
 mod device;
+mod files;
 mod names;
 mod numbers;
 mod sides;
@@ -46,6 +47,30 @@ fn names_and_shapes_are_those_of_the_state_dicts() {
     }
     let named: BTreeSet<&str> = zoo::NAMES.into();
     assert_eq!(named, networks.keys().copied().collect());
+}
+
+/// They are published to three places; in evaluation, where networks that classify have no auxiliary outputs and
+/// those that segment have theirs.
+#[test]
+fn multiply_adds_are_those_that_torchvision_publishes() {
+    let mut networks = BTreeSet::new();
+    for line in include_str!("operations.txt").lines() {
+        let cells: Vec<&str> = line.split(' ').collect();
+        let (name, side) = (cells[0], cells[1].parse().unwrap());
+        let segments = ["fcn_", "deeplabv3_", "lraspp_"];
+        let segments = segments.iter().any(|family| name.starts_with(family));
+        let network = zoo::named(name).unwrap().input([3, side, side]);
+        let model = network.auxiliary(segments).build().unwrap();
+        let ours = model.summary().total().multiply_adds as f64 * 1e-9;
+        let theirs: f64 = cells[2].parse().unwrap();
+        assert!(
+            (ours - theirs).abs() <= 0.000_501,
+            "{name}: {ours} for {theirs}"
+        );
+        networks.insert(name);
+    }
+    let known = zoo::NAMES.into_iter().filter(|&name| name != "unet");
+    assert_eq!(networks, known.collect());
 }
 
 #[test]

@@ -34,6 +34,20 @@ impl<'a> Mask<'a> {
     }
 }
 
+/// The sums of `p * t` and of `p + t` over a whole batch, of every class.
+pub(super) fn batch_sums<T: Real>(
+    loss: &Dice,
+    geometry: &LossGeometry,
+    output: &[T],
+    mask: Mask<'_>,
+) -> Vec<[f64; 2]> {
+    let mut p = vec![T::zero(); output.len()];
+    probabilities(loss, geometry, output, &mut p);
+    let pixels = 0..geometry.positions();
+    let of_class = |class| sums(geometry, &p, mask, pixels.clone(), class).map(Real::wide);
+    (0..geometry.classes).map(of_class).collect()
+}
+
 /// `1 - (2 * sum(p * t) + s) / (sum(p) + sum(t) + s)` of every class, summed up, with the gradient.
 pub(super) fn dice<T: Real>(
     loss: &Dice,

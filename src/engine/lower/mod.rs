@@ -11,12 +11,14 @@ mod wiring;
 
 use std::ops::Range;
 
-use crate::gpu::kernels::{Output, activation, optimizer};
+use crate::gpu::kernels::{Output, activation, average, optimizer};
 use crate::gpu::record::{Dispatch, Recording, Region, Storage};
 use crate::gpu::strategy::Traits;
 #[cfg(test)]
 use crate::model::{Groups, OutputLoss};
 use crate::model::{Node, ParameterId, ValueId};
+#[cfg(test)]
+use crate::op::Average;
 use crate::{Error, Loss, Result};
 
 use super::operators::{Backward, Forward, Mode, Pieces};
@@ -84,6 +86,10 @@ pub(super) struct Ranges {
     pub begin_sum: Range<usize>,
     pub add_to_sum: Range<usize>,
     pub update: Range<usize>,
+    /// What an update makes of the average, and what exchanges it with the parameters; empty where none
+    /// is kept.
+    pub average: Range<usize>,
+    pub swap: Range<usize>,
     /// A forward pass alone, in evaluation.
     pub predict: Range<usize>,
 }
@@ -210,6 +216,11 @@ impl Lowered {
         self.within(id, |slab| slab.state[slot])
     }
 
+    /// Where the average of a learned parameter lies, where one is kept.
+    pub fn average(&self, id: ParameterId) -> Result<Pieces> {
+        self.within(id, |slab| slab.average.unwrap_or(slab.parameter))
+    }
+
     /// Where a batch's gradient of a parameter lies; a statistic has none.
     pub fn gradient(&self, id: ParameterId) -> Result<Pieces> {
         self.within(id, |slab| slab.gradient)
@@ -287,6 +298,10 @@ pub(super) fn lower(task: &Task, traits: Traits, batch: usize) -> Result<Lowered
     lowered.ranges.add_to_sum = recorded(&lowered);
     record_update(task, &mut lowered);
     lowered.ranges.update = recorded(&lowered);
+    record_average(&mut lowered);
+    lowered.ranges.average = recorded(&lowered);
+    record_swap(&mut lowered);
+    lowered.ranges.swap = recorded(&lowered);
     Walk::new(task, &fusion, batch, Mode::Evaluation).predict(&mut lowered)?;
     lowered.ranges.predict = recorded(&lowered);
     lowered.recording.end_preparation();
@@ -348,6 +363,32 @@ fn record_update(task: &Task, lowered: &mut Lowered) {
     }
 }
 
+/// Records what an update makes of the average.
+fn record_average(lowered: &mut Lowered) {
+    let Lowered {
+        recording, slabs, ..
+    } = lowered;
+    recording.set_label("average");
+    for slab in slabs.iter() {
+        if let Some(average) = slab.average {
+            let regions = [slab.parameter, average];
+            average::update(recording, slab.group, slab.vectors(), regions);
+        }
+    }
+}
+
+/// Records the exchange of the parameters with their average.
+fn record_swap(lowered: &mut Lowered) {
+    let Lowered {
+        recording, slabs, ..
+    } = lowered;
+    for slab in slabs.iter() {
+        if let Some(average) = slab.average {
+            average::swap(recording, slab.vectors(), [slab.parameter, average]);
+        }
+    }
+}
+
 /// The kernels of a training step and of a prediction, with clipping and micro-batches, for tests
 /// that look at recordings.
 #[cfg(test)]
@@ -364,6 +405,7 @@ pub(crate) fn record(
         clip_norm: Some(1.0),
         accumulate: 2,
         half,
+        average: Some(Average::ema(0.9)),
         ..PlanOptions::new(batch)
     };
     let groups = Groups::single(&model.graph, *optimizer);

@@ -21,6 +21,8 @@ pub(in crate::engine) struct Slab {
     /// The sum of the gradients of micro-batches.
     pub sum: Option<Region>,
     pub state: Vec<Region>,
+    /// The average of the parameters over the updates.
+    pub average: Option<Region>,
 }
 
 impl Slab {
@@ -225,6 +227,7 @@ fn slab(task: &Task, recording: &mut Recording, group: usize, size: u64) -> Slab
         gradient: single("gradients"),
         sum: (task.options.accumulate > 1).then(|| single("gradient sums")),
         state: (0..slots).map(|_| single("optimizer state")).collect(),
+        average: task.options.average.map(|_| single("average")),
         copy: (task.options.half).then(|| persistent(Format::F16, "half-precision weights")),
     }
 }

@@ -4,6 +4,7 @@ use crate::engine::wanted::Wanted;
 use crate::gpu::record::Decision;
 use crate::gpu::strategy::Choices;
 use crate::model::{Groups, Model, OutputLoss, Parameter, ParameterId, check_accumulate};
+use crate::op::Average;
 use crate::{Error, Result};
 
 /// How a plan is made.
@@ -25,6 +26,8 @@ pub(crate) struct PlanOptions {
     pub accumulate: usize,
     /// Whether activations, and the weights that products read, are stored as f16.
     pub half: bool,
+    /// Of the parameters over the updates.
+    pub average: Option<Average>,
 }
 
 impl PlanOptions {
@@ -39,6 +42,7 @@ impl PlanOptions {
             clip_norm: None,
             accumulate: 1,
             half: false,
+            average: None,
         }
     }
 }

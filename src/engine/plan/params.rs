@@ -2,7 +2,7 @@
 
 use crate::engine::lower::LossParts;
 use crate::gpu::kernels::loss::LossStep;
-use crate::gpu::kernels::{dropout, loss, optimizer};
+use crate::gpu::kernels::{average, dropout, loss, optimizer};
 use crate::gpu::record::{Dispatch, Varies};
 use crate::model::{Groups, OutputLoss};
 
@@ -52,6 +52,12 @@ impl Step {
                 let scale = self.gradient_scale;
                 let values = optimizer::params(&group.optimizer, update, vectors, scale);
                 params[..values.len()].copy_from_slice(&values);
+            }
+            Varies::Average { group } => {
+                let update = groups.list()[group].updates(self.update).max(1);
+                if let Some(own) = &options.average {
+                    average::set_shares(params, own, update);
+                }
             }
         }
     }

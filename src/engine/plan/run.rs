@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::params::{Setting, Step};
 use super::{Partial, Plan, PlanOptions};
 use crate::Result;
+use crate::engine::check_averages;
 use crate::engine::lower::{Ranges, Task, lower};
 use crate::gpu::kernels::loss::LossStep;
 use crate::gpu::record::{Dispatch, Region};
@@ -142,7 +143,7 @@ impl Plan {
         }
         progress.prepared = !updates;
         if updates {
-            ranges.push(self.lowered.ranges.update.clone());
+            ranges.extend(self.update_ranges());
             (progress.pending, progress.examples) = (0, 0);
             progress.updates += 1;
             progress.gradient_scale = if micro { progress.mean() } else { 1.0 };
@@ -185,6 +186,14 @@ impl Plan {
         progress.pending += 1;
         progress.examples += examples as u64;
         (progress.has_losses, progress.has_gradients) = (true, true);
+    }
+
+    /// What an update runs.
+    fn update_ranges(&self) -> [Range<usize>; 2] {
+        let Ranges {
+            update, average, ..
+        } = &self.lowered.ranges;
+        [update.clone(), average.clone()]
     }
 
     /// What adds a batch's gradients to the sum over micro-batches.
@@ -247,10 +256,23 @@ impl Plan {
             gradient_scale: progress.gradient_scale,
             ..Step::FIRST
         };
-        let ranges = [self.lowered.ranges.update.clone()];
+        let ranges = self.update_ranges();
         self.upload(&ranges, 0, &[], step).await?;
         self.progress = progress;
         Ok(())
+    }
+
+    /// Exchanges the parameters with their average.
+    pub async fn swap_average(&mut self) -> Result<()> {
+        check_averages(self.options.average)?;
+        // The memory of an average holds nothing before the first update, which the first step here copies.
+        let copy = match self.progress.updates {
+            0 => self.lowered.ranges.average.clone(),
+            _ => 0..0,
+        };
+        let ranges = [copy, self.lowered.ranges.swap.clone()];
+        self.progress.prepared = false;
+        self.upload(&ranges, 0, &[], Step::FIRST).await
     }
 
     /// The outputs for any number of examples, in batches: those at these places among the model's.

@@ -4,6 +4,7 @@ use super::Plan;
 use crate::Result;
 use crate::engine::state::{Counts, ParameterState};
 use crate::model::ParameterId;
+use crate::op::Average;
 
 impl Plan {
     /// Whether the optimizer changes a parameter.
@@ -33,6 +34,7 @@ impl Plan {
                 state.slots.push(self.slot(id, slot).await?);
             }
             state.sum = self.pending_sum(id).await?;
+            state.average = self.average(id).await?;
         }
         Ok(state)
     }
@@ -51,9 +53,32 @@ impl Plan {
             let values = state.slots.get(slot).cloned().unwrap_or_else(initial);
             self.set_slot(id, slot, &values).await?;
         }
+        let average = state.average.as_ref().unwrap_or(&state.values);
+        self.set_average(id, average).await?;
         match &state.sum {
             Some(sum) => self.set_pending_sum(id, sum).await,
             None => self.set_pending_sum(id, &vec![0.0; len]).await,
+        }
+    }
+
+    /// The average of a learned parameter, once there is one.
+    pub async fn average(&self, id: ParameterId) -> Result<Option<Vec<f32>>> {
+        match (self.options.average, self.progress.updates) {
+            (None, _) | (_, 0) => Ok(None),
+            _ => self.read_pieces(&self.lowered.average(id)?).await.map(Some),
+        }
+    }
+
+    /// The average that is kept, if one is.
+    pub fn averages(&self) -> Option<Average> {
+        self.options.average
+    }
+
+    /// Goes on from an average of a learned parameter, where one is kept.
+    pub async fn set_average(&self, id: ParameterId, values: &[f32]) -> Result<()> {
+        match self.options.average {
+            None => Ok(()),
+            Some(_) => self.write_pieces(&self.lowered.average(id)?, values).await,
         }
     }
 

@@ -1,7 +1,9 @@
 //! A model on the CPU: the graph, walked operator by operator.
 
+mod average;
 mod own;
 mod pass;
+mod rates;
 mod single;
 mod state;
 #[cfg(test)]
@@ -9,13 +11,13 @@ mod tests;
 mod walk;
 
 use pass::{Among, divided};
-pub(super) use single::{BackwardPass, Compute, ForwardPass, LossPass, UpdatePass};
+pub(super) use single::{AveragePass, BackwardPass, Compute, ForwardPass, LossPass, UpdatePass};
 use walk::{Tape, Walk};
 
 use crate::cpu::{self, Real};
 use crate::engine::wanted::Wanted;
 use crate::model::{Groups, Inputs, Losses, OutputLoss, ParameterId, Targets, check_accumulate};
-use crate::op::{Optimizer, check_clip_norm};
+use crate::op::{Average, Optimizer, check_clip_norm};
 use crate::{Error, Model, Result};
 
 /// A model trained by the CPU reference, in `f32` or `f64`: what the GPU is held to, and what trains
@@ -53,6 +55,7 @@ pub struct Reference<T> {
     has_gradients: bool,
     /// Of each parameter, the optimizer's slots; none for statistics.
     state: Vec<Vec<Vec<T>>>,
+    average: Option<Averages<T>>,
     /// Batches so far.
     steps: u64,
     updates: u64,
@@ -62,6 +65,14 @@ pub struct Reference<T> {
     forwarded: Option<usize>,
     /// The last batch's losses, in their order.
     last_losses: Vec<T>,
+}
+
+/// The average of the parameters over the updates.
+#[derive(Debug, Clone)]
+struct Averages<T> {
+    average: Average,
+    /// Each as long as its parameter; empty for what is not learned.
+    values: Vec<Vec<T>>,
 }
 
 /// The batches since the last update, where an update takes several.
@@ -131,6 +142,7 @@ impl<T: Real> Reference<T> {
             gradients,
             has_gradients: false,
             state,
+            average: None,
             steps: 0,
             updates: 0,
             pending: Pending::default(),
@@ -436,29 +448,6 @@ impl<T: Real> Reference<T> {
         Ok(&self.gradients[id])
     }
 
-    pub(crate) fn groups(&self) -> &Groups {
-        &self.groups
-    }
-
-    /// The optimizer and its hyper-parameters.
-    pub fn optimizer(&self) -> &Optimizer {
-        self.groups.base()
-    }
-
-    /// Changes the learning rate, from the next step on.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Argument`] where it is negative, infinite or NaN.
-    pub fn set_learning_rate(&mut self, learning_rate: f64) -> Result<()> {
-        self.groups.set_learning_rate(learning_rate)
-    }
-
-    /// Makes the learning rate of each group what a function makes of its own base.
-    pub(crate) fn set_rates(&mut self, base: f64, rate: impl Fn(f64) -> Result<f64>) -> Result<()> {
-        self.groups.set_rates(base, rate)
-    }
-
     /// Makes the gradients those of all pending batches together.
     fn divide_pending(&mut self) {
         let divisor = divisor(self.pending.normaliser);
@@ -497,7 +486,7 @@ impl<T: Real> Reference<T> {
             let updates = group.updates(self.updates);
             cpu::optimizer_update(&group.optimizer, updates, parameter, gradient, state)?;
         }
-        Ok(())
+        self.update_average()
     }
 }
 

@@ -4,7 +4,7 @@ use crate::Result;
 use crate::Shape;
 use crate::cpu::{self, Real};
 use crate::engine::operators::{Gradients, Kept, Saved, Site, kernels, operator};
-use crate::op::{Activation, Loss, Op, Optimizer, Target};
+use crate::op::{Activation, Average, Loss, Op, Optimizer, Target};
 
 /// What a kernel computes, by the reference in any of its numbers.
 pub(in crate::engine) trait Compute {
@@ -102,6 +102,20 @@ impl Compute for LossPass<'_> {
         let total =
             cpu::loss_forward_backward(loss, &geometry, normaliser, output, target, &mut gradient)?;
         Ok(vec![vec![total], gradient])
+    }
+}
+
+/// An average after an update, from the parameters and the average before.
+pub(in crate::engine) struct AveragePass<'a> {
+    pub own: &'a Average,
+    pub update: u64,
+}
+
+impl Compute for AveragePass<'_> {
+    fn compute<T: Real>(&self, inputs: &[Vec<T>]) -> Result<Vec<Vec<T>>> {
+        let mut averaged = inputs[1].clone();
+        cpu::average_update(self.own, self.update, &inputs[0], &mut averaged)?;
+        Ok(vec![averaged])
     }
 }
 

@@ -4,6 +4,7 @@ use super::Reference;
 use crate::Result;
 use crate::engine::state::{Counts, ParameterState};
 use crate::model::ParameterId;
+use crate::op::Average;
 
 impl Reference<f32> {
     /// Whether the optimizer changes a parameter.
@@ -26,6 +27,7 @@ impl Reference<f32> {
         if self.learns(id) {
             state.slots.clone_from(&self.state[id.0]);
             state.sum = self.pending_sum(id).map(<[f64]>::to_vec);
+            state.average = self.average(id).map(<[f32]>::to_vec);
         }
         state
     }
@@ -45,9 +47,16 @@ impl Reference<f32> {
             let values = state.slots.get(slot).cloned().unwrap_or_else(initial);
             self.state[id.0][slot] = values;
         }
+        let average = state.average.as_ref().unwrap_or(&state.values);
+        self.go_on_from_average(id, average);
         let none = || vec![0.0; len];
         self.set_pending_sum(id, state.sum.clone().unwrap_or_else(none));
         Ok(())
+    }
+
+    /// The average that is kept, if one is.
+    pub(crate) fn averages(&self) -> Option<Average> {
+        self.average.as_ref().map(|averages| averages.average)
     }
 
     /// What the optimizer keeps of a learned parameter in a slot.

@@ -25,6 +25,7 @@ use crate::gpu::kernel::PipelineKey;
 use crate::gpu::program::Program;
 use crate::gpu::record::{Dispatch, Region};
 use crate::model::{Groups, Node, OutputLoss};
+use crate::op::Average;
 use crate::{Gpu, Model, Optimizer, Result, Shape};
 
 use node::NodeTrial;
@@ -104,6 +105,7 @@ async fn verify(
     // The whole plan.
     let whole = PlanOptions {
         accumulate: 2,
+        average: Some(Average::ema(0.75)),
         ..options
     };
     let groups = |optimizer: &Optimizer| Groups::single(&model.graph, *optimizer);

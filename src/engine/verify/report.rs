@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::Shape;
-use crate::engine::table::table;
+use crate::table::table;
 
 /// What [`Gpu::verify`](crate::Gpu::verify) found: each result of a model's kernels, held against
 /// the CPU reference. Displays as a table, which belongs into a report of a defect as it is.

@@ -9,7 +9,7 @@ use crate::engine::data::{Data, Fill, wide};
 use crate::engine::lower::{Part, Slab};
 use crate::engine::operators::{FORMULA, Pieces, Sum, chain};
 use crate::engine::plan::Step;
-use crate::engine::reference::{LossPass, UpdatePass};
+use crate::engine::reference::{AveragePass, LossPass, UpdatePass};
 use crate::engine::tolerance::{copied, measure};
 use crate::gpu::kernels::Output;
 use crate::gpu::kernels::loss::{LossStep, MOST_CLASSES};
@@ -60,6 +60,8 @@ impl Verifier {
                 self.conclude(rig, &optimizer_name(optimizer, clipped), vec![outcome]);
             }
         }
+        let outcomes = averages(rig).await?;
+        self.conclude(rig, "average", outcomes);
         Ok(())
     }
 }
@@ -300,6 +302,46 @@ async fn update(rig: &Rig<'_>) -> Result<Vec<(usize, Outcome)>> {
         (group, outcome)
     });
     Ok(outcomes.collect())
+}
+
+/// The average at the first update and at a later one, and its exchange with the parameters.
+async fn averages(rig: &Rig<'_>) -> Result<Vec<Outcome>> {
+    let (mut data, ranges) = (Data::new(Fill::Uniform, false, 0), &rig.lowered.ranges);
+    let mut outcomes = Vec::new();
+    let Some(own) = &rig.task.options.average else {
+        return Ok(outcomes);
+    };
+    let slabs = || {
+        let slabs = rig.lowered.slabs.iter();
+        slabs.filter_map(|slab| Some((slab, slab.average?)))
+    };
+    // Past the updates after which an average begins.
+    for (name, update) in [("first average", 1), ("average", 1 << 62)] {
+        let mut trial = Trial::new(&ranges.average);
+        for (slab, average) in slabs() {
+            let values = [(); 2].map(|()| data.values(len(slab), 1.0));
+            trial.write(slab.parameter, &values[0]);
+            if own.shares(update)[0] != 0.0 {
+                trial.write(average, &values[1]);
+            }
+            let measured = measure(&AveragePass { own, update }, &values, false)?;
+            let expected = measured[0].expect(Sum::formula(3), Fill::Uniform);
+            trial.awaits(name, average, &[len(slab)].into(), expected);
+        }
+        let step = Step { update, ..STEP };
+        outcomes.extend(rig.run(trial, step).await?);
+    }
+    let mut trial = Trial::new(&ranges.swap);
+    for (slab, average) in slabs() {
+        let [one, other] = [(); 2].map(|()| data.values(len(slab), 1.0));
+        for (region, before, after) in [(slab.parameter, &one, &other), (average, &other, &one)] {
+            trial.write(region, before);
+            let expected = copied(wide(after), Fill::Uniform);
+            trial.awaits("average in place", region, &[len(slab)].into(), expected);
+        }
+    }
+    outcomes.extend(rig.run(trial, STEP).await?);
+    Ok(outcomes)
 }
 
 /// Gradient, parameter and state of a slab, the state as it is before the first step.

@@ -8,6 +8,7 @@ pub(crate) mod activation;
 #[cfg(test)]
 mod activation_tests;
 pub(crate) mod adaptive_pool2d;
+pub(crate) mod average;
 mod blocks;
 pub(crate) mod broadcast;
 pub(crate) mod concat;
@@ -58,6 +59,7 @@ const FAMILIES: &[(&str, &[&Kernel])] = &[
     ("activation", activation::KERNELS),
     ("broadcast", broadcast::KERNELS),
     ("adaptive_pool2d", adaptive_pool2d::KERNELS),
+    ("average", average::KERNELS),
     ("concat", &[&concat::COPY]),
     ("conv2d", conv2d::KERNELS),
     ("conv2d", conv2d_rows::KERNELS),

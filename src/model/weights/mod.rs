@@ -35,7 +35,7 @@ mod tests;
 /// // A network that was trained with `nn.DataParallel`, for ten classes of one's own.
 /// let weights = Weights::file("resnet18.safetensors").strip_prefix("module.").skip("fc.*");
 /// let model = zoo::resnet18().classes(10).build()?;
-/// println!("{}", weights.check(&model)?); // 120 loaded, 2 skipped: fc.weight fc.bias
+/// println!("{}", weights.check(&model)?); // 100 loaded, 2 skipped: fc.weight fc.bias, 2 unused: ...
 /// let trainer = Trainer::builder(model).weights(weights).on(&gpu)?;
 /// # use wgpu_cnn::zoo;
 /// # Ok::<(), Error>(())

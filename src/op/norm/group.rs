@@ -141,6 +141,10 @@ impl Definition for GroupNorm {
     fn reads_half(&self, _: usize) -> bool {
         false
     }
+
+    fn multiply_adds(&self, _: &[&Shape]) -> Result<u64> {
+        Ok(0)
+    }
 }
 
 /// Instance normalisation (Ulyanov et al. 2016) of `(N, C, ...)`: each channel of each example by

@@ -31,6 +31,8 @@ pub(super) struct Header {
     pub counts: Counts,
     /// The updates of parameters that have had another number of them than `counts` says.
     pub updates: BTreeMap<String, u64>,
+    /// The average that was kept, if there was one.
+    pub average: Option<String>,
     pub notes: BTreeMap<String, String>,
     /// By which it was judged, if it was.
     #[cfg(feature = "native")]
@@ -66,6 +68,7 @@ impl Header {
             learning_rate: number("learning_rate", text("learning_rate")?)?,
             counts: counts(text("progress")?)?,
             updates: serde_json::from_str(text("updates")?).map_err(bad("updates"))?,
+            average: metadata.get("average").cloned(),
             notes: serde_json::from_str(text("notes")?).map_err(bad("notes"))?,
             #[cfg(feature = "native")]
             metric: metric.map(|text| number("metric", text)).transpose()?,
@@ -194,7 +197,8 @@ impl Opened {
         };
         check_model(trainer, &header).map_err(fail)?;
         check_optimizers(trainer, &header).map_err(fail)?;
-        let tensors = trainer.tensors(header.counts.pending > 0);
+        let tensors = trainer.tensors((header.counts.pending > 0, header.average.is_some()));
+        check_average(trainer, &header).map_err(fail)?;
         let places = places(&tensors, &reader).map_err(fail)?;
         // Counts that cannot be are found before any tensor is read.
         trainer.check_counts(&header.counts).map_err(told)?;
@@ -268,6 +272,25 @@ fn check_optimizers(trainer: &Trainer, header: &Header) -> Told<()> {
     Ok(())
 }
 
+/// An average that would be lost is refused; one that is to be kept from here on begins with the weights.
+fn check_average(trainer: &Trainer, header: &Header) -> Told<()> {
+    let here = trainer.averages().map(describe::exact);
+    match (&header.average, here) {
+        (Some(there), None) => {
+            let there = quoted(there);
+            Err(format!(
+                "has an average of the weights, {there}, and this trainer keeps none"
+            ))
+        }
+        (Some(there), Some(here)) if *there != here => {
+            let there = quoted(there);
+            log::warn!("the average is not that of the checkpoint, and stays: {here} for {there}");
+            Ok(())
+        }
+        (None | Some(_), _) => Ok(()),
+    }
+}
+
 /// Where each of the tensors is in the file, and last the place in the data.
 fn places<R: Read + Seek>(tensors: &[Tensor], reader: &Reader<R>) -> Told<Vec<usize>> {
     let found = reader.tensors().iter().enumerate();
@@ -334,7 +357,14 @@ fn parameter<R: Read + Seek>(
             Holds::Sum(of) if of == id => {
                 state.sum = Some(numbers(reader, place, f64::from_le_bytes)?);
             }
-            Holds::Values(_) | Holds::Slot(..) | Holds::Sum(_) | Holds::Place => {}
+            Holds::Average(of) if of == id => {
+                state.average = Some(numbers(reader, place, f32::from_le_bytes)?);
+            }
+            Holds::Values(_)
+            | Holds::Slot(..)
+            | Holds::Sum(_)
+            | Holds::Average(_)
+            | Holds::Place => {}
         }
     }
     Ok(state)

@@ -35,6 +35,7 @@ pub(in crate::train) fn at_once<T>(future: impl Future<Output = Result<T>>) -> R
 impl Trainer {
     /// All that this training has come to, by parameter.
     pub(in crate::train) async fn training_state(&self) -> Result<TrainingState> {
+        self.check_not_averaged()?;
         let counts = self.counts().await?;
         let mut parameters = Vec::new();
         for (id, _) in self.model().graph.kept() {

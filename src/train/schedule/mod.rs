@@ -258,6 +258,11 @@ impl Schedule {
         }
     }
 
+    /// Whether it changes nothing.
+    pub(crate) fn is_constant(&self) -> bool {
+        self.0 == Kind::Constant
+    }
+
     /// The rate of an update, where it is one that an optimizer takes.
     pub(crate) fn checked_rate(&self, base: f64, update: u64) -> Result<f64> {
         let rate = self.rate(base, update);

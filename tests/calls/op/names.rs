@@ -18,6 +18,7 @@ pub const CONV2D: &[&str] = &[
     "Conv2dGeometry::output_len",
     "Conv2dGeometry::weight_len",
     "Conv2dGeometry::flops",
+    "Conv2dGeometry::multiply_adds",
 ];
 
 pub const CONV_TRANSPOSE2D: &[&str] = &[
@@ -91,6 +92,7 @@ pub const ROWS: &[&str] = &[
     "Linear::bias",
     "Linear::init",
     "Linear::geometry",
+    "LinearGeometry::multiply_adds",
     "Softmax::new",
     "Softmax::axis",
     "Softmax::log",
@@ -204,6 +206,13 @@ pub const OPTIMIZER: &[&str] = &[
     "NAdam::decoupled",
     "Lion::betas",
     "Lion::weight_decay",
+];
+
+pub const AVERAGE: &[&str] = &[
+    "Average::ema",
+    "Average::equal",
+    "Average::after",
+    "Average::shares",
 ];
 
 pub const SHAPE: &[&str] = &[

@@ -1,8 +1,8 @@
 //! Small trainings with all that a checkpoint must keep.
 
 use wgpu_cnn::{
-    Activation, Add, BatchNorm, Conv2d, DropUnit, Dropout, Flatten, Group, Linear, Loss, Losses,
-    Model, Optimizer, Result, Schedule, Target, Targets, Trainer, TrainerBuilder,
+    Activation, Add, Average, BatchNorm, Conv2d, DropUnit, Dropout, Flatten, Group, Linear, Loss,
+    Losses, Model, Optimizer, Result, Schedule, Target, Targets, Trainer, TrainerBuilder,
 };
 
 use crate::common::{labels, random, uniform};
@@ -28,6 +28,7 @@ pub enum Feature {
     Groups,
     Frozen,
     FrozenStatistics,
+    Average,
     Dropout,
     Dropout2d,
     StochasticDepth,
@@ -47,7 +48,7 @@ pub enum Feature {
 }
 
 impl Feature {
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::Momentum,
         Self::Nesterov,
         Self::Adam,
@@ -63,6 +64,7 @@ impl Feature {
         Self::Groups,
         Self::Frozen,
         Self::FrozenStatistics,
+        Self::Average,
         Self::Dropout,
         Self::Dropout2d,
         Self::StochasticDepth,
@@ -183,6 +185,9 @@ impl Setup {
             let side = Group::new("side.*").rate_factor(0.5).weight_decay(0.125);
             let head = Group::new("class.bias").optimizer(Optimizer::adam(0.02));
             builder = builder.group(side).group(head);
+        }
+        if self.has(Feature::Average) {
+            builder = builder.average(Average::ema(0.75));
         }
         if self.has(Feature::Frozen) {
             builder = builder.freeze("conv.*");

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Writes rows in columns: the first few of words, on the left, the others of numbers, on the right.
-pub(super) fn table(f: &mut fmt::Formatter<'_>, words: usize, rows: &[Vec<String>]) -> fmt::Result {
+pub(crate) fn table(f: &mut fmt::Formatter<'_>, words: usize, rows: &[Vec<String>]) -> fmt::Result {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));

@@ -1,0 +1,168 @@
+//! The options of a loader.
+
+use super::mix::Mix;
+use super::place::Layout;
+use super::task::Work;
+use super::{Dataset, Loader, Transforms};
+use crate::{Error, Result};
+
+/// Sets what a [`Loader`] does.
+pub struct LoaderBuilder {
+    dataset: Box<dyn Dataset>,
+    transforms: Transforms,
+    layout: Layout,
+    mix: Mix,
+    classes: Option<usize>,
+    skip_damaged: bool,
+    #[cfg(feature = "native")]
+    threads: super::ahead::Threads,
+}
+
+impl std::fmt::Debug for LoaderBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LoaderBuilder")
+            .field("layout", &self.layout)
+            .field("transforms", &self.transforms)
+            .finish_non_exhaustive()
+    }
+}
+
+impl LoaderBuilder {
+    pub(super) fn new(dataset: Box<dyn Dataset>) -> Self {
+        Self {
+            dataset,
+            transforms: Transforms::new(),
+            layout: Layout {
+                examples: 0,
+                batch: 32,
+                seed: 0,
+                shuffle: false,
+                drop_last: false,
+            },
+            mix: Mix::default(),
+            classes: None,
+            skip_damaged: false,
+            #[cfg(feature = "native")]
+            threads: super::ahead::Threads::default(),
+        }
+    }
+
+    /// What happens to each example. Default nothing: bytes are divided by 255.
+    pub fn transforms(mut self, transforms: Transforms) -> Self {
+        self.transforms = transforms;
+        self
+    }
+
+    /// Examples in a batch. Default 32.
+    pub fn batch(mut self, examples: usize) -> Self {
+        self.layout.batch = examples;
+        self
+    }
+
+    /// Whether each epoch has an order of its own, drawn from the seed. Default false: the data set's order.
+    pub fn shuffle(mut self, shuffle: bool) -> Self {
+        self.layout.shuffle = shuffle;
+        self
+    }
+
+    /// What order, transforms and mixing are drawn from, together with the epoch. Default 0.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.layout.seed = seed;
+        self
+    }
+
+    /// Whether the examples that are left at the end of an epoch and fill no batch are left out. Default false:
+    /// the last batch is smaller.
+    pub fn drop_last(mut self, drop_last: bool) -> Self {
+        self.layout.drop_last = drop_last;
+        self
+    }
+
+    /// Mixes each image and its target with those of the one before in the batch, in a share that is drawn for the
+    /// batch from Beta(`alpha`, `alpha`) (Zhang et al. 2018): torchvision's `MixUp`. The batch's targets are a
+    /// probability for each class then, for [`Loss::cross_entropy`](crate::Loss::cross_entropy).
+    pub fn mixup(mut self, alpha: f64) -> Self {
+        self.mix.mixup = Some(alpha);
+        self
+    }
+
+    /// Puts a random rectangle of the image before in each one's place, and mixes targets by its area (Yun et al.
+    /// 2019): torchvision's `CutMix`. With [`mixup`](Self::mixup) as well, each batch gets either of them.
+    pub fn cutmix(mut self, alpha: f64) -> Self {
+        self.mix.cutmix = Some(alpha);
+        self
+    }
+
+    /// The number of classes, which mixing wants. Default those that the data set has names of.
+    pub fn classes(mut self, classes: usize) -> Self {
+        self.classes = Some(classes);
+        self
+    }
+
+    /// Whether examples whose files cannot be read or decoded are left out of their batches, counted
+    /// ([`Loader::skipped`]) and logged. Default false: they are an error that names the file. An epoch in which
+    /// nothing can be read is an error in any case.
+    pub fn skip_damaged(mut self, skip: bool) -> Self {
+        self.skip_damaged = skip;
+        self
+    }
+
+    /// Threads that make batches ahead. Default 0: they are made where they are asked for. The batches are the same
+    /// with any number.
+    #[cfg(feature = "native")]
+    pub fn workers(mut self, threads: usize) -> Self {
+        self.threads.count = threads;
+        self
+    }
+
+    /// Batches that lie ready or are being made, at most. Default two for each thread.
+    #[cfg(feature = "native")]
+    pub fn ahead(mut self, batches: usize) -> Self {
+        self.threads.ahead = Some(batches);
+        self
+    }
+
+    /// Makes the loader. Nothing is read yet.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for an option outside its domain, a data set without examples, or fewer than a batch of
+    /// them where the last is dropped.
+    pub fn build(mut self) -> Result<Loader> {
+        self.layout.examples = self.dataset.len();
+        self.transforms.check()?;
+        self.mix.check()?;
+        if self.layout.batch == 0 {
+            return Err(Error::argument("batch", "must not be 0"));
+        }
+        if self.layout.examples == 0 {
+            return Err(Error::argument("data set", "has no examples"));
+        }
+        if self.layout.batches() == 0 {
+            let Layout {
+                examples, batch, ..
+            } = self.layout;
+            let reason = format!("{batch}, of {examples} examples, and the last is dropped");
+            return Err(Error::argument("batch", reason));
+        }
+        let classes = self.classes.unwrap_or(self.dataset.classes().len());
+        if !self.mix.is_none() && !(1..=super::array::MOST).contains(&classes) {
+            let reason = format!("{classes}, where mixing wants the number of classes");
+            return Err(Error::argument("classes", reason));
+        }
+        #[cfg(feature = "native")]
+        self.threads.check()?;
+        let work = Work {
+            dataset: self.dataset,
+            transforms: self.transforms,
+            layout: self.layout,
+            mix: self.mix,
+            classes,
+            skip_damaged: self.skip_damaged,
+        };
+        Ok(Loader::new(
+            work,
+            #[cfg(feature = "native")]
+            self.threads,
+        ))
+    }
+}

@@ -1,0 +1,220 @@
+//! How a batch is made, by whichever thread.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::mix::Mix;
+use super::place::Layout;
+use super::random::{Purpose, Random};
+use super::{Array, Dataset, Example, Transforms};
+use crate::op::Target;
+use crate::{Error, Result, Shape};
+
+/// Examples that go through a network together.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Batch {
+    /// The inputs, one after the other: images `(N, C, H, W)`.
+    pub images: Vec<f32>,
+    /// What the network should make of them.
+    pub targets: Target,
+    /// The shape of [`images`](Self::images), `(N, ..)`.
+    pub shape: Shape,
+    /// Each example's number in the data set.
+    pub indices: Vec<usize>,
+}
+
+impl Batch {
+    /// The number of examples.
+    pub fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    /// Whether there is none, which a loader never gives.
+    pub fn is_empty(&self) -> bool {
+        self.indices.is_empty()
+    }
+}
+
+/// What batches are made from.
+pub(super) struct Work {
+    pub dataset: Box<dyn Dataset>,
+    pub transforms: Transforms,
+    pub layout: Layout,
+    pub mix: Mix,
+    pub classes: usize,
+    pub skip_damaged: bool,
+}
+
+impl Work {
+    /// The examples of an epoch in their order: of all ranks, should there be several one day, who would then
+    /// take parts of it.
+    fn order(&self, epoch: u64) -> Option<Vec<usize>> {
+        let Layout {
+            shuffle,
+            seed,
+            examples,
+            ..
+        } = self.layout;
+        shuffle.then(|| Random::of(Purpose::Order, seed, epoch, 0).order(examples))
+    }
+}
+
+/// An epoch's batches to be made, by any thread.
+pub(super) struct Task {
+    work: Arc<Work>,
+    /// `None` where it is the data set's.
+    order: Option<Vec<usize>>,
+    pub epoch: u64,
+    /// Whether nobody wants them any more.
+    pub stop: AtomicBool,
+}
+
+/// What became of a batch.
+pub(super) struct Made {
+    /// None where every example was damaged.
+    pub batch: Option<Batch>,
+    pub skipped: u64,
+    /// The error of the last that was.
+    pub damage: Option<Error>,
+}
+
+impl Task {
+    pub fn new(work: Arc<Work>, epoch: u64) -> Self {
+        Self {
+            order: work.order(epoch),
+            work,
+            epoch,
+            stop: AtomicBool::new(false),
+        }
+    }
+
+    #[cfg(feature = "native")]
+    pub fn batches(&self) -> usize {
+        self.work.layout.batches()
+    }
+
+    /// Makes a batch. A panic in a data set or in a function of the user's is an error.
+    pub fn make(&self, batch: usize) -> Result<Made> {
+        let made = catch_unwind(AssertUnwindSafe(|| self.try_make(batch)));
+        made.unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
+            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+            let text = text.unwrap_or_default();
+            let reason = format!("panicked in batch {batch} of epoch {}: {text}", self.epoch);
+            Err(Error::argument("data set", reason))
+        })
+    }
+
+    fn try_make(&self, number: usize) -> Result<Made> {
+        let Work {
+            dataset, layout, ..
+        } = &*self.work;
+        let begin = number * layout.batch;
+        let mut stack = Stack::default();
+        let (mut skipped, mut damage) = (0, None);
+        for at in begin..layout.examples.min(begin.saturating_add(layout.batch)) {
+            if self.stop.load(Ordering::Relaxed) {
+                break;
+            }
+            let index = self.order.as_ref().map_or(at, |order| order[at]);
+            match dataset.get(index) {
+                Ok(Example { input, target }) => {
+                    let mut random = Random::new(layout.seed, self.epoch, index as u64);
+                    let input = self.work.transforms.apply(input, &mut random)?;
+                    stack.push(index, input, target)?;
+                }
+                Err(error @ Error::File { .. }) if self.work.skip_damaged => {
+                    log::warn!("example {index} is left out: {error}");
+                    skipped += 1;
+                    damage = Some(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let mut batch = stack.finish();
+        if let Some(batch) = &mut batch {
+            let number = number as u64;
+            let mut random = Random::of(Purpose::Batch, layout.seed, self.epoch, number);
+            self.work.mix.apply(batch, self.work.classes, &mut random)?;
+        }
+        Ok(Made {
+            batch,
+            skipped,
+            damage,
+        })
+    }
+}
+
+/// Examples that become a batch.
+#[derive(Default)]
+struct Stack {
+    indices: Vec<usize>,
+    shape: Shape,
+    images: Vec<f32>,
+    targets: Option<Target>,
+}
+
+impl Stack {
+    fn push(&mut self, index: usize, input: Array, target: Target) -> Result<()> {
+        if self.indices.is_empty() {
+            self.shape = input.shape().clone();
+        } else if *input.shape() != self.shape {
+            let expected = format!(
+                "{}, as of the batch's first: resize or crop to one size",
+                self.shape
+            );
+            return Err(Error::shape(
+                format!("example {index}"),
+                expected,
+                input.shape(),
+            ));
+        }
+        self.images.append(&mut input.into_floats());
+        match (&mut self.targets, target) {
+            (None, target) => self.targets = Some(target),
+            (Some(Target::Labels(all)), Target::Labels(more)) => all.extend(more),
+            (Some(Target::WideLabels(all)), Target::WideLabels(more)) => all.extend(more),
+            (Some(Target::Values(all)), Target::Values(more)) => all.extend(more),
+            (Some(all), more) => join(all, more, index)?,
+        }
+        self.indices.push(index);
+        Ok(())
+    }
+
+    fn finish(self) -> Option<Batch> {
+        let shape = self.shape.batched(self.indices.len());
+        let targets = self.targets?;
+        Some(Batch {
+            images: self.images,
+            targets,
+            shape,
+            indices: self.indices,
+        })
+    }
+}
+
+/// Labels that fit into 32 bits and labels that do not, in one list; values are no labels.
+fn join(all: &mut Target, more: Target, index: usize) -> Result<()> {
+    let wide = |target: &Target| match target {
+        Target::Labels(labels) => Some(
+            labels
+                .iter()
+                .map(|&label| label.into())
+                .collect::<Vec<i128>>(),
+        ),
+        Target::WideLabels(labels) => Some(labels.clone()),
+        Target::Values(_) => None,
+    };
+    let (Some(mut labels), Some(more)) = (wide(all), wide(&more)) else {
+        let reason = "some are labels and some are values in one batch";
+        return Err(Error::argument(
+            format!("target of example {index}"),
+            reason,
+        ));
+    };
+    labels.extend(more);
+    *all = Target::WideLabels(labels);
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! The average of the parameters over the updates.
+
+use super::{Averages, Reference};
+use crate::Result;
+use crate::cpu::{self, Real};
+use crate::engine::check_averages;
+use crate::model::ParameterId;
+use crate::op::Average;
+
+impl<T: Real> Reference<T> {
+    /// Keeps an average of what is learned over the updates from here on, or none any more. Default none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`](crate::Error::Argument) where its decay is out of its domain.
+    pub fn set_average(&mut self, average: Option<Average>) -> Result<()> {
+        average.map_or(Ok(()), |average| average.check())?;
+        self.average = average.map(|average| {
+            let parameters = self.parameters.iter().enumerate();
+            let values = parameters.map(|(at, values)| match self.is_learned(at) {
+                true => values.clone(),
+                false => vec![],
+            });
+            let values = values.collect();
+            Averages { average, values }
+        });
+        Ok(())
+    }
+
+    /// Exchanges the parameters with their average, and back with the next call. Before the first update the
+    /// average is the parameters.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`](crate::Error::Argument) where none is kept.
+    pub fn swap_average(&mut self) -> Result<()> {
+        check_averages(self.average.as_ref().map(|averages| averages.average))?;
+        self.forget_forward();
+        let begun = self.updates > 0;
+        let learned = (0..self.parameters.len()).filter(|&at| self.is_learned(at));
+        let learned: Vec<usize> = learned.collect();
+        let Some(Averages { values, .. }) = &mut self.average else {
+            return Ok(());
+        };
+        for at in learned {
+            if !begun {
+                values[at].clone_from(&self.parameters[at]);
+            }
+            std::mem::swap(&mut values[at], &mut self.parameters[at]);
+        }
+        Ok(())
+    }
+
+    /// The average of a learned parameter, once there is one.
+    pub(crate) fn average(&self, id: ParameterId) -> Option<&[T]> {
+        let averages = self.average.as_ref().filter(|_| self.updates > 0)?;
+        let values = averages.values[id.0].as_slice();
+        self.is_learned(id.0).then_some(values)
+    }
+
+    /// Goes on from an average of a learned parameter, where one is kept.
+    pub(super) fn go_on_from_average(&mut self, id: ParameterId, values: &[T]) {
+        if let Some(averages) = self.average.as_mut() {
+            averages.values[id.0].clear();
+            averages.values[id.0].extend_from_slice(values);
+        }
+    }
+
+    fn is_learned(&self, at: usize) -> bool {
+        self.wanted.parameter(ParameterId(at))
+    }
+
+    /// What an update makes of the average.
+    pub(super) fn update_average(&mut self) -> Result<()> {
+        let Some(Averages { average, values }) = &mut self.average else {
+            return Ok(());
+        };
+        let pairs = self.parameters.iter().zip(values).enumerate();
+        for (at, (parameter, averaged)) in pairs.filter(|(_, (_, values))| !values.is_empty()) {
+            let updates = self.groups.updates(ParameterId(at), self.updates);
+            cpu::average_update(average, updates, parameter, averaged)?;
+        }
+        Ok(())
+    }
+}
