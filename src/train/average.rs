@@ -95,14 +95,6 @@ impl Trainer {
         self.averaged
     }
 
-    /// Whether an average is kept.
-    pub(super) fn keeps_average(&self) -> bool {
-        match &self.backend {
-            Backend::Gpu(plan) => plan.keeps_average(),
-            Backend::Cpu(reference) => reference.keeps_average(),
-        }
-    }
-
     /// Refuses to train while the average is in place.
     pub(super) fn check_not_averaged(&self) -> Result<()> {
         match self.averaged {

@@ -4,6 +4,7 @@ use super::Plan;
 use crate::Result;
 use crate::engine::state::{Counts, ParameterState};
 use crate::model::ParameterId;
+use crate::op::Average;
 
 impl Plan {
     /// Whether the optimizer changes a parameter.
@@ -60,17 +61,17 @@ impl Plan {
         }
     }
 
-    /// Whether an average is kept.
-    pub fn keeps_average(&self) -> bool {
-        self.options.average.is_some()
-    }
-
     /// The average of a learned parameter, once there is one.
     pub async fn average(&self, id: ParameterId) -> Result<Option<Vec<f32>>> {
         match (self.options.average, self.progress.updates) {
             (None, _) | (_, 0) => Ok(None),
             _ => self.read_pieces(&self.lowered.average(id)?).await.map(Some),
         }
+    }
+
+    /// The average that is kept, if one is.
+    pub fn averages(&self) -> Option<Average> {
+        self.options.average
     }
 
     /// Goes on from an average of a learned parameter, where one is kept.

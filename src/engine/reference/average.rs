@@ -51,11 +51,6 @@ impl<T: Real> Reference<T> {
         Ok(())
     }
 
-    /// Whether an average is kept.
-    pub(crate) fn keeps_average(&self) -> bool {
-        self.average.is_some()
-    }
-
     /// The average of a learned parameter, once there is one.
     pub(crate) fn average(&self, id: ParameterId) -> Option<&[T]> {
         let averages = self.average.as_ref().filter(|_| self.updates > 0)?;

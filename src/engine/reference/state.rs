@@ -4,6 +4,7 @@ use super::Reference;
 use crate::Result;
 use crate::engine::state::{Counts, ParameterState};
 use crate::model::ParameterId;
+use crate::op::Average;
 
 impl Reference<f32> {
     /// Whether the optimizer changes a parameter.
@@ -51,6 +52,11 @@ impl Reference<f32> {
         let none = || vec![0.0; len];
         self.set_pending_sum(id, state.sum.clone().unwrap_or_else(none));
         Ok(())
+    }
+
+    /// The average that is kept, if one is.
+    pub(crate) fn averages(&self) -> Option<Average> {
+        self.average.as_ref().map(|averages| averages.average)
     }
 
     /// What the optimizer keeps of a learned parameter in a slot.

@@ -110,7 +110,7 @@ impl Trainer {
     /// Writes all that this training has come to into a safetensors file, from which
     /// [`TrainerBuilder::resume`] goes on with the same bits: parameters and running statistics under their
     /// names, the optimizer's numbers under `optimizer/<parameter>/<number>`, the sums of gradients that wait for
-    /// an update under `pending/<parameter>`, and in the header's metadata the counts of batches, updates and
+    /// an update under `pending/<parameter>`, an average under `average/<parameter>`, and in the header's metadata the counts of batches, updates and
     /// examples, the learning rate, the seed, a description of model and optimizer, and the
     /// [notes](Self::set_note). The [place in the data](Self::set_data_place) goes with it.
     ///
@@ -141,7 +141,7 @@ impl Trainer {
     ///
     /// # Errors
     /// Those of [`save`](Self::save); [`Error::Argument`] between a [`forward`](Self::forward) and its
-    /// backward pass, and for a parameter that is called as a part of a checkpoint is.
+    /// backward pass, while an average is [in place](Self::swap_average), and for a parameter that is called as a part of a checkpoint is.
     #[cfg(feature = "native")]
     pub fn checkpoint(&self, path: impl AsRef<Path>) -> Result<()> {
         pollster::block_on(self.write_checkpoint(path.as_ref(), None))

@@ -31,6 +31,8 @@ pub(super) struct Header {
     pub counts: Counts,
     /// The updates of parameters that have had another number of them than `counts` says.
     pub updates: BTreeMap<String, u64>,
+    /// The average that was kept, if there was one.
+    pub average: Option<String>,
     pub notes: BTreeMap<String, String>,
     /// By which it was judged, if it was.
     #[cfg(feature = "native")]
@@ -66,6 +68,7 @@ impl Header {
             learning_rate: number("learning_rate", text("learning_rate")?)?,
             counts: counts(text("progress")?)?,
             updates: serde_json::from_str(text("updates")?).map_err(bad("updates"))?,
+            average: metadata.get("average").cloned(),
             notes: serde_json::from_str(text("notes")?).map_err(bad("notes"))?,
             #[cfg(feature = "native")]
             metric: metric.map(|text| number("metric", text)).transpose()?,
@@ -194,11 +197,8 @@ impl Opened {
         };
         check_model(trainer, &header).map_err(fail)?;
         check_optimizers(trainer, &header).map_err(fail)?;
-        // A file without an average is one to begin to keep it from.
-        let mut names = reader.tensors().iter();
-        let averaged = names.any(|(name, _)| name.starts_with("average/"));
-        let averaged = averaged && trainer.keeps_average();
-        let tensors = trainer.tensors([header.counts.pending > 0, averaged]);
+        let tensors = trainer.tensors((header.counts.pending > 0, header.average.is_some()));
+        check_average(trainer, &header).map_err(fail)?;
         let places = places(&tensors, &reader).map_err(fail)?;
         // Counts that cannot be are found before any tensor is read.
         trainer.check_counts(&header.counts).map_err(told)?;
@@ -270,6 +270,25 @@ fn check_optimizers(trainer: &Trainer, header: &Header) -> Told<()> {
         );
     }
     Ok(())
+}
+
+/// An average that would be lost is refused; one that is to be kept from here on begins with the weights.
+fn check_average(trainer: &Trainer, header: &Header) -> Told<()> {
+    let here = trainer.averages().map(describe::exact);
+    match (&header.average, here) {
+        (Some(there), None) => {
+            let there = quoted(there);
+            Err(format!(
+                "has an average of the weights, {there}, and this trainer keeps none"
+            ))
+        }
+        (Some(there), Some(here)) if *there != here => {
+            let there = quoted(there);
+            log::warn!("the average is not that of the checkpoint, and stays: {here} for {there}");
+            Ok(())
+        }
+        (None | Some(_), _) => Ok(()),
+    }
 }
 
 /// Where each of the tensors is in the file, and last the place in the data.

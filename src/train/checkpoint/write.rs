@@ -9,6 +9,7 @@ use super::{FORMAT, Holds, PLACE, VERSION, describe};
 use crate::engine::Counts;
 use crate::file::safetensors::{self as format, Sink};
 use crate::model::{Graph, ParameterId};
+use crate::op::Average;
 use crate::train::Trainer;
 use crate::train::trainer::Backend;
 use crate::{Error, Result};
@@ -27,7 +28,7 @@ pub(super) fn tensors(
     graph: &Graph,
     learns: impl Fn(ParameterId) -> bool,
     slots: impl Fn(ParameterId) -> usize,
-    [pending, averaged]: [bool; 2],
+    (pending, averaged): (bool, bool),
 ) -> Vec<Tensor> {
     let mut tensors = Vec::new();
     for (id, parameter) in graph.kept() {
@@ -71,8 +72,7 @@ impl Trainer {
     ) -> Result<()> {
         self.check_between_steps()?;
         let counts = self.counts().await?;
-        let averaged = self.keeps_average() && counts.updates > 0;
-        let mut tensors = self.tensors([counts.pending > 0, averaged]);
+        let mut tensors = self.tensors((counts.pending > 0, self.has_averages()));
         tensors.push(Tensor {
             name: PLACE.into(),
             dtype: Dtype::U8,
@@ -121,8 +121,10 @@ impl Trainer {
             ("updates", json!(other).to_string()),
             ("notes", json!(self.session.notes).to_string()),
         ];
+        let averages = self.averages().filter(|_| self.has_averages());
+        let average = averages.map(|average| ("average", describe::exact(average)));
         let metric = metric.map(|metric| ("metric", describe::exact(metric)));
-        let entries = entries.into_iter().chain(metric);
+        let entries = entries.into_iter().chain(average).chain(metric);
         entries.map(|(name, text)| (name.into(), text)).collect()
     }
 
@@ -155,7 +157,7 @@ impl Trainer {
                     Backend::Gpu(plan) => plan.average(id).await?,
                     Backend::Cpu(reference) => reference.average(id).map(<[f32]>::to_vec),
                 };
-                let none = || Error::argument("checkpoint", "no average is kept");
+                let none = || Error::argument("checkpoint", "there is no average");
                 write_numbers(sink, &average.ok_or_else(none)?, f32::to_le_bytes)
             }
             Holds::Place => sink.write(self.data_place()),
@@ -170,9 +172,22 @@ impl Trainer {
     }
 
     /// The tensors of a checkpoint of this trainer but for the place in the data.
-    pub(super) fn tensors(&self, kept: [bool; 2]) -> Vec<Tensor> {
+    pub(super) fn tensors(&self, with: (bool, bool)) -> Vec<Tensor> {
         let slots = |id| self.groups().state_slots(id);
-        tensors(&self.model().graph, |id| self.learns(id), slots, kept)
+        tensors(&self.model().graph, |id| self.learns(id), slots, with)
+    }
+
+    /// The average that this trainer keeps, if any.
+    pub(super) fn averages(&self) -> Option<Average> {
+        match &self.backend {
+            Backend::Gpu(plan) => plan.averages(),
+            Backend::Cpu(reference) => reference.averages(),
+        }
+    }
+
+    /// Whether there is an average yet: an update makes the first.
+    fn has_averages(&self) -> bool {
+        self.averages().is_some() && self.updates() > 0
     }
 
     /// The optimizer of each learned parameter, by name.

@@ -195,6 +195,9 @@ impl Setup {
             let head = Group::new("class.bias").optimizer(Optimizer::adam(0.02));
             builder = builder.group(side).group(head);
         }
+        if self.has(Feature::Average) {
+            builder = builder.average(Average::ema(0.75));
+        }
         if self.has(Feature::Frozen) {
             builder = builder.freeze("conv.*");
         }
