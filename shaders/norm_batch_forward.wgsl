@@ -1,12 +1,12 @@
-// y = f(gamma * (x - mean) * inverse deviation + beta), an invocation per element. In evaluation mean
-// and variance are the running estimates.
+// y = f(gamma * (x - mean) * inverse deviation + beta), or with HAS_ADDEND f of the sum with another value; an
+// invocation per element. In evaluation mean and variance are the running estimates.
 
 @group(0) @binding(0) var<storage, read> input: array<Input>;          // (N, C, plane)
 @group(0) @binding(1) var<storage, read> gamma: array<f32>;            // (C)
 @group(0) @binding(2) var<storage, read> beta: array<f32>;             // (C)
-@group(0) @binding(3) var<storage, read> statistics: array<f32>;       // (C, 2), in training
-@group(0) @binding(4) var<storage, read> running_mean: array<f32>;     // (C), in evaluation
-@group(0) @binding(5) var<storage, read> running_variance: array<f32>; // (C), in evaluation
+@group(0) @binding(3) var<storage, read> statistics: array<f32>;       // (C, 2), in evaluation the running mean (C)
+@group(0) @binding(4) var<storage, read> running_variance: array<f32>; // (C), in evaluation
+@group(0) @binding(5) var<storage, read> addend: array<Addend>;        // (N, C, plane)
 @group(0) @binding(6) var<storage, read_write> output: array<Output>;  // (N, C, plane)
 @group(0) @binding(7) var<uniform> params: Params;
 
@@ -18,6 +18,7 @@ struct Params {
 }
 
 override TRAINING: bool = true;
+override HAS_ADDEND: bool = false;
 
 @compute @workgroup_size(64)
 fn main(
@@ -33,10 +34,11 @@ fn main(
         mean = statistics[2u * channel];
         inverse = statistics[2u * channel + 1u];
     } else {
-        mean = running_mean[channel];
+        mean = statistics[channel];
         inverse = 1.0 / sqrt(running_variance[channel] + params.epsilon);
     }
     var y = scaled(channel, (f32(input[at]) - mean) * inverse);
     if AFFINE { y += beta[channel]; }
+    if HAS_ADDEND { y += f32(addend[at]); }
     output[at] = Output(activated(at, y));
 }

@@ -1,10 +1,6 @@
 //! Optimizers: how a gradient becomes an update. The formulas, and the order of their operations,
 //! are PyTorch's.
 
-mod hyper;
-
-pub(crate) use hyper::Hyper;
-
 use super::{check_small, within};
 use crate::{Error, Result};
 
@@ -28,11 +24,13 @@ macro_rules! setters {
 
 mod adadelta;
 mod adagrad;
+mod hyper;
 mod lion;
 mod nadam;
 
 pub use adadelta::Adadelta;
 pub use adagrad::Adagrad;
+pub(crate) use hyper::Hyper;
 pub use lion::Lion;
 pub use nadam::NAdam;
 

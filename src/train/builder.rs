@@ -85,8 +85,8 @@ impl TrainerBuilder {
     /// memory of a small one: a mean is that over all of their examples. [`Trainer::loss`] stays that
     /// of the last batch. Default 1.
     ///
-    /// It is not that of one large batch where a batch counts as a whole: batch normalisation and a Dice
-    /// loss of the whole batch see one at a time. Of several losses each batch's means count by its
+    /// It is not that of one large batch where a batch counts as a whole: batch normalisation, stochastic depth
+    /// of whole batches and a Dice loss of the whole batch see one at a time. Of several losses each batch's means count by its
     /// examples, also where labels are ignored or weighted.
     ///
     /// With losses of [one's own](Losses::own) it sets no count, since [`Trainer::update`] alone updates:
@@ -107,6 +107,14 @@ impl TrainerBuilder {
     /// `Features::SHADER_F16` (see [`Gpu::has_half_precision`]) and on the CPU reference.
     pub fn half_precision(mut self, half: bool) -> Self {
         self.options.half = half;
+        self
+    }
+
+    /// Keeps the losses' gradients with respect to the inputs, for
+    /// [`Trainer::input_gradient`]. Takes memory, and a little time where nothing else would go back as far.
+    /// Default false.
+    pub fn input_gradients(mut self, asked: bool) -> Self {
+        self.options.input_gradients = asked;
         self
     }
 
@@ -268,6 +276,7 @@ impl TrainerBuilder {
         let mut reference = Reference::with(&self.model, own, groups, options.seed)?;
         reference.set_clip_norm(options.clip_norm)?;
         reference.set_accumulate(options.accumulate)?;
+        reference.set_input_gradients(options.input_gradients);
         reference.set_average(options.average)?;
         if let Some(mut weights) = weights {
             let graph = &self.model.graph;
@@ -287,15 +296,16 @@ impl TrainerBuilder {
         backend: Backend,
         checkpoint: Option<checkpoint::Opened>,
     ) -> Result<Trainer> {
+        // Another one that is made by this starts from elsewhere.
+        (self.weights, self.checkpoint.resume) = (None, None);
         let mut trainer = Trainer::new(
             self.model.clone(),
             losses,
             (self.optimizer.learning_rate(), self.schedule.clone()),
             self.options.batch,
             backend,
+            self.clone(),
         );
-        // Another one that is made by this starts from elsewhere.
-        (self.weights, self.checkpoint.resume) = (None, None);
         self.begin(&mut trainer, checkpoint).await?;
         Ok(trainer)
     }

@@ -27,6 +27,8 @@ pub struct Trainer {
     pub(super) schedule: Schedule,
     pub(super) batch: usize,
     pub(super) backend: Backend,
+    /// What it was made by, but for the weights that it started from.
+    pub(super) made: Box<TrainerBuilder>,
     pub(super) session: Session,
     /// Whether the average is in place of the weights.
     pub(super) averaged: bool,
@@ -65,6 +67,7 @@ impl Trainer {
         (base_rate, schedule): (f64, Schedule),
         batch: usize,
         backend: Backend,
+        made: TrainerBuilder,
     ) -> Self {
         Self {
             model,
@@ -73,6 +76,7 @@ impl Trainer {
             schedule,
             batch,
             backend,
+            made: Box::new(made),
             session: Session::default(),
             averaged: false,
             logged: Logged::new(),

@@ -1,5 +1,6 @@
 //! What of a model is learned, and how: names by pattern, frozen parameters, groups.
 
+use pollster::block_on;
 use wgpu_cnn::{Group, Pattern, TrainerBuilder};
 
 use crate::call::Call;
@@ -13,6 +14,8 @@ const GROUPS: &[&str] = &[
     "TrainerBuilder::unfreeze_statistics",
     "TrainerBuilder::group",
     "TrainerBuilder::no_decay_on_biases_and_norms",
+    "Trainer::rebuild",
+    "Trainer::rebuild_async",
     "Group::new",
     "Group::learning_rate",
     "Group::rate_factor",
@@ -37,9 +40,15 @@ pub fn calls() -> Vec<Call> {
                 false => train::usual(d),
             };
             let trainer = grouped(d, builder).on_cpu();
-            trainer
-                .and_then(|mut trainer| train::used(d, &mut trainer))
-                .is_ok()
+            let used = trainer.and_then(|mut trainer| {
+                train::used(d, &mut trainer)?;
+                match d.flag() {
+                    true => trainer.rebuild(|builder| grouped(d, builder))?,
+                    false => block_on(trainer.rebuild_async(|builder| grouped(d, builder)))?,
+                }
+                train::used(d, &mut trainer)
+            });
+            used.is_ok()
         }),
     ]
 }

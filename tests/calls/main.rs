@@ -8,6 +8,7 @@
 //! is an adapter. With `-- --nocapture` it prints what was called, and how often that gave a value.
 
 mod call;
+mod checkpoint;
 mod cpu;
 mod data;
 #[path = "../common/device.rs"]
@@ -20,6 +21,7 @@ mod graph;
 mod guard;
 mod joined;
 mod learned;
+mod look;
 mod model;
 mod norm;
 mod op;

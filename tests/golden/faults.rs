@@ -156,6 +156,14 @@ fn what_is_not_known_is_refused_by_name() {
             "\"maximize\"",
         ),
         (
+            case(
+                "param_groups",
+                json!({ "param_groups": [{ "params": ["p0"], "maximize": true }] }),
+                &[("p0", &[1])],
+            ),
+            "\"maximize\"",
+        ),
+        (
             case("schedule", json!({ "scheduler": "LambdaLR" }), &[]),
             "\"LambdaLR\"",
         ),

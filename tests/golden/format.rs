@@ -120,11 +120,10 @@ pub fn read(folder: &Path) -> Result<Vec<Entry>, String> {
         let text = |key: &str| json[key].as_str().map(str::to_string);
         let group = text("group").unwrap_or_else(|| "without a group".into());
         let tags = json["tags"].as_array().into_iter().flatten();
-        let (op, none) = (json["op"].as_str().unwrap_or(""), Map::new());
-        let options = json["params"].as_object().unwrap_or(&none);
+        let op = json["op"].as_str().unwrap_or("");
         Entry {
             id: text("id").unwrap_or_else(|| format!("case {at}")),
-            refused: refused(&group, op, tags.filter_map(Value::as_str), options),
+            refused: refused(&group, op, tags.filter_map(Value::as_str)),
             group,
             case: Case::read(json, &mut files),
         }

@@ -13,6 +13,7 @@ mod device;
 mod faults;
 mod format;
 mod graph;
+mod groups;
 mod layers;
 mod network;
 mod on_cpu;
@@ -155,6 +156,7 @@ fn outputs(case: &Case, work: &Work, gpu: Option<&Gpu>) -> Result<Outputs> {
         (Work::Loss(loss), Some(gpu)) => on_gpu::loss(gpu, loss, case),
         (Work::Optimizer(optimizer), None) => on_cpu::optimizer(optimizer, case),
         (Work::Optimizer(optimizer), Some(gpu)) => on_gpu::optimizer(gpu, optimizer, case),
+        (Work::Groups(groups), gpu) => groups.run(case, gpu),
         (Work::Average(average), None) => on_cpu::average(average, case),
         (Work::Average(average), Some(gpu)) => on_gpu::average(gpu, average, case),
         (Work::Rates(rates), gpu) => rates.run(gpu),

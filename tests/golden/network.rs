@@ -1,13 +1,12 @@
 //! Whole networks, trained for some steps on the CPU reference or on a GPU.
 
-use serde_json::{Map, Value};
-use wgpu_cnn::{
-    Gpu, Loss, Losses, Model, ModelBuilder, Op, Optimizer, Shape, Softmax, Target, Trainer,
-};
+use serde_json::Value;
+use wgpu_cnn::{Gpu, Loss, Losses, Model, ModelBuilder, Op, Shape, Softmax, Target, Trainer};
 
 use crate::Result;
 use crate::format::{Case, Outputs};
 use crate::graph::Graph;
+use crate::groups::Groups;
 use crate::layers;
 use crate::options::{Options, extent};
 
@@ -16,7 +15,7 @@ pub struct Network {
     input: Shape,
     body: Body,
     losses: Vec<NetworkLoss>,
-    optimizer: Optimizer,
+    groups: Groups,
     steps: usize,
 }
 
@@ -50,15 +49,7 @@ impl Network {
         }
         // Their names follow from the layers.
         options.redundant(&["parameters"]);
-        let none = Map::new();
-        let hyper = options
-            .get("hyper")
-            .and_then(Value::as_object)
-            .unwrap_or(&none);
-        let hyper = Options::new(hyper);
-        let class = options.text("optimizer", "SGD")?;
-        let optimizer = layers::optimizer(class, &hyper)?;
-        hyper.finish()?;
+        let groups = Groups::read(options, "")?;
         let (body, losses) = match options.get("graph") {
             Some(nodes) => {
                 let graph = Graph::read(nodes, options)?;
@@ -79,7 +70,7 @@ impl Network {
             input: input.into(),
             body,
             losses,
-            optimizer: optimizer.ok_or(format!("unknown optimizer {class:?}"))?,
+            groups,
             steps: options.extent("steps", 0)?,
         })
     }
@@ -186,7 +177,7 @@ impl Network {
     /// The trainer with the case's weights.
     fn start(&self, losses: Losses, case: &Case, gpu: Option<&Gpu>) -> Result<Trainer> {
         let trainer = Trainer::builder(self.model()?).loss(losses);
-        let trainer = trainer.optimizer(self.optimizer).batch(self.input[0]);
+        let trainer = self.groups.on(trainer).batch(self.input[0]);
         let mut trainer = match gpu {
             Some(gpu) => trainer.on(gpu)?,
             None => trainer.on_cpu()?,

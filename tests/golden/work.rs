@@ -3,6 +3,7 @@
 use wgpu_cnn::{Average, GroupNorm, LayerNormChannels, Loss, Op, Optimizer, Shape};
 
 use crate::format::{Array, Case, Values};
+use crate::groups::Groups;
 use crate::layers;
 use crate::network::Network;
 use crate::options::{Options, extent};
@@ -16,6 +17,7 @@ pub enum Work {
     },
     Loss(Loss),
     Optimizer(Optimizer),
+    Groups(Groups),
     Rates(Rates),
     Average(Average),
     Network(Network),
@@ -38,7 +40,12 @@ impl Work {
         } else if let Some(loss) = layers::loss(name, &options)? {
             Self::Loss(with_weights(loss, case)?)
         } else if let Some(optimizer) = layers::optimizer(name, &options)? {
-            Self::Optimizer(optimizer)
+            match options.flag("no_decay_1d", false)? {
+                true => Self::Groups(Groups::no_decay_1d(optimizer)),
+                false => Self::Optimizer(optimizer),
+            }
+        } else if name == "param_groups" {
+            Self::Groups(Groups::read(&options, ".weight")?)
         } else {
             let training = match name {
                 "batch_norm1d" | "batch_norm2d" => {
@@ -96,7 +103,7 @@ impl Work {
                 ];
                 known.contains(&name)
             }
-            Self::Optimizer(_) => numbered("p") || numbered("g"),
+            Self::Optimizer(_) | Self::Groups(_) => numbered("p") || numbered("g"),
             Self::Rates(_) => false,
             Self::Average(_) => numbered("u"),
             Self::Network(network) => {
@@ -112,7 +119,7 @@ impl Work {
         match self {
             Self::Layer { op, .. } => layers::is_transcendental(op),
             Self::Loss(loss) => layers::is_transcendental_loss(loss),
-            Self::Optimizer(_) | Self::Rates(_) | Self::Average(_) => false,
+            Self::Optimizer(_) | Self::Groups(_) | Self::Rates(_) | Self::Average(_) => false,
             Self::Network(network) => network.is_transcendental(),
         }
     }

@@ -32,6 +32,7 @@ const NETWORKS: &[Network] = &[
     ("normalisations", 4, normalisations),
     ("normalised activations", 3, normalised_activations),
     ("arguments that are kept", 3, kept_arguments),
+    ("sums of normalised values", 3, normalised_sums),
     ("signals", 2, signals),
     ("dense layers", 5, dense_layers),
     ("many classes", 2, many_classes),
@@ -218,6 +219,38 @@ fn kept_arguments() -> Result<Model> {
         .softplus()
         .gate(|b| b.global_avg_pool().conv2d(4, 1).sigmoid())
         .silu()
+        .dense(3)
+        .build()
+}
+
+/// Residual sums that are part of a normalisation, before an activation or none, of a value that is read by
+/// others, of two that are normalised, and of what is itself normalised.
+fn normalised_sums() -> Result<Model> {
+    Model::builder([3, 6, 6])
+        .conv2d(4, 3)
+        .batch_norm()
+        .relu()
+        .residual(|b| {
+            b.push(same(4, 3))
+                .batch_norm()
+                .relu()
+                .push(same(4, 3))
+                .batch_norm()
+        })
+        .relu()
+        .residual_with(
+            |b| b.push(same(5, 3)).batch_norm(),
+            |s| s.conv2d(5, 1).batch_norm(),
+        )
+        .leaky_relu(0.1)
+        .residual(|b| b.push(InstanceNorm::new().affine(true)))
+        .residual(|b| b.conv2d(5, 1).push(BatchNorm::new().frozen(true)))
+        .silu()
+        .residual(|b| b.push(GroupNorm::new(5)))
+        .relu6()
+        .residual(|b| b.push(LayerNormChannels::new()))
+        .flatten()
+        .residual(|b| b.dense(80).batch_norm())
         .dense(3)
         .build()
 }

@@ -1,6 +1,6 @@
 //! The graph, walked: forwards and backwards in training, forwards in evaluation.
 
-use super::{Fusion, Lowered, Part, Task};
+use super::{Fusion, Looked, Lowered, Part, Purpose, Task};
 use crate::Result;
 use crate::engine::internal;
 use crate::engine::operators::{Applies, Backward, Forward, Mode, Piece, Pieces, Site, kernels};
@@ -11,6 +11,7 @@ use crate::model::{Graph, Node, ValueId};
 use crate::op::Activation;
 
 /// One walk over the graph: the regions that values and their gradients got.
+#[derive(Clone)]
 pub(super) struct Walk<'a> {
     task: &'a Task<'a>,
     fusion: &'a Fusion,
@@ -22,6 +23,8 @@ pub(super) struct Walk<'a> {
     arguments: Vec<Option<Region>>,
     /// Whether the gradient of a parameter is there, so that other uses of the parameter add to it.
     begun: Vec<bool>,
+    /// Whether gradients of parameters are left out.
+    values_alone: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -38,6 +41,15 @@ impl<'a> Walk<'a> {
             gradients,
             arguments: vec![None; count],
             begun,
+            values_alone: false,
+        }
+    }
+
+    /// The same walk, on its way back to values alone.
+    pub fn without_parameters(&self) -> Self {
+        Self {
+            values_alone: true,
+            ..self.clone()
         }
     }
 
@@ -66,9 +78,33 @@ impl<'a> Walk<'a> {
     }
 
     /// The parameters of a node as its kernels read them.
-    fn parameters(&self, lowered: &Lowered, node: &Node) -> Result<Vec<Pieces>> {
+    fn parameters(&self, lowered: &mut Lowered, node: &Node) -> Result<Vec<Pieces>> {
         let ids = node.parameters.iter().enumerate();
-        ids.map(|(at, &id)| lowered.read_by(node, at, id)).collect()
+        // What a look makes of running statistics is nobody's.
+        let looks = matches!(self.task.purpose, Purpose::Look);
+        let aside = looks && self.mode(node) == Mode::Training;
+        ids.map(|(at, &id)| {
+            let pieces = lowered.read_by(node, at, id)?;
+            Ok(match aside && self.graph().parameter(id).is_statistic() {
+                true => apart(&mut lowered.recording, &pieces, "running statistics"),
+                false => pieces,
+            })
+        })
+        .collect()
+    }
+
+    /// The values that are asked for, with their places.
+    pub fn looked(&self) -> Result<Vec<Looked>> {
+        let values = self.graph().values();
+        let asked = values.filter(|&value| self.task.wanted.value(value));
+        let looked = asked.map(|value| {
+            Ok(Looked {
+                value,
+                place: self.value(value)?,
+                gradient: self.gradients[self.fusion.root(value).0],
+            })
+        });
+        looked.collect()
     }
 
     /// Elements of a value for the planned batch.
@@ -176,6 +212,7 @@ impl<'a> Walk<'a> {
             let recording = &mut lowered.recording;
             let region = destination.unwrap_or_else(|| self.new_value(recording, written));
             self.values[written.0] = Some(region);
+            self.values[node.output.0] = Some(region);
             let part = self.node_forward(lowered, node, region)?;
             parts.pop();
             parts.push(Some(part));
@@ -191,11 +228,15 @@ impl<'a> Walk<'a> {
     ) -> Result<Part<Forward>> {
         let (operator, site) = (kernels(&node.op), self.site(node));
         let (inputs, parameters) = (self.values_of(node)?, self.parameters(lowered, node)?);
+        let addend = self.fusion.addend(self.fusion.written(node.output));
+        let addend = addend.map(|addend| self.value(addend));
         let recording = &mut lowered.recording;
         let kept = operator.keeps(&site)?;
         let written = self.fusion.written(node.output);
         let goes_back = self.mode == Mode::Training && self.task.wanted.needs(written);
-        let argument = (goes_back && self.fusion.passed_by_maker(written).is_some()).then(|| {
+        let passed = self.fusion.passed_by_maker(written);
+        let keeps = passed.is_some_and(|activation| !activation.gradient_from_value());
+        let argument = (goes_back && keeps).then(|| {
             let len = self.planned_len(written);
             recording.buffer_of(region.format, "argument", len, Storage::Transient)
         });
@@ -204,6 +245,7 @@ impl<'a> Walk<'a> {
             inputs,
             parameters,
             output: Output {
+                addend: addend.transpose()?,
                 activation: self.fusion.activation(written),
                 argument,
                 ..region.into()
@@ -283,13 +325,21 @@ impl<'a> Walk<'a> {
     pub fn backward(&mut self, lowered: &mut Lowered) -> Result<()> {
         for (index, node) in self.graph().nodes().iter().enumerate().rev() {
             let written = self.fusion.written(node.output);
-            let part_of_another = self.fusion.activation(node.output).is_some();
+            let part_of_another = self.fusion.is_part_of_another(node.output);
             if node.op.definition().is_view() || part_of_another {
                 continue;
             }
-            if let Some(gradient) = self.gradients[written.0] {
-                lowered.recording.set_label(node.label());
-                self.node_backward(lowered, (index, node), gradient)?;
+            let Some(gradient) = self.gradients[written.0] else {
+                continue;
+            };
+            lowered.recording.set_label(node.label());
+            self.node_backward(lowered, (index, node), gradient)?;
+            // The gradient of a sum that is part of this node, for the other value.
+            let sums = self.graph().nodes().iter().enumerate();
+            let mut sums = sums.filter(|(_, n)| self.fusion.summand(n.output) == Some(node.output));
+            if let Some(sum) = sums.next() {
+                lowered.recording.set_label(sum.1.label());
+                self.node_backward(lowered, sum, gradient)?;
             }
         }
         Ok(())
@@ -305,7 +355,8 @@ impl<'a> Walk<'a> {
         let heir = self.heir(node);
         let mut to_inputs = Vec::new();
         for &input in &node.inputs {
-            let handed_on = heir == Some(self.fusion.root(input));
+            let root = Some(self.fusion.root(input));
+            let handed_on = root == heir || root == self.fusion.summand(node.output);
             to_inputs.push(match wanted.needs(input) && !handed_on {
                 true => Some(self.new_gradient(&mut lowered.recording, input)?),
                 false => None,
@@ -313,7 +364,7 @@ impl<'a> Walk<'a> {
         }
         let (mut to_parameters, mut shared) = (Vec::new(), Vec::new());
         for &id in &node.parameters {
-            if !wanted.parameter(id) {
+            if !wanted.parameter(id) || self.values_alone {
                 to_parameters.push(None);
                 continue;
             }
@@ -321,7 +372,8 @@ impl<'a> Walk<'a> {
             let begun = std::mem::replace(&mut self.begun[id.0], true);
             to_parameters.push(Some(match begun {
                 true => {
-                    let apart = self.apart(&mut lowered.recording, &gradient);
+                    let label = "gradient of a shared parameter";
+                    let apart = apart(&mut lowered.recording, &gradient, label);
                     shared.push((apart.clone(), gradient));
                     apart
                 }
@@ -337,7 +389,7 @@ impl<'a> Walk<'a> {
                 None => None,
             },
             gradient,
-            through: self.through(self.fusion.written(node.output))?,
+            through: self.through(node)?,
             to_inputs,
             to_parameters,
         };
@@ -345,7 +397,7 @@ impl<'a> Walk<'a> {
         let (operator, site) = (kernels(&node.op), self.site(node));
         if let Some(through) = places
             .through
-            .filter(|_| operator.applies() != Applies::Gradients)
+            .filter(|_| operator.applies() != Applies::Everything)
         {
             let len = self.batch * self.graph().shape(node.output).len();
             activation::turn(&mut lowered.recording, through, len, gradient);
@@ -377,25 +429,18 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// What the gradient of a value goes through before it is that of what its node computes.
-    fn through(&self, written: ValueId) -> Result<Option<(Activation, Region)>> {
+    /// What the gradient of a value goes through before it is that of what its node computes. Where a sum is part
+    /// of another node, that has seen to it.
+    fn through(&self, node: &Node) -> Result<Option<(Activation, Region)>> {
+        if self.fusion.summand(node.output).is_some() {
+            return Ok(None);
+        }
+        let written = self.fusion.written(node.output);
         let Some(activation) = self.fusion.passed_by_maker(written) else {
             return Ok(None);
         };
-        let lost = || internal("an activation's argument was not kept");
-        Ok(Some((
-            activation,
-            self.arguments[written.0].ok_or_else(lost)?,
-        )))
-    }
-
-    /// A place beside the gradient of a parameter that has one from another layer.
-    fn apart(&self, recording: &mut Recording, gradient: &Pieces) -> Pieces {
-        let pieces = gradient.iter().map(|piece| Piece {
-            region: recording.transient("gradient of a shared parameter", piece.len),
-            ..*piece
-        });
-        Pieces(pieces.collect())
+        let saved = self.arguments[written.0].map_or_else(|| self.value(written), Ok)?;
+        Ok(Some((activation, saved)))
     }
 
     /// The input that can take the buffer of the output's gradient over as its own, where an operator
@@ -408,6 +453,7 @@ impl<'a> Walk<'a> {
         let roots: Vec<_> = node.inputs.iter().map(|&i| self.fusion.root(i)).collect();
         let fits = |&(position, root): &(usize, ValueId)| {
             operator.hands_gradient_on(&site, position)
+                && self.fusion.summand(node.output) != Some(root)
                 && roots.iter().filter(|&&other| other == root).count() == 1
                 && self.task.wanted.needs(root)
                 && self.fusion.passed_by_readers(root).is_none()
@@ -436,6 +482,15 @@ impl<'a> Walk<'a> {
             ..region.into()
         })
     }
+}
+
+/// A place beside a parameter or its gradient, of the same pieces.
+fn apart(recording: &mut Recording, of: &Pieces, label: &str) -> Pieces {
+    let pieces = of.iter().map(|piece| Piece {
+        region: recording.transient(label, piece.len),
+        ..*piece
+    });
+    Pieces(pieces.collect())
 }
 
 /// Records that gradients of a parameter are added to what is there.

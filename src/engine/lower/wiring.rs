@@ -76,7 +76,7 @@ impl Wiring<'_> {
     }
 
     fn is_recorded(&self, node: &Node) -> bool {
-        !node.op.definition().is_view() && self.fusion.activation(node.output).is_none()
+        !node.op.definition().is_view() && !self.fusion.is_part_of_another(node.output)
     }
 
     /// Where a node's inputs lie.
@@ -120,6 +120,7 @@ impl Wiring<'_> {
                     let region = part.places.output.region;
                     let own = !self.values.contains(&Some(region));
                     self.hold(node, own, "writes over another value");
+                    self.values[node.output.0] = Some(region);
                     Some(region)
                 }
                 None => inputs.first().copied().flatten(),
@@ -141,6 +142,10 @@ impl Wiring<'_> {
         let activation = self.fusion.activation(self.fusion.written(node.output));
         let applied = places.output.activation == activation;
         self.hold(node, applied, "applies another activation");
+        let addend = self.fusion.addend(self.fusion.written(node.output));
+        let addend = addend.map(|addend| self.values[addend.0]);
+        let added = places.output.addend.map(Some) == addend;
+        self.hold(node, added, "adds another value");
         Ok(())
     }
 
@@ -163,71 +168,96 @@ impl Wiring<'_> {
     }
 
     fn backward(&mut self) -> Result<()> {
-        let (graph, lowered) = (&self.task.model.graph, self.lowered);
+        let graph = &self.task.model.graph;
         let mut gradients = self.losses();
         let mut begun = vec![false; graph.parameters().len()];
-        for (node, parts) in graph.nodes().iter().zip(&lowered.nodes).rev() {
-            let Some(part) = parts.backward.as_ref().filter(|_| self.is_recorded(node)) else {
+        for (index, node) in graph.nodes().iter().enumerate().rev() {
+            if !self.is_recorded(node) {
                 continue;
+            }
+            self.node_backward((index, node), (&mut gradients, &mut begun))?;
+            let sums = graph.nodes().iter().enumerate();
+            let mut sums = sums.filter(|(_, n)| self.fusion.summand(n.output) == Some(node.output));
+            if let Some(sum) = sums.next() {
+                self.node_backward(sum, (&mut gradients, &mut begun))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn node_backward(
+        &mut self,
+        (index, node): (usize, &Node),
+        (gradients, begun): (&mut [Option<Region>], &mut [bool]),
+    ) -> Result<()> {
+        let (graph, lowered) = (&self.task.model.graph, self.lowered);
+        let parts = &lowered.nodes[index];
+        let Some(part) = &parts.backward else {
+            return Ok(());
+        };
+        let places = &part.places;
+        let read: Vec<_> = places.inputs.iter().copied().map(Some).collect();
+        let own = self.are_parameters(node, &places.parameters)?;
+        let written = self.fusion.written(node.output);
+        let output = self.values[written.0] == Some(places.output);
+        let same = read == self.inputs(node) && own && output;
+        self.hold(node, same, "differentiates at another place");
+        self.hold(
+            node,
+            part.mode == Mode::Training.of(node),
+            "computes in another mode",
+        );
+        let arrived = gradients[written.0] == Some(places.gradient);
+        self.hold(node, arrived, "reads another value's gradient");
+        let activation = self.fusion.passed_by_maker(written);
+        let by_another = self.fusion.summand(node.output).is_some();
+        let activation = activation.filter(|_| !by_another);
+        let saved = match activation.is_some_and(Activation::gradient_from_value) {
+            true => self.values[written.0],
+            false => self.arguments[written.0],
+        };
+        let same = through(places.through, activation, saved);
+        self.hold(node, same, "takes its gradient through another activation");
+        let mut sums = parts.sums.iter();
+        for (&id, to) in node.parameters.iter().zip(&places.to_parameters) {
+            // Whether it must be there, its trial says.
+            let Some(to) = to else { continue };
+            let gradient = lowered.gradient(id)?;
+            let own = match std::mem::replace(&mut begun[id.0], true) {
+                false => *to == gradient,
+                true => sums.next().is_some_and(|sum| {
+                    let [from, sum] = &sum.places;
+                    from == to && *sum == gradient && from != sum
+                }),
             };
-            let places = &part.places;
-            let read: Vec<_> = places.inputs.iter().copied().map(Some).collect();
-            let own = self.are_parameters(node, &places.parameters)?;
-            let written = self.fusion.written(node.output);
-            let output = self.values[written.0] == Some(places.output);
-            let same = read == self.inputs(node) && own && output;
-            self.hold(node, same, "differentiates at another place");
-            self.hold(
-                node,
-                part.mode == Mode::Training.of(node),
-                "computes in another mode",
-            );
-            let arrived = gradients[written.0] == Some(places.gradient);
-            self.hold(node, arrived, "reads another value's gradient");
-            let activation = self.fusion.passed_by_maker(written);
-            let same = through(places.through, activation, self.arguments[written.0]);
-            self.hold(node, same, "takes its gradient through another activation");
-            let mut sums = parts.sums.iter();
-            for (&id, to) in node.parameters.iter().zip(&places.to_parameters) {
-                // Whether it must be there, its trial says.
-                let Some(to) = to else { continue };
-                let gradient = lowered.gradient(id)?;
-                let own = match std::mem::replace(&mut begun[id.0], true) {
-                    false => *to == gradient,
-                    true => sums.next().is_some_and(|sum| {
-                        let [from, sum] = &sum.places;
-                        from == to && *sum == gradient && from != sum
-                    }),
-                };
-                self.hold(node, own, "writes another parameter's gradient");
-            }
-            for (&input, to) in node.inputs.iter().zip(&places.to_inputs) {
-                let root = self.fusion.root(input);
-                let Some(to) = to else { continue };
-                let adds = match gradients[root.0] {
-                    Some(region) => to.accumulate && region == to.region,
-                    None => !to.accumulate && !gradients.contains(&Some(to.region)),
-                };
-                gradients[root.0] = Some(to.region);
-                self.hold(node, adds, "loses the gradient by another way");
-                let activation = self.fusion.passed_by_readers(root);
-                let same = through(to.gradient_of, activation, self.values[root.0]);
-                self.hold(node, same, "hands its gradient through another activation");
-            }
-            if let Some(heir) = parts.heir {
-                let first = gradients[heir.0].replace(places.gradient).is_none();
-                self.hold(node, first, "loses the gradient by another way");
-                let roots = node.inputs.iter().map(|&input| self.fusion.root(input));
-                let mut positions = (0..).zip(roots).filter(|&(_, root)| root == heir);
-                let (position, once) = (positions.next(), positions.next().is_none());
-                let site = Site::new(graph, node, self.task.options.batch, part.mode);
-                let handed_on =
-                    position.is_some_and(|(at, _)| kernels(&node.op).hands_gradient_on(&site, at));
-                let unchanged = handed_on
-                    && self.fusion.passed_by_readers(heir).is_none()
-                    && !self.fusion.is_asked(node.output);
-                self.hold(node, once && unchanged, "hands on a gradient that changes");
-            }
+            self.hold(node, own, "writes another parameter's gradient");
+        }
+        for (&input, to) in node.inputs.iter().zip(&places.to_inputs) {
+            let root = self.fusion.root(input);
+            let Some(to) = to else { continue };
+            let adds = match gradients[root.0] {
+                Some(region) => to.accumulate && region == to.region,
+                None => !to.accumulate && !gradients.contains(&Some(to.region)),
+            };
+            gradients[root.0] = Some(to.region);
+            self.hold(node, adds, "loses the gradient by another way");
+            let activation = self.fusion.passed_by_readers(root);
+            let same = through(to.gradient_of, activation, self.values[root.0]);
+            self.hold(node, same, "hands its gradient through another activation");
+        }
+        if let Some(heir) = parts.heir {
+            let first = gradients[heir.0].replace(places.gradient).is_none();
+            self.hold(node, first, "loses the gradient by another way");
+            let roots = node.inputs.iter().map(|&input| self.fusion.root(input));
+            let mut positions = (0..).zip(roots).filter(|&(_, root)| root == heir);
+            let (position, once) = (positions.next(), positions.next().is_none());
+            let site = Site::new(graph, node, self.task.options.batch, part.mode);
+            let handed_on =
+                position.is_some_and(|(at, _)| kernels(&node.op).hands_gradient_on(&site, at));
+            let unchanged = handed_on
+                && self.fusion.passed_by_readers(heir).is_none()
+                && !self.fusion.is_asked(node.output);
+            self.hold(node, once && unchanged, "hands on a gradient that changes");
         }
         Ok(())
     }

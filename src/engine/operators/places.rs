@@ -99,9 +99,9 @@ pub(in crate::engine) enum Applies {
     Nothing,
     /// They apply it to what they write.
     Values,
-    /// So they do, and the first of them that reads the output's gradient makes it that of the argument, where
-    /// [`Backward::through`] says so.
-    Gradients,
+    /// So they do, after adding another value where [`Output::addend`] is one; and the first of them that reads
+    /// the output's gradient makes it that of the argument, where [`Backward::through`] says so.
+    Everything,
 }
 
 /// What the kernels of a forward pass keep beside the value.

@@ -206,6 +206,7 @@ impl Verifier {
             self.fail(layer, "places", reason.into(), None);
         }
         for (node, parts) in graph.nodes().iter().zip(&rig.lowered.nodes) {
+            // Of a sum that is part of another node, the way back.
             let part_of_another = fusion.activation(node.output).is_some();
             if node.op.definition().is_view() || part_of_another {
                 continue;
@@ -223,10 +224,15 @@ impl Verifier {
                 parts,
             };
             let applied = parts.forward.as_ref();
-            let layer = match applied.and_then(|part| part.places.output.activation) {
-                Some(activation) => format!("{} + {}", node.label(), activation.name()),
-                None => node.label(),
-            };
+            let mut layer = node.label();
+            if let Some(output) = applied.map(|part| part.places.output) {
+                if output.addend.is_some() {
+                    layer += " + add";
+                }
+                if let Some(activation) = output.activation {
+                    layer += &format!(" + {}", activation.name());
+                }
+            }
             let outcomes = trial.run().await?;
             let first = self.checks.len();
             self.conclude(rig, &layer, outcomes);

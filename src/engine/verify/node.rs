@@ -31,6 +31,8 @@ struct Inputs {
     gy: Vec<f32>,
     /// The argument of the activation that the gradient goes through, if it does.
     argument: Vec<f32>,
+    /// What is added to the output, if anything is.
+    addend: Vec<f32>,
     /// What gradients of values that are used again are added to, by input.
     before: Vec<Vec<f32>>,
     fill: Fill,
@@ -123,13 +125,14 @@ impl NodeTrial<'_> {
         });
         let parameters = parameters.collect();
         let gy = data.values(self.shape(graph.shape(node.output)).len(), 1.0);
-        let argument = data.values(gy.len(), 4.0);
+        let [argument, addend] = [(); 2].map(|()| data.values(gy.len(), 4.0));
         let before = x.iter().map(|x| data.values(x.len(), 1.0)).collect();
         Inputs {
             x,
             parameters,
             gy,
             argument,
+            addend,
             before,
             fill,
             seed,
@@ -151,12 +154,22 @@ impl NodeTrial<'_> {
     async fn attempt(&self, fill: Fill, seed: u32) -> Result<Vec<Outcome>> {
         let inputs = &self.inputs(fill, seed);
         let mut outcomes = Vec::new();
+        let goes_back = self.rig.task.wanted.needs(self.node.output);
+        if self.fusion.summand(self.node.output).is_some() {
+            // Its forward pass is that of another node.
+            if goes_back {
+                let y = inputs.gy.clone(); // of no use to the gradients of a sum
+                return self.backward(None, inputs, y, vec![]).await;
+            }
+            return Ok(outcomes);
+        }
         if let Some(part) = &self.parts.forward {
             let (found, indices) = self.forward(part, inputs).await?;
             let y: Vec<f32> = found[0].got.iter().map(|&y| y as f32).collect();
             outcomes.extend(found);
-            if self.rig.task.wanted.needs(self.node.output) {
-                outcomes.extend(self.backward(part, inputs, y, indices).await?);
+            if goes_back {
+                let kept = part.places.kept;
+                outcomes.extend(self.backward(kept, inputs, y, indices).await?);
             }
         } else {
             outcomes.push(Outcome::missing("output"));
@@ -198,6 +211,13 @@ impl NodeTrial<'_> {
         let measured = measure(&pass, &data, true)?;
         let mut expected = measured[0].expect(rounding.output, inputs.fill);
         let shape = self.shape(graph.shape(self.node.output));
+        if let Some(addend) = places.output.addend {
+            // It may be what is normalised.
+            let same = places.inputs.iter().position(|input| *input == addend);
+            let values = same.map_or(&inputs.addend, |at| &x[at]);
+            trial.write(addend, values);
+            expected = expected.plus(&copied(wide(values), inputs.fill), 1);
+        }
         let argument = places.output.argument.map(|to| (to, expected.clone()));
         if let Some(activation) = places.output.activation {
             expected = expected.activated(activation)?;
@@ -243,7 +263,7 @@ impl NodeTrial<'_> {
     /// there.
     async fn backward(
         &self,
-        forward: &Part<Forward>,
+        kept: Option<Region>,
         inputs: &Inputs,
         y: Vec<f32>,
         indices: Vec<u32>,
@@ -254,13 +274,18 @@ impl NodeTrial<'_> {
         };
         let pass = self.pass(part.mode, inputs.seed);
         let rounding = kernels(&node.op).rounding(&pass.site)?;
-        let mut trial = self.backward_trial(forward, part, inputs, &y).await?;
+        let mut trial = self.backward_trial(kept, part, inputs, &y).await?;
         let parameters = node.parameters.iter().map(|&id| wanted.parameter(id));
         let values = node.inputs.iter().map(|&input| wanted.needs(input));
         let wanted = parameters.chain(values).collect();
         let through = part.places.through.map(|(activation, _)| activation);
         let mut after = vec![y, inputs.gy.clone()];
-        after.extend(through.map(|_| inputs.argument.clone()));
+        after.extend(
+            through.map(|activation| match activation.gradient_from_value() {
+                true => after[0].clone(),
+                false => inputs.argument.clone(),
+            }),
+        );
         let data = [&inputs.x[..], &inputs.parameters, &after].concat();
         let pass = BackwardPass {
             pass,
@@ -288,7 +313,8 @@ impl NodeTrial<'_> {
         let mut sums: Vec<(usize, Option<Region>, Expected)> = Vec::new();
         for (at, measured) in of_inputs.iter().enumerate() {
             let to = part.places.to_inputs[at];
-            let handed_on = self.parts.heir == Some(self.fusion.root(node.inputs[at]));
+            let root = Some(self.fusion.root(node.inputs[at]));
+            let handed_on = root == self.parts.heir || root == self.fusion.summand(node.output);
             if !pass.wanted[node.parameters.len() + at] || handed_on && to.is_none() {
                 continue; // handed on as it is, by no kernel
             }
@@ -326,7 +352,7 @@ impl NodeTrial<'_> {
     /// output's gradient, and what is added to.
     async fn backward_trial(
         &self,
-        forward: &Part<Forward>,
+        kept: Option<Region>,
         part: &Part<Backward>,
         inputs: &Inputs,
         y: &[f32],
@@ -335,12 +361,14 @@ impl NodeTrial<'_> {
         trial.write_all(&places.inputs, &inputs.x);
         trial.write_parameters(&places.parameters, &inputs.parameters);
         trial.write(places.output, y);
-        if let Some(kept) = forward.places.kept {
+        if let Some(kept) = kept {
             let bytes = self.rig.program.read(self.rig.gpu, kept).await?;
             trial.write_bytes(kept, &bytes);
         }
         trial.write(places.gradient, &inputs.gy);
-        if let Some((_, argument)) = places.through {
+        if let Some((activation, argument)) = places.through
+            && !activation.gradient_from_value()
+        {
             trial.write(argument, &inputs.argument);
         }
         let mut begun: Vec<Region> = Vec::new();

@@ -3,7 +3,7 @@
 use super::*;
 use crate::engine::lower::NodeParts;
 use crate::engine::operators::Mode;
-use crate::{Branch, Conv2d, ConvTranspose2d, GroupNorm, LayerNormChannels, wgpu};
+use crate::{BatchNorm, Branch, Conv2d, ConvTranspose2d, GroupNorm, LayerNormChannels, wgpu};
 
 /// A device, or none where that is allowed.
 fn gpu() -> Option<Gpu> {
@@ -258,7 +258,7 @@ fn what_is_missing_from_a_plan_fails() {
 }
 
 /// Faults in how gradients go through activations whose argument is kept.
-const FAULTS_ON_THE_WAY: [Fault; 4] = [
+const FAULTS_ON_THE_WAY: [Fault; 5] = [
     ("layer 1 (batch_norm)", "norm_batch_backward_weight", |d| {
         set_constant(d, "FUNCTION", |_| 0.0)
     }),
@@ -272,6 +272,12 @@ const FAULTS_ON_THE_WAY: [Fault; 4] = [
         "layer 6 (layer_norm_channels)",
         "activation_backward",
         |d| d.workgroups[0] = 0,
+    ),
+    // ReLU, for a sum that hands its gradient on.
+    (
+        "layer 8.body.1 (batch_norm)",
+        "norm_batch_backward_weight",
+        |d| set_constant(d, "FUNCTION", |_| 0.0),
     ),
 ];
 
@@ -287,6 +293,13 @@ fn faults_in_gradients_that_go_through_an_activation_fail_and_name_the_layer() {
         .gelu()
         .push(LayerNormChannels::new())
         .hard_swish()
+        .residual(|body| body.conv2d(4, 1).batch_norm())
+        .relu()
+        .residual(|body| body.conv2d(4, 1).batch_norm())
+        .push(GroupNorm::new(2).affine(false))
+        .mish()
+        .push(BatchNorm::new().affine(false).frozen(true))
+        .softplus()
         .dense(3)
         .build()
         .unwrap();
@@ -308,18 +321,32 @@ fn faults_in_gradients_that_go_through_an_activation_fail_and_name_the_layer() {
             "fault {number} in {layer}: {report}"
         );
     }
-    let omit = |lowered: &mut Lowered| {
-        let backward = node(lowered, &model, "layer 1 (batch_norm)")
-            .backward
-            .as_mut();
-        backward.unwrap().places.through = None;
-    };
-    let report = pollster::block_on(verify(&gpu, &model, 3, &omit)).unwrap();
-    let said = |check: &Check| {
-        let reason = check.reason.as_ref();
-        reason.is_some_and(|r| r.contains("takes its gradient through another activation"))
-    };
-    assert!(report.failed().any(said), "{report}");
+    let omissions: [Omission; 4] = [
+        (
+            "takes its gradient through another activation",
+            |lowered, model| {
+                let parts = node(lowered, model, "layer 1 (batch_norm)");
+                parts.backward.as_mut().unwrap().places.through = None;
+            },
+        ),
+        ("adds another value", |lowered, model| {
+            let parts = node(lowered, model, "layer 8.body.1 (batch_norm)");
+            let output = &mut parts.forward.as_mut().unwrap().places.output;
+            output.addend = Some(output.region);
+        }),
+        ("no kernel writes the gradients", |lowered, model| {
+            node(lowered, model, "layer 8 (add)").backward = None;
+        }),
+        ("no kernel writes the input", |lowered, model| {
+            node(lowered, model, "layer 8 (add)").heir = None;
+        }),
+    ];
+    for (says, omit) in omissions {
+        let tamper = |lowered: &mut Lowered| omit(lowered, &model);
+        let report = pollster::block_on(verify(&gpu, &model, 3, &tamper)).unwrap();
+        let said = |check: &Check| check.reason.as_ref().is_some_and(|r| r.contains(says));
+        assert!(report.failed().any(said), "{says}: {report}");
+    }
 }
 
 #[test]

@@ -6,7 +6,13 @@ use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::op::Activation;
 
 params! {
-    struct Params {
+    struct ForwardParams {
+        elements: u32,
+    }
+}
+
+params! {
+    struct BackwardParams {
         len: u32,
     }
 }
@@ -17,7 +23,7 @@ pub(crate) const FORWARD: Kernel = Kernel {
     blocks: &[&blocks::EPILOGUE4, &blocks::FLAT],
     bindings: &[Read, Read, ReadWrite],
     formats: &[(0, "Input"), (1, "Saved"), (2, "Output")],
-    params: Params::LAYOUT,
+    params: ForwardParams::LAYOUT,
     constants: &[],
 };
 
@@ -27,17 +33,18 @@ pub(crate) const BACKWARD: Kernel = Kernel {
     blocks: &[&blocks::EPILOGUE4, &blocks::FLAT],
     bindings: &[Read, Read, Read, ReadWrite],
     formats: &[(0, "Source"), (2, "Saved"), (3, "Output")],
-    params: Params::LAYOUT,
+    params: BackwardParams::LAYOUT,
     constants: &["FUNCTION", "FUNCTION_A", "FUNCTION_B", "IN_PLACE"],
 };
 
 #[cfg(test)]
 pub(super) const KERNELS: &[&Kernel] = &[&FORWARD, &BACKWARD];
 
-/// Copies `len` elements through the output's epilogue: `y = f(x)`.
+/// Copies `len` elements through the output's epilogue: `y = f(x)`. What of the last vector is behind them
+/// counts as 0, so that a sum leaves the gaps between gradients as they are: the norm is over those too.
 pub(crate) fn forward(recording: &mut Recording, len: usize, input: Region, output: Output) {
-    let params = Params {
-        len: vectors(len) as u32,
+    let params = ForwardParams {
+        elements: len as u32,
     };
     let regions = [Some(input), output.saved(), Some(output.region)];
     let grid = flat_grid(vectors(len));
@@ -78,7 +85,7 @@ fn record_backward(
     let mut constants = function_constants(Some(through)).to_vec();
     constants.push(("IN_PLACE", flag(gradient_output.is_none())));
     constants.extend(output.constants(recording));
-    let params = Params {
+    let params = BackwardParams {
         len: vectors(len) as u32,
     };
     let regions = [

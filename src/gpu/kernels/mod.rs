@@ -97,6 +97,8 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Kernel> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
     pub region: Region,
+    /// What is added to the result first, by the kernels of normalisation.
+    pub addend: Option<Region>,
     /// The function applied to the result.
     pub activation: Option<Activation>,
     /// Where the argument of that function goes, for a gradient that does not follow from the value.
@@ -112,6 +114,7 @@ impl From<Region> for Output {
     fn from(region: Region) -> Self {
         Self {
             region,
+            addend: None,
             activation: None,
             argument: None,
             gradient_of: None,

@@ -53,7 +53,7 @@ enum Holds {
 #[derive(Debug, Clone, Default)]
 pub(super) struct CheckpointOptions {
     pub resume: Option<Source>,
-    every: Option<Every>,
+    pub(in crate::train) every: Option<Every>,
 }
 
 /// Where a checkpoint is.

@@ -33,6 +33,7 @@ pub(super) struct Header {
     pub updates: BTreeMap<String, u64>,
     pub notes: BTreeMap<String, String>,
     /// By which it was judged, if it was.
+    #[cfg(feature = "native")]
     pub metric: Option<f64>,
 }
 
@@ -56,6 +57,7 @@ impl Header {
                 ));
             }
         }
+        #[cfg(feature = "native")]
         let metric = metadata.get("metric");
         Ok(Self {
             library: text("library")?.into(),
@@ -65,6 +67,7 @@ impl Header {
             counts: counts(text("progress")?)?,
             updates: serde_json::from_str(text("updates")?).map_err(bad("updates"))?,
             notes: serde_json::from_str(text("notes")?).map_err(bad("notes"))?,
+            #[cfg(feature = "native")]
             metric: metric.map(|text| number("metric", text)).transpose()?,
         })
     }

@@ -70,19 +70,24 @@ impl TrainerBuilder {
         if let Some(checkpoint) = checkpoint {
             checkpoint.resume(trainer).await?;
         }
-        if let Some(every) = self.checkpoint.every.clone() {
-            let last = trainer.kept(&every).await?;
-            trainer.session.recovery = Some(Box::new(Recovery {
+        trainer.keep_states(self).await
+    }
+}
+
+impl Trainer {
+    /// Keeps states from here on, where the builder says so.
+    pub(in crate::train) async fn keep_states(&mut self, builder: TrainerBuilder) -> Result<()> {
+        if let Some(every) = builder.checkpoint.every.clone() {
+            let last = self.kept(&every).await?;
+            self.session.recovery = Some(Box::new(Recovery {
                 every,
-                builder: self,
+                builder,
                 last,
             }));
         }
         Ok(())
     }
-}
 
-impl Trainer {
     /// Goes on after the device of this trainer is lost, on another or on a new one of the same adapter, from
     /// the last state that [`checkpoint_every`](TrainerBuilder::checkpoint_every) has kept. Gives the number of
     /// the batch to go on from, as [`batches`](Self::batches) counts them: what has been called since then is to
@@ -143,6 +148,7 @@ impl Trainer {
                 fresh
             }
         };
+        fresh.made.checkpoint.every.clone_from(&every);
         fresh.session.recovery = self.session.recovery.take();
         if let Some(recovery) = &mut fresh.session.recovery {
             recovery.builder.checkpoint.every = every;

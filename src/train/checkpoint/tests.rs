@@ -149,7 +149,7 @@ fn damaged_files_are_refused_and_never_panic() {
         refused(builder(), bytes, &["header"]);
     }
     let huge = edited(&bytes, |h| {
-        h["0.weight"]["shape"] = json!([1u64 << 62, 1 << 62])
+        h["0.weight"]["shape"] = json!([1u64 << 62, 1u64 << 62])
     });
     refused(builder(), huge, &["0.weight"]);
     let huge = edited(&bytes, |h| h["data/place"]["shape"] = json!([u64::MAX]));
@@ -271,14 +271,7 @@ fn another_training_is_refused_by_what_differs() {
         .batch_norm()
         .relu();
     let other = other.dropout(0.3).flatten().dense(3).build().unwrap();
-    refused(
-        of(other),
-        bytes.clone(),
-        &["another model", "layer 0", "5.weight"]
-            .as_slice()
-            .get(..2)
-            .unwrap(),
-    );
+    refused(of(other), bytes.clone(), &["another model", "5.weight"]);
     let wide = front()
         .conv2d(3, 2)
         .batch_norm()
@@ -477,7 +470,7 @@ fn a_folder_keeps_the_last_and_the_best_and_touches_nothing_else() {
             .unwrap()
             .ends_with("checkpoint-000009-00000004.safetensors")
     );
-    assert_eq!(names().len(), 5 + own.len() + 0);
+    assert_eq!(names().len(), 5 + own.len());
     std::fs::remove_dir_all(&folder).unwrap();
 }
 

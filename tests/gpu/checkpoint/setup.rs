@@ -1,8 +1,8 @@
 //! Small trainings with all that a checkpoint must keep.
 
 use wgpu_cnn::{
-    Activation, Add, Average, BatchNorm, Conv2d, DropUnit, Dropout, Flatten, Linear, Loss, Losses,
-    Model, Optimizer, Result, Schedule, Target, Targets, Trainer, TrainerBuilder,
+    Activation, Add, Average, BatchNorm, Conv2d, DropUnit, Dropout, Flatten, Group, Linear, Loss,
+    Losses, Model, Optimizer, Result, Schedule, Target, Targets, Trainer, TrainerBuilder,
 };
 
 use crate::common::{labels, random, uniform};
@@ -25,6 +25,9 @@ pub enum Feature {
     NAdam,
     Lion,
     Schedule,
+    Groups,
+    Frozen,
+    FrozenStatistics,
     Average,
     Dropout,
     Dropout2d,
@@ -45,7 +48,7 @@ pub enum Feature {
 }
 
 impl Feature {
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 32] = [
         Self::Momentum,
         Self::Nesterov,
         Self::Adam,
@@ -58,6 +61,9 @@ impl Feature {
         Self::NAdam,
         Self::Lion,
         Self::Schedule,
+        Self::Groups,
+        Self::Frozen,
+        Self::FrozenStatistics,
         Self::Average,
         Self::Dropout,
         Self::Dropout2d,
@@ -99,7 +105,7 @@ impl Setup {
         let mut net = Model::graph();
         let image = net.input([2, 4, 4]);
         let mut y = net.add("conv", Conv2d::new(3, 3).padding(1), [image])?;
-        if self.has(Feature::BatchNorm) {
+        if self.has(Feature::BatchNorm) || self.has(Feature::FrozenStatistics) {
             y = net.add("bn", BatchNorm::new(), [y])?;
         }
         if self.has(Feature::CumulativeBatchNorm) {
@@ -180,6 +186,20 @@ impl Setup {
         }
         if self.has(Feature::Pieces) {
             builder = builder.max_slab(400);
+        }
+        if self.has(Feature::Schedule) {
+            builder = builder.schedule(Schedule::cosine(9, 1e-3).warm_up(2));
+        }
+        if self.has(Feature::Groups) {
+            let side = Group::new("side.*").rate_factor(0.5).weight_decay(0.125);
+            let head = Group::new("class.bias").optimizer(Optimizer::adam(0.02));
+            builder = builder.group(side).group(head);
+        }
+        if self.has(Feature::Frozen) {
+            builder = builder.freeze("conv.*");
+        }
+        if self.has(Feature::FrozenStatistics) {
+            builder = builder.freeze_statistics("bn.*");
         }
         builder.half_precision(self.has(Feature::Half))
     }

@@ -3,6 +3,7 @@
 
 mod frozen;
 mod groups;
+mod rebuild;
 
 use wgpu_cnn::{
     Activation, BatchNorm, Conv2d, Flatten, GlobalPool, Linear, Model, Result, Trainer,

@@ -8,6 +8,7 @@ use super::{
 use crate::Result;
 use crate::cpu::Real;
 use crate::engine::operators::places::resized;
+use crate::gpu::kernels::activation;
 use crate::gpu::kernels::norm::batch;
 use crate::gpu::record::Recording;
 use crate::op::BatchNorm;
@@ -53,8 +54,15 @@ impl<T: Real> Operator<T> for BatchNorm {
         if !site.is_training() {
             let first = self.first_statistic();
             let running = [places.whole(first)?, places.whole(first + 1)?];
-            let read = (places.inputs[0], places.incoming());
-            let to = (to_factors(recording, places, channels)?, output);
+            let (factors, mut incoming) =
+                (to_factors(recording, places, channels)?, places.incoming());
+            if factors.is_none()
+                && let Some(through) = incoming.through.take()
+            {
+                // No sums are made in which it could go through the activation.
+                activation::turn(recording, through, site.len(), incoming.region);
+            }
+            let (read, to) = ((places.inputs[0], incoming), (factors, output));
             let norm = (self, &geometry);
             batch::backward_evaluation(recording, norm, read, gamma, running, to);
             return Ok(());
@@ -146,7 +154,7 @@ impl<T: Real> Operator<T> for BatchNorm {
     }
 
     fn applies(&self) -> Applies {
-        Applies::Gradients
+        Applies::Everything
     }
 
     fn hands_gradient_on(&self, _: &Site, _: usize) -> bool {

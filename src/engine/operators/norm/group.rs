@@ -82,7 +82,7 @@ impl<T: Real> Operator<T> for GroupNorm {
     }
 
     fn applies(&self) -> Applies {
-        Applies::Gradients
+        Applies::Everything
     }
 
     fn hands_gradient_on(&self, _: &Site, _: usize) -> bool {

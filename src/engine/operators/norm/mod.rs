@@ -43,8 +43,7 @@ fn factors_or_neutral<'a, T: Real>(
     }
 }
 
-/// Where the gradients of gamma and beta go, if either is wanted, or the gradient goes through an activation on
-/// the way to them; what is not wanted is scratch then.
+/// Where the gradients of gamma and beta go, if either is wanted; the other one is scratch then.
 fn to_factors(
     recording: &mut Recording,
     places: &Backward,
@@ -52,7 +51,7 @@ fn to_factors(
 ) -> Result<Option<[Region; 2]>> {
     let to = [places.to_parameter(0)?, places.to_parameter(1)?];
     Ok(match to {
-        [None, None] if places.through.is_none() => None,
+        [None, None] => None,
         to => Some(or_scratch(recording, to, len)),
     })
 }

@@ -1,7 +1,7 @@
 //! Batch normalisation.
 
 use super::{Incoming, Output, Read, ReadWrite, Recording, Region};
-use super::{affine, blocks, flag, flat_grid, group_grid, partial_gradients, sum_gradients};
+use super::{added, affine, blocks, flag, flat_grid, group_grid, partial_gradients, sum_gradients};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::gpu::strategy::{self, group_iterations};
 use crate::op::{BatchNorm, BatchNormGeometry};
@@ -85,9 +85,9 @@ pub(crate) const FORWARD: Kernel = Kernel {
     source: source!("norm_batch_forward.wgsl"),
     blocks: &[&blocks::AFFINE, &blocks::ACTIVATION, &blocks::FLAT],
     bindings: &[Read, Read, Read, Read, Read, Read, ReadWrite],
-    formats: &[(0, "Input"), (6, "Output")],
+    formats: &[(0, "Input"), (5, "Addend"), (6, "Output")],
     params: ForwardParams::LAYOUT,
-    constants: &["TRAINING"],
+    constants: &["TRAINING", "HAS_ADDEND"],
 };
 
 pub(crate) const BACKWARD_WEIGHT: Kernel = Kernel {
@@ -158,7 +158,7 @@ pub(crate) fn forward(
         let params = CountParams { seen: 1 };
         recording.dispatch(&COUNT, &[], &[Some(batches)], params, [1; 3]);
     }
-    let regions = [input, gamma, beta, Some(statistics), None, None];
+    let regions = [input, gamma, beta, Some(statistics), None];
     normalise(recording, norm, geometry, regions, output);
 }
 
@@ -220,24 +220,25 @@ pub(crate) fn forward_evaluation(
     output: Output,
 ) {
     let [mean, variance] = running.map(Some);
-    let regions = [input, gamma, beta, None, mean, variance];
+    let regions = [input, gamma, beta, mean, variance];
     normalise(recording, norm, geometry, regions, output);
 }
 
-/// From input, gamma, beta, and either statistics or running estimates.
+/// From input, gamma, beta, and either statistics or the running mean and variance.
 fn normalise(
     recording: &mut Recording,
     norm: &BatchNorm,
     geometry: &BatchNormGeometry,
-    inputs: [Option<Region>; 6],
+    inputs: [Option<Region>; 5],
     output: Output,
 ) {
     let params = forward_params(norm, geometry);
     let grid = flat_grid(geometry.batch * geometry.channels * geometry.plane);
-    let training = inputs[3].is_some();
+    let training = inputs[4].is_none();
     let mut constants = vec![("TRAINING", flag(training)), affine(inputs[1])];
+    constants.push(added(output));
     constants.extend(output.activation_constants(recording));
-    let regions = [&inputs[..], &[Some(output.region)]].concat();
+    let regions = [&inputs[..], &[output.addend, Some(output.region)]].concat();
     recording.dispatch(&FORWARD, &constants, &regions, params, grid);
 }
 

@@ -2,7 +2,9 @@
 
 use super::batch::record_statistics;
 use super::{Output, Read, ReadWrite, Recording, Region};
-use super::{affine, blocks, flat_grid, group_grid, partial_gradients, sum_gradients, sum_parts};
+use super::{
+    added, affine, blocks, flat_grid, group_grid, partial_gradients, sum_gradients, sum_parts,
+};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::gpu::strategy::{self, LONGEST_GROUP_SUM, group_iterations};
 use crate::op::BatchNormGeometry;
@@ -58,10 +60,10 @@ pub(crate) const LONG_FORWARD: Kernel = Kernel {
     name: "norm_layer_long_forward",
     source: source!("norm_layer_long_forward.wgsl"),
     blocks: &[&blocks::AFFINE, &blocks::ACTIVATION, &blocks::FLAT],
-    bindings: &[Read, Read, Read, Read, ReadWrite],
-    formats: &[(0, "Input"), (4, "Output")],
+    bindings: &[Read, Read, Read, Read, Read, ReadWrite],
+    formats: &[(0, "Input"), (4, "Addend"), (5, "Output")],
     params: LongParams::LAYOUT,
-    constants: &[],
+    constants: &["HAS_ADDEND"],
 };
 
 pub(crate) const BACKWARD_WEIGHT: Kernel = Kernel {
@@ -173,9 +175,9 @@ pub(super) fn normalise(
     read: [Option<Region>; 4],
     output: Output,
 ) {
-    let mut constants = vec![affine(read[1])];
+    let mut constants = vec![affine(read[1]), added(output)];
     constants.extend(output.activation_constants(recording));
-    let regions = [&read[..], &[Some(output.region)]].concat();
+    let regions = [&read[..], &[output.addend, Some(output.region)]].concat();
     let grid = flat_grid(rows.rows * rows.len);
     recording.dispatch(&LONG_FORWARD, &constants, &regions, rows.params(), grid);
 }

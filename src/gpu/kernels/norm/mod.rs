@@ -14,6 +14,11 @@ fn affine(gamma: Option<Region>) -> (&'static str, f64) {
     ("AFFINE", flag(gamma.is_some()))
 }
 
+/// Whether a kernel finds another value to add.
+fn added(output: Output) -> (&'static str, f64) {
+    ("HAS_ADDEND", flag(output.addend.is_some()))
+}
+
 /// Where the parts of the gradients of gamma and beta go: where these do, if there is one part.
 fn partial_gradients(
     recording: &mut Recording,
