@@ -26,8 +26,8 @@ const SCHEDULE: &[&str] = &[
     "OneCycle::max_rate",
     "OneCycle::rising",
     "OneCycle::linear",
-    "OneCycle::div",
-    "OneCycle::final_div",
+    "OneCycle::div_factor",
+    "OneCycle::final_div_factor",
     "OneCycle::three_phases",
     "Cyclic::updates_down",
     "Cyclic::halved",
@@ -63,7 +63,10 @@ pub fn schedule(d: &mut Draw) -> Schedule {
         9 => {
             let mut cycle = Schedule::one_cycle(updates(d)).rising(d.real());
             if d.flag() {
-                cycle = cycle.max_rate(d.real()).div(d.real()).final_div(d.real());
+                cycle = cycle
+                    .max_rate(d.real())
+                    .div_factor(d.real())
+                    .final_div_factor(d.real());
             }
             cycle.linear(d.flag()).three_phases(d.flag()).into()
         }

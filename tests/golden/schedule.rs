@@ -40,7 +40,7 @@ impl Rates {
         for update in 0..self.updates {
             let rate = trainer.learning_rate();
             trainer.set_parameter("0.bias", &[0.0])?;
-            trainer.step(&[0.0], &[-1.0f32])?;
+            trainer.step(&[0.0], [-1.0f32])?;
             let taken = f64::from(trainer.parameter("0.bias")?[0]) / -2.0;
             if (taken - rate).abs() > 1e-6 * rate.abs() {
                 return Err(format!("update {update} was at {taken}, not {rate}").into());
@@ -127,8 +127,8 @@ fn one_cycle(options: &Options) -> std::result::Result<Schedule, String> {
         .max_rate(options.number("max_lr", f64::NAN)?)
         .rising(options.number("pct_start", 0.3)?)
         .linear(linear)
-        .div(options.number("div_factor", 25.0)?)
-        .final_div(options.number("final_div_factor", 1e4)?)
+        .div_factor(options.number("div_factor", 25.0)?)
+        .final_div_factor(options.number("final_div_factor", 1e4)?)
         .three_phases(options.flag("three_phase", false)?);
     Ok(cycle.into())
 }

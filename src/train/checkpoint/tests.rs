@@ -208,7 +208,7 @@ fn metadata_that_cannot_be_are_refused() {
         ("learning_rate", "NaN", &["learning rate"]),
         ("learning_rate", "-1.0", &["learning rate"]),
         ("learning_rate", "fast", &["learning_rate", "no number"]),
-        ("optimizers", "{}", &["0.weight", "learned here"]),
+        ("optimizers", "{}", &["0.bias", "learned here"]),
         ("optimizers", "7", &["optimizers"]),
         ("model", "{}", &["model"]),
         ("notes", "[1]", &["notes"]),

@@ -52,14 +52,14 @@ impl OneCycle {
     }
 
     /// Sets what the largest rate is divided by for the first. Default 25.
-    pub fn div(mut self, div: f64) -> Self {
-        self.div = div;
+    pub fn div_factor(mut self, factor: f64) -> Self {
+        self.div = factor;
         self
     }
 
     /// Sets what the first rate is divided by for the last. Default 10,000.
-    pub fn final_div(mut self, div: f64) -> Self {
-        self.final_div = div;
+    pub fn final_div_factor(mut self, factor: f64) -> Self {
+        self.final_div = factor;
         self
     }
 
@@ -115,8 +115,8 @@ impl OneCycle {
             check_factor("max_rate", rate)?;
         }
         within("schedule: rising", self.rising, 0.0..=1.0)?;
-        check_divisor("div", self.div)?;
-        check_divisor("final_div", self.final_div)
+        check_divisor("div_factor", self.div)?;
+        check_divisor("final_div_factor", self.final_div)
     }
 }
 

@@ -54,7 +54,10 @@ fn cosines_come_down_and_go_up_or_begin_again() {
 #[test]
 fn cycles_equal_values_by_hand() {
     // Up to update 2, down to update 9.
-    let cycle = Schedule::one_cycle(10).linear(true).div(4.0).final_div(2.0);
+    let cycle = Schedule::one_cycle(10)
+        .linear(true)
+        .div_factor(4.0)
+        .final_div_factor(2.0);
     let expected = [1.0, 2.5, 4.0, 3.5, 3.0, 2.5, 2.0, 1.5, 1.0, 0.5, 0.5];
     close(&rates(cycle, 4.0, 11), &expected);
     let three = cycle.three_phases(true);
@@ -78,7 +81,7 @@ fn schedules_put_together_count_as_they_say() {
     close(&rates(chain, 8.0, 4), &[4.0, 2.0, 2.0, 1.0]);
     let warm = Schedule::step(1, 0.5).warm_up(3);
     close(&rates(warm, 8.0, 6), &[2.0, 4.0, 6.0, 8.0, 4.0, 2.0]);
-    let cycle = Schedule::from(Schedule::one_cycle(10).div(4.0)).warm_up(1);
+    let cycle = Schedule::from(Schedule::one_cycle(10).div_factor(4.0)).warm_up(1);
     assert_eq!(cycle.rate(4.0, 0), 0.5);
 }
 
@@ -104,8 +107,8 @@ fn what_is_out_of_its_domain_is_refused() {
         Schedule::warm_restarts(1, 1, nan),
         Schedule::one_cycle(0).into(),
         Schedule::one_cycle(1).rising(1.5).into(),
-        Schedule::one_cycle(1).div(0.0).into(),
-        Schedule::one_cycle(1).final_div(nan).into(),
+        Schedule::one_cycle(1).div_factor(0.0).into(),
+        Schedule::one_cycle(1).final_div_factor(nan).into(),
         Schedule::one_cycle(1).max_rate(-1.0).into(),
         Schedule::cyclic(1.0, 0).into(),
         Schedule::cyclic(nan, 1).into(),
