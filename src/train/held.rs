@@ -136,6 +136,7 @@ impl Trainer {
     /// [`forward_held`](Self::forward_held) for asynchronous programs and the browser.
     pub async fn forward_held_async(&mut self, inputs: &[&Held]) -> Result<Vec<(String, Held)>> {
         check_own(&self.losses, "forward_held")?;
+        self.check_not_averaged()?;
         let examples = self.held_examples(inputs)?;
         let graph = &self.model().graph;
         let shapes = graph.outputs().iter();

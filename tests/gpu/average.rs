@@ -1,7 +1,8 @@
 //! The average of the weights over the updates, and what is done with it in their place.
 
 use wgpu_cnn::{
-    Average, BatchNorm, Error, Gpu, Group, Loss, Model, Optimizer, Trainer, TrainerBuilder, cpu,
+    Average, BatchNorm, Error, Gpu, Group, Loss, Losses, Model, Optimizer, Trainer, TrainerBuilder,
+    cpu,
 };
 
 use crate::common::{each_gpu, random, uniform};
@@ -122,6 +123,28 @@ fn nothing_is_trained_while_the_average_is_in_place() {
         let refused = trainer.with_average(|trainer| trainer.parameter("none"));
         assert!(refused.is_err() && !trainer.is_averaged());
         step(&mut trainer, &mut numbers).unwrap();
+    });
+}
+
+#[test]
+fn a_loss_of_ones_own_waits_for_the_weights() {
+    let model = Model::builder([3]).dense(2).build().unwrap();
+    let builder = Trainer::builder(model).loss(Losses::own_first());
+    let builder = builder.average(Average::equal());
+    each_trainer(&builder, |device, mut trainer| {
+        let x = [0.5, -1.0, 2.0];
+        trainer.forward(&x).unwrap();
+        trainer.with_average(|_| Ok(())).unwrap();
+        let forgotten = trainer.backward([&[1.0f32, 2.0]]);
+        assert!(forgotten.is_err(), "{device}");
+        trainer.swap_average().unwrap();
+        assert!(trainer.forward(&x).is_err(), "{device}");
+        let x = trainer.hold([1, 3], &x).unwrap();
+        assert!(trainer.forward_held(&[&x]).is_err(), "{device}");
+        trainer.swap_average().unwrap();
+        trainer.forward_held(&[&x]).unwrap();
+        trainer.backward([&[1.0f32, 2.0]]).unwrap();
+        trainer.update().unwrap();
     });
 }
 
