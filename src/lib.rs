@@ -43,6 +43,9 @@
 //! * [`Trainer`] holds weights, optimizer and device, and steps over batches. Parameters and
 //!   gradients are read and written by name; weights travel to and from PyTorch as safetensors.
 //!   [`Trainer::profile`] says where the time of a step goes.
+//! * [`Predictor`] is a model in use, without what training needs; [`Probe`] looks into one: values of layers, and
+//!   gradients with respect to them and to the inputs. [`Held`] values go from one trainer to another without
+//!   the host.
 //! * [`Gpu`] is a device: the best adapter, one chosen through [`Gpu::builder`], or one that the
 //!   program already has.
 //! * [`ops`] are the kernels one by one on [`Tensor`]s; [`cpu`] are their twins on slices.
@@ -114,8 +117,9 @@ pub use shape::Shape;
 #[cfg(feature = "native")]
 pub use train::Checkpoints;
 pub use train::{
-    Accuracy, ConfusionMatrix, Cyclic, Evaluation, Group, Log, LogRow, MeanErrors, Metric,
-    OneCycle, Prediction, Predictions, Schedule, Trainer, TrainerBuilder,
+    Accuracy, ConfusionMatrix, Cyclic, Evaluation, Group, Held, Log, LogRow, Looked, MeanErrors,
+    Metric, OneCycle, PendingPrediction, Prediction, Predictions, Predictor, PredictorBuilder,
+    Probe, ProbeBuilder, Schedule, Trainer, TrainerBuilder,
 };
 pub use wgpu;
 

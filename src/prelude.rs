@@ -26,7 +26,7 @@ pub use crate::{
     ConvTranspose2d, DropUnit, Dropout, Error, Flatten, GlobalPool, Gpu, GraphBuilder, Group,
     GroupNorm, Init, InstanceNorm, LayerNorm, LayerNormChannels, Linear, LocalResponseNorm, Loss,
     Losses, MaxPool1d, MaxPool2d, MeanErrors, Metric, Model, ModelBuilder, Mul, Optimizer, Pad2d,
-    Padding, PaddingMode, Pattern, PixelShuffle, PixelUnshuffle, PointwiseLinear, Prelu, Reduction,
-    Reshape, SaveOptions, Scale, Schedule, Shape, Slice, Softmax, Target, Trainer, TrainerBuilder,
-    Upsample2d, Value, Weights,
+    Padding, PaddingMode, Pattern, PixelShuffle, PixelUnshuffle, PointwiseLinear, Predictor, Prelu,
+    Probe, Reduction, Reshape, SaveOptions, Scale, Schedule, Shape, Slice, Softmax, Target,
+    Trainer, TrainerBuilder, Upsample2d, Value, Weights,
 };

@@ -8,10 +8,12 @@ mod autotune;
 pub mod catalogue;
 mod compare;
 mod data;
+mod look;
 mod lower;
 mod memory;
 mod operators;
 mod plan;
+mod prediction;
 mod profile;
 mod profile_table;
 mod reference;
@@ -23,11 +25,13 @@ mod whole;
 
 #[cfg(feature = "native")]
 pub(crate) use autotune::{Place, known_choices};
+pub(crate) use look::{HostLook, LookPlan, LookTask};
 pub(crate) use lower::PlanOptions;
 #[cfg(test)]
 pub(crate) use lower::{record, record_in_pieces};
 pub use memory::MemoryReport;
 pub(crate) use plan::{Batch, Plan};
+pub(crate) use prediction::{HostPrediction, Landing, PredictionPlan, PredictionTask};
 pub(crate) use profile::profile;
 pub use profile::{Profile, ProfileEntry};
 pub use reference::Reference;

@@ -10,12 +10,49 @@ pub(crate) struct Wanted {
     parameters: Vec<bool>,
     values: Vec<bool>,
     needed: Vec<bool>,
+    /// What a loss depends on.
+    reaches: Vec<bool>,
 }
 
 impl Wanted {
     /// The gradients of all that is learned and that a loss depends on.
     pub fn learned(graph: &Graph, losses: &[OutputLoss], groups: &Groups) -> Self {
         Self::with_values(graph, losses, groups, &[])
+    }
+
+    /// No gradient. What would be learned is known all the same, where something else hangs on that.
+    pub fn nothing(graph: &Graph, learned: impl Fn(ParameterId) -> bool) -> Self {
+        let values = vec![false; graph.values().count()];
+        let parameters = (0..graph.parameters().len()).map(ParameterId);
+        Self {
+            parameters: parameters.map(learned).collect(),
+            needed: values.clone(),
+            reaches: values.clone(),
+            values,
+        }
+    }
+
+    /// These values and these gradients of values, and no parameter's.
+    pub fn looked_at(
+        graph: &Graph,
+        losses: &[OutputLoss],
+        values: &[ValueId],
+        gradients: &[ValueId],
+    ) -> Self {
+        let with = Self::with_values(graph, losses, &Groups::none(graph), gradients);
+        let asked = |value: ValueId| values.contains(&value) || gradients.contains(&value);
+        let mut needed: Vec<bool> = with.values;
+        let reaches = with.reaches;
+        for node in graph.nodes() {
+            let before = node.inputs.iter().any(|input| needed[input.0]);
+            needed[node.output.0] |= before && reaches[node.output.0];
+        }
+        Self {
+            parameters: vec![false; graph.parameters().len()],
+            values: graph.values().map(asked).collect(),
+            needed,
+            reaches,
+        }
     }
 
     /// The same, and the gradients of these values.
@@ -48,6 +85,7 @@ impl Wanted {
             parameters,
             values,
             needed,
+            reaches,
         }
     }
 

@@ -217,7 +217,6 @@ impl Gpu {
     }
 
     /// Whether the two are clones. What wgpu says of devices to be equal holds within one instance.
-    #[cfg(feature = "native")]
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)
     }

@@ -1,6 +1,10 @@
 //! A directed acyclic graph of operators, in an order in which it can be run.
 
 mod edits;
+mod fold;
+mod looking;
+
+pub(crate) use fold::Folded;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -57,6 +57,12 @@ impl Groups {
         Self::from_each(optimizer, learned)
     }
 
+    /// Nothing is learned.
+    pub fn none(graph: &Graph) -> Self {
+        let parameters = graph.parameters().iter();
+        Self::from_each(Optimizer::sgd(0.0).into(), parameters.map(|_| None))
+    }
+
     /// From what each parameter has, in their order: an optimizer and the rule for its rate, or none where it
     /// is not learned. Parameters that have the same make a group.
     pub fn from_each(

@@ -16,7 +16,7 @@ mod weights;
 
 pub use batch::{AsInputs, IntoBatch};
 pub use builder::{Branch, ModelBuilder};
-pub(crate) use graph::{Graph, Node, Parameter, ParameterId, ValueId};
+pub(crate) use graph::{Folded, Graph, Node, Parameter, ParameterId, ValueId};
 pub use graph_builder::{GraphBuilder, Value};
 pub(crate) use groups::{Groups, Rate};
 pub use inputs::Inputs;

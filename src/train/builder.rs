@@ -110,6 +110,14 @@ impl TrainerBuilder {
         self
     }
 
+    /// Keeps the losses' gradients with respect to the inputs, for
+    /// [`Trainer::input_gradient`]. Takes memory, and a little time where nothing else would go back as far.
+    /// Default false.
+    pub fn input_gradients(mut self, asked: bool) -> Self {
+        self.options.input_gradients = asked;
+        self
+    }
+
     /// Starts from saved weights rather than from the seed: those of a file, or [`Weights`] of any kind. What
     /// they leave as it is starts from the seed.
     pub fn weights(mut self, weights: impl Into<Weights>) -> Self {
@@ -268,6 +276,7 @@ impl TrainerBuilder {
         let mut reference = Reference::with(&self.model, own, groups, options.seed)?;
         reference.set_clip_norm(options.clip_norm)?;
         reference.set_accumulate(options.accumulate)?;
+        reference.set_input_gradients(options.input_gradients);
         reference.set_average(options.average)?;
         if let Some(mut weights) = weights {
             let graph = &self.model.graph;

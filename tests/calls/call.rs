@@ -66,6 +66,7 @@ pub fn calls(on_device: bool) -> Vec<Call> {
     calls.extend(crate::graph::calls());
     calls.extend(crate::learned::calls());
     calls.extend(crate::train::calls());
+    calls.extend(crate::look::calls());
     calls.extend(crate::schedule::calls());
     calls.extend(crate::weights::calls());
     calls.extend(crate::evaluate::calls());
@@ -73,6 +74,7 @@ pub fn calls(on_device: bool) -> Vec<Call> {
     if on_device {
         calls.extend(crate::ops::calls());
         calls.extend(crate::gpu::calls());
+        calls.extend(crate::look::on_device());
         calls.extend(crate::checkpoint::calls_on_device());
     }
     calls

@@ -21,6 +21,7 @@ mod graph;
 mod guard;
 mod joined;
 mod learned;
+mod look;
 mod model;
 mod norm;
 mod op;

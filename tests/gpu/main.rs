@@ -24,6 +24,7 @@ mod dropout;
 mod errors;
 mod graph;
 mod half;
+mod held;
 mod learned;
 mod lifetime;
 mod loss;
@@ -34,8 +35,10 @@ mod pad2d;
 mod pieces;
 mod pixel_shuffle;
 mod pool2d;
+mod predictor;
 mod prelu;
 mod prepare;
+mod probe;
 mod profile;
 mod properties;
 #[path = "../common/soak/mod.rs"]

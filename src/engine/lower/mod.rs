@@ -4,6 +4,8 @@
 
 mod fusion;
 mod limits;
+mod look;
+mod prediction;
 mod slabs;
 mod task;
 mod walk;
@@ -24,10 +26,12 @@ use crate::{Error, Loss, Result};
 use super::operators::{Backward, Forward, Mode, Pieces};
 pub(super) use fusion::Fusion;
 pub(super) use limits::lower_planned;
+pub(super) use look::Looked;
+pub(super) use prediction::Predicting;
 pub(super) use slabs::Slab;
 use slabs::{Buffer, Place, place_parameters};
 pub(crate) use task::PlanOptions;
-pub(super) use task::Task;
+pub(super) use task::{Purpose, Task};
 use walk::Walk;
 pub(super) use wiring::wiring_faults;
 
@@ -40,6 +44,13 @@ pub(super) struct Lowered {
     pub nodes: Vec<NodeParts>,
     /// What writes each output in evaluation where its layer does not, as where it does nothing there.
     pub copies: Vec<Option<Part<Forward>>>,
+    /// Where nothing but predictions is asked for: those of each size of batch, the largest first.
+    pub predictions: Vec<Predicting>,
+    /// Where values are looked at: those, and where they and their gradients lie. Of a training that asks
+    /// for its inputs' gradients, these.
+    pub looked: Vec<Looked>,
+    /// The same after a way back to the inputs alone.
+    pub looked_alone: Vec<Looked>,
     pub inputs: Vec<Region>,
     /// The values that are the same for every example, for all examples of a batch.
     pub constants: Vec<Region>,
@@ -81,6 +92,9 @@ pub(super) struct Ranges {
     pub forward: Range<usize>,
     pub loss: Range<usize>,
     pub backward: Range<usize>,
+    /// The way back to the inputs alone, where their gradients are asked for: it leaves what
+    /// [`backward`](Self::backward) needs.
+    pub to_inputs: Range<usize>,
     /// What begins a sum over micro-batches with a batch's gradients, and what adds to it; empty where
     /// a batch is an update.
     pub begin_sum: Range<usize>,
@@ -168,6 +182,9 @@ impl Lowered {
             ranges: Ranges::default(),
             nodes: vec![NodeParts::default(); task.model.graph.nodes().len()],
             copies: vec![None; outputs.len()],
+            predictions: vec![],
+            looked: vec![],
+            looked_alone: vec![],
             trained: vec![inputs[0]; outputs.len()],
             inputs,
             constants,
@@ -276,6 +293,11 @@ impl Lowered {
 /// Records a model's kernels for `batch` examples. The buffers are those of the planned batch, and
 /// so are the kernels and their order: only params and grids depend on `batch`.
 pub(super) fn lower(task: &Task, traits: Traits, batch: usize) -> Result<Lowered> {
+    match task.purpose {
+        Purpose::Training => {}
+        Purpose::Prediction(sizes) => return prediction::lower(task, sizes, traits, batch),
+        Purpose::Look => return look::lower(task, traits, batch),
+    }
     let mut lowered = Lowered::new(task, traits)?;
     let fusion = Fusion::of(&task.model.graph, &task.wanted);
     let mut begin = 0;
@@ -290,8 +312,19 @@ pub(super) fn lower(task: &Task, traits: Traits, batch: usize) -> Result<Lowered
     lowered.ranges.forward = recorded(&lowered);
     training.losses(&mut lowered)?;
     lowered.ranges.loss = recorded(&lowered);
+    if task.options.input_gradients {
+        // Before the whole way back, so that it can only take memory that nothing else needs.
+        let mut to_inputs = training.without_parameters();
+        to_inputs.backward(&mut lowered)?;
+        lowered.looked_alone = to_inputs.looked()?;
+    }
+    lowered.ranges.to_inputs = recorded(&lowered);
     training.backward(&mut lowered)?;
     lowered.ranges.backward = recorded(&lowered);
+    if task.options.input_gradients {
+        lowered.looked = training.looked()?;
+        look::keep(&mut lowered);
+    }
     record_sum(&mut lowered, false);
     lowered.ranges.begin_sum = recorded(&lowered);
     record_sum(&mut lowered, true);

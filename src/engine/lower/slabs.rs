@@ -1,6 +1,6 @@
 //! Where the parameters lie: slabs, each updated by one dispatch.
 
-use super::Task;
+use super::{Purpose, Task};
 use crate::engine::operators::{Piece, Pieces};
 use crate::gpu::kernel::Format;
 use crate::gpu::record::{Recording, Region, Storage};
@@ -109,6 +109,9 @@ pub(super) fn place_parameters(
 ) -> Result<(Vec<Slab>, Vec<Region>, Vec<Place>)> {
     let traits = recording.traits;
     let (limit, most) = largest_slab(task, &traits);
+    if let Purpose::Prediction(_) = task.purpose {
+        return place_apart(task, recording, (limit, most));
+    }
     // An element in a copy of half the size must be where a binding may begin, too.
     let alignment = match task.options.half {
         true => 2 * traits.storage_alignment,
@@ -151,6 +154,74 @@ pub(super) fn place_parameters(
     let unlearned = unlearned.buffers.into_iter();
     let unlearned = unlearned.map(|(_, size)| persistent(size)).collect();
     Ok((slabs, unlearned, places))
+}
+
+/// Gives each parameter buffers of its own, so that one which kernels read in another form alone need not
+/// be kept: a slab where its kernels read a copy in half precision, which nothing updates.
+fn place_apart(
+    task: &Task,
+    recording: &mut Recording,
+    (limit, most): (&'static str, u64),
+) -> Result<(Vec<Slab>, Vec<Region>, Vec<Place>)> {
+    let graph = &task.model.graph;
+    let mut read_half = vec![false; graph.parameters().len()];
+    for node in graph.nodes() {
+        for (at, &id) in node.parameters.iter().enumerate() {
+            read_half[id.0] |= node.op.definition().reads_half(at) && task.wanted.parameter(id);
+        }
+    }
+    let (mut slabs, mut unlearned, mut places) = (Vec::new(), Vec::new(), Vec::new());
+    for (id, parameter) in graph.parameters().iter().enumerate() {
+        let mut spots = Vec::new();
+        for rows in pieces(parameter, most) {
+            if rows.size() > most {
+                return Err(Error::Limit {
+                    limit,
+                    what: described(task, ParameterId(id)),
+                    needed: rows.size(),
+                    available: most,
+                });
+            }
+            let len = rows.size() as usize / 4;
+            let buffer = match task.options.half && read_half[id] {
+                true => {
+                    slabs.push(read_only(recording, len));
+                    Buffer::Slab(slabs.len() - 1)
+                }
+                false => {
+                    unlearned.push(recording.buffer("parameter", len, Storage::Persistent));
+                    Buffer::Unlearned(unlearned.len() - 1)
+                }
+            };
+            let offset = 0;
+            spots.push(Spot {
+                buffer,
+                offset,
+                rows,
+            });
+        }
+        places.push(Place(spots));
+    }
+    Ok((slabs, unlearned, places))
+}
+
+/// A slab that is read in half precision and never updated: of its gradient there is no memory.
+fn read_only(recording: &mut Recording, len: usize) -> Slab {
+    let copy = recording.buffer_of(
+        Format::F16,
+        "half-precision weights",
+        len,
+        Storage::Persistent,
+    );
+    Slab {
+        group: 0,
+        parameter: recording.buffer("parameter", len, Storage::Persistent),
+        copy: Some(copy),
+        gradient: recording.transient("no gradient", len),
+        sum: None,
+        state: vec![],
+        average: None,
+    }
 }
 
 /// Buffers that are filled one after the other, those of each group by themselves.

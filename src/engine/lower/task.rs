@@ -26,6 +26,8 @@ pub(crate) struct PlanOptions {
     pub accumulate: usize,
     /// Whether activations, and the weights that products read, are stored as f16.
     pub half: bool,
+    /// Whether the losses' gradients with respect to the inputs are asked for.
+    pub input_gradients: bool,
     /// Of the parameters over the updates.
     pub average: Option<Average>,
 }
@@ -42,9 +44,22 @@ impl PlanOptions {
             clip_norm: None,
             accumulate: 1,
             half: false,
+            input_gradients: false,
             average: None,
         }
     }
+}
+
+/// What the kernels are for.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::engine) enum Purpose<'a> {
+    /// Training, and predictions between.
+    Training,
+    /// Predictions alone: nothing is kept for a way back. Batches of these sizes get kernels of their own,
+    /// beside the planned one, which is the largest.
+    Prediction(&'a [usize]),
+    /// A look at values and their gradients in training: nothing that is kept changes.
+    Look,
 }
 
 /// What is lowered.
@@ -54,6 +69,7 @@ pub(in crate::engine) struct Task<'a> {
     pub losses: &'a [OutputLoss],
     pub groups: &'a Groups,
     pub options: PlanOptions,
+    pub purpose: Purpose<'a>,
     /// What gets a gradient.
     pub wanted: Wanted,
     /// What was found to be fast.
@@ -75,7 +91,11 @@ impl<'a> Task<'a> {
             losses,
             groups,
             options,
-            wanted: Wanted::learned(&model.graph, losses, groups),
+            purpose: Purpose::Training,
+            wanted: match options.input_gradients {
+                true => Wanted::with_values(&model.graph, losses, groups, model.graph.inputs()),
+                false => Wanted::learned(&model.graph, losses, groups),
+            },
             choices: None,
             decisions: &[],
         }

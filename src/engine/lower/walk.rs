@@ -1,6 +1,6 @@
 //! The graph, walked: forwards and backwards in training, forwards in evaluation.
 
-use super::{Fusion, Lowered, Part, Task};
+use super::{Fusion, Looked, Lowered, Part, Purpose, Task};
 use crate::Result;
 use crate::engine::internal;
 use crate::engine::operators::{Applies, Backward, Forward, Mode, Piece, Pieces, Site, kernels};
@@ -11,6 +11,7 @@ use crate::model::{Graph, Node, ValueId};
 use crate::op::Activation;
 
 /// One walk over the graph: the regions that values and their gradients got.
+#[derive(Clone)]
 pub(super) struct Walk<'a> {
     task: &'a Task<'a>,
     fusion: &'a Fusion,
@@ -22,6 +23,8 @@ pub(super) struct Walk<'a> {
     arguments: Vec<Option<Region>>,
     /// Whether the gradient of a parameter is there, so that other uses of the parameter add to it.
     begun: Vec<bool>,
+    /// Whether gradients of parameters are left out.
+    values_alone: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -38,6 +41,15 @@ impl<'a> Walk<'a> {
             gradients,
             arguments: vec![None; count],
             begun,
+            values_alone: false,
+        }
+    }
+
+    /// The same walk, on its way back to values alone.
+    pub fn without_parameters(&self) -> Self {
+        Self {
+            values_alone: true,
+            ..self.clone()
         }
     }
 
@@ -66,9 +78,33 @@ impl<'a> Walk<'a> {
     }
 
     /// The parameters of a node as its kernels read them.
-    fn parameters(&self, lowered: &Lowered, node: &Node) -> Result<Vec<Pieces>> {
+    fn parameters(&self, lowered: &mut Lowered, node: &Node) -> Result<Vec<Pieces>> {
         let ids = node.parameters.iter().enumerate();
-        ids.map(|(at, &id)| lowered.read_by(node, at, id)).collect()
+        // What a look makes of running statistics is nobody's.
+        let looks = matches!(self.task.purpose, Purpose::Look);
+        let aside = looks && self.mode(node) == Mode::Training;
+        ids.map(|(at, &id)| {
+            let pieces = lowered.read_by(node, at, id)?;
+            Ok(match aside && self.graph().parameter(id).is_statistic() {
+                true => apart(&mut lowered.recording, &pieces, "running statistics"),
+                false => pieces,
+            })
+        })
+        .collect()
+    }
+
+    /// The values that are asked for, with their places.
+    pub fn looked(&self) -> Result<Vec<Looked>> {
+        let values = self.graph().values();
+        let asked = values.filter(|&value| self.task.wanted.value(value));
+        let looked = asked.map(|value| {
+            Ok(Looked {
+                value,
+                place: self.value(value)?,
+                gradient: self.gradients[self.fusion.root(value).0],
+            })
+        });
+        looked.collect()
     }
 
     /// Elements of a value for the planned batch.
@@ -328,7 +364,7 @@ impl<'a> Walk<'a> {
         }
         let (mut to_parameters, mut shared) = (Vec::new(), Vec::new());
         for &id in &node.parameters {
-            if !wanted.parameter(id) {
+            if !wanted.parameter(id) || self.values_alone {
                 to_parameters.push(None);
                 continue;
             }
@@ -336,7 +372,8 @@ impl<'a> Walk<'a> {
             let begun = std::mem::replace(&mut self.begun[id.0], true);
             to_parameters.push(Some(match begun {
                 true => {
-                    let apart = self.apart(&mut lowered.recording, &gradient);
+                    let label = "gradient of a shared parameter";
+                    let apart = apart(&mut lowered.recording, &gradient, label);
                     shared.push((apart.clone(), gradient));
                     apart
                 }
@@ -406,15 +443,6 @@ impl<'a> Walk<'a> {
         Ok(Some((activation, saved)))
     }
 
-    /// A place beside the gradient of a parameter that has one from another layer.
-    fn apart(&self, recording: &mut Recording, gradient: &Pieces) -> Pieces {
-        let pieces = gradient.iter().map(|piece| Piece {
-            region: recording.transient("gradient of a shared parameter", piece.len),
-            ..*piece
-        });
-        Pieces(pieces.collect())
-    }
-
     /// The input that can take the buffer of the output's gradient over as its own, where an operator
     /// hands it on as it is: the first to be told of its gradient, where that needs no change.
     fn heir(&self, node: &Node) -> Option<ValueId> {
@@ -454,6 +482,15 @@ impl<'a> Walk<'a> {
             ..region.into()
         })
     }
+}
+
+/// A place beside a parameter or its gradient, of the same pieces.
+fn apart(recording: &mut Recording, of: &Pieces, label: &str) -> Pieces {
+    let pieces = of.iter().map(|piece| Piece {
+        region: recording.transient(label, piece.len),
+        ..*piece
+    });
+    Pieces(pieces.collect())
 }
 
 /// Records that gradients of a parameter are added to what is there.

@@ -1,9 +1,10 @@
 //! What a plan keeps on the device, read and written: the loss, parameters, gradients.
 
-use super::Plan;
+use super::{Plan, PlanOptions};
 use crate::Result;
 use crate::engine::operators::{Piece, Pieces};
 use crate::gpu::record::Region;
+use crate::gpu::strategy::Choices;
 use crate::model::ParameterId;
 
 impl Plan {
@@ -20,6 +21,11 @@ impl Plan {
             losses.push(self.read(loss, &staging).await?[0]);
         }
         Ok(losses)
+    }
+
+    /// How it was planned, and with which cores.
+    pub fn options_and_choices(&self) -> (PlanOptions, Choices) {
+        (self.options, self.lowered.recording.choices.clone())
     }
 
     pub async fn parameter(&self, id: ParameterId) -> Result<Vec<f32>> {

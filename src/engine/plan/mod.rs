@@ -1,6 +1,7 @@
 //! A model on a GPU: everything that a step needs is made here, once.
 
 mod access;
+mod held;
 mod own;
 mod params;
 mod run;
@@ -47,6 +48,16 @@ pub(crate) struct Plan {
     progress: Progress,
     /// The examples whose values a forward pass has left for a backward pass.
     forwarded: Option<usize>,
+    /// The last way back.
+    went_back: Option<WentBack>,
+}
+
+/// A way back that has left the gradients of inputs.
+#[derive(Debug, Clone, Copy)]
+struct WentBack {
+    examples: usize,
+    /// Whether it went to the inputs alone.
+    alone: bool,
 }
 
 /// What differs for a batch that is smaller than planned.
@@ -156,6 +167,7 @@ impl Plan {
             read_back,
             progress: Progress::default(),
             forwarded: None,
+            went_back: None,
         };
         plan.clear_slabs().await?;
         plan.write_constants().await?;
@@ -229,7 +241,7 @@ impl Plan {
 }
 
 /// Whether a plan may take so much.
-fn check_budget(memory: &MemoryReport, options: &PlanOptions) -> Result<()> {
+pub(super) fn check_budget(memory: &MemoryReport, options: &PlanOptions) -> Result<()> {
     if memory.total() <= options.memory_budget {
         return Ok(());
     }

@@ -1,8 +1,10 @@
 //! Training by a loss that the caller computes: forward, backward, update.
 
-use super::Plan;
+use std::ops::Range;
+
 use super::params::Step;
 use super::run::Batch;
+use super::{Plan, WentBack};
 use crate::gpu::record::Region;
 use crate::{Error, Result};
 
@@ -10,14 +12,7 @@ impl Plan {
     /// The outputs of a batch in training, each `(N, ..)`. What a backward pass needs stays on the device
     /// until anything else runs.
     pub async fn forward(&mut self, batch: &Batch<'_>) -> Result<Vec<Vec<f32>>> {
-        self.model.graph.check_training(batch.examples)?;
-        let mut ranges = self.preparation();
-        ranges.push(self.lowered.ranges.forward.clone());
-        let step = Step {
-            made: self.progress.updates,
-            examples: self.progress.examples,
-            ..Step::FIRST
-        };
+        let (ranges, step) = self.forward_of(batch.examples)?;
         self.submit(&ranges, batch, step).await?;
         self.progress.prepared = true;
         self.forwarded = Some(batch.examples);
@@ -27,6 +22,19 @@ impl Plan {
             outputs.push(self.read_output(at, region, batch.examples).await?);
         }
         Ok(outputs)
+    }
+
+    /// The dispatches of a forward pass, and what it says to them.
+    pub(super) fn forward_of(&self, examples: usize) -> Result<(Vec<Range<usize>>, Step)> {
+        self.model.graph.check_training(examples)?;
+        let mut ranges = self.preparation();
+        ranges.push(self.lowered.ranges.forward.clone());
+        let step = Step {
+            made: self.progress.updates,
+            examples: self.progress.examples,
+            ..Step::FIRST
+        };
+        Ok((ranges, step))
     }
 
     /// The examples of the forward pass that a backward pass would go back from.
@@ -44,6 +52,16 @@ impl Plan {
     /// The parameters' gradients from those of the caller's losses with respect to their outputs, added to
     /// those of batches that wait for an update.
     pub async fn backward(&mut self, gradients: &[&[f32]]) -> Result<()> {
+        let losses = self.lowered.losses.iter();
+        let places = losses.map(|loss| loss.logits[1]);
+        let data = gradients.iter().zip(places);
+        let data = data.map(|(&gradient, place)| (bytemuck::cast_slice(gradient), place));
+        let data: Vec<(&[u8], Region)> = data.collect();
+        self.go_back(&data).await
+    }
+
+    /// The same, once the gradients that are not among `data` are in their places.
+    pub(super) async fn go_back(&mut self, data: &[(&[u8], Region)]) -> Result<()> {
         let examples = self.forwarded()?;
         let micro = self.options.accumulate > 1;
         let (begins, mut progress) = (self.progress.pending == 0, self.progress);
@@ -65,13 +83,12 @@ impl Plan {
         if micro {
             ranges.push(self.sum(begins));
         }
-        let losses = self.lowered.losses.iter();
-        let places = losses.map(|loss| loss.logits[1]);
-        let data = gradients.iter().zip(places);
-        let data = data.map(|(&gradient, place)| (bytemuck::cast_slice(gradient), place));
-        let data: Vec<(&[u8], Region)> = data.collect();
-        self.upload(&ranges, examples, &data, step).await?;
+        self.upload(&ranges, examples, data, step).await?;
         self.progress = progress;
+        self.went_back = Some(WentBack {
+            examples,
+            alone: false,
+        });
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::params::{Setting, Step};
-use super::{Partial, Plan, PlanOptions};
+use super::{Partial, Plan, PlanOptions, WentBack};
 use crate::Result;
 use crate::engine::check_averages;
 use crate::engine::lower::{Ranges, Task, lower};
@@ -90,6 +90,10 @@ impl Plan {
         self.progress.prepared &= progress.prepared;
         self.submit(&ranges, batch, step).await?;
         self.progress = progress;
+        self.went_back = Some(WentBack {
+            examples: batch.examples,
+            alone: false,
+        });
         Ok(())
     }
 

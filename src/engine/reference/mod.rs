@@ -1,6 +1,7 @@
 //! A model on the CPU: the graph, walked operator by operator.
 
 mod average;
+mod look;
 mod own;
 mod pass;
 mod rates;
@@ -16,7 +17,9 @@ use walk::{Tape, Walk};
 
 use crate::cpu::{self, Real};
 use crate::engine::wanted::Wanted;
-use crate::model::{Groups, Inputs, Losses, OutputLoss, ParameterId, Targets, check_accumulate};
+use crate::model::{
+    Graph, Groups, Inputs, Losses, OutputLoss, ParameterId, Targets, check_accumulate,
+};
 use crate::op::{Average, Optimizer, check_clip_norm};
 use crate::{Error, Model, Result};
 
@@ -85,6 +88,26 @@ struct Pending {
     gradients: Vec<Vec<f64>>,
     /// What the sums are to be divided by.
     normaliser: f64,
+}
+
+/// All outputs in evaluation. A value's memory is given back once nothing reads it any more.
+pub(super) fn predict<T: Real>(
+    graph: &Graph,
+    parameters: &[Vec<T>],
+    inputs: &Inputs<T>,
+) -> Result<Vec<Vec<T>>> {
+    let mut tape = Tape::default();
+    let walk = Walk {
+        graph,
+        parameters,
+        batch: inputs.examples(graph)?,
+        training: None,
+    };
+    tape.forward_alone(walk, inputs.slices())?;
+    let outputs = graph.outputs().iter();
+    Ok(outputs
+        .map(|output| std::mem::take(&mut tape.values[output.0]))
+        .collect())
 }
 
 impl<T: Real> Reference<T> {
@@ -164,6 +187,15 @@ impl<T: Real> Reference<T> {
         Ok(())
     }
 
+    /// Sets whether a way back leaves the losses' gradients with respect to the inputs.
+    pub(crate) fn set_input_gradients(&mut self, asked: bool) {
+        let (graph, losses, groups) = (&self.model.graph, &self.losses, &self.groups);
+        self.wanted = match asked {
+            true => Wanted::with_values(graph, losses, groups, graph.inputs()),
+            false => Wanted::learned(graph, losses, groups),
+        };
+    }
+
     /// Sets how many batches make one update. The update is that of one batch with all of their
     /// examples, up to rounding, but for batch normalisation, dropout of whole batches and a Dice loss of the whole batch.
     /// Of several losses each batch's means count by its examples, also where labels are ignored. Default 1.
@@ -206,19 +238,7 @@ impl<T: Real> Reference<T> {
     where
         T: 'a,
     {
-        let (mut tape, inputs) = (Tape::default(), inputs.into());
-        let (graph, parameters) = (&self.model.graph, &self.parameters[..]);
-        let walk = Walk {
-            graph,
-            parameters,
-            batch: inputs.examples(graph)?,
-            training: None,
-        };
-        tape.forward(walk, inputs.slices())?;
-        let outputs = graph.outputs().iter();
-        Ok(outputs
-            .map(|output| std::mem::take(&mut tape.values[output.0]))
-            .collect())
+        predict(&self.model.graph, &self.parameters, &inputs.into())
     }
 
     /// The loss of a batch in evaluation, nothing else: the weighted sum where there are several.

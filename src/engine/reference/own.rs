@@ -2,6 +2,7 @@
 
 use super::{Reference, Tape};
 use crate::cpu::Real;
+use crate::engine::wanted::Wanted;
 use crate::model::{Inputs, check_gradients, check_own};
 use crate::{Error, Result};
 
@@ -53,6 +54,38 @@ impl<T: Real> Reference<T> {
         let reason = "needs a forward pass just before it";
         self.forwarded
             .ok_or_else(|| Error::argument("backward", reason))
+    }
+
+    /// The gradients of the inputs from those of the outputs, and nothing else: the forward pass is there
+    /// afterwards.
+    pub(crate) fn backward_inputs(&mut self, given: &[&[T]]) -> Result<()> {
+        self.check_input_gradients()?;
+        let graph = &self.model.graph;
+        let wanted = Wanted::looked_at(graph, &self.losses, &[], graph.inputs());
+        self.look_backward(given, &wanted)
+    }
+
+    /// The gradient of an input after the last way back, and its value; empty where none has arrived.
+    pub(crate) fn input_gradient(&self, input: usize) -> Result<[&[T]; 2]> {
+        self.check_input_gradients()?;
+        if self.tape.gradients.is_empty() {
+            return Err(Error::argument(
+                "input_gradient",
+                "no way back has been gone",
+            ));
+        }
+        let [value, gradient] = self.looked(self.model.graph.inputs()[input]);
+        Ok([gradient, value])
+    }
+
+    fn check_input_gradients(&self) -> Result<()> {
+        match self.wanted.value(self.model.graph.input()) {
+            true => Ok(()),
+            false => {
+                let reason = "needs a trainer that was made with input_gradients(true)";
+                Err(Error::argument("gradient of an input", reason))
+            }
+        }
     }
 
     /// Makes a backward pass wait for another forward pass.

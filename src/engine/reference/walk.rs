@@ -61,6 +61,29 @@ pub(super) struct Tape<T> {
 impl<T: Real> Tape<T> {
     /// Computes every value from the inputs.
     pub fn forward(&mut self, walk: Walk<T>, given: &[&[T]]) -> Result<()> {
+        self.forward_keeping(walk, given, |_, _| true)
+    }
+
+    /// Computes the outputs from the inputs; other values are there only while something reads them.
+    pub fn forward_alone(&mut self, walk: Walk<T>, given: &[&[T]]) -> Result<()> {
+        let graph = walk.graph;
+        let mut last = vec![0; graph.values().count()];
+        for (at, node) in graph.nodes().iter().enumerate() {
+            node.inputs.iter().for_each(|input| last[input.0] = at);
+        }
+        let outputs = graph.outputs().iter();
+        outputs.for_each(|output| last[output.0] = usize::MAX);
+        self.forward_keeping(walk, given, |value, at| last[value.0] > at)
+    }
+
+    /// Computes the values, and gives back the memory of a node's inputs, and of what it keeps for a way
+    /// back, unless `keeps` says of an input and the node's place that it stays.
+    fn forward_keeping(
+        &mut self,
+        walk: Walk<T>,
+        given: &[&[T]],
+        keeps: impl Fn(ValueId, usize) -> bool,
+    ) -> Result<()> {
         let graph = walk.graph;
         self.statistics.resize(graph.parameters().len(), Vec::new());
         self.statistics.iter_mut().for_each(Vec::clear);
@@ -77,7 +100,7 @@ impl<T: Real> Tape<T> {
             let examples = (0..walk.batch).flat_map(|_| constant.values.iter());
             value.extend(examples.map(|&value| T::nearest(value)));
         }
-        for (node, kept) in graph.nodes().iter().zip(&mut self.kept) {
+        for (at, (node, kept)) in graph.nodes().iter().zip(&mut self.kept).enumerate() {
             let mut y = std::mem::take(&mut self.values[node.output.0]);
             y.resize(walk.batch * graph.shape(node.output).len(), T::zero());
             let (site, x) = (walk.site(node), inputs(&self.values, node));
@@ -89,6 +112,12 @@ impl<T: Real> Tape<T> {
                 self.statistics[id.0].clone_from(running);
             }
             self.values[node.output.0] = y;
+            for &input in &node.inputs {
+                if !keeps(input, at) {
+                    self.values[input.0] = Vec::new();
+                    *kept = Kept::default();
+                }
+            }
         }
         Ok(())
     }

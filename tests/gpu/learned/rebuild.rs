@@ -215,13 +215,14 @@ fn a_checkpoint_goes_on_with_each_count() {
         whole
             .rebuild(|builder| builder.unfreeze("layer2.*"))
             .unwrap();
+        let gpu = whole.gpu().cloned();
         let resume = |path| {
             let resumed = all
                 .clone()
                 .freeze("*")
                 .unfreeze("fc.*")
                 .unfreeze("layer2.*");
-            match whole.gpu() {
+            match &gpu {
                 Some(gpu) => resumed.resume(path).on(gpu).unwrap(),
                 None => resumed.resume(path).on_cpu().unwrap(),
             }

@@ -1,0 +1,122 @@
+//! Predictions alone: a forward pass in evaluation for each size of batch, one after the other in one
+//! recording. So their values share memory, and each parameter is there but once.
+
+use std::ops::Range;
+
+use super::walk::Walk;
+use super::{Fusion, Lowered, Ranges, Task, record_copies};
+use crate::Result;
+use crate::engine::operators::Mode;
+use crate::gpu::record::{Recording, Region, Storage};
+use crate::gpu::strategy::Traits;
+use crate::gpu::tensor::padded;
+use crate::model::ValueId;
+
+/// The forward pass of batches up to a size.
+#[derive(Debug, Clone)]
+pub(in crate::engine) struct Predicting {
+    /// Examples at most.
+    pub batch: usize,
+    pub inputs: Vec<Region>,
+    pub outputs: Vec<Region>,
+    pub range: Range<usize>,
+}
+
+/// Records the predictions of batches of the planned size, and of each smaller one of `sizes`. A batch of
+/// `batch` examples has the params and grids of as many as each of them takes.
+pub(super) fn lower(task: &Task, sizes: &[usize], traits: Traits, batch: usize) -> Result<Lowered> {
+    let graph = &task.model.graph;
+    let mut lowered = Lowered::new(task, traits)?;
+    let fusion = Fusion::of(graph, &task.wanted);
+    let planned = task.options.batch;
+    let mut sizes: Vec<usize> = sizes
+        .iter()
+        .copied()
+        .filter(|&size| size < planned)
+        .collect();
+    sizes.push(planned);
+    sizes.sort_unstable_by(|a, b| b.cmp(a));
+    sizes.dedup();
+    lowered.recording.prepare_apart();
+    record_copies(&mut lowered);
+    let (inputs, outputs) = (lowered.inputs.clone(), lowered.outputs.clone());
+    for size in sizes {
+        let part = |region: Region, value: ValueId| Region {
+            size: padded(size as u64 * graph.shape(value).len() as u64 * 4),
+            ..region
+        };
+        if size < planned {
+            // Of its own, so that its memory is others' where it is not needed.
+            let own = graph.inputs().iter().map(|&input| {
+                let len = size * graph.shape(input).len();
+                lowered.recording.buffer("input", len, Storage::Persistent)
+            });
+            lowered.inputs = own.collect();
+        }
+        let values = outputs.iter().zip(graph.outputs());
+        lowered.outputs = values
+            .map(|(&region, &value)| part(region, value))
+            .collect();
+        let mut options = task.options;
+        options.batch = size;
+        let task = Task {
+            options,
+            ..task.clone()
+        };
+        let begin = lowered.recording.dispatches.len();
+        Walk::new(&task, &fusion, batch.min(size), Mode::Evaluation).predict(&mut lowered)?;
+        let prediction = Predicting {
+            batch: size,
+            inputs: lowered.inputs.clone(),
+            outputs: lowered.outputs.clone(),
+            range: begin..lowered.recording.dispatches.len(),
+        };
+        lend_inputs(&mut lowered.recording, &prediction);
+        lowered.predictions.push(prediction);
+    }
+    (lowered.inputs, lowered.outputs) = (inputs, outputs);
+    let begin = lowered.recording.dispatches.len();
+    lowered.recording.end_preparation();
+    let prepare = begin..lowered.recording.dispatches.len();
+    lowered.ranges = Ranges {
+        prepare: prepare.clone(),
+        ..Ranges::default()
+    };
+    lend_parameters(&mut lowered, prepare);
+    lowered.recording = lowered.recording.finish()?;
+    Ok(lowered)
+}
+
+/// Hands the memory of inputs on once they are read: where the first kernel reads an input, nothing can
+/// have written there since it was uploaded.
+fn lend_inputs(recording: &mut Recording, prediction: &Predicting) {
+    let Some(first) = recording.dispatches.get(prediction.range.start) else {
+        return;
+    };
+    let read: Vec<usize> = first.regions().map(|region| region.buffer.0).collect();
+    for input in &prediction.inputs {
+        if read.contains(&input.buffer.0) {
+            recording.buffers[input.buffer.0].storage = Storage::Transient;
+        }
+    }
+}
+
+/// Hands the memory of parameters on that kernels read in another form alone, rearranged or in half
+/// precision: it is needed from their upload to the kernels that bring them into that form.
+fn lend_parameters(lowered: &mut Lowered, prepare: Range<usize>) {
+    let recording = &mut lowered.recording;
+    let mut readers = vec![[0; 2]; recording.buffers.len()];
+    for (at, dispatch) in recording.dispatches.iter().enumerate() {
+        for region in dispatch.regions() {
+            readers[region.buffer.0][usize::from(prepare.contains(&at))] += 1;
+        }
+    }
+    let own = lowered.slabs.iter().map(|slab| slab.parameter);
+    for region in own.chain(lowered.unlearned.iter().copied()) {
+        // What two kernels rearrange would have to outlast whatever lies between them. What nothing reads,
+        // as what was folded, has no memory at all.
+        if let [0, 0 | 1] = readers[region.buffer.0] {
+            recording.buffers[region.buffer.0].storage = Storage::Transient;
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! A batch on its way to the device and back.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+
+use super::{PredictionPlan, Slot, State};
+use crate::Result;
+use crate::gpu::Mapping;
+use crate::model::Inputs;
+
+/// Where the outputs of a batch arrive.
+#[derive(Debug, Default)]
+pub(crate) struct Landing(Mutex<Option<Result<Vec<Vec<f32>>>>>);
+
+impl Landing {
+    fn set(&self, outputs: Result<Vec<Vec<f32>>>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(outputs);
+    }
+
+    /// Whether nothing has arrived yet.
+    pub fn is_open(&self) -> bool {
+        let arrived = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        arrived.is_none()
+    }
+
+    /// What has arrived.
+    pub fn take(&self) -> Result<Vec<Vec<f32>>> {
+        let mut arrived = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let missing = || crate::engine::internal("a prediction never came back");
+        arrived.take().ok_or_else(missing)?
+    }
+}
+
+/// A batch whose outputs are on their way.
+pub(super) struct Flight {
+    slot: Slot,
+    mapping: Mapping,
+    submission: Option<wgpu::SubmissionIndex>,
+    /// Elements of each output.
+    lens: Vec<usize>,
+    landing: Arc<Landing>,
+}
+
+impl PredictionPlan {
+    /// Uploads a batch and submits its kernels, with the copy of what they give. A buffer must be idle.
+    /// Dropped in the middle, it leaves nothing behind but a batch that nobody waits for.
+    pub(super) async fn send(
+        &self,
+        state: &mut State,
+        inputs: &Inputs<'_>,
+        examples: usize,
+    ) -> Result<Arc<Landing>> {
+        let gone = || crate::engine::internal("a prediction's buffers are gone");
+        if let Some((mapping, submission)) = &state.idle.last().ok_or_else(gone)?.mapping {
+            self.gpu.mapped(mapping, submission.clone()).await?;
+        }
+        let at = self.fitting(examples);
+        let prediction = &self.lowered.predictions[at];
+        let params = self.params_for(state, at, examples)?;
+        let mut slot = state.idle.pop().ok_or_else(gone)?;
+        slot.mapping = None;
+        let planned = &self.lowered.recording.dispatches;
+        let dispatches = state.current[at].dispatches.as_ref().unwrap_or(planned);
+        let graph = &self.task.model.graph;
+        let outputs = graph.outputs().iter();
+        let lens = outputs.map(|&output| examples * graph.shape(output).len());
+        let lens: Vec<usize> = lens.collect();
+        let encode = || -> Result<wgpu::SubmissionIndex> {
+            let view = slot.upload.get_mapped_range_mut(..);
+            let mut view = view.map_err(|error| self.gpu.not_mapped(error))?;
+            let device = self.gpu.device();
+            let mut encoder = device.create_command_encoder(&Default::default());
+            let (mut offset, margin) = (0, self.gpu.margin());
+            let mut copy = |bytes: &[u8], to: &wgpu::Buffer, at: u64| {
+                view.slice(offset..offset + bytes.len())
+                    .copy_from_slice(bytes);
+                let size = bytes.len() as u64;
+                encoder.copy_buffer_to_buffer(&slot.upload, offset as u64, to, at, size);
+                offset += bytes.len();
+            };
+            if let Some((params, at)) = &params {
+                copy(params, self.program.uniforms(), *at);
+            }
+            for (&input, &region) in inputs.slices().iter().zip(&prediction.inputs) {
+                copy(
+                    bytemuck::cast_slice(input),
+                    self.program.memory(region)?,
+                    margin,
+                );
+            }
+            drop(view);
+            slot.upload.unmap();
+            let ranges = std::slice::from_ref(&prediction.range);
+            self.program.encode(&mut encoder, dispatches, ranges);
+            let mut offset = 0;
+            for (&region, len) in prediction.outputs.iter().zip(&lens) {
+                let (from, size) = (self.program.memory(region)?, *len as u64 * 4);
+                encoder.copy_buffer_to_buffer(from, margin, &slot.outputs, offset, size);
+                offset += size;
+            }
+            Ok(self.gpu.queue().submit([encoder.finish()]))
+        };
+        let scopes = self.gpu.scopes();
+        let submission = encode();
+        let verdict = scopes.close("prediction");
+        let (done, failed) = match submission {
+            Ok(submission) => (Some(submission), Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        // Mapped again whatever became of the commands, so that the next one finds it as this one did.
+        let mapping = self.gpu.map(&slot.upload, wgpu::MapMode::Write);
+        slot.mapping = Some((mapping, done.clone()));
+        let landing = Arc::new(Landing::default());
+        state.flying.push_back(Flight {
+            mapping: self.gpu.map(&slot.outputs, wgpu::MapMode::Read),
+            slot,
+            submission: done,
+            lens,
+            landing: landing.clone(),
+        });
+        let verdict = verdict.await.map_err(|error| self.gpu.lost_or(error));
+        let sent = verdict.and(failed).and_then(|()| self.gpu.check_lost());
+        if sent.is_err() {
+            state.current[at].batch = 0; // what the device has of it is not known
+        }
+        sent.map(|()| landing)
+    }
+
+    /// The params of a batch's kernels, and where they go, unless the device has them.
+    fn params_for(
+        &self,
+        state: &mut State,
+        at: usize,
+        examples: usize,
+    ) -> Result<Option<(Vec<u8>, u64)>> {
+        let prediction = &self.lowered.predictions[at];
+        let current = &mut state.current[at];
+        if current.batch == examples {
+            return Ok(None);
+        }
+        let dispatches = match examples == prediction.batch {
+            true => None,
+            false => Some(self.dispatches_for(examples)?),
+        };
+        let block = match &dispatches {
+            Some(dispatches) => &self.program.params_block(dispatches),
+            None => &self.params,
+        };
+        let range = &prediction.range;
+        let begin = match range.is_empty() {
+            true => 0,
+            false => self.program.params_offset(range.start),
+        };
+        let end = begin + super::params_size(&self.lowered, prediction) as usize;
+        let params = block[begin..end].to_vec();
+        (current.batch, current.dispatches) = (examples, dispatches);
+        Ok(Some((params, begin as u64)))
+    }
+
+    /// Waits for the oldest batch that is on its way, if there is one.
+    pub(super) async fn land(&self, state: &mut State) -> bool {
+        let Some(flight) = state.flying.front() else {
+            return false;
+        };
+        let arrived = self.gpu.mapped(&flight.mapping, flight.submission.clone());
+        let arrived = arrived.await;
+        let Some(flight) = state.flying.pop_front() else {
+            return false;
+        };
+        let outputs = arrived.and_then(|()| self.outputs(&flight));
+        let scopes = self.gpu.scopes();
+        flight.slot.outputs.unmap(); // where mapping it has failed, there is nothing to unmap
+        drop(scopes.close("unmap"));
+        flight.landing.set(outputs);
+        state.idle.push(flight.slot);
+        true
+    }
+
+    /// What a flight has brought.
+    fn outputs(&self, flight: &Flight) -> Result<Vec<Vec<f32>>> {
+        let size = flight.lens.iter().sum::<usize>() as u64 * 4;
+        let view = flight.slot.outputs.get_mapped_range(..size);
+        let view = view.map_err(|error| self.gpu.not_mapped(error))?;
+        let mut begin = 0;
+        let outputs = flight.lens.iter().map(|len| {
+            let bytes = &view[begin..begin + len * 4];
+            begin += len * 4;
+            bytemuck::pod_collect_to_vec(bytes)
+        });
+        Ok(outputs.collect())
+    }
+}
+
+/// Lets other futures of the same thread go on once.
+pub(super) async fn give_way() {
+    let mut given = false;
+    std::future::poll_fn(|context| match std::mem::replace(&mut given, true) {
+        true => Poll::Ready(()),
+        false => {
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await;
+}

@@ -1,0 +1,30 @@
+//! Predictions by the reference.
+
+use crate::Result;
+use crate::engine::reference;
+use crate::model::{Inputs, Model};
+
+/// A model and its parameters in the host's memory.
+#[derive(Debug)]
+pub(crate) struct HostPrediction {
+    pub model: Model,
+    pub parameters: Vec<Vec<f32>>,
+    /// Examples at once, so that the values of more are never there at the same time.
+    pub batch: usize,
+}
+
+impl HostPrediction {
+    /// All outputs for any number of examples.
+    pub fn run(&self, inputs: &Inputs<'_>, examples: usize) -> Result<Vec<Vec<f32>>> {
+        let graph = &self.model.graph;
+        let mut outputs = vec![Vec::new(); graph.outputs().len()];
+        for begin in (0..examples).step_by(self.batch) {
+            let part = inputs.part(graph, begin, self.batch);
+            let parts = reference::predict(graph, &self.parameters, &part)?;
+            for (output, part) in outputs.iter_mut().zip(parts) {
+                output.extend(part);
+            }
+        }
+        Ok(outputs)
+    }
+}

@@ -1,0 +1,414 @@
+//! Predictions without a training: a forward pass on a GPU, in which several may be on their way at once.
+
+mod flight;
+mod host;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use futures_intrusive::sync::Mutex;
+
+use super::MemoryReport;
+use super::lower::{Lowered, PlanOptions, Predicting, Purpose, Task, lower, lower_planned};
+use crate::Result;
+use crate::gpu::Gpu;
+use crate::gpu::program::Program;
+use crate::gpu::record::{Dispatch, Region, Storage};
+use crate::gpu::strategy::Choices;
+use crate::model::{Groups, Inputs, Model, ParameterId};
+
+use super::wanted::Wanted;
+use flight::Flight;
+pub(crate) use flight::Landing;
+pub(crate) use host::HostPrediction;
+
+/// What predictions are made of.
+#[derive(Debug, Clone)]
+pub(crate) struct PredictionTask {
+    pub model: Model,
+    /// Sizes of batches, at least one.
+    pub batches: Vec<usize>,
+    /// By parameter, whether training would change it: in half precision the others are read as they are.
+    pub learned: Vec<bool>,
+    /// Of which those of a training mean nothing here.
+    pub options: PlanOptions,
+    pub choices: Choices,
+}
+
+impl PredictionTask {
+    /// Calls `run` with what is lowered.
+    fn with<R>(&self, run: impl FnOnce(&Task) -> R) -> R {
+        let groups = Groups::none(&self.model.graph);
+        let mut options = self.options;
+        options.batch = self.batches.iter().copied().max().unwrap_or(1);
+        let task = Task {
+            purpose: Purpose::Prediction(&self.batches),
+            wanted: Wanted::nothing(&self.model.graph, |id| self.learned[id.0]),
+            choices: Some(&self.choices),
+            ..Task::new(&self.model, &[], &groups, options)
+        };
+        run(&task)
+    }
+
+    fn lowered(&self, gpu: &Gpu) -> Result<Lowered> {
+        self.with(|task| lower_planned(task, gpu.traits()))
+    }
+
+    /// The memory that the predictions would take. Allocates nothing.
+    pub fn memory(&self, gpu: &Gpu) -> Result<MemoryReport> {
+        Ok(memory_report(&self.lowered(gpu)?, self.options.in_flight))
+    }
+}
+
+/// Predictions, compiled.
+pub(crate) struct PredictionPlan {
+    gpu: Gpu,
+    task: PredictionTask,
+    lowered: Lowered,
+    program: Program,
+    /// The params of all dispatches, as the program has them in memory.
+    params: Vec<u8>,
+    memory: MemoryReport,
+    state: Mutex<State>,
+}
+
+/// What changes with each prediction.
+struct State {
+    idle: Vec<Slot>,
+    /// The oldest first.
+    flying: VecDeque<Flight>,
+    /// By size of batch, what the device has the params of.
+    current: Vec<Current>,
+}
+
+/// The kernels of a size as the device has them.
+struct Current {
+    /// Examples.
+    batch: usize,
+    /// All dispatches for so many, where they are not those that were planned.
+    dispatches: Option<Vec<Dispatch>>,
+}
+
+/// What a prediction goes to the device and comes back through.
+struct Slot {
+    upload: wgpu::Buffer,
+    /// `None` while it is known to be mapped.
+    mapping: Option<(crate::gpu::Mapping, Option<wgpu::SubmissionIndex>)>,
+    outputs: wgpu::Buffer,
+}
+
+impl PredictionPlan {
+    /// Plans, allocates and compiles. The parameters are undefined until they are set.
+    pub async fn compile(gpu: &Gpu, task: PredictionTask) -> Result<Self> {
+        let lowered = task.lowered(gpu)?;
+        let memory = memory_report(&lowered, task.options.in_flight);
+        super::plan::check_budget(&memory, &task.options)?;
+        let program = Program::compile(gpu, &lowered.recording).await?;
+        let mut idle = Vec::new();
+        let usage = wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC;
+        for _ in 0..task.options.in_flight {
+            let upload = gpu.mapped_buffer("upload", upload_size(&lowered), usage);
+            idle.push(Slot {
+                upload: upload.await?,
+                mapping: None,
+                outputs: gpu.read_back_buffer(outputs_size(&lowered)).await?,
+            });
+        }
+        let current = lowered.predictions.iter().map(|prediction| Current {
+            batch: prediction.batch,
+            dispatches: None,
+        });
+        let plan = Self {
+            gpu: gpu.clone(),
+            params: program.params_block(&lowered.recording.dispatches),
+            state: Mutex::new(
+                State {
+                    idle,
+                    flying: VecDeque::new(),
+                    current: current.collect(),
+                },
+                true,
+            ),
+            task,
+            lowered,
+            program,
+            memory,
+        };
+        plan.program.set_params(gpu, &plan.params).await?;
+        let constants = plan.task.model.graph.constants().iter();
+        for (constant, &region) in constants.zip(&plan.lowered.constants) {
+            let values = constant.values.repeat(plan.largest());
+            let bytes = bytemuck::cast_slice(&values);
+            plan.program.write(gpu, region, bytes).await?;
+        }
+        Ok(plan)
+    }
+
+    /// Examples of the largest batch.
+    fn largest(&self) -> usize {
+        self.lowered.predictions[0].batch
+    }
+
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    pub fn memory(&self) -> MemoryReport {
+        self.memory
+    }
+
+    /// Sets all parameters, each from what `values` gives for it.
+    pub async fn set_parameters(
+        &self,
+        mut values: impl FnMut(ParameterId) -> Result<Vec<f32>>,
+    ) -> Result<()> {
+        // What comes after the parameters' own copies follows from these.
+        let mut rest: Vec<usize> = self.lowered.ranges.prepare.clone().collect();
+        for at in 0..self.task.model.graph.parameters().len() {
+            let id = ParameterId(at);
+            let values = values(id)?;
+            for (piece, values) in self.lowered.parameter(id)?.split(&values) {
+                if self.program.buffer(piece.region.buffer).is_none() {
+                    continue; // nothing reads it
+                }
+                let bytes = bytemuck::cast_slice(values);
+                self.program.write(&self.gpu, piece.region, bytes).await?;
+                // Its memory may be the next one's.
+                let reads = |&&at: &&usize| {
+                    let dispatch = &self.lowered.recording.dispatches[at];
+                    let mut regions = dispatch.regions();
+                    regions.any(|region| region.buffer == piece.region.buffer)
+                };
+                let own: Vec<usize> = rest.iter().filter(reads).copied().collect();
+                rest.retain(|at| !own.contains(at));
+                self.run(&own).await?;
+            }
+        }
+        self.run(&rest).await
+    }
+
+    /// Runs dispatches as they are planned. What was written before is there by then.
+    async fn run(&self, which: &[usize]) -> Result<()> {
+        let dispatches = &self.lowered.recording.dispatches;
+        let ranges: Vec<_> = which.iter().map(|&at| at..at + 1).collect();
+        let submit = || {
+            let device = self.gpu.device();
+            let mut encoder = device.create_command_encoder(&Default::default());
+            self.program.encode(&mut encoder, dispatches, &ranges);
+            self.gpu.queue().submit([encoder.finish()]);
+        };
+        self.gpu.guard("parameters", submit).await
+    }
+
+    /// The place among the predictions of the smallest batch of so many examples or more.
+    fn fitting(&self, examples: usize) -> usize {
+        let predictions = &self.lowered.predictions;
+        let fits = |prediction: &Predicting| prediction.batch >= examples;
+        predictions.iter().rposition(fits).unwrap_or(0)
+    }
+
+    /// Sends any number of examples on their way, a batch at a time. Beyond as many batches as may be on
+    /// their way at once, it waits for the oldest.
+    pub async fn start(&self, inputs: &Inputs<'_>, examples: usize) -> Result<Vec<Arc<Landing>>> {
+        let mut landings = Vec::new();
+        let mut state = self.state.lock().await;
+        for begin in (0..examples).step_by(self.largest()) {
+            let count = self.largest().min(examples - begin);
+            let part = inputs.part(&self.task.model.graph, begin, count);
+            if state.idle.is_empty() {
+                self.land(&mut state).await;
+            }
+            landings.push(self.send(&mut state, &part, count).await?);
+        }
+        Ok(landings)
+    }
+
+    /// Waits for a batch's outputs.
+    pub async fn finish(&self, landing: &Landing) -> Result<Vec<Vec<f32>>> {
+        // Others get their turn first: what they have to send is on its way before this thread waits.
+        flight::give_way().await;
+        while landing.is_open() {
+            let mut state = self.state.lock().await;
+            if landing.is_open() && !self.land(&mut state).await {
+                break;
+            }
+        }
+        landing.take()
+    }
+
+    /// The kernels of a smaller batch than planned.
+    fn dispatches_for(&self, batch: usize) -> Result<Vec<Dispatch>> {
+        let lowered = self.task.with(|task| {
+            let task = Task {
+                decisions: &self.lowered.recording.decisions,
+                ..task.clone()
+            };
+            lower(&task, self.gpu.traits(), batch)
+        });
+        Ok(lowered?.recording.dispatches)
+    }
+}
+
+/// Bytes that the params of a prediction's dispatches take.
+fn params_size(lowered: &Lowered, prediction: &Predicting) -> u64 {
+    let recording = &lowered.recording;
+    let alignment = recording.traits.uniform_alignment;
+    let dispatches = recording.dispatches[prediction.range.clone()].iter();
+    let sizes = dispatches.map(|dispatch| dispatch.params.len() as u64);
+    sizes.map(|size| size.next_multiple_of(alignment)).sum()
+}
+
+/// Bytes of what goes to the device with a batch.
+fn upload_size(lowered: &Lowered) -> u64 {
+    let sizes = lowered.predictions.iter().map(|prediction| {
+        let inputs = prediction.inputs.iter().map(|input| input.size);
+        params_size(lowered, prediction) + inputs.sum::<u64>()
+    });
+    sizes.max().unwrap_or(0)
+}
+
+/// Bytes of what comes back from it.
+fn outputs_size(lowered: &Lowered) -> u64 {
+    lowered.outputs.iter().map(|output| output.size).sum()
+}
+
+/// What predictions take, with so many on their way at once.
+fn memory_report(lowered: &Lowered, in_flight: usize) -> MemoryReport {
+    let recording = &lowered.recording;
+    let assignment = recording.assign();
+    let shared = assignment.sizes.iter().zip(&assignment.transient);
+    let activations = shared.filter(|(_, transient)| **transient);
+    let is_kept = |region: &&Region| {
+        let storage = &recording.buffers[region.buffer.0].storage;
+        matches!(storage, Storage::Persistent)
+    };
+    let inputs = lowered.predictions.iter().flat_map(|of| &of.inputs);
+    let of_batch = inputs.chain(&lowered.constants).chain(&lowered.outputs);
+    let batch: u64 = of_batch.filter(is_kept).map(|region| region.size).sum();
+    let stored = |kept: bool| -> u64 {
+        let buffers = recording.buffers.iter().zip(&assignment.slots);
+        let there = buffers.filter(|(_, slot)| slot.is_some());
+        let of_kind = there.filter(|(buffer, _)| match buffer.storage {
+            Storage::Persistent | Storage::Constant(_) => kept,
+            Storage::Transient => !kept,
+            Storage::Bound(_) => false,
+        });
+        of_kind.map(|(buffer, _)| buffer.size).sum()
+    };
+    let alignment = recording.traits.uniform_alignment;
+    let params = recording.dispatches.iter();
+    let params: u64 = params
+        .map(|dispatch| (dispatch.params.len() as u64).next_multiple_of(alignment))
+        .sum();
+    let each = upload_size(lowered) + outputs_size(lowered);
+    MemoryReport {
+        parameters: stored(true) - batch,
+        gradients: 0,
+        optimizer_state: 0,
+        average: 0,
+        activations: activations.map(|(size, _)| size).sum(),
+        activations_unshared: stored(false),
+        batch,
+        staging: params + in_flight as u64 * each,
+    }
+}
+
+#[cfg(all(test, feature = "native"))]
+mod tests {
+    use super::*;
+    use crate::gpu::kernels::shader_models::adapters;
+    use crate::gpu::strategy::Traits;
+    use crate::zoo;
+
+    fn task(model: &Model, batches: &[usize], half: bool) -> PredictionTask {
+        let parameters = model.graph.parameters().iter();
+        PredictionTask {
+            model: model.clone(),
+            batches: batches.to_vec(),
+            learned: parameters.map(|parameter| parameter.is_learned()).collect(),
+            options: PlanOptions {
+                half,
+                ..PlanOptions::new(1)
+            },
+            choices: Choices::new(),
+        }
+    }
+
+    fn report(model: &Model, batches: &[usize], half: bool, traits: Traits) -> MemoryReport {
+        let lowered = task(model, batches, half).with(|task| lower_planned(task, traits));
+        memory_report(&lowered.unwrap(), 1)
+    }
+
+    /// Bytes of the values that are there at once, as long as something reads them, where an activation
+    /// takes no value of its own.
+    fn living(model: &Model) -> u64 {
+        let graph = &model.graph;
+        let wanted = Wanted::nothing(graph, |_| false);
+        let fusion = crate::engine::lower::Fusion::of(graph, &wanted);
+        let mut last = vec![0; graph.values().count()];
+        for (at, node) in graph.nodes().iter().enumerate() {
+            let roots = node.inputs.iter().map(|&input| fusion.root(input));
+            roots.for_each(|root| last[root.0] = at);
+        }
+        let (mut living, mut most) = (Vec::new(), 0);
+        living.extend(graph.inputs().iter().copied());
+        for (at, node) in graph.nodes().iter().enumerate() {
+            let written = fusion.written(node.output);
+            let fused = fusion.activation(node.output).is_some();
+            if !node.op.definition().is_view() && !fused {
+                living.push(written);
+            }
+            let bytes = living
+                .iter()
+                .map(|&value| graph.shape(value).len() as u64 * 4);
+            most = most.max(bytes.sum());
+            living.retain(|value| last[value.0] > at);
+        }
+        most
+    }
+
+    #[test]
+    fn a_predictor_takes_its_weights_and_little_more_than_what_lives_at_once() {
+        let networks = [
+            zoo::resnet18().build().unwrap(),
+            zoo::mobilenet_v2().build().unwrap(),
+        ];
+        for model in &networks {
+            let kept = model.graph.parameters().iter();
+            let weights: u64 = kept.map(|parameter| parameter.shape.len() as u64 * 4).sum();
+            for traits in adapters() {
+                let report = report(model, &[1], false, traits);
+                let others = report.total() - report.parameters;
+                let living = living(model);
+                assert!(others <= living + living / 4, "{report}, {living} at once");
+                // What is rearranged takes whole tiles.
+                let most = weights + weights / 16;
+                assert!(report.parameters <= most, "{report}, {weights} of weights");
+                assert_eq!([report.gradients, report.optimizer_state], [0; 2]);
+            }
+        }
+    }
+
+    #[test]
+    fn several_sizes_share_weights_and_memory_and_half_precision_takes_half() {
+        let model = zoo::resnet18().input([3, 64, 64]).build().unwrap();
+        for traits in adapters() {
+            let [one, two] =
+                [&[8][..], &[8, 1, 4]].map(|sizes| report(&model, sizes, false, traits));
+            assert!(
+                two.parameters <= one.parameters + one.parameters / 8,
+                "{one}\n{two}"
+            );
+            assert!(
+                two.activations <= one.activations + one.activations / 8,
+                "{one}\n{two}"
+            );
+            let half = report(&model, &[8], true, traits);
+            assert!(
+                half.activations <= one.activations * 9 / 16,
+                "{one}\n{half}"
+            );
+            assert!(half.parameters <= one.parameters * 17 / 16, "{one}\n{half}");
+        }
+    }
+}

@@ -1,0 +1,529 @@
+//! A model in use: no gradients, no optimizer, nothing kept for a way back.
+
+#[cfg(feature = "native")]
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::Trainer;
+use super::trainer::Backend;
+use crate::engine::{
+    HostPrediction, Landing, MemoryReport, PlanOptions, PredictionPlan, PredictionTask, Wanted,
+};
+#[cfg(feature = "native")]
+use crate::engine::{Place, known_choices};
+use crate::gpu::strategy::Choices;
+use crate::model::{Folded, Inputs, Model, ParameterId, Weights};
+use crate::{Error, Gpu, Result};
+
+/// A model that predicts, on a GPU or on the CPU: its weights, and memory for the values that live at
+/// once in a forward pass. Several threads may use one at the same time.
+///
+/// ```no_run
+/// use wgpu_cnn::{Gpu, Predictor, zoo};
+/// # let images = [[0.0; 3 * 224 * 224]; 3];
+/// let predictor = Predictor::builder(zoo::resnet18().build()?)
+///     .weights("resnet18.safetensors")
+///     .on(&Gpu::new()?)?;
+/// let logits = predictor.predict(&images[0])?; // (1, 1000)
+/// // Several on their way at once: the device has work while the next image is read.
+/// let on_their_way = images.iter().map(|image| predictor.start(image));
+/// let on_their_way = on_their_way.collect::<Result<Vec<_>, _>>()?;
+/// for prediction in on_their_way {
+///     println!("{:?}", prediction.wait()?);
+/// }
+/// # Ok::<(), wgpu_cnn::Error>(())
+/// ```
+pub struct Predictor {
+    model: Model,
+    backend: Engine,
+}
+
+enum Engine {
+    Gpu(Arc<PredictionPlan>),
+    Cpu(Box<HostPrediction>),
+}
+
+impl std::fmt::Debug for Predictor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut debug = f.debug_struct("Predictor");
+        debug.field("model", &self.model).finish_non_exhaustive()
+    }
+}
+
+/// Where parameters come from.
+#[derive(Debug, Clone)]
+enum Source {
+    /// Those of a trainer's beginning.
+    Seed,
+    Weights(Weights),
+    /// By parameter.
+    Values(Arc<Vec<Vec<f32>>>),
+}
+
+/// How a [`Predictor`] is made.
+#[derive(Debug, Clone)]
+pub struct PredictorBuilder {
+    model: Model,
+    source: Source,
+    batches: Vec<usize>,
+    learned: Vec<bool>,
+    fold: bool,
+    choices: Choices,
+    #[cfg(feature = "native")]
+    autotune: Option<Place>,
+    options: PlanOptions,
+}
+
+impl PredictorBuilder {
+    fn new(model: Model) -> Self {
+        let parameters = model.graph.parameters().iter();
+        Self {
+            source: Source::Seed,
+            batches: vec![1],
+            learned: parameters.map(|parameter| parameter.is_learned()).collect(),
+            fold: false,
+            choices: Choices::new(),
+            #[cfg(feature = "native")]
+            autotune: None,
+            options: PlanOptions::new(1),
+            model,
+        }
+    }
+
+    /// Takes weights from a safetensors file, such as a trainer [saves](Trainer::save) or PyTorch's state
+    /// of the same layers, or [`Weights`] of any kind. What they leave as it is starts from the seed.
+    pub fn weights(mut self, weights: impl Into<Weights>) -> Self {
+        self.source = Source::Weights(weights.into());
+        self
+    }
+
+    /// Sets the seed of weights that are not loaded: those that a trainer of this seed starts from.
+    /// Default 0.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.options.seed = seed;
+        self
+    }
+
+    /// Sets the number of examples that are computed at once. Default 1; more are predicted in several.
+    pub fn batch(self, batch: usize) -> Self {
+        self.batches([batch])
+    }
+
+    /// Plans batches of several sizes: each has kernels chosen for it, and all of them the same weights and
+    /// the same memory. A batch takes the smallest that it fits in.
+    pub fn batches(mut self, batches: impl IntoIterator<Item = usize>) -> Self {
+        self.batches = batches.into_iter().collect();
+        self
+    }
+
+    /// Stores values, and the weights of convolutions and dense layers, as `f16`, as a trainer in
+    /// [half precision](super::TrainerBuilder::half_precision) does. Default false.
+    pub fn half_precision(mut self, half: bool) -> Self {
+        self.options.half = half;
+        self
+    }
+
+    /// Makes each batch normalisation part of the convolution or dense layer before it, where it alone reads
+    /// that layer's output: so the values between are not there, and an activation behind it is part of the
+    /// layer's kernel too. The results are the same within rounding. What cannot be folded stays. Default
+    /// false.
+    ///
+    /// ```
+    /// use wgpu_cnn::{Model, Predictor};
+    /// let model = Model::builder([1, 8, 8]).conv2d(4, 3).batch_norm().relu().build()?;
+    /// let predictor = |fold| Predictor::builder(model.clone()).fold_batch_norm(fold).on_cpu();
+    /// let image = [0.5; 64];
+    /// let (plain, folded) = (predictor(false)?.predict(&image)?, predictor(true)?.predict(&image)?);
+    /// assert!(plain.iter().zip(&folded).all(|(a, b)| (a - b).abs() < 1e-5));
+    /// # Ok::<(), wgpu_cnn::Error>(())
+    /// ```
+    pub fn fold_batch_norm(mut self, fold: bool) -> Self {
+        self.fold = fold;
+        self
+    }
+
+    /// Sets how many batches may be on their way at once; [`start`](Predictor::start) waits for the oldest
+    /// beyond that. Each takes memory for its inputs and outputs. Default 2.
+    pub fn in_flight(mut self, batches: usize) -> Self {
+        self.options.in_flight = batches;
+        self
+    }
+
+    /// Sets the bytes of device memory that the predictor may take: more is an [`Error::OutOfMemory`]
+    /// before anything is allocated. Default no bound but the device's. On the CPU, whose memory is not
+    /// counted, an [`Error::Argument`].
+    pub fn memory_budget(mut self, bytes: u64) -> Self {
+        self.options.memory_budget = bytes;
+        self
+    }
+
+    /// Sets the largest buffer for parameters in bytes, as that of a
+    /// [trainer](super::TrainerBuilder::max_slab).
+    pub fn max_slab(mut self, bytes: u64) -> Self {
+        self.options.max_slab = bytes;
+        self
+    }
+
+    /// Takes what a trainer's [autotuning](super::TrainerBuilder::autotune) has measured on this adapter,
+    /// from this file. Nothing is measured: of what is not there, a built-in table chooses.
+    #[cfg(feature = "native")]
+    pub fn autotune_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.autotune = Some(Place::File(path.into()));
+        self
+    }
+
+    /// The memory that [`on`](Self::on) would take, without allocating any.
+    ///
+    /// # Errors
+    /// Those of [`on`](Self::on) but for the weights'.
+    pub fn memory(&self, gpu: &Gpu) -> Result<MemoryReport> {
+        self.task(gpu)?.memory(gpu)
+    }
+
+    fn task(&self, gpu: &Gpu) -> Result<PredictionTask> {
+        self.check()?;
+        if self.options.half && !gpu.has_half_precision() {
+            let reason = "needs a device with SHADER_F16, which this one was made without";
+            return Err(Error::argument("half_precision", reason));
+        }
+        #[cfg(not(feature = "native"))]
+        let choices = self.choices.clone();
+        #[cfg(feature = "native")]
+        let choices = match &self.autotune {
+            Some(place) => known_choices(gpu, place)?,
+            None => self.choices.clone(),
+        };
+        let model = match self.folded()? {
+            Some(Folded { graph, .. }) => Model { graph },
+            None => self.model.clone(),
+        };
+        let mut learned = self.learned.clone();
+        learned.resize(model.graph.parameters().len(), true);
+        Ok(PredictionTask {
+            model,
+            batches: self.batches.clone(),
+            learned,
+            options: self.options,
+            choices,
+        })
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.batches.is_empty() {
+            return Err(Error::argument("batches", "needs a size at least"));
+        }
+        if self.batches.contains(&0) {
+            return Err(Error::argument("batch", "must not be zero"));
+        }
+        if !(1..=64).contains(&self.options.in_flight) {
+            return Err(Error::argument("in_flight", "must be between 1 and 64"));
+        }
+        Ok(())
+    }
+
+    /// What becomes of the model where batch normalisations are folded.
+    fn folded(&self) -> Result<Option<Folded>> {
+        let graph = &self.model.graph;
+        self.fold.then(|| graph.fold_batch_norm()).transpose()
+    }
+
+    /// The parameters of what is computed, one by one.
+    fn computed(&self) -> Result<Box<dyn FnMut(ParameterId) -> Result<Vec<f32>> + Send + '_>> {
+        let own = self.parameters()?;
+        let Some(folded) = self.folded()? else {
+            return Ok(Box::new(own));
+        };
+        let ids = (0..self.model.graph.parameters().len()).map(ParameterId);
+        let mut values = folded.parameters(ids.map(own).collect::<Result<_>>()?)?;
+        Ok(Box::new(move |id| Ok(std::mem::take(&mut values[id.0]))))
+    }
+
+    /// The parameters one by one, once all that can be wrong with their file is known.
+    fn parameters(&self) -> Result<impl FnMut(ParameterId) -> Result<Vec<f32>>> {
+        let graph = &self.model.graph;
+        let mut weights = match &self.source {
+            Source::Weights(weights) => Some(weights.open(graph)?),
+            Source::Seed | Source::Values(_) => None,
+        };
+        Ok(move |id: ParameterId| {
+            if let Source::Values(values) = &self.source {
+                return Ok(values[id.0].clone());
+            }
+            let read = weights.as_mut().map(|weights| weights.read(graph, id));
+            let initial = || graph.initial_values_of(id, self.options.seed);
+            Ok(read.transpose()?.flatten().unwrap_or_else(initial))
+        })
+    }
+
+    /// Makes the predictor on a GPU.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for options out of range and for half precision on a device without it,
+    /// [`Error::Limit`] and [`Error::OutOfMemory`] for what the device does not have, [`Error::File`] for
+    /// weights that do not fit and for measurements that cannot be read.
+    #[cfg(feature = "native")]
+    pub fn on(self, gpu: &Gpu) -> Result<Predictor> {
+        pollster::block_on(self.on_async(gpu))
+    }
+
+    /// [`on`](Self::on) for asynchronous programs and the browser.
+    pub async fn on_async(self, gpu: &Gpu) -> Result<Predictor> {
+        let task = self.task(gpu)?;
+        let parameters = self.computed()?;
+        let plan = PredictionPlan::compile(gpu, task).await?;
+        plan.set_parameters(parameters).await?;
+        Ok(Predictor {
+            backend: Engine::Gpu(Arc::new(plan)),
+            model: self.model,
+        })
+    }
+
+    /// Makes the predictor on the CPU reference: the same results within rounding, without a GPU.
+    ///
+    /// # Errors
+    /// Those of [`on`](Self::on) that are no device's, and [`Error::Argument`] for what only a GPU could
+    /// keep: [`half_precision`](Self::half_precision), a [`memory_budget`](Self::memory_budget) and an
+    /// [`autotune_file`](Self::autotune_file).
+    pub fn on_cpu(self) -> Result<Predictor> {
+        self.check()?;
+        let for_gpus = |what: &str| Err(Error::argument(what, "is for GPUs"));
+        if self.options.half {
+            return for_gpus("half_precision");
+        }
+        if self.options.memory_budget != u64::MAX {
+            return for_gpus("memory_budget");
+        }
+        #[cfg(feature = "native")]
+        if self.autotune.is_some() {
+            return for_gpus("autotune_file");
+        }
+        let model = match self.folded()? {
+            Some(Folded { graph, .. }) => Model { graph },
+            None => self.model.clone(),
+        };
+        let ids = (0..model.graph.parameters().len()).map(ParameterId);
+        let parameters = ids.map(self.computed()?).collect::<Result<_>>()?;
+        let host = HostPrediction {
+            model,
+            parameters,
+            batch: self.batches.iter().copied().max().unwrap_or(1),
+        };
+        Ok(Predictor {
+            backend: Engine::Cpu(Box::new(host)),
+            model: self.model,
+        })
+    }
+}
+
+impl Trainer {
+    /// Begins a [`Predictor`] with the parameters as they are now: for batches of the trainer's size, in its
+    /// precision and with its choices, so that it predicts the same bits as the trainer does.
+    ///
+    /// ```
+    /// use wgpu_cnn::{Model, Trainer};
+    /// let model = Model::builder([4]).dense(3).build()?;
+    /// let mut trainer = Trainer::builder(model).batch(8).on_cpu()?;
+    /// let predictor = trainer.predictor()?.on_cpu()?;
+    /// assert_eq!(predictor.predict(&[0.5; 4])?, trainer.predict(&[0.5; 4])?);
+    /// # Ok::<(), wgpu_cnn::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The device's errors.
+    #[cfg(feature = "native")]
+    pub fn predictor(&self) -> Result<PredictorBuilder> {
+        pollster::block_on(self.predictor_async())
+    }
+
+    /// [`predictor`](Self::predictor) for asynchronous programs and the browser.
+    pub async fn predictor_async(&self) -> Result<PredictorBuilder> {
+        let model = self.model().clone();
+        let values = self.all_parameters().await?;
+        let wanted = Wanted::learned(&model.graph, &self.losses, self.groups());
+        let mut builder = PredictorBuilder::new(model).batch(self.batch);
+        for (at, learned) in builder.learned.iter_mut().enumerate() {
+            *learned = wanted.parameter(ParameterId(at));
+        }
+        if let Backend::Gpu(plan) = &self.backend {
+            (builder.options, builder.choices) = plan.options_and_choices();
+            builder.options.memory_budget = u64::MAX;
+        }
+        builder.source = Source::Values(Arc::new(values));
+        Ok(builder)
+    }
+
+    /// Every parameter, with what is fixed among them.
+    pub(super) async fn all_parameters(&self) -> Result<Vec<Vec<f32>>> {
+        let plan = match &self.backend {
+            Backend::Gpu(plan) => plan,
+            Backend::Cpu(reference) => return Ok(reference.parameters().to_vec()),
+        };
+        let mut values = Vec::new();
+        for at in 0..self.model().graph.parameters().len() {
+            values.push(plan.parameter(ParameterId(at)).await?);
+        }
+        Ok(values)
+    }
+}
+
+/// Outputs on their way: what [`Predictor::start`] gives.
+#[must_use = "the outputs come with `wait`"]
+pub struct PendingPrediction {
+    names: Vec<String>,
+    arriving: Arriving,
+}
+
+enum Arriving {
+    Gpu(Arc<PredictionPlan>, Vec<Arc<Landing>>),
+    There(Vec<Vec<f32>>),
+}
+
+impl std::fmt::Debug for PendingPrediction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut debug = f.debug_struct("PendingPrediction");
+        debug.field("names", &self.names).finish_non_exhaustive()
+    }
+}
+
+impl PendingPrediction {
+    /// Waits for the model's first output, `(n, ..)` of its shape.
+    ///
+    /// # Errors
+    /// The device's errors.
+    #[cfg(feature = "native")]
+    pub fn wait(self) -> Result<Vec<f32>> {
+        pollster::block_on(self.wait_async())
+    }
+
+    /// [`wait`](Self::wait) for asynchronous programs and the browser.
+    pub async fn wait_async(self) -> Result<Vec<f32>> {
+        Ok(self.outputs().await?.1.swap_remove(0))
+    }
+
+    /// Waits for all of the model's outputs, by name, in the order of [`Model::outputs`].
+    ///
+    /// # Errors
+    /// The device's errors.
+    #[cfg(feature = "native")]
+    pub fn wait_all(self) -> Result<Vec<(String, Vec<f32>)>> {
+        pollster::block_on(self.wait_all_async())
+    }
+
+    /// [`wait_all`](Self::wait_all) for asynchronous programs and the browser.
+    pub async fn wait_all_async(self) -> Result<Vec<(String, Vec<f32>)>> {
+        let (names, outputs) = self.outputs().await?;
+        Ok(names.into_iter().zip(outputs).collect())
+    }
+
+    async fn outputs(self) -> Result<(Vec<String>, Vec<Vec<f32>>)> {
+        let (plan, landings) = match self.arriving {
+            Arriving::There(outputs) => return Ok((self.names, outputs)),
+            Arriving::Gpu(plan, landings) => (plan, landings),
+        };
+        let mut outputs = vec![Vec::new(); self.names.len()];
+        for landing in landings {
+            let parts = plan.finish(&landing).await?;
+            for (output, part) in outputs.iter_mut().zip(parts) {
+                match output.is_empty() {
+                    true => *output = part,
+                    false => output.extend(part),
+                }
+            }
+        }
+        Ok((self.names, outputs))
+    }
+}
+
+impl Predictor {
+    /// Begins a predictor for a model.
+    pub fn builder(model: Model) -> PredictorBuilder {
+        PredictorBuilder::new(model)
+    }
+
+    /// The model's first output for any number of examples, row after row: `(n, ..)` of the output's shape.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where the inputs hold no whole examples, none, or not as many each; the device's
+    /// errors.
+    #[cfg(feature = "native")]
+    pub fn predict<'a>(&self, inputs: impl Into<Inputs<'a>>) -> Result<Vec<f32>> {
+        self.start(inputs)?.wait()
+    }
+
+    /// [`predict`](Self::predict) for asynchronous programs and the browser. Of several calls that are
+    /// polled together, each is sent on its way before the first is waited for.
+    pub async fn predict_async<'a>(&self, inputs: impl Into<Inputs<'a>>) -> Result<Vec<f32>> {
+        self.start_with(inputs.into()).await?.wait_async().await
+    }
+
+    /// Each of the model's outputs for any number of examples, by name, in the order of
+    /// [`Model::outputs`].
+    ///
+    /// # Errors
+    /// Those of [`predict`](Self::predict).
+    #[cfg(feature = "native")]
+    pub fn predict_all<'a>(
+        &self,
+        inputs: impl Into<Inputs<'a>>,
+    ) -> Result<Vec<(String, Vec<f32>)>> {
+        self.start(inputs)?.wait_all()
+    }
+
+    /// [`predict_all`](Self::predict_all) for asynchronous programs and the browser.
+    pub async fn predict_all_async<'a>(
+        &self,
+        inputs: impl Into<Inputs<'a>>,
+    ) -> Result<Vec<(String, Vec<f32>)>> {
+        self.start_with(inputs.into()).await?.wait_all_async().await
+    }
+
+    /// Sends examples on their way, and returns once they are: the outputs come with
+    /// [`PendingPrediction::wait`]. Where more are on their way than [`in_flight`](PredictorBuilder::in_flight)
+    /// allows, it waits for the oldest, whose outputs are kept. On the CPU all is done when it returns.
+    ///
+    /// # Errors
+    /// Those of [`predict`](Self::predict). An error of the device may come with `wait`.
+    #[cfg(feature = "native")]
+    pub fn start<'a>(&self, inputs: impl Into<Inputs<'a>>) -> Result<PendingPrediction> {
+        pollster::block_on(self.start_with(inputs.into()))
+    }
+
+    /// [`start`](Self::start) for asynchronous programs and the browser.
+    pub async fn start_async<'a>(
+        &self,
+        inputs: impl Into<Inputs<'a>>,
+    ) -> Result<PendingPrediction> {
+        self.start_with(inputs.into()).await
+    }
+
+    async fn start_with(&self, inputs: Inputs<'_>) -> Result<PendingPrediction> {
+        let examples = inputs.examples(&self.model.graph)?;
+        let arriving = match &self.backend {
+            Engine::Gpu(plan) => Arriving::Gpu(plan.clone(), plan.start(&inputs, examples).await?),
+            Engine::Cpu(host) => Arriving::There(host.run(&inputs, examples)?),
+        };
+        let names = self.model.outputs().map(|(name, _)| name).collect();
+        Ok(PendingPrediction { names, arriving })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The GPU, unless this predictor is on the CPU.
+    pub fn gpu(&self) -> Option<&Gpu> {
+        match &self.backend {
+            Engine::Gpu(plan) => Some(plan.gpu()),
+            Engine::Cpu(_) => None,
+        }
+    }
+
+    /// The device memory that the predictor takes, or `None` on the CPU.
+    pub fn memory(&self) -> Option<MemoryReport> {
+        match &self.backend {
+            Engine::Gpu(plan) => Some(plan.memory()),
+            Engine::Cpu(_) => None,
+        }
+    }
+}

@@ -1,0 +1,536 @@
+//! Values inside a model, and gradients with respect to them.
+
+use super::Trainer;
+use super::trainer::Backend;
+use crate::engine::{HostLook, LookPlan, LookTask, MemoryReport, PlanOptions};
+use crate::gpu::strategy::Choices;
+use crate::model::{
+    Graph, Inputs, Losses, Model, OutputLoss, ParameterId, Targets, ValueId, Weights,
+    check_gradients, check_own,
+};
+use crate::op::Loss;
+use crate::{Error, Gpu, Result};
+
+/// Looks into a model: the values of named layers, and a loss's gradient with respect to them and to the
+/// inputs, as saliency maps, Grad-CAM, style transfer and adversarial examples need them. It has
+/// parameters of its own, and a look changes none of them; running statistics neither, in either mode.
+///
+/// Layers have the names that the model [shows](Model); an input is called `input`, a second one `input 1`.
+/// A name before a dot that several layers share, such as `layer4`, is the last of them.
+///
+/// ```
+/// use wgpu_cnn::{Loss, Model, Probe};
+/// let model = Model::builder([1, 8, 8]).conv2d(4, 3).relu().flatten().dense(3).build()?;
+/// let mut probe = Probe::builder(model)
+///     .loss(Loss::cross_entropy())
+///     .values(["1"])
+///     .gradients(["input", "1"])
+///     .on_cpu()?;
+/// let looked = probe.run(&[0.5; 64], &[2u8])?;
+/// assert_eq!(looked.value("1")?.len(), 4 * 6 * 6);
+/// assert_eq!(looked.gradient("input")?.len(), 64);
+/// println!("loss {:?}", looked.loss);
+/// # Ok::<(), wgpu_cnn::Error>(())
+/// ```
+pub struct Probe {
+    values: Vec<(String, ValueId)>,
+    gradients: Vec<(String, ValueId)>,
+    losses: Vec<OutputLoss>,
+    batch: usize,
+    backend: Engine,
+}
+
+enum Engine {
+    Gpu(Box<LookPlan>),
+    Cpu(Box<HostLook>),
+}
+
+impl std::fmt::Debug for Probe {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Probe")
+            .field("values", &self.values)
+            .field("gradients", &self.gradients)
+            .field("batch", &self.batch)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a [`Probe`] has seen.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Looked {
+    /// The loss of the batch; `None` where the probe computes none.
+    pub loss: Option<f32>,
+    /// What was asked for, in that order, each `(n, ..)` of its shape.
+    pub values: Vec<(String, Vec<f32>)>,
+    /// The loss's gradients with respect to what was asked for, in that order, each in its shape.
+    pub gradients: Vec<(String, Vec<f32>)>,
+}
+
+impl Looked {
+    /// The value of a name that was asked for.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for any other.
+    pub fn value(&self, name: &str) -> Result<&[f32]> {
+        named(&self.values, name)
+    }
+
+    /// The gradient with respect to the value of a name that was asked for.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for any other.
+    pub fn gradient(&self, name: &str) -> Result<&[f32]> {
+        named(&self.gradients, name)
+    }
+}
+
+fn named<'a>(all: &'a [(String, Vec<f32>)], name: &str) -> Result<&'a [f32]> {
+    let found = all.iter().find(|(other, _)| other == name);
+    let names = || {
+        all.iter()
+            .map(|(name, _)| name.as_str())
+            .collect::<Vec<_>>()
+    };
+    let missing = || Error::argument(format!("{name:?}"), format!("was asked for: {:?}", names()));
+    found
+        .map(|(_, values)| values.as_slice())
+        .ok_or_else(missing)
+}
+
+/// Where parameters come from.
+#[derive(Debug, Clone)]
+enum Source {
+    Seed,
+    Weights(Weights),
+    Values(Vec<Vec<f32>>),
+}
+
+/// How a [`Probe`] is made.
+#[derive(Debug, Clone)]
+pub struct ProbeBuilder {
+    model: Model,
+    losses: Losses,
+    source: Source,
+    values: Vec<String>,
+    gradients: Vec<String>,
+    training: bool,
+    options: PlanOptions,
+}
+
+impl ProbeBuilder {
+    fn new(model: Model) -> Self {
+        Self {
+            model,
+            losses: Loss::default().into(),
+            source: Source::Seed,
+            values: vec![],
+            gradients: vec![],
+            training: false,
+            options: PlanOptions::new(1),
+        }
+    }
+
+    /// Sets the loss of the first output, or the [`Losses`] of several, of which the gradients are. With
+    /// [`Losses::own`] the gradients come from those that the caller computes
+    /// ([`run_with`](Probe::run_with)). Default mean cross-entropy of the first.
+    pub fn loss(mut self, losses: impl Into<Losses>) -> Self {
+        self.losses = losses.into();
+        self
+    }
+
+    /// Asks for the values of these layers, inputs and constants.
+    pub fn values<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.values = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Asks for the loss's gradients with respect to the values of these.
+    pub fn gradients<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.gradients = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Looks at the model as it is in training: with dropout, and normalised by the batch's own statistics.
+    /// Default as it is in evaluation.
+    pub fn training(mut self, training: bool) -> Self {
+        self.training = training;
+        self
+    }
+
+    /// Sets the number of examples at most. Default 1.
+    pub fn batch(mut self, batch: usize) -> Self {
+        self.options.batch = batch;
+        self
+    }
+
+    /// Takes weights from a safetensors file, or [`Weights`] of any kind. What they leave as it is starts from
+    /// the seed.
+    pub fn weights(mut self, weights: impl Into<Weights>) -> Self {
+        self.source = Source::Weights(weights.into());
+        self
+    }
+
+    /// Sets the seed of the first parameters, unless they are loaded, and of dropout's masks. Default 0.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.options.seed = seed;
+        self
+    }
+
+    /// Sets the bytes of device memory that the probe may take, as that of a
+    /// [trainer](super::TrainerBuilder::memory_budget).
+    pub fn memory_budget(mut self, bytes: u64) -> Self {
+        self.options.memory_budget = bytes;
+        self
+    }
+
+    /// The memory that [`on`](Self::on) would take, without allocating any.
+    ///
+    /// # Errors
+    /// Those of [`on`](Self::on) but for the weights'.
+    pub fn memory(&self, gpu: &Gpu) -> Result<MemoryReport> {
+        self.task()?.0.memory(gpu)
+    }
+
+    /// What is looked at, with the names of values and gradients.
+    fn task(&self) -> Result<(LookTask, Probed)> {
+        if self.options.batch == 0 {
+            return Err(Error::argument("batch", "must not be zero"));
+        }
+        let graph = &self.model.graph;
+        let [values, gradients] = [&self.values, &self.gradients].map(|names| {
+            let named = names
+                .iter()
+                .map(|name| Ok((name.clone(), graph.value_named(name)?)));
+            named.collect::<Result<Vec<_>>>()
+        });
+        let (values, gradients) = (values?, gradients?);
+        let losses = match gradients.is_empty() {
+            true => vec![],
+            false => self.losses.resolve(graph)?,
+        };
+        let ids = |named: &[(String, ValueId)]| named.iter().map(|(_, id)| *id).collect();
+        let (value_ids, gradient_ids): (Vec<_>, Vec<_>) = (ids(&values), ids(&gradients));
+        let asked = [value_ids.clone(), gradient_ids.clone()].concat();
+        let task = LookTask {
+            model: Model {
+                graph: graph.with_own_places(&asked, !self.training),
+            },
+            losses,
+            values: value_ids,
+            gradients: gradient_ids,
+            options: self.options,
+            choices: Choices::new(),
+        };
+        Ok((task, Probed { values, gradients }))
+    }
+
+    /// The parameters one by one, once all that can be wrong with their file is known.
+    fn parameters(&self) -> Result<Vec<Vec<f32>>> {
+        let graph = &self.model.graph;
+        let mut weights = match &self.source {
+            Source::Values(values) => return Ok(values.clone()),
+            Source::Weights(weights) => Some(weights.open(graph)?),
+            Source::Seed => None,
+        };
+        let ids = (0..graph.parameters().len()).map(ParameterId);
+        let values = ids.map(|id| {
+            let read = weights.as_mut().map(|weights| weights.read(graph, id));
+            let initial = || graph.initial_values_of(id, self.options.seed);
+            Ok(read.transpose()?.flatten().unwrap_or_else(initial))
+        });
+        values.collect()
+    }
+
+    /// Makes the probe on a GPU.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a name that the model does not have and a batch of 0, [`Error::Shape`] for
+    /// a loss that does not fit, [`Error::Limit`] and [`Error::OutOfMemory`] for what the device does not
+    /// have, [`Error::File`] for weights that do not fit.
+    #[cfg(feature = "native")]
+    pub fn on(self, gpu: &Gpu) -> Result<Probe> {
+        pollster::block_on(self.on_async(gpu))
+    }
+
+    /// [`on`](Self::on) for asynchronous programs and the browser.
+    pub async fn on_async(self, gpu: &Gpu) -> Result<Probe> {
+        let (task, probed) = self.task()?;
+        let (losses, parameters) = (task.losses.clone(), self.parameters()?);
+        let mut plan = LookPlan::compile(gpu, task).await?;
+        for (at, values) in parameters.iter().enumerate() {
+            plan.set_parameter(ParameterId(at), values).await?;
+        }
+        let backend = Engine::Gpu(Box::new(plan));
+        Ok(probed.probe(losses, self.options.batch, backend))
+    }
+
+    /// Makes the probe on the CPU reference: the same within rounding.
+    ///
+    /// # Errors
+    /// Those of [`on`](Self::on) that are no device's, and [`Error::Argument`] for a
+    /// [`memory_budget`](Self::memory_budget), which only a GPU could keep.
+    pub fn on_cpu(self) -> Result<Probe> {
+        if self.options.memory_budget != u64::MAX {
+            return Err(Error::argument("memory_budget", "is for GPUs"));
+        }
+        let (task, probed) = self.task()?;
+        let losses = task.losses.clone();
+        let look = HostLook::new(task, self.parameters()?)?;
+        let backend = Engine::Cpu(Box::new(look));
+        Ok(probed.probe(losses, self.options.batch, backend))
+    }
+}
+
+/// What is asked for, by name.
+struct Probed {
+    values: Vec<(String, ValueId)>,
+    gradients: Vec<(String, ValueId)>,
+}
+
+impl Probed {
+    fn probe(self, losses: Vec<OutputLoss>, batch: usize, backend: Engine) -> Probe {
+        let Self { values, gradients } = self;
+        Probe {
+            values,
+            gradients,
+            losses,
+            batch,
+            backend,
+        }
+    }
+}
+
+impl Trainer {
+    /// Begins a [`Probe`] with the parameters as they are now, for batches of the trainer's size. The
+    /// trainer is not touched by what the probe does.
+    ///
+    /// ```
+    /// use wgpu_cnn::{Loss, Model, Trainer};
+    /// let model = Model::builder([4]).dense(3).build()?;
+    /// let trainer = Trainer::builder(model).on_cpu()?;
+    /// let mut probe = trainer.probe()?.loss(Loss::cross_entropy()).gradients(["input"]).on_cpu()?;
+    /// let saliency = probe.run(&[0.5; 4], &[1u8])?;
+    /// assert_eq!(saliency.gradient("input")?.len(), 4);
+    /// # Ok::<(), wgpu_cnn::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The device's errors.
+    #[cfg(feature = "native")]
+    pub fn probe(&self) -> Result<ProbeBuilder> {
+        pollster::block_on(self.probe_async())
+    }
+
+    /// [`probe`](Self::probe) for asynchronous programs and the browser.
+    pub async fn probe_async(&self) -> Result<ProbeBuilder> {
+        let mut builder = ProbeBuilder::new(self.model().clone()).batch(self.batch);
+        builder.source = Source::Values(self.all_parameters().await?);
+        if let Backend::Gpu(plan) = &self.backend {
+            builder.options.seed = plan.options_and_choices().0.seed;
+        }
+        Ok(builder)
+    }
+}
+
+impl Probe {
+    /// Begins a probe for a model.
+    pub fn builder(model: Model) -> ProbeBuilder {
+        ProbeBuilder::new(model)
+    }
+
+    fn graph(&self) -> &Graph {
+        match &self.backend {
+            Engine::Gpu(plan) => &plan.task.model.graph,
+            Engine::Cpu(look) => &look.task.model.graph,
+        }
+    }
+
+    /// The values that a batch has, without a loss and without gradients.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for a batch that does not fit; the device's errors.
+    #[cfg(feature = "native")]
+    pub fn look<'a>(&mut self, inputs: impl Into<Inputs<'a>>) -> Result<Looked> {
+        pollster::block_on(self.look_async(inputs))
+    }
+
+    /// [`look`](Self::look) for asynchronous programs and the browser.
+    pub async fn look_async<'a>(&mut self, inputs: impl Into<Inputs<'a>>) -> Result<Looked> {
+        let inputs = inputs.into();
+        let examples = self.examples(&inputs)?;
+        self.forward(&inputs, examples, &Targets(vec![])).await?;
+        let mut looked = self.looked(None, examples).await?;
+        looked.gradients.clear();
+        Ok(looked)
+    }
+
+    /// The loss of a batch, with the values and the gradients that are asked for.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] and [`Error::Argument`] for a batch that does not fit, for losses of the caller's,
+    /// and where no gradient is asked for ([`look`](Self::look) gives the values); the device's errors.
+    #[cfg(feature = "native")]
+    pub fn run<'a>(
+        &mut self,
+        inputs: impl Into<Inputs<'a>>,
+        targets: impl Into<Targets>,
+    ) -> Result<Looked> {
+        pollster::block_on(self.run_async(inputs, targets))
+    }
+
+    /// [`run`](Self::run) for asynchronous programs and the browser.
+    pub async fn run_async<'a>(
+        &mut self,
+        inputs: impl Into<Inputs<'a>>,
+        targets: impl Into<Targets>,
+    ) -> Result<Looked> {
+        let (inputs, targets) = (inputs.into(), targets.into());
+        let examples = self.examples(&inputs)?;
+        self.check_losses()?;
+        targets.check(self.graph(), &self.losses, examples)?;
+        let loss = self.forward(&inputs, examples, &targets).await?;
+        self.looked(loss, examples).await
+    }
+
+    /// The same for [losses of one's own](Losses::own): `gradients` gets the model's outputs by name and
+    /// gives, for each of the losses in their order, its gradient with respect to its output. For Grad-CAM
+    /// of a class that is 1 at its logit and 0 elsewhere.
+    ///
+    /// ```
+    /// use wgpu_cnn::{Losses, Model, Probe};
+    /// let model = Model::builder([1, 8, 8]).conv2d(4, 3).relu().flatten().dense(3).build()?;
+    /// let builder = Probe::builder(model).loss(Losses::own_first()).values(["1"]);
+    /// let mut probe = builder.gradients(["1"]).on_cpu()?;
+    /// let looked = probe.run_with(&[0.5; 64], |_logits| vec![vec![0.0, 1.0, 0.0]])?;
+    /// // The weight of each channel is the mean of its gradient.
+    /// let weights = looked.gradient("1")?.chunks(36).map(|channel| channel.iter().sum::<f32>() / 36.0);
+    /// let mut map = vec![0.0; 36];
+    /// for (weight, channel) in weights.zip(looked.value("1")?.chunks(36)) {
+    ///     map.iter_mut().zip(channel).for_each(|(sum, value)| *sum += weight * value);
+    /// }
+    /// # Ok::<(), wgpu_cnn::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`run`](Self::run), and [`Error::Shape`] for gradients of other lengths than their outputs.
+    #[cfg(feature = "native")]
+    pub fn run_with<'a>(
+        &mut self,
+        inputs: impl Into<Inputs<'a>>,
+        gradients: impl FnOnce(&[(String, Vec<f32>)]) -> Vec<Vec<f32>>,
+    ) -> Result<Looked> {
+        pollster::block_on(self.run_with_async(inputs, gradients))
+    }
+
+    /// [`run_with`](Self::run_with) for asynchronous programs and the browser.
+    pub async fn run_with_async<'a>(
+        &mut self,
+        inputs: impl Into<Inputs<'a>>,
+        gradients: impl FnOnce(&[(String, Vec<f32>)]) -> Vec<Vec<f32>>,
+    ) -> Result<Looked> {
+        let inputs = inputs.into();
+        let examples = self.examples(&inputs)?;
+        self.check_losses()?;
+        check_own(&self.losses, "run_with")?;
+        self.forward(&inputs, examples, &Targets(vec![])).await?;
+        let outputs = match &self.backend {
+            Engine::Gpu(plan) => plan.outputs(examples).await?,
+            Engine::Cpu(look) => look.outputs(),
+        };
+        let graph = self.graph();
+        let names = graph
+            .outputs()
+            .iter()
+            .map(|&output| graph.value_name(output));
+        let outputs: Vec<(String, Vec<f32>)> = names.zip(outputs).collect();
+        let gradients = gradients(&outputs);
+        let gradients: Vec<&[f32]> = gradients.iter().map(Vec::as_slice).collect();
+        check_gradients(graph, &self.losses, examples, &gradients)?;
+        match &mut self.backend {
+            Engine::Gpu(plan) => plan.backward(examples, &gradients).await?,
+            Engine::Cpu(look) => look.backward(&gradients)?,
+        }
+        self.looked(None, examples).await
+    }
+
+    fn check_losses(&self) -> Result<()> {
+        match self.losses.is_empty() {
+            true => Err(Error::argument(
+                "gradients",
+                "none is asked for: look gives values",
+            )),
+            false => Ok(()),
+        }
+    }
+
+    fn examples(&self, inputs: &Inputs<'_>) -> Result<usize> {
+        let examples = inputs.examples(self.graph())?;
+        match examples > self.batch {
+            true => {
+                let expected = format!("at most {} examples", self.batch);
+                Err(Error::shape("input", expected, examples))
+            }
+            false => Ok(examples),
+        }
+    }
+
+    /// The forward pass, and with targets the way back. Gives the loss where there is one.
+    async fn forward(
+        &mut self,
+        inputs: &Inputs<'_>,
+        examples: usize,
+        targets: &Targets,
+    ) -> Result<Option<f32>> {
+        let plan = match &mut self.backend {
+            Engine::Gpu(plan) => plan,
+            Engine::Cpu(look) => return look.forward(inputs, targets),
+        };
+        plan.forward(inputs, examples, &targets.0).await?;
+        if targets.0.is_empty() {
+            return Ok(None);
+        }
+        let each = plan.losses().await?;
+        let weighted = each.iter().zip(&self.losses);
+        let weighted = weighted.map(|(&value, loss)| loss.weight * f64::from(value));
+        Ok(Some(weighted.sum::<f64>() as f32))
+    }
+
+    async fn looked(&self, loss: Option<f32>, examples: usize) -> Result<Looked> {
+        let (mut values, mut gradients) = (Vec::new(), Vec::new());
+        for (name, id) in &self.values {
+            let value = match &self.backend {
+                Engine::Gpu(plan) => plan.value(*id, examples).await?,
+                Engine::Cpu(look) => look.value(*id),
+            };
+            values.push((name.clone(), value));
+        }
+        for (name, id) in &self.gradients {
+            let gradient = match &self.backend {
+                Engine::Gpu(plan) => plan.gradient(*id, examples).await?,
+                Engine::Cpu(look) => look.gradient(*id),
+            };
+            gradients.push((name.clone(), gradient));
+        }
+        Ok(Looked {
+            loss,
+            values,
+            gradients,
+        })
+    }
+
+    /// The GPU, unless this probe is on the CPU.
+    pub fn gpu(&self) -> Option<&Gpu> {
+        match &self.backend {
+            Engine::Gpu(plan) => Some(plan.gpu()),
+            Engine::Cpu(_) => None,
+        }
+    }
+
+    /// The device memory that the probe takes, or `None` on the CPU.
+    pub fn memory(&self) -> Option<MemoryReport> {
+        match &self.backend {
+            Engine::Gpu(plan) => Some(plan.memory()),
+            Engine::Cpu(_) => None,
+        }
+    }
+}
