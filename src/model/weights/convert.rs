@@ -1,4 +1,6 @@
 //! Numbers in files as `f32`, and `f32` as the numbers of a file.
+// The format's types are not this crate's to list: those that are not read are all the others, future ones too.
+#![allow(clippy::wildcard_enum_match_arm)]
 
 use std::io::{Read, Seek};
 
@@ -20,8 +22,11 @@ pub(super) fn is_read(dtype: Dtype, count: bool) -> bool {
     }
 }
 
+/// How a number is made of its bytes.
+type Number<T> = fn(&[u8]) -> Option<T>;
+
 /// How a floating-point number is read.
-fn float(dtype: Dtype) -> Option<fn(&[u8]) -> Option<f64>> {
+fn float(dtype: Dtype) -> Option<Number<f64>> {
     match dtype {
         Dtype::F64 => Some(|bytes| Some(f64::from_le_bytes(bytes.try_into().ok()?))),
         Dtype::F32 => Some(|bytes| Some(f32::from_le_bytes(bytes.try_into().ok()?).into())),
@@ -32,7 +37,7 @@ fn float(dtype: Dtype) -> Option<fn(&[u8]) -> Option<f64>> {
 }
 
 /// How a whole number is read.
-fn whole(dtype: Dtype) -> Option<fn(&[u8]) -> Option<i128>> {
+fn whole(dtype: Dtype) -> Option<Number<i128>> {
     match dtype {
         Dtype::I64 => Some(|bytes| Some(i64::from_le_bytes(bytes.try_into().ok()?).into())),
         Dtype::U64 => Some(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?).into())),
