@@ -26,7 +26,6 @@ pub(super) fn is_read(dtype: Dtype, count: bool) -> bool {
 type Decode<T> = fn(&[u8]) -> Option<T>;
 
 /// How a floating-point number is read.
-#[allow(clippy::wildcard_enum_match_arm)] // the format may get more types
 fn float(dtype: Dtype) -> Option<Decode<f64>> {
     match dtype {
         Dtype::F64 => Some(|bytes| Some(f64::from_le_bytes(bytes.try_into().ok()?))),
@@ -38,7 +37,6 @@ fn float(dtype: Dtype) -> Option<Decode<f64>> {
 }
 
 /// How a whole number is read.
-#[allow(clippy::wildcard_enum_match_arm)] // the format may get more types
 fn whole(dtype: Dtype) -> Option<Decode<i128>> {
     match dtype {
         Dtype::I64 => Some(|bytes| Some(i64::from_le_bytes(bytes.try_into().ok()?).into())),
@@ -119,7 +117,6 @@ fn counted(value: i128) -> std::result::Result<f32, String> {
 }
 
 /// Writes the values of a parameter as numbers of a type: of `I64`, `F32`, `F16` or `BF16`.
-#[allow(clippy::wildcard_enum_match_arm)] // the format may get more types
 pub(super) fn write(sink: &mut impl Sink, name: &str, values: &[f32], dtype: Dtype) -> Result<()> {
     let mut bytes = Vec::with_capacity(AT_ONCE * dtype.bitsize() / 8);
     for (part, values) in values.chunks(AT_ONCE).enumerate() {
