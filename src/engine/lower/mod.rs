@@ -137,6 +137,13 @@ pub(super) struct NodeParts {
     pub predict: Option<Part<Forward>>,
 }
 
+impl NodeParts {
+    /// What the forward pass keeps beside the value.
+    fn kept(&self) -> Option<Region> {
+        self.forward.as_ref().and_then(|part| part.places.kept)
+    }
+}
+
 impl Lowered {
     /// The buffers that a model keeps, and no kernels yet.
     fn new(task: &Task, traits: Traits) -> Result<Self> {

@@ -385,10 +385,7 @@ impl<'a> Walk<'a> {
             inputs: self.values_of(node)?,
             parameters: self.parameters(lowered, node)?,
             output: self.value(self.fusion.written(node.output))?,
-            kept: match &lowered.nodes[index].forward {
-                Some(forward) => forward.places.kept,
-                None => None,
-            },
+            kept: lowered.nodes[index].kept(),
             gradient,
             through: self.through(node)?,
             to_inputs,
@@ -396,12 +393,9 @@ impl<'a> Walk<'a> {
         };
         let begin = lowered.recording.dispatches.len();
         let (operator, site) = (kernels(&node.op), self.site(node));
-        if let Some(through) = places
-            .through
-            .filter(|_| operator.applies() != Applies::Everything)
-        {
-            let len = self.batch * self.graph().shape(node.output).len();
-            activation::turn(&mut lowered.recording, through, len, gradient);
+        let by_itself = operator.applies() == Applies::Everything;
+        if let Some(through) = places.through.filter(|_| !by_itself) {
+            activation::turn(&mut lowered.recording, through, site.len(), gradient);
         }
         let asked = places.to_inputs.iter().any(Option::is_some);
         if asked || places.to_parameters.iter().any(Option::is_some) {

@@ -10,7 +10,7 @@ use crate::engine::plan::Step;
 use crate::engine::reference::{BackwardPass, ForwardPass};
 use crate::engine::tolerance::{copied, measure};
 use crate::gpu::record::Region;
-use crate::model::{Graph, Node};
+use crate::model::{Graph, Node, ValueId};
 use crate::{Result, Shape};
 
 /// Seeds that are tried until the data can show an error.
@@ -268,28 +268,23 @@ impl NodeTrial<'_> {
         y: Vec<f32>,
         indices: Vec<u32>,
     ) -> Result<Vec<Outcome>> {
-        let (graph, node, wanted) = (self.graph(), self.node, &self.rig.task.wanted);
+        let (graph, node) = (self.graph(), self.node);
         let Some(part) = &self.parts.backward else {
             return Ok(vec![Outcome::missing("gradients")]);
         };
         let pass = self.pass(part.mode, inputs.seed);
         let rounding = kernels(&node.op).rounding(&pass.site)?;
         let mut trial = self.backward_trial(kept, part, inputs, &y).await?;
-        let parameters = node.parameters.iter().map(|&id| wanted.parameter(id));
-        let values = node.inputs.iter().map(|&input| wanted.needs(input));
-        let wanted = parameters.chain(values).collect();
         let through = part.places.through.map(|(activation, _)| activation);
-        let mut after = vec![y, inputs.gy.clone()];
-        after.extend(
-            through.map(|activation| match activation.gradient_from_value() {
-                true => after[0].clone(),
-                false => inputs.argument.clone(),
-            }),
-        );
+        let saved = through.map(|activation| match activation.gradient_from_value() {
+            true => y.clone(),
+            false => inputs.argument.clone(),
+        });
+        let after: Vec<_> = [y, inputs.gy.clone()].into_iter().chain(saved).collect();
         let data = [&inputs.x[..], &inputs.parameters, &after].concat();
         let pass = BackwardPass {
             pass,
-            wanted,
+            wanted: self.wanted(),
             through,
             indices,
         };
@@ -306,15 +301,12 @@ impl NodeTrial<'_> {
             let to = part.places.to_parameters[at].as_ref();
             trial.awaits_pieces(name, to, &parameter.shape, expected);
         }
-        // Weights in pieces add to a gradient one by one.
-        let additions = part.places.parameters.iter().map(|p| p.iter().count());
-        let additions = additions.max().unwrap_or(1).max(1);
+        let additions = additions(&part.places);
         // Each input's gradient, and for a value that is read twice the sum.
         let mut sums: Vec<(usize, Option<Region>, Expected)> = Vec::new();
         for (at, measured) in of_inputs.iter().enumerate() {
             let to = part.places.to_inputs[at];
-            let root = Some(self.fusion.root(node.inputs[at]));
-            let handed_on = root == self.parts.heir || root == self.fusion.summand(node.output);
+            let handed_on = self.is_handed_on(self.fusion.root(node.inputs[at]));
             if !pass.wanted[node.parameters.len() + at] || handed_on && to.is_none() {
                 continue; // handed on as it is, by no kernel
             }
@@ -346,6 +338,20 @@ impl NodeTrial<'_> {
             trial.awaits(input_name(part, at, several), region, &shape, expected);
         }
         self.rig.run(trial, step(inputs.seed)).await
+    }
+
+    /// Which gradients the graph says must be there, of the parameters and of the inputs.
+    fn wanted(&self) -> Vec<bool> {
+        let (node, wanted) = (self.node, &self.rig.task.wanted);
+        let parameters = node.parameters.iter().map(|&id| wanted.parameter(id));
+        let values = node.inputs.iter().map(|&input| wanted.needs(input));
+        parameters.chain(values).collect()
+    }
+
+    /// Whether an input's gradient is that of the output, in its very place.
+    fn is_handed_on(&self, input: ValueId) -> bool {
+        let takers = [self.parts.heir, self.fusion.summand(self.node.output)];
+        takers.contains(&Some(input))
     }
 
     /// A backward pass on what it finds in memory when it begins: what the forward pass left, the
@@ -381,6 +387,12 @@ impl NodeTrial<'_> {
         }
         Ok(trial)
     }
+}
+
+/// The additions that a gradient is made in: weights in pieces add to it one by one.
+fn additions(places: &Backward) -> usize {
+    let pieces = places.parameters.iter().map(|p| p.iter().count());
+    pieces.max().unwrap_or(1).max(1)
 }
 
 fn input_name(part: &Part<Backward>, at: usize, several: bool) -> String {
