@@ -22,11 +22,11 @@ use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
 use common::chart::{self, History};
-use common::confusion::{Confusion, class_names};
+use common::classes::class_names;
 use common::{filters, finite, out};
 use indicatif::{ProgressBar, ProgressStyle};
 use wgpu_cnn::data::{Dataset, Loader, Memory, Split};
-use wgpu_cnn::{Gpu, Model, Optimizer, Trainer};
+use wgpu_cnn::{ConfusionMatrix, Gpu, Model, Optimizer, Trainer};
 
 /// The classes of MNIST and Fashion-MNIST.
 const CLASSES: usize = 10;
@@ -137,37 +137,31 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         trainer.load(file)?;
     }
 
-    let names = class_names(&options.data);
     let train = Loader::builder(train).batch(options.batch).shuffle(true);
     let train = train.seed(options.seed).build()?;
     let test = Loader::builder(test).batch(1000).build()?;
     let mut history = History::default();
-    let mut confusion = evaluate(&mut trainer, &test, names)?;
-    println!(
-        "before training: test accuracy {:.1} %",
-        confusion.accuracy()
-    );
-    history.accuracy.push((0.0, confusion.accuracy()));
+    let mut confusion = ConfusionMatrix::new().names(class_names(&options.data).iter().copied());
+    let mut accuracy = evaluate(&mut trainer, &test, &mut confusion)?;
+    println!("before training: test accuracy {accuracy:.1} %");
+    history.accuracy.push((0.0, accuracy));
     for epoch in 0..options.epochs {
         let start = Instant::now();
         let loss = train_epoch(&mut trainer, &train, epoch, &mut history)?;
         let seconds = start.elapsed().as_secs_f64();
-        confusion = evaluate(&mut trainer, &test, names)?;
-        history
-            .accuracy
-            .push(((epoch + 1) as f64, confusion.accuracy()));
+        accuracy = evaluate(&mut trainer, &test, &mut confusion)?;
+        history.accuracy.push(((epoch + 1) as f64, accuracy));
         println!(
-            "epoch {}/{}: loss {loss:.3}, test accuracy {:.1} %, {seconds:.1} s, {:.0} images/s",
+            "epoch {}/{}: loss {loss:.3}, test accuracy {accuracy:.1} %, {seconds:.1} s, {:.0} images/s",
             epoch + 1,
             options.epochs,
-            confusion.accuracy(),
             train.dataset().len() as f64 / seconds,
         );
     }
     println!("\n{confusion}");
     finite::check(&trainer)?;
     save(&trainer, &history, out)?;
-    println!("test accuracy {:.1} % on {device}", confusion.accuracy());
+    println!("test accuracy {accuracy:.1} % on {device}");
     Ok(())
 }
 
@@ -245,17 +239,14 @@ fn diverged(loss: f64, step: usize, epoch: usize) -> String {
     )
 }
 
+/// The share of right answers in percent, and which class was taken for which.
 fn evaluate(
     trainer: &mut Trainer,
     images: &Loader,
-    names: [&'static str; CLASSES],
-) -> wgpu_cnn::Result<Confusion> {
-    let mut confusion = Confusion::new(names);
-    for batch in images.epoch(0) {
-        let batch = batch?;
-        confusion.add(&trainer.predict(&batch.images)?, &batch.targets);
-    }
-    Ok(confusion)
+    confusion: &mut ConfusionMatrix,
+) -> wgpu_cnn::Result<f64> {
+    trainer.evaluate_with(images.epoch(0), &mut [confusion])?;
+    Ok(100.0 * confusion.accuracy())
 }
 
 /// Writes the curves, the filters of layer 0 and the weights to the folder `out`.

@@ -22,7 +22,7 @@ use std::time::Instant;
 use clap::Parser;
 use dataset::{CLASSES, Images};
 use device::Device;
-use wgpu_cnn::{Conv2d, Gpu, Model, ModelBuilder, Optimizer, Trainer};
+use wgpu_cnn::{Accuracy, Conv2d, Gpu, Model, ModelBuilder, Optimizer, Trainer};
 
 /// Train a residual network on Fashion-MNIST, and a plain one beside it.
 #[derive(Parser)]
@@ -143,13 +143,7 @@ fn training(
 
 /// The share of images that get their own class as the answer, in percent.
 fn evaluate(trainer: &mut Trainer, images: &Images) -> wgpu_cnn::Result<f64> {
-    let mut right = 0;
-    for (images, labels) in images.in_order(1000) {
-        let logits = trainer.predict(&images)?;
-        let pairs = dataset::answers(&logits, [CLASSES, 1]).zip(labels);
-        right += pairs
-            .filter(|&(answer, label)| answer == usize::from(label))
-            .count();
-    }
-    Ok(100.0 * right as f64 / images.len() as f64)
+    let mut accuracy = Accuracy::new();
+    trainer.evaluate_with(images.in_order(1000), &mut [&mut accuracy])?;
+    Ok(100.0 * accuracy.value())
 }

@@ -338,8 +338,19 @@ fn percent(part: usize, whole: usize) -> f64 {
 fn answers(trainer: &mut Trainer, canvases: &[Canvas]) -> wgpu_cnn::Result<Vec<u8>> {
     let (pixels, _) = joined(canvases.iter());
     let logits = trainer.predict(&pixels)?;
-    let answers = dataset::answers(&logits, [LABELS, AREA]);
-    Ok(answers.map(|answer| answer as u8).collect())
+    // The class with the largest of the logits, each of which is a picture.
+    let of_canvas = |logits: &'_ [f32]| -> Vec<u8> {
+        let answer = |at: usize| {
+            let logit = |class: &usize| logits[class * AREA + at];
+            let best = (0..LABELS).max_by(|a, b| logit(a).total_cmp(&logit(b)));
+            best.unwrap_or_default() as u8
+        };
+        (0..AREA).map(answer).collect()
+    };
+    Ok(logits
+        .chunks_exact(LABELS * AREA)
+        .flat_map(of_canvas)
+        .collect())
 }
 
 fn evaluate(trainer: &mut Trainer, canvases: &[Canvas]) -> wgpu_cnn::Result<Score> {

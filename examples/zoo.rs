@@ -1,9 +1,10 @@
-//! Networks of the zoo by name: how large they are, and what a step of training takes on your adapter and on the
-//! CPU.
+//! Networks of the zoo by name: how large they are, what a forward pass takes on your adapter, and what a step of
+//! training takes there and on the CPU.
 //!
 //! ```sh
 //! cargo run --release --example zoo
 //! cargo run --release --example zoo -- mobilenet_v2 unet --batch 8 --size 96
+//! cargo run --release --example zoo -- resnet18 --learn 'fc.*'
 //! ```
 
 use std::error::Error;
@@ -37,6 +38,9 @@ struct Options {
     /// Leave auxiliary outputs out
     #[arg(long)]
     without_auxiliary: bool,
+    /// Learn only the parameters whose names match, with all running statistics frozen
+    #[arg(long, value_name = "PATTERN")]
+    learn: Option<String>,
     /// Leave the CPU out
     #[arg(long)]
     gpu_only: bool,
@@ -65,8 +69,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         options.size
     );
     println!(
-        "{:<30} {:>14} {:>12} {:>12}",
-        "network", "parameters", "GPU, ms", "CPU, ms"
+        "{:<30} {:>14} {:>12} {:>12} {:>12}",
+        "network", "parameters", "forward, ms", "GPU, ms", "CPU, ms"
     );
     for name in &options.networks {
         let network = zoo::named(name)?
@@ -76,23 +80,34 @@ fn main() -> Result<(), Box<dyn Error>> {
         let model = network.build()?;
         let parameters = model.parameter_count();
         let builder = || {
-            Trainer::builder(model.clone())
+            let builder = Trainer::builder(model.clone())
                 .loss(network.losses(Loss::cross_entropy()))
                 .optimizer(Optimizer::sgd(1e-4))
-                .batch(options.batch)
+                .batch(options.batch);
+            let has_statistics = model
+                .parameters()
+                .any(|(name, _)| name.ends_with("running_mean"));
+            match &options.learn {
+                Some(learn) if has_statistics => {
+                    let builder = builder.freeze("*").unfreeze(learn);
+                    builder.freeze_statistics("*")
+                }
+                Some(learn) => builder.freeze("*").unfreeze(learn),
+                None => builder,
+            }
         };
-        let on_gpu = milliseconds(time(&options, builder().on(&gpu)?)?);
+        let [forward, on_gpu] = time(&options, builder().on(&gpu)?)?.map(milliseconds);
         let on_cpu = match options.gpu_only {
             true => String::new(),
-            false => milliseconds(time(&options, builder().on_cpu()?)?),
+            false => milliseconds(time(&options, builder().on_cpu()?)?[1]),
         };
-        println!("{name:<30} {parameters:>14} {on_gpu:>12} {on_cpu:>12}");
+        println!("{name:<30} {parameters:>14} {forward:>12} {on_gpu:>12} {on_cpu:>12}");
     }
     Ok(())
 }
 
-/// The time of a step, after one that compiles.
-fn time(options: &Options, mut trainer: Trainer) -> Result<Duration, Box<dyn Error>> {
+/// The time of a forward pass and that of a step, after one that compiles.
+fn time(options: &Options, mut trainer: Trainer) -> Result<[Duration; 2], Box<dyn Error>> {
     // Time depends on shapes alone, so any images and labels will do.
     let model = trainer.model();
     let images: Vec<f32> = (0..options.batch * model.input_shape().len())
@@ -107,13 +122,19 @@ fn time(options: &Options, mut trainer: Trainer) -> Result<Duration, Box<dyn Err
         .outputs()
         .map(|(_, shape)| labels(shape[1..].iter().product()));
     let targets = Targets::from(targets.collect::<Vec<Target>>());
-    let mut quickest = Duration::MAX;
+    let mut quickest = [Duration::MAX; 2];
     for step in 0..=options.steps {
+        // What follows from the weights is made anew after a step, so that this is of a later forward pass.
+        trainer.predict(&images)?;
+        let start = Instant::now();
+        trainer.predict(&images)?;
+        let forward = start.elapsed();
         let start = Instant::now();
         trainer.step(&images, targets.clone())?;
         trainer.loss()?;
         if step > 0 {
-            quickest = quickest.min(start.elapsed());
+            let times = [forward, start.elapsed()];
+            quickest = [0, 1].map(|at| quickest[at].min(times[at]));
         }
     }
     Ok(quickest)

@@ -10,20 +10,6 @@ use flate2::bufread::GzDecoder;
 /// The classes of every data set of this family.
 pub const CLASSES: usize = 10;
 
-/// The answers that `logits` of shape (N, classes, positions) give, shape (N, positions): each is the class
-/// with the largest.
-pub fn answers(logits: &[f32], [classes, positions]: [usize; 2]) -> impl Iterator<Item = usize> {
-    let examples = logits.chunks_exact(classes * positions);
-    examples.flat_map(move |example| {
-        (0..positions).map(move |at| {
-            let logit = |class: usize| example[class * positions + at];
-            (0..classes)
-                .max_by(|&a, &b| logit(a).total_cmp(&logit(b)))
-                .unwrap_or_default()
-        })
-    })
-}
-
 /// Labelled grey images of one size.
 pub struct Images {
     /// Height and width.

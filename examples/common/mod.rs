@@ -1,7 +1,7 @@
-//! What the examples share: counting answers, drawing pictures.
+//! What the examples share: names of classes, drawing pictures.
 
 pub mod chart;
-pub mod confusion;
+pub mod classes;
 pub mod filters;
 pub mod finite;
 pub mod out;

@@ -9,6 +9,16 @@ use crate::engine::WholeLosses;
 use crate::model::{AsInputs, Inputs, IntoBatch, Targets};
 use crate::op::Loss;
 
+/// A batch of a loader.
+#[cfg(feature = "data")]
+impl IntoBatch for crate::data::Batch {
+    type Inputs = Vec<f32>;
+
+    fn into_batch(self) -> Result<(Vec<f32>, Targets)> {
+        Ok((self.images, self.targets.into()))
+    }
+}
+
 /// What [`Trainer::evaluate`] found.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -53,8 +63,8 @@ impl fmt::Display for Evaluation {
 
 impl Trainer {
     /// The loss over a whole set, in evaluation: without dropout, and with the running statistics. `batches` is
-    /// any iterator over pairs of inputs and targets, or over `Result`s of them, as a loader gives; batches may
-    /// have any size.
+    /// any iterator over pairs of inputs and targets, or over `Result`s of them; batches may have any size. With
+    /// the feature `data` an epoch of a loader is one: `trainer.evaluate(loader.epoch(0))`.
     ///
     /// The loss is the one that all examples as one batch have: a mean is over all that counts, by class
     /// weights and without ignored labels, and a sum over all. What is in training stays as it is: parameters,

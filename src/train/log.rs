@@ -44,7 +44,7 @@ pub struct LogRow {
     pub batch: u64,
     /// Examples of all steps so far.
     pub examples: u64,
-    /// The learning rate at that moment.
+    /// The learning rate of the next update.
     pub learning_rate: f64,
     /// Seconds since the trainer was made; NaN in the browser.
     pub seconds: f64,
@@ -170,8 +170,8 @@ impl Logged {
 }
 
 impl Trainer {
-    /// Adds a row to the [`log`](Self::log): the updates, batches, examples and seconds so far, the learning rate,
-    /// and these values, by name. `record` reads nothing back from the device.
+    /// Adds a row to the [`log`](Self::log): the updates, batches, examples and seconds so far, the learning rate of the
+    /// next update, and these values, by name. `record` reads nothing back from the device.
     ///
     /// ```
     /// use wgpu_cnn::{Accuracy, Model, Trainer};

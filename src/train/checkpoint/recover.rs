@@ -148,6 +148,7 @@ impl Trainer {
                 fresh
             }
         };
+        fresh.made.checkpoint.every.clone_from(&every);
         fresh.session.recovery = self.session.recovery.take();
         if let Some(recovery) = &mut fresh.session.recovery {
             recovery.builder.checkpoint.every = every;
