@@ -18,6 +18,7 @@ const PREDICTOR: &[&str] = &[
     "PredictorBuilder::batch",
     "PredictorBuilder::batches",
     "PredictorBuilder::half_precision",
+    "PredictorBuilder::fold_batch_norm",
     "PredictorBuilder::in_flight",
     "PredictorBuilder::memory_budget",
     "PredictorBuilder::max_slab",
@@ -111,6 +112,7 @@ pub fn on_device() -> Vec<Call> {
 
 fn predictor(d: &mut Draw) -> PredictorBuilder {
     let mut builder = Predictor::builder(model(d)).seed(d.number() as u64);
+    builder = builder.fold_batch_norm(d.flag());
     match d.is_hostile() {
         true => builder = builder.batches(d.numbers::<3>()),
         false => builder = builder.batches([3, 1]).batch(2),

@@ -217,7 +217,7 @@ fn a_gradient_of_ones_own_picks_a_class_and_leaves_the_trainer_alone() {
             assert_eq!(probe.look(&x).unwrap().values, first.values);
             let wrong = probe.run_with(&x, |_| vec![vec![0.0; 5]]);
             assert_error(wrong, "shape", &["gradient"]);
-            assert_error(probe.run(&x, &[0u8, 1]), "argument", &["own"]);
+            assert_error(probe.run(&x, &[0u8, 1]), "argument", &["caller's"]);
         }
         assert_eq!(state(&trainer), before);
         assert!(bits(&x) == bits(&x));

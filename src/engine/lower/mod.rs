@@ -46,6 +46,8 @@ pub(super) struct Lowered {
     pub copies: Vec<Option<Part<Forward>>>,
     /// Where nothing but predictions is asked for: those of each size of batch, the largest first.
     pub predictions: Vec<Predicting>,
+    /// What brings the parameters into the form in which those read them.
+    pub loading: Vec<Dispatch>,
     /// Where values are looked at: those, and where they and their gradients lie. Of a training that asks
     /// for its inputs' gradients, these.
     pub looked: Vec<Looked>,
@@ -190,6 +192,7 @@ impl Lowered {
             nodes: vec![NodeParts::default(); task.model.graph.nodes().len()],
             copies: vec![None; outputs.len()],
             predictions: vec![],
+            loading: vec![],
             looked: vec![],
             looked_alone: vec![],
             trained: vec![inputs[0]; outputs.len()],

@@ -4,10 +4,11 @@
 use std::ops::Range;
 
 use super::walk::Walk;
-use super::{Fusion, Lowered, Ranges, Task, record_copies};
+use super::{Fusion, Lowered, Task, record_copies};
 use crate::Result;
 use crate::engine::operators::Mode;
-use crate::gpu::record::{Recording, Region, Storage};
+use crate::gpu::kernel::Access;
+use crate::gpu::record::{BufferId, Dispatch, Recording, Region, Storage};
 use crate::gpu::strategy::Traits;
 use crate::gpu::tensor::padded;
 use crate::model::ValueId;
@@ -75,15 +76,12 @@ pub(super) fn lower(task: &Task, sizes: &[usize], traits: Traits, batch: usize) 
         lowered.predictions.push(prediction);
     }
     (lowered.inputs, lowered.outputs) = (inputs, outputs);
-    let begin = lowered.recording.dispatches.len();
+    let recorded = lowered.recording.dispatches.len();
     lowered.recording.end_preparation();
-    let prepare = begin..lowered.recording.dispatches.len();
-    lowered.ranges = Ranges {
-        prepare: prepare.clone(),
-        ..Ranges::default()
-    };
-    lend_parameters(&mut lowered, prepare);
-    lowered.recording = lowered.recording.finish()?;
+    let mut recording = lowered.recording.finish()?;
+    lowered.loading = in_turn(recording.dispatches.split_off(recorded));
+    lowered.recording = recording;
+    lend_parameters(&mut lowered);
     Ok(lowered)
 }
 
@@ -101,22 +99,48 @@ fn lend_inputs(recording: &mut Recording, prediction: &Predicting) {
     }
 }
 
-/// Hands the memory of parameters on that kernels read in another form alone, rearranged or in half
-/// precision: it is needed from their upload to the kernels that bring them into that form.
-fn lend_parameters(lowered: &mut Lowered, prepare: Range<usize>) {
-    let recording = &mut lowered.recording;
-    let mut readers = vec![[0; 2]; recording.buffers.len()];
-    for (at, dispatch) in recording.dispatches.iter().enumerate() {
-        for region in dispatch.regions() {
-            readers[region.buffer.0][usize::from(prepare.contains(&at))] += 1;
+/// Dispatches in an order in which what reads a result comes right behind what makes it.
+fn in_turn(dispatches: Vec<Dispatch>) -> Vec<Dispatch> {
+    let mut left: Vec<Option<Dispatch>> = dispatches.into_iter().map(Some).collect();
+    let mut ordered: Vec<Dispatch> = Vec::new();
+    for first in 0..left.len() {
+        let Some(dispatch) = left[first].take() else {
+            continue;
+        };
+        let mut made = written(&dispatch);
+        ordered.push(dispatch);
+        for later in &mut left[first + 1..] {
+            let reads = |dispatch: &mut Dispatch| {
+                let mut regions = dispatch.regions();
+                regions.any(|region| made.contains(&region.buffer))
+            };
+            if let Some(dispatch) = later.take_if(reads) {
+                made.extend(written(&dispatch));
+                ordered.push(dispatch);
+            }
         }
     }
-    let own = lowered.slabs.iter().map(|slab| slab.parameter);
-    for region in own.chain(lowered.unlearned.iter().copied()) {
-        // What two kernels rearrange would have to outlast whatever lies between them. What nothing reads,
-        // as what was folded, has no memory at all.
-        if let [0, 0 | 1] = readers[region.buffer.0] {
-            recording.buffers[region.buffer.0].storage = Storage::Transient;
-        }
+    ordered
+}
+
+/// The buffers that a dispatch writes to.
+fn written(dispatch: &Dispatch) -> Vec<BufferId> {
+    let writes = dispatch.accesses();
+    let writes = writes.filter(|(_, access)| *access == Access::ReadWrite);
+    writes.map(|(region, _)| region.buffer).collect()
+}
+
+/// Gives parameters, and what is made of them, no memory where no prediction reads them: what kernels read
+/// rearranged or in half precision alone is there only while it is loaded, and what was folded never.
+fn lend_parameters(lowered: &mut Lowered) {
+    let recording = &mut lowered.recording;
+    let mut read = vec![false; recording.buffers.len()];
+    let regions = recording.dispatches.iter().flat_map(Dispatch::regions);
+    regions.for_each(|region| read[region.buffer.0] = true);
+    let slabs = lowered.slabs.iter();
+    let own = slabs.flat_map(|slab| [Some(slab.parameter), slab.copy]);
+    let all = own.flatten().chain(lowered.unlearned.iter().copied());
+    for region in all.filter(|region| !read[region.buffer.0]) {
+        recording.buffers[region.buffer.0].storage = Storage::Transient;
     }
 }

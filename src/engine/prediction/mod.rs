@@ -2,6 +2,7 @@
 
 mod flight;
 mod host;
+mod loading;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::gpu::Gpu;
 use crate::gpu::program::Program;
 use crate::gpu::record::{Dispatch, Region, Storage};
 use crate::gpu::strategy::Choices;
-use crate::model::{Groups, Inputs, Model, ParameterId};
+use crate::model::{Groups, Inputs, Model};
 
 use super::wanted::Wanted;
 use flight::Flight;
@@ -155,49 +156,6 @@ impl PredictionPlan {
 
     pub fn memory(&self) -> MemoryReport {
         self.memory
-    }
-
-    /// Sets all parameters, each from what `values` gives for it.
-    pub async fn set_parameters(
-        &self,
-        mut values: impl FnMut(ParameterId) -> Result<Vec<f32>>,
-    ) -> Result<()> {
-        // What comes after the parameters' own copies follows from these.
-        let mut rest: Vec<usize> = self.lowered.ranges.prepare.clone().collect();
-        for at in 0..self.task.model.graph.parameters().len() {
-            let id = ParameterId(at);
-            let values = values(id)?;
-            for (piece, values) in self.lowered.parameter(id)?.split(&values) {
-                if self.program.buffer(piece.region.buffer).is_none() {
-                    continue; // nothing reads it
-                }
-                let bytes = bytemuck::cast_slice(values);
-                self.program.write(&self.gpu, piece.region, bytes).await?;
-                // Its memory may be the next one's.
-                let reads = |&&at: &&usize| {
-                    let dispatch = &self.lowered.recording.dispatches[at];
-                    let mut regions = dispatch.regions();
-                    regions.any(|region| region.buffer == piece.region.buffer)
-                };
-                let own: Vec<usize> = rest.iter().filter(reads).copied().collect();
-                rest.retain(|at| !own.contains(at));
-                self.run(&own).await?;
-            }
-        }
-        self.run(&rest).await
-    }
-
-    /// Runs dispatches as they are planned. What was written before is there by then.
-    async fn run(&self, which: &[usize]) -> Result<()> {
-        let dispatches = &self.lowered.recording.dispatches;
-        let ranges: Vec<_> = which.iter().map(|&at| at..at + 1).collect();
-        let submit = || {
-            let device = self.gpu.device();
-            let mut encoder = device.create_command_encoder(&Default::default());
-            self.program.encode(&mut encoder, dispatches, &ranges);
-            self.gpu.queue().submit([encoder.finish()]);
-        };
-        self.gpu.guard("parameters", submit).await
     }
 
     /// The place among the predictions of the smallest batch of so many examples or more.
