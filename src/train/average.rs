@@ -52,10 +52,13 @@ impl Trainer {
         }
         self.swap_average()?;
         let result = then(self);
-        if self.averaged {
-            self.swap_average()?;
-        }
-        result
+        let back = match self.averaged {
+            true => self.swap_average(),
+            false => Ok(()),
+        };
+        // What failed first is what is told.
+        let value = result?;
+        back.map(|()| value)
     }
 
     /// Writes all parameters to a file as [`save`](Self::save) does, with the
@@ -70,7 +73,7 @@ impl Trainer {
     }
 
     /// Exchanges the weights with their [average](TrainerBuilder::average), and back with the next call.
-    /// While the average is in place, a step or an update is an error; predictions, files and
+    /// While the average is in place, a step, an update, and setting or loading parameters are errors; predictions, files and
     /// [`parameter`](Self::parameter) are those of the average. Before the first update it is the weights.
     ///
     /// # Errors

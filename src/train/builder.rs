@@ -23,7 +23,7 @@ pub struct TrainerBuilder {
     pub(super) optimizer: Optimizer,
     pub(super) learned: Learned,
     pub(super) schedule: Schedule,
-    weights: Option<Weights>,
+    pub(super) weights: Option<Weights>,
     /// Where the choices are kept, if the cores are chosen by measurement.
     #[cfg(feature = "native")]
     autotune: Option<Place>,

@@ -98,7 +98,7 @@ impl Trainer {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Shape`] and [`Error::Argument`] for a batch that does not fit, and where there is none; what the
+    /// [`Error::Shape`](crate::Error::Shape) and [`Error::Argument`](crate::Error::Argument) for a batch that does not fit, and where there is none; what the
     /// iterator gives for errors; the device's.
     #[cfg(feature = "native")]
     pub fn evaluate<B: IntoBatch>(

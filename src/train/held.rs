@@ -138,6 +138,7 @@ impl Trainer {
         check_own(&self.losses, "forward_held")?;
         self.check_not_averaged()?;
         let examples = self.held_examples(inputs)?;
+        self.keep_if_due().await?;
         let graph = &self.model().graph;
         let shapes = graph.outputs().iter();
         let shapes: Vec<Shape> = shapes.map(|&o| graph.shape(o).batched(examples)).collect();
@@ -174,19 +175,21 @@ impl Trainer {
 
     /// [`backward_held`](Self::backward_held) for asynchronous programs and the browser.
     pub async fn backward_held_async(&mut self, gradients: &[&Held]) -> Result<()> {
-        self.check_held_gradients(gradients, "backward_held")?;
+        let examples = self.check_held_gradients(gradients, "backward_held")?;
         match &mut self.backend {
             Backend::Gpu(plan) => {
                 let gpu = plan.gpu().clone();
                 let tensors = gradients.iter().map(|gradient| gradient.on(&gpu));
                 plan.backward_held(&tensors.collect::<Result<Vec<_>>>()?)
-                    .await
+                    .await?;
             }
             Backend::Cpu(reference) => {
                 let slices = gradients.iter().map(|gradient| gradient.values());
-                reference.backward_slices(&slices.collect::<Result<Vec<_>>>()?)
+                reference.backward_slices(&slices.collect::<Result<Vec<_>>>()?)?;
             }
         }
+        self.logged.count(examples);
+        Ok(())
     }
 
     /// The gradients of the inputs from those of the outputs of the last forward pass, and nothing else: no
@@ -281,7 +284,8 @@ impl Trainer {
         Ok(examples)
     }
 
-    fn check_held_gradients(&self, gradients: &[&Held], what: &str) -> Result<()> {
+    /// The examples of the forward pass, where gradients fit it.
+    fn check_held_gradients(&self, gradients: &[&Held], what: &str) -> Result<usize> {
         check_own(&self.losses, what)?;
         let examples = match &self.backend {
             Backend::Gpu(plan) => plan.forwarded()?,
@@ -291,6 +295,7 @@ impl Trainer {
         let lens = gradients.iter().map(|gradient| gradient.shape().len());
         let like: Vec<Vec<()>> = lens.map(|len| vec![(); len]).collect();
         let like: Vec<&[()]> = like.iter().map(Vec::as_slice).collect();
-        check_gradients(&self.model().graph, &self.losses, examples, &like)
+        check_gradients(&self.model().graph, &self.losses, examples, &like)?;
+        Ok(examples)
     }
 }

@@ -163,6 +163,24 @@ impl Logged {
         }
     }
 
+    /// Forgets what was recorded after an update: it is made again. Examples and seconds are counted from the
+    /// last row on that is left.
+    pub fn rewind(&mut self, update: u64) {
+        self.log.keep_until(update);
+        *self = Self::after(std::mem::replace(&mut self.log, Log::new()));
+    }
+
+    /// Counted from the last row of a log on.
+    fn after(log: Log) -> Self {
+        let last = log.rows.last();
+        Self {
+            examples: last.map_or(0, |row| row.examples),
+            seconds: last.map_or(0.0, |row| row.seconds),
+            since: now(),
+            log,
+        }
+    }
+
     /// Counts a batch of so many examples.
     pub fn count(&mut self, examples: usize) {
         self.examples = self.examples.saturating_add(examples as u64);
@@ -221,13 +239,7 @@ impl Trainer {
     /// Goes on with a log of an earlier training: examples and seconds are counted from its last row on. A
     /// checkpoint holds a log as text, [`Log::to_csv`], among its own entries.
     pub fn set_log(&mut self, log: Log) {
-        let last = log.rows.last();
-        self.logged = Logged {
-            examples: last.map_or(0, |row| row.examples),
-            seconds: last.map_or(0.0, |row| row.seconds),
-            since: now(),
-            log,
-        };
+        self.logged = Logged::after(log);
     }
 }
 

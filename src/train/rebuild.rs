@@ -61,6 +61,12 @@ impl Trainer {
 
     async fn rebuild_with(&mut self, mut builder: TrainerBuilder) -> Result<()> {
         check_same(&self.model().graph, &builder.model.graph)?;
+        builder.check_checkpoint()?;
+        if builder.checkpoint.resume.is_some() || builder.weights.is_some() {
+            let reason =
+                "goes on from the state of the trainer: resume and weights are for a new one";
+            return Err(Error::argument("rebuild", reason));
+        }
         let mut state = self.training_state().await?;
         state.learning_rate = builder.optimizer.learning_rate();
         state.fit(self.groups(), &builder.groups()?);
@@ -75,6 +81,7 @@ impl Trainer {
         fresh.made.checkpoint.every = every;
         let made = TrainerBuilder::clone(&fresh.made);
         fresh.keep_states(made).await?;
+        std::mem::swap(&mut fresh.logged, &mut self.logged);
         *self = fresh;
         Ok(())
     }

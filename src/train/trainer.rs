@@ -334,6 +334,7 @@ impl Trainer {
             let reason = "is part of the model, and fixed";
             return Err(Error::argument(format!("parameter {name:?}"), reason));
         }
+        self.check_not_averaged()?;
         let shape = &self.model.graph.parameter(id).shape;
         if shape.len() != values.len() {
             return Err(Error::length(

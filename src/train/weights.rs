@@ -106,6 +106,7 @@ impl Trainer {
     }
 
     async fn read(&mut self, weights: Weights) -> Result<LoadReport> {
+        self.check_not_averaged()?;
         // All are read before the first is set, so that a file that ends early changes nothing.
         let mut opened = weights.open(&self.model().graph)?;
         let mut values = opened.read_all(&self.model().graph)?;

@@ -393,12 +393,14 @@ impl<'a> Walk<'a> {
         };
         let begin = lowered.recording.dispatches.len();
         let (operator, site) = (kernels(&node.op), self.site(node));
-        let by_itself = operator.applies() == Applies::Everything;
+        let asked = places.to_inputs.iter().any(Option::is_some)
+            || places.to_parameters.iter().any(Option::is_some);
+        // Nobody but this pass takes the gradient through where nothing else is asked of the operator.
+        let by_itself = asked && operator.applies() == Applies::Everything;
         if let Some(through) = places.through.filter(|_| !by_itself) {
             activation::turn(&mut lowered.recording, through, site.len(), gradient);
         }
-        let asked = places.to_inputs.iter().any(Option::is_some);
-        if asked || places.to_parameters.iter().any(Option::is_some) {
+        if asked {
             operator.record_backward(&site, &mut lowered.recording, &places)?;
         }
         if let Some(heir) = heir {

@@ -33,6 +33,8 @@ impl Plan {
     /// [`backward`](Self::backward) from tensors.
     pub async fn backward_held(&mut self, gradients: &[&Tensor]) -> Result<()> {
         self.forwarded()?;
+        // A gradient that is refused takes the place of none.
+        self.check_not_due()?;
         self.take_gradients(gradients).await?;
         self.go_back(&[]).await
     }

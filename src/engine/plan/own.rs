@@ -60,15 +60,24 @@ impl Plan {
         self.go_back(&data).await
     }
 
+    /// Refuses a second batch where each makes an update.
+    pub(super) fn check_not_due(&self) -> Result<()> {
+        match self.options.accumulate > 1 || self.progress.pending == 0 {
+            true => Ok(()),
+            false => {
+                let reason =
+                    "an update is due: accumulate(2) or more adds up the gradients of several";
+                Err(Error::argument("backward", reason))
+            }
+        }
+    }
+
     /// The same, once the gradients that are not among `data` are in their places.
     pub(super) async fn go_back(&mut self, data: &[(&[u8], Region)]) -> Result<()> {
         let examples = self.forwarded()?;
+        self.check_not_due()?;
         let micro = self.options.accumulate > 1;
         let (begins, mut progress) = (self.progress.pending == 0, self.progress);
-        if !micro && !begins {
-            let reason = "an update is due: accumulate(2) or more adds up the gradients of several";
-            return Err(Error::argument("backward", reason));
-        }
         let step = Step {
             made: progress.updates,
             examples: progress.examples,

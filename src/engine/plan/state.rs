@@ -19,7 +19,10 @@ impl Plan {
 
     /// The updates that a parameter has had.
     pub fn updates_of(&self, id: ParameterId) -> u64 {
-        self.groups.updates(id, self.progress.updates)
+        match self.learns(id) {
+            true => self.groups.updates(id, self.progress.updates),
+            false => 0,
+        }
     }
 
     /// All that is kept of a parameter.

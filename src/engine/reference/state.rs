@@ -14,7 +14,10 @@ impl Reference<f32> {
 
     /// The updates that a parameter has had.
     pub(crate) fn updates_of(&self, id: ParameterId) -> u64 {
-        self.groups.updates(id, self.updates)
+        match self.learns(id) {
+            true => self.groups.updates(id, self.updates),
+            false => 0,
+        }
     }
 
     /// All that is kept of a parameter.

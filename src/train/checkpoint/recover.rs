@@ -153,7 +153,9 @@ impl Trainer {
         if let Some(recovery) = &mut fresh.session.recovery {
             recovery.builder.checkpoint.every = every;
         }
+        std::mem::swap(&mut fresh.logged, &mut self.logged);
         *self = fresh;
+        self.logged.rewind(self.updates());
         Ok(self.batches())
     }
 
