@@ -1,6 +1,9 @@
 //! Steps in three calls between trainers, on the device and by way of the host.
 
-use wgpu_cnn::{Gpu, Held, Losses, Model, Optimizer, Trainer, TrainerBuilder};
+use wgpu_cnn::{
+    Activation, Add, BatchNorm, Flatten, Gpu, Held, Linear, Losses, Model, Optimizer, Trainer,
+    TrainerBuilder,
+};
 
 use crate::common::{bits, plain_gpu, poisoned_gpus, random, state, uniform};
 use crate::errors::assert_error;
@@ -211,4 +214,44 @@ fn what_is_held_elsewhere_or_does_not_fit_is_an_error() {
     assert_error(there.input_gradient(0), "argument", &["input_gradients"]);
     assert_error(there.input_gradient(1), "argument", &["input 1"]);
     assert_error(here.input_gradient(0), "argument", &["input_gradients"]);
+}
+
+/// A sum and an activation that are part of a normalisation of what is constant: of the norm nothing is asked
+/// where the gradients of the inputs alone are, and the gradient of the other value goes through all the same.
+#[test]
+fn the_gradient_of_an_input_goes_through_what_is_fused_into_a_constant_branch() {
+    for activation in [Activation::Gelu, Activation::Relu, Activation::Silu] {
+        let mut net = Model::graph();
+        let x = net.input([3, 4, 4]);
+        let values: Vec<f32> = (0..48).map(|at| (at as f32).sin()).collect();
+        let fixed = net.constant("fixed", [3, 4, 4], values).unwrap();
+        let normed = net.add("norm", BatchNorm::new(), [fixed]).unwrap();
+        let sum = net.apply(Add, [normed, x]).unwrap();
+        let y = net.apply(activation, [sum]).unwrap();
+        let y = net.apply(Flatten, [y]).unwrap();
+        let y = net.add("fc", Linear::new(2), [y]).unwrap();
+        let model = net.build([y]).unwrap();
+        let (x, gy) = (
+            uniform(&mut random(8), BATCH * 48),
+            [0.5, -1.0].repeat(BATCH),
+        );
+        let both = |gpu: Option<&Gpu>| {
+            let mut trainer = made(own(model.clone()).input_gradients(true), gpu);
+            let x = trainer.hold([BATCH, 3, 4, 4], &x).unwrap();
+            trainer.forward_held(&[&x]).unwrap();
+            let gy = trainer.hold([BATCH, 2], &gy).unwrap();
+            trainer.backward_inputs(&[&gy]).unwrap();
+            let alone = trainer.input_gradient(0).unwrap().to_vec().unwrap();
+            trainer.backward_held(&[&gy]).unwrap();
+            [alone, trainer.input_gradient(0).unwrap().to_vec().unwrap()]
+        };
+        let [expected, _] = both(None);
+        for (device, gpu) in poisoned_gpus() {
+            for got in both(Some(gpu)) {
+                let mut pairs = got.iter().zip(&expected);
+                let near = pairs.all(|(a, b)| (a - b).abs() < 1e-5);
+                assert!(near, "{activation:?} on {device}: {got:?}, {expected:?}");
+            }
+        }
+    }
 }
