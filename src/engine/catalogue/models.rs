@@ -3,7 +3,8 @@
 use super::cases;
 use crate::op::{
     AvgPool1d, AvgPool2d, BatchNorm, Conv1d, Conv2d, ConvTranspose2d, GroupNorm, InstanceNorm,
-    LayerNorm, LayerNormChannels, LocalResponseNorm, MaxPool1d, MaxPool2d, Padding, Softmax,
+    LayerNorm, LayerNormChannels, Linear, LocalResponseNorm, MaxPool1d, MaxPool2d, Padding,
+    Softmax,
 };
 use crate::{Branch, Loss, Model, ModelBuilder, Result};
 
@@ -224,23 +225,24 @@ fn kept_arguments() -> Result<Model> {
 }
 
 /// Residual sums that are part of a normalisation, before an activation or none, of a value that is read by
-/// others, of two that are normalised, and of what is itself normalised.
+/// others, of two that are normalised, and of what is itself normalised. No bias before a batch norm, which takes it
+/// away again: its gradient would be rounding alone.
 fn normalised_sums() -> Result<Model> {
     Model::builder([3, 6, 6])
-        .conv2d(4, 3)
+        .push(Conv2d::new(4, 3).bias(false))
         .batch_norm()
         .relu()
         .residual(|b| {
-            b.push(same(4, 3))
+            b.push(same(4, 3).bias(false))
                 .batch_norm()
                 .relu()
-                .push(same(4, 3))
+                .push(same(4, 3).bias(false))
                 .batch_norm()
         })
         .relu()
         .residual_with(
-            |b| b.push(same(5, 3)).batch_norm(),
-            |s| s.conv2d(5, 1).batch_norm(),
+            |b| b.push(same(5, 3).bias(false)).batch_norm(),
+            |s| s.push(Conv2d::new(5, 1).bias(false)).batch_norm(),
         )
         .leaky_relu(0.1)
         .residual(|b| b.push(InstanceNorm::new().affine(true)))
@@ -250,7 +252,7 @@ fn normalised_sums() -> Result<Model> {
         .relu6()
         .residual(|b| b.push(LayerNormChannels::new()))
         .flatten()
-        .residual(|b| b.dense(80).batch_norm())
+        .residual(|b| b.push(Linear::new(80).bias(false)).batch_norm())
         .dense(3)
         .build()
 }

@@ -3,6 +3,7 @@
 use super::{Purpose, Task};
 use crate::engine::operators::{Piece, Pieces};
 use crate::gpu::kernel::Format;
+use crate::gpu::kernels::{Output, activation};
 use crate::gpu::record::{Recording, Region, Storage};
 use crate::gpu::strategy::Traits;
 use crate::gpu::tensor::padded;
@@ -342,6 +343,26 @@ fn pieces(parameter: &Parameter, most: u64) -> Vec<Rows> {
         len: count * row,
     });
     rows.collect()
+}
+
+/// A place beside a parameter or its gradient, of the same pieces.
+pub(super) fn apart(recording: &mut Recording, of: &Pieces, label: &str) -> Pieces {
+    let pieces = of.iter().map(|piece| Piece {
+        region: recording.transient(label, piece.len),
+        ..*piece
+    });
+    Pieces(pieces.collect())
+}
+
+/// Records that gradients of a parameter are added to what is there.
+pub(super) fn add_pieces(recording: &mut Recording, from: &Pieces, to: &Pieces) {
+    for (from, to) in from.iter().zip(to.iter()) {
+        let output = Output {
+            accumulate: true,
+            ..to.region.into()
+        };
+        activation::forward(recording, from.len, from.region, output);
+    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! The graph, walked: forwards and backwards in training, forwards in evaluation.
 
+use super::slabs::{add_pieces, apart};
 use super::{Fusion, Looked, Lowered, Part, Purpose, Task};
 use crate::Result;
 use crate::engine::internal;
-use crate::engine::operators::{Applies, Backward, Forward, Mode, Piece, Pieces, Site, kernels};
+use crate::engine::operators::{Applies, Backward, Forward, Mode, Pieces, Site, kernels};
 use crate::gpu::kernel::Format;
 use crate::gpu::kernels::{Output, activation, loss};
 use crate::gpu::record::{Recording, Region, Storage};
@@ -481,25 +482,5 @@ impl<'a> Walk<'a> {
             accumulate: existing.is_some(),
             ..region.into()
         })
-    }
-}
-
-/// A place beside a parameter or its gradient, of the same pieces.
-fn apart(recording: &mut Recording, of: &Pieces, label: &str) -> Pieces {
-    let pieces = of.iter().map(|piece| Piece {
-        region: recording.transient(label, piece.len),
-        ..*piece
-    });
-    Pieces(pieces.collect())
-}
-
-/// Records that gradients of a parameter are added to what is there.
-fn add_pieces(recording: &mut Recording, from: &Pieces, to: &Pieces) {
-    for (from, to) in from.iter().zip(to.iter()) {
-        let output = Output {
-            accumulate: true,
-            ..to.region.into()
-        };
-        activation::forward(recording, from.len, from.region, output);
     }
 }

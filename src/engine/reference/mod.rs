@@ -4,6 +4,7 @@ mod average;
 mod look;
 mod own;
 mod pass;
+mod predict;
 mod rates;
 mod single;
 mod state;
@@ -12,14 +13,13 @@ mod tests;
 mod walk;
 
 use pass::{Among, divided};
+pub(super) use predict::predict;
 pub(super) use single::{AveragePass, BackwardPass, Compute, ForwardPass, LossPass, UpdatePass};
 use walk::{Tape, Walk};
 
 use crate::cpu::{self, Real};
 use crate::engine::wanted::Wanted;
-use crate::model::{
-    Graph, Groups, Inputs, Losses, OutputLoss, ParameterId, Targets, check_accumulate,
-};
+use crate::model::{Groups, Inputs, Losses, OutputLoss, ParameterId, Targets, check_accumulate};
 use crate::op::{Average, Optimizer, check_clip_norm};
 use crate::{Error, Model, Result};
 
@@ -88,26 +88,6 @@ struct Pending {
     gradients: Vec<Vec<f64>>,
     /// What the sums are to be divided by.
     normaliser: f64,
-}
-
-/// All outputs in evaluation. A value's memory is given back once nothing reads it any more.
-pub(super) fn predict<T: Real>(
-    graph: &Graph,
-    parameters: &[Vec<T>],
-    inputs: &Inputs<T>,
-) -> Result<Vec<Vec<T>>> {
-    let mut tape = Tape::default();
-    let walk = Walk {
-        graph,
-        parameters,
-        batch: inputs.examples(graph)?,
-        training: None,
-    };
-    tape.forward_alone(walk, inputs.slices())?;
-    let outputs = graph.outputs().iter();
-    Ok(outputs
-        .map(|output| std::mem::take(&mut tape.values[output.0]))
-        .collect())
 }
 
 impl<T: Real> Reference<T> {
@@ -185,15 +165,6 @@ impl<T: Real> Reference<T> {
         max_norm.map_or(Ok(()), check_clip_norm)?;
         self.clip_norm = max_norm;
         Ok(())
-    }
-
-    /// Sets whether a way back leaves the losses' gradients with respect to the inputs.
-    pub(crate) fn set_input_gradients(&mut self, asked: bool) {
-        let (graph, losses, groups) = (&self.model.graph, &self.losses, &self.groups);
-        self.wanted = match asked {
-            true => Wanted::with_values(graph, losses, groups, graph.inputs()),
-            false => Wanted::learned(graph, losses, groups),
-        };
     }
 
     /// Sets how many batches make one update. The update is that of one batch with all of their

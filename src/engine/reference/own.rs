@@ -56,6 +56,15 @@ impl<T: Real> Reference<T> {
             .ok_or_else(|| Error::argument("backward", reason))
     }
 
+    /// Sets whether a way back leaves the losses' gradients with respect to the inputs.
+    pub(crate) fn set_input_gradients(&mut self, asked: bool) {
+        let (graph, losses, groups) = (&self.model.graph, &self.losses, &self.groups);
+        self.wanted = match asked {
+            true => Wanted::with_values(graph, losses, groups, graph.inputs()),
+            false => Wanted::learned(graph, losses, groups),
+        };
+    }
+
     /// The gradients of the inputs from those of the outputs, and nothing else: the forward pass is there
     /// afterwards.
     pub(crate) fn backward_inputs(&mut self, given: &[&[T]]) -> Result<()> {

@@ -1,15 +1,17 @@
 //! Values inside a model, and gradients with respect to them.
 
+mod builder;
+
+pub use builder::ProbeBuilder;
+
 use super::Trainer;
 use super::trainer::Backend;
-use crate::engine::{HostLook, LookPlan, LookTask, MemoryReport, PlanOptions};
-use crate::gpu::strategy::Choices;
+use crate::engine::{HostLook, LookPlan, MemoryReport};
 use crate::model::{
-    Graph, Inputs, Losses, Model, OutputLoss, ParameterId, Targets, ValueId, Weights,
-    check_gradients, check_own,
+    Graph, Inputs, Model, OutputLoss, Targets, ValueId, check_gradients, check_own,
 };
-use crate::op::Loss;
 use crate::{Error, Gpu, Result};
+use builder::Source;
 
 /// Looks into a model: the values of named layers, and a loss's gradient with respect to them and to the
 /// inputs, as saliency maps, Grad-CAM, style transfer and adversarial examples need them. It has
@@ -95,190 +97,6 @@ fn named<'a>(all: &'a [(String, Vec<f32>)], name: &str) -> Result<&'a [f32]> {
     found
         .map(|(_, values)| values.as_slice())
         .ok_or_else(missing)
-}
-
-/// Where parameters come from.
-#[derive(Debug, Clone)]
-enum Source {
-    Seed,
-    Weights(Weights),
-    Values(Vec<Vec<f32>>),
-}
-
-/// How a [`Probe`] is made.
-#[derive(Debug, Clone)]
-pub struct ProbeBuilder {
-    model: Model,
-    losses: Losses,
-    source: Source,
-    values: Vec<String>,
-    gradients: Vec<String>,
-    training: bool,
-    options: PlanOptions,
-}
-
-impl ProbeBuilder {
-    fn new(model: Model) -> Self {
-        Self {
-            model,
-            losses: Loss::default().into(),
-            source: Source::Seed,
-            values: vec![],
-            gradients: vec![],
-            training: false,
-            options: PlanOptions::new(1),
-        }
-    }
-
-    /// Sets the loss of the first output, or the [`Losses`] of several, of which the gradients are. With
-    /// [`Losses::own`] the gradients come from those that the caller computes
-    /// ([`run_with`](Probe::run_with)). Default mean cross-entropy of the first.
-    pub fn loss(mut self, losses: impl Into<Losses>) -> Self {
-        self.losses = losses.into();
-        self
-    }
-
-    /// Asks for the values of these layers, inputs and constants.
-    pub fn values<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
-        self.values = names.into_iter().map(Into::into).collect();
-        self
-    }
-
-    /// Asks for the loss's gradients with respect to the values of these.
-    pub fn gradients<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
-        self.gradients = names.into_iter().map(Into::into).collect();
-        self
-    }
-
-    /// Looks at the model as it is in training: with dropout, and normalised by the batch's own statistics.
-    /// Default as it is in evaluation.
-    pub fn training(mut self, training: bool) -> Self {
-        self.training = training;
-        self
-    }
-
-    /// Sets the number of examples at most. Default 1.
-    pub fn batch(mut self, batch: usize) -> Self {
-        self.options.batch = batch;
-        self
-    }
-
-    /// Takes weights from a safetensors file, or [`Weights`] of any kind. What they leave as it is starts from
-    /// the seed.
-    pub fn weights(mut self, weights: impl Into<Weights>) -> Self {
-        self.source = Source::Weights(weights.into());
-        self
-    }
-
-    /// Sets the seed of the first parameters, unless they are loaded, and of dropout's masks. Default 0.
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.options.seed = seed;
-        self
-    }
-
-    /// Sets the bytes of device memory that the probe may take, as that of a
-    /// [trainer](super::TrainerBuilder::memory_budget).
-    pub fn memory_budget(mut self, bytes: u64) -> Self {
-        self.options.memory_budget = bytes;
-        self
-    }
-
-    /// The memory that [`on`](Self::on) would take, without allocating any.
-    ///
-    /// # Errors
-    /// Those of [`on`](Self::on) but for the weights'.
-    pub fn memory(&self, gpu: &Gpu) -> Result<MemoryReport> {
-        self.task()?.0.memory(gpu)
-    }
-
-    /// What is looked at, with the names of values and gradients.
-    fn task(&self) -> Result<(LookTask, Probed)> {
-        if self.options.batch == 0 {
-            return Err(Error::argument("batch", "must not be zero"));
-        }
-        let graph = &self.model.graph;
-        let [values, gradients] = [&self.values, &self.gradients].map(|names| {
-            let named = names
-                .iter()
-                .map(|name| Ok((name.clone(), graph.value_named(name)?)));
-            named.collect::<Result<Vec<_>>>()
-        });
-        let (values, gradients) = (values?, gradients?);
-        let losses = match gradients.is_empty() {
-            true => vec![],
-            false => self.losses.resolve(graph)?,
-        };
-        let ids = |named: &[(String, ValueId)]| named.iter().map(|(_, id)| *id).collect();
-        let (value_ids, gradient_ids): (Vec<_>, Vec<_>) = (ids(&values), ids(&gradients));
-        let asked = [value_ids.clone(), gradient_ids.clone()].concat();
-        let task = LookTask {
-            model: Model {
-                graph: graph.with_own_places(&asked, !self.training),
-            },
-            losses,
-            values: value_ids,
-            gradients: gradient_ids,
-            options: self.options,
-            choices: Choices::new(),
-        };
-        Ok((task, Probed { values, gradients }))
-    }
-
-    /// The parameters one by one, once all that can be wrong with their file is known.
-    fn parameters(&self) -> Result<Vec<Vec<f32>>> {
-        let graph = &self.model.graph;
-        let mut weights = match &self.source {
-            Source::Values(values) => return Ok(values.clone()),
-            Source::Weights(weights) => Some(weights.open(graph)?),
-            Source::Seed => None,
-        };
-        let ids = (0..graph.parameters().len()).map(ParameterId);
-        let values = ids.map(|id| {
-            let read = weights.as_mut().map(|weights| weights.read(graph, id));
-            let initial = || graph.initial_values_of(id, self.options.seed);
-            Ok(read.transpose()?.flatten().unwrap_or_else(initial))
-        });
-        values.collect()
-    }
-
-    /// Makes the probe on a GPU.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] for a name that the model does not have and a batch of 0, [`Error::Shape`] for
-    /// a loss that does not fit, [`Error::Limit`] and [`Error::OutOfMemory`] for what the device does not
-    /// have, [`Error::File`] for weights that do not fit.
-    #[cfg(feature = "native")]
-    pub fn on(self, gpu: &Gpu) -> Result<Probe> {
-        pollster::block_on(self.on_async(gpu))
-    }
-
-    /// [`on`](Self::on) for asynchronous programs and the browser.
-    pub async fn on_async(self, gpu: &Gpu) -> Result<Probe> {
-        let (task, probed) = self.task()?;
-        let (losses, parameters) = (task.losses.clone(), self.parameters()?);
-        let mut plan = LookPlan::compile(gpu, task).await?;
-        for (at, values) in parameters.iter().enumerate() {
-            plan.set_parameter(ParameterId(at), values).await?;
-        }
-        let backend = Engine::Gpu(Box::new(plan));
-        Ok(probed.probe(losses, self.options.batch, backend))
-    }
-
-    /// Makes the probe on the CPU reference: the same within rounding.
-    ///
-    /// # Errors
-    /// Those of [`on`](Self::on) that are no device's, and [`Error::Argument`] for a
-    /// [`memory_budget`](Self::memory_budget), which only a GPU could keep.
-    pub fn on_cpu(self) -> Result<Probe> {
-        if self.options.memory_budget != u64::MAX {
-            return Err(Error::argument("memory_budget", "is for GPUs"));
-        }
-        let (task, probed) = self.task()?;
-        let losses = task.losses.clone();
-        let look = HostLook::new(task, self.parameters()?)?;
-        let backend = Engine::Cpu(Box::new(look));
-        Ok(probed.probe(losses, self.options.batch, backend))
-    }
 }
 
 /// What is asked for, by name.
@@ -392,7 +210,7 @@ impl Probe {
         self.looked(loss, examples).await
     }
 
-    /// The same for [losses of one's own](Losses::own): `gradients` gets the model's outputs by name and
+    /// The same for [losses of one's own](crate::Losses::own): `gradients` gets the model's outputs by name and
     /// gives, for each of the losses in their order, its gradient with respect to its output. For Grad-CAM
     /// of a class that is 1 at its logit and 0 elsewhere.
     ///
