@@ -1,8 +1,8 @@
 //! Tensors of two devices do not meet in an operation.
 
 use wgpu_cnn::{
-    Activation, AdaptiveMaxPool2d, BatchNorm, Conv2d, ConvTranspose2d, Element, Error, Gpu,
-    GroupNorm, LayerNorm, LayerNormChannels, LocalResponseNorm, MaxPool2d, Optimizer, Shape,
+    Activation, AdaptiveMaxPool2d, Average, BatchNorm, Conv2d, ConvTranspose2d, Element, Error,
+    Gpu, GroupNorm, LayerNorm, LayerNormChannels, LocalResponseNorm, MaxPool2d, Optimizer, Shape,
     Softmax, Tensor, ops, wgpu,
 };
 
@@ -42,7 +42,7 @@ const X: [usize; 4] = [2, 4, 4, 4];
 const GRADIENT: &str = "output gradient";
 
 /// The functions of `ops` that take more than one tensor.
-const CALLS: [(&str, Call); 34] = [
+const CALLS: [(&str, Call); 35] = [
     ("activation_backward", |t| {
         let tensors = [t.f32("x", X), t.f32("y", X), t.f32(GRADIENT, X)];
         let [x, y, gradient] = &tensors;
@@ -185,6 +185,10 @@ const CALLS: [(&str, Call); 34] = [
         let (parameter, gradient) = (t.f32("parameter", [5]), t.f32("gradient", [5]));
         let state = ["state[0]", "state[1]"].map(|name| t.f32(name, [5]));
         ops::optimizer_update(Optimizer::adam(0.1), 1, &parameter, &gradient, &state).map(drop)
+    }),
+    ("average_update", |t| {
+        let (parameter, averaged) = (t.f32("parameter", [5]), t.f32("average", [5]));
+        ops::average_update(&Average::ema(0.5).into(), 1, &parameter, &averaged).map(drop)
     }),
     ("max_pool2d_backward", |t| {
         let gradient = t.f32(GRADIENT, [2, 4, 2, 2]);
