@@ -299,7 +299,7 @@ fn normalised() -> TrainerBuilder {
         .softmax()
         .dense(4)
         .build();
-    let builder = Trainer::builder(model.unwrap()).batch(16).seed(4);
+    let builder = Trainer::builder(model.unwrap()).batch(16).seed(1);
     let builder = builder.optimizer(Optimizer::sgd(0.5).momentum(0.5));
     builder.clip_norm(1.0).accumulate(2).max_slab(2048)
 }
