@@ -16,6 +16,11 @@ use crate::{Error, Result, Shape};
 #[path = "safetensors_tests.rs"]
 mod tests;
 
+/// Where a file is read from: the disk or memory.
+pub(crate) trait Bytes: Read + Seek + Send {}
+
+impl<T: Read + Seek + Send> Bytes for T {}
+
 /// The bytes that say how long the header is.
 const PREFIX: u64 = 8;
 /// No header is longer, says the format.

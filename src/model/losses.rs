@@ -245,12 +245,29 @@ pub(crate) fn check_own(losses: &[OutputLoss], what: &str) -> Result<()> {
     }
 }
 
-/// Refuses gradients that do not fit the outputs of the losses.
-pub(crate) fn check_gradients<T>(
+/// The examples of the forward pass that a backward pass would go back from, where there is one.
+pub(crate) fn check_forwarded(examples: Option<usize>) -> Result<usize> {
+    let reason = "needs a forward pass just before it";
+    examples.ok_or_else(|| Error::argument("backward", reason))
+}
+
+/// Refuses a second batch where each makes an update.
+pub(crate) fn check_not_due(accumulate: usize, pending: usize) -> Result<()> {
+    match accumulate > 1 || pending == 0 {
+        true => Ok(()),
+        false => {
+            let reason = "an update is due: accumulate(2) or more adds up the gradients of several";
+            Err(Error::argument("backward", reason))
+        }
+    }
+}
+
+/// Refuses gradients of lengths that do not fit the outputs of the losses.
+pub(crate) fn check_gradients(
     graph: &Graph,
     losses: &[OutputLoss],
     examples: usize,
-    given: &[&[T]],
+    given: impl ExactSizeIterator<Item = usize>,
 ) -> Result<()> {
     if given.len() != losses.len() {
         let expected = one_each("gradient", losses.len(), "loss");
@@ -259,9 +276,9 @@ pub(crate) fn check_gradients<T>(
     for (loss, gradient) in losses.iter().zip(given) {
         let output = graph.outputs()[loss.output];
         let shape = graph.shape(output).batched(examples);
-        if gradient.len() != shape.len() {
+        if gradient != shape.len() {
             let what = format!("gradient of {}", graph.value_name(output));
-            return Err(Error::length(&what, &shape, gradient.len()));
+            return Err(Error::length(&what, &shape, gradient));
         }
     }
     Ok(())

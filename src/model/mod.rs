@@ -21,7 +21,10 @@ pub use graph_builder::{GraphBuilder, Value};
 pub(crate) use groups::{Groups, Rate};
 pub use inputs::Inputs;
 pub use losses::{Losses, Targets};
-pub(crate) use losses::{OutputLoss, Shares, check_accumulate, check_gradients, check_own};
+pub(crate) use losses::{
+    OutputLoss, Shares, check_accumulate, check_forwarded, check_gradients, check_not_due,
+    check_own,
+};
 pub use pattern::Pattern;
 pub use summary::{LayerSummary, Summary};
 pub(crate) use weights::Opened;

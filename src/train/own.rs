@@ -95,7 +95,8 @@ impl Trainer {
             Backend::Cpu(reference) => reference.forwarded()?,
         };
         let given = gradients.slices();
-        check_gradients(&self.model().graph, &self.losses, examples, given)?;
+        let lengths = given.iter().map(|gradient| gradient.len());
+        check_gradients(&self.model().graph, &self.losses, examples, lengths)?;
         match &mut self.backend {
             Backend::Gpu(plan) => plan.backward(given).await?,
             Backend::Cpu(reference) => reference.backward_slices(given)?,

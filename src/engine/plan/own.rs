@@ -5,8 +5,9 @@ use std::ops::Range;
 use super::params::Step;
 use super::run::Batch;
 use super::{Plan, WentBack};
+use crate::Result;
 use crate::gpu::record::Region;
-use crate::{Error, Result};
+use crate::model::{check_forwarded, check_not_due};
 
 impl Plan {
     /// The outputs of a batch in training, each `(N, ..)`. What a backward pass needs stays on the device
@@ -39,9 +40,7 @@ impl Plan {
 
     /// The examples of the forward pass that a backward pass would go back from.
     pub fn forwarded(&self) -> Result<usize> {
-        let reason = "needs a forward pass just before it";
-        self.forwarded
-            .ok_or_else(|| Error::argument("backward", reason))
+        check_forwarded(self.forwarded)
     }
 
     /// Makes a backward pass wait for another forward pass.
@@ -62,14 +61,7 @@ impl Plan {
 
     /// Refuses a second batch where each makes an update.
     pub(super) fn check_not_due(&self) -> Result<()> {
-        match self.options.accumulate > 1 || self.progress.pending == 0 {
-            true => Ok(()),
-            false => {
-                let reason =
-                    "an update is due: accumulate(2) or more adds up the gradients of several";
-                Err(Error::argument("backward", reason))
-            }
-        }
+        check_not_due(self.options.accumulate, self.progress.pending)
     }
 
     /// The same, once the gradients that are not among `data` are in their places.

@@ -3,7 +3,7 @@
 use super::{Reference, Tape};
 use crate::cpu::Real;
 use crate::engine::wanted::Wanted;
-use crate::model::{Inputs, check_gradients, check_own};
+use crate::model::{Inputs, check_forwarded, check_gradients, check_not_due, check_own};
 use crate::{Error, Result};
 
 impl<T: Real> Reference<T> {
@@ -51,9 +51,7 @@ impl<T: Real> Reference<T> {
 
     /// The examples of the forward pass that a backward pass would go back from.
     pub(crate) fn forwarded(&self) -> Result<usize> {
-        let reason = "needs a forward pass just before it";
-        self.forwarded
-            .ok_or_else(|| Error::argument("backward", reason))
+        check_forwarded(self.forwarded)
     }
 
     /// Sets whether a way back leaves the losses' gradients with respect to the inputs.
@@ -122,11 +120,9 @@ impl<T: Real> Reference<T> {
     pub(crate) fn backward_slices(&mut self, given: &[&[T]]) -> Result<()> {
         check_own(&self.losses, "backward")?;
         let examples = self.forwarded()?;
-        check_gradients(&self.model.graph, &self.losses, examples, given)?;
-        if self.accumulate == 1 && self.pending.batches > 0 {
-            let reason = "an update is due: accumulate(2) or more adds up the gradients of several";
-            return Err(Error::argument("backward", reason));
-        }
+        let lengths = given.iter().map(|gradient| gradient.len());
+        check_gradients(&self.model.graph, &self.losses, examples, lengths)?;
+        check_not_due(self.accumulate, self.pending.batches)?;
         let mut tape: Tape<T> = std::mem::take(&mut self.tape);
         tape.begin_gradients();
         for (loss, gradient) in self.losses.iter().zip(given) {

@@ -1,7 +1,7 @@
 //! Files of weights, held to a model.
 
 use std::collections::{HashMap, HashSet};
-use std::io::{Cursor, Read, Seek};
+use std::io::Cursor;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,15 +12,10 @@ use super::index;
 use super::names::Names;
 use super::report::{LoadReport, listed};
 use super::{Source, Weights};
-use crate::file::safetensors::{Reader, extents, quoted};
+use crate::file::safetensors::{Bytes, Reader, extents, quoted};
 use crate::model::graph::Parameter;
 use crate::model::{Graph, ParameterId};
 use crate::{Error, Result, file};
-
-/// What a file can be read from.
-pub(crate) trait Bytes: Read + Seek + Send {}
-
-impl<T: Read + Seek + Send> Bytes for T {}
 
 /// A file, or the bytes of one.
 pub(super) type Open = Reader<Box<dyn Bytes>>;

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::write::Tensor;
 use super::{BYTES, FORMAT, Holds, PLACE, Source, TrainingState, VERSION, describe};
 use crate::engine::{Counts, ParameterState};
-use crate::file::safetensors::{Reader, quoted};
+use crate::file::safetensors::{Bytes, Reader, quoted};
 use crate::model::ParameterId;
 use crate::train::trainer::Backend;
 use crate::train::{Trainer, TrainerBuilder};
@@ -120,11 +120,6 @@ fn counts(text: &str) -> Told<Counts> {
         seed: count("seed")?,
     })
 }
-
-/// What bytes come from.
-trait Bytes: Read + Seek + Send {}
-
-impl<T: Read + Seek + Send> Bytes for T {}
 
 /// A checkpoint whose header has been read.
 pub(in crate::train) struct Opened {

@@ -263,7 +263,8 @@ impl Probe {
         let outputs: Vec<(String, Vec<f32>)> = names.zip(outputs).collect();
         let gradients = gradients(&outputs);
         let gradients: Vec<&[f32]> = gradients.iter().map(Vec::as_slice).collect();
-        check_gradients(graph, &self.losses, examples, &gradients)?;
+        let lengths = gradients.iter().map(|gradient| gradient.len());
+        check_gradients(graph, &self.losses, examples, lengths)?;
         match &mut self.backend {
             Engine::Gpu(plan) => plan.backward(examples, &gradients).await?,
             Engine::Cpu(look) => look.backward(&gradients)?,

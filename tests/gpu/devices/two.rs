@@ -188,7 +188,7 @@ const CALLS: [(&str, Call); 35] = [
     }),
     ("average_update", |t| {
         let (parameter, averaged) = (t.f32("parameter", [5]), t.f32("average", [5]));
-        ops::average_update(&Average::ema(0.5).into(), 1, &parameter, &averaged).map(drop)
+        ops::average_update(&Average::ema(0.5), 1, &parameter, &averaged).map(drop)
     }),
     ("max_pool2d_backward", |t| {
         let gradient = t.f32(GRADIENT, [2, 4, 2, 2]);
