@@ -153,9 +153,8 @@ impl LookPlan {
     ) -> Result<()> {
         self.task.model.graph.check_training(examples)?;
         self.prepare(examples)?;
-        let inputs = inputs.slices().iter().zip(&self.lowered.inputs);
-        for (&input, &region) in inputs {
-            self.write(region, input).await?;
+        for (input, &region) in inputs.list().iter().zip(&self.lowered.inputs) {
+            self.program.write(&self.gpu, region, input.raw()).await?;
         }
         let losses = self.task.losses.iter().zip(&self.lowered.losses);
         for ((loss, parts), target) in losses.zip(targets) {

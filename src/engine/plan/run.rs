@@ -10,6 +10,7 @@ use crate::engine::check_averages;
 use crate::engine::lower::{Ranges, Task, lower};
 use crate::gpu::kernels::loss::LossStep;
 use crate::gpu::record::{Dispatch, Region};
+use crate::gpu::tensor::whole_words;
 use crate::gpu::timer::Timer;
 use crate::model::{Inputs, Shares};
 use crate::op::{Loss, Target};
@@ -332,9 +333,9 @@ impl Plan {
             codes.unwrap_or_default()
         });
         let codes: Vec<_> = codes.collect();
-        let inputs = batch.inputs.slices().iter().zip(&self.lowered.inputs);
+        let inputs = batch.inputs.list().iter().zip(&self.lowered.inputs);
         let mut data: Vec<(&[u8], Region)> = inputs
-            .map(|(&input, &region)| (bytemuck::cast_slice(input), region))
+            .map(|(input, &region)| (input.raw(), region))
             .collect();
         for (at, target) in batch.targets.iter().enumerate() {
             let parts = &self.lowered.losses[at];
@@ -384,9 +385,9 @@ impl Plan {
                 }
                 view.slice(offset..offset + bytes.len())
                     .copy_from_slice(bytes);
-                let (from, size) = (offset as u64, bytes.len() as u64);
+                let (from, size) = (offset as u64, whole_words(bytes.len()));
                 encoder.copy_buffer_to_buffer(&upload.buffer, from, destination, to, size);
-                offset += bytes.len();
+                offset += size as usize;
             }
             drop(view);
             upload.buffer.unmap();

@@ -6,6 +6,7 @@ use std::task::Poll;
 use super::{PredictionPlan, Slot, State};
 use crate::Result;
 use crate::gpu::Mapping;
+use crate::gpu::tensor::whole_words;
 use crate::model::Inputs;
 
 /// Where the outputs of a batch arrive.
@@ -74,19 +75,15 @@ impl PredictionPlan {
             let mut copy = |bytes: &[u8], to: &wgpu::Buffer, at: u64| {
                 view.slice(offset..offset + bytes.len())
                     .copy_from_slice(bytes);
-                let size = bytes.len() as u64;
+                let size = whole_words(bytes.len());
                 encoder.copy_buffer_to_buffer(&slot.upload, offset as u64, to, at, size);
-                offset += bytes.len();
+                offset += size as usize;
             };
             if let Some((params, at)) = &params {
                 copy(params, self.program.uniforms(), *at);
             }
-            for (&input, &region) in inputs.slices().iter().zip(&prediction.inputs) {
-                copy(
-                    bytemuck::cast_slice(input),
-                    self.program.memory(region)?,
-                    margin,
-                );
+            for (input, &region) in inputs.list().iter().zip(&prediction.inputs) {
+                copy(input.raw(), self.program.memory(region)?, margin);
             }
             drop(view);
             slot.upload.unmap();
