@@ -14,7 +14,7 @@ pub(crate) struct ParameterState {
     /// The sum of the gradients of the batches that wait for an update, where any do. In `f64`, since the
     /// reference adds them up so: what a GPU has added up in `f32` is the same there.
     pub sum: Option<Vec<f64>>,
-    /// The mean of its values over the updates, where one is kept.
+    /// The average of its values over the updates, where one is kept.
     pub average: Option<Vec<f32>>,
     /// The updates that it has had.
     pub updates: u64,
@@ -39,6 +39,8 @@ pub(crate) struct Counts {
     pub losses: Vec<f32>,
     /// What dropout's masks are made from.
     pub seed: u64,
+    /// The updates that had been made when the average of the weights began, where one is kept.
+    pub average_began: Option<u64>,
 }
 
 impl Counts {
@@ -54,11 +56,13 @@ impl Counts {
             normaliser,
             ..
         } = self;
+        let began = self.average_began.unwrap_or(0);
         // Far beyond what a training reaches, and what can be counted on from.
         let most = 1 << 62;
         let counts = [
             ("batches", batches, most),
             ("updates", updates, *batches),
+            ("updates before the average", &began, *updates),
             ("pending batches", pending, *batches),
             ("pending examples", examples, most),
         ];

@@ -122,10 +122,7 @@ pub(crate) enum Varies {
         group: usize,
     },
     /// The shares of an average and of what is new.
-    Average {
-        /// The place of the parameters' group.
-        group: usize,
-    },
+    Average,
 }
 
 /// What a recording chose by the sizes of a piece of work.

@@ -16,7 +16,11 @@ impl TrainerBuilder {
     /// Running statistics are not averaged, as in PyTorch's `AveragedModel`: where the average is
     /// evaluated or saved, they are those of the training. What is frozen is its own average.
     ///
-    /// A checkpoint holds the average; one without begins it at the weights that it holds.
+    /// Each parameter's average is of all updates since it is kept, whatever becomes of its optimizer, as in
+    /// `AveragedModel`: where it begins in the midst of a training, by [`rebuild`](Trainer::rebuild) or on a
+    /// [checkpoint](Trainer::checkpoint) that holds none, the next update is its first. It goes on over a
+    /// `rebuild` and a checkpoint; another decay counts from there on. What is learned only from then on has
+    /// counted with the value at which it was frozen.
     ///
     /// ```
     /// use wgpu_cnn::{Average, Model, Trainer};
@@ -74,7 +78,7 @@ impl Trainer {
 
     /// Exchanges the weights with their [average](TrainerBuilder::average), and back with the next call.
     /// While the average is in place, a step, an update, and setting or loading parameters are errors; predictions, files and
-    /// [`parameter`](Self::parameter) are those of the average. Before the first update it is the weights.
+    /// [`parameter`](Self::parameter) are those of the average. Before the first update since it is kept it is the weights.
     ///
     /// # Errors
     /// [`Error::Argument`] where no average is kept, and the device's errors.

@@ -417,7 +417,7 @@ fn record_average(lowered: &mut Lowered) {
     for slab in slabs.iter() {
         if let Some(average) = slab.average {
             let regions = [slab.parameter, average];
-            average::update(recording, slab.group, slab.vectors(), regions);
+            average::update(recording, slab.vectors(), regions);
         }
     }
 }

@@ -19,6 +19,8 @@ pub(in crate::engine) struct Step {
     pub examples: u64,
     /// The update that this submission makes, counted from 1.
     pub update: u64,
+    /// The updates that had been made when the average began.
+    pub average_began: u64,
     pub gradient_scale: f32,
 }
 
@@ -53,9 +55,9 @@ impl Step {
                 let values = optimizer::params(&group.optimizer, update, vectors, scale);
                 params[..values.len()].copy_from_slice(&values);
             }
-            Varies::Average { group } => {
-                let update = groups.list()[group].updates(self.update).max(1);
+            Varies::Average => {
                 if let Some(own) = &options.average {
+                    let update = own.own_update(self.update, self.average_began);
                     average::set_shares(params, own, update);
                 }
             }
@@ -83,6 +85,7 @@ impl Step {
         made: 0,
         examples: 0,
         update: 1,
+        average_began: 0,
         gradient_scale: 1.0,
     };
 }

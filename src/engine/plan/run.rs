@@ -31,6 +31,8 @@ pub(super) struct Progress {
     pub batches: u64,
     /// Updates so far.
     pub updates: u64,
+    /// The updates that had been made when the average began.
+    pub average_began: u64,
     /// Batches since the last update.
     pub pending: usize,
     /// The examples of these.
@@ -171,6 +173,7 @@ impl Plan {
             made: self.progress.updates,
             examples: self.progress.examples,
             update: progress.updates,
+            average_began: progress.average_began,
             gradient_scale: progress.gradient_scale,
         };
         Ok((ranges, step, progress))
@@ -257,6 +260,7 @@ impl Plan {
         progress.gradient_scale = progress.mean();
         let step = Step {
             update: progress.updates,
+            average_began: progress.average_began,
             gradient_scale: progress.gradient_scale,
             ..Step::FIRST
         };
@@ -269,10 +273,10 @@ impl Plan {
     /// Exchanges the parameters with their average.
     pub async fn swap_average(&mut self) -> Result<()> {
         check_averages(self.options.average)?;
-        // The memory of an average holds nothing before the first update, which the first step here copies.
-        let copy = match self.progress.updates {
-            0 => self.lowered.ranges.average.clone(),
-            _ => 0..0,
+        // The memory of an average holds nothing before its first update, which the first step here copies.
+        let copy = match self.has_average() {
+            true => 0..0,
+            false => self.lowered.ranges.average.clone(),
         };
         let ranges = [copy, self.lowered.ranges.swap.clone()];
         self.progress.prepared = false;

@@ -66,10 +66,16 @@ impl Plan {
 
     /// The average of a learned parameter, once there is one.
     pub async fn average(&self, id: ParameterId) -> Result<Option<Vec<f32>>> {
-        match (self.options.average, self.progress.updates) {
-            (None, _) | (_, 0) => Ok(None),
-            _ => self.read_pieces(&self.lowered.average(id)?).await.map(Some),
+        match self.has_average() {
+            true => self.read_pieces(&self.lowered.average(id)?).await.map(Some),
+            false => Ok(None),
         }
+    }
+
+    /// Whether an update has been made since an average is kept.
+    pub fn has_average(&self) -> bool {
+        let progress = &self.progress;
+        self.options.average.is_some() && progress.updates > progress.average_began
     }
 
     /// The average that is kept, if one is.
@@ -132,6 +138,7 @@ impl Plan {
             normaliser: progress.normaliser,
             losses,
             seed: self.options.seed,
+            average_began: self.options.average.map(|_| progress.average_began),
         })
     }
 
@@ -160,6 +167,7 @@ impl Plan {
             pending,
             examples: counts.examples,
             normaliser: counts.normaliser,
+            average_began: counts.average_began.unwrap_or(counts.updates),
             has_losses: known,
             has_gradients: pending > 0,
             ..super::Progress::default()

@@ -76,6 +76,8 @@ struct Averages<T> {
     average: Average,
     /// Each as long as its parameter; empty for what is not learned.
     values: Vec<Vec<T>>,
+    /// The updates that had been made when it began.
+    began: u64,
 }
 
 /// The batches since the last update, where an update takes several.

@@ -92,6 +92,7 @@ impl Reference<f32> {
             normaliser: self.pending.normaliser,
             losses: self.last_losses.clone(),
             seed: self.seed,
+            average_began: self.average_began(),
         }
     }
 
@@ -107,6 +108,7 @@ impl Reference<f32> {
         self.forget_forward();
         (self.steps, self.updates) = (counts.batches, counts.updates);
         self.seed = counts.seed;
+        self.set_average_began(counts.average_began.unwrap_or(counts.updates));
         self.last_losses = match counts.losses.len() == self.losses.len() {
             true => counts.losses.clone(),
             false => vec![],

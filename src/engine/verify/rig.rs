@@ -19,6 +19,7 @@ pub(super) const STEP: Step = Step {
     made: 3,
     examples: 5,
     update: 1,
+    average_began: 0,
     gradient_scale: 1.0,
 };
 

@@ -66,7 +66,7 @@ impl Header {
             model: serde_json::from_str(text("model")?).map_err(bad("model"))?,
             optimizers: serde_json::from_str(text("optimizers")?).map_err(bad("optimizers"))?,
             learning_rate: number("learning_rate", text("learning_rate")?)?,
-            counts: counts(text("progress")?)?,
+            counts: counts(text("progress")?, metadata.contains_key("average"))?,
             updates: serde_json::from_str(text("updates")?).map_err(bad("updates"))?,
             average: metadata.get("average").cloned(),
             notes: serde_json::from_str(text("notes")?).map_err(bad("notes"))?,
@@ -88,7 +88,7 @@ fn number<T: FromStr>(name: &str, text: &str) -> Told<T> {
     read.map_err(|_| format!("the metadata's {name:?}: {} is no number", quoted(text)))
 }
 
-fn counts(text: &str) -> Told<Counts> {
+fn counts(text: &str, averages: bool) -> Told<Counts> {
     let progress: Value = serde_json::from_str(text).map_err(bad("progress"))?;
     let missing =
         |name: &str| format!("the metadata's \"progress\" has no {name:?} as it should be");
@@ -106,7 +106,13 @@ fn counts(text: &str) -> Told<Counts> {
         let text = loss.as_str().ok_or_else(|| missing("losses"))?;
         number::<f32>("losses", text)
     });
+    // A version that did not say so began it with the training.
+    let began = match progress.get("average_began") {
+        Some(_) => count("average_began")?,
+        None => 0,
+    };
     Ok(Counts {
+        average_began: averages.then_some(began),
         batches: count("batches")?,
         updates: count("updates")?,
         accumulate: count("accumulate")?,

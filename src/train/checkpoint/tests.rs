@@ -1,5 +1,7 @@
 //! What is no checkpoint, or that of another training, is an error and no more.
 
+mod kept;
+
 use serde_json::{Value, json};
 
 use super::*;

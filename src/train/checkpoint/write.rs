@@ -92,7 +92,7 @@ impl Trainer {
 
     fn metadata(&self, counts: &Counts, metric: Option<f64>) -> BTreeMap<String, String> {
         let losses = counts.losses.iter().map(describe::exact);
-        let progress = json!({
+        let mut progress = json!({
             "batches": counts.batches,
             "updates": counts.updates,
             "accumulate": counts.accumulate,
@@ -102,6 +102,9 @@ impl Trainer {
             "losses": losses.collect::<Vec<_>>(),
             "seed": counts.seed,
         });
+        if let Some(began) = counts.average_began.filter(|_| self.has_averages()) {
+            progress["average_began"] = json!(began);
+        }
         let graph = &self.model().graph;
         let learned = graph.kept().filter(|&(id, _)| self.learns(id));
         let updates = learned.map(|(id, parameter)| {
@@ -185,9 +188,12 @@ impl Trainer {
         }
     }
 
-    /// Whether there is an average yet: an update makes the first.
+    /// Whether there is an average yet: the first update since it is kept makes it.
     fn has_averages(&self) -> bool {
-        self.averages().is_some() && self.updates() > 0
+        match &self.backend {
+            Backend::Gpu(plan) => plan.has_average(),
+            Backend::Cpu(reference) => reference.has_average(),
+        }
     }
 
     /// The optimizer of each learned parameter, by name.
