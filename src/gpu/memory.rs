@@ -71,6 +71,9 @@ impl Gpu {
         submission_index: Option<wgpu::SubmissionIndex>,
     ) -> Result<()> {
         self.wait(submission_index)?;
+        if self.inner.debugging.answers_later {
+            super::give_way().await;
+        }
         let result = mapping.0.receive().await;
         self.check()?;
         match result {

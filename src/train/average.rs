@@ -51,12 +51,12 @@ impl Trainer {
     /// device's errors.
     #[cfg(feature = "native")]
     pub fn with_average<R>(&mut self, then: impl FnOnce(&mut Self) -> Result<R>) -> Result<R> {
-        if self.averaged {
+        if self.is_averaged() {
             return Err(self.in_place());
         }
         self.swap_average()?;
         let result = then(self);
-        let back = match self.averaged {
+        let back = match self.is_averaged() {
             true => self.swap_average(),
             false => Ok(()),
         };
@@ -87,24 +87,26 @@ impl Trainer {
         pollster::block_on(self.swap_average_async())
     }
 
-    /// [`swap_average`](Self::swap_average) for asynchronous programs and the browser.
+    /// [`swap_average`](Self::swap_average) for asynchronous programs and the browser. Where the future is dropped,
+    /// [`is_averaged`](Self::is_averaged) tells whether they are exchanged.
     pub async fn swap_average_async(&mut self) -> Result<()> {
         match &mut self.backend {
-            Backend::Gpu(plan) => plan.swap_average().await?,
-            Backend::Cpu(reference) => reference.swap_average()?,
+            Backend::Gpu(plan) => plan.swap_average().await,
+            Backend::Cpu(reference) => reference.swap_average(),
         }
-        self.averaged = !self.averaged;
-        Ok(())
     }
 
     /// Whether the average is in place of the weights, by [`swap_average`](Self::swap_average).
     pub fn is_averaged(&self) -> bool {
-        self.averaged
+        match &self.backend {
+            Backend::Gpu(plan) => plan.is_averaged(),
+            Backend::Cpu(reference) => reference.is_averaged(),
+        }
     }
 
     /// Refuses to train while the average is in place.
     pub(super) fn check_not_averaged(&self) -> Result<()> {
-        match self.averaged {
+        match self.is_averaged() {
             true => Err(self.in_place()),
             false => Ok(()),
         }

@@ -3,6 +3,8 @@
 mod average;
 mod builder;
 mod checkpoint;
+#[cfg(all(test, feature = "native"))]
+mod dropped_tests;
 mod evaluate;
 #[cfg(all(test, feature = "native"))]
 mod evaluate_tests;

@@ -30,8 +30,6 @@ pub struct Trainer {
     /// What it was made by, but for the weights that it started from.
     pub(super) made: Box<TrainerBuilder>,
     pub(super) session: Session,
-    /// Whether the average is in place of the weights.
-    pub(super) averaged: bool,
     pub(super) logged: Logged,
 }
 
@@ -78,7 +76,6 @@ impl Trainer {
             backend,
             made: Box::new(made),
             session: Session::default(),
-            averaged: false,
             logged: Logged::new(),
         }
     }

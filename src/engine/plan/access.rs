@@ -44,7 +44,7 @@ impl Plan {
 
     pub async fn set_parameter(&mut self, id: ParameterId, values: &[f32]) -> Result<()> {
         self.progress.prepared = false;
-        self.forwarded = None;
+        self.forget_forward();
         self.write_pieces(&self.lowered.parameter(id)?, values)
             .await
     }

@@ -1,6 +1,7 @@
 //! A step in three calls whose values stay on the device.
 
 use super::params::Step;
+use super::run::Progress;
 use super::{Plan, WentBack};
 use crate::gpu::Tensor;
 use crate::gpu::record::Region;
@@ -15,13 +16,12 @@ impl Plan {
         examples: usize,
     ) -> Result<Vec<Tensor>> {
         let (ranges, step) = self.forward_of(examples)?;
-        self.forwarded = None;
+        self.forget_forward();
         let places = inputs.iter().zip(&self.lowered.inputs);
         let places: Vec<_> = places.map(|(&input, &place)| (input, place)).collect();
         self.take_in(&places).await?;
-        self.upload(&ranges, examples, &[], step).await?;
-        self.progress.prepared = true;
-        self.forwarded = Some(examples);
+        let after = self.forwarded_to(examples);
+        self.upload(&ranges, examples, &[], (step, after)).await?;
         let mut outputs = Vec::new();
         let graph = &self.model.graph;
         for (&output, &place) in graph.outputs().iter().zip(&self.lowered.trained) {
@@ -52,18 +52,19 @@ impl Plan {
         };
         let ranges = &self.lowered.ranges;
         let ranges = [ranges.loss.clone(), ranges.to_inputs.clone()];
-        self.upload(&ranges, examples, &[], step).await?;
         let alone = true;
-        self.forwarded = Some(examples);
-        self.went_back = Some(WentBack { examples, alone });
-        Ok(())
+        let after = Progress {
+            went_back: Some(WentBack { examples, alone }),
+            ..self.progress
+        };
+        self.upload(&ranges, examples, &[], (step, after)).await
     }
 
     /// The gradient of an input after the last way back; zero where no loss depends on it.
     pub async fn input_gradient(&self, input: usize) -> Result<Tensor> {
         self.check_input_gradients()?;
         let reason = "no way back has been gone";
-        let went = self.went_back;
+        let went = self.progress.went_back;
         let went = went.ok_or_else(|| Error::argument("input_gradient", reason))?;
         let value = self.model.graph.inputs()[input];
         let looked = match went.alone {

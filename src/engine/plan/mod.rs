@@ -46,10 +46,6 @@ pub(crate) struct Plan {
     /// For outputs and losses.
     read_back: wgpu::Buffer,
     progress: Progress,
-    /// The examples whose values a forward pass has left for a backward pass.
-    forwarded: Option<usize>,
-    /// The last way back.
-    went_back: Option<WentBack>,
 }
 
 /// A way back that has left the gradients of inputs.
@@ -166,8 +162,6 @@ impl Plan {
             next_upload: 0,
             read_back,
             progress: Progress::default(),
-            forwarded: None,
-            went_back: None,
         };
         plan.clear_slabs().await?;
         plan.write_constants().await?;
@@ -208,7 +202,7 @@ impl Plan {
         let groups = self.groups.at_rate(0.1);
         let task = Task::new(&self.model, &self.losses, &groups, self.options);
         self.progress.prepared = false;
-        self.forwarded = None;
+        self.progress.forwarded = None;
         let rig = Rig {
             gpu: &self.gpu,
             task: &task,

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::params::Step;
-use super::run::Batch;
+use super::run::{Batch, Progress};
 use super::{Plan, WentBack};
 use crate::Result;
 use crate::gpu::record::Region;
@@ -14,9 +14,8 @@ impl Plan {
     /// until anything else runs.
     pub async fn forward(&mut self, batch: &Batch<'_>) -> Result<Vec<Vec<f32>>> {
         let (ranges, step) = self.forward_of(batch.examples)?;
-        self.submit(&ranges, batch, step).await?;
-        self.progress.prepared = true;
-        self.forwarded = Some(batch.examples);
+        let after = self.forwarded_to(batch.examples);
+        self.submit(&ranges, batch, (step, after)).await?;
         let mut outputs = Vec::new();
         for at in 0..self.lowered.trained.len() {
             let region = self.lowered.trained[at];
@@ -38,14 +37,23 @@ impl Plan {
         Ok((ranges, step))
     }
 
+    /// How far training has come after a forward pass.
+    pub(super) fn forwarded_to(&self, examples: usize) -> Progress {
+        Progress {
+            prepared: true,
+            forwarded: Some(examples),
+            ..self.progress
+        }
+    }
+
     /// The examples of the forward pass that a backward pass would go back from.
     pub fn forwarded(&self) -> Result<usize> {
-        check_forwarded(self.forwarded)
+        check_forwarded(self.progress.forwarded)
     }
 
     /// Makes a backward pass wait for another forward pass.
     pub fn forget_forward(&mut self) {
-        self.forwarded = None;
+        self.progress.forwarded = None;
     }
 
     /// The parameters' gradients from those of the caller's losses with respect to their outputs, added to
@@ -69,7 +77,7 @@ impl Plan {
         let examples = self.forwarded()?;
         self.check_not_due()?;
         let micro = self.options.accumulate > 1;
-        let (begins, mut progress) = (self.progress.pending == 0, self.progress);
+        let (begins, mut progress) = (self.progress.pending == 0, self.now());
         let step = Step {
             made: progress.updates,
             examples: progress.examples,
@@ -77,6 +85,10 @@ impl Plan {
         };
         self.count(&mut progress, examples, 1.0);
         progress.gradient_scale = 1.0;
+        progress.went_back = Some(WentBack {
+            examples,
+            alone: false,
+        });
         let mut ranges = vec![
             self.lowered.ranges.loss.clone(),
             self.lowered.ranges.backward.clone(),
@@ -84,12 +96,6 @@ impl Plan {
         if micro {
             ranges.push(self.sum(begins));
         }
-        self.upload(&ranges, examples, data, step).await?;
-        self.progress = progress;
-        self.went_back = Some(WentBack {
-            examples,
-            alone: false,
-        });
-        Ok(())
+        self.upload(&ranges, examples, data, (step, progress)).await
     }
 }

@@ -46,6 +46,12 @@ pub(super) struct Progress {
     /// Whether the last batch has left its losses, and its gradients.
     pub has_losses: bool,
     pub has_gradients: bool,
+    /// The examples whose values a forward pass has left for a backward pass.
+    pub forwarded: Option<usize>,
+    /// The last way back.
+    pub went_back: Option<WentBack>,
+    /// Whether the average is in place of the parameters.
+    pub averaged: bool,
 }
 
 impl Progress {
@@ -87,16 +93,8 @@ impl Plan {
 
     /// A batch: its gradients and, with the last of its micro-batches, an update of the parameters.
     pub async fn step(&mut self, batch: &Batch<'_>) -> Result<()> {
-        let (ranges, step, progress) = self.next(batch)?;
-        // Should this never come back, the parameters may have changed all the same.
-        self.progress.prepared &= progress.prepared;
-        self.submit(&ranges, batch, step).await?;
-        self.progress = progress;
-        self.went_back = Some(WentBack {
-            examples: batch.examples,
-            alone: false,
-        });
-        Ok(())
+        let (ranges, step, after) = self.next(batch)?;
+        self.submit(&ranges, batch, (step, after)).await
     }
 
     /// The same step, kernel by kernel: the dispatches in their order, and how long each took.
@@ -105,17 +103,25 @@ impl Plan {
         timer: &Timer,
         batch: &Batch<'_>,
     ) -> Result<Vec<(usize, Duration)>> {
-        let (ranges, step, progress) = self.next(batch)?;
-        self.progress.prepared &= progress.prepared;
-        self.submit(&[], batch, step).await?;
+        let (ranges, step, after) = self.next(batch)?;
+        self.submit(&[], batch, (step, self.now())).await?;
         let order: Vec<usize> = ranges.into_iter().flatten().collect();
         let passes: Vec<_> = order.iter().map(|&at| vec![at..at + 1; 1]).collect();
-        let times = timer
-            .time(&self.program, self.dispatches(batch.examples), &passes)
-            .await;
-        self.progress = progress; // the kernels ran, whether or not their times could be read
-        self.progress.prepared &= times.is_ok();
-        Ok(order.into_iter().zip(times?).collect())
+        // The kernels run, whether or not anybody waits for their times and these can be read.
+        self.progress = after;
+        self.progress.prepared = false;
+        let dispatches = self.dispatches(batch.examples);
+        let times = timer.time(&self.program, dispatches, &passes).await?;
+        self.progress.prepared = after.prepared;
+        Ok(order.into_iter().zip(times).collect())
+    }
+
+    /// How far training has come, where no forward pass waits any more.
+    pub(super) fn now(&self) -> Progress {
+        Progress {
+            forwarded: None,
+            ..self.progress
+        }
     }
 
     /// What each of the losses of a batch is divided by.
@@ -139,8 +145,12 @@ impl Plan {
         let micro = self.options.accumulate > 1;
         let normalisers = self.normalisers(batch)?;
         let shares = Shares::of(&self.losses, &normalisers, batch.examples);
-        let (begins, mut progress) = (self.progress.pending == 0, self.progress);
+        let (begins, mut progress) = (self.progress.pending == 0, self.now());
         self.count(&mut progress, batch.examples, shares.batch);
+        progress.went_back = Some(WentBack {
+            examples: batch.examples,
+            alone: false,
+        });
         let updates = progress.pending >= self.options.accumulate;
         let mut ranges = self.preparation();
         ranges.extend(self.lowered.ranges.gradients());
@@ -253,8 +263,8 @@ impl Plan {
         if self.progress.pending == 0 {
             return self.gpu.check_lost();
         }
-        self.progress.prepared = false; // should this never come back
-        let mut progress = self.progress;
+        let mut progress = self.now();
+        progress.prepared = false;
         (progress.pending, progress.examples) = (0, 0);
         progress.updates += 1;
         progress.gradient_scale = progress.mean();
@@ -265,9 +275,7 @@ impl Plan {
             ..Step::FIRST
         };
         let ranges = self.update_ranges();
-        self.upload(&ranges, 0, &[], step).await?;
-        self.progress = progress;
-        Ok(())
+        self.upload(&ranges, 0, &[], (step, progress)).await
     }
 
     /// Exchanges the parameters with their average.
@@ -279,8 +287,17 @@ impl Plan {
             false => self.lowered.ranges.average.clone(),
         };
         let ranges = [copy, self.lowered.ranges.swap.clone()];
-        self.progress.prepared = false;
-        self.upload(&ranges, 0, &[], Step::FIRST).await
+        let after = Progress {
+            prepared: false,
+            averaged: !self.progress.averaged,
+            ..self.now()
+        };
+        self.upload(&ranges, 0, &[], (Step::FIRST, after)).await
+    }
+
+    /// Whether the average is in place of the parameters.
+    pub fn is_averaged(&self) -> bool {
+        self.progress.averaged
     }
 
     /// The outputs for any number of examples, in batches: those at these places among the model's.
@@ -300,8 +317,11 @@ impl Plan {
             };
             let mut ranges = self.preparation();
             ranges.push(self.lowered.ranges.predict.clone());
-            self.submit(&ranges, &batch, Step::FIRST).await?;
-            self.progress.prepared = true;
+            let after = Progress {
+                prepared: true,
+                ..self.now()
+            };
+            self.submit(&ranges, &batch, (Step::FIRST, after)).await?;
             for (output, at) in outputs.iter_mut().zip(which.clone()) {
                 let region = self.lowered.outputs[at];
                 output.extend(self.read_output(at, region, examples).await?);
@@ -323,12 +343,12 @@ impl Plan {
         self.read(Region { size, ..region }, &self.read_back).await
     }
 
-    /// Uploads a batch and submits ranges of the dispatches on it.
+    /// Uploads a batch and submits ranges of the dispatches on it, as [`upload`](Self::upload) does.
     pub(super) async fn submit(
         &mut self,
         ranges: &[Range<usize>],
         batch: &Batch<'_>,
-        step: Step,
+        with: (Step, Progress),
     ) -> Result<()> {
         let targets = self.losses.iter().zip(batch.targets);
         let codes = targets.map(|(loss, target)| {
@@ -349,18 +369,19 @@ impl Plan {
                 Target::Values(values) => (bytemuck::cast_slice(values), parts.values),
             });
         }
-        self.upload(ranges, batch.examples, &data, step).await
+        self.upload(ranges, batch.examples, &data, with).await
     }
 
-    /// Uploads data to the beginnings of regions, and submits ranges of the dispatches on that.
+    /// Uploads data to the beginnings of regions, and submits ranges of the dispatches on that. Training has come
+    /// to `after` as soon as they are submitted, whether or not anybody waits for what the device says of it.
     pub(super) async fn upload(
         &mut self,
         ranges: &[Range<usize>],
         batch: usize,
         data: &[(&[u8], Region)],
-        step: Step,
+        (step, after): (Step, Progress),
     ) -> Result<()> {
-        self.forwarded = None;
+        self.forget_forward();
         self.prepare(batch)?;
         let at = self.next_upload;
         self.reclaim(at).await?;
@@ -400,17 +421,22 @@ impl Plan {
         let scopes = self.gpu.scopes();
         let submission = encode();
         let verdict = scopes.close("step");
+        let before = std::mem::replace(&mut self.progress, after);
         // Mapped again whatever became of the commands, and before anything is waited for, so that the
         // next step finds the buffer as this one did.
         let mapping = self.gpu.map(&upload.buffer, wgpu::MapMode::Write);
         self.uploads[at].mapping = Some((mapping, submission.clone().ok()));
-        verdict.await.map_err(|error| self.gpu.lost_or(error))?;
-        // The buffer was mapped: only the loss of its device can have changed that.
-        submission.map_err(|error| self.gpu.not_mapped(error))?;
-        // A lost device takes the commands as any other does.
-        self.gpu.check_lost()?;
         self.next_upload = (at + 1) % self.uploads.len();
-        Ok(())
+        let verdict = verdict.await.map_err(|error| self.gpu.lost_or(error));
+        // The buffer was mapped: only the loss of its device can have changed that.
+        let submission = submission.map_err(|error| self.gpu.not_mapped(error));
+        // A lost device takes the commands as any other does.
+        let done = verdict.and(submission).and_then(|_| self.gpu.check_lost());
+        if done.is_err() {
+            self.progress = before;
+            self.progress.prepared &= after.prepared; // what has run of it is not known
+        }
+        done
     }
 
     /// Writes what varies from step to step into the params.

@@ -158,7 +158,6 @@ impl Plan {
             }
             self.flush().await?;
         }
-        self.forwarded = None;
         self.options.seed = counts.seed;
         let pending = usize::try_from(counts.pending).unwrap_or(usize::MAX);
         self.progress = super::Progress {

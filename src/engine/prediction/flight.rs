@@ -1,7 +1,6 @@
 //! A batch on its way to the device and back.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
 
 use super::{PredictionPlan, Slot, State};
 use crate::Result;
@@ -189,17 +188,4 @@ impl PredictionPlan {
         });
         Ok(outputs.collect())
     }
-}
-
-/// Lets other futures of the same thread go on once.
-pub(super) async fn give_way() {
-    let mut given = false;
-    std::future::poll_fn(|context| match std::mem::replace(&mut given, true) {
-        true => Poll::Ready(()),
-        false => {
-            context.waker().wake_by_ref();
-            Poll::Pending
-        }
-    })
-    .await;
 }

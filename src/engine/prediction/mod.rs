@@ -12,10 +12,10 @@ use futures_intrusive::sync::Mutex;
 use super::MemoryReport;
 use super::lower::{Lowered, PlanOptions, Predicting, Purpose, Task, lower, lower_planned};
 use crate::Result;
-use crate::gpu::Gpu;
 use crate::gpu::program::Program;
 use crate::gpu::record::{Dispatch, Region, Storage};
 use crate::gpu::strategy::Choices;
+use crate::gpu::{Gpu, give_way};
 use crate::model::{Groups, Inputs, Model};
 
 use super::wanted::Wanted;
@@ -184,7 +184,7 @@ impl PredictionPlan {
     /// Waits for a batch's outputs.
     pub async fn finish(&self, landing: &Landing) -> Result<Vec<Vec<f32>>> {
         // Others get their turn first: what they have to send is on its way before this thread waits.
-        flight::give_way().await;
+        give_way().await;
         while landing.is_open() {
             let mut state = self.state.lock().await;
             if landing.is_open() && !self.land(&mut state).await {

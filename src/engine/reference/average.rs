@@ -26,6 +26,7 @@ impl<T: Real> Reference<T> {
                 average,
                 values,
                 began: self.updates,
+                in_place: false,
             }
         });
         Ok(())
@@ -43,9 +44,13 @@ impl<T: Real> Reference<T> {
         let begun = self.has_average();
         let learned = (0..self.parameters.len()).filter(|&at| self.is_learned(at));
         let learned: Vec<usize> = learned.collect();
-        let Some(Averages { values, .. }) = &mut self.average else {
+        let Some(Averages {
+            values, in_place, ..
+        }) = &mut self.average
+        else {
             return Ok(());
         };
+        *in_place = !*in_place;
         for at in learned {
             if !begun {
                 values[at].clone_from(&self.parameters[at]);
@@ -53,6 +58,11 @@ impl<T: Real> Reference<T> {
             std::mem::swap(&mut values[at], &mut self.parameters[at]);
         }
         Ok(())
+    }
+
+    /// Whether the average is in place of the parameters.
+    pub(crate) fn is_averaged(&self) -> bool {
+        self.average.as_ref().is_some_and(|own| own.in_place)
     }
 
     /// The average of a learned parameter, once there is one.

@@ -78,6 +78,8 @@ struct Averages<T> {
     values: Vec<Vec<T>>,
     /// The updates that had been made when it began.
     began: u64,
+    /// Whether it is in place of the parameters.
+    in_place: bool,
 }
 
 /// The batches since the last update, where an update takes several.
