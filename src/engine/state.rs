@@ -27,6 +27,8 @@ pub(crate) struct Counts {
     pub batches: u64,
     /// Updates so far.
     pub updates: u64,
+    /// Examples of all batches so far.
+    pub trained: u64,
     /// Batches per update.
     pub accumulate: u64,
     /// Batches since the last update.
@@ -51,6 +53,7 @@ impl Counts {
         let Self {
             batches,
             updates,
+            trained,
             pending,
             examples,
             normaliser,
@@ -61,6 +64,7 @@ impl Counts {
         let most = 1 << 62;
         let counts = [
             ("batches", batches, most),
+            ("examples", trained, most),
             ("updates", updates, *batches),
             ("updates before the average", &began, *updates),
             ("pending batches", pending, *batches),

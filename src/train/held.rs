@@ -139,6 +139,7 @@ impl Trainer {
         self.check_not_averaged()?;
         let examples = self.held_examples(inputs)?;
         self.keep_if_due().await?;
+        self.session.changes += 1;
         let graph = &self.model().graph;
         let shapes = graph.outputs().iter();
         let shapes: Vec<Shape> = shapes.map(|&o| graph.shape(o).batched(examples)).collect();
@@ -175,21 +176,19 @@ impl Trainer {
 
     /// [`backward_held`](Self::backward_held) for asynchronous programs and the browser.
     pub async fn backward_held_async(&mut self, gradients: &[&Held]) -> Result<()> {
-        let examples = self.check_held_gradients(gradients, "backward_held")?;
+        self.check_held_gradients(gradients, "backward_held")?;
         match &mut self.backend {
             Backend::Gpu(plan) => {
                 let gpu = plan.gpu().clone();
                 let tensors = gradients.iter().map(|gradient| gradient.on(&gpu));
-                plan.backward_held(&tensors.collect::<Result<Vec<_>>>()?)
-                    .await?;
+                let tensors = tensors.collect::<Result<Vec<_>>>()?;
+                plan.backward_held(&tensors).await
             }
             Backend::Cpu(reference) => {
                 let slices = gradients.iter().map(|gradient| gradient.values());
-                reference.backward_slices(&slices.collect::<Result<Vec<_>>>()?)?;
+                reference.backward_slices(&slices.collect::<Result<Vec<_>>>()?)
             }
         }
-        self.logged.count(examples);
-        Ok(())
     }
 
     /// The gradients of the inputs from those of the outputs of the last forward pass, and nothing else: no
@@ -284,15 +283,14 @@ impl Trainer {
         Ok(examples)
     }
 
-    /// The examples of the forward pass, where gradients fit it.
-    fn check_held_gradients(&self, gradients: &[&Held], what: &str) -> Result<usize> {
+    /// Refuses gradients that do not fit the forward pass.
+    fn check_held_gradients(&self, gradients: &[&Held], what: &str) -> Result<()> {
         check_own(&self.losses, what)?;
         let examples = match &self.backend {
             Backend::Gpu(plan) => plan.forwarded()?,
             Backend::Cpu(reference) => reference.forwarded()?,
         };
         let lengths = gradients.iter().map(|gradient| gradient.shape().len());
-        check_gradients(&self.model().graph, &self.losses, examples, lengths)?;
-        Ok(examples)
+        check_gradients(&self.model().graph, &self.losses, examples, lengths)
     }
 }

@@ -54,6 +54,7 @@ impl Trainer {
         self.check_not_averaged()?;
         let examples = self.check_inputs(&inputs)?;
         self.keep_if_due().await?;
+        self.session.changes += 1;
         let batch = Batch {
             inputs: &inputs,
             examples,
@@ -98,10 +99,8 @@ impl Trainer {
         let lengths = given.iter().map(|gradient| gradient.len());
         check_gradients(&self.model().graph, &self.losses, examples, lengths)?;
         match &mut self.backend {
-            Backend::Gpu(plan) => plan.backward(given).await?,
-            Backend::Cpu(reference) => reference.backward_slices(given)?,
+            Backend::Gpu(plan) => plan.backward(given).await,
+            Backend::Cpu(reference) => reference.backward_slices(given),
         }
-        self.logged.count(examples);
-        Ok(())
     }
 }

@@ -79,9 +79,9 @@ impl Trainer {
         };
         fresh.set_training_state(&state).await?;
         fresh.made.checkpoint.every = every;
-        let made = TrainerBuilder::clone(&fresh.made);
-        fresh.keep_states(made).await?;
-        std::mem::swap(&mut fresh.logged, &mut self.logged);
+        fresh.keep_states().await?;
+        fresh.logged = self.logged.take();
+        fresh.keep_told();
         *self = fresh;
         Ok(())
     }

@@ -124,13 +124,10 @@ impl Trainer {
         self.follow_schedule()?;
         let batch = self.check_batch(&inputs, &targets)?;
         self.keep_if_due().await?;
-        let examples = batch.examples;
         match &mut self.backend {
-            Backend::Gpu(plan) => plan.step(&batch).await?,
-            Backend::Cpu(reference) => drop(reference.step(inputs, targets)?),
+            Backend::Gpu(plan) => plan.step(&batch).await,
+            Backend::Cpu(reference) => reference.step(inputs, targets).map(drop),
         }
-        self.logged.count(examples);
-        Ok(())
     }
 
     /// Updates the parameters from the batches since the last update: where an epoch ends between two
@@ -340,6 +337,7 @@ impl Trainer {
                 values.len(),
             ));
         }
+        self.session.changes += 1;
         match &mut self.backend {
             Backend::Gpu(plan) => plan.set_parameter(id, values).await,
             Backend::Cpu(reference) => reference.set_parameter(name, values),

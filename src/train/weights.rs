@@ -137,6 +137,7 @@ impl Trainer {
 
     async fn set(&mut self, id: ParameterId, values: &[f32]) -> Result<()> {
         let name = self.model().graph.parameter(id).name.clone();
+        self.session.changes += 1;
         match &mut self.backend {
             Backend::Gpu(plan) => plan.set_parameter(id, values).await,
             Backend::Cpu(reference) => reference.set_parameter(&name, values),

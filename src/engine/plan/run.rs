@@ -31,6 +31,8 @@ pub(super) struct Progress {
     pub batches: u64,
     /// Updates so far.
     pub updates: u64,
+    /// Examples of all batches so far.
+    pub trained: u64,
     /// The updates that had been made when the average began.
     pub average_began: u64,
     /// Batches since the last update.
@@ -202,6 +204,7 @@ impl Plan {
         progress.batches += 1;
         progress.pending += 1;
         progress.examples += examples as u64;
+        progress.trained = progress.trained.saturating_add(examples as u64);
         (progress.has_losses, progress.has_gradients) = (true, true);
     }
 

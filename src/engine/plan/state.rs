@@ -17,6 +17,16 @@ impl Plan {
         self.progress.batches
     }
 
+    /// Examples of all batches so far.
+    pub fn trained(&self) -> u64 {
+        self.progress.trained
+    }
+
+    /// Counts examples from here on.
+    pub fn set_trained(&mut self, examples: u64) {
+        self.progress.trained = examples;
+    }
+
     /// The updates that a parameter has had.
     pub fn updates_of(&self, id: ParameterId) -> u64 {
         match self.learns(id) {
@@ -132,6 +142,7 @@ impl Plan {
         Ok(Counts {
             batches: progress.batches,
             updates: progress.updates,
+            trained: progress.trained,
             accumulate: self.options.accumulate as u64,
             pending: progress.pending as u64,
             examples: progress.examples,
@@ -163,6 +174,7 @@ impl Plan {
         self.progress = super::Progress {
             batches: counts.batches,
             updates: counts.updates,
+            trained: counts.trained,
             pending,
             examples: counts.examples,
             normaliser: counts.normaliser,

@@ -61,6 +61,8 @@ pub struct Reference<T> {
     average: Option<Averages<T>>,
     /// Batches so far.
     steps: u64,
+    /// Examples of these.
+    trained: u64,
     updates: u64,
     pending: Pending,
     tape: Tape<T>,
@@ -151,6 +153,7 @@ impl<T: Real> Reference<T> {
             state,
             average: None,
             steps: 0,
+            trained: 0,
             updates: 0,
             pending: Pending::default(),
             tape: Tape::default(),
@@ -308,7 +311,7 @@ impl<T: Real> Reference<T> {
         let examples = inputs.examples(&self.model.graph)?;
         let (loss, share) = self.backward_pass(&inputs, &targets, among, false)?;
         self.tape.update_statistics(&mut self.parameters);
-        self.steps += 1;
+        self.count(examples);
         if alone {
             self.update()?;
             return Ok(loss);
@@ -318,6 +321,12 @@ impl<T: Real> Reference<T> {
             self.update()?;
         }
         Ok(loss)
+    }
+
+    /// Counts a batch.
+    fn count(&mut self, examples: usize) {
+        self.steps += 1;
+        self.trained = self.trained.saturating_add(examples as u64);
     }
 
     /// Adds the gradients to those that wait for an update. Those of a mean are multiplied with what the

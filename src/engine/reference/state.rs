@@ -12,6 +12,16 @@ impl Reference<f32> {
         self.wanted.parameter(id)
     }
 
+    /// Examples of all batches so far.
+    pub(crate) fn trained(&self) -> u64 {
+        self.trained
+    }
+
+    /// Counts examples from here on.
+    pub(crate) fn set_trained(&mut self, examples: u64) {
+        self.trained = examples;
+    }
+
     /// The updates that a parameter has had.
     pub(crate) fn updates_of(&self, id: ParameterId) -> u64 {
         match self.learns(id) {
@@ -86,6 +96,7 @@ impl Reference<f32> {
         Counts {
             batches: self.steps,
             updates: self.updates,
+            trained: self.trained,
             accumulate: self.accumulate as u64,
             pending: self.pending.batches as u64,
             examples: self.pending.examples,
@@ -107,6 +118,7 @@ impl Reference<f32> {
         self.check_counts(counts)?;
         self.forget_forward();
         (self.steps, self.updates) = (counts.batches, counts.updates);
+        self.trained = counts.trained;
         self.seed = counts.seed;
         self.set_average_began(counts.average_began.unwrap_or(counts.updates));
         self.last_losses = match counts.losses.len() == self.losses.len() {

@@ -34,6 +34,8 @@ const FORMAT: &str = "wgpu-cnn checkpoint";
 const VERSION: &str = "1";
 /// The tensor in which the data set's place stands.
 const PLACE: &str = "data/place";
+/// The tensor in which the log stands, as CSV, where anything was recorded.
+const LOG: &str = "log/csv";
 /// Bytes in messages.
 const BYTES: &str = "checkpoint";
 
@@ -47,6 +49,7 @@ enum Holds {
     /// The average over the updates.
     Average(ParameterId),
     Place,
+    Log,
 }
 
 /// How a [`TrainerBuilder`] was told to begin, and to take care.
@@ -78,6 +81,10 @@ pub(super) struct Session {
     notes: BTreeMap<String, String>,
     place: Arc<[u8]>,
     recovery: Option<Box<Recovery>>,
+    /// How often the program has written parameters, or a forward pass of its own has moved statistics.
+    pub(super) changes: u64,
+    /// How often it has told something else that goes into a checkpoint.
+    pub(super) told: u64,
 }
 
 impl TrainerBuilder {
@@ -112,7 +119,8 @@ impl Trainer {
     /// names, the optimizer's numbers under `optimizer/<parameter>/<number>`, the sums of gradients that wait for
     /// an update under `pending/<parameter>`, an average under `average/<parameter>`, and in the header's metadata the counts of batches, updates and
     /// examples, the learning rate, the seed, a description of model and optimizer, and the
-    /// [notes](Self::set_note). The [place in the data](Self::set_data_place) goes with it.
+    /// [notes](Self::set_note). The [place in the data](Self::set_data_place) goes with it, and the
+    /// [log](Self::log) as CSV under `log/csv`.
     ///
     /// ```
     /// use wgpu_cnn::{Model, Optimizer, Trainer};
@@ -186,7 +194,11 @@ impl Trainer {
     /// Notes a text of one's own under a name, which [checkpoints](Self::checkpoint) keep: an epoch, the
     /// command line. What was noted under that name before is forgotten.
     pub fn set_note(&mut self, name: impl Into<String>, text: impl Into<String>) {
-        self.session.notes.insert(name.into(), text.into());
+        let (name, text) = (name.into(), text.into());
+        if self.note(&name) != Some(&*text) {
+            self.session.notes.insert(name, text);
+            self.session.told += 1;
+        }
     }
 
     /// What was [noted](Self::set_note) under a name.
@@ -203,7 +215,11 @@ impl Trainer {
     /// Keeps the place at which the data are, in whatever form they give it, for
     /// [checkpoints](Self::checkpoint). It is never looked into.
     pub fn set_data_place(&mut self, place: impl Into<Vec<u8>>) {
-        self.session.place = place.into().into();
+        let place = place.into();
+        if *self.session.place != *place {
+            self.session.place = place.into();
+            self.session.told += 1;
+        }
     }
 
     /// The place in the data that was last [set](Self::set_data_place), or that of the checkpoint that the

@@ -10,10 +10,11 @@ use safetensors::tensor::Dtype;
 use serde_json::Value;
 
 use super::write::Tensor;
-use super::{BYTES, FORMAT, Holds, PLACE, Source, TrainingState, VERSION, describe};
+use super::{BYTES, FORMAT, Holds, LOG, PLACE, Source, TrainingState, VERSION, describe};
 use crate::engine::{Counts, ParameterState};
 use crate::file::safetensors::{Bytes, Reader, quoted};
 use crate::model::ParameterId;
+use crate::train::log::{Log, Logged};
 use crate::train::trainer::Backend;
 use crate::train::{Trainer, TrainerBuilder};
 use crate::{Error, Result, Shape, file};
@@ -106,15 +107,17 @@ fn counts(text: &str, averages: bool) -> Told<Counts> {
         let text = loss.as_str().ok_or_else(|| missing("losses"))?;
         number::<f32>("losses", text)
     });
-    // A version that did not say so began it with the training.
-    let began = match progress.get("average_began") {
-        Some(_) => count("average_began")?,
-        None => 0,
+    let later = |name: &str| match progress.get(name) {
+        Some(_) => count(name),
+        None => Ok(0), // older files do not say so
     };
+    // Older averages began with the training.
+    let began = later("average_began")?;
     Ok(Counts {
         average_began: averages.then_some(began),
         batches: count("batches")?,
         updates: count("updates")?,
+        trained: later("trained")?,
         accumulate: count("accumulate")?,
         pending: count("pending")?,
         examples: count("examples")?,
@@ -175,6 +178,7 @@ impl TrainerBuilder {
             learning_rate: opened.header.learning_rate,
             notes: BTreeMap::new(),
             place: Arc::default(),
+            rows: 0,
         };
         self.go_on_from(&state);
         Ok(Some(opened))
@@ -200,7 +204,7 @@ impl Opened {
         check_optimizers(trainer, &header).map_err(fail)?;
         let tensors = trainer.tensors((header.counts.pending > 0, header.average.is_some()));
         check_average(trainer, &header).map_err(fail)?;
-        let places = places(&tensors, &reader).map_err(fail)?;
+        let (places, [place, log]) = places(&tensors, &reader).map_err(fail)?;
         // Counts that cannot be are found before any tensor is read.
         trainer.check_counts(&header.counts).map_err(told)?;
         let rate = trainer.set_learning_rate(header.learning_rate);
@@ -211,9 +215,19 @@ impl Opened {
             trainer.set_state(id, &state).await.map_err(told)?;
         }
         trainer.set_counts(&header.counts).await.map_err(told)?;
-        let place = numbers(&mut reader, places[tensors.len()], u8::from_le_bytes)?;
+        let mut bytes = |at: Option<usize>| match at {
+            Some(at) => numbers(&mut reader, at, u8::from_le_bytes),
+            None => Ok(vec![]),
+        };
+        let (place, log) = (bytes(place)?, bytes(log)?);
         trainer.session.place = place.into();
         trainer.session.notes = header.notes;
+        let log = String::from_utf8(log).map_err(|error| error.to_string());
+        let log = log.and_then(|text| match text.is_empty() {
+            true => Ok(Log::new()),
+            false => Log::from_csv(&text).map_err(|error| error.to_string()),
+        });
+        trainer.logged = Logged::after(log.map_err(|reason| fail(format!("the log: {reason}")))?);
         Ok(())
     }
 }
@@ -292,8 +306,12 @@ fn check_average(trainer: &Trainer, header: &Header) -> Told<()> {
     }
 }
 
-/// Where each of the tensors is in the file, and last the place in the data.
-fn places<R: Read + Seek>(tensors: &[Tensor], reader: &Reader<R>) -> Told<Vec<usize>> {
+/// Where each of the tensors is in the file, and where the place in the data and the log, of which older files have
+/// none.
+fn places<R: Read + Seek>(
+    tensors: &[Tensor],
+    reader: &Reader<R>,
+) -> Told<(Vec<usize>, [Option<usize>; 2])> {
     let found = reader.tensors().iter().enumerate();
     let mut found: HashMap<&str, usize> = found.map(|(at, (name, _))| (&**name, at)).collect();
     let mut places = Vec::new();
@@ -316,22 +334,25 @@ fn places<R: Read + Seek>(tensors: &[Tensor], reader: &Reader<R>) -> Told<Vec<us
         }
         places.push(at);
     }
-    let place = found.remove(PLACE);
-    let place = place.ok_or_else(|| format!("there is no tensor {PLACE:?}"))?;
-    let info = &reader.tensors()[place].1;
-    if info.dtype != Dtype::U8 || info.shape.len() != 1 {
-        return Err(format!(
-            "tensor {PLACE:?} is {:?} of {:?}",
-            info.dtype, info.shape
-        ));
+    let bytes = [PLACE, LOG].map(|name| found.remove(name));
+    if bytes[0].is_none() {
+        return Err(format!("there is no tensor {PLACE:?}"));
     }
-    places.push(place);
+    for &at in bytes.iter().flatten() {
+        let (name, info) = &reader.tensors()[at];
+        if info.dtype != Dtype::U8 || info.shape.len() != 1 {
+            return Err(format!(
+                "tensor {name:?} is {:?} of {:?}",
+                info.dtype, info.shape
+            ));
+        }
+    }
     match found.keys().min() {
         Some(name) => Err(format!(
             "tensor {} is nothing that this training keeps",
             quoted(name)
         )),
-        None => Ok(places),
+        None => Ok((places, bytes)),
     }
 }
 
@@ -365,7 +386,8 @@ fn parameter<R: Read + Seek>(
             | Holds::Slot(..)
             | Holds::Sum(_)
             | Holds::Average(_)
-            | Holds::Place => {}
+            | Holds::Place
+            | Holds::Log => {}
         }
     }
     Ok(state)

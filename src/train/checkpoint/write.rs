@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use safetensors::tensor::Dtype;
 use serde_json::json;
 
-use super::{FORMAT, Holds, PLACE, VERSION, describe};
+use super::{FORMAT, Holds, LOG, PLACE, VERSION, describe};
 use crate::engine::Counts;
 use crate::file::safetensors::{self as format, Sink};
 use crate::model::{Graph, ParameterId};
@@ -22,7 +22,7 @@ pub(super) struct Tensor {
     pub holds: Holds,
 }
 
-/// The tensors of a checkpoint of a model but for the place in the data: in the model's order, with as many
+/// The tensors of a checkpoint of a model but for the place in the data and the log: in the model's order, with as many
 /// slots of the optimizer's numbers as each parameter has.
 pub(super) fn tensors(
     graph: &Graph,
@@ -73,12 +73,19 @@ impl Trainer {
         self.check_between_steps()?;
         let counts = self.counts().await?;
         let mut tensors = self.tensors((counts.pending > 0, self.has_averages()));
-        tensors.push(Tensor {
-            name: PLACE.into(),
-            dtype: Dtype::U8,
-            shape: vec![self.data_place().len()],
-            holds: Holds::Place,
-        });
+        let log = self.log_text();
+        let bytes = [
+            (PLACE, Some(self.data_place().len()), Holds::Place),
+            (LOG, log.map(|text| text.len()), Holds::Log),
+        ];
+        tensors.extend(bytes.into_iter().filter_map(|(name, len, holds)| {
+            Some(Tensor {
+                name: name.into(),
+                dtype: Dtype::U8,
+                shape: vec![len?],
+                holds,
+            })
+        }));
         let listed = tensors.iter();
         let listed = listed.map(|tensor| (&*tensor.name, tensor.dtype, &*tensor.shape));
         let (header, order) = format::header(listed, &self.metadata(&counts, metric))
@@ -95,6 +102,7 @@ impl Trainer {
         let mut progress = json!({
             "batches": counts.batches,
             "updates": counts.updates,
+            "trained": counts.trained,
             "accumulate": counts.accumulate,
             "pending": counts.pending,
             "examples": counts.examples,
@@ -164,7 +172,14 @@ impl Trainer {
                 write_numbers(sink, &average.ok_or_else(none)?, f32::to_le_bytes)
             }
             Holds::Place => sink.write(self.data_place()),
+            Holds::Log => sink.write(self.log_text().unwrap_or_default().as_bytes()),
         }
+    }
+
+    /// The log as text, where anything was recorded.
+    fn log_text(&self) -> Option<String> {
+        let rows = !self.log().rows().is_empty();
+        rows.then(|| self.log().to_csv())
     }
 
     async fn values_of(&self, id: ParameterId) -> Result<Vec<f32>> {
@@ -174,7 +189,7 @@ impl Trainer {
         }
     }
 
-    /// The tensors of a checkpoint of this trainer but for the place in the data.
+    /// The tensors of a checkpoint of this trainer but for the place in the data and the log.
     pub(super) fn tensors(&self, with: (bool, bool)) -> Vec<Tensor> {
         let slots = |id| self.groups().state_slots(id);
         tensors(&self.model().graph, |id| self.learns(id), slots, with)

@@ -24,3 +24,101 @@ fn an_average_of_a_file_that_does_not_say_when_it_began_began_with_the_training(
         refused(builder(), having(&bytes, "average_began", value), &[word]);
     }
 }
+
+#[test]
+fn a_log_that_is_none_is_refused_and_an_older_file_has_none() {
+    let mut trainer = builder().on_cpu().unwrap();
+    step(&mut trainer);
+    let without = trainer.checkpoint_bytes().unwrap();
+    trainer.record([("loss", 0.5)]).unwrap();
+    let bytes = trainer.checkpoint_bytes().unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let text = tensors.tensor("log/csv").unwrap().data().to_vec();
+    assert_eq!(
+        String::from_utf8(text.clone()).unwrap(),
+        trainer.log().to_csv()
+    );
+    let at = bytes
+        .windows(text.len())
+        .position(|part| part == text)
+        .unwrap();
+    for (byte, word) in [(b'x', "the log"), (0xff, "the log")] {
+        let mut bytes = bytes.clone();
+        bytes[at] = byte;
+        refused(builder(), bytes, &[word]);
+    }
+    let wrong = edited(&bytes, |header| header["log/csv"]["dtype"] = json!("I8"));
+    refused(builder(), wrong, &["log/csv", "I8"]);
+    refused(
+        builder(),
+        having(&bytes, "trained", json!(-1)),
+        &["trained"],
+    );
+    let most = json!(u64::MAX);
+    refused(builder(), having(&bytes, "trained", most), &["examples"]);
+    let older = edited(&without, |header| {
+        let text = header["__metadata__"]["progress"].as_str().unwrap();
+        let mut progress: Value = serde_json::from_str(text).unwrap();
+        progress.as_object_mut().unwrap().remove("trained").unwrap();
+        header["__metadata__"]["progress"] = json!(progress.to_string());
+    });
+    let mut resumed = builder().resume_bytes(older).on_cpu().unwrap();
+    assert!(resumed.log().rows().is_empty());
+    step(&mut resumed);
+    resumed.record([("loss", 0.5)]).unwrap();
+    assert_eq!(resumed.log().rows()[0].examples, 4);
+}
+
+#[test]
+fn a_state_is_kept_once_and_a_file_is_written_when_it_is_due() {
+    let path = std::env::temp_dir().join(format!("wgpu-cnn-{}-due", std::process::id()));
+    std::fs::write(&path, "an earlier training's").unwrap();
+    let untouched = || std::fs::read(&path).unwrap() == b"an earlier training's";
+    let of = |trainer: &Trainer| trainer.session.recovery.as_ref().unwrap().kept_of();
+    let builder = || builder().accumulate(1).checkpoint_every_to(2, &path);
+    let mut trainer = builder().on_cpu().unwrap();
+    assert_eq!(of(&trainer), (0, true));
+    // What the program says before the first batch is part of its state, and so are weights that it sets.
+    trainer.set_note("run", "first");
+    trainer.set_parameter("0.bias", &[0.5; 3]).unwrap();
+    step(&mut trainer);
+    step(&mut trainer);
+    assert!(of(&trainer) == (0, true) && untouched());
+    step(&mut trainer);
+    assert!(of(&trainer) == (2, false) && !untouched());
+    let kept = builder().resume(&path).on_cpu().unwrap();
+    assert_eq!((kept.batches(), kept.note("run")), (2, Some("first")));
+    step(&mut trainer);
+    std::fs::remove_file(&path).unwrap();
+    trainer.keep_next();
+    assert!(path.exists() && of(&trainer) == (4, false));
+    std::fs::remove_file(&path).unwrap();
+    trainer.keep_next();
+    assert!(!path.exists(), "written twice at a batch");
+    trainer.set_note("run", "first");
+    trainer.keep_next();
+    assert!(!path.exists(), "nothing new was said");
+    for told in [
+        |trainer: &mut Trainer| trainer.set_note("run", "second"),
+        |trainer: &mut Trainer| trainer.set_data_place([7u8]),
+        |trainer: &mut Trainer| trainer.set_learning_rate(0.5).unwrap(),
+        |trainer: &mut Trainer| trainer.record([("a", 1.0)]).unwrap(),
+        |trainer: &mut Trainer| trainer.set_log(crate::Log::new()),
+        |trainer: &mut Trainer| trainer.set_parameter("0.bias", &[0.25; 3]).unwrap(),
+    ] {
+        told(&mut trainer);
+        trainer.keep_next();
+        assert!(path.exists());
+        std::fs::remove_file(&path).unwrap();
+    }
+    // One that goes on from a file does not write it again at once.
+    trainer.checkpoint(&path).unwrap();
+    let mut resumed = builder().resume(&path).on_cpu().unwrap();
+    std::fs::remove_file(&path).unwrap();
+    step(&mut resumed);
+    assert!(!path.exists() && of(&resumed) == (4, true));
+    step(&mut resumed);
+    step(&mut resumed);
+    assert!(path.exists() && of(&resumed) == (6, false));
+    std::fs::remove_file(&path).unwrap();
+}
