@@ -32,7 +32,7 @@ pub(crate) use lower::{record, record_in_pieces};
 pub use memory::MemoryReport;
 pub(crate) use plan::{Batch, Plan};
 pub(crate) use prediction::{HostPrediction, Landing, PredictionPlan, PredictionTask};
-pub(crate) use profile::profile;
+pub(crate) use profile::Profiling;
 pub use profile::{Profile, ProfileEntry};
 pub use reference::Reference;
 pub(crate) use state::{Counts, ParameterState};

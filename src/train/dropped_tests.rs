@@ -85,6 +85,35 @@ fn a_step_that_is_dropped_was_made_or_not() {
 }
 
 #[test]
+fn a_profile_that_is_dropped_has_made_whole_steps() {
+    let Some(gpu) = gpu() else { return };
+    let labels = [0u8, 1, 0, 1];
+    let mut whole = builder().on(&gpu).unwrap();
+    let mut states = vec![values(&whole)];
+    for _ in 0..12 {
+        whole.step(&X, labels).unwrap();
+        states.push(values(&whole));
+    }
+    for polls in (0..60).step_by(3) {
+        let mut trainer = builder().on(&gpu).unwrap();
+        let profile = async { trainer.profile_async(&X, labels).await.map(drop) };
+        ends_within(polls, profile);
+        let made = trainer.batches() as usize;
+        assert_eq!(
+            values(&trainer),
+            states[made],
+            "{polls} polls, {made} steps"
+        );
+        trainer.step(&X, labels).unwrap();
+        assert_eq!(
+            values(&trainer),
+            states[made + 1],
+            "{polls} polls, {made} steps"
+        );
+    }
+}
+
+#[test]
 fn an_update_that_is_dropped_was_made_or_not() {
     let Some(gpu) = gpu() else { return };
     let make = || builder().accumulate(5).on(&gpu).unwrap();
