@@ -96,8 +96,9 @@ impl TrainerBuilder {
     /// [batches of an update](Self::accumulate) where it was written within one. What the checkpoint has comes
     /// from there: parameters, statistics, the optimizer's state, counts, the seed, and the learning rate,
     /// which [`Trainer::set_learning_rate`] may change afterwards. The optimizer's other hyper-parameters,
-    /// losses, clipping, the schedule, the rules of groups and the size of a batch are those of this builder, as a program may have changed its
-    /// mind; that a hyper-parameter is another is logged as a warning.
+    /// losses, clipping, the schedule, the average's decay, the rules of groups, the precision and the size of a
+    /// batch are those of this builder, as a program may have changed its mind; each that is another than in the
+    /// checkpoint is logged as a warning.
     ///
     /// That the checkpoint cannot be read, is damaged, or is of another model or optimizer is an
     /// [`Error::File`] of [`on`](Self::on) and its like.

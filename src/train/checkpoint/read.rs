@@ -32,6 +32,9 @@ pub(super) struct Header {
     pub counts: Counts,
     /// The updates of parameters that have had another number of them than `counts` says.
     pub updates: BTreeMap<String, u64>,
+    /// What a program may choose otherwise, and the rules for rates; older files do not say.
+    pub choices: Option<BTreeMap<String, String>>,
+    pub rates: Option<BTreeMap<String, String>>,
     /// The average that was kept, if there was one.
     pub average: Option<String>,
     pub notes: BTreeMap<String, String>,
@@ -60,6 +63,11 @@ impl Header {
                 ));
             }
         }
+        let described = |name: &str| {
+            let entry = metadata.get(name);
+            let read = entry.map(|text| serde_json::from_str(text));
+            read.transpose().map_err(bad(name))
+        };
         #[cfg(feature = "native")]
         let metric = metadata.get("metric");
         Ok(Self {
@@ -69,6 +77,8 @@ impl Header {
             learning_rate: number("learning_rate", text("learning_rate")?)?,
             counts: counts(text("progress")?, metadata.contains_key("average"))?,
             updates: serde_json::from_str(text("updates")?).map_err(bad("updates"))?,
+            choices: described("choices")?,
+            rates: described("rates")?,
             average: metadata.get("average").cloned(),
             notes: serde_json::from_str(text("notes")?).map_err(bad("notes"))?,
             #[cfg(feature = "native")]
@@ -204,6 +214,7 @@ impl Opened {
         check_optimizers(trainer, &header).map_err(fail)?;
         let tensors = trainer.tensors((header.counts.pending > 0, header.average.is_some()));
         check_average(trainer, &header).map_err(fail)?;
+        tell_choices(trainer, &header);
         let (places, [place, log]) = places(&tensors, &reader).map_err(fail)?;
         // Counts that cannot be are found before any tensor is read.
         trainer.check_counts(&header.counts).map_err(told)?;
@@ -285,6 +296,26 @@ fn check_optimizers(trainer: &Trainer, header: &Header) -> Told<()> {
         );
     }
     Ok(())
+}
+
+/// Says what is chosen otherwise than in the file: a program may have changed its mind, or its command line.
+fn tell_choices(trainer: &Trainer, header: &Header) {
+    let here = [describe::choices(trainer), describe::rates(trainer)];
+    let [choices, rates] = [&header.choices, &header.rates];
+    let differences = |there: &Option<BTreeMap<_, _>>, here| {
+        let there = there.as_ref();
+        there.map_or(vec![], |there| describe::differences(there, here))
+    };
+    for other in differences(choices, &here[0]) {
+        log::warn!("not as in the checkpoint, and stays: {other}");
+    }
+    let rates = differences(rates, &here[1]);
+    if let Some(first) = rates.first() {
+        let count = rates.len();
+        log::warn!(
+            "learning rates of {count} parameters follow another rule than in the checkpoint, and stay: {first}"
+        );
+    }
 }
 
 /// An average that would be lost is refused; one that is to be kept from here on begins with the weights.

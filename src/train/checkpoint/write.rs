@@ -128,6 +128,8 @@ impl Trainer {
             ("model", json!(describe::model(graph)).to_string()),
             ("optimizers", json!(self.optimizers()).to_string()),
             ("learning_rate", describe::exact(self.base_rate)),
+            ("choices", json!(describe::choices(self)).to_string()),
+            ("rates", json!(describe::rates(self)).to_string()),
             ("progress", progress.to_string()),
             ("updates", json!(other).to_string()),
             ("notes", json!(self.session.notes).to_string()),

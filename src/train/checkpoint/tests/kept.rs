@@ -122,3 +122,87 @@ fn a_state_is_kept_once_and_a_file_is_written_when_it_is_due() {
     assert!(path.exists() && of(&resumed) == (6, false));
     std::fs::remove_file(&path).unwrap();
 }
+
+/// What is logged, by thread.
+struct Heard;
+
+thread_local! {
+    static HEARD: std::cell::RefCell<Vec<String>> = const { std::cell::RefCell::new(vec![]) };
+}
+
+impl log::Log for Heard {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() <= log::Level::Warn
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            HEARD.with_borrow_mut(|heard| heard.push(record.args().to_string()));
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn what_is_chosen_otherwise_is_told() {
+    let _ = log::set_logger(&Heard);
+    log::set_max_level(log::LevelFilter::Warn);
+    let builder = || builder().accumulate(1).average(Average::ema(0.5));
+    let mut trainer = builder().on_cpu().unwrap();
+    step(&mut trainer);
+    let bytes = trainer.checkpoint_bytes().unwrap();
+    let heard = |builder: TrainerBuilder, bytes: &[u8]| {
+        HEARD.take();
+        builder.resume_bytes(bytes).on_cpu().unwrap();
+        HEARD.take()
+    };
+    assert_eq!(heard(builder(), &bytes), Vec::<String>::new());
+    let rate = |names: &str| crate::Group::new(names).rate_factor(0.5);
+    let many = Loss::cross_entropy().label_smoothing(0.25);
+    for (other, words) in [
+        (builder().batch(5), &["\"batch\"", "5", "4"][..]),
+        (builder().accumulate(2), &["batches of an update", "2", "1"]),
+        (
+            builder().clip_norm(0.5),
+            &["clip_norm", "Some(0.5)", "None"],
+        ),
+        (builder().loss(many), &["losses", "0.25"]),
+        (
+            builder().schedule(crate::Schedule::step(3, 0.5)),
+            &["schedule", "Step", "Constant"],
+        ),
+        (
+            builder().average(Average::ema(0.75)),
+            &["average", "0.75", "0.5"],
+        ),
+        (
+            builder().group(rate("0.*")),
+            &["2 parameters", "0.bias", "Factor(0.5)", "none"],
+        ),
+        (
+            builder().optimizer(Optimizer::adam(0.01).weight_decay(0.5)),
+            &["hyper-parameters", "0.5"],
+        ),
+    ] {
+        let said = heard(other, &bytes);
+        assert_eq!(said.len(), 1, "{said:?}");
+        for word in words {
+            assert!(said[0].contains(word), "{word:?} is not in {said:?}");
+        }
+    }
+    // The rate that was set is the checkpoint's, whatever the builder says; older files say nothing of choices.
+    let fast = builder().optimizer(Optimizer::adam(0.5));
+    assert_eq!(heard(fast, &bytes), Vec::<String>::new());
+    let older = edited(&bytes, |header| {
+        let metadata = header["__metadata__"].as_object_mut().unwrap();
+        for name in ["choices", "rates"] {
+            metadata.remove(name).unwrap();
+        }
+    });
+    let other = builder().batch(5).group(rate("*"));
+    assert_eq!(heard(other, &older), Vec::<String>::new());
+    for name in ["choices", "rates"] {
+        refused(builder(), saying(&bytes, name, "[1]"), &[name]);
+    }
+}
