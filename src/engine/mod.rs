@@ -24,7 +24,7 @@ mod wanted;
 mod whole;
 
 #[cfg(feature = "native")]
-pub(crate) use autotune::{Place, known_choices};
+pub(crate) use autotune::{Found, Place, known_choices};
 pub(crate) use look::{HostLook, LookPlan, LookTask};
 pub(crate) use lower::PlanOptions;
 #[cfg(test)]

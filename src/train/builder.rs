@@ -7,9 +7,9 @@ use super::Schedule;
 use super::checkpoint::{self, CheckpointOptions, at_once};
 use super::groups::Learned;
 use super::trainer::{Backend, Trainer};
-use crate::engine::{MemoryReport, Plan, PlanOptions, Reference};
 #[cfg(feature = "native")]
-use crate::engine::{Place, known_choices};
+use crate::engine::{Found, Place, known_choices};
+use crate::engine::{MemoryReport, Plan, PlanOptions, Reference};
 use crate::gpu::strategy::Choices;
 use crate::model::{Losses, Model, Opened, OutputLoss, ParameterId, Weights};
 use crate::op::{Loss, Optimizer, check_clip_norm};
@@ -27,6 +27,9 @@ pub struct TrainerBuilder {
     /// Where the choices are kept, if the cores are chosen by measurement.
     #[cfg(feature = "native")]
     autotune: Option<Place>,
+    /// What the trainer that this builder is of runs on.
+    #[cfg(feature = "native")]
+    found: Option<Found>,
     pub(super) options: PlanOptions,
     pub(super) checkpoint: CheckpointOptions,
 }
@@ -42,6 +45,8 @@ impl TrainerBuilder {
             weights: None,
             #[cfg(feature = "native")]
             autotune: None,
+            #[cfg(feature = "native")]
+            found: None,
             options: PlanOptions::new(64),
             checkpoint: CheckpointOptions::default(),
         }
@@ -157,7 +162,8 @@ impl TrainerBuilder {
     /// What was measured is kept in a JSON file that can be read and edited, by adapter and driver,
     /// and is not measured again: `wgpu-cnn/autotune.json` in the user's cache folder (where that
     /// cannot be used, a warning is logged and nothing is kept), or a
-    /// [file of your own](Self::autotune_file). The ways differ in the order of their sums, so with autotuning the bits of a training are a function of that file too. Measured is with
+    /// [file of your own](Self::autotune_file). A trainer that is [rebuilt](Trainer::rebuild), or
+    /// [recovered](Trainer::recover) on the same adapter, keeps its choices, and measures shapes that are new. The ways differ in the order of their sums, so with autotuning the bits of a training are a function of that file too. Measured is with
     /// tensors of `f32`, in [half precision](Self::half_precision) as well. Default off: a built-in
     /// table chooses. Means nothing on the CPU, where there is one way.
     #[cfg(feature = "native")]
@@ -172,6 +178,7 @@ impl TrainerBuilder {
     #[cfg(feature = "native")]
     pub fn autotune_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.autotune = Some(Place::File(path.into()));
+        self.found = None;
         self
     }
 
@@ -188,7 +195,7 @@ impl TrainerBuilder {
     #[cfg(feature = "native")]
     fn known_choices(&self, gpu: &Gpu) -> Result<Choices> {
         match &self.autotune {
-            Some(place) => known_choices(gpu, place),
+            Some(place) => known_choices(gpu, place, self.found.as_ref()),
             None => Ok(Choices::new()),
         }
     }
@@ -200,7 +207,8 @@ impl TrainerBuilder {
         };
         let losses = self.losses.resolve(&self.model.graph)?;
         let (losses, groups) = (&losses, &self.groups()?);
-        Plan::tune(gpu, &self.model, losses, groups, self.options, place).await
+        let known = (place, self.found.as_ref());
+        Plan::tune(gpu, &self.model, losses, groups, self.options, known).await
     }
 
     #[cfg(not(feature = "native"))]
@@ -253,6 +261,11 @@ impl TrainerBuilder {
                 None => graph.initial_values_of(id, self.options.seed),
             };
             plan.set_parameter(id, &values).await?;
+        }
+        #[cfg(feature = "native")]
+        {
+            let tuned = self.autotune.is_some();
+            self.found = tuned.then(|| Found::on(gpu, &choices));
         }
         let backend = Backend::Gpu(Box::new(plan));
         self.trainer(losses, backend, checkpoint).await

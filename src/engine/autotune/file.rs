@@ -164,7 +164,7 @@ fn contents(path: &Path) -> Result<Map<String, Value>> {
 
 /// What measurements are valid for: these kernels, on this adapter, with this driver. Metal does not tell
 /// its driver.
-fn adapter(gpu: &Gpu) -> String {
+pub(super) fn adapter(gpu: &Gpu) -> String {
     let described = gpu.described();
     let driver = match gpu.info().driver.as_str() {
         "" => String::new(),

@@ -9,7 +9,7 @@ mod state;
 
 use super::MemoryReport;
 #[cfg(feature = "native")]
-use super::autotune::{self, Place};
+use super::autotune::{self, Found, Place};
 use super::lower::{Lowered, PlanOptions, Task, lower_planned};
 use super::memory::{largest_output, memory_report, upload_size};
 use super::verify::{Rig, VerifyReport, verify_plan};
@@ -71,7 +71,8 @@ struct Upload {
 }
 
 impl Plan {
-    /// The fastest cores for a plan, from a file of measurements; what is not there is measured.
+    /// The fastest cores for a plan: those that were found before, or from a file of measurements; what is in
+    /// neither is measured.
     #[cfg(feature = "native")]
     pub async fn tune(
         gpu: &Gpu,
@@ -79,12 +80,13 @@ impl Plan {
         losses: &[OutputLoss],
         groups: &Groups,
         options: PlanOptions,
-        place: &Place,
+        (place, found): (&Place, Option<&Found>),
     ) -> Result<Choices> {
-        let known = autotune::known_choices(gpu, place)?;
+        let known = autotune::known_choices(gpu, place, found)?;
         let memory = Self::memory_of(gpu, model, losses, groups, options, &known)?;
         check_budget(&memory, &options)?;
-        autotune::choices(gpu, &Task::new(model, losses, groups, options), place).await
+        let task = Task::new(model, losses, groups, options);
+        autotune::choices(gpu, &task, (place, found)).await
     }
 
     /// Refuses what cannot be trained, on whatever device.

@@ -155,7 +155,7 @@ impl PredictorBuilder {
         let choices = self.choices.clone();
         #[cfg(feature = "native")]
         let choices = match &self.autotune {
-            Some(place) => known_choices(gpu, place)?,
+            Some(place) => known_choices(gpu, place, None)?,
             None => self.choices.clone(),
         };
         let model = match self.folded()? {
