@@ -156,15 +156,23 @@ impl PredictionPlan {
         Ok(Some((params, begin as u64)))
     }
 
-    /// Waits for the oldest batch that is on its way, if there is one.
-    pub(super) async fn land(&self, state: &mut State) -> bool {
-        let Some(flight) = state.flying.front() else {
-            return false;
+    /// Waits for the oldest batch that is on its way, if there is one. While it waits, others send theirs, and wait
+    /// for this one too: whoever comes first takes in what it has brought.
+    pub(super) async fn land(&self) -> Result<bool> {
+        let oldest = self.state.lock().await.flying.front().map(|flight| {
+            let landing = flight.landing.clone();
+            (flight.mapping.clone(), flight.submission.clone(), landing)
+        });
+        let Some((mapping, submission, landing)) = oldest else {
+            return Ok(false);
         };
-        let arrived = self.gpu.mapped(&flight.mapping, flight.submission.clone());
-        let arrived = arrived.await;
-        let Some(flight) = state.flying.pop_front() else {
-            return false;
+        let arrived = self.gpu.mapped(&mapping, submission).await;
+        let mut state = self.state.lock().await;
+        let oldest = state.flying.front();
+        let there = oldest.is_some_and(|flight| Arc::ptr_eq(&flight.landing, &landing));
+        let Some(flight) = there.then(|| state.flying.pop_front()).flatten() else {
+            // What the device says once is said by whoever hears it.
+            return arrived.map(|()| true);
         };
         let outputs = arrived.and_then(|()| self.outputs(&flight));
         let scopes = self.gpu.scopes();
@@ -172,7 +180,7 @@ impl PredictionPlan {
         drop(scopes.close("unmap"));
         flight.landing.set(outputs);
         state.idle.push(flight.slot);
-        true
+        Ok(true)
     }
 
     /// What a flight has brought.

@@ -169,12 +169,14 @@ impl PredictionPlan {
     /// their way at once, it waits for the oldest.
     pub async fn start(&self, inputs: &Inputs<'_>, examples: usize) -> Result<Vec<Arc<Landing>>> {
         let mut landings = Vec::new();
-        let mut state = self.state.lock().await;
         for begin in (0..examples).step_by(self.largest()) {
             let count = self.largest().min(examples - begin);
             let part = inputs.part(&self.task.model.graph, begin, count);
-            if state.idle.is_empty() {
-                self.land(&mut state).await;
+            let mut state = self.state.lock().await;
+            while state.idle.is_empty() {
+                drop(state);
+                self.land().await?;
+                state = self.state.lock().await;
             }
             landings.push(self.send(&mut state, &part, count).await?);
         }
@@ -185,12 +187,7 @@ impl PredictionPlan {
     pub async fn finish(&self, landing: &Landing) -> Result<Vec<Vec<f32>>> {
         // Others get their turn first: what they have to send is on its way before this thread waits.
         give_way().await;
-        while landing.is_open() {
-            let mut state = self.state.lock().await;
-            if landing.is_open() && !self.land(&mut state).await {
-                break;
-            }
-        }
+        while landing.is_open() && self.land().await? {}
         landing.take()
     }
 
