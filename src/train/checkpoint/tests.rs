@@ -187,7 +187,7 @@ fn tensors_that_are_missing_too_many_or_others_are_named() {
     );
     let as_integers = edited(&bytes, |header| header["0.weight"]["dtype"] = json!("I32"));
     refused(builder(), as_integers, &["0.weight", "I32", "F32"]);
-    // Two tensors of one name, each with bytes: the first is lost, and so its bytes are nobody's.
+    // Two tensors of one name.
     let end = header_end(&bytes);
     let text = String::from_utf8(bytes[8..end].to_vec()).unwrap();
     let twice = text.replacen("\"0.bias\"", "\"0.weight\"", 1).into_bytes();
@@ -197,7 +197,7 @@ fn tensors_that_are_missing_too_many_or_others_are_named() {
         &bytes[end..],
     ]
     .concat();
-    refused(builder(), twice, &["begins at byte"]);
+    refused(builder(), twice, &["\"0.weight\" is there twice"]);
 }
 
 #[test]
