@@ -183,12 +183,18 @@ impl TrainerBuilder {
     }
 
     /// The memory that [`on`](Self::on) would take, without allocating any. With
-    /// [autotuning](Self::autotune) it may be a little more or less once all is measured.
+    /// [autotuning](Self::autotune) it may be a little more or less once all is measured. Of a checkpoint to
+    /// [resume](Self::resume) from the header is read, since what has learned for longer lies apart.
+    ///
+    /// # Errors
+    /// Those of [`on`](Self::on) that are no device's.
     pub fn memory(&self, gpu: &Gpu) -> Result<MemoryReport> {
         self.check_on(gpu)?;
         let choices = self.known_choices(gpu)?;
         let losses = self.losses.resolve(&self.model.graph)?;
-        let (losses, groups) = (&losses, &self.groups()?);
+        let mut own = self.clone();
+        own.open_checkpoint()?;
+        let (losses, groups) = (&losses, &own.groups()?);
         Plan::memory_of(gpu, &self.model, losses, groups, self.options, &choices)
     }
 

@@ -104,7 +104,8 @@ impl Trainer {
     }
 
     /// [`forward`](Self::forward) with inputs that are held already, to outputs that stay where they are: the
-    /// way from one trainer to another without the host. The outputs are copies that later steps leave alone.
+    /// way from one trainer to another without the host. The outputs are copies that later steps leave alone:
+    /// tensors that are made with each call, whose memory is free again once they and their clones are dropped.
     ///
     /// A generator that learns through a discriminator, both with [losses of one's
     /// own](crate::Losses::own):
@@ -222,8 +223,8 @@ impl Trainer {
     }
 
     /// The gradient with respect to an input, by its place among them, that the last step or way back has
-    /// left: `(n, ..)` of the input's shape, zero where no loss depends on it. Needs
-    /// [`input_gradients`](super::TrainerBuilder::input_gradients).
+    /// left: `(n, ..)` of the input's shape, zero where no loss depends on it; a copy as the outputs of
+    /// [`forward_held`](Self::forward_held). Needs [`input_gradients`](super::TrainerBuilder::input_gradients).
     ///
     /// # Errors
     /// [`Error::Argument`] for a place beyond the inputs, for a trainer that was made without, and before the

@@ -32,7 +32,8 @@ impl Trainer {
     ///
     /// # Errors
     /// [`Error::Argument`](crate::Error::Argument) where the losses are not the caller's, [`Error::Shape`](crate::Error::Shape) for a batch that does
-    /// not fit, [`Error::DeviceLost`](crate::Error::DeviceLost).
+    /// not fit, [`Error::DeviceLost`](crate::Error::DeviceLost), and [`Error::File`](crate::Error::File) where
+    /// [a file of states](crate::TrainerBuilder::checkpoint_every_to) is due and cannot be written.
     #[cfg(feature = "native")]
     pub fn forward<'a>(
         &mut self,

@@ -94,7 +94,9 @@ impl Trainer {
     ///
     /// # Errors
     /// [`Error::Shape`] and [`Error::Argument`] for a batch that does not fit, in which case nothing
-    /// has happened; [`Error::DeviceLost`]. An error of the device may come with a later call.
+    /// has happened; [`Error::DeviceLost`]. An error of the device may come with a later call. Where
+    /// [a file of states](TrainerBuilder::checkpoint_every_to) is due and cannot be written, [`Error::File`];
+    /// nothing has happened then either.
     #[cfg(feature = "native")]
     pub fn step<'a>(
         &mut self,

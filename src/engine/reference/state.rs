@@ -12,6 +12,11 @@ impl Reference<f32> {
         self.wanted.parameter(id)
     }
 
+    /// Whether batches wait for an update.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.pending.batches > 0
+    }
+
     /// Examples of all batches so far.
     pub(crate) fn trained(&self) -> u64 {
         self.trained

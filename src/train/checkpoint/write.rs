@@ -72,7 +72,29 @@ impl Trainer {
     ) -> Result<()> {
         self.check_between_steps()?;
         let counts = self.counts().await?;
-        let mut tensors = self.tensors((counts.pending > 0, self.has_averages()));
+        let tensors = self.all_tensors();
+        let (header, order) = header(&tensors, &self.metadata(&counts, metric))?;
+        sink.write(&header)?;
+        for at in order {
+            self.write_tensor(&tensors[at], sink).await?;
+        }
+        Ok(())
+    }
+
+    /// Refuses what could not be written, wherever it went.
+    #[cfg(feature = "native")]
+    pub(super) fn check_checkpoint_of(&self, metric: Option<f64>) -> Result<()> {
+        self.check_between_steps()?;
+        let metadata = self.metadata(&Counts::default(), metric);
+        header(&self.all_tensors(), &metadata).map(drop)
+    }
+
+    fn all_tensors(&self) -> Vec<Tensor> {
+        let pending = match &self.backend {
+            Backend::Gpu(plan) => plan.is_pending(),
+            Backend::Cpu(reference) => reference.is_pending(),
+        };
+        let mut tensors = self.tensors((pending, self.has_averages()));
         let log = self.log_text();
         let bytes = [
             (PLACE, Some(self.data_place().len()), Holds::Place),
@@ -86,15 +108,7 @@ impl Trainer {
                 holds,
             })
         }));
-        let listed = tensors.iter();
-        let listed = listed.map(|tensor| (&*tensor.name, tensor.dtype, &*tensor.shape));
-        let (header, order) = format::header(listed, &self.metadata(&counts, metric))
-            .map_err(|reason| Error::argument("checkpoint", reason))?;
-        sink.write(&header)?;
-        for at in order {
-            self.write_tensor(&tensors[at], sink).await?;
-        }
-        Ok(())
+        tensors
     }
 
     fn metadata(&self, counts: &Counts, metric: Option<f64>) -> BTreeMap<String, String> {
@@ -236,6 +250,16 @@ impl Trainer {
             Backend::Cpu(reference) => reference.updates_of(id),
         }
     }
+}
+
+/// The header of a file of tensors, and their order in it.
+fn header(
+    tensors: &[Tensor],
+    metadata: &BTreeMap<String, String>,
+) -> Result<(Vec<u8>, Vec<usize>)> {
+    let listed = tensors.iter();
+    let listed = listed.map(|tensor| (&*tensor.name, tensor.dtype, &*tensor.shape));
+    format::header(listed, metadata).map_err(|reason| Error::argument("checkpoint", reason))
 }
 
 /// Numbers as little-endian bytes, a stretch at a time.

@@ -177,9 +177,7 @@ impl Probe {
         let inputs = inputs.into();
         let examples = self.examples(&inputs)?;
         self.forward(&inputs, examples, &Targets(vec![])).await?;
-        let mut looked = self.looked(None, examples).await?;
-        looked.gradients.clear();
-        Ok(looked)
+        self.looked(None, examples, &[]).await
     }
 
     /// The loss of a batch, with the values and the gradients that are asked for.
@@ -207,7 +205,7 @@ impl Probe {
         self.check_losses()?;
         targets.check(self.graph(), &self.losses, examples)?;
         let loss = self.forward(&inputs, examples, &targets).await?;
-        self.looked(loss, examples).await
+        self.looked(loss, examples, &self.gradients).await
     }
 
     /// The same for [losses of one's own](crate::Losses::own): `gradients` gets the model's outputs by name and
@@ -269,7 +267,7 @@ impl Probe {
             Engine::Gpu(plan) => plan.backward(examples, &gradients).await?,
             Engine::Cpu(look) => look.backward(&gradients)?,
         }
-        self.looked(None, examples).await
+        self.looked(None, examples, &self.gradients).await
     }
 
     fn check_losses(&self) -> Result<()> {
@@ -314,7 +312,13 @@ impl Probe {
         Ok(Some(weighted.sum::<f64>() as f32))
     }
 
-    async fn looked(&self, loss: Option<f32>, examples: usize) -> Result<Looked> {
+    /// What is seen: all values that are asked for, and these gradients.
+    async fn looked(
+        &self,
+        loss: Option<f32>,
+        examples: usize,
+        with: &[(String, ValueId)],
+    ) -> Result<Looked> {
         let (mut values, mut gradients) = (Vec::new(), Vec::new());
         for (name, id) in &self.values {
             let value = match &self.backend {
@@ -323,7 +327,7 @@ impl Probe {
             };
             values.push((name.clone(), value));
         }
-        for (name, id) in &self.gradients {
+        for (name, id) in with {
             let gradient = match &self.backend {
                 Engine::Gpu(plan) => plan.gradient(*id, examples).await?,
                 Engine::Cpu(look) => look.gradient(*id),

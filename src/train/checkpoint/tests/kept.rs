@@ -206,3 +206,45 @@ fn what_is_chosen_otherwise_is_told() {
         refused(builder(), saying(&bytes, name, "[1]"), &[name]);
     }
 }
+
+#[test]
+fn what_is_refused_leaves_no_folder() {
+    let folder = std::env::temp_dir().join(format!("wgpu-cnn-{}-refused", std::process::id()));
+    let kept = Checkpoints::new(folder.join("made"));
+    let own = Trainer::builder(model()).loss(Losses::own_first()).batch(4);
+    let mut own = own.on_cpu().unwrap();
+    own.forward(&[0.5; 72]).unwrap();
+    assert!(kept.save(&own, None).is_err() && !folder.exists());
+    let mut net = Model::graph();
+    let x = net.input([2]);
+    let y = net.add("a", Linear::new(2), [x]).unwrap();
+    net.rename("a.bias", "data/place", [2]).unwrap();
+    let builder = Trainer::builder(net.build([y]).unwrap()).loss(Loss::mean_squared_error());
+    let error = kept.save(&builder.on_cpu().unwrap(), 0.5).unwrap_err();
+    assert!(error.to_string().contains("data/place"), "{error}");
+    assert!(!folder.exists());
+    own.predict(&[0.5; 18]).unwrap();
+    kept.save(&own, 0.5).unwrap();
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn the_memory_of_a_resumed_training_is_that_of_its_groups() {
+    let Some(gpu) = crate::device::plain() else {
+        return;
+    };
+    let builder = || builder().accumulate(1);
+    let mut trainer = builder().freeze("0.*").on(gpu).unwrap();
+    step(&mut trainer);
+    trainer.rebuild(|builder| builder.unfreeze("*")).unwrap();
+    step(&mut trainer);
+    let bytes = trainer.checkpoint_bytes().unwrap();
+    let resumed = builder().resume_bytes(bytes.clone());
+    let report = resumed.memory(gpu).unwrap();
+    assert_eq!(Some(report), resumed.on(gpu).unwrap().memory());
+    assert_ne!(report, builder().memory(gpu).unwrap());
+    let damaged = builder()
+        .resume_bytes(&bytes[..bytes.len() - 1])
+        .memory(gpu);
+    assert!(matches!(damaged, Err(Error::File { .. })), "{damaged:?}");
+}
