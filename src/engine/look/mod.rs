@@ -2,6 +2,8 @@
 
 mod host;
 
+use half::f16;
+
 use super::MemoryReport;
 use super::lower::{Lowered, PlanOptions, Purpose, Task, lower, lower_planned};
 use super::memory::memory_report;
@@ -9,11 +11,12 @@ use super::plan::{Setting, Step, check_budget};
 use super::wanted::Wanted;
 use crate::Result;
 use crate::gpu::Gpu;
+use crate::gpu::kernel::Format;
 use crate::gpu::kernels::loss::LossStep;
 use crate::gpu::program::Program;
 use crate::gpu::record::{Dispatch, Region};
 use crate::gpu::strategy::Choices;
-use crate::model::{Groups, Inputs, Model, OutputLoss, ParameterId, ValueId};
+use crate::model::{Groups, Inputs, Model, Node, OutputLoss, ParameterId, ValueId};
 use crate::op::{Loss, Target};
 
 pub(crate) use host::HostLook;
@@ -26,6 +29,8 @@ pub(crate) struct LookTask {
     pub losses: Vec<OutputLoss>,
     pub values: Vec<ValueId>,
     pub gradients: Vec<ValueId>,
+    /// By parameter, whether training would change it: in half precision the others are read as they are.
+    pub learned: Vec<bool>,
     pub options: PlanOptions,
     pub choices: Choices,
 }
@@ -46,6 +51,16 @@ impl LookTask {
             ..Task::new(&self.model, &self.losses, &groups, self.options)
         };
         run(&task)
+    }
+
+    /// Whether training reads a parameter in half precision.
+    fn reads_half(&self, id: ParameterId) -> bool {
+        let halved = |node: &Node| {
+            let mut parameters = node.parameters.iter().enumerate();
+            parameters.any(|(at, &own)| own == id && node.op.definition().reads_half(at))
+        };
+        let nodes = &mut self.model.graph.nodes().iter();
+        self.options.half && self.learned[id.0] && nodes.any(halved)
     }
 
     /// The memory that a look would take. Allocates nothing.
@@ -133,7 +148,17 @@ impl LookPlan {
         self.program.write(&self.gpu, region, bytes).await
     }
 
+    /// Sets a parameter: to what kernels of a training read of it, of which there is no other copy here.
     pub async fn set_parameter(&mut self, id: ParameterId, values: &[f32]) -> Result<()> {
+        let rounded: Vec<f32>;
+        let values = match self.task.reads_half(id) {
+            true => {
+                let halves = values.iter().map(|&value| f16::from_f32(value).to_f32());
+                rounded = halves.collect();
+                &rounded
+            }
+            false => values,
+        };
         for (piece, values) in self.lowered.parameter(id)?.split(values) {
             self.write(piece.region, values).await?;
             // The copy from which it is uploaded is free again once it is submitted.
@@ -240,14 +265,22 @@ impl LookPlan {
     }
 
     async fn read(&self, region: Region, len: usize) -> Result<Vec<f32>> {
-        let region = Region {
-            size: len as u64 * 4,
+        let size = len as u64 * region.format.size();
+        let whole = Region {
+            size: size.next_multiple_of(4),
             ..region
         };
-        let bytes = self
-            .program
-            .read_through(&self.gpu, region, &self.read_back);
-        Ok(bytemuck::pod_collect_to_vec(&bytes.await?))
+        let bytes = self.program.read_through(&self.gpu, whole, &self.read_back);
+        let bytes = &bytes.await?[..size as usize];
+        Ok(match region.format {
+            Format::F16 => {
+                let halves = bytes.as_chunks().0.iter();
+                halves
+                    .map(|&half| f16::from_le_bytes(half).to_f32())
+                    .collect()
+            }
+            Format::F32 => bytemuck::pod_collect_to_vec(bytes),
+        })
     }
 
     /// The losses of the last batch.

@@ -12,6 +12,11 @@ impl Reference<f32> {
         self.wanted.parameter(id)
     }
 
+    /// What dropout's masks are made from.
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// Whether batches wait for an update.
     pub(crate) fn is_pending(&self) -> bool {
         self.pending.batches > 0

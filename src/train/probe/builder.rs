@@ -24,12 +24,17 @@ pub struct ProbeBuilder {
     values: Vec<String>,
     gradients: Vec<String>,
     training: bool,
+    pub(super) learned: Vec<bool>,
+    pub(super) choices: Choices,
     pub(super) options: PlanOptions,
 }
 
 impl ProbeBuilder {
     pub(super) fn new(model: Model) -> Self {
+        let parameters = model.graph.parameters().iter();
         Self {
+            learned: parameters.map(|parameter| parameter.is_learned()).collect(),
+            choices: Choices::new(),
             model,
             losses: Loss::default().into(),
             source: Source::Seed,
@@ -86,6 +91,13 @@ impl ProbeBuilder {
         self
     }
 
+    /// Stores values, and the weights of convolutions and dense layers, as a trainer in
+    /// [half precision](crate::TrainerBuilder::half_precision) does. Default false.
+    pub fn half_precision(mut self, half: bool) -> Self {
+        self.options.half = half;
+        self
+    }
+
     /// Sets the bytes of device memory that the probe may take, as that of a
     /// [trainer](crate::TrainerBuilder::memory_budget).
     pub fn memory_budget(mut self, bytes: u64) -> Self {
@@ -98,7 +110,18 @@ impl ProbeBuilder {
     /// # Errors
     /// Those of [`on`](Self::on) but for the weights'.
     pub fn memory(&self, gpu: &Gpu) -> Result<MemoryReport> {
+        self.check_half(gpu)?;
         self.task()?.0.memory(gpu)
+    }
+
+    fn check_half(&self, gpu: &Gpu) -> Result<()> {
+        match self.options.half && !gpu.has_half_precision() {
+            true => {
+                let reason = "needs a device with SHADER_F16, which this one was made without";
+                Err(Error::argument("half_precision", reason))
+            }
+            false => Ok(()),
+        }
     }
 
     /// What is looked at, with the names of values and gradients.
@@ -128,8 +151,9 @@ impl ProbeBuilder {
             losses,
             values: value_ids,
             gradients: gradient_ids,
+            learned: self.learned.clone(),
             options: self.options,
-            choices: Choices::new(),
+            choices: self.choices.clone(),
         };
         Ok((task, Probed { values, gradients }))
     }
@@ -154,8 +178,8 @@ impl ProbeBuilder {
     /// Makes the probe on a GPU.
     ///
     /// # Errors
-    /// [`Error::Argument`] for a name that the model does not have and a batch of 0, [`Error::Shape`] for
-    /// a loss that does not fit, [`Error::Limit`] and [`Error::OutOfMemory`] for what the device does not
+    /// [`Error::Argument`] for a name that the model does not have, a batch of 0 and half precision on a device
+    /// without it, [`Error::Shape`] for a loss that does not fit, [`Error::Limit`] and [`Error::OutOfMemory`] for what the device does not
     /// have, [`Error::File`] for weights that do not fit.
     #[cfg(feature = "native")]
     pub fn on(self, gpu: &Gpu) -> Result<Probe> {
@@ -164,6 +188,7 @@ impl ProbeBuilder {
 
     /// [`on`](Self::on) for asynchronous programs and the browser.
     pub async fn on_async(self, gpu: &Gpu) -> Result<Probe> {
+        self.check_half(gpu)?;
         let (task, probed) = self.task()?;
         let (losses, parameters) = (task.losses.clone(), self.parameters()?);
         let mut plan = LookPlan::compile(gpu, task).await?;
@@ -178,8 +203,12 @@ impl ProbeBuilder {
     ///
     /// # Errors
     /// Those of [`on`](Self::on) that are no device's, and [`Error::Argument`] for a
-    /// [`memory_budget`](Self::memory_budget), which only a GPU could keep.
+    /// [`memory_budget`](Self::memory_budget) and [`half_precision`](Self::half_precision), which only a GPU could
+    /// keep.
     pub fn on_cpu(self) -> Result<Probe> {
+        if self.options.half {
+            return Err(Error::argument("half_precision", "is for GPUs"));
+        }
         if self.options.memory_budget != u64::MAX {
             return Err(Error::argument("memory_budget", "is for GPUs"));
         }

@@ -6,9 +6,9 @@ pub use builder::ProbeBuilder;
 
 use super::Trainer;
 use super::trainer::Backend;
-use crate::engine::{HostLook, LookPlan, MemoryReport};
+use crate::engine::{HostLook, LookPlan, MemoryReport, Wanted};
 use crate::model::{
-    Graph, Inputs, Model, OutputLoss, Targets, ValueId, check_gradients, check_own,
+    Graph, Inputs, Model, OutputLoss, ParameterId, Targets, ValueId, check_gradients, check_own,
 };
 use crate::{Error, Gpu, Result};
 use builder::Source;
@@ -119,8 +119,8 @@ impl Probed {
 }
 
 impl Trainer {
-    /// Begins a [`Probe`] with the parameters as they are now, for batches of the trainer's size. The
-    /// trainer is not touched by what the probe does.
+    /// Begins a [`Probe`] with the parameters as they are now, for batches of the trainer's size, with its seed,
+    /// in its precision and with its choices. The trainer is not touched by what the probe does.
     ///
     /// ```
     /// use wgpu_cnn::{Loss, Model, Trainer};
@@ -143,8 +143,19 @@ impl Trainer {
     pub async fn probe_async(&self) -> Result<ProbeBuilder> {
         let mut builder = ProbeBuilder::new(self.model().clone()).batch(self.batch);
         builder.source = Source::Values(self.all_parameters().await?);
-        if let Backend::Gpu(plan) = &self.backend {
-            builder.options.seed = plan.options_and_choices().0.seed;
+        let wanted = Wanted::learned(&self.model().graph, &self.losses, self.groups());
+        for (at, learned) in builder.learned.iter_mut().enumerate() {
+            *learned = wanted.parameter(ParameterId(at));
+        }
+        match &self.backend {
+            Backend::Gpu(plan) => {
+                let (options, choices) = plan.options_and_choices();
+                builder.choices = choices;
+                builder.options.max_slab = options.max_slab;
+                builder.options.seed = options.seed;
+                builder.options.half = options.half;
+            }
+            Backend::Cpu(reference) => builder.options.seed = reference.seed(),
         }
         Ok(builder)
     }
