@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::task::{Context, Waker};
 
-use super::{Trainer, TrainerBuilder};
+use super::{Predictor, Trainer, TrainerBuilder};
 use crate::{Average, Gpu, Losses, Model, Optimizer, Result};
 
 /// A device whose answers come with a later poll.
@@ -183,4 +183,34 @@ fn predictions_that_are_dropped_leave_nothing() {
         assert_eq!(trainer.predict(&X).unwrap(), expected, "{polls} polls");
         ended
     });
+}
+
+#[test]
+fn a_prediction_is_sent_while_another_is_waited_for() {
+    let Some(gpu) = gpu() else { return };
+    let model = Model::builder([2]).dense(3).build().unwrap();
+    let predictor = Predictor::builder(model).batch(4).on(&gpu).unwrap();
+    let expected = predictor.predict(&X).unwrap();
+    let mut context = Context::from_waker(Waker::noop());
+    for polls in 1..100 {
+        let first = pollster::block_on(predictor.start_async(&X)).unwrap();
+        let mut first = pin!(first.wait_async());
+        if (0..polls).any(|_| first.as_mut().poll(&mut context).is_ready()) {
+            assert!(polls > 3, "it has not waited for the device");
+            return;
+        }
+        // While the first one waits, and nobody polls it.
+        let second = async {
+            let outputs = predictor.predict_async(&X).await?;
+            assert_eq!(outputs, expected, "{polls} polls");
+            Ok(())
+        };
+        assert!(ends_within(100, second), "{polls} polls");
+        assert_eq!(
+            pollster::block_on(first).unwrap(),
+            expected,
+            "{polls} polls"
+        );
+    }
+    unreachable!("it never comes to an end");
 }

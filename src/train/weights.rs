@@ -100,7 +100,8 @@ impl Trainer {
     }
 
     /// [`load`](Self::load) for asynchronous programs and the browser, which has
-    /// [bytes](Weights::bytes) and no files.
+    /// [bytes](Weights::bytes) and no files. Await it to its end: dropped in the middle, it leaves some of the
+    /// weights as they were.
     pub async fn load_async(&mut self, weights: impl Into<Weights>) -> Result<LoadReport> {
         self.read(weights.into()).await
     }

@@ -1,11 +1,23 @@
 //! The average of the parameters over the updates.
 
-use super::{Averages, Reference};
+use super::Reference;
 use crate::Result;
 use crate::cpu::{self, Real};
 use crate::engine::check_averages;
 use crate::model::ParameterId;
 use crate::op::Average;
+
+/// The average of the parameters over the updates.
+#[derive(Debug, Clone)]
+pub(super) struct Averages<T> {
+    pub(super) average: Average,
+    /// Each as long as its parameter; empty for what is not learned.
+    pub(super) values: Vec<Vec<T>>,
+    /// The updates that had been made when it began.
+    pub(super) began: u64,
+    /// Whether it is in place of the parameters.
+    pub(super) in_place: bool,
+}
 
 impl<T: Real> Reference<T> {
     /// Keeps an average of what is learned over the updates from here on, or none any more. Default none.

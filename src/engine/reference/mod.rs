@@ -12,6 +12,7 @@ mod state;
 mod tests;
 mod walk;
 
+use average::Averages;
 use pass::{Among, divided};
 pub(super) use predict::predict;
 pub(super) use single::{AveragePass, BackwardPass, Compute, ForwardPass, LossPass, UpdatePass};
@@ -20,7 +21,7 @@ use walk::{Tape, Walk};
 use crate::cpu::{self, Real};
 use crate::engine::wanted::Wanted;
 use crate::model::{Groups, Inputs, Losses, OutputLoss, ParameterId, Targets, check_accumulate};
-use crate::op::{Average, Optimizer, check_clip_norm};
+use crate::op::{Optimizer, check_clip_norm};
 use crate::{Error, Model, Result};
 
 /// A model trained by the CPU reference, in `f32` or `f64`: what the GPU is held to, and what trains
@@ -70,18 +71,6 @@ pub struct Reference<T> {
     forwarded: Option<usize>,
     /// The last batch's losses, in their order.
     last_losses: Vec<T>,
-}
-
-/// The average of the parameters over the updates.
-#[derive(Debug, Clone)]
-struct Averages<T> {
-    average: Average,
-    /// Each as long as its parameter; empty for what is not learned.
-    values: Vec<Vec<T>>,
-    /// The updates that had been made when it began.
-    began: u64,
-    /// Whether it is in place of the parameters.
-    in_place: bool,
 }
 
 /// The batches since the last update, where an update takes several.
