@@ -7,6 +7,7 @@ mod autotune;
 #[doc(hidden)]
 pub mod catalogue;
 mod compare;
+mod compiled;
 mod data;
 mod look;
 mod lower;
@@ -18,13 +19,14 @@ mod profile;
 mod profile_table;
 mod reference;
 mod state;
+mod step;
 mod tolerance;
 mod verify;
 mod wanted;
 mod whole;
 
 #[cfg(feature = "native")]
-pub(crate) use autotune::{Found, Place, known_choices};
+pub(crate) use autotune::{ChoiceStore, Found, known_choices};
 pub(crate) use look::{HostLook, LookPlan, LookTask};
 pub(crate) use lower::PlanOptions;
 #[cfg(test)]

@@ -4,16 +4,17 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use safetensors::tensor::{Dtype, TensorInfo};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::Replacement;
-use crate::{Error, Result, Shape};
+use crate::{Error, Result, Shape, file};
 
 #[cfg(test)]
 #[path = "safetensors_tests.rs"]
@@ -23,6 +24,49 @@ mod tests;
 pub(crate) trait Bytes: Read + Seek + Send {}
 
 impl<T: Read + Seek + Send> Bytes for T {}
+
+/// Where a file is, by its path or as the bytes of one that many have.
+#[derive(Clone)]
+pub(crate) enum Source {
+    File(PathBuf),
+    Bytes(Arc<Vec<u8>>),
+}
+
+impl Source {
+    /// Opens it. What is said of bytes calls them by a name.
+    pub fn open(&self, name: &str) -> Result<Reader<Box<dyn Bytes>>> {
+        let (path, source): (&Path, Box<dyn Bytes>) = match self {
+            Self::File(path) => {
+                let opened = file::open(path);
+                let source = opened.map_err(|error| Error::file(path, error))?;
+                (path, Box::new(source))
+            }
+            Self::Bytes(bytes) => (
+                Path::new(name),
+                Box::new(Cursor::new(Shared(bytes.clone()))),
+            ),
+        };
+        Reader::new(path, source)
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{path:?}"),
+            Self::Bytes(bytes) => write!(f, "{} bytes", bytes.len()),
+        }
+    }
+}
+
+/// Bytes that many have.
+struct Shared(Arc<Vec<u8>>);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
 
 /// The bytes that say how long the header is.
 const PREFIX: u64 = 8;

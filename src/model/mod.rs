@@ -27,10 +27,10 @@ pub(crate) use losses::{
 };
 pub use pattern::Pattern;
 pub use summary::{LayerSummary, Summary};
-pub(crate) use weights::Opened;
 pub use weights::{LoadReport, SaveOptions, Weights};
 
 use std::fmt::Display;
+use std::sync::Arc;
 
 use crate::Shape;
 
@@ -49,7 +49,15 @@ use crate::Shape;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Model {
-    pub(crate) graph: Graph,
+    /// Shared by all that are made of the model.
+    pub(crate) graph: Arc<Graph>,
+}
+
+impl From<Graph> for Model {
+    fn from(graph: Graph) -> Self {
+        let graph = Arc::new(graph);
+        Self { graph }
+    }
 }
 
 impl Model {

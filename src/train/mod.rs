@@ -12,6 +12,7 @@ mod groups;
 mod held;
 mod log;
 mod metrics;
+mod origin;
 mod own;
 mod predictor;
 mod probe;

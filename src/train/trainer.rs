@@ -3,7 +3,7 @@
 use super::checkpoint::Session;
 use super::log::Logged;
 use super::{Schedule, TrainerBuilder};
-use crate::engine::{Batch, MemoryReport, Plan, Reference, Wanted};
+use crate::engine::{Batch, MemoryReport, Plan, Reference};
 use crate::model::{Groups, Inputs, Model, OutputLoss, Targets};
 use crate::{Error, Gpu, Result};
 
@@ -365,7 +365,7 @@ impl Trainer {
             let reason = "is frozen, and has no gradient";
             return Err(Error::argument(format!("parameter {name:?}"), reason));
         }
-        if !Wanted::learned(&self.model.graph, &self.losses, self.groups()).parameter(id) {
+        if !self.learns(id) {
             let reason = "no loss depends on it";
             return Err(Error::argument(format!("parameter {name:?}"), reason));
         }

@@ -12,8 +12,8 @@ use crate::gpu::strategy::{Choices, Core, Traits, Work, candidates};
 use crate::gpu::timer::Timer;
 use crate::{Error, Gpu, Result, cpu};
 
+pub(crate) use file::ChoiceStore;
 use file::ChoicesFile;
-pub(crate) use file::Place;
 
 /// What a core needs for a piece of work.
 #[derive(Debug, Clone, Copy)]
@@ -48,8 +48,12 @@ impl Found {
 
 /// The choices that are known for this adapter, without measuring any: those that were found before, then those of
 /// the file.
-pub(crate) fn known_choices(gpu: &Gpu, place: &Place, found: Option<&Found>) -> Result<Choices> {
-    known(gpu, &ChoicesFile::read(place, gpu)?, found)
+pub(crate) fn known_choices(
+    gpu: &Gpu,
+    store: &ChoiceStore,
+    found: Option<&Found>,
+) -> Result<Choices> {
+    known(gpu, &ChoicesFile::read(store, gpu)?, found)
 }
 
 fn known(gpu: &Gpu, file: &ChoicesFile, found: Option<&Found>) -> Result<Choices> {
@@ -62,9 +66,9 @@ fn known(gpu: &Gpu, file: &ChoicesFile, found: Option<&Found>) -> Result<Choices
 pub(super) async fn choices(
     gpu: &Gpu,
     task: &Task<'_>,
-    (place, found): (&Place, Option<&Found>),
+    (store, found): (&ChoiceStore, Option<&Found>),
 ) -> Result<Choices> {
-    let mut file = ChoicesFile::read(place, gpu)?;
+    let mut file = ChoicesFile::read(store, gpu)?;
     let mut choices = known(gpu, &file, found)?;
     let works = lower(task, gpu.traits(), task.options.batch)?
         .recording

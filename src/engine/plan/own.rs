@@ -1,12 +1,13 @@
 //! Training by a loss that the caller computes: forward, backward, update.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
-use super::params::Step;
 use super::run::{Batch, Progress};
-use super::{Plan, WentBack};
+use super::{Plan, Prepared, WentBack};
 use crate::Result;
-use crate::gpu::record::Region;
+use crate::engine::compiled::Bytes;
+use crate::engine::step::Step;
 use crate::model::{check_forwarded, check_not_due};
 
 impl Plan {
@@ -17,8 +18,8 @@ impl Plan {
         let after = self.forwarded_to(batch.examples);
         self.submit(&ranges, batch, (step, after)).await?;
         let mut outputs = Vec::new();
-        for at in 0..self.lowered.trained.len() {
-            let region = self.lowered.trained[at];
+        for at in 0..self.compiled.lowered.trained.len() {
+            let region = self.compiled.lowered.trained[at];
             outputs.push(self.read_output(at, region, batch.examples).await?);
         }
         Ok(outputs)
@@ -28,7 +29,7 @@ impl Plan {
     pub(super) fn forward_of(&self, examples: usize) -> Result<(Vec<Range<usize>>, Step)> {
         self.model.graph.check_training(examples)?;
         let mut ranges = self.preparation();
-        ranges.push(self.lowered.ranges.forward.clone());
+        ranges.push(self.compiled.lowered.ranges.forward.clone());
         let step = Step {
             made: self.progress.updates,
             examples: self.progress.examples,
@@ -40,7 +41,7 @@ impl Plan {
     /// How far training has come after a forward pass.
     pub(super) fn forwarded_to(&self, examples: usize) -> Progress {
         Progress {
-            prepared: true,
+            prepared: Prepared::All,
             forwarded: Some(examples),
             ..self.progress
         }
@@ -59,11 +60,12 @@ impl Plan {
     /// The parameters' gradients from those of the caller's losses with respect to their outputs, added to
     /// those of batches that wait for an update.
     pub async fn backward(&mut self, gradients: &[&[f32]]) -> Result<()> {
-        let losses = self.lowered.losses.iter();
-        let places = losses.map(|loss| loss.logits[1]);
-        let data = gradients.iter().zip(places);
-        let data = data.map(|(&gradient, place)| (bytemuck::cast_slice(gradient), place));
-        let data: Vec<(&[u8], Region)> = data.collect();
+        let losses = self.compiled.lowered.losses.iter();
+        let data = gradients.iter().zip(losses).map(|(&gradient, loss)| {
+            let bytes = Cow::Borrowed(bytemuck::cast_slice(gradient));
+            (bytes, loss.logits[1])
+        });
+        let data: Vec<Bytes> = data.collect();
         self.go_back(&data).await
     }
 
@@ -73,7 +75,7 @@ impl Plan {
     }
 
     /// The same, once the gradients that are not among `data` are in their places.
-    pub(super) async fn go_back(&mut self, data: &[(&[u8], Region)]) -> Result<()> {
+    pub(super) async fn go_back(&mut self, data: &[Bytes<'_>]) -> Result<()> {
         let examples = self.forwarded()?;
         self.check_not_due()?;
         let micro = self.options.accumulate > 1;
@@ -90,8 +92,8 @@ impl Plan {
             alone: false,
         });
         let mut ranges = vec![
-            self.lowered.ranges.loss.clone(),
-            self.lowered.ranges.backward.clone(),
+            self.compiled.lowered.ranges.loss.clone(),
+            self.compiled.lowered.ranges.backward.clone(),
         ];
         if micro {
             ranges.push(self.sum(begins));

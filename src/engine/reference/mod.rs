@@ -100,19 +100,23 @@ impl<T: Real> Reference<T> {
     ) -> Result<Self> {
         let losses = losses.into().resolve(&model.graph)?;
         let groups = Groups::single(&model.graph, optimizer.into());
-        Self::with(model, losses, groups, seed)
+        let parameters = model.graph.initial_values(seed);
+        Self::with(model, losses, groups, seed, parameters)
     }
 
+    /// The same with these parameters, of which each is as long as the model's. The seed is that of dropout's
+    /// masks.
     pub(crate) fn with(
         model: &Model,
         losses: Vec<OutputLoss>,
         groups: Groups,
         seed: u64,
+        parameters: Vec<Vec<f32>>,
     ) -> Result<Self> {
         groups.check()?;
         let wanted = Wanted::learned(&model.graph, &losses, &groups);
-        let initial = model.graph.initial_values(seed).into_iter();
-        let parameters: Vec<Vec<T>> = initial
+        let parameters: Vec<Vec<T>> = parameters
+            .into_iter()
             .map(|values| values.into_iter().map(T::nearest).collect())
             .collect();
         let learned = (0..parameters.len()).map(|at| wanted.parameter(ParameterId(at)));

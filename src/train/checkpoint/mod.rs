@@ -12,7 +12,6 @@ mod tests;
 mod write;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -25,6 +24,7 @@ pub(super) use state::{TrainingState, at_once};
 use super::trainer::Backend;
 use super::{Trainer, TrainerBuilder};
 use crate::file::Replacement;
+use crate::file::safetensors::Source;
 use crate::model::ParameterId;
 use crate::{Error, Result};
 
@@ -57,22 +57,6 @@ enum Holds {
 pub(super) struct CheckpointOptions {
     pub resume: Option<Source>,
     pub(in crate::train) every: Option<Every>,
-}
-
-/// Where a checkpoint is.
-#[derive(Clone)]
-pub(super) enum Source {
-    File(PathBuf),
-    Bytes(Arc<[u8]>),
-}
-
-impl fmt::Debug for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path) => f.debug_tuple("File").field(path).finish(),
-            Self::Bytes(bytes) => write!(f, "Bytes({})", bytes.len()),
-        }
-    }
 }
 
 /// What a [`Trainer`] keeps for its checkpoints beside what is trained.
@@ -109,7 +93,7 @@ impl TrainerBuilder {
 
     /// [`resume`](Self::resume) from the bytes that [`Trainer::checkpoint_bytes`] gave.
     pub fn resume_bytes(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.checkpoint.resume = Some(Source::Bytes(bytes.into().into()));
+        self.checkpoint.resume = Some(Source::Bytes(Arc::new(bytes.into())));
         self
     }
 }

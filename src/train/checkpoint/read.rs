@@ -1,8 +1,7 @@
 //! Reading a checkpoint: all that can be wrong with it is found before anything is made of it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{Cursor, Read, Seek};
-use std::path::Path;
+use std::io::{Read, Seek};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -10,14 +9,14 @@ use safetensors::tensor::Dtype;
 use serde_json::Value;
 
 use super::write::Tensor;
-use super::{BYTES, FORMAT, Holds, LOG, PLACE, Source, TrainingState, VERSION, describe};
+use super::{BYTES, FORMAT, Holds, LOG, PLACE, TrainingState, VERSION, describe};
 use crate::engine::{Counts, ParameterState};
-use crate::file::safetensors::{Bytes, Reader, quoted};
+use crate::file::safetensors::{Bytes, Reader, Source, quoted};
 use crate::model::ParameterId;
 use crate::train::log::{Log, Logged};
 use crate::train::trainer::Backend;
 use crate::train::{Trainer, TrainerBuilder};
-use crate::{Error, Result, Shape, file};
+use crate::{Error, Result, Shape};
 
 /// What is wrong with a checkpoint, in words.
 type Told<T> = std::result::Result<T, String>;
@@ -146,20 +145,12 @@ pub(in crate::train) struct Opened {
     header: Header,
 }
 
-impl Source {
-    fn open(&self) -> Result<Opened> {
-        let (path, source): (&Path, Box<dyn Bytes>) = match self {
-            Self::File(path) => {
-                let opened = file::open(path);
-                let source = opened.map_err(|error| Error::file(path, error))?;
-                (path, Box::new(source))
-            }
-            Self::Bytes(bytes) => (Path::new(BYTES), Box::new(Cursor::new(bytes.clone()))),
-        };
-        let reader = Reader::new(path, source)?;
+impl Opened {
+    fn new(source: &Source) -> Result<Self> {
+        let reader = source.open(BYTES)?;
         let header = Header::of(reader.metadata());
-        let header = header.map_err(|reason| Error::file(path, reason))?;
-        Ok(Opened { reader, header })
+        let header = header.map_err(|reason| Error::file(reader.path(), reason))?;
+        Ok(Self { reader, header })
     }
 }
 
@@ -170,7 +161,7 @@ impl TrainerBuilder {
         let Some(source) = &self.checkpoint.resume else {
             return Ok(None);
         };
-        let opened = source.open()?;
+        let opened = Opened::new(source)?;
         let Header {
             counts, updates, ..
         } = &opened.header;

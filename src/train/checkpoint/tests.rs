@@ -273,36 +273,20 @@ fn another_training_is_refused_by_what_differs() {
         .batch_norm()
         .relu();
     let other = other.dropout(0.3).flatten().dense(3).build().unwrap();
-    refused(of(other), bytes.clone(), &["another model", "5.weight"]);
-    let wide = front()
-        .conv2d(3, 2)
-        .batch_norm()
-        .relu()
-        .dropout(0.3)
-        .flatten();
-    refused(
-        of(wide.dense(4).build().unwrap()),
-        bytes.clone(),
-        &["another model", "5.weight"],
-    );
-    let more = front()
-        .conv2d(3, 2)
-        .batch_norm()
-        .relu()
-        .dropout(0.5)
-        .flatten();
-    let more = more.push(Linear::new(3)).build().unwrap();
+    let differs = ["another model", "5.weight"];
+    refused(of(other), bytes.clone(), &differs);
+    let like = |dropout: f64, classes: usize| {
+        let net = front().conv2d(3, 2).batch_norm().relu();
+        let net = net.dropout(dropout).flatten();
+        net.push(Linear::new(classes)).build().unwrap()
+    };
+    refused(of(like(0.3, 4)), bytes.clone(), &differs);
+    let more = like(0.5, 3);
     refused(of(more.clone()), bytes.clone(), &["layer 3", "probability"]);
     // Another version may call the same model by other words, but not the same weights.
     let older = saying(&bytes, "library", "0.0.9");
     assert!(of(more).resume_bytes(older.clone()).on_cpu().is_ok());
-    let wide = front()
-        .conv2d(3, 2)
-        .batch_norm()
-        .relu()
-        .dropout(0.3)
-        .flatten();
-    refused(of(wide.dense(4).build().unwrap()), older, &["5.weight"]);
+    refused(of(like(0.3, 4)), older, &["5.weight"]);
     for (optimizer, words) in [
         (
             Optimizer::from(Optimizer::sgd(0.1).momentum(0.9)),

@@ -237,7 +237,7 @@ impl Trainer {
         optimizers.collect()
     }
 
-    pub(super) fn learns(&self, id: ParameterId) -> bool {
+    pub(in crate::train) fn learns(&self, id: ParameterId) -> bool {
         match &self.backend {
             Backend::Gpu(plan) => plan.learns(id),
             Backend::Cpu(reference) => reference.learns(id),

@@ -5,22 +5,15 @@ use crate::engine::{HostLook, LookPlan, LookTask, MemoryReport, PlanOptions};
 use crate::gpu::strategy::Choices;
 use crate::model::{Losses, Model, ParameterId, ValueId, Weights};
 use crate::op::Loss;
+use crate::train::origin::Origin;
 use crate::{Error, Gpu, Result};
-
-/// Where parameters come from.
-#[derive(Debug, Clone)]
-pub(super) enum Source {
-    Seed,
-    Weights(Weights),
-    Values(Vec<Vec<f32>>),
-}
 
 /// How a [`Probe`] is made.
 #[derive(Debug, Clone)]
 pub struct ProbeBuilder {
     model: Model,
     losses: Losses,
-    pub(super) source: Source,
+    pub(super) origin: Origin,
     values: Vec<String>,
     gradients: Vec<String>,
     training: bool,
@@ -37,7 +30,7 @@ impl ProbeBuilder {
             choices: Choices::new(),
             model,
             losses: Loss::default().into(),
-            source: Source::Seed,
+            origin: Origin::Seed,
             values: vec![],
             gradients: vec![],
             training: false,
@@ -81,7 +74,7 @@ impl ProbeBuilder {
     /// Takes weights from a safetensors file, or [`Weights`] of any kind. What they leave as it is starts from
     /// the seed.
     pub fn weights(mut self, weights: impl Into<Weights>) -> Self {
-        self.source = Source::Weights(weights.into());
+        self.origin = Origin::Weights(weights.into());
         self
     }
 
@@ -145,9 +138,7 @@ impl ProbeBuilder {
         let (value_ids, gradient_ids): (Vec<_>, Vec<_>) = (ids(&values), ids(&gradients));
         let asked = [value_ids.clone(), gradient_ids.clone()].concat();
         let task = LookTask {
-            model: Model {
-                graph: graph.with_own_places(&asked, !self.training),
-            },
+            model: graph.with_own_places(&asked, !self.training).into(),
             losses,
             values: value_ids,
             gradients: gradient_ids,
@@ -156,23 +147,6 @@ impl ProbeBuilder {
             choices: self.choices.clone(),
         };
         Ok((task, Probed { values, gradients }))
-    }
-
-    /// The parameters one by one, once all that can be wrong with their file is known.
-    fn parameters(&self) -> Result<Vec<Vec<f32>>> {
-        let graph = &self.model.graph;
-        let mut weights = match &self.source {
-            Source::Values(values) => return Ok(values.clone()),
-            Source::Weights(weights) => Some(weights.open(graph)?),
-            Source::Seed => None,
-        };
-        let ids = (0..graph.parameters().len()).map(ParameterId);
-        let values = ids.map(|id| {
-            let read = weights.as_mut().map(|weights| weights.read(graph, id));
-            let initial = || graph.initial_values_of(id, self.options.seed);
-            Ok(read.transpose()?.flatten().unwrap_or_else(initial))
-        });
-        values.collect()
     }
 
     /// Makes the probe on a GPU.
@@ -190,10 +164,12 @@ impl ProbeBuilder {
     pub async fn on_async(self, gpu: &Gpu) -> Result<Probe> {
         self.check_half(gpu)?;
         let (task, probed) = self.task()?;
-        let (losses, parameters) = (task.losses.clone(), self.parameters()?);
+        let (losses, graph) = (task.losses.clone(), &self.model.graph);
+        let mut parameters = self.origin.open(graph, self.options.seed)?;
         let mut plan = LookPlan::compile(gpu, task).await?;
-        for (at, values) in parameters.iter().enumerate() {
-            plan.set_parameter(ParameterId(at), values).await?;
+        for at in 0..graph.parameters().len() {
+            let id = ParameterId(at);
+            plan.set_parameter(id, &parameters(id)?).await?;
         }
         let backend = Engine::Gpu(Box::new(plan));
         Ok(probed.probe(losses, self.options.batch, backend))
@@ -214,7 +190,8 @@ impl ProbeBuilder {
         }
         let (task, probed) = self.task()?;
         let losses = task.losses.clone();
-        let look = HostLook::new(task, self.parameters()?)?;
+        let parameters = self.origin.read(&self.model.graph, self.options.seed)?;
+        let look = HostLook::new(task, parameters)?;
         let backend = Engine::Cpu(Box::new(look));
         Ok(probed.probe(losses, self.options.batch, backend))
     }

@@ -5,13 +5,13 @@ mod builder;
 pub use builder::ProbeBuilder;
 
 use super::Trainer;
+use super::origin::Origin;
 use super::trainer::Backend;
 use crate::engine::{HostLook, LookPlan, MemoryReport, Wanted};
 use crate::model::{
     Graph, Inputs, Model, OutputLoss, ParameterId, Targets, ValueId, check_gradients, check_own,
 };
 use crate::{Error, Gpu, Result};
-use builder::Source;
 
 /// Looks into a model: the values of named layers, and a loss's gradient with respect to them and to the
 /// inputs, as saliency maps, Grad-CAM, style transfer and adversarial examples need them. It has
@@ -142,7 +142,7 @@ impl Trainer {
     /// [`probe`](Self::probe) for asynchronous programs and the browser.
     pub async fn probe_async(&self) -> Result<ProbeBuilder> {
         let mut builder = ProbeBuilder::new(self.model().clone()).batch(self.batch);
-        builder.source = Source::Values(self.all_parameters().await?);
+        builder.origin = Origin::Values(self.all_parameters().await?.into());
         let wanted = Wanted::learned(&self.model().graph, &self.losses, self.groups());
         for (at, learned) in builder.learned.iter_mut().enumerate() {
             *learned = wanted.parameter(ParameterId(at));
