@@ -32,7 +32,7 @@ use common::classes::class_names;
 use common::{filters, finite, out};
 use indicatif::{ProgressBar, ProgressStyle};
 use wgpu_cnn::data::{Dataset, Loader, Memory, Split};
-use wgpu_cnn::{ConfusionMatrix, Gpu, Log, Model, Optimizer, Trainer};
+use wgpu_cnn::{ConfusionMatrix, Gpu, Model, Optimizer, Trainer};
 
 /// The classes of MNIST and Fashion-MNIST.
 const CLASSES: usize = 10;
@@ -101,8 +101,6 @@ const WEIGHTS: &str = "weights.safetensors";
 /// What is recorded on the way: the loss of single batches, and the accuracy on the test images in percent.
 const LOSS: &str = "loss";
 const ACCURACY: &str = "test accuracy";
-/// The checkpoint's note that holds the record.
-const LOG: &str = "log";
 
 /// Whether Ctrl-C has been pressed.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -198,7 +196,6 @@ fn epochs(
         trainer.record([(ACCURACY, accuracy)])?;
     } else {
         train.resume(&trainer.data_place().try_into()?)?;
-        trainer.set_log(Log::from_csv(trainer.note(LOG).unwrap_or_default())?);
         println!(
             "after {} batches: test accuracy {accuracy:.1} %",
             trainer.batches()
@@ -242,7 +239,6 @@ fn keep(trainer: &mut Trainer, images: &Loader, options: &Options) -> wgpu_cnn::
         return Ok(());
     };
     trainer.set_data_place(images.place());
-    trainer.set_note(LOG, trainer.log().to_csv());
     trainer.checkpoint(file)
 }
 

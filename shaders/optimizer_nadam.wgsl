@@ -37,14 +37,7 @@ fn main(
     if at >= params.len { return; }
     let w = parameter[at] * params.decay;
     let g = load_gradient(at) + params.weight_decay * w;
-    var m = params.one_minus_beta1 * g;
-    var v = params.one_minus_beta2 * g * g;
-    if params.first_step == 0u {
-        m += params.beta1 * moment1[at];
-        v += params.beta2 * moment2[at];
-    }
-    moment1[at] = m;
-    moment2[at] = v;
-    let d = sqrt(v) / params.root_correction + params.epsilon;
-    parameter[at] = w - params.gradient_share * g / d - params.moment_share * m / d;
+    let moments = next_moments(at, g);
+    let d = sqrt(moments.v) / params.root_correction + params.epsilon;
+    parameter[at] = w - params.gradient_share * g / d - params.moment_share * moments.m / d;
 }

@@ -14,14 +14,20 @@ use crate::{Error, Result};
 ///
 /// ```
 /// use wgpu_cnn::data::{Array, Loader, Memory};
+/// use wgpu_cnn::{Model, Trainer};
 /// let images = Array::new([100, 1, 8, 8], vec![0u8; 6400])?;
 /// let memory = Memory::new(images, vec![0u8; 100])?;
 /// let loader = Loader::builder(memory).batch(32).shuffle(true).seed(7).build()?;
 /// assert_eq!(loader.len(), 4);
+/// let model = Model::builder([1, 8, 8]).flatten().dense(2).build()?;
+/// let mut trainer = Trainer::builder(model).batch(32).on_cpu()?;
 /// for batch in loader.epoch(0) {
-///     let batch = batch?; // trainer.step(&batch.images, batch.targets)?
+///     let batch = batch?;
 ///     assert!(batch.len() == 32 || batch.len() == 4);
+///     trainer.step(&batch.images, batch.targets)?;
 /// }
+/// // Batches as they come, errors of reading among them.
+/// assert_eq!(trainer.evaluate(loader.epoch(0))?.examples, 100);
 /// # Ok::<(), wgpu_cnn::Error>(())
 /// ```
 pub struct Loader {

@@ -1,8 +1,9 @@
 //! What memory a plan takes, known before anything is allocated.
 
 use std::fmt;
+use std::ops::Range;
 
-use crate::gpu::record::Storage;
+use crate::gpu::record::{Recording, Storage};
 
 use super::lower::{Lowered, Slab};
 
@@ -93,7 +94,7 @@ pub(super) fn largest_output(lowered: &Lowered) -> u64 {
 
 /// The buffers that a plan has beside those of its recording, and the bytes of each.
 pub(super) fn staging_sizes(lowered: &Lowered) -> [(&'static str, u64); 3] {
-    let params = params_size(lowered);
+    let params = all_params_size(&lowered.recording);
     [
         ("params", params),
         ("upload of a batch", upload_size(lowered, params)),
@@ -101,14 +102,18 @@ pub(super) fn staging_sizes(lowered: &Lowered) -> [(&'static str, u64); 3] {
     ]
 }
 
-/// Bytes of the params of all dispatches.
-fn params_size(lowered: &Lowered) -> u64 {
-    let recording = &lowered.recording;
+/// Bytes of the params of a range of the dispatches.
+pub(super) fn params_size(recording: &Recording, range: Range<usize>) -> u64 {
     let alignment = recording.traits.uniform_alignment;
-    let params = recording.dispatches.iter();
+    let params = recording.dispatches[range].iter();
     params
         .map(|dispatch| (dispatch.params.len() as u64).next_multiple_of(alignment))
         .sum()
+}
+
+/// Bytes of the params of all dispatches.
+pub(super) fn all_params_size(recording: &Recording) -> u64 {
+    params_size(recording, 0..recording.dispatches.len())
 }
 
 /// What a lowered model takes with so many steps in flight.
@@ -125,7 +130,7 @@ pub(super) fn memory_report(lowered: &Lowered, in_flight: usize) -> MemoryReport
     };
     let transient = stored(|storage| matches!(storage, Storage::Transient));
     let kept = stored(|storage| matches!(storage, Storage::Persistent | Storage::Constant(_)));
-    let params = params_size(lowered);
+    let params = all_params_size(recording);
     let parameters = sum(|slab| slab.parameter.size + slab.copy.map_or(0, |copy| copy.size))
         + lowered
             .unlearned

@@ -7,6 +7,7 @@ mod autotune;
 #[doc(hidden)]
 pub mod catalogue;
 mod compare;
+mod compiled;
 mod data;
 mod look;
 mod lower;
@@ -18,13 +19,14 @@ mod profile;
 mod profile_table;
 mod reference;
 mod state;
+mod step;
 mod tolerance;
 mod verify;
 mod wanted;
 mod whole;
 
 #[cfg(feature = "native")]
-pub(crate) use autotune::{Place, known_choices};
+pub(crate) use autotune::{ChoiceStore, Found, known_choices};
 pub(crate) use look::{HostLook, LookPlan, LookTask};
 pub(crate) use lower::PlanOptions;
 #[cfg(test)]
@@ -32,7 +34,7 @@ pub(crate) use lower::{record, record_in_pieces};
 pub use memory::MemoryReport;
 pub(crate) use plan::{Batch, Plan};
 pub(crate) use prediction::{HostPrediction, Landing, PredictionPlan, PredictionTask};
-pub(crate) use profile::profile;
+pub(crate) use profile::Profiling;
 pub use profile::{Profile, ProfileEntry};
 pub use reference::Reference;
 pub(crate) use state::{Counts, ParameterState};

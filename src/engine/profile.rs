@@ -1,12 +1,12 @@
 //! How long each kernel of a training step takes, and what that is of the adapter's peaks.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::Result;
 use crate::gpu::record::Dispatch;
 use crate::gpu::timer::{Timer, now, since};
-use crate::gpu::{Clock, Peaks};
+use crate::gpu::{Clock, Gpu, Peaks};
 
 use super::{Batch, Plan};
 
@@ -28,7 +28,7 @@ pub struct Profile {
     /// An ordinary step by the host's clock, from the upload of the batch to the end of the last
     /// kernel; the median of several. `None` in the browser.
     pub step: Option<Duration>,
-    /// Steps of training that the profile made, each with an update.
+    /// Updates of training that the profile made.
     pub steps: usize,
 }
 
@@ -123,74 +123,137 @@ fn per_nanosecond(count: u64, time: Duration) -> f64 {
     }
 }
 
-/// Steps of each kind that are timed.
+/// Updates of each kind that are timed.
 const ROUNDS: usize = 5;
 
-/// Trains a plan on a batch that has been checked, and times that.
-pub(crate) async fn profile(plan: &mut Plan, of: &Batch<'_>) -> Result<Profile> {
-    let batch = of.examples;
-    let gpu = plan.gpu().clone();
-    let peaks = gpu.peaks_async().await?;
-    update(plan, of).await?;
-    let bytes = bytes(plan, batch)?;
-    let timer = Timer::new(&gpu, bytes.len()).await?;
-    let (mut steps, mut rounds) = (Vec::new(), Vec::new());
-    // The dispatches in the order in which a step first runs them.
-    let mut order = Vec::new();
-    for _ in 0..ROUNDS {
-        gpu.wait(None)?;
-        let begin = now();
-        update(plan, of).await?;
-        gpu.wait(None)?;
-        steps.extend(since(begin));
-        let mut times = BTreeMap::<usize, (usize, Duration)>::new();
-        loop {
-            for (at, time) in plan.timed_step(&timer, of).await? {
-                let (runs, sum) = times.entry(at).or_default();
-                if rounds.is_empty() && *runs == 0 {
-                    order.push(at);
-                }
-                *runs += 1;
-                *sum += time;
-            }
-            if !plan.is_pending() {
-                break;
-            }
-        }
-        rounds.push(times);
-    }
-    let dispatches = plan.dispatches(batch);
-    let entry = |at: usize| {
-        let dispatch = &dispatches[at];
-        let runs = rounds[0].get(&at).map_or(0, |(runs, _)| *runs);
-        let times = rounds.iter().filter_map(|times| Some(times.get(&at)?.1));
-        ProfileEntry {
-            layer: dispatch.label.clone(),
-            kernel: dispatch.kernel.name,
-            runs,
-            time: median(times.collect()).unwrap_or_default(),
-            flops: dispatch.flops * runs as u64,
-            bytes: bytes[at] * runs as u64,
-        }
-    };
-    Ok(Profile {
-        adapter: gpu.described(),
-        batch,
-        clock: timer.clock(),
-        peaks,
-        entries: order.into_iter().map(entry).collect(),
-        step: median(steps),
-        steps: 1 + 2 * ROUNDS,
-    })
+/// A profile on its way. Whoever trains makes the steps, in the order of [`Profiling::next`].
+pub(crate) struct Profiling {
+    timer: Timer,
+    peaks: Peaks,
+    /// Of each kernel.
+    bytes: Vec<u64>,
+    examples: usize,
+    /// Updates that have been begun.
+    updates: usize,
+    began: Option<Instant>,
+    /// Of ordinary updates.
+    steps: Vec<Duration>,
+    /// The dispatches in the order in which a timed update first runs them.
+    order: Vec<usize>,
+    /// Of each timed update, how often each dispatch ran, and how long that took.
+    rounds: Vec<BTreeMap<usize, (usize, Duration)>>,
 }
 
-/// Steps until the parameters are updated.
-async fn update(plan: &mut Plan, of: &Batch<'_>) -> Result<()> {
-    plan.step(of).await?;
-    while plan.is_pending() {
-        plan.step(of).await?;
+/// How the batches of an update are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// As ever.
+    Ordinary,
+    /// Kernel by kernel.
+    Timed,
+}
+
+impl Profiling {
+    /// Measures what a profile is held against.
+    pub async fn begin(plan: &Plan, examples: usize) -> Result<Self> {
+        let gpu = plan.gpu();
+        let peaks = gpu.peaks_async().await?;
+        let bytes = bytes(plan, examples)?;
+        Ok(Self {
+            timer: Timer::new(gpu, bytes.len()).await?,
+            peaks,
+            bytes,
+            examples,
+            updates: 0,
+            began: None,
+            steps: vec![],
+            order: vec![],
+            rounds: vec![],
+        })
     }
-    Ok(())
+
+    /// Whether another update is to be made.
+    pub fn goes_on(&self) -> bool {
+        self.updates <= 2 * ROUNDS
+    }
+
+    /// How the next update is to be made: one to warm up, then ordinary and timed ones in turns.
+    pub fn next(&mut self, gpu: &Gpu) -> Result<Pace> {
+        let pace = match self.updates {
+            0 => Pace::Ordinary,
+            update if update % 2 == 1 => Pace::Ordinary,
+            _ => Pace::Timed,
+        };
+        self.updates += 1;
+        match pace {
+            Pace::Ordinary => {
+                gpu.wait(None)?;
+                self.began = now();
+            }
+            Pace::Timed => self.rounds.push(BTreeMap::new()),
+        }
+        Ok(pace)
+    }
+
+    /// A batch of the update that [`next`](Self::next) has begun.
+    pub async fn step(&mut self, pace: Pace, plan: &mut Plan, batch: &Batch<'_>) -> Result<()> {
+        if pace == Pace::Ordinary {
+            return plan.step(batch).await;
+        }
+        let first = self.rounds.len() == 1;
+        for (at, time) in plan.timed_step(&self.timer, batch).await? {
+            let Some(round) = self.rounds.last_mut() else {
+                break;
+            };
+            let (runs, sum) = round.entry(at).or_default();
+            if first && *runs == 0 {
+                self.order.push(at);
+            }
+            *runs += 1;
+            *sum += time;
+        }
+        Ok(())
+    }
+
+    /// The end of an update.
+    pub fn end(&mut self, pace: Pace, gpu: &Gpu) -> Result<()> {
+        if pace == Pace::Ordinary {
+            gpu.wait(None)?;
+            // The first one warms up.
+            let time = since(self.began.take()).filter(|_| self.updates > 1);
+            self.steps.extend(time);
+        }
+        Ok(())
+    }
+
+    /// What has been found, once no further update is to be made.
+    pub fn finish(self, plan: &Plan) -> Profile {
+        let dispatches = plan.dispatches(self.examples);
+        let entry = |&at: &usize| {
+            let dispatch = &dispatches[at];
+            let first = self.rounds.first().and_then(|times| times.get(&at));
+            let runs = first.map_or(0, |(runs, _)| *runs);
+            let times = self.rounds.iter();
+            let times = times.filter_map(|times| Some(times.get(&at)?.1));
+            ProfileEntry {
+                layer: dispatch.label.clone(),
+                kernel: dispatch.kernel.name,
+                runs,
+                time: median(times.collect()).unwrap_or_default(),
+                flops: dispatch.flops * runs as u64,
+                bytes: self.bytes[at] * runs as u64,
+            }
+        };
+        Profile {
+            adapter: plan.gpu().described(),
+            batch: self.examples,
+            clock: self.timer.clock(),
+            peaks: self.peaks,
+            entries: self.order.iter().map(entry).collect(),
+            step: median(self.steps),
+            steps: self.updates,
+        }
+    }
 }
 
 /// The bytes of the buffers that each of a plan's kernels has to do with for a batch of this size.

@@ -14,7 +14,7 @@ pub(crate) struct ParameterState {
     /// The sum of the gradients of the batches that wait for an update, where any do. In `f64`, since the
     /// reference adds them up so: what a GPU has added up in `f32` is the same there.
     pub sum: Option<Vec<f64>>,
-    /// The mean of its values over the updates, where one is kept.
+    /// The average of its values over the updates, where one is kept.
     pub average: Option<Vec<f32>>,
     /// The updates that it has had.
     pub updates: u64,
@@ -27,6 +27,8 @@ pub(crate) struct Counts {
     pub batches: u64,
     /// Updates so far.
     pub updates: u64,
+    /// Examples of all batches so far.
+    pub trained: u64,
     /// Batches per update.
     pub accumulate: u64,
     /// Batches since the last update.
@@ -39,6 +41,8 @@ pub(crate) struct Counts {
     pub losses: Vec<f32>,
     /// What dropout's masks are made from.
     pub seed: u64,
+    /// The updates that had been made when the average of the weights began, where one is kept.
+    pub average_began: Option<u64>,
 }
 
 impl Counts {
@@ -49,16 +53,20 @@ impl Counts {
         let Self {
             batches,
             updates,
+            trained,
             pending,
             examples,
             normaliser,
             ..
         } = self;
+        let began = self.average_began.unwrap_or(0);
         // Far beyond what a training reaches, and what can be counted on from.
         let most = 1 << 62;
         let counts = [
             ("batches", batches, most),
+            ("examples", trained, most),
             ("updates", updates, *batches),
+            ("updates before the average", &began, *updates),
             ("pending batches", pending, *batches),
             ("pending examples", examples, most),
         ];

@@ -3,14 +3,18 @@
 //! asked for.
 
 use std::collections::{BTreeMap, HashSet};
-use std::io::{Read, Seek, SeekFrom};
+use std::fmt;
+use std::io::{Cursor, Read, Seek, SeekFrom};
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use safetensors::tensor::{Dtype, TensorInfo};
-use serde_json::{Map, Value};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::Replacement;
-use crate::{Error, Result, Shape};
+use crate::{Error, Result, Shape, file};
 
 #[cfg(test)]
 #[path = "safetensors_tests.rs"]
@@ -20,6 +24,49 @@ mod tests;
 pub(crate) trait Bytes: Read + Seek + Send {}
 
 impl<T: Read + Seek + Send> Bytes for T {}
+
+/// Where a file is, by its path or as the bytes of one that many have.
+#[derive(Clone)]
+pub(crate) enum Source {
+    File(PathBuf),
+    Bytes(Arc<Vec<u8>>),
+}
+
+impl Source {
+    /// Opens it. What is said of bytes calls them by a name.
+    pub fn open(&self, name: &str) -> Result<Reader<Box<dyn Bytes>>> {
+        let (path, source): (&Path, Box<dyn Bytes>) = match self {
+            Self::File(path) => {
+                let opened = file::open(path);
+                let source = opened.map_err(|error| Error::file(path, error))?;
+                (path, Box::new(source))
+            }
+            Self::Bytes(bytes) => (
+                Path::new(name),
+                Box::new(Cursor::new(Shared(bytes.clone()))),
+            ),
+        };
+        Reader::new(path, source)
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{path:?}"),
+            Self::Bytes(bytes) => write!(f, "{} bytes", bytes.len()),
+        }
+    }
+}
+
+/// Bytes that many have.
+struct Shared(Arc<Vec<u8>>);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
 
 /// The bytes that say how long the header is.
 const PREFIX: u64 = 8;
@@ -225,18 +272,50 @@ fn contents(source: &mut (impl Read + Seek)) -> std::result::Result<Contents, St
 /// What a header tells of: tensors in the order of their bytes, and strings.
 type Told = (Vec<(String, TensorInfo)>, BTreeMap<String, String>);
 
+/// The entries of a JSON object, of which no two have one name.
+struct Entries<V>(Vec<(String, V)>);
+
+impl<'de, V: Deserialize<'de>> Deserialize<'de> for Entries<V> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
+        from.deserialize_map(Each(PhantomData))
+    }
+}
+
+struct Each<V>(PhantomData<V>);
+
+impl<'de, V: Deserialize<'de>> Visitor<'de> for Each<V> {
+    type Value = Entries<V>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Entries<V>, A::Error> {
+        let (mut entries, mut names) = (Vec::new(), HashSet::new());
+        while let Some((name, value)) = map.next_entry::<String, V>()? {
+            if !names.insert(name.clone()) {
+                let twice = format!("{} is there twice", quoted(&name));
+                return Err(serde::de::Error::custom(twice));
+            }
+            entries.push((name, value));
+        }
+        Ok(Entries(entries))
+    }
+}
+
 /// What a header tells of. An error names the first tensor by name.
 fn parse(header: &[u8]) -> std::result::Result<Told, String> {
-    let header: Map<String, Value> =
+    let Entries(mut entries): Entries<&RawValue> =
         serde_json::from_slice(header).map_err(|error| format!("the header: {error}"))?;
+    entries.sort_by(|(name, _), (other, _)| name.cmp(other));
     let (mut tensors, mut metadata) = (Vec::new(), BTreeMap::new());
-    for (name, value) in header {
+    for (name, value) in entries {
         if name == METADATA {
-            let strings: Option<BTreeMap<String, String>> = serde_json::from_value(value)
+            let strings: Option<Entries<String>> = serde_json::from_str(value.get())
                 .map_err(|error| format!("the header's metadata: {error}"))?;
-            metadata = strings.unwrap_or_default();
+            metadata.extend(strings.map(|Entries(strings)| strings).unwrap_or_default());
         } else {
-            let info = serde_json::from_value::<TensorInfo>(value);
+            let info = serde_json::from_str::<TensorInfo>(value.get());
             let info = info.map_err(|error| format!("tensor {}: {error}", quoted(&name)))?;
             tensors.push((name, info));
         }

@@ -179,3 +179,30 @@ fn a_disk_that_fails_midway_is_an_error() {
     let read = reader.read(1, 16, &mut values);
     assert!(matches!(read, Err(Error::File { .. })));
 }
+
+#[test]
+fn a_name_that_is_there_twice_is_damage() {
+    let info = |at: &str| format!(r#"{{"dtype":"F32","shape":[0],"data_offsets":{at}}}"#);
+    let (first, second) = (info("[0,0]"), info("[0,0]"));
+    // Both are tensors, of the same bytes: none at all.
+    let twice = file(&format!(r#"{{"a":{first},"b":{first},"a":{second}}}"#), 0);
+    assert!(
+        refusal(&twice).contains("\"a\" is there twice"),
+        "{}",
+        refusal(&twice)
+    );
+    let escaped = file(&format!(r#"{{"a":{first},"\u0061":{second}}}"#), 0);
+    assert!(refusal(&escaped).contains("\"a\" is there twice"));
+    for twice in [
+        r#"{"__metadata__":{},"__metadata__":{}}"#,
+        r#"{"__metadata__":{"a":"b","a":"b"}}"#,
+        r#"{"a":{"dtype":"F32","shape":[0],"shape":[0],"data_offsets":[0,0]}}"#,
+    ] {
+        let said = refusal(&file(twice, 0));
+        assert!(
+            said.contains("twice") || said.contains("duplicate field"),
+            "{said}"
+        );
+    }
+    assert!(open(&file(r#"{"__metadata__":null}"#, 0)).is_ok());
+}

@@ -77,6 +77,14 @@ impl GpuBuilder {
         self
     }
 
+    /// Has what the device says come with a later poll of the future that waits for it, as in a browser, so that
+    /// such futures can be dropped in the middle.
+    #[cfg(all(test, feature = "native"))]
+    pub(crate) fn answers_later(mut self) -> Self {
+        self.debugging.answers_later = true;
+        self
+    }
+
     /// Fills all memory with NaN before its first use and puts NaN around every buffer, so that a
     /// kernel that reads what it should not gives NaN; the surroundings are examined with every
     /// read-back, and a change is an [`Error::Gpu`]. Slower; for debugging. Default false.

@@ -119,3 +119,16 @@ pub(super) fn remember_loss(failure: &mut Option<Error>, reason: impl Display) -
         }
     }
 }
+
+/// Lets other futures of the same thread go on once.
+pub(crate) async fn give_way() {
+    let mut given = false;
+    std::future::poll_fn(|context| match std::mem::replace(&mut given, true) {
+        true => Poll::Ready(()),
+        false => {
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await;
+}

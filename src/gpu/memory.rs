@@ -1,6 +1,6 @@
 //! A device's memory: buffers, and bytes on their way to the host.
 
-use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
+use futures_intrusive::channel::shared::{OneshotBroadcastReceiver, oneshot_broadcast_channel};
 
 use super::Gpu;
 use crate::{Error, Result};
@@ -10,8 +10,11 @@ const MARGIN: u64 = 256;
 /// A quiet NaN.
 const POISON: [u8; 4] = 0x7fc0_0000_u32.to_le_bytes();
 
-/// A buffer on its way to being mapped.
-pub(crate) struct Mapping(OneshotReceiver<std::result::Result<(), wgpu::BufferAsyncError>>);
+/// A buffer on its way to being mapped. Several may wait for it, and each is told.
+#[derive(Clone)]
+pub(crate) struct Mapping(OneshotBroadcastReceiver<Mapped>);
+
+type Mapped = std::result::Result<(), wgpu::BufferAsyncError>;
 
 /// Unmaps a buffer however its reading ends, a dropped future included.
 struct Unmap<'a> {
@@ -31,7 +34,7 @@ impl Drop for Unmap<'_> {
 impl Gpu {
     /// Asks for a buffer to be mapped once the queue is done with it.
     pub(crate) fn map(&self, buffer: &wgpu::Buffer, mode: wgpu::MapMode) -> Mapping {
-        let (sender, receiver) = oneshot_channel();
+        let (sender, receiver) = oneshot_broadcast_channel();
         // The callback tells of every error; the scope keeps it from the device's own handler, which
         // may be the user's.
         let scope = self
@@ -71,6 +74,9 @@ impl Gpu {
         submission_index: Option<wgpu::SubmissionIndex>,
     ) -> Result<()> {
         self.wait(submission_index)?;
+        if self.inner.debugging.answers_later {
+            super::give_way().await;
+        }
         let result = mapping.0.receive().await;
         self.check()?;
         match result {

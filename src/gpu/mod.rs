@@ -33,6 +33,7 @@ use crate::{Error, Result};
 use disk::DiskCache;
 use kernel::{Access, needs};
 use lost::at_once;
+pub(crate) use lost::give_way;
 use pipelines::Pipelines;
 use strategy::{Core, Traits};
 
@@ -73,6 +74,8 @@ struct Debugging {
     poison: bool,
     /// The core that is taken wherever it serves.
     preferred: Option<Core>,
+    /// What the device says comes with a later poll of the future that waits for it, as in a browser.
+    answers_later: bool,
 }
 
 /// Bytes of an absent buffer.
@@ -309,7 +312,10 @@ impl Gpu {
 
     /// Catches the errors of what this thread does until they are closed.
     pub(crate) fn scopes(&self) -> Scopes {
-        Scopes::open(&self.inner.device)
+        Scopes {
+            answers_later: self.inner.debugging.answers_later,
+            ..Scopes::open(&self.inner.device)
+        }
     }
 }
 
@@ -318,6 +324,7 @@ pub(crate) struct Scopes {
     validation: wgpu::ErrorScopeGuard,
     memory: wgpu::ErrorScopeGuard,
     internal: wgpu::ErrorScopeGuard,
+    answers_later: bool,
 }
 
 impl Scopes {
@@ -326,6 +333,7 @@ impl Scopes {
             validation: device.push_error_scope(wgpu::ErrorFilter::Validation),
             memory: device.push_error_scope(wgpu::ErrorFilter::OutOfMemory),
             internal: device.push_error_scope(wgpu::ErrorFilter::Internal),
+            answers_later: false,
         }
     }
 
@@ -336,7 +344,11 @@ impl Scopes {
             self.memory.pop(),
             self.validation.pop(),
         );
+        let later = self.answers_later;
         async move {
+            if later {
+                give_way().await;
+            }
             let errors = [internal.await, memory.await, validation.await];
             match errors.into_iter().flatten().next() {
                 Some(wgpu::Error::OutOfMemory { .. }) => Err(Error::OutOfMemory {

@@ -22,6 +22,14 @@ pub(crate) struct Region {
     pub format: Format,
 }
 
+impl Region {
+    /// Whether two have bytes in common.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let begins_within = |one: &Self, other: &Self| one.offset < other.offset + other.size;
+        self.buffer == other.buffer && begins_within(self, other) && begins_within(other, self)
+    }
+}
+
 /// Where a buffer's memory comes from.
 #[derive(Debug, Clone)]
 pub(crate) enum Storage {
@@ -88,6 +96,13 @@ impl Dispatch {
         )
     }
 
+    /// Every region that it may write to.
+    pub fn written(&self) -> impl Iterator<Item = &Region> {
+        let writes = self.accesses();
+        let writes = writes.filter(|(_, access)| *access == Access::ReadWrite);
+        writes.map(|(region, _)| region)
+    }
+
     /// What it is called in errors: its layer and its kernel.
     pub fn what(&self) -> String {
         format!("{} ({})", self.label, self.kernel.name)
@@ -122,10 +137,7 @@ pub(crate) enum Varies {
         group: usize,
     },
     /// The shares of an average and of what is new.
-    Average {
-        /// The place of the parameters' group.
-        group: usize,
-    },
+    Average,
 }
 
 /// What a recording chose by the sizes of a piece of work.
@@ -183,10 +195,24 @@ impl Recording {
         self.preparation = Some(vec![]);
     }
 
-    /// Puts what depends on parameters alone behind the other dispatches.
-    pub fn end_preparation(&mut self) {
-        self.dispatches
-            .extend(self.preparation.take().into_iter().flatten());
+    /// Puts what depends on parameters alone behind the other dispatches: first what follows from those that
+    /// none of these changes, of which it gives the number.
+    pub fn end_preparation(&mut self) -> usize {
+        let written = self.dispatches.iter().flat_map(Dispatch::written);
+        let mut changing: Vec<Region> = written.copied().collect();
+        let (mut fixed, mut others) = (Vec::new(), Vec::new());
+        for dispatch in self.preparation.take().into_iter().flatten() {
+            let changes = |region: &Region| changing.iter().any(|other| other.overlaps(region));
+            if dispatch.regions().any(changes) {
+                changing.extend(dispatch.written());
+                others.push(dispatch);
+            } else {
+                fixed.push(dispatch);
+            }
+        }
+        let count = fixed.len();
+        self.dispatches.extend(fixed.into_iter().chain(others));
+        count
     }
 
     /// What a kernel with these constants makes of `parameter`, recorded by `record` if it is not there

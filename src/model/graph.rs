@@ -225,7 +225,7 @@ impl Graph {
                 let name = format!("{kind}{}", self.value_name(value));
                 Err(Error::argument(name, "reaches no output"))
             }
-            None => Ok(Model { graph: self }),
+            None => Ok(self.into()),
         }
     }
 

@@ -27,10 +27,10 @@ pub(crate) use losses::{
 };
 pub use pattern::Pattern;
 pub use summary::{LayerSummary, Summary};
-pub(crate) use weights::Opened;
 pub use weights::{LoadReport, SaveOptions, Weights};
 
 use std::fmt::Display;
+use std::sync::Arc;
 
 use crate::{Result, Shape};
 
@@ -49,7 +49,15 @@ use crate::{Result, Shape};
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Model {
-    pub(crate) graph: Graph,
+    /// Shared by all that are made of the model.
+    pub(crate) graph: Arc<Graph>,
+}
+
+impl From<Graph> for Model {
+    fn from(graph: Graph) -> Self {
+        let graph = Arc::new(graph);
+        Self { graph }
+    }
 }
 
 impl Model {
@@ -103,7 +111,7 @@ impl Model {
         input: &str,
         [mean, deviation]: [[f32; N]; 2],
     ) -> Result<Self> {
-        self.graph.take_bytes(input, &mean, &deviation)?;
+        Arc::make_mut(&mut self.graph).take_bytes(input, &mean, &deviation)?;
         Ok(self)
     }
 

@@ -39,7 +39,8 @@ impl Average {
         }
     }
 
-    /// Begins after so many updates: until the one that follows them the average is the weights. Default 0.
+    /// Begins after so many updates of the training: until the one that follows them the average is the weights.
+    /// Default 0.
     pub fn after(mut self, updates: u64) -> Self {
         self.after = updates;
         self
@@ -57,8 +58,36 @@ impl Average {
         }
     }
 
+    /// The update to take [`shares`](Self::shares) of, for an average that is there since so many had been made:
+    /// it begins with the next one, or after those that it waits for.
+    pub(crate) fn own_update(&self, update: u64, began: u64) -> u64 {
+        update.saturating_sub(began.saturating_sub(self.after))
+    }
+
     /// Refuses a decay out of its domain.
     pub(crate) fn check(&self) -> Result<()> {
         within("average: decay", self.decay.unwrap_or(0.0), 0.0..=1.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_average_that_is_added_begins_with_the_next_update() {
+        for own in [Average::equal(), Average::ema(0.75)] {
+            for (after, began, first) in [(0, 0, 1), (0, 7, 8), (5, 7, 8), (9, 7, 10), (9, 0, 10)] {
+                let average = own.after(after);
+                for update in began + 1..20 {
+                    let shares = average.shares(average.own_update(update, began));
+                    let expected = own.shares(update.saturating_sub(first - 1));
+                    assert_eq!(
+                        shares, expected,
+                        "{average:?} since {began}, update {update}"
+                    );
+                }
+            }
+        }
     }
 }

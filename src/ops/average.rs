@@ -28,9 +28,9 @@ pub fn average_update(
     let new = call.copy("average", averaged)?;
     let regions = [call.input("parameter", parameter)?, call.region(&new)];
     let len = parameter.shape().len().div_ceil(4);
-    average::update(&mut call.recording(), 0, len, regions);
+    average::update(&mut call.recording(), len, regions);
     for dispatch in &mut call.recording().dispatches {
-        if let Varies::Average { .. } = dispatch.varies {
+        if let Varies::Average = dispatch.varies {
             average::set_shares(&mut dispatch.params, average, update);
         }
     }

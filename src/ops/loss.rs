@@ -59,7 +59,7 @@ pub fn loss(
             | Varies::Dropout { .. }
             | Varies::Clip
             | Varies::Optimizer { .. }
-            | Varies::Average { .. } => {}
+            | Varies::Average => {}
         }
     }
     call.run()?;

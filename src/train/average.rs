@@ -16,7 +16,11 @@ impl TrainerBuilder {
     /// Running statistics are not averaged, as in PyTorch's `AveragedModel`: where the average is
     /// evaluated or saved, they are those of the training. What is frozen is its own average.
     ///
-    /// A checkpoint holds the average; one without begins it at the weights that it holds.
+    /// Each parameter's average is of all updates since it is kept, whatever becomes of its optimizer, as in
+    /// `AveragedModel`: where it begins in the midst of a training, by [`rebuild`](Trainer::rebuild) or on a
+    /// [checkpoint](Trainer::checkpoint) that holds none, the next update is its first. It goes on over a
+    /// `rebuild` and a checkpoint; another decay counts from there on. What is learned only from then on has
+    /// counted with the value at which it was frozen.
     ///
     /// ```
     /// use wgpu_cnn::{Average, Model, Trainer};
@@ -47,12 +51,12 @@ impl Trainer {
     /// device's errors.
     #[cfg(feature = "native")]
     pub fn with_average<R>(&mut self, then: impl FnOnce(&mut Self) -> Result<R>) -> Result<R> {
-        if self.averaged {
+        if self.is_averaged() {
             return Err(self.in_place());
         }
         self.swap_average()?;
         let result = then(self);
-        let back = match self.averaged {
+        let back = match self.is_averaged() {
             true => self.swap_average(),
             false => Ok(()),
         };
@@ -74,7 +78,7 @@ impl Trainer {
 
     /// Exchanges the weights with their [average](TrainerBuilder::average), and back with the next call.
     /// While the average is in place, a step, an update, and setting or loading parameters are errors; predictions, files and
-    /// [`parameter`](Self::parameter) are those of the average. Before the first update it is the weights.
+    /// [`parameter`](Self::parameter) are those of the average. Before the first update since it is kept it is the weights.
     ///
     /// # Errors
     /// [`Error::Argument`] where no average is kept, and the device's errors.
@@ -83,24 +87,26 @@ impl Trainer {
         pollster::block_on(self.swap_average_async())
     }
 
-    /// [`swap_average`](Self::swap_average) for asynchronous programs and the browser.
+    /// [`swap_average`](Self::swap_average) for asynchronous programs and the browser. Where the future is dropped,
+    /// [`is_averaged`](Self::is_averaged) tells whether they are exchanged.
     pub async fn swap_average_async(&mut self) -> Result<()> {
         match &mut self.backend {
-            Backend::Gpu(plan) => plan.swap_average().await?,
-            Backend::Cpu(reference) => reference.swap_average()?,
+            Backend::Gpu(plan) => plan.swap_average().await,
+            Backend::Cpu(reference) => reference.swap_average(),
         }
-        self.averaged = !self.averaged;
-        Ok(())
     }
 
     /// Whether the average is in place of the weights, by [`swap_average`](Self::swap_average).
     pub fn is_averaged(&self) -> bool {
-        self.averaged
+        match &self.backend {
+            Backend::Gpu(plan) => plan.is_averaged(),
+            Backend::Cpu(reference) => reference.is_averaged(),
+        }
     }
 
     /// Refuses to train while the average is in place.
     pub(super) fn check_not_averaged(&self) -> Result<()> {
-        match self.averaged {
+        match self.is_averaged() {
             true => Err(self.in_place()),
             false => Ok(()),
         }

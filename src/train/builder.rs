@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use super::Schedule;
 use super::checkpoint::{self, CheckpointOptions, at_once};
 use super::groups::Learned;
+use super::origin::Origin;
 use super::trainer::{Backend, Trainer};
-use crate::engine::{MemoryReport, Plan, PlanOptions, Reference};
 #[cfg(feature = "native")]
-use crate::engine::{Place, known_choices};
+use crate::engine::{ChoiceStore, Found, known_choices};
+use crate::engine::{MemoryReport, Plan, PlanOptions, Reference};
 use crate::gpu::strategy::Choices;
-use crate::model::{Losses, Model, Opened, OutputLoss, ParameterId, Weights};
+use crate::model::{Losses, Model, OutputLoss, ParameterId, Weights};
 use crate::op::{Loss, Optimizer, check_clip_norm};
 use crate::{Error, Gpu, Result};
 
@@ -23,10 +24,13 @@ pub struct TrainerBuilder {
     pub(super) optimizer: Optimizer,
     pub(super) learned: Learned,
     pub(super) schedule: Schedule,
-    pub(super) weights: Option<Weights>,
+    pub(super) origin: Origin,
     /// Where the choices are kept, if the cores are chosen by measurement.
     #[cfg(feature = "native")]
-    autotune: Option<Place>,
+    autotune: Option<ChoiceStore>,
+    /// What the trainer that this builder is of runs on.
+    #[cfg(feature = "native")]
+    found: Option<Found>,
     pub(super) options: PlanOptions,
     pub(super) checkpoint: CheckpointOptions,
 }
@@ -39,9 +43,11 @@ impl TrainerBuilder {
             optimizer: Optimizer::adam(1e-3).into(),
             learned: Learned::default(),
             schedule: Schedule::constant(),
-            weights: None,
+            origin: Origin::Seed,
             #[cfg(feature = "native")]
             autotune: None,
+            #[cfg(feature = "native")]
+            found: None,
             options: PlanOptions::new(64),
             checkpoint: CheckpointOptions::default(),
         }
@@ -121,7 +127,7 @@ impl TrainerBuilder {
     /// Starts from saved weights rather than from the seed: those of a file, or [`Weights`] of any kind. What
     /// they leave as it is starts from the seed.
     pub fn weights(mut self, weights: impl Into<Weights>) -> Self {
-        self.weights = Some(weights.into());
+        self.origin = Origin::Weights(weights.into());
         self
     }
 
@@ -157,13 +163,14 @@ impl TrainerBuilder {
     /// What was measured is kept in a JSON file that can be read and edited, by adapter and driver,
     /// and is not measured again: `wgpu-cnn/autotune.json` in the user's cache folder (where that
     /// cannot be used, a warning is logged and nothing is kept), or a
-    /// [file of your own](Self::autotune_file). The ways differ in the order of their sums, so with autotuning the bits of a training are a function of that file too. Measured is with
+    /// [file of your own](Self::autotune_file). A trainer that is [rebuilt](Trainer::rebuild), or
+    /// [recovered](Trainer::recover) on the same adapter, keeps its choices, and measures shapes that are new. The ways differ in the order of their sums, so with autotuning the bits of a training are a function of that file too. Measured is with
     /// tensors of `f32`, in [half precision](Self::half_precision) as well. Default off: a built-in
     /// table chooses. Means nothing on the CPU, where there is one way.
     #[cfg(feature = "native")]
     pub fn autotune(mut self, autotune: bool) -> Self {
-        let place = self.autotune.take().unwrap_or(Place::Cache);
-        self.autotune = autotune.then_some(place);
+        let store = self.autotune.take().unwrap_or(ChoiceStore::Cache);
+        self.autotune = autotune.then_some(store);
         self
     }
 
@@ -171,36 +178,44 @@ impl TrainerBuilder {
     /// [`Error::File`], and on the CPU, which would not keep it, any is an [`Error::Argument`].
     #[cfg(feature = "native")]
     pub fn autotune_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.autotune = Some(Place::File(path.into()));
+        self.autotune = Some(ChoiceStore::File(path.into()));
+        self.found = None;
         self
     }
 
     /// The memory that [`on`](Self::on) would take, without allocating any. With
-    /// [autotuning](Self::autotune) it may be a little more or less once all is measured.
+    /// [autotuning](Self::autotune) it may be a little more or less once all is measured. Of a checkpoint to
+    /// [resume](Self::resume) from the header is read, since what has learned for longer lies apart.
+    ///
+    /// # Errors
+    /// Those of [`on`](Self::on) that are no device's.
     pub fn memory(&self, gpu: &Gpu) -> Result<MemoryReport> {
         self.check_on(gpu)?;
         let choices = self.known_choices(gpu)?;
         let losses = self.losses.resolve(&self.model.graph)?;
-        let (losses, groups) = (&losses, &self.groups()?);
+        let mut own = self.clone();
+        own.open_checkpoint()?;
+        let (losses, groups) = (&losses, &own.groups()?);
         Plan::memory_of(gpu, &self.model, losses, groups, self.options, &choices)
     }
 
     #[cfg(feature = "native")]
     fn known_choices(&self, gpu: &Gpu) -> Result<Choices> {
         match &self.autotune {
-            Some(place) => known_choices(gpu, place),
+            Some(store) => known_choices(gpu, store, self.found.as_ref()),
             None => Ok(Choices::new()),
         }
     }
 
     #[cfg(feature = "native")]
     async fn choices(&self, gpu: &Gpu) -> Result<Choices> {
-        let Some(place) = &self.autotune else {
+        let Some(store) = &self.autotune else {
             return Ok(Choices::new());
         };
         let losses = self.losses.resolve(&self.model.graph)?;
         let (losses, groups) = (&losses, &self.groups()?);
-        Plan::tune(gpu, &self.model, losses, groups, self.options, place).await
+        let known = (store, self.found.as_ref());
+        Plan::tune(gpu, &self.model, losses, groups, self.options, known).await
     }
 
     #[cfg(not(feature = "native"))]
@@ -232,7 +247,9 @@ impl TrainerBuilder {
     pub async fn on_async(mut self, gpu: &Gpu) -> Result<Trainer> {
         self.check_on(gpu)?;
         let checkpoint = self.open_checkpoint()?;
-        let mut weights = self.open_weights()?;
+        let (model, seed) = (self.model.clone(), self.options.seed);
+        let origin = std::mem::take(&mut self.origin); // another one made by this begins elsewhere
+        let mut parameters = origin.open(&model.graph, seed)?;
         let choices = self.choices(gpu).await?;
         let losses = self.losses.resolve(&self.model.graph)?;
         let mut plan = Plan::compile(
@@ -244,15 +261,14 @@ impl TrainerBuilder {
             &choices,
         )
         .await?;
-        for at in 0..self.model.graph.parameters().len() {
+        for at in 0..model.graph.parameters().len() {
             let id = ParameterId(at);
-            let graph = &self.model.graph;
-            let read = weights.as_mut().map(|weights| weights.read(graph, id));
-            let values = match read.transpose()?.flatten() {
-                Some(values) => values,
-                None => graph.initial_values_of(id, self.options.seed),
-            };
-            plan.set_parameter(id, &values).await?;
+            plan.set_parameter(id, &parameters(id)?).await?;
+        }
+        #[cfg(feature = "native")]
+        {
+            let tuned = self.autotune.is_some();
+            self.found = tuned.then(|| Found::on(gpu, &choices));
         }
         let backend = Backend::Gpu(Box::new(plan));
         self.trainer(losses, backend, checkpoint).await
@@ -270,22 +286,15 @@ impl TrainerBuilder {
         self.check()?;
         self.check_on_cpu()?;
         let checkpoint = self.open_checkpoint()?;
-        let weights = self.open_weights()?;
+        let parameters = std::mem::take(&mut self.origin); // another one made by this begins elsewhere
+        let parameters = parameters.read(&self.model.graph, self.options.seed)?;
         let (losses, options) = (self.losses.resolve(&self.model.graph)?, self.options);
         let (own, groups) = (losses.clone(), self.groups()?);
-        let mut reference = Reference::with(&self.model, own, groups, options.seed)?;
+        let mut reference = Reference::with(&self.model, own, groups, options.seed, parameters)?;
         reference.set_clip_norm(options.clip_norm)?;
         reference.set_accumulate(options.accumulate)?;
         reference.set_input_gradients(options.input_gradients);
         reference.set_average(options.average)?;
-        if let Some(mut weights) = weights {
-            let graph = &self.model.graph;
-            for (id, parameter) in graph.kept() {
-                if let Some(values) = weights.read(graph, id)? {
-                    reference.set_parameter(&parameter.name, &values)?;
-                }
-            }
-        }
         let backend = Backend::Cpu(Box::new(reference));
         at_once(self.trainer(losses, backend, checkpoint))
     }
@@ -296,8 +305,7 @@ impl TrainerBuilder {
         backend: Backend,
         checkpoint: Option<checkpoint::Opened>,
     ) -> Result<Trainer> {
-        // Another one that is made by this starts from elsewhere.
-        (self.weights, self.checkpoint.resume) = (None, None);
+        self.checkpoint.resume = None;
         let mut trainer = Trainer::new(
             self.model.clone(),
             losses,
@@ -310,16 +318,8 @@ impl TrainerBuilder {
         Ok(trainer)
     }
 
-    /// The weights to start from, if there are any, once all is known to be there.
-    fn open_weights(&self) -> Result<Option<Opened>> {
-        let weights = self.weights.as_ref();
-        weights
-            .map(|weights| weights.open(&self.model.graph))
-            .transpose()
-    }
-
     pub(super) fn has_weights(&self) -> bool {
-        self.weights.is_some()
+        matches!(self.origin, Origin::Weights(_))
     }
 
     fn check_on(&self, gpu: &Gpu) -> Result<()> {
@@ -341,7 +341,7 @@ impl TrainerBuilder {
             return Err(Error::argument("memory_budget", reason));
         }
         #[cfg(feature = "native")]
-        if let Some(Place::File(_)) = &self.autotune {
+        if let Some(ChoiceStore::File(_)) = &self.autotune {
             let reason = "is for GPUs: the CPU reference has nothing to choose";
             return Err(Error::argument("autotune_file", reason));
         }

@@ -1,6 +1,8 @@
 //! What of a model is learned, and how: frozen parameters, and groups of parameters with hyper-parameters
 //! of their own.
 
+use std::sync::Arc;
+
 use super::TrainerBuilder;
 use super::checkpoint::TrainingState;
 use crate::model::{Graph, Groups, Model, Parameter, ParameterId, Pattern, Rate};
@@ -277,7 +279,8 @@ impl TrainerBuilder {
 
     fn set_frozen_statistics(mut self, names: Pattern, frozen: bool) -> Self {
         let meant = |parameter: &Parameter| names.matches(&parameter.name);
-        if self.model.graph.freeze_statistics(meant, frozen) == 0 {
+        let graph = Arc::make_mut(&mut self.model.graph);
+        if graph.freeze_statistics(meant, frozen) == 0 {
             let what = match frozen {
                 true => format!("freeze_statistics({names})"),
                 false => format!("unfreeze_statistics({names})"),

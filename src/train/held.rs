@@ -104,7 +104,8 @@ impl Trainer {
     }
 
     /// [`forward`](Self::forward) with inputs that are held already, to outputs that stay where they are: the
-    /// way from one trainer to another without the host. The outputs are copies that later steps leave alone.
+    /// way from one trainer to another without the host. The outputs are copies that later steps leave alone:
+    /// tensors that are made with each call, whose memory is free again once they and their clones are dropped.
     ///
     /// A generator that learns through a discriminator, both with [losses of one's
     /// own](crate::Losses::own):
@@ -139,6 +140,7 @@ impl Trainer {
         self.check_not_averaged()?;
         let examples = self.held_examples(inputs)?;
         self.keep_if_due().await?;
+        self.session.changes += 1;
         let graph = &self.model().graph;
         let shapes = graph.outputs().iter();
         let shapes: Vec<Shape> = shapes.map(|&o| graph.shape(o).batched(examples)).collect();
@@ -175,21 +177,19 @@ impl Trainer {
 
     /// [`backward_held`](Self::backward_held) for asynchronous programs and the browser.
     pub async fn backward_held_async(&mut self, gradients: &[&Held]) -> Result<()> {
-        let examples = self.check_held_gradients(gradients, "backward_held")?;
+        self.check_held_gradients(gradients, "backward_held")?;
         match &mut self.backend {
             Backend::Gpu(plan) => {
                 let gpu = plan.gpu().clone();
                 let tensors = gradients.iter().map(|gradient| gradient.on(&gpu));
-                plan.backward_held(&tensors.collect::<Result<Vec<_>>>()?)
-                    .await?;
+                let tensors = tensors.collect::<Result<Vec<_>>>()?;
+                plan.backward_held(&tensors).await
             }
             Backend::Cpu(reference) => {
                 let slices = gradients.iter().map(|gradient| gradient.values());
-                reference.backward_slices(&slices.collect::<Result<Vec<_>>>()?)?;
+                reference.backward_slices(&slices.collect::<Result<Vec<_>>>()?)
             }
         }
-        self.logged.count(examples);
-        Ok(())
     }
 
     /// The gradients of the inputs from those of the outputs of the last forward pass, and nothing else: no
@@ -223,8 +223,8 @@ impl Trainer {
     }
 
     /// The gradient with respect to an input, by its place among them, that the last step or way back has
-    /// left: `(n, ..)` of the input's shape, zero where no loss depends on it. Needs
-    /// [`input_gradients`](super::TrainerBuilder::input_gradients).
+    /// left: `(n, ..)` of the input's shape, zero where no loss depends on it; a copy as the outputs of
+    /// [`forward_held`](Self::forward_held). Needs [`input_gradients`](super::TrainerBuilder::input_gradients).
     ///
     /// # Errors
     /// [`Error::Argument`] for a place beyond the inputs, for a trainer that was made without, and before the
@@ -291,15 +291,14 @@ impl Trainer {
         Ok(examples)
     }
 
-    /// The examples of the forward pass, where gradients fit it.
-    fn check_held_gradients(&self, gradients: &[&Held], what: &str) -> Result<usize> {
+    /// Refuses gradients that do not fit the forward pass.
+    fn check_held_gradients(&self, gradients: &[&Held], what: &str) -> Result<()> {
         check_own(&self.losses, what)?;
         let examples = match &self.backend {
             Backend::Gpu(plan) => plan.forwarded()?,
             Backend::Cpu(reference) => reference.forwarded()?,
         };
         let lengths = gradients.iter().map(|gradient| gradient.shape().len());
-        check_gradients(&self.model().graph, &self.losses, examples, lengths)?;
-        Ok(examples)
+        check_gradients(&self.model().graph, &self.losses, examples, lengths)
     }
 }

@@ -42,7 +42,7 @@ pub struct LogRow {
     pub update: u64,
     /// Batches so far.
     pub batch: u64,
-    /// Examples of all steps so far.
+    /// Examples of all batches so far.
     pub examples: u64,
     /// The learning rate of the next update.
     pub learning_rate: f64,
@@ -143,11 +143,10 @@ impl Log {
     }
 }
 
-/// A trainer's log, and what the trainer counts for it.
+/// A trainer's log, and the time that goes on in it.
 #[derive(Debug)]
 pub(super) struct Logged {
     log: Log,
-    examples: u64,
     /// Seconds of trainings that this one goes on from.
     seconds: f64,
     since: Option<Instant>,
@@ -157,33 +156,45 @@ impl Logged {
     pub fn new() -> Self {
         Self {
             log: Log::new(),
-            examples: 0,
             seconds: 0.0,
             since: now(),
         }
     }
 
-    /// Forgets what was recorded after an update: it is made again. Examples and seconds are counted from the
-    /// last row on that is left.
-    pub fn rewind(&mut self, update: u64) {
-        self.log.keep_until(update);
-        *self = Self::after(std::mem::replace(&mut self.log, Log::new()));
+    /// The rows so far.
+    pub fn rows(&self) -> usize {
+        self.log.rows.len()
     }
 
-    /// Counted from the last row of a log on.
-    fn after(log: Log) -> Self {
+    /// Forgets what was recorded after the first rows: it is made again.
+    pub fn rewind(&mut self, rows: usize) {
+        self.log.rows.truncate(rows);
+    }
+
+    /// It, where nothing more is recorded.
+    pub fn take(&mut self) -> Self {
+        Self {
+            log: std::mem::take(&mut self.log),
+            ..*self
+        }
+    }
+
+    /// The same with another log, in which the time of this one goes on.
+    pub fn replaced(&self, other: Self) -> Self {
+        Self {
+            log: other.log,
+            ..*self
+        }
+    }
+
+    /// Goes on from the last row of a log.
+    pub fn after(log: Log) -> Self {
         let last = log.rows.last();
         Self {
-            examples: last.map_or(0, |row| row.examples),
             seconds: last.map_or(0.0, |row| row.seconds),
             since: now(),
             log,
         }
-    }
-
-    /// Counts a batch of so many examples.
-    pub fn count(&mut self, examples: usize) {
-        self.examples = self.examples.saturating_add(examples as u64);
     }
 }
 
@@ -214,32 +225,46 @@ impl Trainer {
     }
 
     fn record_row(&mut self, values: Vec<(String, f64)>) -> Result<()> {
-        let (update, batch) = match &self.backend {
-            Backend::Gpu(plan) => (plan.updates(), plan.batches()),
-            Backend::Cpu(reference) => (reference.updates(), reference.steps()),
+        let examples = match &self.backend {
+            Backend::Gpu(plan) => plan.trained(),
+            Backend::Cpu(reference) => reference.trained(),
         };
+        let (update, batch) = (self.updates(), self.batches());
         let learning_rate = self.learning_rate();
         let logged = &mut self.logged;
         let seconds = since(logged.since).map_or(f64::NAN, |time| time.as_secs_f64());
         logged.log.push(LogRow {
             update,
             batch,
-            examples: logged.examples,
+            examples,
             learning_rate,
             seconds: logged.seconds + seconds,
             values,
-        })
+        })?;
+        self.session.told += 1;
+        Ok(())
     }
 
-    /// What has been [recorded](Self::record).
+    /// What has been [recorded](Self::record). A [checkpoint](Self::checkpoint) holds it: a training that goes on
+    /// from one has the rows that were recorded by then, and records those that follow again, so that the log
+    /// that it [saves](Log::save) in place of an earlier file is that of a training without an interruption,
+    /// but for the seconds, which go on from the last row. So does one that [recovers](Self::recover).
     pub fn log(&self) -> &Log {
         &self.logged.log
     }
 
-    /// Goes on with a log of an earlier training: examples and seconds are counted from its last row on. A
-    /// checkpoint holds a log as text, [`Log::to_csv`], among its own entries.
+    /// Goes on with another log, as that of a training whose weights this one starts from: examples and seconds are
+    /// counted from its last row on. After a [`resume`](super::TrainerBuilder::resume) there is that of the
+    /// checkpoint, and nothing to set; a file may hold rows of later updates, which would come twice
+    /// ([`Log::keep_until`]).
     pub fn set_log(&mut self, log: Log) {
+        let examples = log.rows.last().map_or(0, |row| row.examples);
+        match &mut self.backend {
+            Backend::Gpu(plan) => plan.set_trained(examples),
+            Backend::Cpu(reference) => reference.set_trained(examples),
+        }
         self.logged = Logged::after(log);
+        self.session.told += 1;
     }
 }
 

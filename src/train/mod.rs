@@ -3,6 +3,8 @@
 mod average;
 mod builder;
 mod checkpoint;
+#[cfg(all(test, feature = "native"))]
+mod dropped_tests;
 mod evaluate;
 #[cfg(all(test, feature = "native"))]
 mod evaluate_tests;
@@ -10,6 +12,7 @@ mod groups;
 mod held;
 mod log;
 mod metrics;
+mod origin;
 mod own;
 mod predictor;
 mod probe;

@@ -32,7 +32,8 @@ impl Trainer {
     ///
     /// # Errors
     /// [`Error::Argument`](crate::Error::Argument) where the losses are not the caller's, [`Error::Shape`](crate::Error::Shape) for a batch that does
-    /// not fit, [`Error::DeviceLost`](crate::Error::DeviceLost).
+    /// not fit, [`Error::DeviceLost`](crate::Error::DeviceLost), and [`Error::File`](crate::Error::File) where
+    /// [a file of states](crate::TrainerBuilder::checkpoint_every_to) is due and cannot be written.
     #[cfg(feature = "native")]
     pub fn forward<'a>(
         &mut self,
@@ -54,6 +55,7 @@ impl Trainer {
         self.check_not_averaged()?;
         let examples = self.check_inputs(&inputs)?;
         self.keep_if_due().await?;
+        self.session.changes += 1;
         let batch = Batch {
             inputs: &inputs,
             examples,
@@ -98,10 +100,8 @@ impl Trainer {
         let lengths = given.iter().map(|gradient| gradient.len());
         check_gradients(&self.model().graph, &self.losses, examples, lengths)?;
         match &mut self.backend {
-            Backend::Gpu(plan) => plan.backward(given).await?,
-            Backend::Cpu(reference) => reference.backward_slices(given)?,
+            Backend::Gpu(plan) => plan.backward(given).await,
+            Backend::Cpu(reference) => reference.backward_slices(given),
         }
-        self.logged.count(examples);
-        Ok(())
     }
 }

@@ -43,7 +43,10 @@ impl Trainer {
             Backend::Gpu(plan) => plan.set_learning_rate(learning_rate)?,
             Backend::Cpu(reference) => reference.set_learning_rate(learning_rate)?,
         }
-        self.base_rate = learning_rate;
+        if self.base_rate != learning_rate {
+            self.base_rate = learning_rate;
+            self.session.told += 1;
+        }
         Ok(())
     }
 

@@ -62,7 +62,7 @@ impl Trainer {
     async fn rebuild_with(&mut self, mut builder: TrainerBuilder) -> Result<()> {
         check_same(&self.model().graph, &builder.model.graph)?;
         builder.check_checkpoint()?;
-        if builder.checkpoint.resume.is_some() || builder.weights.is_some() {
+        if builder.checkpoint.resume.is_some() || builder.has_weights() {
             let reason =
                 "goes on from the state of the trainer: resume and weights are for a new one";
             return Err(Error::argument("rebuild", reason));
@@ -79,9 +79,9 @@ impl Trainer {
         };
         fresh.set_training_state(&state).await?;
         fresh.made.checkpoint.every = every;
-        let made = TrainerBuilder::clone(&fresh.made);
-        fresh.keep_states(made).await?;
-        std::mem::swap(&mut fresh.logged, &mut self.logged);
+        fresh.keep_states().await?;
+        fresh.logged = self.logged.take();
+        fresh.keep_told();
         *self = fresh;
         Ok(())
     }

@@ -3,7 +3,7 @@
 use super::checkpoint::Session;
 use super::log::Logged;
 use super::{Schedule, TrainerBuilder};
-use crate::engine::{Batch, MemoryReport, Plan, Reference, Wanted};
+use crate::engine::{Batch, MemoryReport, Plan, Reference};
 use crate::model::{Groups, Inputs, Model, OutputLoss, Targets};
 use crate::{Error, Gpu, Result};
 
@@ -30,8 +30,6 @@ pub struct Trainer {
     /// What it was made by, but for the weights that it started from.
     pub(super) made: Box<TrainerBuilder>,
     pub(super) session: Session,
-    /// Whether the average is in place of the weights.
-    pub(super) averaged: bool,
     pub(super) logged: Logged,
 }
 
@@ -78,7 +76,6 @@ impl Trainer {
             backend,
             made: Box::new(made),
             session: Session::default(),
-            averaged: false,
             logged: Logged::new(),
         }
     }
@@ -97,7 +94,9 @@ impl Trainer {
     ///
     /// # Errors
     /// [`Error::Shape`] and [`Error::Argument`] for a batch that does not fit, in which case nothing
-    /// has happened; [`Error::DeviceLost`]. An error of the device may come with a later call.
+    /// has happened; [`Error::DeviceLost`]. An error of the device may come with a later call. Where
+    /// [a file of states](TrainerBuilder::checkpoint_every_to) is due and cannot be written, [`Error::File`];
+    /// nothing has happened then either.
     #[cfg(feature = "native")]
     pub fn step<'a>(
         &mut self,
@@ -127,13 +126,10 @@ impl Trainer {
         self.follow_schedule()?;
         let batch = self.check_batch(&inputs, &targets)?;
         self.keep_if_due().await?;
-        let examples = batch.examples;
         match &mut self.backend {
-            Backend::Gpu(plan) => plan.step(&batch).await?,
-            Backend::Cpu(reference) => drop(reference.step(inputs, targets)?),
+            Backend::Gpu(plan) => plan.step(&batch).await,
+            Backend::Cpu(reference) => reference.step(inputs, targets).map(drop),
         }
-        self.logged.count(examples);
-        Ok(())
     }
 
     /// Updates the parameters from the batches since the last update: where an epoch ends between two
@@ -343,6 +339,7 @@ impl Trainer {
                 values.len(),
             ));
         }
+        self.session.changes += 1;
         match &mut self.backend {
             Backend::Gpu(plan) => plan.set_parameter(id, values).await,
             Backend::Cpu(reference) => reference.set_parameter(name, values),
@@ -368,7 +365,7 @@ impl Trainer {
             let reason = "is frozen, and has no gradient";
             return Err(Error::argument(format!("parameter {name:?}"), reason));
         }
-        if !Wanted::learned(&self.model.graph, &self.losses, self.groups()).parameter(id) {
+        if !self.learns(id) {
             let reason = "no loss depends on it";
             return Err(Error::argument(format!("parameter {name:?}"), reason));
         }

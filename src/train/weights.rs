@@ -100,7 +100,8 @@ impl Trainer {
     }
 
     /// [`load`](Self::load) for asynchronous programs and the browser, which has
-    /// [bytes](Weights::bytes) and no files.
+    /// [bytes](Weights::bytes) and no files. Await it to its end: dropped in the middle, it leaves some of the
+    /// weights as they were.
     pub async fn load_async(&mut self, weights: impl Into<Weights>) -> Result<LoadReport> {
         self.read(weights.into()).await
     }
@@ -137,6 +138,7 @@ impl Trainer {
 
     async fn set(&mut self, id: ParameterId, values: &[f32]) -> Result<()> {
         let name = self.model().graph.parameter(id).name.clone();
+        self.session.changes += 1;
         match &mut self.backend {
             Backend::Gpu(plan) => plan.set_parameter(id, values).await,
             Backend::Cpu(reference) => reference.set_parameter(&name, values),

@@ -50,6 +50,7 @@ const PROBE: &[&str] = &[
     "ProbeBuilder::batch",
     "ProbeBuilder::weights",
     "ProbeBuilder::seed",
+    "ProbeBuilder::half_precision",
     "ProbeBuilder::memory_budget",
     "ProbeBuilder::on_cpu",
     "Probe::look",
@@ -191,6 +192,9 @@ fn probe(d: &mut Draw) -> ProbeBuilder {
     };
     if d.is_hostile() {
         builder = builder.batch(d.number()).memory_budget(d.number() as u64);
+    }
+    if d.is_hostile() {
+        builder = builder.half_precision(d.flag());
     }
     if d.is_hostile() {
         builder = builder.weights(path(d));

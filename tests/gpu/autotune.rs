@@ -240,3 +240,42 @@ fn a_budget_is_refused_before_anything_is_measured() {
     assert!(matches!(error, Error::OutOfMemory { .. }), "{error}");
     assert!(!path.exists());
 }
+
+#[test]
+fn a_trainer_that_is_made_anew_keeps_its_choices() {
+    let Some(gpu) = plain_gpu() else { return };
+    let path = file("anew");
+    let images = uniform(&mut random(1), BATCH * 2 * 81);
+    let every = || builder(&path).checkpoint_every(1);
+    let mut trainer = every().on(gpu).unwrap();
+    let mut contents = read(&path);
+    // Other choices than those that it has: they count for what is measured later, and for other trainers.
+    let measured = entries(&mut contents);
+    let changed = |entry: &mut Value| {
+        let core = entry["core"].as_str().unwrap();
+        let others = entry["milliseconds"].as_object().unwrap().keys();
+        let other = others.into_iter().find(|name| *name != core).unwrap();
+        entry["core"] = other.clone().into();
+    };
+    measured.values_mut().for_each(changed);
+    std::fs::write(&path, contents.to_string()).unwrap();
+    trainer.step(&images, &[0u8, 1, 2]).unwrap();
+    trainer.rebuild(|builder| builder.freeze("0.bias")).unwrap();
+    trainer.step(&images, &[0u8, 1, 2]).unwrap();
+    trainer.recover(gpu).unwrap();
+    assert_eq!(read(&path), contents, "something was measured again");
+    // Without a file, nothing is known of the choices: all would be measured.
+    std::fs::remove_file(&path).unwrap();
+    trainer.rebuild(|builder| builder.unfreeze("*")).unwrap();
+    trainer.recover(gpu).unwrap();
+    assert!(!path.exists(), "something was measured again");
+    trainer.rebuild(|builder| builder.batch(BATCH - 1)).unwrap();
+    let mut contents = read(&path);
+    let new = entries(&mut contents)
+        .keys()
+        .filter(|key| key.contains(" 2x"));
+    assert!(new.count() > 0, "another batch has shapes of its own");
+    trainer
+        .rebuild(|builder| builder.autotune_file(&path))
+        .unwrap();
+}

@@ -55,27 +55,94 @@ fn averages_follow_what_is_learned_and_nothing_else() {
             let mut shadows = parameters(&trainer);
             for update in 1..=6 {
                 step(&mut trainer, &mut numbers).unwrap();
-                let now = parameters(&trainer);
-                trainer.swap_average().unwrap();
-                let averaged = parameters(&trainer);
-                trainer.swap_average().unwrap();
-                assert_eq!(parameters(&trainer), now, "{device}: put back");
-                for (at, (name, shadow)) in shadows.iter_mut().enumerate() {
-                    let values = &now[at].1;
-                    match name.contains("running") || name.contains("num_batches") {
-                        true => shadow.clone_from(values),
-                        false => cpu::average_update(&average, update, values, shadow).unwrap(),
-                    }
-                    for (got, expected) in averaged[at].1.iter().zip(&*shadow) {
-                        let off = (got - expected).abs();
-                        assert!(
-                            off <= 1e-6,
-                            "{device}, {name}, update {update}: {got}, {expected}"
-                        );
-                    }
-                }
+                let what = format!("{device}, update {update}");
+                follow(&what, (&average, update), &mut trainer, &mut shadows);
             }
         });
+    }
+}
+
+/// A training in which what is learned, the optimizer's kind and the trainer itself become others, on whose way an
+/// average is added: that of `AveragedModel`, made at that moment and updated from then on.
+#[test]
+fn an_average_that_begins_in_the_midst_is_of_the_updates_from_there_on() {
+    const BEFORE: u64 = 3;
+    for (own, after) in [
+        (Average::equal(), 0),
+        (Average::ema(0.75), 2),
+        (Average::equal(), 5),
+    ] {
+        let average = own.after(after);
+        let plain = Trainer::builder(model()).batch(4).seed(3).freeze("0.*");
+        let plain = plain.loss(Loss::mean_squared_error());
+        let plain = plain.optimizer(Optimizer::adam(0.05));
+        each_trainer(&plain, |device, mut trainer| {
+            let mut numbers = numbers(17);
+            for _ in 0..BEFORE {
+                step(&mut trainer, &mut numbers).unwrap();
+            }
+            let bytes = trainer.checkpoint_bytes().unwrap();
+            match after {
+                0 => trainer.rebuild(|b| b.average(average)).unwrap(),
+                _ => trainer = resumed(&trainer, plain.clone().average(average), bytes),
+            }
+            let mut shadows = parameters(&trainer);
+            let same = trainer.with_average(|trainer| Ok(parameters(trainer)));
+            assert_eq!(same.unwrap(), shadows, "{device}: before its first update");
+            for update in BEFORE + 1..BEFORE + 7 {
+                match update - BEFORE {
+                    2 => trainer.rebuild(|b| b.unfreeze("*")).unwrap(),
+                    3 => {
+                        let sgd = Optimizer::sgd(0.1).momentum(0.5);
+                        trainer.rebuild(|b| b.optimizer(sgd)).unwrap();
+                    }
+                    4 => {
+                        let sgd = Optimizer::sgd(0.1).momentum(0.5);
+                        let builder = plain.clone().unfreeze("*").optimizer(sgd);
+                        let bytes = trainer.checkpoint_bytes().unwrap();
+                        trainer = resumed(&trainer, builder.average(average), bytes);
+                    }
+                    _ => {}
+                }
+                step(&mut trainer, &mut numbers).unwrap();
+                let count = update.saturating_sub(BEFORE.max(after)).max(1);
+                let what = format!("{device}, {average:?}, update {update}");
+                follow(&what, (&own, count), &mut trainer, &mut shadows);
+            }
+        });
+    }
+}
+
+/// A trainer that goes on from a checkpoint where another one is.
+fn resumed(like: &Trainer, builder: TrainerBuilder, bytes: Vec<u8>) -> Trainer {
+    let builder = builder.resume_bytes(bytes);
+    match like.gpu() {
+        Some(gpu) => builder.on(gpu).unwrap(),
+        None => builder.on_cpu().unwrap(),
+    }
+}
+
+/// Holds a trainer's average after an update of its own count to that of the reference.
+fn follow(
+    what: &str,
+    (average, update): (&Average, u64),
+    trainer: &mut Trainer,
+    shadows: &mut [(String, Vec<f32>)],
+) {
+    let now = parameters(trainer);
+    let averaged = trainer.with_average(|trainer| Ok(parameters(trainer)));
+    assert_eq!(parameters(trainer), now, "{what}: put back");
+    for (((name, shadow), (_, now)), (_, averaged)) in
+        shadows.iter_mut().zip(&now).zip(averaged.unwrap())
+    {
+        match name.contains("running") || name.contains("num_batches") {
+            true => shadow.clone_from(now),
+            false => cpu::average_update(average, update, now, shadow).unwrap(),
+        }
+        for (got, expected) in averaged.iter().zip(&*shadow) {
+            let off = (got - expected).abs();
+            assert!(off <= 1e-6, "{what}, {name}: {got}, {expected}");
+        }
     }
 }
 

@@ -1,9 +1,18 @@
 //! What is made of the parameters, copies in half precision and rearranged filters, is made when they change,
 //! whoever changes them.
 
-use wgpu_cnn::{Model, Optimizer, Trainer};
+use wgpu_cnn::{Model, Optimizer, Trainer, TrainerBuilder};
 
 use crate::common::{bits, plain_gpu, random, uniform};
+
+/// A trainer of a model, where there is a pattern without the parameters that it means.
+fn builder(model: &Model, frozen: Option<&str>) -> TrainerBuilder {
+    let builder = Trainer::builder(model.clone());
+    match frozen {
+        Some(names) => builder.freeze(names),
+        None => builder,
+    }
+}
 
 #[test]
 fn copies_and_rearranged_filters_follow_the_parameters_through_any_calls() {
@@ -17,9 +26,9 @@ fn copies_and_rearranged_filters_follow_the_parameters_through_any_calls() {
         .unwrap();
     let names: Vec<String> = model.parameters().map(|(name, _)| name.into()).collect();
     let x = uniform(&mut random(31), 4 * 36);
-    let check = |half: bool, accumulate: usize| {
+    let check = |half: bool, accumulate: usize, frozen: Option<&str>| {
         let new = || {
-            let builder = Trainer::builder(model.clone())
+            let builder = builder(&model, frozen)
                 .half_precision(half)
                 .accumulate(accumulate)
                 .batch(4)
@@ -49,7 +58,9 @@ fn copies_and_rearranged_filters_follow_the_parameters_through_any_calls() {
                 fresh.set_parameter(name, &values).unwrap();
             }
             let [got, expected] = [&mut trainer, &mut fresh].map(|t| t.predict(&x).unwrap());
-            let what = format!("half {half}, {accumulate} batches an update, call {call}");
+            let what = format!(
+                "half {half}, {accumulate} batches an update, frozen {frozen:?}, call {call}"
+            );
             assert_eq!(bits(&got), bits(&expected), "{what}");
         }
     };
@@ -60,7 +71,36 @@ fn copies_and_rearranged_filters_follow_the_parameters_through_any_calls() {
         if half && !gpu.has_half_precision() {
             continue;
         }
-        check(half, 1);
-        check(half, 2);
+        check(half, 1, None);
+        check(half, 2, None);
+        check(half, 1, Some("0.*"));
+        check(half, 2, Some("0.*"));
+    }
+}
+
+#[test]
+fn filters_that_no_update_changes_are_rearranged_once() {
+    let Some(gpu) = plain_gpu() else { return };
+    let model = Model::builder([2, 9, 9])
+        .conv2d(4, 3)
+        .relu()
+        .conv2d(4, 3)
+        .flatten()
+        .dense(3)
+        .build()
+        .unwrap();
+    let x = uniform(&mut random(32), 4 * 162);
+    let rearranged = |frozen: Option<&str>| -> Vec<String> {
+        let mut trainer = builder(&model, frozen).batch(4).on(gpu).unwrap();
+        let profile = trainer.profile(&x, &[0u8, 1, 2, 0]);
+        let entries = profile.unwrap().entries.into_iter();
+        let packs = entries.filter(|entry| entry.kernel == "conv2d_pack_weight");
+        packs.map(|entry| entry.layer).collect()
+    };
+    let all = rearranged(None);
+    for (layer, frozen) in [("layer 0", "0.*"), ("layer 2", "2.*")] {
+        let others = all.iter().filter(|label| !label.starts_with(layer));
+        let others: Vec<String> = others.cloned().collect();
+        assert_eq!(rearranged(Some(frozen)), others, "of {all:?}");
     }
 }

@@ -5,7 +5,7 @@ use wgpu_cnn::engine::Reference;
 use wgpu_cnn::engine::catalogue::models;
 use wgpu_cnn::{Gpu, Looked, Loss, Losses, Model, Optimizer, Probe, ProbeBuilder, Target, Trainer};
 
-use crate::common::{bits, each_core, plain_gpu, random, state, uniform, wide};
+use crate::common::{bits, each_core, plain_gpu, poisoned_gpus, random, state, uniform, wide};
 use crate::errors::assert_error;
 
 /// Names of everything that a model has.
@@ -250,4 +250,56 @@ fn what_a_probe_cannot_see_is_an_error() {
     let mut blind = builder().values(["left"]).on_cpu().unwrap();
     assert_error(blind.run(&[0.0; 18], &[0u8]), "argument", &["look"]);
     assert_eq!(blind.look(&[0.0; 18]).unwrap().loss, None);
+}
+
+/// Dropout's masks are a trainer's own, as its precision is and the cores that were chosen for it.
+#[test]
+fn a_trainers_probe_sees_what_the_trainer_computes() {
+    let model = || {
+        let model = Model::builder([2, 5, 5]).conv2d(4, 3).relu().flatten();
+        model.dropout(0.5).dense(3).build().unwrap()
+    };
+    let builder = || Trainer::builder(model()).batch(4).seed(11);
+    let x = uniform(&mut random(8), 4 * 50);
+    let labels = [0u8, 1, 2, 1];
+    let path = std::env::temp_dir().join(format!("wgpu-cnn-{}-probe.json", std::process::id()));
+    let mut trainers = vec![("cpu", None, builder().on_cpu().unwrap())];
+    for (device, gpu) in each_core().chain(poisoned_gpus()) {
+        let plain = builder().on(gpu).unwrap();
+        trainers.push((device, Some(gpu), plain));
+        if gpu.has_half_precision() {
+            let half = builder().half_precision(true).freeze("0.weight");
+            trainers.push((device, Some(gpu), half.on(gpu).unwrap()));
+        }
+    }
+    if let Some(gpu) = plain_gpu() {
+        let tuned = builder().autotune_file(&path).on(gpu).unwrap();
+        trainers.push(("tuned", Some(gpu), tuned));
+    }
+    for (device, gpu, mut trainer) in trainers {
+        let before = trainer.probe().unwrap().training(true).gradients(["input"]);
+        let after = trainer.probe().unwrap().values(["4"]);
+        let on = |builder: ProbeBuilder| match gpu {
+            Some(gpu) => builder.on(gpu).unwrap(),
+            None => builder.on_cpu().unwrap(),
+        };
+        let expected = trainer.predict(&x).unwrap();
+        let looked = on(after).look(&x).unwrap();
+        assert_eq!(
+            bits(looked.value("4").unwrap()),
+            bits(&expected),
+            "{device}"
+        );
+        let looked = on(before).run(&x, &labels).unwrap();
+        trainer.step(&x, &labels).unwrap();
+        let (got, expected) = (looked.loss.unwrap(), trainer.loss().unwrap());
+        assert_eq!(
+            got.to_bits(),
+            expected.to_bits(),
+            "{device}: {got}, {expected}"
+        );
+    }
+    let _ = std::fs::remove_file(path);
+    let half = Probe::builder(model()).half_precision(true);
+    assert_error(half.on_cpu(), "argument", &["half_precision"]);
 }

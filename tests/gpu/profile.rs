@@ -1,7 +1,8 @@
 //! Where the time goes: kernels, their arithmetic and memory, and clocks.
 
 use wgpu_cnn::{
-    Clock, Error, Gpu, Loss, Model, Optimizer, Profile, ProfileEntry, Target, Trainer, wgpu,
+    Average, Clock, Error, Gpu, Group, Loss, Model, Optimizer, Profile, ProfileEntry, Schedule,
+    Target, Trainer, wgpu,
 };
 
 use crate::common::{labels, plain_gpu, poisoned_gpus, random, state, uniform};
@@ -145,6 +146,10 @@ fn a_profile_trains_as_so_many_steps() {
                     .optimizer(Optimizer::adam(1e-2))
                     .clip_norm(0.5)
                     .accumulate(accumulate)
+                    .schedule(Schedule::exponential(0.75))
+                    .group(Group::new("0.*").learning_rate(0.5))
+                    .average(Average::ema(0.5))
+                    .checkpoint_every(7)
             };
             let (x, y) = batch(3);
             let mut profiled = builder().on(gpu).unwrap();
@@ -153,7 +158,19 @@ fn a_profile_trains_as_so_many_steps() {
             for _ in 0..profile.steps * accumulate {
                 stepped.step(&x, &y).unwrap();
             }
-            assert_eq!(state(&profiled), state(&stepped), "{device}, {accumulate}");
+            let what = format!("{device}, {accumulate}");
+            // Weights, the optimizer's numbers, the average, and all counts.
+            let whole = [&mut profiled, &mut stepped].map(|trainer| {
+                let (loss, bytes) = (trainer.loss(), trainer.checkpoint_bytes());
+                trainer.record([("a", 1.0)]).unwrap();
+                let row = trainer.log().rows()[0].clone();
+                let counts = (row.update, row.batch, row.examples, row.learning_rate);
+                let from = trainer.recover(gpu).unwrap();
+                (loss, bytes, counts, from)
+            });
+            assert!(whole[0] == whole[1], "{what}");
+            assert_eq!(whole[0].2.0, 11, "{what}");
+            assert_eq!(state(&profiled), state(&stepped), "{what}: recovered");
             let loss = of(&profile, "loss").next().unwrap();
             assert_eq!(loss.runs, accumulate, "{device}");
             let update = of(&profile, "optimizer").last().unwrap();

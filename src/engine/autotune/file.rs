@@ -21,14 +21,14 @@ use crate::{Error, Gpu, Result, file};
 
 /// Where choices are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum ChoiceStore {
     /// A file of the user's choice. If it cannot be read or written, that is an error.
     File(PathBuf),
     /// The user's cache folder. If there is none that serves, measurements are not kept.
     Cache,
 }
 
-impl Place {
+impl ChoiceStore {
     fn path(&self) -> Option<PathBuf> {
         let variable = |name: &str| {
             let value = std::env::var_os(name).filter(|value| !value.is_empty());
@@ -64,7 +64,7 @@ impl Place {
 
 /// The file's contents: an object by adapter, of objects by work.
 pub(super) struct ChoicesFile {
-    place: Place,
+    store: ChoiceStore,
     path: Option<PathBuf>,
     adapter: String,
     contents: Map<String, Value>,
@@ -72,10 +72,10 @@ pub(super) struct ChoicesFile {
 
 impl ChoicesFile {
     /// Reads the file, if there is one.
-    pub(super) fn read(place: &Place, gpu: &Gpu) -> Result<Self> {
+    pub(super) fn read(store: &ChoiceStore, gpu: &Gpu) -> Result<Self> {
         let mut file = Self {
-            place: place.clone(),
-            path: place.path(),
+            store: store.clone(),
+            path: store.path(),
             adapter: adapter(gpu),
             contents: Map::new(),
         };
@@ -86,14 +86,14 @@ impl ChoicesFile {
     /// Takes up what others have added.
     fn reread(&mut self) -> Result<()> {
         if let Some(path) = &self.path {
-            self.contents = self.place.bear(contents(path))?;
+            self.contents = self.store.bear(contents(path))?;
         }
         Ok(())
     }
 
     /// The choices for this adapter.
     pub(super) fn choices(&self) -> Result<Choices> {
-        self.place.bear(self.parse())
+        self.store.bear(self.parse())
     }
 
     fn parse(&self) -> Result<Choices> {
@@ -139,7 +139,7 @@ impl ChoicesFile {
 
     fn write(&self) -> Result<()> {
         match &self.path {
-            Some(path) => self.place.bear(write(path, &self.contents)),
+            Some(path) => self.store.bear(write(path, &self.contents)),
             None => Ok(()),
         }
     }
@@ -164,7 +164,7 @@ fn contents(path: &Path) -> Result<Map<String, Value>> {
 
 /// What measurements are valid for: these kernels, on this adapter, with this driver. Metal does not tell
 /// its driver.
-fn adapter(gpu: &Gpu) -> String {
+pub(super) fn adapter(gpu: &Gpu) -> String {
     let described = gpu.described();
     let driver = match gpu.info().driver.as_str() {
         "" => String::new(),

@@ -12,8 +12,8 @@ use crate::gpu::strategy::{Choices, Core, Traits, Work, candidates};
 use crate::gpu::timer::Timer;
 use crate::{Error, Gpu, Result, cpu};
 
+pub(crate) use file::ChoiceStore;
 use file::ChoicesFile;
-pub(crate) use file::Place;
 
 /// What a core needs for a piece of work.
 #[derive(Debug, Clone, Copy)]
@@ -22,16 +22,54 @@ struct Timing {
     seconds: f64,
 }
 
-/// The choices that are known for this adapter, without measuring any.
-pub(crate) fn known_choices(gpu: &Gpu, place: &Place) -> Result<Choices> {
-    ChoicesFile::read(place, gpu)?.choices()
+/// Choices that a training has come with, and what they are valid for.
+#[derive(Debug, Clone)]
+pub(crate) struct Found {
+    adapter: String,
+    choices: Choices,
 }
 
-/// The choices for a task: those of the file, and measurements of what is not there, which are
-/// added to it.
-pub(super) async fn choices(gpu: &Gpu, task: &Task<'_>, place: &Place) -> Result<Choices> {
-    let mut file = ChoicesFile::read(place, gpu)?;
+impl Found {
+    pub fn on(gpu: &Gpu, choices: &Choices) -> Self {
+        Self {
+            adapter: file::adapter(gpu),
+            choices: choices.clone(),
+        }
+    }
+
+    /// The choices for a device: none where it is another adapter, or has another driver.
+    fn of(&self, gpu: &Gpu) -> Choices {
+        match self.adapter == file::adapter(gpu) {
+            true => self.choices.clone(),
+            false => Choices::new(),
+        }
+    }
+}
+
+/// The choices that are known for this adapter, without measuring any: those that were found before, then those of
+/// the file.
+pub(crate) fn known_choices(
+    gpu: &Gpu,
+    store: &ChoiceStore,
+    found: Option<&Found>,
+) -> Result<Choices> {
+    known(gpu, &ChoicesFile::read(store, gpu)?, found)
+}
+
+fn known(gpu: &Gpu, file: &ChoicesFile, found: Option<&Found>) -> Result<Choices> {
     let mut choices = file.choices()?;
+    choices.extend(found.map(|found| found.of(gpu)).unwrap_or_default());
+    Ok(choices)
+}
+
+/// The choices for a task: those that are known, and measurements of the others, which are added to the file.
+pub(super) async fn choices(
+    gpu: &Gpu,
+    task: &Task<'_>,
+    (store, found): (&ChoiceStore, Option<&Found>),
+) -> Result<Choices> {
+    let mut file = ChoicesFile::read(store, gpu)?;
+    let mut choices = known(gpu, &file, found)?;
     let works = lower(task, gpu.traits(), task.options.batch)?
         .recording
         .works;

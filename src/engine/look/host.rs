@@ -18,8 +18,7 @@ impl HostLook {
         let groups = Groups::none(&task.model.graph);
         let losses = task.losses.clone();
         let seed = task.options.seed;
-        let mut reference = Reference::with(&task.model, losses, groups, seed)?;
-        reference.replace_parameters(parameters);
+        let reference = Reference::with(&task.model, losses, groups, seed, parameters)?;
         Ok(Self { task, reference })
     }
 

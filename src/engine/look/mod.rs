@@ -2,19 +2,21 @@
 
 mod host;
 
+use half::f16;
+
 use super::MemoryReport;
-use super::lower::{Lowered, PlanOptions, Purpose, Task, lower, lower_planned};
+use super::compiled::Compiled;
+use super::lower::{Asked, PlanOptions, Purpose, Task, lower_planned};
 use super::memory::memory_report;
-use super::plan::{Setting, Step, check_budget};
+use super::step::{Setting, Step, loss_step, normalisers};
 use super::wanted::Wanted;
 use crate::Result;
 use crate::gpu::Gpu;
-use crate::gpu::kernels::loss::LossStep;
-use crate::gpu::program::Program;
-use crate::gpu::record::{Dispatch, Region};
+use crate::gpu::kernel::Format;
+use crate::gpu::record::Region;
 use crate::gpu::strategy::Choices;
-use crate::model::{Groups, Inputs, Model, OutputLoss, ParameterId, ValueId};
-use crate::op::{Loss, Target};
+use crate::model::{Groups, Inputs, Model, Node, OutputLoss, ParameterId, ValueId};
+use crate::op::Target;
 
 pub(crate) use host::HostLook;
 
@@ -26,6 +28,8 @@ pub(crate) struct LookTask {
     pub losses: Vec<OutputLoss>,
     pub values: Vec<ValueId>,
     pub gradients: Vec<ValueId>,
+    /// By parameter, whether training would change it: in half precision the others are read as they are.
+    pub learned: Vec<bool>,
     pub options: PlanOptions,
     pub choices: Choices,
 }
@@ -36,111 +40,86 @@ impl LookTask {
         Wanted::looked_at(&self.model.graph, &self.losses, values, gradients)
     }
 
-    /// Calls `run` with what is lowered.
-    fn with<R>(&self, run: impl FnOnce(&Task) -> R) -> R {
-        let groups = Groups::none(&self.model.graph);
-        let task = Task {
+    /// What is lowered. It learns nothing.
+    fn lowering<'a>(&'a self, nothing: &'a Groups) -> Task<'a> {
+        Task {
             purpose: Purpose::Look,
             wanted: self.wanted(),
             choices: Some(&self.choices),
-            ..Task::new(&self.model, &self.losses, &groups, self.options)
+            ..Task::new(&self.model, &self.losses, nothing, self.options)
+        }
+    }
+
+    /// Whether training reads a parameter in half precision.
+    fn reads_half(&self, id: ParameterId) -> bool {
+        let halved = |node: &Node| {
+            let mut parameters = node.parameters.iter().enumerate();
+            parameters.any(|(at, &own)| own == id && node.op.definition().reads_half(at))
         };
-        run(&task)
+        let nodes = &mut self.model.graph.nodes().iter();
+        self.options.half && self.learned[id.0] && nodes.any(halved)
     }
 
     /// The memory that a look would take. Allocates nothing.
     pub fn memory(&self, gpu: &Gpu) -> Result<MemoryReport> {
-        let lowered = self.with(|task| lower_planned(task, gpu.traits()))?;
+        let nothing = Groups::none(&self.model.graph);
+        let lowered = lower_planned(&self.lowering(&nothing), gpu.traits())?;
         Ok(memory_report(&lowered, 0))
-    }
-
-    /// What each of the losses of a batch is divided by.
-    fn loss_steps(&self, examples: usize, targets: &[Target]) -> Result<Vec<LossStep>> {
-        let graph = &self.model.graph;
-        let losses = self.losses.iter().zip(targets);
-        let steps = losses.map(|(loss, target)| {
-            let shape = graph.shape(graph.outputs()[loss.output]);
-            let own: &Loss = loss.function()?;
-            let normaliser = own.normaliser(target, &own.geometry(examples, shape)?);
-            let scale = (1.0 / normaliser) as f32;
-            Ok(LossStep {
-                scale,
-                gradient_scale: scale,
-                weight: loss.weight,
-                soft: matches!(target, Target::Values(_)),
-            })
-        });
-        steps.collect()
     }
 }
 
 /// A look, compiled. What it keeps is as it was after each.
 pub(crate) struct LookPlan {
-    gpu: Gpu,
+    compiled: Compiled,
     pub task: LookTask,
-    lowered: Lowered,
-    program: Program,
-    memory: MemoryReport,
-    /// The kernels of a smaller batch, the last one used.
-    partial: Option<(usize, Vec<Dispatch>)>,
+    nothing: Groups,
+    /// Whether what follows from the parameters alone follows from these.
+    prepared: bool,
     read_back: wgpu::Buffer,
 }
 
 impl LookPlan {
     /// Plans, allocates and compiles. The parameters are undefined until they are set.
     pub async fn compile(gpu: &Gpu, task: LookTask) -> Result<Self> {
-        let lowered = task.with(|task| lower_planned(task, gpu.traits()))?;
-        let memory = memory_report(&lowered, 0);
-        check_budget(&memory, &task.options)?;
-        let program = Program::compile(gpu, &lowered.recording).await?;
-        let looked = lowered.looked.iter();
-        let places = looked.flat_map(|looked| [Some(looked.place), looked.gradient]);
-        let places = places.flatten().chain(lowered.trained.iter().copied());
-        let largest = places.map(|region| region.size).max().unwrap_or(0);
-        let plan = Self {
-            gpu: gpu.clone(),
+        let nothing = Groups::none(&task.model.graph);
+        let memory = |lowered: &_| memory_report(lowered, 0);
+        let compiled = Compiled::new(gpu, &task.lowering(&nothing), memory).await?;
+        let asked = compiled.lowered.asked.iter();
+        let places = asked.flat_map(|asked| [Some(asked.place), asked.gradient]);
+        let trained = compiled.lowered.trained.iter().copied();
+        let sizes = places.flatten().chain(trained).map(|region| region.size);
+        let largest = sizes.max().unwrap_or(0);
+        Ok(Self {
             read_back: gpu.read_back_buffer(largest.max(16)).await?,
-            partial: None,
+            prepared: false,
+            compiled,
             task,
-            lowered,
-            program,
-            memory,
-        };
-        for (loss, parts) in plan.task.losses.iter().zip(&plan.lowered.losses) {
-            let weights = loss.loss.as_ref().and_then(Loss::weights);
-            if let (Some(region), Some(weights)) = (parts.loss_weights, weights) {
-                plan.write(region, &weights).await?;
-            }
-        }
-        let constants = plan.task.model.graph.constants().iter();
-        for (constant, &region) in constants.zip(&plan.lowered.constants) {
-            let values = constant.values.repeat(plan.task.options.batch);
-            plan.write(region, &values).await?;
-        }
-        Ok(plan)
+            nothing,
+        })
     }
 
     pub fn gpu(&self) -> &Gpu {
-        &self.gpu
+        &self.compiled.gpu
     }
 
     pub fn memory(&self) -> MemoryReport {
-        self.memory
+        self.compiled.memory
     }
 
-    async fn write(&self, region: Region, values: &[f32]) -> Result<()> {
-        let bytes = bytemuck::cast_slice(values);
-        self.program.write(&self.gpu, region, bytes).await
-    }
-
+    /// Sets a parameter: to what kernels of a training read of it, of which there is no other copy here.
     pub async fn set_parameter(&mut self, id: ParameterId, values: &[f32]) -> Result<()> {
-        for (piece, values) in self.lowered.parameter(id)?.split(values) {
-            self.write(piece.region, values).await?;
-            // The copy from which it is uploaded is free again once it is submitted.
-            let submit = || self.gpu.queue().submit([]);
-            self.gpu.guard("upload", submit).await?;
-        }
-        Ok(())
+        self.prepared = false;
+        let rounded: Vec<f32>;
+        let values = match self.task.reads_half(id) {
+            true => {
+                let halves = values.iter().map(|&value| f16::from_f32(value).to_f32());
+                rounded = halves.collect();
+                &rounded
+            }
+            false => values,
+        };
+        let pieces = self.compiled.lowered.parameter(id)?;
+        self.compiled.write_pieces(&pieces, values).await
     }
 
     /// The forward pass of a batch, and its losses where there are targets: what a way back needs is there
@@ -151,143 +130,120 @@ impl LookPlan {
         examples: usize,
         targets: &[Target],
     ) -> Result<()> {
-        self.task.model.graph.check_training(examples)?;
-        self.prepare(examples)?;
-        for (input, &region) in inputs.list().iter().zip(&self.lowered.inputs) {
-            self.program.write(&self.gpu, region, input.raw()).await?;
-        }
-        let losses = self.task.losses.iter().zip(&self.lowered.losses);
-        for ((loss, parts), target) in losses.zip(targets) {
-            match target {
-                Target::Values(values) => self.write(parts.values, values).await?,
-                Target::Labels(_) | Target::WideLabels(_) => {
-                    let codes = target.codes(loss.function()?);
-                    let bytes = bytemuck::cast_slice(&codes);
-                    self.program.write(&self.gpu, parts.labels, bytes).await?;
-                }
-            }
-        }
+        let graph = &self.task.model.graph;
+        graph.check_training(examples)?;
+        let losses = &self.task.losses;
+        let normalisers = normalisers(graph, losses, examples, targets)?;
+        let steps = losses.iter().zip(targets).zip(normalisers);
+        let steps = steps.map(|((of, target), by)| loss_step(of, target, [1.0 / by; 2]));
         let step = Step {
-            losses: self.task.loss_steps(examples, targets)?,
+            losses: steps.collect(),
             ..Step::FIRST
         };
-        let ranges = &self.lowered.ranges;
-        let mut run = vec![ranges.prepare.clone(), ranges.forward.clone()];
+        for (bytes, region) in self.compiled.bytes(losses, inputs, targets) {
+            let Compiled { gpu, program, .. } = &self.compiled;
+            program.write(gpu, region, &bytes).await?;
+        }
+        let ranges = &self.compiled.lowered.ranges;
+        let mut run = vec![ranges.forward.clone()];
+        if !self.prepared {
+            run.insert(0, ranges.prepare.clone());
+        }
         if !targets.is_empty() {
             run.extend([ranges.loss.clone(), ranges.backward.clone()]);
         }
-        self.run(examples, &run, &step).await
+        self.run(examples, &run, &step).await?;
+        self.prepared = true;
+        Ok(())
     }
 
     /// The way back from gradients that the caller has computed.
     pub async fn backward(&mut self, examples: usize, gradients: &[&[f32]]) -> Result<()> {
-        for (parts, gradient) in self.lowered.losses.iter().zip(gradients) {
-            self.write(parts.logits[1], gradient).await?;
+        for (parts, gradient) in self.compiled.lowered.losses.iter().zip(gradients) {
+            self.compiled.write(parts.logits[1], gradient).await?;
         }
-        let ranges = &self.lowered.ranges;
+        let ranges = &self.compiled.lowered.ranges;
         let run = [ranges.loss.clone(), ranges.backward.clone()];
         self.run(examples, &run, &Step::FIRST).await
     }
 
     async fn run(
-        &self,
+        &mut self,
         examples: usize,
         ranges: &[std::ops::Range<usize>],
         step: &Step,
     ) -> Result<()> {
-        let dispatches = self.dispatches(examples);
-        let mut params = self.program.params_block(dispatches);
-        let groups = Groups::none(&self.task.model.graph);
+        if !self.compiled.fits(examples) {
+            let task = self.task.lowering(&self.nothing);
+            self.compiled.fit(&task, examples)?;
+        }
         let setting = Setting {
             losses: &self.task.losses,
-            parts: &self.lowered.losses,
-            groups: &groups,
+            groups: &self.nothing,
             options: &self.task.options,
         };
-        for (at, dispatch) in dispatches.iter().enumerate() {
-            let params = &mut params[self.program.params_offset(at)..];
-            step.fill((at, dispatch), params, &setting);
-        }
-        let run = self
-            .program
-            .run_once(&self.gpu, dispatches, ranges, &params);
-        run.await
-    }
-
-    fn dispatches(&self, examples: usize) -> &[Dispatch] {
-        match &self.partial {
-            Some((batch, dispatches)) if *batch == examples => dispatches,
-            _ => &self.lowered.recording.dispatches,
-        }
-    }
-
-    /// Makes the kernels of a smaller batch, if they are not at hand.
-    fn prepare(&mut self, examples: usize) -> Result<()> {
-        let known = self.partial.as_ref().map(|(batch, _)| *batch);
-        if examples == self.task.options.batch || known == Some(examples) {
-            return Ok(());
-        }
-        let lowered = self.task.with(|task| {
-            let task = Task {
-                decisions: &self.lowered.recording.decisions,
-                ..task.clone()
-            };
-            lower(&task, self.gpu.traits(), examples)
-        });
-        self.partial = Some((examples, lowered?.recording.dispatches));
-        Ok(())
-    }
-
-    async fn read(&self, region: Region, len: usize) -> Result<Vec<f32>> {
-        let region = Region {
-            size: len as u64 * 4,
-            ..region
-        };
-        let bytes = self
-            .program
-            .read_through(&self.gpu, region, &self.read_back);
-        Ok(bytemuck::pod_collect_to_vec(&bytes.await?))
+        self.compiled.fill(examples, step, &setting);
+        let (dispatches, params) = self.compiled.kernels(examples);
+        let Compiled { gpu, program, .. } = &self.compiled;
+        program.run_once(gpu, dispatches, ranges, params).await
     }
 
     /// The losses of the last batch.
     pub async fn losses(&self) -> Result<Vec<f32>> {
-        let mut losses = Vec::new();
-        for parts in &self.lowered.losses {
-            losses.push(self.read(parts.loss, 1).await?[0]);
-        }
-        Ok(losses)
+        self.compiled.losses().await
     }
 
     /// The outputs of the last batch.
     pub async fn outputs(&self, examples: usize) -> Result<Vec<Vec<f32>>> {
-        let graph = &self.task.model.graph;
-        let mut outputs = Vec::new();
-        for (&output, &region) in graph.outputs().iter().zip(&self.lowered.trained) {
-            let len = examples * graph.shape(output).len();
-            outputs.push(self.read(region, len).await?);
+        let outputs = self.task.model.graph.outputs().iter();
+        let mut values = Vec::new();
+        for (&output, &region) in outputs.zip(&self.compiled.lowered.trained) {
+            values.push(self.read(output, region, examples).await?);
         }
-        Ok(outputs)
+        Ok(values)
     }
 
     /// A value of the last batch.
     pub async fn value(&self, value: ValueId, examples: usize) -> Result<Vec<f32>> {
-        let looked = self.looked(value)?;
-        let len = examples * self.task.model.graph.shape(value).len();
-        self.read(looked.place, len).await
+        self.read(value, self.asked(value)?.place, examples).await
     }
 
     /// The gradient of a value of the last batch; zero where no loss depends on it.
     pub async fn gradient(&self, value: ValueId, examples: usize) -> Result<Vec<f32>> {
-        let len = examples * self.task.model.graph.shape(value).len();
-        match self.looked(value)?.gradient {
-            Some(region) => self.read(region, len).await,
-            None => Ok(vec![0.0; len]),
+        match self.asked(value)?.gradient {
+            Some(region) => self.read(value, region, examples).await,
+            None => Ok(vec![
+                0.0;
+                examples * self.task.model.graph.shape(value).len()
+            ]),
         }
     }
 
-    fn looked(&self, value: ValueId) -> Result<&super::lower::Looked> {
-        let mut looked = self.lowered.looked.iter();
-        let found = looked.find(|looked| looked.value == value);
+    /// What lies in a region, as long as a value.
+    async fn read(&self, value: ValueId, region: Region, examples: usize) -> Result<Vec<f32>> {
+        let len = examples * self.task.model.graph.shape(value).len();
+        let size = len as u64 * region.format.size();
+        let whole = Region {
+            size: size.next_multiple_of(4),
+            ..region
+        };
+        let Compiled { gpu, program, .. } = &self.compiled;
+        let bytes = program.read_through(gpu, whole, &self.read_back).await?;
+        let bytes = &bytes[..size as usize];
+        Ok(match region.format {
+            Format::F16 => {
+                let halves = bytes.as_chunks().0.iter();
+                halves
+                    .map(|&half| f16::from_le_bytes(half).to_f32())
+                    .collect()
+            }
+            Format::F32 => bytemuck::pod_collect_to_vec(bytes),
+        })
+    }
+
+    fn asked(&self, value: ValueId) -> Result<&Asked> {
+        let mut asked = self.compiled.lowered.asked.iter();
+        let found = asked.find(|asked| asked.value == value);
         found.ok_or_else(|| super::internal("a value is not looked at"))
     }
 }

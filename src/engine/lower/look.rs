@@ -8,9 +8,9 @@ use crate::gpu::record::{Region, Storage};
 use crate::gpu::strategy::Traits;
 use crate::model::ValueId;
 
-/// A value that is looked at.
+/// A value that is asked for, and where it and its gradient lie.
 #[derive(Debug, Clone)]
-pub(in crate::engine) struct Looked {
+pub(in crate::engine) struct Asked {
     pub value: ValueId,
     pub place: Region,
     /// None where none arrives, as where no loss depends on the value.
@@ -36,7 +36,7 @@ pub(super) fn lower(task: &Task, traits: Traits, batch: usize) -> Result<Lowered
     let loss = recorded(&lowered);
     walk.backward(&mut lowered)?;
     let backward = recorded(&lowered);
-    lowered.recording.end_preparation();
+    lowered.recording.end_preparation(); // nothing here changes parameters
     lowered.ranges = Ranges {
         forward,
         loss,
@@ -44,7 +44,7 @@ pub(super) fn lower(task: &Task, traits: Traits, batch: usize) -> Result<Lowered
         prepare: recorded(&lowered),
         ..Ranges::default()
     };
-    lowered.looked = walk.looked()?;
+    lowered.asked = walk.asked()?;
     keep(&mut lowered);
     if task.hands_outputs_out() {
         for region in &lowered.trained {
@@ -57,8 +57,8 @@ pub(super) fn lower(task: &Task, traits: Traits, batch: usize) -> Result<Lowered
 
 /// Makes what is looked at stay until it is read.
 pub(super) fn keep(lowered: &mut Lowered) {
-    let looked = lowered.looked.iter().chain(&lowered.looked_alone);
-    let places = looked.flat_map(|looked| [Some(looked.place), looked.gradient]);
+    let asked = lowered.asked.iter().chain(&lowered.asked_alone);
+    let places = asked.flat_map(|asked| [Some(asked.place), asked.gradient]);
     let kept: Vec<Region> = places.flatten().collect();
     for region in kept {
         lowered.recording.buffers[region.buffer.0].storage = Storage::Persistent;

@@ -30,10 +30,10 @@ use super::operators::{Backward, Forward, Mode, Pieces};
 pub(super) use fusion::Fusion;
 use inputs::{input_places, record_numbers};
 pub(super) use limits::lower_planned;
-pub(super) use look::Looked;
+pub(super) use look::Asked;
 pub(super) use prediction::Predicting;
 pub(super) use slabs::Slab;
-use slabs::{Buffer, Place, place_parameters};
+use slabs::{Buffer, Spots, place_parameters};
 pub(crate) use task::PlanOptions;
 pub(super) use task::{Purpose, Task};
 use walk::Walk;
@@ -54,11 +54,10 @@ pub(super) struct Lowered {
     pub predictions: Vec<Predicting>,
     /// What brings the parameters into the form in which those read them.
     pub loading: Vec<Dispatch>,
-    /// Where values are looked at: those, and where they and their gradients lie. Of a training that asks
-    /// for its inputs' gradients, these.
-    pub looked: Vec<Looked>,
+    /// The values of a look; of a training that asks for its inputs' gradients, the inputs.
+    pub asked: Vec<Asked>,
     /// The same after a way back to the inputs alone.
-    pub looked_alone: Vec<Looked>,
+    pub asked_alone: Vec<Asked>,
     pub inputs: Vec<Region>,
     /// The values that are the same for every example, for all examples of a batch.
     pub constants: Vec<Region>,
@@ -71,7 +70,7 @@ pub(super) struct Lowered {
     pub slabs: Vec<Slab>,
     /// The buffers of the parameters that are not learned, such as running statistics.
     pub unlearned: Vec<Region>,
-    places: Vec<Place>,
+    places: Vec<Spots>,
 }
 
 /// What a loss reads and writes.
@@ -97,6 +96,8 @@ pub(in crate::engine) struct LossParts {
 pub(super) struct Ranges {
     /// What depends on the parameters alone: run when they have changed.
     pub prepare: Range<usize>,
+    /// The part of it that depends on those which an update changes.
+    pub prepare_again: Range<usize>,
     pub forward: Range<usize>,
     pub loss: Range<usize>,
     pub backward: Range<usize>,
@@ -199,8 +200,8 @@ impl Lowered {
             copies: vec![None; outputs.len()],
             predictions: vec![],
             loading: vec![],
-            looked: vec![],
-            looked_alone: vec![],
+            asked: vec![],
+            asked_alone: vec![],
             trained: vec![inputs[0]; outputs.len()],
             inputs,
             constants,
@@ -332,13 +333,13 @@ pub(super) fn lower(task: &Task, traits: Traits, batch: usize) -> Result<Lowered
         // Before the whole way back, so that it can only take memory that nothing else needs.
         let mut to_inputs = training.without_parameters();
         to_inputs.backward(&mut lowered)?;
-        lowered.looked_alone = to_inputs.looked()?;
+        lowered.asked_alone = to_inputs.asked()?;
     }
     lowered.ranges.to_inputs = recorded(&lowered);
     training.backward(&mut lowered)?;
     lowered.ranges.backward = recorded(&lowered);
     if task.options.input_gradients {
-        lowered.looked = training.looked()?;
+        lowered.asked = training.asked()?;
         look::keep(&mut lowered);
     }
     record_sum(&mut lowered, false);
@@ -353,8 +354,10 @@ pub(super) fn lower(task: &Task, traits: Traits, batch: usize) -> Result<Lowered
     lowered.ranges.swap = recorded(&lowered);
     Walk::new(task, &fusion, batch, Mode::Evaluation).predict(&mut lowered)?;
     lowered.ranges.predict = recorded(&lowered);
-    lowered.recording.end_preparation();
-    lowered.ranges.prepare = recorded(&lowered);
+    let fixed = lowered.recording.end_preparation();
+    let prepare = recorded(&lowered);
+    lowered.ranges.prepare_again = prepare.start + fixed..prepare.end;
+    lowered.ranges.prepare = prepare;
     lowered.recording = lowered.recording.finish()?;
     Ok(lowered)
 }
@@ -421,7 +424,7 @@ fn record_average(lowered: &mut Lowered) {
     for slab in slabs.iter() {
         if let Some(average) = slab.average {
             let regions = [slab.parameter, average];
-            average::update(recording, slab.group, slab.vectors(), regions);
+            average::update(recording, slab.vectors(), regions);
         }
     }
 }

@@ -7,7 +7,6 @@ use super::walk::Walk;
 use super::{Fusion, Lowered, Task, input_places, record_copies};
 use crate::Result;
 use crate::engine::operators::Mode;
-use crate::gpu::kernel::Access;
 use crate::gpu::record::{BufferId, Dispatch, Recording, Region, Storage};
 use crate::gpu::strategy::Traits;
 use crate::gpu::tensor::padded;
@@ -103,7 +102,7 @@ fn in_turn(dispatches: Vec<Dispatch>) -> Vec<Dispatch> {
         let Some(dispatch) = left[first].take() else {
             continue;
         };
-        let mut made = written(&dispatch);
+        let mut made: Vec<BufferId> = written(&dispatch).collect();
         ordered.push(dispatch);
         for later in &mut left[first + 1..] {
             let reads = |dispatch: &mut Dispatch| {
@@ -120,10 +119,8 @@ fn in_turn(dispatches: Vec<Dispatch>) -> Vec<Dispatch> {
 }
 
 /// The buffers that a dispatch writes to.
-fn written(dispatch: &Dispatch) -> Vec<BufferId> {
-    let writes = dispatch.accesses();
-    let writes = writes.filter(|(_, access)| *access == Access::ReadWrite);
-    writes.map(|(region, _)| region.buffer).collect()
+fn written(dispatch: &Dispatch) -> impl Iterator<Item = BufferId> {
+    dispatch.written().map(|region| region.buffer)
 }
 
 /// Gives parameters, and what is made of them, no memory where no prediction reads them: what kernels read

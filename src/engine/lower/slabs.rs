@@ -71,9 +71,9 @@ impl Rows {
 
 /// Where a parameter lies: in one piece, or in several of its first axis.
 #[derive(Debug, Clone)]
-pub(super) struct Place(Vec<Spot>);
+pub(super) struct Spots(Vec<Spot>);
 
-impl Place {
+impl Spots {
     /// Whether it is in a slab.
     pub fn is_learned(&self) -> bool {
         let mut spots = self.0.iter();
@@ -107,7 +107,7 @@ impl Place {
 pub(super) fn place_parameters(
     task: &Task,
     recording: &mut Recording,
-) -> Result<(Vec<Slab>, Vec<Region>, Vec<Place>)> {
+) -> Result<(Vec<Slab>, Vec<Region>, Vec<Spots>)> {
     let traits = recording.traits;
     let (limit, most) = largest_slab(task, &traits);
     if let Purpose::Prediction(_) = task.purpose {
@@ -143,7 +143,7 @@ pub(super) fn place_parameters(
                 rows,
             })
         });
-        places.push(Place(spots.collect::<Result<_>>()?));
+        places.push(Spots(spots.collect::<Result<_>>()?));
     }
     let slabs = learned.buffers.into_iter();
     let slabs = slabs.filter_map(|(group, size)| Some(slab(task, recording, group?, size)));
@@ -163,7 +163,7 @@ fn place_apart(
     task: &Task,
     recording: &mut Recording,
     (limit, most): (&'static str, u64),
-) -> Result<(Vec<Slab>, Vec<Region>, Vec<Place>)> {
+) -> Result<(Vec<Slab>, Vec<Region>, Vec<Spots>)> {
     let graph = &task.model.graph;
     let mut read_half = vec![false; graph.parameters().len()];
     for node in graph.nodes() {
@@ -201,7 +201,7 @@ fn place_apart(
                 rows,
             });
         }
-        places.push(Place(spots));
+        places.push(Spots(spots));
     }
     Ok((slabs, unlearned, places))
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::gpu::kernels::shader_models::{adapters, models};
+use crate::model::Rate;
 
 #[test]
 fn a_smaller_batch_has_the_kernels_and_buffers_of_the_planned_one() {
@@ -70,6 +71,42 @@ fn activations_of_normalised_values_have_no_passes_of_their_own() {
         .iter()
         .filter(|(_, kernel)| kernel.starts_with("activation"));
     assert_eq!(own.collect::<Vec<_>>(), Vec::<&(String, &str)>::new());
+}
+
+#[test]
+fn what_follows_from_frozen_weights_is_not_prepared_again() {
+    let model = crate::zoo::resnet18().input([3, 64, 64]).build().unwrap();
+    let graph = &model.graph;
+    let losses = [OutputLoss::first(&crate::Loss::default())];
+    let sgd = crate::Optimizer::sgd(0.1).into();
+    let head = graph.parameters().iter().map(|parameter| {
+        let learned = parameter.name.starts_with("fc.");
+        learned.then_some((sgd, Rate::Factor(1.0)))
+    });
+    let (head, all) = (Groups::from_each(sgd, head), Groups::single(graph, sgd));
+    let mut most = 0;
+    for (traits, half) in adapters()
+        .into_iter()
+        .flat_map(|it| [(it, false), (it, true)])
+    {
+        let prepared = |groups: &Groups| {
+            let options = PlanOptions {
+                half,
+                ..PlanOptions::new(2)
+            };
+            let lowered = lower(&Task::new(&model, &losses, groups, options), traits, 2).unwrap();
+            [lowered.ranges.prepare, lowered.ranges.prepare_again].map(|range| range.len())
+        };
+        // In half precision, the copy of what is learned.
+        let copies = usize::from(half);
+        let [once, again] = prepared(&head);
+        assert_eq!(again, copies);
+        most = most.max(once - again);
+        let [once, again] = prepared(&all);
+        assert_eq!(again, once);
+    }
+    // Each of the convolutions there and back, where kernels take their filters rearranged.
+    assert!(most >= 20, "{most}");
 }
 
 fn same_kernels(task: &Task, traits: Traits) {

@@ -1,7 +1,7 @@
 //! The graph, walked: forwards and backwards in training, forwards in evaluation.
 
 use super::slabs::{add_pieces, apart};
-use super::{Fusion, Looked, Lowered, Part, Purpose, Task, record_numbers};
+use super::{Asked, Fusion, Lowered, Part, Purpose, Task, record_numbers};
 use crate::Result;
 use crate::engine::internal;
 use crate::engine::operators::{Applies, Backward, Forward, Mode, Pieces, Site, kernels};
@@ -95,17 +95,17 @@ impl<'a> Walk<'a> {
     }
 
     /// The values that are asked for, with their places.
-    pub fn looked(&self) -> Result<Vec<Looked>> {
+    pub fn asked(&self) -> Result<Vec<Asked>> {
         let values = self.graph().values();
         let asked = values.filter(|&value| self.task.wanted.value(value));
-        let looked = asked.map(|value| {
-            Ok(Looked {
+        let asked = asked.map(|value| {
+            Ok(Asked {
                 value,
                 place: self.value(value)?,
                 gradient: self.gradients[self.fusion.root(value).0],
             })
         });
-        looked.collect()
+        asked.collect()
     }
 
     /// Elements of a value for the planned batch.

@@ -99,7 +99,7 @@ impl Case {
     }
 
     fn model_read_again(&self) -> Result<Model> {
-        let Model { mut graph } = self.model()?;
+        let mut graph = Graph::clone(&self.model()?.graph);
         let mut rows = vec![graph.output()];
         let nodes = graph.nodes().iter();
         let inputs: Vec<_> = nodes

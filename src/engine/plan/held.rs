@@ -1,7 +1,8 @@
 //! A step in three calls whose values stay on the device.
 
-use super::params::Step;
+use super::run::Progress;
 use super::{Plan, WentBack};
+use crate::engine::step::Step;
 use crate::gpu::Tensor;
 use crate::gpu::record::Region;
 use crate::model::ValueId;
@@ -15,16 +16,15 @@ impl Plan {
         examples: usize,
     ) -> Result<Vec<Tensor>> {
         let (ranges, step) = self.forward_of(examples)?;
-        self.forwarded = None;
-        let places = inputs.iter().zip(&self.lowered.inputs);
+        self.forget_forward();
+        let places = inputs.iter().zip(&self.compiled.lowered.inputs);
         let places: Vec<_> = places.map(|(&input, &place)| (input, place)).collect();
         self.take_in(&places).await?;
-        self.upload(&ranges, examples, &[], step).await?;
-        self.progress.prepared = true;
-        self.forwarded = Some(examples);
+        let after = self.forwarded_to(examples);
+        self.upload(&ranges, examples, &[], (step, after)).await?;
         let mut outputs = Vec::new();
         let graph = &self.model.graph;
-        for (&output, &place) in graph.outputs().iter().zip(&self.lowered.trained) {
+        for (&output, &place) in graph.outputs().iter().zip(&self.compiled.lowered.trained) {
             outputs.push(self.hand_out(output, place, examples).await?);
         }
         Ok(outputs)
@@ -50,33 +50,34 @@ impl Plan {
             examples: self.progress.examples,
             ..Step::FIRST
         };
-        let ranges = &self.lowered.ranges;
+        let ranges = &self.compiled.lowered.ranges;
         let ranges = [ranges.loss.clone(), ranges.to_inputs.clone()];
-        self.upload(&ranges, examples, &[], step).await?;
         let alone = true;
-        self.forwarded = Some(examples);
-        self.went_back = Some(WentBack { examples, alone });
-        Ok(())
+        let after = Progress {
+            went_back: Some(WentBack { examples, alone }),
+            ..self.progress
+        };
+        self.upload(&ranges, examples, &[], (step, after)).await
     }
 
     /// The gradient of an input after the last way back; zero where no loss depends on it.
     pub async fn input_gradient(&self, input: usize) -> Result<Tensor> {
         self.check_input_gradients()?;
         let reason = "no way back has been gone";
-        let went = self.went_back;
+        let went = self.progress.went_back;
         let went = went.ok_or_else(|| Error::argument("input_gradient", reason))?;
         let value = self.model.graph.inputs()[input];
-        let looked = match went.alone {
-            true => &self.lowered.looked_alone,
-            false => &self.lowered.looked,
+        let asked = match went.alone {
+            true => &self.compiled.lowered.asked_alone,
+            false => &self.compiled.lowered.asked,
         };
-        let looked = looked.iter().find(|looked| looked.value == value);
-        match looked.and_then(|looked| looked.gradient) {
+        let asked = asked.iter().find(|asked| asked.value == value);
+        match asked.and_then(|asked| asked.gradient) {
             Some(place) => self.hand_out(value, place, went.examples).await,
             None => {
                 let shape = self.model.graph.shape(value).batched(went.examples);
                 let zeros = vec![0.0; shape.len()];
-                Tensor::from_slice_async(&self.gpu, shape, &zeros).await
+                Tensor::from_slice_async(&self.compiled.gpu, shape, &zeros).await
             }
         }
     }
@@ -92,7 +93,7 @@ impl Plan {
     }
 
     async fn take_gradients(&self, gradients: &[&Tensor]) -> Result<()> {
-        let losses = self.lowered.losses.iter();
+        let losses = self.compiled.lowered.losses.iter();
         let places = gradients.iter().zip(losses);
         let places: Vec<_> = places
             .map(|(&gradient, loss)| (gradient, loss.logits[1]))
@@ -102,38 +103,46 @@ impl Plan {
 
     /// Copies tensors to the beginnings of regions.
     async fn take_in(&self, from: &[(&Tensor, Region)]) -> Result<()> {
-        let margin = self.gpu.margin();
+        let margin = self.compiled.gpu.margin();
         let mut to = Vec::new();
         for &(tensor, region) in from {
             let size = tensor.shape().len() as u64 * 4;
-            to.push((tensor, self.program.memory(region)?, region.offset, size));
+            to.push((
+                tensor,
+                self.compiled.program.memory(region)?,
+                region.offset,
+                size,
+            ));
         }
         let copy = || {
-            let device = self.gpu.device();
+            let device = self.compiled.gpu.device();
             let mut encoder = device.create_command_encoder(&Default::default());
             for (tensor, buffer, offset, size) in to {
                 let from = tensor.buffer();
                 encoder.copy_buffer_to_buffer(from, margin, buffer, margin + offset, size);
             }
-            self.gpu.queue().submit([encoder.finish()]);
+            self.compiled.gpu.queue().submit([encoder.finish()]);
         };
-        self.gpu.guard("copy of tensors", copy).await
+        self.compiled.gpu.guard("copy of tensors", copy).await
     }
 
     /// A tensor of a value's size with what lies in a region.
     async fn hand_out(&self, value: ValueId, place: Region, examples: usize) -> Result<Tensor> {
         let shape = self.model.graph.shape(value).batched(examples);
         let size = shape.len() as u64 * 4;
-        let tensor = Tensor::uninitialised(&self.gpu, shape).await?;
-        let (from, margin) = (self.program.memory(place)?, self.gpu.margin());
+        let tensor = Tensor::uninitialised(&self.compiled.gpu, shape).await?;
+        let (from, margin) = (
+            self.compiled.program.memory(place)?,
+            self.compiled.gpu.margin(),
+        );
         let copy = || {
-            let device = self.gpu.device();
+            let device = self.compiled.gpu.device();
             let mut encoder = device.create_command_encoder(&Default::default());
             let at = margin + place.offset;
             encoder.copy_buffer_to_buffer(from, at, tensor.buffer(), margin, size);
-            self.gpu.queue().submit([encoder.finish()]);
+            self.compiled.gpu.queue().submit([encoder.finish()]);
         };
-        self.gpu.guard("copy of a tensor", copy).await?;
+        self.compiled.gpu.guard("copy of a tensor", copy).await?;
         Ok(tensor)
     }
 }

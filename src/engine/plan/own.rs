@@ -1,12 +1,13 @@
 //! Training by a loss that the caller computes: forward, backward, update.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
-use super::params::Step;
-use super::run::Batch;
-use super::{Plan, WentBack};
+use super::run::{Batch, Progress};
+use super::{Plan, Prepared, WentBack};
 use crate::Result;
-use crate::gpu::record::Region;
+use crate::engine::compiled::Bytes;
+use crate::engine::step::Step;
 use crate::model::{check_forwarded, check_not_due};
 
 impl Plan {
@@ -14,12 +15,11 @@ impl Plan {
     /// until anything else runs.
     pub async fn forward(&mut self, batch: &Batch<'_>) -> Result<Vec<Vec<f32>>> {
         let (ranges, step) = self.forward_of(batch.examples)?;
-        self.submit(&ranges, batch, step).await?;
-        self.progress.prepared = true;
-        self.forwarded = Some(batch.examples);
+        let after = self.forwarded_to(batch.examples);
+        self.submit(&ranges, batch, (step, after)).await?;
         let mut outputs = Vec::new();
-        for at in 0..self.lowered.trained.len() {
-            let region = self.lowered.trained[at];
+        for at in 0..self.compiled.lowered.trained.len() {
+            let region = self.compiled.lowered.trained[at];
             outputs.push(self.read_output(at, region, batch.examples).await?);
         }
         Ok(outputs)
@@ -29,7 +29,7 @@ impl Plan {
     pub(super) fn forward_of(&self, examples: usize) -> Result<(Vec<Range<usize>>, Step)> {
         self.model.graph.check_training(examples)?;
         let mut ranges = self.preparation();
-        ranges.push(self.lowered.ranges.forward.clone());
+        ranges.push(self.compiled.lowered.ranges.forward.clone());
         let step = Step {
             made: self.progress.updates,
             examples: self.progress.examples,
@@ -38,24 +38,34 @@ impl Plan {
         Ok((ranges, step))
     }
 
+    /// How far training has come after a forward pass.
+    pub(super) fn forwarded_to(&self, examples: usize) -> Progress {
+        Progress {
+            prepared: Prepared::All,
+            forwarded: Some(examples),
+            ..self.progress
+        }
+    }
+
     /// The examples of the forward pass that a backward pass would go back from.
     pub fn forwarded(&self) -> Result<usize> {
-        check_forwarded(self.forwarded)
+        check_forwarded(self.progress.forwarded)
     }
 
     /// Makes a backward pass wait for another forward pass.
     pub fn forget_forward(&mut self) {
-        self.forwarded = None;
+        self.progress.forwarded = None;
     }
 
     /// The parameters' gradients from those of the caller's losses with respect to their outputs, added to
     /// those of batches that wait for an update.
     pub async fn backward(&mut self, gradients: &[&[f32]]) -> Result<()> {
-        let losses = self.lowered.losses.iter();
-        let places = losses.map(|loss| loss.logits[1]);
-        let data = gradients.iter().zip(places);
-        let data = data.map(|(&gradient, place)| (bytemuck::cast_slice(gradient), place));
-        let data: Vec<(&[u8], Region)> = data.collect();
+        let losses = self.compiled.lowered.losses.iter();
+        let data = gradients.iter().zip(losses).map(|(&gradient, loss)| {
+            let bytes = Cow::Borrowed(bytemuck::cast_slice(gradient));
+            (bytes, loss.logits[1])
+        });
+        let data: Vec<Bytes> = data.collect();
         self.go_back(&data).await
     }
 
@@ -65,11 +75,11 @@ impl Plan {
     }
 
     /// The same, once the gradients that are not among `data` are in their places.
-    pub(super) async fn go_back(&mut self, data: &[(&[u8], Region)]) -> Result<()> {
+    pub(super) async fn go_back(&mut self, data: &[Bytes<'_>]) -> Result<()> {
         let examples = self.forwarded()?;
         self.check_not_due()?;
         let micro = self.options.accumulate > 1;
-        let (begins, mut progress) = (self.progress.pending == 0, self.progress);
+        let (begins, mut progress) = (self.progress.pending == 0, self.now());
         let step = Step {
             made: progress.updates,
             examples: progress.examples,
@@ -77,19 +87,17 @@ impl Plan {
         };
         self.count(&mut progress, examples, 1.0);
         progress.gradient_scale = 1.0;
+        progress.went_back = Some(WentBack {
+            examples,
+            alone: false,
+        });
         let mut ranges = vec![
-            self.lowered.ranges.loss.clone(),
-            self.lowered.ranges.backward.clone(),
+            self.compiled.lowered.ranges.loss.clone(),
+            self.compiled.lowered.ranges.backward.clone(),
         ];
         if micro {
             ranges.push(self.sum(begins));
         }
-        self.upload(&ranges, examples, data, step).await?;
-        self.progress = progress;
-        self.went_back = Some(WentBack {
-            examples,
-            alone: false,
-        });
-        Ok(())
+        self.upload(&ranges, examples, data, (step, progress)).await
     }
 }

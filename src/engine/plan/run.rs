@@ -3,17 +3,17 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use super::params::{Setting, Step};
-use super::{Partial, Plan, PlanOptions, WentBack};
+use super::{Plan, PlanOptions, WentBack};
 use crate::Result;
 use crate::engine::check_averages;
-use crate::engine::lower::{Ranges, Task, lower};
-use crate::gpu::kernels::loss::LossStep;
+use crate::engine::compiled::Bytes;
+use crate::engine::lower::{Ranges, Task};
+use crate::engine::step::{Setting, Step, loss_step, normalisers};
 use crate::gpu::record::{Dispatch, Region};
 use crate::gpu::tensor::whole_words;
 use crate::gpu::timer::Timer;
 use crate::model::{Inputs, Shares};
-use crate::op::{Loss, Target};
+use crate::op::Target;
 
 /// A batch that has been checked.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +25,23 @@ pub(crate) struct Batch<'a> {
     pub targets: &'a [Target],
 }
 
+/// What is there of that which follows from the parameters alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Prepared {
+    #[default]
+    Nothing,
+    /// What follows from those that no update changes.
+    Fixed,
+    All,
+}
+
+impl Prepared {
+    /// What is there of it once an update, or something else that changes what is learned, has run.
+    pub fn updated(self) -> Self {
+        self.min(Self::Fixed)
+    }
+}
+
 /// How far training has come.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Progress {
@@ -32,6 +49,10 @@ pub(super) struct Progress {
     pub batches: u64,
     /// Updates so far.
     pub updates: u64,
+    /// Examples of all batches so far.
+    pub trained: u64,
+    /// The updates that had been made when the average began.
+    pub average_began: u64,
     /// Batches since the last update.
     pub pending: usize,
     /// The examples of these.
@@ -40,11 +61,16 @@ pub(super) struct Progress {
     pub normaliser: f64,
     /// What the sum of the last update's gradients was multiplied by.
     pub gradient_scale: f32,
-    /// Whether what follows from the parameters alone follows from these.
-    pub prepared: bool,
+    pub prepared: Prepared,
     /// Whether the last batch has left its losses, and its gradients.
     pub has_losses: bool,
     pub has_gradients: bool,
+    /// The examples whose values a forward pass has left for a backward pass.
+    pub forwarded: Option<usize>,
+    /// The last way back.
+    pub went_back: Option<WentBack>,
+    /// Whether the average is in place of the parameters.
+    pub averaged: bool,
 }
 
 impl Progress {
@@ -86,16 +112,8 @@ impl Plan {
 
     /// A batch: its gradients and, with the last of its micro-batches, an update of the parameters.
     pub async fn step(&mut self, batch: &Batch<'_>) -> Result<()> {
-        let (ranges, step, progress) = self.next(batch)?;
-        // Should this never come back, the parameters may have changed all the same.
-        self.progress.prepared &= progress.prepared;
-        self.submit(&ranges, batch, step).await?;
-        self.progress = progress;
-        self.went_back = Some(WentBack {
-            examples: batch.examples,
-            alone: false,
-        });
-        Ok(())
+        let (ranges, step, after) = self.next(batch)?;
+        self.submit(&ranges, batch, (step, after)).await
     }
 
     /// The same step, kernel by kernel: the dispatches in their order, and how long each took.
@@ -104,74 +122,74 @@ impl Plan {
         timer: &Timer,
         batch: &Batch<'_>,
     ) -> Result<Vec<(usize, Duration)>> {
-        let (ranges, step, progress) = self.next(batch)?;
-        self.progress.prepared &= progress.prepared;
-        self.submit(&[], batch, step).await?;
+        let (ranges, step, after) = self.next(batch)?;
+        self.submit(&[], batch, (step, self.now())).await?;
         let order: Vec<usize> = ranges.into_iter().flatten().collect();
         let passes: Vec<_> = order.iter().map(|&at| vec![at..at + 1; 1]).collect();
+        // The kernels run, whether or not anybody waits for their times and these can be read.
+        self.progress = after;
+        self.progress.prepared = Prepared::Nothing;
+        let dispatches = self.dispatches(batch.examples);
         let times = timer
-            .time(&self.program, self.dispatches(batch.examples), &passes)
-            .await;
-        self.progress = progress; // the kernels ran, whether or not their times could be read
-        self.progress.prepared &= times.is_ok();
-        Ok(order.into_iter().zip(times?).collect())
+            .time(&self.compiled.program, dispatches, &passes)
+            .await?;
+        self.progress.prepared = after.prepared;
+        Ok(order.into_iter().zip(times).collect())
     }
 
-    /// What each of the losses of a batch is divided by.
-    fn normalisers(&self, batch: &Batch) -> Result<Vec<f64>> {
-        let graph = &self.model.graph;
-        let losses = self.losses.iter().zip(batch.targets);
-        let normalisers = losses.map(|(loss, target)| {
-            let shape = graph.shape(graph.outputs()[loss.output]);
-            let normaliser = |own: &Loss| {
-                let geometry = own.geometry(batch.examples, shape)?;
-                Ok(own.normaliser(target, &geometry))
-            };
-            loss.loss.as_ref().map_or(Ok(1.0), normaliser)
-        });
-        normalisers.collect()
+    /// How far training has come, where no forward pass waits any more.
+    pub(super) fn now(&self) -> Progress {
+        Progress {
+            forwarded: None,
+            ..self.progress
+        }
     }
 
     /// The dispatches that the next batch runs, what it says to them, and how far it comes.
     fn next(&self, batch: &Batch) -> Result<(Vec<Range<usize>>, Step, Progress)> {
         self.model.graph.check_training(batch.examples)?;
         let micro = self.options.accumulate > 1;
-        let normalisers = self.normalisers(batch)?;
+        let graph = &self.model.graph;
+        let normalisers = normalisers(graph, &self.losses, batch.examples, batch.targets)?;
         let shares = Shares::of(&self.losses, &normalisers, batch.examples);
-        let (begins, mut progress) = (self.progress.pending == 0, self.progress);
+        let (begins, mut progress) = (self.progress.pending == 0, self.now());
         self.count(&mut progress, batch.examples, shares.batch);
+        progress.went_back = Some(WentBack {
+            examples: batch.examples,
+            alone: false,
+        });
         let updates = progress.pending >= self.options.accumulate;
         let mut ranges = self.preparation();
-        ranges.extend(self.lowered.ranges.gradients());
+        ranges.extend(self.compiled.lowered.ranges.gradients());
         if micro {
             ranges.push(self.sum(begins));
         }
-        progress.prepared = !updates;
+        progress.prepared = match updates {
+            true => Prepared::Fixed,
+            false => Prepared::All,
+        };
         if updates {
             ranges.extend(self.update_ranges());
             (progress.pending, progress.examples) = (0, 0);
             progress.updates += 1;
             progress.gradient_scale = if micro { progress.mean() } else { 1.0 };
         }
-        let losses = (0..self.losses.len()).map(|at| {
+        let losses = self.losses.iter().zip(batch.targets).enumerate();
+        let losses = losses.map(|(at, (of, target))| {
             let scale = 1.0 / normalisers[at];
             let gradient = if micro {
                 1.0 / shares.divisors[at]
             } else {
                 scale
             };
-            LossStep {
-                scale: scale as f32,
-                gradient_scale: gradient as f32,
-                weight: self.losses[at].weight,
-                soft: matches!(batch.targets[at], Target::Values(_)),
-            }
+            loss_step(of, target, [scale, gradient])
         });
         let step = Step {
             losses: losses.collect(),
             made: self.progress.updates,
             examples: self.progress.examples,
             update: progress.updates,
+            average_began: progress.average_began,
             gradient_scale: progress.gradient_scale,
         };
         Ok((ranges, step, progress))
@@ -190,6 +208,7 @@ impl Plan {
         progress.batches += 1;
         progress.pending += 1;
         progress.examples += examples as u64;
+        progress.trained = progress.trained.saturating_add(examples as u64);
         (progress.has_losses, progress.has_gradients) = (true, true);
     }
 
@@ -197,7 +216,7 @@ impl Plan {
     fn update_ranges(&self) -> [Range<usize>; 2] {
         let Ranges {
             update, average, ..
-        } = &self.lowered.ranges;
+        } = &self.compiled.lowered.ranges;
         [update.clone(), average.clone()]
     }
 
@@ -207,24 +226,23 @@ impl Plan {
             begin_sum,
             add_to_sum,
             ..
-        } = &self.lowered.ranges;
+        } = &self.compiled.lowered.ranges;
         if begins { begin_sum } else { add_to_sum }.clone()
     }
 
     /// What has to run before the parameters are used, since they have changed.
     pub(super) fn preparation(&self) -> Vec<Range<usize>> {
+        let ranges = &self.compiled.lowered.ranges;
         match self.progress.prepared {
-            true => vec![],
-            false => vec![self.lowered.ranges.prepare.clone()],
+            Prepared::Nothing => vec![ranges.prepare.clone()],
+            Prepared::Fixed => vec![ranges.prepare_again.clone()],
+            Prepared::All => vec![],
         }
     }
 
     /// The kernels as they are for a batch of this size, once it has been prepared.
     pub fn dispatches(&self, batch: usize) -> &[Dispatch] {
-        match &self.partial {
-            Some(partial) if partial.batch == batch => &partial.dispatches,
-            _ => &self.lowered.recording.dispatches,
-        }
+        self.compiled.kernels(batch).0
     }
 
     /// The kernels of a plan that was made for batches of this size: they bind no more than such a
@@ -234,11 +252,8 @@ impl Plan {
             batch,
             ..self.options
         };
-        let task = Task {
-            decisions: &self.lowered.recording.decisions,
-            ..Task::new(&self.model, &self.losses, &self.groups, options)
-        };
-        Ok(lower(&task, self.gpu.traits(), batch)?.recording.dispatches)
+        let task = Task::new(&self.model, &self.losses, &self.groups, options);
+        self.compiled.dispatches_for(&task, batch)
     }
 
     /// Whether batches wait for an update.
@@ -249,35 +264,43 @@ impl Plan {
     /// Updates the parameters from the micro-batches since the last update, if there are any.
     pub async fn update(&mut self) -> Result<()> {
         if self.progress.pending == 0 {
-            return self.gpu.check_lost();
+            return self.compiled.gpu.check_lost();
         }
-        self.progress.prepared = false; // should this never come back
-        let mut progress = self.progress;
+        let mut progress = self.now();
+        progress.prepared = progress.prepared.updated();
         (progress.pending, progress.examples) = (0, 0);
         progress.updates += 1;
         progress.gradient_scale = progress.mean();
         let step = Step {
             update: progress.updates,
+            average_began: progress.average_began,
             gradient_scale: progress.gradient_scale,
             ..Step::FIRST
         };
         let ranges = self.update_ranges();
-        self.upload(&ranges, 0, &[], step).await?;
-        self.progress = progress;
-        Ok(())
+        self.upload(&ranges, 0, &[], (step, progress)).await
     }
 
     /// Exchanges the parameters with their average.
     pub async fn swap_average(&mut self) -> Result<()> {
         check_averages(self.options.average)?;
-        // The memory of an average holds nothing before the first update, which the first step here copies.
-        let copy = match self.progress.updates {
-            0 => self.lowered.ranges.average.clone(),
-            _ => 0..0,
+        // The memory of an average holds nothing before its first update, which the first step here copies.
+        let copy = match self.has_average() {
+            true => 0..0,
+            false => self.compiled.lowered.ranges.average.clone(),
         };
-        let ranges = [copy, self.lowered.ranges.swap.clone()];
-        self.progress.prepared = false;
-        self.upload(&ranges, 0, &[], Step::FIRST).await
+        let ranges = [copy, self.compiled.lowered.ranges.swap.clone()];
+        let after = Progress {
+            prepared: self.progress.prepared.updated(),
+            averaged: !self.progress.averaged,
+            ..self.now()
+        };
+        self.upload(&ranges, 0, &[], (Step::FIRST, after)).await
+    }
+
+    /// Whether the average is in place of the parameters.
+    pub fn is_averaged(&self) -> bool {
+        self.progress.averaged
     }
 
     /// The outputs for any number of examples, in batches: those at these places among the model's.
@@ -296,11 +319,14 @@ impl Plan {
                 targets: &[],
             };
             let mut ranges = self.preparation();
-            ranges.push(self.lowered.ranges.predict.clone());
-            self.submit(&ranges, &batch, Step::FIRST).await?;
-            self.progress.prepared = true;
+            ranges.push(self.compiled.lowered.ranges.predict.clone());
+            let after = Progress {
+                prepared: Prepared::All,
+                ..self.now()
+            };
+            self.submit(&ranges, &batch, (Step::FIRST, after)).await?;
             for (output, at) in outputs.iter_mut().zip(which.clone()) {
-                let region = self.lowered.outputs[at];
+                let region = self.compiled.lowered.outputs[at];
                 output.extend(self.read_output(at, region, examples).await?);
             }
         }
@@ -316,68 +342,54 @@ impl Plan {
     ) -> Result<Vec<f32>> {
         let graph = &self.model.graph;
         let len = examples * graph.shape(graph.outputs()[at]).len();
-        let size = len as u64 * 4;
-        self.read(Region { size, ..region }, &self.read_back).await
+        let (compiled, read_back) = (&self.compiled, &self.read_back);
+        compiled.read_first(len, region, read_back).await
     }
 
-    /// Uploads a batch and submits ranges of the dispatches on it.
+    /// Uploads a batch and submits ranges of the dispatches on it, as [`upload`](Self::upload) does.
     pub(super) async fn submit(
         &mut self,
         ranges: &[Range<usize>],
         batch: &Batch<'_>,
-        step: Step,
+        with: (Step, Progress),
     ) -> Result<()> {
-        let targets = self.losses.iter().zip(batch.targets);
-        let codes = targets.map(|(loss, target)| {
-            let codes = loss.loss.as_ref().map(|loss| target.codes(loss));
-            codes.unwrap_or_default()
-        });
-        let codes: Vec<_> = codes.collect();
-        let inputs = batch.inputs.list().iter().zip(&self.lowered.inputs);
-        let mut data: Vec<(&[u8], Region)> = inputs
-            .map(|(input, &region)| (input.raw(), region))
-            .collect();
-        for (at, target) in batch.targets.iter().enumerate() {
-            let parts = &self.lowered.losses[at];
-            data.push(match target {
-                Target::Labels(_) | Target::WideLabels(_) => {
-                    (bytemuck::cast_slice(&codes[at]), parts.labels)
-                }
-                Target::Values(values) => (bytemuck::cast_slice(values), parts.values),
-            });
-        }
-        self.upload(ranges, batch.examples, &data, step).await
+        let data = (self.compiled).bytes(&self.losses, batch.inputs, batch.targets);
+        self.upload(ranges, batch.examples, &data, with).await
     }
 
-    /// Uploads data to the beginnings of regions, and submits ranges of the dispatches on that.
+    /// Uploads data to the beginnings of regions, and submits ranges of the dispatches on that. Training has come
+    /// to `after` as soon as they are submitted, whether or not anybody waits for what the device says of it.
     pub(super) async fn upload(
         &mut self,
         ranges: &[Range<usize>],
         batch: usize,
-        data: &[(&[u8], Region)],
-        step: Step,
+        data: &[Bytes<'_>],
+        (step, after): (Step, Progress),
     ) -> Result<()> {
-        self.forwarded = None;
-        self.prepare(batch)?;
+        self.forget_forward();
+        if !self.compiled.fits(batch) {
+            let task = Task::new(&self.model, &self.losses, &self.groups, self.options);
+            self.compiled.fit(&task, batch)?;
+        }
         let at = self.next_upload;
         self.reclaim(at).await?;
-        self.fill(batch, &step);
-        let (dispatches, params) = match &self.partial {
-            Some(partial) if partial.batch == batch => (&partial.dispatches, &partial.params),
-            _ => (&self.lowered.recording.dispatches, &self.params),
+        let setting = Setting {
+            losses: &self.losses,
+            groups: &self.groups,
+            options: &self.options,
         };
-        let margin = self.gpu.margin();
-        let mut destinations = vec![(params.as_slice(), self.program.uniforms(), 0)];
-        for &(bytes, region) in data {
-            destinations.push((bytes, self.program.memory(region)?, margin));
+        self.compiled.fill(batch, &step, &setting);
+        let (gpu, program) = (&self.compiled.gpu, &self.compiled.program);
+        let (dispatches, params) = self.compiled.kernels(batch);
+        let margin = gpu.margin();
+        let mut destinations = vec![(params, program.uniforms(), 0)];
+        for (bytes, region) in data {
+            destinations.push((bytes, program.memory(*region)?, margin));
         }
         let upload = &self.uploads[at];
         let encode = || -> std::result::Result<wgpu::SubmissionIndex, wgpu::MapRangeError> {
             let mut view = upload.buffer.get_mapped_range_mut(..)?;
-            let mut encoder = self
-                .gpu
-                .device()
-                .create_command_encoder(&Default::default());
+            let mut encoder = gpu.device().create_command_encoder(&Default::default());
             let mut offset = 0;
             for &(bytes, destination, to) in &destinations {
                 if bytes.is_empty() {
@@ -391,72 +403,38 @@ impl Plan {
             }
             drop(view);
             upload.buffer.unmap();
-            self.program.encode(&mut encoder, dispatches, ranges);
-            Ok(self.gpu.queue().submit([encoder.finish()]))
+            program.encode(&mut encoder, dispatches, ranges);
+            Ok(gpu.queue().submit([encoder.finish()]))
         };
-        let scopes = self.gpu.scopes();
+        let scopes = gpu.scopes();
         let submission = encode();
         let verdict = scopes.close("step");
+        let before = std::mem::replace(&mut self.progress, after);
         // Mapped again whatever became of the commands, and before anything is waited for, so that the
         // next step finds the buffer as this one did.
-        let mapping = self.gpu.map(&upload.buffer, wgpu::MapMode::Write);
+        let mapping = gpu.map(&upload.buffer, wgpu::MapMode::Write);
         self.uploads[at].mapping = Some((mapping, submission.clone().ok()));
-        verdict.await.map_err(|error| self.gpu.lost_or(error))?;
-        // The buffer was mapped: only the loss of its device can have changed that.
-        submission.map_err(|error| self.gpu.not_mapped(error))?;
-        // A lost device takes the commands as any other does.
-        self.gpu.check_lost()?;
         self.next_upload = (at + 1) % self.uploads.len();
-        Ok(())
-    }
-
-    /// Writes what varies from step to step into the params.
-    fn fill(&mut self, batch: usize, step: &Step) {
-        let (dispatches, params) = match &mut self.partial {
-            Some(partial) if partial.batch == batch => (&partial.dispatches, &mut partial.params),
-            _ => (&self.lowered.recording.dispatches, &mut self.params),
-        };
-        let setting = Setting {
-            losses: &self.losses,
-            parts: &self.lowered.losses,
-            groups: &self.groups,
-            options: &self.options,
-        };
-        for (at, dispatch) in dispatches.iter().enumerate() {
-            let params = &mut params[self.program.params_offset(at)..];
-            step.fill((at, dispatch), params, &setting);
+        let verdict = verdict.await.map_err(|error| gpu.lost_or(error));
+        // The buffer was mapped: only the loss of its device can have changed that.
+        let submission = submission.map_err(|error| gpu.not_mapped(error));
+        // A lost device takes the commands as any other does.
+        let done = verdict.and(submission).and_then(|_| gpu.check_lost());
+        if done.is_err() {
+            // What has run of it is not known.
+            let prepared = before.prepared.min(after.prepared);
+            self.progress = Progress { prepared, ..before };
         }
+        done
     }
 
     /// Waits until an upload is mapped. After this, the device is there as far as one knows.
     async fn reclaim(&mut self, at: usize) -> Result<()> {
         let Some((mapping, submission)) = &self.uploads[at].mapping else {
-            return self.gpu.check();
+            return self.compiled.gpu.check();
         };
-        let result = self.gpu.mapped(mapping, submission.clone()).await;
+        let result = self.compiled.gpu.mapped(mapping, submission.clone()).await;
         self.uploads[at].mapping = None;
         result
-    }
-
-    /// Makes the params and grids of a smaller batch, if they are not at hand.
-    fn prepare(&mut self, batch: usize) -> Result<()> {
-        if batch == 0
-            || batch == self.options.batch
-            || self.partial.as_ref().is_some_and(|p| p.batch == batch)
-        {
-            return Ok(());
-        }
-        let task = Task {
-            decisions: &self.lowered.recording.decisions,
-            ..Task::new(&self.model, &self.losses, &self.groups, self.options)
-        };
-        let lowered = lower(&task, self.gpu.traits(), batch)?;
-        let dispatches = lowered.recording.dispatches;
-        self.partial = Some(Partial {
-            batch,
-            params: self.program.params_block(&dispatches),
-            dispatches,
-        });
-        Ok(())
     }
 }

@@ -9,12 +9,22 @@ use crate::op::Average;
 impl Plan {
     /// Whether the optimizer changes a parameter.
     pub fn learns(&self, id: ParameterId) -> bool {
-        self.lowered.learns(id)
+        self.compiled.lowered.learns(id)
     }
 
     /// Batches so far.
     pub fn batches(&self) -> u64 {
         self.progress.batches
+    }
+
+    /// Examples of all batches so far.
+    pub fn trained(&self) -> u64 {
+        self.progress.trained
+    }
+
+    /// Counts examples from here on.
+    pub fn set_trained(&mut self, examples: u64) {
+        self.progress.trained = examples;
     }
 
     /// The updates that a parameter has had.
@@ -66,10 +76,20 @@ impl Plan {
 
     /// The average of a learned parameter, once there is one.
     pub async fn average(&self, id: ParameterId) -> Result<Option<Vec<f32>>> {
-        match (self.options.average, self.progress.updates) {
-            (None, _) | (_, 0) => Ok(None),
-            _ => self.read_pieces(&self.lowered.average(id)?).await.map(Some),
+        match self.has_average() {
+            true => self
+                .compiled
+                .read_pieces(&self.compiled.lowered.average(id)?)
+                .await
+                .map(Some),
+            false => Ok(None),
         }
+    }
+
+    /// Whether an update has been made since an average is kept.
+    pub fn has_average(&self) -> bool {
+        let progress = &self.progress;
+        self.options.average.is_some() && progress.updates > progress.average_began
     }
 
     /// The average that is kept, if one is.
@@ -81,7 +101,11 @@ impl Plan {
     pub async fn set_average(&self, id: ParameterId, values: &[f32]) -> Result<()> {
         match self.options.average {
             None => Ok(()),
-            Some(_) => self.write_pieces(&self.lowered.average(id)?, values).await,
+            Some(_) => {
+                self.compiled
+                    .write_pieces(&self.compiled.lowered.average(id)?, values)
+                    .await
+            }
         }
     }
 
@@ -92,11 +116,14 @@ impl Plan {
             let len = self.model.graph.parameter(id).shape.len();
             return Ok(vec![self.groups.initial_state(id, slot) as f32; len]);
         }
-        self.read_pieces(&self.lowered.state(id, slot)?).await
+        self.compiled
+            .read_pieces(&self.compiled.lowered.state(id, slot)?)
+            .await
     }
 
     pub async fn set_slot(&self, id: ParameterId, slot: usize, values: &[f32]) -> Result<()> {
-        self.write_pieces(&self.lowered.state(id, slot)?, values)
+        self.compiled
+            .write_pieces(&self.compiled.lowered.state(id, slot)?, values)
             .await
     }
 
@@ -105,13 +132,17 @@ impl Plan {
         if self.progress.pending == 0 {
             return Ok(None);
         }
-        let sum = self.read_pieces(&self.lowered.total_gradient(id)?).await?;
+        let sum = self
+            .compiled
+            .read_pieces(&self.compiled.lowered.total_gradient(id)?)
+            .await?;
         Ok(Some(sum.into_iter().map(f64::from).collect()))
     }
 
     pub async fn set_pending_sum(&self, id: ParameterId, sum: &[f64]) -> Result<()> {
         let sum: Vec<f32> = sum.iter().map(|&sum| sum as f32).collect();
-        self.write_pieces(&self.lowered.total_gradient(id)?, &sum)
+        self.compiled
+            .write_pieces(&self.compiled.lowered.total_gradient(id)?, &sum)
             .await
     }
 
@@ -126,12 +157,14 @@ impl Plan {
         Ok(Counts {
             batches: progress.batches,
             updates: progress.updates,
+            trained: progress.trained,
             accumulate: self.options.accumulate as u64,
             pending: progress.pending as u64,
             examples: progress.examples,
             normaliser: progress.normaliser,
             losses,
             seed: self.options.seed,
+            average_began: self.options.average.map(|_| progress.average_began),
         })
     }
 
@@ -146,20 +179,21 @@ impl Plan {
         self.check_counts(counts)?;
         let known = counts.losses.len() == self.losses.len();
         if known {
-            for (parts, &loss) in self.lowered.losses.iter().zip(&counts.losses) {
-                self.write(parts.loss, &[loss]).await?;
+            for (parts, &loss) in self.compiled.lowered.losses.iter().zip(&counts.losses) {
+                self.compiled.write(parts.loss, &[loss]).await?;
             }
-            self.flush().await?;
+            self.compiled.flush().await?;
         }
-        self.forwarded = None;
         self.options.seed = counts.seed;
         let pending = usize::try_from(counts.pending).unwrap_or(usize::MAX);
         self.progress = super::Progress {
             batches: counts.batches,
             updates: counts.updates,
+            trained: counts.trained,
             pending,
             examples: counts.examples,
             normaliser: counts.normaliser,
+            average_began: counts.average_began.unwrap_or(counts.updates),
             has_losses: known,
             has_gradients: pending > 0,
             ..super::Progress::default()

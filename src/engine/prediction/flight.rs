@@ -1,10 +1,11 @@
 //! A batch on its way to the device and back.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
 
-use super::{PredictionPlan, Slot, State};
+use super::{Current, PredictionPlan, Slot, State};
 use crate::Result;
+use crate::engine::compiled::Compiled;
+use crate::engine::memory::params_size;
 use crate::gpu::Mapping;
 use crate::gpu::tensor::whole_words;
 use crate::model::Inputs;
@@ -51,76 +52,92 @@ impl PredictionPlan {
         inputs: &Inputs<'_>,
         examples: usize,
     ) -> Result<Arc<Landing>> {
+        let gpu = &self.compiled.gpu;
         let gone = || crate::engine::internal("a prediction's buffers are gone");
         if let Some((mapping, submission)) = &state.idle.last().ok_or_else(gone)?.mapping {
-            self.gpu.mapped(mapping, submission.clone()).await?;
+            gpu.mapped(mapping, submission.clone()).await?;
         }
         let at = self.fitting(examples);
-        let prediction = &self.lowered.predictions[at];
         let params = self.params_for(state, at, examples)?;
         let mut slot = state.idle.pop().ok_or_else(gone)?;
         slot.mapping = None;
-        let planned = &self.lowered.recording.dispatches;
-        let dispatches = state.current[at].dispatches.as_ref().unwrap_or(planned);
         let graph = &self.task.model.graph;
         let outputs = graph.outputs().iter();
         let lens = outputs.map(|&output| examples * graph.shape(output).len());
         let lens: Vec<usize> = lens.collect();
-        let encode = || -> Result<wgpu::SubmissionIndex> {
-            let view = slot.upload.get_mapped_range_mut(..);
-            let mut view = view.map_err(|error| self.gpu.not_mapped(error))?;
-            let device = self.gpu.device();
-            let mut encoder = device.create_command_encoder(&Default::default());
-            let (mut offset, margin) = (0, self.gpu.margin());
-            let mut copy = |bytes: &[u8], to: &wgpu::Buffer, at: u64| {
-                view.slice(offset..offset + bytes.len())
-                    .copy_from_slice(bytes);
-                let size = whole_words(bytes.len());
-                encoder.copy_buffer_to_buffer(&slot.upload, offset as u64, to, at, size);
-                offset += size as usize;
-            };
-            if let Some((params, at)) = &params {
-                copy(params, self.program.uniforms(), *at);
-            }
-            for (input, &region) in inputs.list().iter().zip(&prediction.inputs) {
-                copy(input.raw(), self.program.memory(region)?, margin);
-            }
-            drop(view);
-            slot.upload.unmap();
-            let ranges = std::slice::from_ref(&prediction.range);
-            self.program.encode(&mut encoder, dispatches, ranges);
-            let mut offset = 0;
-            for (&region, len) in prediction.outputs.iter().zip(&lens) {
-                let (from, size) = (self.program.memory(region)?, *len as u64 * 4);
-                encoder.copy_buffer_to_buffer(from, margin, &slot.outputs, offset, size);
-                offset += size;
-            }
-            Ok(self.gpu.queue().submit([encoder.finish()]))
-        };
-        let scopes = self.gpu.scopes();
-        let submission = encode();
+        let scopes = gpu.scopes();
+        let submission = self.submit(&slot, (at, &state.current[at]), params, inputs, &lens);
         let verdict = scopes.close("prediction");
         let (done, failed) = match submission {
             Ok(submission) => (Some(submission), Ok(())),
             Err(error) => (None, Err(error)),
         };
         // Mapped again whatever became of the commands, so that the next one finds it as this one did.
-        let mapping = self.gpu.map(&slot.upload, wgpu::MapMode::Write);
+        let mapping = gpu.map(&slot.upload, wgpu::MapMode::Write);
         slot.mapping = Some((mapping, done.clone()));
         let landing = Arc::new(Landing::default());
         state.flying.push_back(Flight {
-            mapping: self.gpu.map(&slot.outputs, wgpu::MapMode::Read),
+            mapping: gpu.map(&slot.outputs, wgpu::MapMode::Read),
             slot,
             submission: done,
             lens,
             landing: landing.clone(),
         });
-        let verdict = verdict.await.map_err(|error| self.gpu.lost_or(error));
-        let sent = verdict.and(failed).and_then(|()| self.gpu.check_lost());
+        let verdict = verdict.await.map_err(|error| gpu.lost_or(error));
+        let sent = verdict.and(failed).and_then(|()| gpu.check_lost());
         if sent.is_err() {
             state.current[at].batch = 0; // what the device has of it is not known
         }
         sent.map(|()| landing)
+    }
+
+    /// Submits the copies of what is uploaded through a slot, the kernels of the size of batch at a place, and
+    /// the copies of their outputs, which are so long.
+    fn submit(
+        &self,
+        slot: &Slot,
+        (at, current): (usize, &Current),
+        params: Option<(Vec<u8>, u64)>,
+        inputs: &Inputs<'_>,
+        lens: &[usize],
+    ) -> Result<wgpu::SubmissionIndex> {
+        let Compiled {
+            gpu,
+            lowered,
+            program,
+            ..
+        } = &self.compiled;
+        let prediction = &lowered.predictions[at];
+        let planned = &lowered.recording.dispatches;
+        let dispatches = current.dispatches.as_ref().unwrap_or(planned);
+        let view = slot.upload.get_mapped_range_mut(..);
+        let mut view = view.map_err(|error| gpu.not_mapped(error))?;
+        let mut encoder = gpu.device().create_command_encoder(&Default::default());
+        let (mut offset, margin) = (0, gpu.margin());
+        let mut copy = |bytes: &[u8], to: &wgpu::Buffer, at: u64| {
+            view.slice(offset..offset + bytes.len())
+                .copy_from_slice(bytes);
+            let size = whole_words(bytes.len());
+            encoder.copy_buffer_to_buffer(&slot.upload, offset as u64, to, at, size);
+            offset += size as usize;
+        };
+        if let Some((params, at)) = &params {
+            copy(params, program.uniforms(), *at);
+        }
+        for (input, &region) in inputs.list().iter().zip(&prediction.inputs) {
+            copy(input.raw(), program.memory(region)?, margin);
+        }
+        drop(view);
+        slot.upload.unmap();
+        let ranges = std::slice::from_ref(&prediction.range);
+        program.encode(&mut encoder, dispatches, ranges);
+        let mut offset = 0;
+        for (&region, len) in prediction.outputs.iter().zip(lens) {
+            let (from, size) = (program.memory(region)?, *len as u64 * 4);
+            encoder.copy_buffer_to_buffer(from, margin, &slot.outputs, offset, size);
+            offset += size;
+        }
+        Ok(gpu.queue().submit([encoder.finish()]))
     }
 
     /// The params of a batch's kernels, and where they go, unless the device has them.
@@ -130,7 +147,7 @@ impl PredictionPlan {
         at: usize,
         examples: usize,
     ) -> Result<Option<(Vec<u8>, u64)>> {
-        let prediction = &self.lowered.predictions[at];
+        let prediction = &self.compiled.lowered.predictions[at];
         let current = &mut state.current[at];
         if current.batch == examples {
             return Ok(None);
@@ -140,44 +157,52 @@ impl PredictionPlan {
             false => Some(self.dispatches_for(examples)?),
         };
         let block = match &dispatches {
-            Some(dispatches) => &self.program.params_block(dispatches),
-            None => &self.params,
+            Some(dispatches) => &self.compiled.program.params_block(dispatches),
+            None => &self.compiled.params,
         };
         let range = &prediction.range;
         let begin = match range.is_empty() {
             true => 0,
-            false => self.program.params_offset(range.start),
+            false => self.compiled.program.params_offset(range.start),
         };
-        let end = begin + super::params_size(&self.lowered, prediction) as usize;
+        let end = begin + params_size(&self.compiled.lowered.recording, range.clone()) as usize;
         let params = block[begin..end].to_vec();
         (current.batch, current.dispatches) = (examples, dispatches);
         Ok(Some((params, begin as u64)))
     }
 
-    /// Waits for the oldest batch that is on its way, if there is one.
-    pub(super) async fn land(&self, state: &mut State) -> bool {
-        let Some(flight) = state.flying.front() else {
-            return false;
+    /// Waits for the oldest batch that is on its way, if there is one. While it waits, others send theirs, and wait
+    /// for this one too: whoever comes first takes in what it has brought.
+    pub(super) async fn land(&self) -> Result<bool> {
+        let oldest = self.state.lock().await.flying.front().map(|flight| {
+            let landing = flight.landing.clone();
+            (flight.mapping.clone(), flight.submission.clone(), landing)
+        });
+        let Some((mapping, submission, landing)) = oldest else {
+            return Ok(false);
         };
-        let arrived = self.gpu.mapped(&flight.mapping, flight.submission.clone());
-        let arrived = arrived.await;
-        let Some(flight) = state.flying.pop_front() else {
-            return false;
+        let arrived = self.compiled.gpu.mapped(&mapping, submission).await;
+        let mut state = self.state.lock().await;
+        let oldest = state.flying.front();
+        let there = oldest.is_some_and(|flight| Arc::ptr_eq(&flight.landing, &landing));
+        let Some(flight) = there.then(|| state.flying.pop_front()).flatten() else {
+            // What the device says once is said by whoever hears it.
+            return arrived.map(|()| true);
         };
         let outputs = arrived.and_then(|()| self.outputs(&flight));
-        let scopes = self.gpu.scopes();
+        let scopes = self.compiled.gpu.scopes();
         flight.slot.outputs.unmap(); // where mapping it has failed, there is nothing to unmap
         drop(scopes.close("unmap"));
         flight.landing.set(outputs);
         state.idle.push(flight.slot);
-        true
+        Ok(true)
     }
 
     /// What a flight has brought.
     fn outputs(&self, flight: &Flight) -> Result<Vec<Vec<f32>>> {
         let size = flight.lens.iter().sum::<usize>() as u64 * 4;
         let view = flight.slot.outputs.get_mapped_range(..size);
-        let view = view.map_err(|error| self.gpu.not_mapped(error))?;
+        let view = view.map_err(|error| self.compiled.gpu.not_mapped(error))?;
         let mut begin = 0;
         let outputs = flight.lens.iter().map(|len| {
             let bytes = &view[begin..begin + len * 4];
@@ -186,17 +211,4 @@ impl PredictionPlan {
         });
         Ok(outputs.collect())
     }
-}
-
-/// Lets other futures of the same thread go on once.
-pub(super) async fn give_way() {
-    let mut given = false;
-    std::future::poll_fn(|context| match std::mem::replace(&mut given, true) {
-        true => Poll::Ready(()),
-        false => {
-            context.waker().wake_by_ref();
-            Poll::Pending
-        }
-    })
-    .await;
 }

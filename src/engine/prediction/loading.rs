@@ -15,22 +15,24 @@ impl PredictionPlan {
         &self,
         mut values: impl FnMut(ParameterId) -> Result<Vec<f32>>,
     ) -> Result<()> {
-        let loader = Program::compile(&self.gpu, &self.loading()).await?;
-        let dispatches = &self.lowered.loading;
+        let loader = Program::compile(&self.compiled.gpu, &self.loading()).await?;
+        let dispatches = &self.compiled.lowered.loading;
         let params = loader.params_block(dispatches);
         for at in 0..self.task.model.graph.parameters().len() {
             let id = ParameterId(at);
             let values = values(id)?;
-            for (piece, values) in self.lowered.parameter(id)?.split(&values) {
+            for (piece, values) in self.compiled.lowered.parameter(id)?.split(&values) {
                 if loader.buffer(piece.region.buffer).is_none() {
                     continue; // nothing reads it
                 }
                 let bytes = bytemuck::cast_slice(values);
-                loader.write(&self.gpu, piece.region, bytes).await?;
+                loader
+                    .write(&self.compiled.gpu, piece.region, bytes)
+                    .await?;
                 // Its memory may be the next one's. Where nothing follows from it, this still submits the
                 // copy from which it was uploaded, so that it is free again.
                 let ranges = following(dispatches, piece.region);
-                let run = loader.run_once(&self.gpu, dispatches, &ranges, &params);
+                let run = loader.run_once(&self.compiled.gpu, dispatches, &ranges, &params);
                 run.await?;
             }
         }
@@ -39,16 +41,18 @@ impl PredictionPlan {
 
     /// What loads parameters: it writes where the predictions read, and has memory of its own for the rest.
     fn loading(&self) -> Recording {
-        let planned = &self.lowered.recording;
+        let planned = &self.compiled.lowered.recording;
         let mut recording = Recording::new(planned.traits);
         recording.buffers.clone_from(&planned.buffers);
         for (at, info) in recording.buffers.iter_mut().enumerate() {
-            info.storage = match self.program.buffer(BufferId(at)) {
+            info.storage = match self.compiled.program.buffer(BufferId(at)) {
                 Some(buffer) => Storage::Bound(buffer.clone()),
                 None => Storage::Transient,
             };
         }
-        recording.dispatches.clone_from(&self.lowered.loading);
+        recording
+            .dispatches
+            .clone_from(&self.compiled.lowered.loading);
         recording
     }
 }

@@ -10,12 +10,13 @@ use std::sync::Arc;
 use futures_intrusive::sync::Mutex;
 
 use super::MemoryReport;
-use super::lower::{Lowered, PlanOptions, Predicting, Purpose, Task, lower, lower_planned};
+use super::compiled::Compiled;
+use super::lower::{Lowered, PlanOptions, Predicting, Purpose, Task, lower_planned};
+use super::memory::{all_params_size, params_size};
 use crate::Result;
-use crate::gpu::Gpu;
-use crate::gpu::program::Program;
 use crate::gpu::record::{Dispatch, Region, Storage};
 use crate::gpu::strategy::Choices;
+use crate::gpu::{Gpu, give_way};
 use crate::model::{Groups, Inputs, Model};
 
 use super::wanted::Wanted;
@@ -37,39 +38,30 @@ pub(crate) struct PredictionTask {
 }
 
 impl PredictionTask {
-    /// Calls `run` with what is lowered.
-    fn with<R>(&self, run: impl FnOnce(&Task) -> R) -> R {
-        let groups = Groups::none(&self.model.graph);
+    /// What is lowered. It learns nothing.
+    fn lowering<'a>(&'a self, nothing: &'a Groups) -> Task<'a> {
         let mut options = self.options;
         options.batch = self.batches.iter().copied().max().unwrap_or(1);
-        let task = Task {
+        Task {
             purpose: Purpose::Prediction(&self.batches),
             wanted: Wanted::nothing(&self.model.graph, |id| self.learned[id.0]),
             choices: Some(&self.choices),
-            ..Task::new(&self.model, &[], &groups, options)
-        };
-        run(&task)
-    }
-
-    fn lowered(&self, gpu: &Gpu) -> Result<Lowered> {
-        self.with(|task| lower_planned(task, gpu.traits()))
+            ..Task::new(&self.model, &[], nothing, options)
+        }
     }
 
     /// The memory that the predictions would take. Allocates nothing.
     pub fn memory(&self, gpu: &Gpu) -> Result<MemoryReport> {
-        Ok(memory_report(&self.lowered(gpu)?, self.options.in_flight))
+        let nothing = Groups::none(&self.model.graph);
+        let lowered = lower_planned(&self.lowering(&nothing), gpu.traits())?;
+        Ok(memory_report(&lowered, self.options.in_flight))
     }
 }
 
 /// Predictions, compiled.
 pub(crate) struct PredictionPlan {
-    gpu: Gpu,
+    compiled: Compiled,
     task: PredictionTask,
-    lowered: Lowered,
-    program: Program,
-    /// The params of all dispatches, as the program has them in memory.
-    params: Vec<u8>,
-    memory: MemoryReport,
     state: Mutex<State>,
 }
 
@@ -101,66 +93,53 @@ struct Slot {
 impl PredictionPlan {
     /// Plans, allocates and compiles. The parameters are undefined until they are set.
     pub async fn compile(gpu: &Gpu, task: PredictionTask) -> Result<Self> {
-        let lowered = task.lowered(gpu)?;
-        let memory = memory_report(&lowered, task.options.in_flight);
-        super::plan::check_budget(&memory, &task.options)?;
-        let program = Program::compile(gpu, &lowered.recording).await?;
+        let nothing = Groups::none(&task.model.graph);
+        let memory = |lowered: &Lowered| memory_report(lowered, task.options.in_flight);
+        let compiled = Compiled::new(gpu, &task.lowering(&nothing), memory).await?;
+        compiled.program.set_params(gpu, &compiled.params).await?;
+        let lowered = &compiled.lowered;
         let mut idle = Vec::new();
         let usage = wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC;
         for _ in 0..task.options.in_flight {
-            let upload = gpu.mapped_buffer("upload", upload_size(&lowered), usage);
+            let upload = gpu.mapped_buffer("upload", upload_size(lowered), usage);
             idle.push(Slot {
                 upload: upload.await?,
                 mapping: None,
-                outputs: gpu.read_back_buffer(outputs_size(&lowered)).await?,
+                outputs: gpu.read_back_buffer(outputs_size(lowered)).await?,
             });
         }
         let current = lowered.predictions.iter().map(|prediction| Current {
             batch: prediction.batch,
             dispatches: None,
         });
-        let plan = Self {
-            gpu: gpu.clone(),
-            params: program.params_block(&lowered.recording.dispatches),
-            state: Mutex::new(
-                State {
-                    idle,
-                    flying: VecDeque::new(),
-                    current: current.collect(),
-                },
-                true,
-            ),
-            task,
-            lowered,
-            program,
-            memory,
+        let state = State {
+            idle,
+            flying: VecDeque::new(),
+            current: current.collect(),
         };
-        plan.program.set_params(gpu, &plan.params).await?;
-        let constants = plan.task.model.graph.constants().iter();
-        for (constant, &region) in constants.zip(&plan.lowered.constants) {
-            let values = constant.values.repeat(plan.largest());
-            let bytes = bytemuck::cast_slice(&values);
-            plan.program.write(gpu, region, bytes).await?;
-        }
-        Ok(plan)
+        Ok(Self {
+            state: Mutex::new(state, true),
+            compiled,
+            task,
+        })
     }
 
     /// Examples of the largest batch.
     fn largest(&self) -> usize {
-        self.lowered.predictions[0].batch
+        self.compiled.lowered.predictions[0].batch
     }
 
     pub fn gpu(&self) -> &Gpu {
-        &self.gpu
+        &self.compiled.gpu
     }
 
     pub fn memory(&self) -> MemoryReport {
-        self.memory
+        self.compiled.memory
     }
 
     /// The place among the predictions of the smallest batch of so many examples or more.
     fn fitting(&self, examples: usize) -> usize {
-        let predictions = &self.lowered.predictions;
+        let predictions = &self.compiled.lowered.predictions;
         let fits = |prediction: &Predicting| prediction.batch >= examples;
         predictions.iter().rposition(fits).unwrap_or(0)
     }
@@ -169,12 +148,14 @@ impl PredictionPlan {
     /// their way at once, it waits for the oldest.
     pub async fn start(&self, inputs: &Inputs<'_>, examples: usize) -> Result<Vec<Arc<Landing>>> {
         let mut landings = Vec::new();
-        let mut state = self.state.lock().await;
         for begin in (0..examples).step_by(self.largest()) {
             let count = self.largest().min(examples - begin);
             let part = inputs.part(&self.task.model.graph, begin, count);
-            if state.idle.is_empty() {
-                self.land(&mut state).await;
+            let mut state = self.state.lock().await;
+            while state.idle.is_empty() {
+                drop(state);
+                self.land().await?;
+                state = self.state.lock().await;
             }
             landings.push(self.send(&mut state, &part, count).await?);
         }
@@ -184,43 +165,24 @@ impl PredictionPlan {
     /// Waits for a batch's outputs.
     pub async fn finish(&self, landing: &Landing) -> Result<Vec<Vec<f32>>> {
         // Others get their turn first: what they have to send is on its way before this thread waits.
-        flight::give_way().await;
-        while landing.is_open() {
-            let mut state = self.state.lock().await;
-            if landing.is_open() && !self.land(&mut state).await {
-                break;
-            }
-        }
+        give_way().await;
+        while landing.is_open() && self.land().await? {}
         landing.take()
     }
 
     /// The kernels of a smaller batch than planned.
     fn dispatches_for(&self, batch: usize) -> Result<Vec<Dispatch>> {
-        let lowered = self.task.with(|task| {
-            let task = Task {
-                decisions: &self.lowered.recording.decisions,
-                ..task.clone()
-            };
-            lower(&task, self.gpu.traits(), batch)
-        });
-        Ok(lowered?.recording.dispatches)
+        let nothing = Groups::none(&self.task.model.graph);
+        let task = self.task.lowering(&nothing);
+        self.compiled.dispatches_for(&task, batch)
     }
-}
-
-/// Bytes that the params of a prediction's dispatches take.
-fn params_size(lowered: &Lowered, prediction: &Predicting) -> u64 {
-    let recording = &lowered.recording;
-    let alignment = recording.traits.uniform_alignment;
-    let dispatches = recording.dispatches[prediction.range.clone()].iter();
-    let sizes = dispatches.map(|dispatch| dispatch.params.len() as u64);
-    sizes.map(|size| size.next_multiple_of(alignment)).sum()
 }
 
 /// Bytes of what goes to the device with a batch.
 fn upload_size(lowered: &Lowered) -> u64 {
     let sizes = lowered.predictions.iter().map(|prediction| {
         let inputs = prediction.inputs.iter().map(|input| input.size);
-        params_size(lowered, prediction) + inputs.sum::<u64>()
+        params_size(&lowered.recording, prediction.range.clone()) + inputs.sum::<u64>()
     });
     sizes.max().unwrap_or(0)
 }
@@ -253,11 +215,6 @@ fn memory_report(lowered: &Lowered, in_flight: usize) -> MemoryReport {
         });
         of_kind.map(|(buffer, _)| buffer.size).sum()
     };
-    let alignment = recording.traits.uniform_alignment;
-    let params = recording.dispatches.iter();
-    let params: u64 = params
-        .map(|dispatch| (dispatch.params.len() as u64).next_multiple_of(alignment))
-        .sum();
     let each = upload_size(lowered) + outputs_size(lowered);
     MemoryReport {
         parameters: stored(true) - batch,
@@ -267,7 +224,7 @@ fn memory_report(lowered: &Lowered, in_flight: usize) -> MemoryReport {
         activations: activations.map(|(size, _)| size).sum(),
         activations_unshared: stored(false),
         batch,
-        staging: params + in_flight as u64 * each,
+        staging: all_params_size(recording) + in_flight as u64 * each,
     }
 }
 
@@ -293,7 +250,8 @@ mod tests {
     }
 
     fn report(model: &Model, batches: &[usize], half: bool, traits: Traits) -> MemoryReport {
-        let lowered = task(model, batches, half).with(|task| lower_planned(task, traits));
+        let (task, nothing) = (task(model, batches, half), Groups::none(&model.graph));
+        let lowered = lower_planned(&task.lowering(&nothing), traits);
         memory_report(&lowered.unwrap(), 1)
     }
 

@@ -1,11 +1,23 @@
 //! The average of the parameters over the updates.
 
-use super::{Averages, Reference};
+use super::Reference;
 use crate::Result;
 use crate::cpu::{self, Real};
 use crate::engine::check_averages;
 use crate::model::ParameterId;
 use crate::op::Average;
+
+/// The average of the parameters over the updates.
+#[derive(Debug, Clone)]
+pub(super) struct Averages<T> {
+    pub(super) average: Average,
+    /// Each as long as its parameter; empty for what is not learned.
+    pub(super) values: Vec<Vec<T>>,
+    /// The updates that had been made when it began.
+    pub(super) began: u64,
+    /// Whether it is in place of the parameters.
+    pub(super) in_place: bool,
+}
 
 impl<T: Real> Reference<T> {
     /// Keeps an average of what is learned over the updates from here on, or none any more. Default none.
@@ -22,12 +34,17 @@ impl<T: Real> Reference<T> {
                 false => vec![],
             });
             let values = values.collect();
-            Averages { average, values }
+            Averages {
+                average,
+                values,
+                began: self.updates,
+                in_place: false,
+            }
         });
         Ok(())
     }
 
-    /// Exchanges the parameters with their average, and back with the next call. Before the first update the
+    /// Exchanges the parameters with their average, and back with the next call. Before its first update the
     /// average is the parameters.
     ///
     /// # Errors
@@ -36,12 +53,16 @@ impl<T: Real> Reference<T> {
     pub fn swap_average(&mut self) -> Result<()> {
         check_averages(self.average.as_ref().map(|averages| averages.average))?;
         self.forget_forward();
-        let begun = self.updates > 0;
+        let begun = self.has_average();
         let learned = (0..self.parameters.len()).filter(|&at| self.is_learned(at));
         let learned: Vec<usize> = learned.collect();
-        let Some(Averages { values, .. }) = &mut self.average else {
+        let Some(Averages {
+            values, in_place, ..
+        }) = &mut self.average
+        else {
             return Ok(());
         };
+        *in_place = !*in_place;
         for at in learned {
             if !begun {
                 values[at].clone_from(&self.parameters[at]);
@@ -51,11 +72,34 @@ impl<T: Real> Reference<T> {
         Ok(())
     }
 
+    /// Whether the average is in place of the parameters.
+    pub(crate) fn is_averaged(&self) -> bool {
+        self.average.as_ref().is_some_and(|own| own.in_place)
+    }
+
     /// The average of a learned parameter, once there is one.
     pub(crate) fn average(&self, id: ParameterId) -> Option<&[T]> {
-        let averages = self.average.as_ref().filter(|_| self.updates > 0)?;
+        let averages = self.average.as_ref().filter(|_| self.has_average())?;
         let values = averages.values[id.0].as_slice();
         self.is_learned(id.0).then_some(values)
+    }
+
+    /// The updates that had been made when the average began, where one is kept.
+    pub(super) fn average_began(&self) -> Option<u64> {
+        self.average.as_ref().map(|averages| averages.began)
+    }
+
+    /// Goes on with an average that began once so many updates had been made.
+    pub(super) fn set_average_began(&mut self, updates: u64) {
+        if let Some(averages) = self.average.as_mut() {
+            averages.began = updates;
+        }
+    }
+
+    /// Whether an update has been made since an average is kept.
+    pub(crate) fn has_average(&self) -> bool {
+        self.average_began()
+            .is_some_and(|began| self.updates > began)
     }
 
     /// Goes on from an average of a learned parameter, where one is kept.
@@ -72,13 +116,13 @@ impl<T: Real> Reference<T> {
 
     /// What an update makes of the average.
     pub(super) fn update_average(&mut self) -> Result<()> {
-        let Some(Averages { average, values }) = &mut self.average else {
+        let Some(averages) = &mut self.average else {
             return Ok(());
         };
-        let pairs = self.parameters.iter().zip(values).enumerate();
-        for (at, (parameter, averaged)) in pairs.filter(|(_, (_, values))| !values.is_empty()) {
-            let updates = self.groups.updates(ParameterId(at), self.updates);
-            cpu::average_update(average, updates, parameter, averaged)?;
+        let update = averages.average.own_update(self.updates, averages.began);
+        let pairs = self.parameters.iter().zip(&mut averages.values);
+        for (parameter, averaged) in pairs.filter(|(_, averaged)| !averaged.is_empty()) {
+            cpu::average_update(&averages.average, update, parameter, averaged)?;
         }
         Ok(())
     }

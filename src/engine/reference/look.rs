@@ -9,13 +9,6 @@ use crate::engine::wanted::Wanted;
 use crate::model::{Inputs, Targets, ValueId};
 
 impl<T: Real> Reference<T> {
-    /// Makes these the parameters, those that are fixed among them.
-    pub(in crate::engine) fn replace_parameters(&mut self, parameters: Vec<Vec<T>>) {
-        self.parameters = parameters;
-        // There is nothing to learn here.
-        (self.gradients, self.state) = (vec![Vec::new(); self.parameters.len()], vec![]);
-    }
-
     /// A forward pass that leaves the running statistics as they are.
     pub(in crate::engine) fn look_forward(&mut self, inputs: &Inputs<T>) -> Result<()> {
         let graph = &self.model.graph;

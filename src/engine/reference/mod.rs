@@ -12,6 +12,7 @@ mod state;
 mod tests;
 mod walk;
 
+use average::Averages;
 use pass::{Among, divided};
 pub(super) use predict::predict;
 pub(super) use single::{AveragePass, BackwardPass, Compute, ForwardPass, LossPass, UpdatePass};
@@ -20,7 +21,7 @@ use walk::{Tape, Walk};
 use crate::cpu::{self, Real};
 use crate::engine::wanted::Wanted;
 use crate::model::{Groups, Inputs, Losses, OutputLoss, ParameterId, Targets, check_accumulate};
-use crate::op::{Average, Optimizer, check_clip_norm};
+use crate::op::{Optimizer, check_clip_norm};
 use crate::{Error, Model, Result};
 
 /// A model trained by the CPU reference, in `f32` or `f64`: what the GPU is held to, and what trains
@@ -61,6 +62,8 @@ pub struct Reference<T> {
     average: Option<Averages<T>>,
     /// Batches so far.
     steps: u64,
+    /// Examples of these.
+    trained: u64,
     updates: u64,
     pending: Pending,
     tape: Tape<T>,
@@ -68,14 +71,6 @@ pub struct Reference<T> {
     forwarded: Option<usize>,
     /// The last batch's losses, in their order.
     last_losses: Vec<T>,
-}
-
-/// The average of the parameters over the updates.
-#[derive(Debug, Clone)]
-struct Averages<T> {
-    average: Average,
-    /// Each as long as its parameter; empty for what is not learned.
-    values: Vec<Vec<T>>,
 }
 
 /// The batches since the last update, where an update takes several.
@@ -105,19 +100,23 @@ impl<T: Real> Reference<T> {
     ) -> Result<Self> {
         let losses = losses.into().resolve(&model.graph)?;
         let groups = Groups::single(&model.graph, optimizer.into());
-        Self::with(model, losses, groups, seed)
+        let parameters = model.graph.initial_values(seed);
+        Self::with(model, losses, groups, seed, parameters)
     }
 
+    /// The same with these parameters, of which each is as long as the model's. The seed is that of dropout's
+    /// masks.
     pub(crate) fn with(
         model: &Model,
         losses: Vec<OutputLoss>,
         groups: Groups,
         seed: u64,
+        parameters: Vec<Vec<f32>>,
     ) -> Result<Self> {
         groups.check()?;
         let wanted = Wanted::learned(&model.graph, &losses, &groups);
-        let initial = model.graph.initial_values(seed).into_iter();
-        let parameters: Vec<Vec<T>> = initial
+        let parameters: Vec<Vec<T>> = parameters
+            .into_iter()
             .map(|values| values.into_iter().map(T::nearest).collect())
             .collect();
         let learned = (0..parameters.len()).map(|at| wanted.parameter(ParameterId(at)));
@@ -147,6 +146,7 @@ impl<T: Real> Reference<T> {
             state,
             average: None,
             steps: 0,
+            trained: 0,
             updates: 0,
             pending: Pending::default(),
             tape: Tape::default(),
@@ -304,7 +304,7 @@ impl<T: Real> Reference<T> {
         let examples = inputs.examples(&self.model.graph)?;
         let (loss, share) = self.backward_pass(&inputs, &targets, among, false)?;
         self.tape.update_statistics(&mut self.parameters);
-        self.steps += 1;
+        self.count(examples);
         if alone {
             self.update()?;
             return Ok(loss);
@@ -314,6 +314,12 @@ impl<T: Real> Reference<T> {
             self.update()?;
         }
         Ok(loss)
+    }
+
+    /// Counts a batch.
+    fn count(&mut self, examples: usize) {
+        self.steps += 1;
+        self.trained = self.trained.saturating_add(examples as u64);
     }
 
     /// Adds the gradients to those that wait for an update. Those of a mean are multiplied with what the

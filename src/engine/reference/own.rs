@@ -135,7 +135,7 @@ impl<T: Real> Reference<T> {
         (self.gradients, self.tape, self.forwarded) = (gradients, tape, None);
         done?;
         self.has_gradients = true;
-        self.steps += 1;
+        self.count(examples);
         self.add_pending(examples, 1.0);
         Ok(())
     }

@@ -12,6 +12,26 @@ impl Reference<f32> {
         self.wanted.parameter(id)
     }
 
+    /// What dropout's masks are made from.
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Whether batches wait for an update.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.pending.batches > 0
+    }
+
+    /// Examples of all batches so far.
+    pub(crate) fn trained(&self) -> u64 {
+        self.trained
+    }
+
+    /// Counts examples from here on.
+    pub(crate) fn set_trained(&mut self, examples: u64) {
+        self.trained = examples;
+    }
+
     /// The updates that a parameter has had.
     pub(crate) fn updates_of(&self, id: ParameterId) -> u64 {
         match self.learns(id) {
@@ -86,12 +106,14 @@ impl Reference<f32> {
         Counts {
             batches: self.steps,
             updates: self.updates,
+            trained: self.trained,
             accumulate: self.accumulate as u64,
             pending: self.pending.batches as u64,
             examples: self.pending.examples,
             normaliser: self.pending.normaliser,
             losses: self.last_losses.clone(),
             seed: self.seed,
+            average_began: self.average_began(),
         }
     }
 
@@ -106,7 +128,9 @@ impl Reference<f32> {
         self.check_counts(counts)?;
         self.forget_forward();
         (self.steps, self.updates) = (counts.batches, counts.updates);
+        self.trained = counts.trained;
         self.seed = counts.seed;
+        self.set_average_began(counts.average_began.unwrap_or(counts.updates));
         self.last_losses = match counts.losses.len() == self.losses.len() {
             true => counts.losses.clone(),
             false => vec![],

@@ -7,7 +7,7 @@ use half::f16;
 use crate::engine::compare::{Expected, Verdict};
 use crate::engine::lower::{Lowered, Task};
 use crate::engine::operators::Pieces;
-use crate::engine::plan::{Setting, Step};
+use crate::engine::step::{Setting, Step};
 use crate::gpu::kernel::{Access, Format};
 use crate::gpu::program::Program;
 use crate::gpu::record::{Recording, Region};
@@ -19,6 +19,7 @@ pub(super) const STEP: Step = Step {
     made: 3,
     examples: 5,
     update: 1,
+    average_began: 0,
     gradient_scale: 1.0,
 };
 
@@ -184,7 +185,7 @@ impl Rig<'_> {
         self.gpu.queue().submit([]); // so that what the uploads took is free again
         for (region, bytes) in &trial.writes {
             // The memory of a buffer that the dispatches do not bind may be another's by now.
-            if bound.iter().any(|bound| overlap(bound, region)) {
+            if bound.iter().any(|bound| bound.overlaps(region)) {
                 self.program.write(self.gpu, *region, bytes).await?;
             }
         }
@@ -197,13 +198,17 @@ impl Rig<'_> {
         } = self.task;
         let setting = Setting {
             losses,
-            parts: &self.lowered.losses,
             groups,
             options,
         };
         for &at in &order {
             let params = &mut params[self.program.params_offset(at)..];
-            step.fill((at, &dispatches[at]), params, &setting);
+            step.fill(
+                (at, &dispatches[at]),
+                params,
+                &self.lowered.losses,
+                &setting,
+            );
         }
         let ranges: Vec<_> = order.iter().map(|&at| at..at + 1).collect();
         let run = self
@@ -287,23 +292,18 @@ fn numbers(format: Format, positions: bool, bytes: &[u8]) -> Vec<f64> {
     }
 }
 
-fn overlap(a: &Region, b: &Region) -> bool {
-    a.buffer == b.buffer && a.offset < b.offset + b.size && b.offset < a.offset + a.size
-}
-
 /// The dispatches that computed regions, in their order: those that wrote them, and those that wrote what
 /// they read.
 pub(super) fn makers(recording: &Recording, order: &[usize], regions: &[Region]) -> Vec<usize> {
     let (mut wanted, mut makers) = (regions.to_vec(), Vec::new());
     for &at in order.iter().rev() {
         let dispatch = &recording.dispatches[at];
-        let of = |access: Access| {
-            let of = dispatch.accesses().filter(move |&(_, a)| a == access);
-            of.map(|(region, _)| *region)
-        };
-        if of(Access::ReadWrite).any(|written| wanted.iter().any(|w| overlap(w, &written))) {
+        let mut written = dispatch.written();
+        if written.any(|written| wanted.iter().any(|wanted| wanted.overlaps(written))) {
             makers.push(at);
-            wanted.extend(of(Access::Read));
+            let read = dispatch.accesses();
+            let read = read.filter(|&(_, access)| access == Access::Read);
+            wanted.extend(read.map(|(region, _)| *region));
         }
     }
     makers.reverse();

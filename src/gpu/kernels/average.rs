@@ -42,14 +42,9 @@ pub(crate) const SWAP: Kernel = Kernel {
 #[cfg(test)]
 pub(super) const KERNELS: &[&Kernel] = &[&UPDATE, &SWAP];
 
-/// What an update makes of the average of `len` vectors of four, all of one group. The shares change with every update: the
+/// What an update makes of the average of `len` vectors of four. The shares change with every update: the
 /// caller sets them through [`set_shares`].
-pub(crate) fn update(
-    recording: &mut Recording,
-    group: usize,
-    len: usize,
-    [parameter, average]: [Region; 2],
-) {
+pub(crate) fn update(recording: &mut Recording, len: usize, [parameter, average]: [Region; 2]) {
     let params = UpdateParams {
         len: len as u32,
         kept: 0.0,
@@ -57,7 +52,7 @@ pub(crate) fn update(
     };
     let regions = [Some(parameter), Some(average)];
     recording.dispatch(&UPDATE, &[], &regions, params, flat_grid(len));
-    recording.varies(Varies::Average { group });
+    recording.varies(Varies::Average);
 }
 
 /// Exchanges `len` vectors of four of parameters with their average.

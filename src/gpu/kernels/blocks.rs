@@ -55,6 +55,7 @@ const QUOTIENT: Block = block!("quotient");
 pub(crate) const ADAPTIVE_WINDOW: Block = block!("adaptive_window", uses: [QUOTIENT]);
 pub(crate) const RESAMPLE: Block = block!("resample", constants: ["NEAREST"], uses: [QUOTIENT]);
 pub(crate) const GRADIENT_SLAB: Block = block!("gradient_slab", constants: ["HAS_CLIP"]);
+pub(crate) const ADAM_MOMENTS: Block = block!("adam_moments");
 
 /// A function applied to results.
 pub(crate) const ACTIVATION: Block = block!(

@@ -87,7 +87,7 @@ pub(crate) const SGD: Kernel = Kernel {
 pub(crate) const ADAM: Kernel = Kernel {
     name: "optimizer_adam",
     source: source!("optimizer_adam.wgsl"),
-    blocks: &[&blocks::GRADIENT_SLAB, &blocks::FLAT],
+    blocks: &[&blocks::ADAM_MOMENTS, &blocks::GRADIENT_SLAB, &blocks::FLAT],
     bindings: &[Read, Read, ReadWrite, ReadWrite, ReadWrite, ReadWrite],
     formats: &[],
     params: AdamParams::LAYOUT,

@@ -7,8 +7,8 @@ use std::path::{Component, Path};
 
 use serde_json::{Map, Value};
 
-use super::open::{Open, open_file};
-use crate::file::safetensors::{LONGEST_HEADER, quoted};
+use super::open::Open;
+use crate::file::safetensors::{LONGEST_HEADER, Source, quoted};
 use crate::{Error, Result, file};
 
 /// Whether a path is that of an index.
@@ -25,7 +25,7 @@ pub(super) fn open(path: &Path) -> Result<Vec<Open>> {
     let mut files = Vec::new();
     let mut held = HashMap::new();
     for name in names {
-        let file = open_file(&folder.join(name))?;
+        let file = Source::File(folder.join(name)).open(name)?;
         for (tensor, _) in file.tensors() {
             if index.get(tensor) != Some(name) {
                 let reason = format!("tensor {} is not in the index as here", quoted(tensor));

@@ -7,15 +7,14 @@ mod open;
 mod report;
 mod save;
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub(crate) use open::Opened;
 pub use report::LoadReport;
 pub use save::SaveOptions;
 
 use super::Model;
+use crate::file::safetensors::Source;
 use crate::{Pattern, Result};
 use names::Names;
 
@@ -50,21 +49,6 @@ pub struct Weights {
     sources: Vec<Source>,
     names: Names,
     partial: bool,
-}
-
-#[derive(Clone)]
-enum Source {
-    File(PathBuf),
-    Bytes(Arc<Vec<u8>>),
-}
-
-impl std::fmt::Debug for Source {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::File(path) => write!(f, "{path:?}"),
-            Self::Bytes(bytes) => write!(f, "{} bytes", bytes.len()),
-        }
-    }
 }
 
 impl<P: AsRef<Path>> From<P> for Weights {
@@ -109,14 +93,14 @@ impl Weights {
     /// file, and unused: `module.` is what `nn.DataParallel` adds, and a file that holds averaged weights
     /// beside the last ones has a prefix for each.
     pub fn strip_prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.names.strip(prefix.into());
+        self.names.strip(prefix);
         self
     }
 
     /// Puts a prefix before every name of the file: the model has as `backbone.conv1.weight` what
     /// is `conv1.weight` there.
     pub fn add_prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.names.add(prefix.into());
+        self.names.add(prefix);
         self
     }
 
@@ -131,8 +115,7 @@ impl Weights {
         mut self,
         names: impl IntoIterator<Item = (A, B)>,
     ) -> Self {
-        let names = names.into_iter().map(|(old, new)| (old.into(), new.into()));
-        self.names.table(names.collect::<HashMap<_, _>>());
+        self.names.table(names);
         self
     }
 
@@ -140,7 +123,7 @@ impl Weights {
     /// in which shape: `"fc.*"` for a new head. Tensors that would have such a name, as those of an auxiliary
     /// head that the model does without, are no error either. It can be called several times.
     pub fn skip(mut self, names: impl Into<Pattern>) -> Self {
-        self.names.skip(names.into());
+        self.names.skip(names);
         self
     }
 

@@ -34,24 +34,28 @@ impl fmt::Debug for Step {
 }
 
 impl Names {
-    pub fn strip(&mut self, prefix: String) {
-        self.steps.push(Step::Strip(prefix));
+    pub fn strip(&mut self, prefix: impl Into<String>) {
+        self.steps.push(Step::Strip(prefix.into()));
     }
 
-    pub fn add(&mut self, prefix: String) {
-        self.steps.push(Step::Add(prefix));
+    pub fn add(&mut self, prefix: impl Into<String>) {
+        self.steps.push(Step::Add(prefix.into()));
     }
 
-    pub fn table(&mut self, table: HashMap<String, String>) {
-        self.steps.push(Step::Table(Arc::new(table)));
+    pub fn table<A: Into<String>, B: Into<String>>(
+        &mut self,
+        names: impl IntoIterator<Item = (A, B)>,
+    ) {
+        let names = names.into_iter().map(|(old, new)| (old.into(), new.into()));
+        self.steps.push(Step::Table(Arc::new(names.collect())));
     }
 
     pub fn function(&mut self, function: impl Fn(&str) -> String + Send + Sync + 'static) {
         self.steps.push(Step::Function(Arc::new(function)));
     }
 
-    pub fn skip(&mut self, pattern: Pattern) {
-        self.skipped.push(pattern);
+    pub fn skip(&mut self, pattern: impl Into<Pattern>) {
+        self.skipped.push(pattern.into());
     }
 
     /// What a name becomes; none where it lacks a prefix that is to be taken off.

@@ -1,40 +1,21 @@
 //! Files of weights, held to a model.
 
 use std::collections::{HashMap, HashSet};
-use std::io::Cursor;
-use std::path::Path;
-use std::sync::Arc;
 
 use safetensors::tensor::{Dtype, TensorInfo};
 
+use super::Weights;
 use super::convert::{self, is_read};
 use super::index;
 use super::names::Names;
 use super::report::{LoadReport, listed};
-use super::{Source, Weights};
-use crate::file::safetensors::{Bytes, Reader, extents, quoted};
+use crate::file::safetensors::{Bytes, Reader, Source, extents, quoted};
 use crate::model::graph::Parameter;
 use crate::model::{Graph, ParameterId};
-use crate::{Error, Result, file};
+use crate::{Error, Result};
 
 /// A file, or the bytes of one.
 pub(super) type Open = Reader<Box<dyn Bytes>>;
-
-/// Opens a file.
-pub(super) fn open_file(path: &Path) -> Result<Open> {
-    let source = file::open(path).map_err(|error| Error::file(path, error))?;
-    let source: Box<dyn Bytes> = Box::new(source);
-    Reader::new(path, source)
-}
-
-/// Bytes that many have.
-struct Shared(Arc<Vec<u8>>);
-
-impl AsRef<[u8]> for Shared {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
-}
 
 /// Files that hold what a model takes of them.
 pub(crate) struct Opened {
@@ -62,14 +43,12 @@ impl Weights {
         for (at, source) in self.sources.iter().enumerate() {
             match source {
                 Source::File(path) if index::is_index(path) => files.extend(index::open(path)?),
-                Source::File(path) => files.push(open_file(path)?),
-                Source::Bytes(bytes) => {
+                Source::File(_) | Source::Bytes(_) => {
                     let name = match self.sources.len() {
                         1 => "the bytes".into(),
                         _ => format!("the bytes[{at}]"),
                     };
-                    let source: Box<dyn Bytes> = Box::new(Cursor::new(Shared(bytes.clone())));
-                    files.push(Reader::new(Path::new(&name), source)?);
+                    files.push(source.open(&name)?);
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! How weights are written.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use safetensors::tensor::Dtype;
 
@@ -45,14 +45,14 @@ impl SaveOptions {
 
     /// Puts a prefix before every name, such as `module.`.
     pub fn add_prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.names.add(prefix.into());
+        self.names.add(prefix);
         self
     }
 
     /// Takes a prefix off. Weights whose names do not begin with it are not written: of a model with a
     /// `backbone.` that part alone.
     pub fn strip_prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.names.strip(prefix.into());
+        self.names.strip(prefix);
         self
     }
 
@@ -67,8 +67,7 @@ impl SaveOptions {
         mut self,
         names: impl IntoIterator<Item = (A, B)>,
     ) -> Self {
-        let names = names.into_iter().map(|(old, new)| (old.into(), new.into()));
-        self.names.table(names.collect::<HashMap<_, _>>());
+        self.names.table(names);
         self
     }
 
@@ -80,7 +79,7 @@ impl SaveOptions {
 
     /// Leaves out weights by their names in the model: `"fc.*"`, or a function of them.
     pub fn skip(mut self, names: impl Into<Pattern>) -> Self {
-        self.names.skip(names.into());
+        self.names.skip(names);
         self
     }
 

@@ -1,10 +1,12 @@
 //! What a checkpoint says of the model and the optimizer that it is for, and how that is compared.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use crate::file::safetensors::quoted;
-use crate::model::{Graph, Parameter};
+use crate::model::{Graph, Parameter, Rate};
 use crate::op::Optimizer;
+use crate::train::Trainer;
 
 /// A line for each input, constant, parameter, layer and output of a model.
 pub(super) fn model(graph: &Graph) -> Vec<String> {
@@ -69,6 +71,47 @@ pub(super) fn optimizer(optimizer: &Optimizer) -> String {
 /// The part of an optimizer's description that says what it keeps.
 pub(super) fn kept(description: &str) -> &str {
     description.split('(').next().unwrap_or_default()
+}
+
+/// What a program may choose otherwise when it goes on from a checkpoint, by name.
+pub(super) fn choices(trainer: &Trainer) -> BTreeMap<String, String> {
+    let options = &trainer.made.options;
+    let choices = [
+        ("batch", exact(options.batch)),
+        ("batches of an update", exact(options.accumulate)),
+        ("clip_norm", exact(options.clip_norm)),
+        ("half_precision", exact(options.half)),
+        ("losses", exact(&trainer.losses)),
+        ("schedule", exact(&trainer.schedule)),
+    ];
+    choices.map(|(name, text)| (name.into(), text)).into()
+}
+
+/// The rule for the learning rate of each parameter that does not take the base.
+pub(super) fn rates(trainer: &Trainer) -> BTreeMap<String, String> {
+    let learned = trainer.model().graph.kept().filter_map(|(id, parameter)| {
+        let rate = trainer.groups().group(id)?.rate;
+        let own = rate != Rate::Factor(1.0);
+        own.then(|| (parameter.name.clone(), exact(rate)))
+    });
+    learned.collect()
+}
+
+/// What two descriptions say otherwise, in words, each with its name.
+pub(super) fn differences(
+    there: &BTreeMap<String, String>,
+    here: &BTreeMap<String, String>,
+) -> Vec<String> {
+    let new = here.keys().filter(|name| !there.contains_key(*name));
+    let names = there.keys().chain(new);
+    let others = names.filter(|&name| there.get(name) != here.get(name));
+    let text =
+        |of: &BTreeMap<String, String>, name| of.get(name).map_or("none".into(), |t| quoted(t));
+    let said = others.map(|name| {
+        let (here, there) = (text(here, name), text(there, name));
+        format!("{}: {here} for {there}", quoted(name))
+    });
+    said.collect()
 }
 
 /// A number as text that gives the same number again.

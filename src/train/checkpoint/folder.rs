@@ -95,6 +95,8 @@ impl Checkpoints {
     }
 
     fn save_with(&self, trainer: &Trainer, metric: Option<f64>) -> Result<PathBuf> {
+        // What is refused leaves no folder.
+        trainer.check_checkpoint_of(metric)?;
         let made = fs::create_dir_all(&self.folder);
         made.map_err(|error| Error::file(&self.folder, error))?;
         let last = self.entries()?.pop().map_or(0, |entry| entry.number);

@@ -12,7 +12,6 @@ mod tests;
 mod write;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -25,6 +24,7 @@ pub(super) use state::{TrainingState, at_once};
 use super::trainer::Backend;
 use super::{Trainer, TrainerBuilder};
 use crate::file::Replacement;
+use crate::file::safetensors::Source;
 use crate::model::ParameterId;
 use crate::{Error, Result};
 
@@ -34,6 +34,8 @@ const FORMAT: &str = "wgpu-cnn checkpoint";
 const VERSION: &str = "1";
 /// The tensor in which the data set's place stands.
 const PLACE: &str = "data/place";
+/// The tensor in which the log stands, as CSV, where anything was recorded.
+const LOG: &str = "log/csv";
 /// Bytes in messages.
 const BYTES: &str = "checkpoint";
 
@@ -47,6 +49,7 @@ enum Holds {
     /// The average over the updates.
     Average(ParameterId),
     Place,
+    Log,
 }
 
 /// How a [`TrainerBuilder`] was told to begin, and to take care.
@@ -56,28 +59,16 @@ pub(super) struct CheckpointOptions {
     pub(in crate::train) every: Option<Every>,
 }
 
-/// Where a checkpoint is.
-#[derive(Clone)]
-pub(super) enum Source {
-    File(PathBuf),
-    Bytes(Arc<[u8]>),
-}
-
-impl fmt::Debug for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path) => f.debug_tuple("File").field(path).finish(),
-            Self::Bytes(bytes) => write!(f, "Bytes({})", bytes.len()),
-        }
-    }
-}
-
 /// What a [`Trainer`] keeps for its checkpoints beside what is trained.
 #[derive(Debug, Default)]
 pub(super) struct Session {
     notes: BTreeMap<String, String>,
     place: Arc<[u8]>,
     recovery: Option<Box<Recovery>>,
+    /// How often the program has written parameters, or a forward pass of its own has moved statistics.
+    pub(super) changes: u64,
+    /// How often it has told something else that goes into a checkpoint.
+    pub(super) told: u64,
 }
 
 impl TrainerBuilder {
@@ -89,8 +80,9 @@ impl TrainerBuilder {
     /// [batches of an update](Self::accumulate) where it was written within one. What the checkpoint has comes
     /// from there: parameters, statistics, the optimizer's state, counts, the seed, and the learning rate,
     /// which [`Trainer::set_learning_rate`] may change afterwards. The optimizer's other hyper-parameters,
-    /// losses, clipping, the schedule, the rules of groups and the size of a batch are those of this builder, as a program may have changed its
-    /// mind; that a hyper-parameter is another is logged as a warning.
+    /// losses, clipping, the schedule, the average's decay, the rules of groups, the precision and the size of a
+    /// batch are those of this builder, as a program may have changed its mind; each that is another than in the
+    /// checkpoint is logged as a warning.
     ///
     /// That the checkpoint cannot be read, is damaged, or is of another model or optimizer is an
     /// [`Error::File`] of [`on`](Self::on) and its like.
@@ -101,7 +93,7 @@ impl TrainerBuilder {
 
     /// [`resume`](Self::resume) from the bytes that [`Trainer::checkpoint_bytes`] gave.
     pub fn resume_bytes(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.checkpoint.resume = Some(Source::Bytes(bytes.into().into()));
+        self.checkpoint.resume = Some(Source::Bytes(Arc::new(bytes.into())));
         self
     }
 }
@@ -112,7 +104,8 @@ impl Trainer {
     /// names, the optimizer's numbers under `optimizer/<parameter>/<number>`, the sums of gradients that wait for
     /// an update under `pending/<parameter>`, an average under `average/<parameter>`, and in the header's metadata the counts of batches, updates and
     /// examples, the learning rate, the seed, a description of model and optimizer, and the
-    /// [notes](Self::set_note). The [place in the data](Self::set_data_place) goes with it.
+    /// [notes](Self::set_note). The [place in the data](Self::set_data_place) goes with it, and the
+    /// [log](Self::log) as CSV under `log/csv`.
     ///
     /// ```
     /// use wgpu_cnn::{Model, Optimizer, Trainer};
@@ -186,7 +179,11 @@ impl Trainer {
     /// Notes a text of one's own under a name, which [checkpoints](Self::checkpoint) keep: an epoch, the
     /// command line. What was noted under that name before is forgotten.
     pub fn set_note(&mut self, name: impl Into<String>, text: impl Into<String>) {
-        self.session.notes.insert(name.into(), text.into());
+        let (name, text) = (name.into(), text.into());
+        if self.note(&name) != Some(&*text) {
+            self.session.notes.insert(name, text);
+            self.session.told += 1;
+        }
     }
 
     /// What was [noted](Self::set_note) under a name.
@@ -203,7 +200,11 @@ impl Trainer {
     /// Keeps the place at which the data are, in whatever form they give it, for
     /// [checkpoints](Self::checkpoint). It is never looked into.
     pub fn set_data_place(&mut self, place: impl Into<Vec<u8>>) {
-        self.session.place = place.into().into();
+        let place = place.into();
+        if *self.session.place != *place {
+            self.session.place = place.into();
+            self.session.told += 1;
+        }
     }
 
     /// The place in the data that was last [set](Self::set_data_place), or that of the checkpoint that the

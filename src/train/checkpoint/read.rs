@@ -1,8 +1,7 @@
 //! Reading a checkpoint: all that can be wrong with it is found before anything is made of it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{Cursor, Read, Seek};
-use std::path::Path;
+use std::io::{Read, Seek};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -10,13 +9,14 @@ use safetensors::tensor::Dtype;
 use serde_json::Value;
 
 use super::write::Tensor;
-use super::{BYTES, FORMAT, Holds, PLACE, Source, TrainingState, VERSION, describe};
+use super::{BYTES, FORMAT, Holds, LOG, PLACE, TrainingState, VERSION, describe};
 use crate::engine::{Counts, ParameterState};
-use crate::file::safetensors::{Bytes, Reader, quoted};
+use crate::file::safetensors::{Bytes, Reader, Source, quoted};
 use crate::model::ParameterId;
+use crate::train::log::{Log, Logged};
 use crate::train::trainer::Backend;
 use crate::train::{Trainer, TrainerBuilder};
-use crate::{Error, Result, Shape, file};
+use crate::{Error, Result, Shape};
 
 /// What is wrong with a checkpoint, in words.
 type Told<T> = std::result::Result<T, String>;
@@ -31,6 +31,9 @@ pub(super) struct Header {
     pub counts: Counts,
     /// The updates of parameters that have had another number of them than `counts` says.
     pub updates: BTreeMap<String, u64>,
+    /// What a program may choose otherwise, and the rules for rates; older files do not say.
+    pub choices: Option<BTreeMap<String, String>>,
+    pub rates: Option<BTreeMap<String, String>>,
     /// The average that was kept, if there was one.
     pub average: Option<String>,
     pub notes: BTreeMap<String, String>,
@@ -59,6 +62,11 @@ impl Header {
                 ));
             }
         }
+        let described = |name: &str| {
+            let entry = metadata.get(name);
+            let read = entry.map(|text| serde_json::from_str(text));
+            read.transpose().map_err(bad(name))
+        };
         #[cfg(feature = "native")]
         let metric = metadata.get("metric");
         Ok(Self {
@@ -66,8 +74,10 @@ impl Header {
             model: serde_json::from_str(text("model")?).map_err(bad("model"))?,
             optimizers: serde_json::from_str(text("optimizers")?).map_err(bad("optimizers"))?,
             learning_rate: number("learning_rate", text("learning_rate")?)?,
-            counts: counts(text("progress")?)?,
+            counts: counts(text("progress")?, metadata.contains_key("average"))?,
             updates: serde_json::from_str(text("updates")?).map_err(bad("updates"))?,
+            choices: described("choices")?,
+            rates: described("rates")?,
             average: metadata.get("average").cloned(),
             notes: serde_json::from_str(text("notes")?).map_err(bad("notes"))?,
             #[cfg(feature = "native")]
@@ -88,7 +98,7 @@ fn number<T: FromStr>(name: &str, text: &str) -> Told<T> {
     read.map_err(|_| format!("the metadata's {name:?}: {} is no number", quoted(text)))
 }
 
-fn counts(text: &str) -> Told<Counts> {
+fn counts(text: &str, averages: bool) -> Told<Counts> {
     let progress: Value = serde_json::from_str(text).map_err(bad("progress"))?;
     let missing =
         |name: &str| format!("the metadata's \"progress\" has no {name:?} as it should be");
@@ -106,9 +116,17 @@ fn counts(text: &str) -> Told<Counts> {
         let text = loss.as_str().ok_or_else(|| missing("losses"))?;
         number::<f32>("losses", text)
     });
+    let later = |name: &str| match progress.get(name) {
+        Some(_) => count(name),
+        None => Ok(0), // older files do not say so
+    };
+    // Older averages began with the training.
+    let began = later("average_began")?;
     Ok(Counts {
+        average_began: averages.then_some(began),
         batches: count("batches")?,
         updates: count("updates")?,
+        trained: later("trained")?,
         accumulate: count("accumulate")?,
         pending: count("pending")?,
         examples: count("examples")?,
@@ -127,20 +145,12 @@ pub(in crate::train) struct Opened {
     header: Header,
 }
 
-impl Source {
-    fn open(&self) -> Result<Opened> {
-        let (path, source): (&Path, Box<dyn Bytes>) = match self {
-            Self::File(path) => {
-                let opened = file::open(path);
-                let source = opened.map_err(|error| Error::file(path, error))?;
-                (path, Box::new(source))
-            }
-            Self::Bytes(bytes) => (Path::new(BYTES), Box::new(Cursor::new(bytes.clone()))),
-        };
-        let reader = Reader::new(path, source)?;
+impl Opened {
+    fn new(source: &Source) -> Result<Self> {
+        let reader = source.open(BYTES)?;
         let header = Header::of(reader.metadata());
-        let header = header.map_err(|reason| Error::file(path, reason))?;
-        Ok(Opened { reader, header })
+        let header = header.map_err(|reason| Error::file(reader.path(), reason))?;
+        Ok(Self { reader, header })
     }
 }
 
@@ -151,7 +161,7 @@ impl TrainerBuilder {
         let Some(source) = &self.checkpoint.resume else {
             return Ok(None);
         };
-        let opened = source.open()?;
+        let opened = Opened::new(source)?;
         let Header {
             counts, updates, ..
         } = &opened.header;
@@ -169,6 +179,7 @@ impl TrainerBuilder {
             learning_rate: opened.header.learning_rate,
             notes: BTreeMap::new(),
             place: Arc::default(),
+            rows: 0,
         };
         self.go_on_from(&state);
         Ok(Some(opened))
@@ -194,7 +205,8 @@ impl Opened {
         check_optimizers(trainer, &header).map_err(fail)?;
         let tensors = trainer.tensors((header.counts.pending > 0, header.average.is_some()));
         check_average(trainer, &header).map_err(fail)?;
-        let places = places(&tensors, &reader).map_err(fail)?;
+        tell_choices(trainer, &header);
+        let (places, [place, log]) = places(&tensors, &reader).map_err(fail)?;
         // Counts that cannot be are found before any tensor is read.
         trainer.check_counts(&header.counts).map_err(told)?;
         let rate = trainer.set_learning_rate(header.learning_rate);
@@ -205,9 +217,19 @@ impl Opened {
             trainer.set_state(id, &state).await.map_err(told)?;
         }
         trainer.set_counts(&header.counts).await.map_err(told)?;
-        let place = numbers(&mut reader, places[tensors.len()], u8::from_le_bytes)?;
+        let mut bytes = |at: Option<usize>| match at {
+            Some(at) => numbers(&mut reader, at, u8::from_le_bytes),
+            None => Ok(vec![]),
+        };
+        let (place, log) = (bytes(place)?, bytes(log)?);
         trainer.session.place = place.into();
         trainer.session.notes = header.notes;
+        let log = String::from_utf8(log).map_err(|error| error.to_string());
+        let log = log.and_then(|text| match text.is_empty() {
+            true => Ok(Log::new()),
+            false => Log::from_csv(&text).map_err(|error| error.to_string()),
+        });
+        trainer.logged = Logged::after(log.map_err(|reason| fail(format!("the log: {reason}")))?);
         Ok(())
     }
 }
@@ -267,6 +289,26 @@ fn check_optimizers(trainer: &Trainer, header: &Header) -> Told<()> {
     Ok(())
 }
 
+/// Says what is chosen otherwise than in the file: a program may have changed its mind, or its command line.
+fn tell_choices(trainer: &Trainer, header: &Header) {
+    let here = [describe::choices(trainer), describe::rates(trainer)];
+    let [choices, rates] = [&header.choices, &header.rates];
+    let differences = |there: &Option<BTreeMap<_, _>>, here| {
+        let there = there.as_ref();
+        there.map_or(vec![], |there| describe::differences(there, here))
+    };
+    for other in differences(choices, &here[0]) {
+        log::warn!("not as in the checkpoint, and stays: {other}");
+    }
+    let rates = differences(rates, &here[1]);
+    if let Some(first) = rates.first() {
+        let count = rates.len();
+        log::warn!(
+            "learning rates of {count} parameters follow another rule than in the checkpoint, and stay: {first}"
+        );
+    }
+}
+
 /// An average that would be lost is refused; one that is to be kept from here on begins with the weights.
 fn check_average(trainer: &Trainer, header: &Header) -> Told<()> {
     let here = trainer.averages().map(describe::exact);
@@ -286,8 +328,12 @@ fn check_average(trainer: &Trainer, header: &Header) -> Told<()> {
     }
 }
 
-/// Where each of the tensors is in the file, and last the place in the data.
-fn places<R: Read + Seek>(tensors: &[Tensor], reader: &Reader<R>) -> Told<Vec<usize>> {
+/// Where each of the tensors is in the file, and where the place in the data and the log, of which older files have
+/// none.
+fn places<R: Read + Seek>(
+    tensors: &[Tensor],
+    reader: &Reader<R>,
+) -> Told<(Vec<usize>, [Option<usize>; 2])> {
     let found = reader.tensors().iter().enumerate();
     let mut found: HashMap<&str, usize> = found.map(|(at, (name, _))| (&**name, at)).collect();
     let mut places = Vec::new();
@@ -310,22 +356,25 @@ fn places<R: Read + Seek>(tensors: &[Tensor], reader: &Reader<R>) -> Told<Vec<us
         }
         places.push(at);
     }
-    let place = found.remove(PLACE);
-    let place = place.ok_or_else(|| format!("there is no tensor {PLACE:?}"))?;
-    let info = &reader.tensors()[place].1;
-    if info.dtype != Dtype::U8 || info.shape.len() != 1 {
-        return Err(format!(
-            "tensor {PLACE:?} is {:?} of {:?}",
-            info.dtype, info.shape
-        ));
+    let bytes = [PLACE, LOG].map(|name| found.remove(name));
+    if bytes[0].is_none() {
+        return Err(format!("there is no tensor {PLACE:?}"));
     }
-    places.push(place);
+    for &at in bytes.iter().flatten() {
+        let (name, info) = &reader.tensors()[at];
+        if info.dtype != Dtype::U8 || info.shape.len() != 1 {
+            return Err(format!(
+                "tensor {name:?} is {:?} of {:?}",
+                info.dtype, info.shape
+            ));
+        }
+    }
     match found.keys().min() {
         Some(name) => Err(format!(
             "tensor {} is nothing that this training keeps",
             quoted(name)
         )),
-        None => Ok(places),
+        None => Ok((places, bytes)),
     }
 }
 
@@ -359,7 +408,8 @@ fn parameter<R: Read + Seek>(
             | Holds::Slot(..)
             | Holds::Sum(_)
             | Holds::Average(_)
-            | Holds::Place => {}
+            | Holds::Place
+            | Holds::Log => {}
         }
     }
     Ok(state)

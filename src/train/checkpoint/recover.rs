@@ -18,9 +18,21 @@ pub(in crate::train) struct Every {
 #[derive(Debug)]
 pub(super) struct Recovery {
     every: Every,
-    /// How the trainer was made.
-    builder: TrainerBuilder,
+    /// Batches at the beginning, of which the state is kept in memory.
+    begin: u64,
     last: Kept,
+    /// Of what the last one is, and how often the program had told something by then.
+    at: Moment,
+    told: u64,
+}
+
+/// What a state is of. A second one of the same moment differs in nothing but what the program has told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Moment {
+    batches: u64,
+    updates: u64,
+    /// What has changed values otherwise.
+    changes: u64,
 }
 
 /// A state that was kept.
@@ -33,14 +45,17 @@ enum Kept {
 impl TrainerBuilder {
     /// Keeps a state of the training in memory when it begins and before each `batches`-th batch, so that
     /// [`Trainer::recover`] can go on from it when the device is lost. It takes the host's memory for
-    /// parameters and the optimizer's numbers, and the time to read them back.
+    /// parameters and the optimizer's numbers, and the time to read them back. That it cannot be read is an
+    /// error of the step before which it is due.
     pub fn checkpoint_every(mut self, batches: u64) -> Self {
         let path = None;
         self.checkpoint.every = Some(Every { batches, path });
         self
     }
 
-    /// The same in a file, a [checkpoint](Trainer::checkpoint) as any other.
+    /// The same in a file, a [checkpoint](Trainer::checkpoint) as any other. The state of the beginning is in memory
+    /// here too: the file is written before the first `batches`-th batch that comes after it, and what is there
+    /// stays until then. That it cannot be written is an [`Error::File`] of the step before which it is due.
     #[cfg(feature = "native")]
     pub fn checkpoint_every_to(mut self, batches: u64, path: impl Into<PathBuf>) -> Self {
         let path = Some(path.into());
@@ -70,19 +85,21 @@ impl TrainerBuilder {
         if let Some(checkpoint) = checkpoint {
             checkpoint.resume(trainer).await?;
         }
-        trainer.keep_states(self).await
+        trainer.keep_states().await
     }
 }
 
 impl Trainer {
-    /// Keeps states from here on, where the builder says so.
-    pub(in crate::train) async fn keep_states(&mut self, builder: TrainerBuilder) -> Result<()> {
-        if let Some(every) = builder.checkpoint.every.clone() {
-            let last = self.kept(&every).await?;
+    /// Keeps states from here on, where the trainer was made so.
+    pub(in crate::train) async fn keep_states(&mut self) -> Result<()> {
+        if let Some(every) = self.made.checkpoint.every.clone() {
+            let last = Kept::Memory(Box::new(self.training_state().await?));
             self.session.recovery = Some(Box::new(Recovery {
                 every,
-                builder,
+                begin: self.batches(),
                 last,
+                at: self.moment(),
+                told: self.session.told,
             }));
         }
         Ok(())
@@ -136,60 +153,103 @@ impl Trainer {
             let reason = "is for GPUs: the CPU is not lost";
             return Err(Error::argument("recover", reason));
         }
-        let mut builder = recovery.builder.clone();
-        // The one that keeps what there is, until the new trainer is there.
+        let mut builder = TrainerBuilder::clone(&self.made);
+        // What there is is kept until the new trainer is there.
         let every = builder.checkpoint.every.take();
         let mut fresh = match &recovery.last {
-            Kept::File(path) => builder.resume(path).on_async(gpu).await?,
+            Kept::File(path) => {
+                let mut fresh = builder.resume(path).on_async(gpu).await?;
+                fresh.logged = self.logged.replaced(fresh.logged);
+                fresh
+            }
             Kept::Memory(state) => {
                 builder.go_on_from(state);
                 let mut fresh = builder.on_async(gpu).await?;
                 fresh.set_training_state(state).await?;
+                fresh.logged = self.logged.take();
+                fresh.logged.rewind(state.rows);
                 fresh
             }
         };
-        fresh.made.checkpoint.every.clone_from(&every);
-        fresh.session.recovery = self.session.recovery.take();
-        if let Some(recovery) = &mut fresh.session.recovery {
-            recovery.builder.checkpoint.every = every;
+        fresh.made.checkpoint.every = every;
+        let (at, told) = (fresh.moment(), fresh.session.told);
+        if let Some(recovery) = self.session.recovery.take() {
+            let recovery = Recovery {
+                at,
+                told,
+                ..*recovery
+            };
+            fresh.session.recovery = Some(Box::new(recovery));
         }
-        std::mem::swap(&mut fresh.logged, &mut self.logged);
         *self = fresh;
-        self.logged.rewind(self.updates());
         Ok(self.batches())
     }
 
-    /// Keeps a state where it is time, just before a batch.
+    /// Keeps a state where it is time, just before a batch, unless there is one of this moment.
     pub(in crate::train) async fn keep_if_due(&mut self) -> Result<()> {
-        let recovery = self.session.recovery.as_ref();
-        let due = recovery.is_some_and(|of| self.batches().is_multiple_of(of.every.batches));
-        match due {
-            true => self.keep_state().await,
-            false => Ok(()),
-        }
-    }
-
-    /// Keeps a state, where any is kept.
-    pub(super) async fn keep_state(&mut self) -> Result<()> {
+        let (now, told) = (self.moment(), self.session.told);
         let Some(recovery) = &self.session.recovery else {
             return Ok(());
         };
-        let every = recovery.every.clone();
+        let begins = now.batches == recovery.begin;
+        let due = begins || now.batches.is_multiple_of(recovery.every.batches);
+        if !due || (recovery.at, recovery.told) == (now, told) {
+            return Ok(());
+        }
+        let path = recovery.every.path.clone().filter(|_| !begins);
+        let there = recovery.at == now;
         self.forget_forward();
-        let last = self.kept(&every).await?;
-        if let Some(recovery) = &mut self.session.recovery {
-            recovery.last = last;
+        let last = match path {
+            Some(path) => {
+                self.write_checkpoint(&path, None).await?;
+                Some(Kept::File(path))
+            }
+            None if there => None,
+            None => Some(Kept::Memory(Box::new(self.training_state().await?))),
+        };
+        let Some(recovery) = &mut self.session.recovery else {
+            return Ok(());
+        };
+        (recovery.at, recovery.told) = (now, told);
+        match last {
+            Some(last) => recovery.last = last,
+            None => self.keep_told(),
         }
         Ok(())
     }
 
-    async fn kept(&self, every: &Every) -> Result<Kept> {
-        match &every.path {
-            Some(path) => {
-                self.write_checkpoint(path, None).await?;
-                Ok(Kept::File(path.clone()))
-            }
-            None => Ok(Kept::Memory(Box::new(self.training_state().await?))),
+    /// Makes what the program has told part of the state that is kept in memory.
+    pub(in crate::train) fn keep_told(&mut self) {
+        let (learning_rate, rows) = (self.base_rate, self.logged.rows());
+        let session = &mut self.session;
+        if let Some(Kept::Memory(state)) = session.recovery.as_mut().map(|of| &mut of.last) {
+            (state.learning_rate, state.rows) = (learning_rate, rows);
+            state.notes.clone_from(&session.notes);
+            state.place = session.place.clone();
         }
+    }
+
+    fn moment(&self) -> Moment {
+        Moment {
+            batches: self.batches(),
+            updates: self.updates(),
+            changes: self.session.changes,
+        }
+    }
+}
+
+#[cfg(all(test, feature = "native"))]
+impl Recovery {
+    /// The batch that the last state is of, and whether it is in memory.
+    pub fn kept_of(&self) -> (u64, bool) {
+        (self.at.batches, matches!(self.last, Kept::Memory(_)))
+    }
+}
+
+#[cfg(all(test, feature = "native"))]
+impl Trainer {
+    /// What comes just before a batch.
+    pub(super) fn keep_next(&mut self) {
+        pollster::block_on(self.keep_if_due()).unwrap();
     }
 }

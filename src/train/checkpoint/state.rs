@@ -21,6 +21,8 @@ pub(in crate::train) struct TrainingState {
     pub learning_rate: f64,
     pub notes: BTreeMap<String, String>,
     pub place: Arc<[u8]>,
+    /// Of the log, by then.
+    pub rows: usize,
 }
 
 /// What a future gives that waits for nothing, as none on the CPU does.
@@ -51,6 +53,7 @@ impl Trainer {
             learning_rate: self.base_rate,
             notes: self.session.notes.clone(),
             place: self.session.place.clone(),
+            rows: self.logged.rows(),
         })
     }
 
@@ -69,7 +72,7 @@ impl Trainer {
         self.set_learning_rate(state.learning_rate)?;
         self.session.notes.clone_from(&state.notes);
         self.session.place = state.place.clone();
-        self.keep_state().await
+        Ok(())
     }
 
     pub(super) async fn counts(&self) -> Result<Counts> {

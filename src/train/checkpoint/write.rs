@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use safetensors::tensor::Dtype;
 use serde_json::json;
 
-use super::{FORMAT, Holds, PLACE, VERSION, describe};
+use super::{FORMAT, Holds, LOG, PLACE, VERSION, describe};
 use crate::engine::Counts;
 use crate::file::safetensors::{self as format, Sink};
 use crate::model::{Graph, ParameterId};
@@ -22,7 +22,7 @@ pub(super) struct Tensor {
     pub holds: Holds,
 }
 
-/// The tensors of a checkpoint of a model but for the place in the data: in the model's order, with as many
+/// The tensors of a checkpoint of a model but for the place in the data and the log: in the model's order, with as many
 /// slots of the optimizer's numbers as each parameter has.
 pub(super) fn tensors(
     graph: &Graph,
@@ -72,17 +72,8 @@ impl Trainer {
     ) -> Result<()> {
         self.check_between_steps()?;
         let counts = self.counts().await?;
-        let mut tensors = self.tensors((counts.pending > 0, self.has_averages()));
-        tensors.push(Tensor {
-            name: PLACE.into(),
-            dtype: Dtype::U8,
-            shape: vec![self.data_place().len()],
-            holds: Holds::Place,
-        });
-        let listed = tensors.iter();
-        let listed = listed.map(|tensor| (&*tensor.name, tensor.dtype, &*tensor.shape));
-        let (header, order) = format::header(listed, &self.metadata(&counts, metric))
-            .map_err(|reason| Error::argument("checkpoint", reason))?;
+        let tensors = self.all_tensors();
+        let (header, order) = header(&tensors, &self.metadata(&counts, metric))?;
         sink.write(&header)?;
         for at in order {
             self.write_tensor(&tensors[at], sink).await?;
@@ -90,11 +81,42 @@ impl Trainer {
         Ok(())
     }
 
+    /// Refuses what could not be written, wherever it went.
+    #[cfg(feature = "native")]
+    pub(super) fn check_checkpoint_of(&self, metric: Option<f64>) -> Result<()> {
+        self.check_between_steps()?;
+        let metadata = self.metadata(&Counts::default(), metric);
+        header(&self.all_tensors(), &metadata).map(drop)
+    }
+
+    fn all_tensors(&self) -> Vec<Tensor> {
+        let pending = match &self.backend {
+            Backend::Gpu(plan) => plan.is_pending(),
+            Backend::Cpu(reference) => reference.is_pending(),
+        };
+        let mut tensors = self.tensors((pending, self.has_averages()));
+        let log = self.log_text();
+        let bytes = [
+            (PLACE, Some(self.data_place().len()), Holds::Place),
+            (LOG, log.map(|text| text.len()), Holds::Log),
+        ];
+        tensors.extend(bytes.into_iter().filter_map(|(name, len, holds)| {
+            Some(Tensor {
+                name: name.into(),
+                dtype: Dtype::U8,
+                shape: vec![len?],
+                holds,
+            })
+        }));
+        tensors
+    }
+
     fn metadata(&self, counts: &Counts, metric: Option<f64>) -> BTreeMap<String, String> {
         let losses = counts.losses.iter().map(describe::exact);
-        let progress = json!({
+        let mut progress = json!({
             "batches": counts.batches,
             "updates": counts.updates,
+            "trained": counts.trained,
             "accumulate": counts.accumulate,
             "pending": counts.pending,
             "examples": counts.examples,
@@ -102,6 +124,9 @@ impl Trainer {
             "losses": losses.collect::<Vec<_>>(),
             "seed": counts.seed,
         });
+        if let Some(began) = counts.average_began.filter(|_| self.has_averages()) {
+            progress["average_began"] = json!(began);
+        }
         let graph = &self.model().graph;
         let learned = graph.kept().filter(|&(id, _)| self.learns(id));
         let updates = learned.map(|(id, parameter)| {
@@ -117,6 +142,8 @@ impl Trainer {
             ("model", json!(describe::model(graph)).to_string()),
             ("optimizers", json!(self.optimizers()).to_string()),
             ("learning_rate", describe::exact(self.base_rate)),
+            ("choices", json!(describe::choices(self)).to_string()),
+            ("rates", json!(describe::rates(self)).to_string()),
             ("progress", progress.to_string()),
             ("updates", json!(other).to_string()),
             ("notes", json!(self.session.notes).to_string()),
@@ -161,7 +188,14 @@ impl Trainer {
                 write_numbers(sink, &average.ok_or_else(none)?, f32::to_le_bytes)
             }
             Holds::Place => sink.write(self.data_place()),
+            Holds::Log => sink.write(self.log_text().unwrap_or_default().as_bytes()),
         }
+    }
+
+    /// The log as text, where anything was recorded.
+    fn log_text(&self) -> Option<String> {
+        let rows = !self.log().rows().is_empty();
+        rows.then(|| self.log().to_csv())
     }
 
     async fn values_of(&self, id: ParameterId) -> Result<Vec<f32>> {
@@ -171,7 +205,7 @@ impl Trainer {
         }
     }
 
-    /// The tensors of a checkpoint of this trainer but for the place in the data.
+    /// The tensors of a checkpoint of this trainer but for the place in the data and the log.
     pub(super) fn tensors(&self, with: (bool, bool)) -> Vec<Tensor> {
         let slots = |id| self.groups().state_slots(id);
         tensors(&self.model().graph, |id| self.learns(id), slots, with)
@@ -185,9 +219,12 @@ impl Trainer {
         }
     }
 
-    /// Whether there is an average yet: an update makes the first.
+    /// Whether there is an average yet: the first update since it is kept makes it.
     fn has_averages(&self) -> bool {
-        self.averages().is_some() && self.updates() > 0
+        match &self.backend {
+            Backend::Gpu(plan) => plan.has_average(),
+            Backend::Cpu(reference) => reference.has_average(),
+        }
     }
 
     /// The optimizer of each learned parameter, by name.
@@ -200,7 +237,7 @@ impl Trainer {
         optimizers.collect()
     }
 
-    pub(super) fn learns(&self, id: ParameterId) -> bool {
+    pub(in crate::train) fn learns(&self, id: ParameterId) -> bool {
         match &self.backend {
             Backend::Gpu(plan) => plan.learns(id),
             Backend::Cpu(reference) => reference.learns(id),
@@ -213,6 +250,16 @@ impl Trainer {
             Backend::Cpu(reference) => reference.updates_of(id),
         }
     }
+}
+
+/// The header of a file of tensors, and their order in it.
+fn header(
+    tensors: &[Tensor],
+    metadata: &BTreeMap<String, String>,
+) -> Result<(Vec<u8>, Vec<usize>)> {
+    let listed = tensors.iter();
+    let listed = listed.map(|tensor| (&*tensor.name, tensor.dtype, &*tensor.shape));
+    format::header(listed, metadata).map_err(|reason| Error::argument("checkpoint", reason))
 }
 
 /// Numbers as little-endian bytes, a stretch at a time.

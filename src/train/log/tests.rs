@@ -186,3 +186,94 @@ fn a_file_holds_a_log() {
     ));
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+/// What a program records before the first step.
+fn begin(trainer: &mut Trainer) {
+    trainer.record([("begun, \"now\"", -0.0)]).unwrap();
+}
+
+/// A step, and what a program records of it, within an update too.
+fn recorded_step(trainer: &mut Trainer, at: usize) {
+    let size = 1 + at % 3;
+    trainer.step(&vec![0.5; 2 * size], vec![1.0; size]).unwrap();
+    let loss = trainer.loss().unwrap().into();
+    trainer.record([("loss", loss)]).unwrap();
+    if at % 3 == 1 {
+        trainer.update().unwrap();
+        trainer
+            .record([("test", at as f64), ("loss", 1.5)])
+            .unwrap();
+    }
+}
+
+/// The text of a log without the time.
+fn timeless(log: &Log) -> String {
+    let mut log = log.clone();
+    log.rows.iter_mut().for_each(|row| row.seconds = 0.0);
+    log.to_csv()
+}
+
+const STEPS: usize = 9;
+
+fn recording() -> crate::TrainerBuilder {
+    let model = Model::builder([2]).dense(1).build().unwrap();
+    let builder = Trainer::builder(model).loss(Loss::mean_squared_error());
+    builder.batch(3).accumulate(2)
+}
+
+#[test]
+fn a_resumed_training_has_the_log_of_one_that_was_not_interrupted() {
+    let path = std::env::temp_dir().join(format!("wgpu-cnn-{}-resumed.csv", std::process::id()));
+    let mut whole = recording().on_cpu().unwrap();
+    begin(&mut whole);
+    (0..STEPS).for_each(|at| recorded_step(&mut whole, at));
+    for stop in 0..STEPS {
+        let mut begun = recording().on_cpu().unwrap();
+        begin(&mut begun);
+        (0..stop).for_each(|at| recorded_step(&mut begun, at));
+        let bytes = begun.checkpoint_bytes().unwrap();
+        // It goes on for a while, and writes what will be made again.
+        (stop..(stop + 2).min(STEPS)).for_each(|at| recorded_step(&mut begun, at));
+        begun.log().save(&path).unwrap();
+        let mut resumed = recording().resume_bytes(bytes.clone()).on_cpu().unwrap();
+        assert!(resumed.checkpoint_bytes().unwrap() == bytes, "at {stop}");
+        (stop..STEPS).for_each(|at| recorded_step(&mut resumed, at));
+        resumed.log().save(&path).unwrap();
+        let text = timeless(&Log::open(&path).unwrap());
+        assert_eq!(text, timeless(whole.log()), "from {stop}");
+        let rows = resumed.log().rows();
+        assert!(rows.is_sorted_by_key(|row| row.seconds));
+    }
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn a_recovered_training_has_the_log_of_one_that_was_not_interrupted() {
+    let Some(gpu) = crate::device::plain() else {
+        return;
+    };
+    let path = std::env::temp_dir().join(format!("wgpu-cnn-{}-log", std::process::id()));
+    let mut whole = recording().on(gpu).unwrap();
+    begin(&mut whole);
+    (0..STEPS).for_each(|at| recorded_step(&mut whole, at));
+    for lost in 0..STEPS {
+        let builder = match lost % 2 {
+            0 => recording().checkpoint_every(4),
+            _ => recording().checkpoint_every_to(4, &path),
+        };
+        let mut trainer = builder.on(gpu).unwrap();
+        begin(&mut trainer);
+        (0..lost).for_each(|at| recorded_step(&mut trainer, at));
+        let from = trainer.recover(gpu).unwrap() as usize;
+        // A state of a batch is kept just before its step.
+        assert_eq!(from, lost.saturating_sub(1) / 4 * 4, "{lost}");
+        if lost == 0 {
+            begin(&mut trainer); // called since the state of the beginning was kept
+        }
+        (from..STEPS).for_each(|at| recorded_step(&mut trainer, at));
+        assert_eq!(timeless(trainer.log()), timeless(whole.log()), "{lost}");
+        let rows = trainer.log().rows();
+        assert!(rows.is_sorted_by_key(|row| row.seconds));
+    }
+    std::fs::remove_file(path).unwrap();
+}

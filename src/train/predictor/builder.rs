@@ -5,34 +5,25 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Engine, Predictor};
-use crate::engine::{HostPrediction, MemoryReport, PlanOptions, PredictionPlan, PredictionTask};
 #[cfg(feature = "native")]
-use crate::engine::{Place, known_choices};
+use crate::engine::{ChoiceStore, known_choices};
+use crate::engine::{HostPrediction, MemoryReport, PlanOptions, PredictionPlan, PredictionTask};
 use crate::gpu::strategy::Choices;
 use crate::model::{Folded, Model, ParameterId, Weights};
+use crate::train::origin::Origin;
 use crate::{Error, Gpu, Result};
-
-/// Where parameters come from.
-#[derive(Debug, Clone)]
-pub(super) enum Source {
-    /// Those of a trainer's beginning.
-    Seed,
-    Weights(Weights),
-    /// By parameter.
-    Values(Arc<Vec<Vec<f32>>>),
-}
 
 /// How a [`Predictor`] is made.
 #[derive(Debug, Clone)]
 pub struct PredictorBuilder {
     model: Model,
-    pub(super) source: Source,
+    pub(super) origin: Origin,
     batches: Vec<usize>,
     pub(super) learned: Vec<bool>,
     fold: bool,
     pub(super) choices: Choices,
     #[cfg(feature = "native")]
-    autotune: Option<Place>,
+    autotune: Option<ChoiceStore>,
     pub(super) options: PlanOptions,
 }
 
@@ -43,7 +34,7 @@ impl PredictorBuilder {
     pub(super) fn new(model: Model) -> Self {
         let parameters = model.graph.parameters().iter();
         Self {
-            source: Source::Seed,
+            origin: Origin::Seed,
             batches: vec![1],
             learned: parameters.map(|parameter| parameter.is_learned()).collect(),
             fold: false,
@@ -58,7 +49,7 @@ impl PredictorBuilder {
     /// Takes weights from a safetensors file, such as a trainer [saves](crate::Trainer::save) or PyTorch's state
     /// of the same layers, or [`Weights`] of any kind. What they leave as it is starts from the seed.
     pub fn weights(mut self, weights: impl Into<Weights>) -> Self {
-        self.source = Source::Weights(weights.into());
+        self.origin = Origin::Weights(weights.into());
         self
     }
 
@@ -133,7 +124,7 @@ impl PredictorBuilder {
     /// from this file. Nothing is measured: of what is not there, a built-in table chooses.
     #[cfg(feature = "native")]
     pub fn autotune_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.autotune = Some(Place::File(path.into()));
+        self.autotune = Some(ChoiceStore::File(path.into()));
         self
     }
 
@@ -155,13 +146,10 @@ impl PredictorBuilder {
         let choices = self.choices.clone();
         #[cfg(feature = "native")]
         let choices = match &self.autotune {
-            Some(place) => known_choices(gpu, place)?,
+            Some(store) => known_choices(gpu, store, None)?,
             None => self.choices.clone(),
         };
-        let model = match self.folded()? {
-            Some(Folded { graph, .. }) => Model { graph },
-            None => self.model.clone(),
-        };
+        let model = self.computing()?;
         let mut learned = self.learned.clone();
         learned.resize(model.graph.parameters().len(), true);
         Ok(PredictionTask {
@@ -192,32 +180,22 @@ impl PredictorBuilder {
         self.fold.then(|| graph.fold_batch_norm()).transpose()
     }
 
-    /// The parameters of what is computed, one by one.
-    fn computed(&self) -> Result<Parameters<'_>> {
-        let own = self.parameters()?;
-        let Some(folded) = self.folded()? else {
-            return Ok(Box::new(own));
-        };
-        let ids = (0..self.model.graph.parameters().len()).map(ParameterId);
-        let mut values = folded.parameters(ids.map(own).collect::<Result<_>>()?)?;
-        Ok(Box::new(move |id| Ok(std::mem::take(&mut values[id.0]))))
+    /// What is computed.
+    fn computing(&self) -> Result<Model> {
+        Ok(match self.folded()? {
+            Some(Folded { graph, .. }) => graph.into(),
+            None => self.model.clone(),
+        })
     }
 
-    /// The parameters one by one, once all that can be wrong with their file is known.
-    fn parameters(&self) -> Result<impl FnMut(ParameterId) -> Result<Vec<f32>>> {
-        let graph = &self.model.graph;
-        let mut weights = match &self.source {
-            Source::Weights(weights) => Some(weights.open(graph)?),
-            Source::Seed | Source::Values(_) => None,
+    /// The parameters of what is computed, one by one.
+    fn computed(&self) -> Result<Parameters<'_>> {
+        let (graph, seed) = (&self.model.graph, self.options.seed);
+        let Some(folded) = self.folded()? else {
+            return Ok(Box::new(self.origin.open(graph, seed)?));
         };
-        Ok(move |id: ParameterId| {
-            if let Source::Values(values) = &self.source {
-                return Ok(values[id.0].clone());
-            }
-            let read = weights.as_mut().map(|weights| weights.read(graph, id));
-            let initial = || graph.initial_values_of(id, self.options.seed);
-            Ok(read.transpose()?.flatten().unwrap_or_else(initial))
-        })
+        let mut values = folded.parameters(self.origin.read(graph, seed)?)?;
+        Ok(Box::new(move |id| Ok(std::mem::take(&mut values[id.0]))))
     }
 
     /// Makes the predictor on a GPU.
@@ -262,10 +240,7 @@ impl PredictorBuilder {
         if self.autotune.is_some() {
             return for_gpus("autotune_file");
         }
-        let model = match self.folded()? {
-            Some(Folded { graph, .. }) => Model { graph },
-            None => self.model.clone(),
-        };
+        let model = self.computing()?;
         let ids = (0..model.graph.parameters().len()).map(ParameterId);
         let parameters = ids.map(self.computed()?).collect::<Result<_>>()?;
         let host = HostPrediction {

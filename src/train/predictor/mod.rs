@@ -7,11 +7,11 @@ pub use builder::PredictorBuilder;
 use std::sync::Arc;
 
 use super::Trainer;
+use super::origin::Origin;
 use super::trainer::Backend;
-use crate::engine::{HostPrediction, Landing, MemoryReport, PredictionPlan, Wanted};
+use crate::engine::{HostPrediction, Landing, MemoryReport, PredictionPlan};
 use crate::model::{Inputs, Model, ParameterId};
 use crate::{Gpu, Result};
-use builder::Source;
 
 /// A model that predicts, on a GPU or on the CPU: its weights, and memory for the values that live at
 /// once in a forward pass. Several threads may use one at the same time.
@@ -72,16 +72,15 @@ impl Trainer {
     pub async fn predictor_async(&self) -> Result<PredictorBuilder> {
         let model = self.model().clone();
         let values = self.all_parameters().await?;
-        let wanted = Wanted::learned(&model.graph, &self.losses, self.groups());
         let mut builder = PredictorBuilder::new(model).batch(self.batch);
         for (at, learned) in builder.learned.iter_mut().enumerate() {
-            *learned = wanted.parameter(ParameterId(at));
+            *learned = self.learns(ParameterId(at));
         }
         if let Backend::Gpu(plan) = &self.backend {
             (builder.options, builder.choices) = plan.options_and_choices();
             builder.options.memory_budget = u64::MAX;
         }
-        builder.source = Source::Values(Arc::new(values));
+        builder.origin = Origin::Values(values.into());
         Ok(builder)
     }
 

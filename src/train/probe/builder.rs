@@ -5,34 +5,32 @@ use crate::engine::{HostLook, LookPlan, LookTask, MemoryReport, PlanOptions};
 use crate::gpu::strategy::Choices;
 use crate::model::{Losses, Model, ParameterId, ValueId, Weights};
 use crate::op::Loss;
+use crate::train::origin::Origin;
 use crate::{Error, Gpu, Result};
-
-/// Where parameters come from.
-#[derive(Debug, Clone)]
-pub(super) enum Source {
-    Seed,
-    Weights(Weights),
-    Values(Vec<Vec<f32>>),
-}
 
 /// How a [`Probe`] is made.
 #[derive(Debug, Clone)]
 pub struct ProbeBuilder {
     model: Model,
     losses: Losses,
-    pub(super) source: Source,
+    pub(super) origin: Origin,
     values: Vec<String>,
     gradients: Vec<String>,
     training: bool,
+    pub(super) learned: Vec<bool>,
+    pub(super) choices: Choices,
     pub(super) options: PlanOptions,
 }
 
 impl ProbeBuilder {
     pub(super) fn new(model: Model) -> Self {
+        let parameters = model.graph.parameters().iter();
         Self {
+            learned: parameters.map(|parameter| parameter.is_learned()).collect(),
+            choices: Choices::new(),
             model,
             losses: Loss::default().into(),
-            source: Source::Seed,
+            origin: Origin::Seed,
             values: vec![],
             gradients: vec![],
             training: false,
@@ -76,13 +74,20 @@ impl ProbeBuilder {
     /// Takes weights from a safetensors file, or [`Weights`] of any kind. What they leave as it is starts from
     /// the seed.
     pub fn weights(mut self, weights: impl Into<Weights>) -> Self {
-        self.source = Source::Weights(weights.into());
+        self.origin = Origin::Weights(weights.into());
         self
     }
 
     /// Sets the seed of the first parameters, unless they are loaded, and of dropout's masks. Default 0.
     pub fn seed(mut self, seed: u64) -> Self {
         self.options.seed = seed;
+        self
+    }
+
+    /// Stores values, and the weights of convolutions and dense layers, as a trainer in
+    /// [half precision](crate::TrainerBuilder::half_precision) does. Default false.
+    pub fn half_precision(mut self, half: bool) -> Self {
+        self.options.half = half;
         self
     }
 
@@ -98,7 +103,18 @@ impl ProbeBuilder {
     /// # Errors
     /// Those of [`on`](Self::on) but for the weights'.
     pub fn memory(&self, gpu: &Gpu) -> Result<MemoryReport> {
+        self.check_half(gpu)?;
         self.task()?.0.memory(gpu)
+    }
+
+    fn check_half(&self, gpu: &Gpu) -> Result<()> {
+        match self.options.half && !gpu.has_half_precision() {
+            true => {
+                let reason = "needs a device with SHADER_F16, which this one was made without";
+                Err(Error::argument("half_precision", reason))
+            }
+            false => Ok(()),
+        }
     }
 
     /// What is looked at, with the names of values and gradients.
@@ -122,40 +138,22 @@ impl ProbeBuilder {
         let (value_ids, gradient_ids): (Vec<_>, Vec<_>) = (ids(&values), ids(&gradients));
         let asked = [value_ids.clone(), gradient_ids.clone()].concat();
         let task = LookTask {
-            model: Model {
-                graph: graph.with_own_places(&asked, !self.training),
-            },
+            model: graph.with_own_places(&asked, !self.training).into(),
             losses,
             values: value_ids,
             gradients: gradient_ids,
+            learned: self.learned.clone(),
             options: self.options,
-            choices: Choices::new(),
+            choices: self.choices.clone(),
         };
         Ok((task, Probed { values, gradients }))
-    }
-
-    /// The parameters one by one, once all that can be wrong with their file is known.
-    fn parameters(&self) -> Result<Vec<Vec<f32>>> {
-        let graph = &self.model.graph;
-        let mut weights = match &self.source {
-            Source::Values(values) => return Ok(values.clone()),
-            Source::Weights(weights) => Some(weights.open(graph)?),
-            Source::Seed => None,
-        };
-        let ids = (0..graph.parameters().len()).map(ParameterId);
-        let values = ids.map(|id| {
-            let read = weights.as_mut().map(|weights| weights.read(graph, id));
-            let initial = || graph.initial_values_of(id, self.options.seed);
-            Ok(read.transpose()?.flatten().unwrap_or_else(initial))
-        });
-        values.collect()
     }
 
     /// Makes the probe on a GPU.
     ///
     /// # Errors
-    /// [`Error::Argument`] for a name that the model does not have and a batch of 0, [`Error::Shape`] for
-    /// a loss that does not fit, [`Error::Limit`] and [`Error::OutOfMemory`] for what the device does not
+    /// [`Error::Argument`] for a name that the model does not have, a batch of 0 and half precision on a device
+    /// without it, [`Error::Shape`] for a loss that does not fit, [`Error::Limit`] and [`Error::OutOfMemory`] for what the device does not
     /// have, [`Error::File`] for weights that do not fit.
     #[cfg(feature = "native")]
     pub fn on(self, gpu: &Gpu) -> Result<Probe> {
@@ -164,11 +162,14 @@ impl ProbeBuilder {
 
     /// [`on`](Self::on) for asynchronous programs and the browser.
     pub async fn on_async(self, gpu: &Gpu) -> Result<Probe> {
+        self.check_half(gpu)?;
         let (task, probed) = self.task()?;
-        let (losses, parameters) = (task.losses.clone(), self.parameters()?);
+        let (losses, graph) = (task.losses.clone(), &self.model.graph);
+        let mut parameters = self.origin.open(graph, self.options.seed)?;
         let mut plan = LookPlan::compile(gpu, task).await?;
-        for (at, values) in parameters.iter().enumerate() {
-            plan.set_parameter(ParameterId(at), values).await?;
+        for at in 0..graph.parameters().len() {
+            let id = ParameterId(at);
+            plan.set_parameter(id, &parameters(id)?).await?;
         }
         let backend = Engine::Gpu(Box::new(plan));
         Ok(probed.probe(losses, self.options.batch, backend))
@@ -178,14 +179,19 @@ impl ProbeBuilder {
     ///
     /// # Errors
     /// Those of [`on`](Self::on) that are no device's, and [`Error::Argument`] for a
-    /// [`memory_budget`](Self::memory_budget), which only a GPU could keep.
+    /// [`memory_budget`](Self::memory_budget) and [`half_precision`](Self::half_precision), which only a GPU could
+    /// keep.
     pub fn on_cpu(self) -> Result<Probe> {
+        if self.options.half {
+            return Err(Error::argument("half_precision", "is for GPUs"));
+        }
         if self.options.memory_budget != u64::MAX {
             return Err(Error::argument("memory_budget", "is for GPUs"));
         }
         let (task, probed) = self.task()?;
         let losses = task.losses.clone();
-        let look = HostLook::new(task, self.parameters()?)?;
+        let parameters = self.origin.read(&self.model.graph, self.options.seed)?;
+        let look = HostLook::new(task, parameters)?;
         let backend = Engine::Cpu(Box::new(look));
         Ok(probed.probe(losses, self.options.batch, backend))
     }

@@ -5,13 +5,13 @@ mod builder;
 pub use builder::ProbeBuilder;
 
 use super::Trainer;
+use super::origin::Origin;
 use super::trainer::Backend;
-use crate::engine::{HostLook, LookPlan, MemoryReport};
+use crate::engine::{HostLook, LookPlan, MemoryReport, Wanted};
 use crate::model::{
-    Graph, Inputs, Model, OutputLoss, Targets, ValueId, check_gradients, check_own,
+    Graph, Inputs, Model, OutputLoss, ParameterId, Targets, ValueId, check_gradients, check_own,
 };
 use crate::{Error, Gpu, Result};
-use builder::Source;
 
 /// Looks into a model: the values of named layers, and a loss's gradient with respect to them and to the
 /// inputs, as saliency maps, Grad-CAM, style transfer and adversarial examples need them. It has
@@ -119,8 +119,8 @@ impl Probed {
 }
 
 impl Trainer {
-    /// Begins a [`Probe`] with the parameters as they are now, for batches of the trainer's size. The
-    /// trainer is not touched by what the probe does.
+    /// Begins a [`Probe`] with the parameters as they are now, for batches of the trainer's size, with its seed,
+    /// in its precision and with its choices. The trainer is not touched by what the probe does.
     ///
     /// ```
     /// use wgpu_cnn::{Loss, Model, Trainer};
@@ -142,9 +142,20 @@ impl Trainer {
     /// [`probe`](Self::probe) for asynchronous programs and the browser.
     pub async fn probe_async(&self) -> Result<ProbeBuilder> {
         let mut builder = ProbeBuilder::new(self.model().clone()).batch(self.batch);
-        builder.source = Source::Values(self.all_parameters().await?);
-        if let Backend::Gpu(plan) = &self.backend {
-            builder.options.seed = plan.options_and_choices().0.seed;
+        builder.origin = Origin::Values(self.all_parameters().await?.into());
+        let wanted = Wanted::learned(&self.model().graph, &self.losses, self.groups());
+        for (at, learned) in builder.learned.iter_mut().enumerate() {
+            *learned = wanted.parameter(ParameterId(at));
+        }
+        match &self.backend {
+            Backend::Gpu(plan) => {
+                let (options, choices) = plan.options_and_choices();
+                builder.choices = choices;
+                builder.options.max_slab = options.max_slab;
+                builder.options.seed = options.seed;
+                builder.options.half = options.half;
+            }
+            Backend::Cpu(reference) => builder.options.seed = reference.seed(),
         }
         Ok(builder)
     }
@@ -177,9 +188,7 @@ impl Probe {
         let inputs = inputs.into();
         let examples = self.examples(&inputs)?;
         self.forward(&inputs, examples, &Targets(vec![])).await?;
-        let mut looked = self.looked(None, examples).await?;
-        looked.gradients.clear();
-        Ok(looked)
+        self.looked(None, examples, &[]).await
     }
 
     /// The loss of a batch, with the values and the gradients that are asked for.
@@ -207,7 +216,7 @@ impl Probe {
         self.check_losses()?;
         targets.check(self.graph(), &self.losses, examples)?;
         let loss = self.forward(&inputs, examples, &targets).await?;
-        self.looked(loss, examples).await
+        self.looked(loss, examples, &self.gradients).await
     }
 
     /// The same for [losses of one's own](crate::Losses::own): `gradients` gets the model's outputs by name and
@@ -269,7 +278,7 @@ impl Probe {
             Engine::Gpu(plan) => plan.backward(examples, &gradients).await?,
             Engine::Cpu(look) => look.backward(&gradients)?,
         }
-        self.looked(None, examples).await
+        self.looked(None, examples, &self.gradients).await
     }
 
     fn check_losses(&self) -> Result<()> {
@@ -314,7 +323,13 @@ impl Probe {
         Ok(Some(weighted.sum::<f64>() as f32))
     }
 
-    async fn looked(&self, loss: Option<f32>, examples: usize) -> Result<Looked> {
+    /// What is seen: all values that are asked for, and these gradients.
+    async fn looked(
+        &self,
+        loss: Option<f32>,
+        examples: usize,
+        with: &[(String, ValueId)],
+    ) -> Result<Looked> {
         let (mut values, mut gradients) = (Vec::new(), Vec::new());
         for (name, id) in &self.values {
             let value = match &self.backend {
@@ -323,7 +338,7 @@ impl Probe {
             };
             values.push((name.clone(), value));
         }
-        for (name, id) in &self.gradients {
+        for (name, id) in with {
             let gradient = match &self.backend {
                 Engine::Gpu(plan) => plan.gradient(*id, examples).await?,
                 Engine::Cpu(look) => look.gradient(*id),

@@ -22,7 +22,8 @@ fn step(trainer: &mut Trainer, number: usize) -> Result<()> {
     }
     trainer.set_data_place([number as u8]);
     trainer.step(&x, &[0u8, 1, 2, 0])?;
-    trainer.loss().map(drop)
+    let loss = trainer.loss()?.into();
+    trainer.record([("loss", loss)])
 }
 
 /// As a program trains that looks after its device, which is lost before these steps, the first time that it
@@ -59,6 +60,11 @@ fn train(
         }
     }
     assert_eq!(trainer.batches(), STEPS as u64);
+    // A row of each step, and no step twice.
+    let rows = trainer.log().rows().iter();
+    let rows: Vec<_> = rows.map(|row| (row.batch, row.examples)).collect();
+    let expected = (1..=STEPS as u64).map(|batch| (batch, 4 * batch));
+    assert_eq!(rows, expected.collect::<Vec<_>>(), "lost before {losses:?}");
     (state(&trainer), recovered)
 }
 
@@ -92,7 +98,8 @@ fn own_step(trainer: &mut Trainer, number: usize) -> Result<()> {
     let outputs = trainer.forward(&x)?;
     let gradient: Vec<f32> = outputs[0].1.iter().map(|y| y.tanh()).collect();
     trainer.backward([&gradient])?;
-    trainer.update()
+    trainer.update()?;
+    trainer.record([("first", outputs[0].1[0].into())])
 }
 
 #[test]

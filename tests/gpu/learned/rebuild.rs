@@ -210,7 +210,7 @@ fn a_checkpoint_goes_on_with_each_count() {
     let (kept, written) = (file("kept"), file("written"));
     let all = builder().optimizer(Optimizer::nadam(0.01));
     let head = all.clone().freeze("*").unfreeze("fc.*");
-    for (device, mut whole) in trainers(&head.checkpoint_every_to(100, &kept)) {
+    for (device, mut whole) in trainers(&head.checkpoint_every_to(5, &kept)) {
         steps(&mut whole, 0..3);
         whole
             .rebuild(|builder| builder.unfreeze("layer2.*"))
@@ -227,14 +227,21 @@ fn a_checkpoint_goes_on_with_each_count() {
                 None => resumed.resume(path).on_cpu().unwrap(),
             }
         };
-        assert_eq!(state(&resume(&kept)), state(&whole), "{device}");
+        if let Some(gpu) = &gpu {
+            let before = state(&whole);
+            assert_eq!(whole.recover(gpu).unwrap(), 3, "{device}");
+            assert_eq!(state(&whole), before, "{device}");
+        }
         steps(&mut whole, 3..5);
         whole.checkpoint(&written).unwrap();
         let mut resumed = resume(&written);
+        let then = state(&resumed);
         for trainer in [&mut whole, &mut resumed] {
             steps(trainer, 5..7);
         }
         assert_eq!(state(&resumed), state(&whole), "{device}");
+        // The file is written just before the sixth batch.
+        assert_eq!(state(&resume(&kept)), then, "{device}");
     }
     for path in [kept, written] {
         std::fs::remove_file(path).unwrap();

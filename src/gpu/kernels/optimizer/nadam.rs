@@ -26,7 +26,7 @@ params! {
 pub(crate) const NADAM: Kernel = Kernel {
     name: "optimizer_nadam",
     source: source!("optimizer_nadam.wgsl"),
-    blocks: &[&blocks::GRADIENT_SLAB, &blocks::FLAT],
+    blocks: &[&blocks::ADAM_MOMENTS, &blocks::GRADIENT_SLAB, &blocks::FLAT],
     bindings: &[Read, Read, ReadWrite, ReadWrite, ReadWrite],
     formats: &[],
     params: NAdamParams::LAYOUT,
