@@ -154,15 +154,17 @@ pub(crate) fn serves(core: Core, traits: &Traits, work: &Work) -> bool {
         Work::Matmul(..) | Work::Conv2dBackwardWeight(_) => true,
     };
     match core {
-        Core::Tiled32 | Core::Tiled64 | Core::Tiled128 => true, // long sums are split
+        // Long sums are split. Slices that are too many belong to groups of few channels.
+        Core::Tiled32 | Core::Tiled64 | Core::Tiled128 => work.extents().slices <= MOST,
         Core::Subgroup => traits.subgroups_of_8() && work.geometry().is_none(),
         Core::Rows => short && traits.subgroups_of_8() && rows_serve(traits, work),
         Core::Strided => short && traits.subgroups_of_8() && strided_serves(traits, work),
         Core::Direct => match work {
             Work::Matmul(..) => false,
             Work::Conv2dBackwardWeight(_) => true,
-            // A turn for each tap, filter row and channel.
-            Work::Conv2dForward(_) | Work::Conv2dBackwardInput(_) => short && traits.allows(3 * k),
+            Work::Conv2dForward(geometry) | Work::Conv2dBackwardInput(geometry) => {
+                short && traits.allows(direct_iterations(geometry, k))
+            }
         },
     }
 }
@@ -193,7 +195,8 @@ fn table(traits: &Traits, work: &Work) -> Core {
         Some(geometry) if direct(work, geometry) && serves(Core::Direct, traits, work) => {
             Core::Direct
         }
-        _ => tile(work),
+        _ if serves(tile(work), traits, work) => tile(work),
+        _ => Core::Direct,
     }
 }
 
@@ -330,6 +333,12 @@ pub(crate) fn sum_parts(traits: &Traits, work: &Work, core: Core) -> usize {
 /// of the outer loop and 8 or 16 of the inner one for each step.
 pub(crate) fn tiled_iterations(k: usize) -> usize {
     k.div_ceil(8) * 9
+}
+
+/// Iterations that the loops of an invocation of the direct core make for sums of length `k`: a turn for each
+/// tap, filter row and channel, and the search for the first taps of a phase.
+pub(crate) fn direct_iterations(geometry: &Conv2dGeometry, k: usize) -> usize {
+    3 * k + geometry.stride.height + geometry.stride.width
 }
 
 /// Iterations that the loops of an invocation of the strided core make for sums of length `k`: a turn
