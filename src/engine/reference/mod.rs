@@ -14,6 +14,8 @@ mod walk;
 
 use pass::{Among, divided};
 pub(super) use predict::predict;
+#[cfg(feature = "native")]
+pub(crate) use single::loss_by_itself;
 pub(super) use single::{AveragePass, BackwardPass, Compute, ForwardPass, LossPass, UpdatePass};
 use walk::{Tape, Walk};
 
