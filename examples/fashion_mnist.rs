@@ -4,6 +4,7 @@
 //! cargo run --release --example fashion_mnist
 //! cargo run --release --example fashion_mnist -- --epochs 8 --seed 2 --device cpu
 //! cargo run --release --example fashion_mnist -- --data /usr/share/datasets/fashion-mnist
+//! cargo run --release --example fashion_mnist -- --checkpoint run.safetensors
 //! ```
 //!
 //! The repository holds a subset of 6,000 + 1,000 images, which is what the first line uses;
@@ -12,12 +13,17 @@
 //! images after each epoch, and at the end which class was taken for which. The output folder gets
 //! the curves, the first layer's filters, and the weights, from which `--weights` goes on (with
 //! `--epochs 0` it only tests them).
+//!
+//! With `--checkpoint` a file keeps what the training has come to: it is written after each epoch, and where
+//! Ctrl-C ends the program. The same command goes on from there, to the results of a training that nobody
+//! interrupted.
 
 mod common;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
@@ -26,7 +32,7 @@ use common::classes::class_names;
 use common::{filters, finite, out};
 use indicatif::{ProgressBar, ProgressStyle};
 use wgpu_cnn::data::{Dataset, Loader, Memory, Split};
-use wgpu_cnn::{ConfusionMatrix, Gpu, Model, Optimizer, Trainer};
+use wgpu_cnn::{ConfusionMatrix, Gpu, Log, Model, Optimizer, Trainer};
 
 /// The classes of MNIST and Fashion-MNIST.
 const CLASSES: usize = 10;
@@ -36,7 +42,7 @@ const CLASSES: usize = 10;
 struct Options {
     /// How often each training image is seen
     #[arg(long, default_value_t = 3)]
-    epochs: usize,
+    epochs: u64,
     /// Images per training step
     #[arg(long, default_value_t = 64)]
     batch: usize,
@@ -65,6 +71,9 @@ struct Options {
     /// Start from these weights (safetensors)
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
+    /// Keep what the training has come to in this file, and go on from there if it exists
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
     /// Where the pictures and the trained weights go
     #[arg(long, value_name = "DIR", default_value = "out/fashion_mnist")]
     out: PathBuf,
@@ -89,9 +98,21 @@ const CURVES: &str = "loss.png";
 const FILTERS: &str = "filters.png";
 const WEIGHTS: &str = "weights.safetensors";
 
+/// What is recorded on the way: the loss of single batches, and the accuracy on the test images in percent.
+const LOSS: &str = "loss";
+const ACCURACY: &str = "test accuracy";
+/// The checkpoint's note that holds the record.
+const LOG: &str = "log";
+
+/// Whether Ctrl-C has been pressed.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+/// How a program ends that Ctrl-C has ended.
+const EXIT_INTERRUPTED: u8 = 130;
+
 fn main() -> ExitCode {
     match run(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(EXIT_INTERRUPTED),
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE
@@ -99,7 +120,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+/// Whether it came to its end.
+fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
     let out = &options.out;
     out::prepare(out, &[CURVES, FILTERS, WEIGHTS])?;
     let train = Memory::read_mnist(&options.data, Split::Train)?;
@@ -120,11 +142,17 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     println!("\n{model}");
 
     let gpu = find_gpu(options)?;
-    let builder = Trainer::builder(model)
+    let kept = options.checkpoint.as_ref().filter(|file| file.exists());
+    let mut builder = Trainer::builder(model)
         .batch(options.batch)
         .optimizer(optimizer(options))
         .half_precision(options.half)
         .seed(options.seed);
+    match (kept, &options.weights) {
+        (Some(file), _) => builder = builder.resume(file),
+        (None, Some(file)) => builder = builder.weights(file),
+        (None, None) => {}
+    }
     let (mut trainer, device) = match &gpu {
         Some(gpu) => (builder.on(gpu)?, format!("gpu {}", gpu.info().name)),
         None => (builder.on_cpu()?, "cpu".to_owned()),
@@ -133,36 +161,89 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     if let Some(memory) = trainer.memory() {
         println!("{memory}");
     }
-    if let Some(file) = &options.weights {
-        trainer.load(file)?;
-    }
 
     let train = Loader::builder(train).batch(options.batch).shuffle(true);
     let train = train.seed(options.seed).build()?;
     let test = Loader::builder(test).batch(1000).build()?;
-    let mut history = History::default();
     let mut confusion = ConfusionMatrix::new().names(class_names(&options.data).iter().copied());
-    let mut accuracy = evaluate(&mut trainer, &test, &mut confusion)?;
-    println!("before training: test accuracy {accuracy:.1} %");
-    history.accuracy.push((0.0, accuracy));
-    for epoch in 0..options.epochs {
-        let start = Instant::now();
-        let loss = train_epoch(&mut trainer, &train, epoch, &mut history)?;
-        let seconds = start.elapsed().as_secs_f64();
-        accuracy = evaluate(&mut trainer, &test, &mut confusion)?;
-        history.accuracy.push(((epoch + 1) as f64, accuracy));
+    let trained = epochs(&mut trainer, [&train, &test], &mut confusion, options)?;
+    let Some(accuracy) = trained else {
         println!(
-            "epoch {}/{}: loss {loss:.3}, test accuracy {accuracy:.1} %, {seconds:.1} s, {:.0} images/s",
-            epoch + 1,
-            options.epochs,
-            train.dataset().len() as f64 / seconds,
+            "interrupted after {} batches; the same command goes on",
+            trainer.batches()
         );
-    }
+        return Ok(false);
+    };
     println!("\n{confusion}");
     finite::check(&trainer)?;
-    save(&trainer, &history, out)?;
+    save(&trainer, train.len(), out)?;
     println!("test accuracy {accuracy:.1} % on {device}");
-    Ok(())
+    Ok(true)
+}
+
+/// Trains, and says after each epoch how well it goes. Returns the last accuracy on the test images in
+/// percent; nothing where Ctrl-C has been pressed.
+fn epochs(
+    trainer: &mut Trainer,
+    [train, test]: [&Loader; 2],
+    confusion: &mut ConfusionMatrix,
+    options: &Options,
+) -> Result<Option<f64>, Box<dyn Error>> {
+    if options.checkpoint.is_some() {
+        ctrlc::set_handler(on_interrupt)?;
+    }
+    let mut accuracy = evaluate(trainer, test, confusion)?;
+    if trainer.data_place().is_empty() {
+        println!("before training: test accuracy {accuracy:.1} %");
+        trainer.record([(ACCURACY, accuracy)])?;
+    } else {
+        train.resume(&trainer.data_place().try_into()?)?;
+        trainer.set_log(Log::from_csv(trainer.note(LOG).unwrap_or_default())?);
+        println!(
+            "after {} batches: test accuracy {accuracy:.1} %",
+            trainer.batches()
+        );
+    }
+    keep(trainer, train, options)?;
+    for epoch in train.place().epoch()..options.epochs {
+        let start = Instant::now();
+        let images = train_epoch(trainer, train, epoch)?;
+        let seconds = start.elapsed().as_secs_f64();
+        let is_whole = train.place().epoch() > epoch;
+        if is_whole {
+            accuracy = evaluate(trainer, test, confusion)?;
+            trainer.record([(ACCURACY, accuracy)])?;
+            println!(
+                "epoch {}/{}: loss {:.3}, test accuracy {accuracy:.1} %, {seconds:.1} s, {:.0} images/s",
+                epoch + 1,
+                options.epochs,
+                mean_loss(trainer, train, epoch),
+                images as f64 / seconds,
+            );
+        }
+        keep(trainer, train, options)?;
+        if INTERRUPTED.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+    }
+    Ok(Some(accuracy))
+}
+
+/// Has the training end at its next batch; the second time, the program at once.
+fn on_interrupt() {
+    if INTERRUPTED.swap(true, Ordering::Relaxed) {
+        std::process::exit(EXIT_INTERRUPTED.into());
+    }
+}
+
+/// Writes the checkpoint, if there is to be one.
+fn keep(trainer: &mut Trainer, images: &Loader, options: &Options) -> wgpu_cnn::Result<()> {
+    let Some(file) = &options.checkpoint else {
+        return Ok(());
+    };
+    trainer.set_data_place(images.place());
+    trainer.set_note(LOG, trainer.log().to_csv());
+    trainer.checkpoint(file)
 }
 
 /// The GPU that the options ask for; nothing where the CPU is to train, which is also the way out
@@ -194,21 +275,22 @@ fn optimizer(options: &Options) -> Optimizer {
     }
 }
 
-/// One pass over the training images. Returns the mean of the losses that were looked at.
+/// One pass over the training images, or what is left of it, until Ctrl-C is pressed. Returns the number of
+/// images.
 fn train_epoch(
     trainer: &mut Trainer,
     batches: &Loader,
-    epoch: usize,
-    history: &mut History,
-) -> Result<f64, Box<dyn Error>> {
+    epoch: u64,
+) -> Result<usize, Box<dyn Error>> {
     /// Reading the loss waits for the GPU, so only every so many steps do it.
     const STEPS_PER_READING: usize = 10;
-    let (start, steps) = (Instant::now(), batches.len());
+    let (start, steps, done) = (Instant::now(), batches.len(), batches.place().batch());
     let style = ProgressStyle::with_template("epoch {prefix} [{bar:40}] {pos}/{len} steps, {msg}")?;
     let bar = ProgressBar::new(steps as u64).with_style(style);
     bar.set_prefix((epoch + 1).to_string());
-    let (mut seen, mut sum, mut readings) = (0, 0.0, 0);
-    for (step, batch) in (1..).zip(batches.epoch(epoch as u64)) {
+    bar.set_position(done as u64);
+    let mut seen = 0;
+    for (step, batch) in (done + 1..).zip(batches.epoch(epoch)) {
         let batch = batch?;
         seen += batch.len();
         trainer.step(&batch.images, batch.targets)?;
@@ -221,18 +303,26 @@ fn train_epoch(
             }
             let rate = seen as f64 / start.elapsed().as_secs_f64();
             bar.set_message(format!("loss {loss:.3}, {rate:.0} images/s"));
-            history
-                .loss
-                .push((epoch as f64 + step as f64 / steps as f64, loss));
-            sum += loss;
-            readings += 1;
+            trainer.record([(LOSS, loss)])?;
+        }
+        if INTERRUPTED.load(Ordering::Relaxed) {
+            break;
         }
     }
     bar.finish_and_clear();
-    Ok(sum / f64::from(readings))
+    Ok(seen)
 }
 
-fn diverged(loss: f64, step: usize, epoch: usize) -> String {
+/// The mean of the losses that were looked at in an epoch.
+fn mean_loss(trainer: &Trainer, batches: &Loader, epoch: u64) -> f64 {
+    let begin = epoch * batches.len() as u64;
+    let losses = trainer.log().values(LOSS);
+    let losses = losses.iter().filter(|(step, _)| *step > begin);
+    let (sum, count) = losses.fold((0.0, 0), |(sum, count), (_, loss)| (sum + loss, count + 1));
+    sum / f64::from(count)
+}
+
+fn diverged(loss: f64, step: usize, epoch: u64) -> String {
     format!(
         "the loss is {loss}, seen at step {step} of epoch {epoch}: the training has diverged, and nothing \
          is written; a smaller --lr may help"
@@ -250,10 +340,17 @@ fn evaluate(
 }
 
 /// Writes the curves, the filters of layer 0 and the weights to the folder `out`.
-fn save(trainer: &Trainer, history: &History, out: &Path) -> Result<(), Box<dyn Error>> {
+fn save(trainer: &Trainer, steps: usize, out: &Path) -> Result<(), Box<dyn Error>> {
     const FIRST_LAYER: &str = "0.weight";
     let curves = out.join(CURVES);
-    chart::write(&curves, history)?;
+    // Counted in epochs, and fractions of them.
+    let [loss, accuracy] = [LOSS, ACCURACY].map(|name| {
+        let points = trainer.log().values(name).into_iter();
+        points
+            .map(|(step, value)| (step as f64 / steps as f64, value))
+            .collect()
+    });
+    chart::write(&curves, &History { loss, accuracy })?;
     let picture = out.join(FILTERS);
     let (_, shape) = trainer
         .model()

@@ -7,8 +7,6 @@
 //! cargo run --release --example resnet -- --epochs 8 --seed 2 --device cpu
 //! ```
 
-#[path = "common/dataset.rs"]
-mod dataset;
 #[path = "common/device.rs"]
 mod device;
 #[path = "common/finite.rs"]
@@ -20,16 +18,19 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use dataset::{CLASSES, Images};
 use device::Device;
+use wgpu_cnn::data::{Loader, Memory, Split};
 use wgpu_cnn::{Accuracy, Conv2d, Gpu, Model, ModelBuilder, Optimizer, Trainer};
+
+/// The classes of MNIST and Fashion-MNIST.
+const CLASSES: usize = 10;
 
 /// Train a residual network on Fashion-MNIST, and a plain one beside it.
 #[derive(Parser)]
 struct Options {
     /// How often each training image is seen
     #[arg(long, default_value_t = 3)]
-    epochs: usize,
+    epochs: u64,
     /// Images per training step
     #[arg(long, default_value_t = 64)]
     batch: usize,
@@ -56,12 +57,14 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
-    let (train, test) = dataset::load(&options.data)?;
+    let train = Memory::read_mnist(&options.data, Split::Train)?;
+    let test = Memory::read_mnist(&options.data, Split::Test)?;
+    let shape = train.example_shape();
+    let networks = [("lenet", lenet(&shape)?), ("resnet", resnet(&shape)?)];
+    let train = Loader::builder(train).batch(options.batch).shuffle(true);
+    let train = train.seed(options.seed).build()?;
+    let test = Loader::builder(test).batch(1000).build()?;
     let gpu = options.device.open()?;
-    let networks = [
-        ("lenet", lenet(train.size)?),
-        ("resnet", resnet(train.size)?),
-    ];
     let mut accuracies = Vec::new();
     for (name, model) in networks {
         println!("{name}, {} parameters", model.parameter_count());
@@ -75,8 +78,8 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 
 /// The network of `examples/fashion_mnist.rs`.
 #[rustfmt::skip]
-fn lenet([height, width]: [usize; 2]) -> wgpu_cnn::Result<Model> {
-    Model::builder([1, height, width])
+fn lenet(image: &[usize]) -> wgpu_cnn::Result<Model> {
+    Model::builder(image)
         .conv2d(32, 5).relu().max_pool2d(2)
         .conv2d(64, 5).relu().max_pool2d(2)
         .flatten().dense(128).relu().dense(CLASSES)
@@ -84,8 +87,8 @@ fn lenet([height, width]: [usize; 2]) -> wgpu_cnn::Result<Model> {
 }
 
 /// Three residual blocks, each on half the width and height and more channels than the one before.
-fn resnet([height, width]: [usize; 2]) -> wgpu_cnn::Result<Model> {
-    let stem = Model::builder([1, height, width]);
+fn resnet(image: &[usize]) -> wgpu_cnn::Result<Model> {
+    let stem = Model::builder(image);
     let stem = convolution(stem, 16, 3).relu();
     let blocks = [16, 32, 64].into_iter().fold(stem, |model, channels| {
         let body = |body| convolution(convolution(body, channels, 3).relu(), channels, 3);
@@ -106,24 +109,23 @@ fn training(
     model: Model,
     options: &Options,
     gpu: Option<&Gpu>,
-    [train, test]: [&Images; 2],
+    [train, test]: [&Loader; 2],
 ) -> Result<f64, Box<dyn Error>> {
     let builder = Trainer::builder(model)
         .batch(options.batch)
         .optimizer(Optimizer::adam(1e-3))
         .seed(options.seed);
     let mut trainer = device::trainer(builder, gpu)?;
-    let mut order = fastrand::Rng::with_seed(options.seed);
     let mut accuracy = evaluate(&mut trainer, test)?;
     println!("before training: test accuracy {accuracy:.1} %");
-    for epoch in 1..=options.epochs {
-        let start = Instant::now();
-        let batches = train.shuffled(options.batch, order.u64(..));
-        let steps = batches.len();
-        for (step, (images, labels)) in (1..).zip(batches) {
-            trainer.step(&images, &labels)?;
+    for epoch in 0..options.epochs {
+        let (start, steps) = (Instant::now(), train.len());
+        for (step, batch) in (1..).zip(train.epoch(epoch)) {
+            let batch = batch?;
+            trainer.step(&batch.images, batch.targets)?;
             if (step % 10 == 0 || step == steps) && !trainer.is_finite()? {
                 let loss = trainer.loss()?;
+                let epoch = epoch + 1;
                 return Err(
                     format!("the loss is {loss}, seen at step {step} of epoch {epoch}").into(),
                 );
@@ -132,9 +134,9 @@ fn training(
         let (loss, seconds) = (trainer.loss()?, start.elapsed().as_secs_f64());
         accuracy = evaluate(&mut trainer, test)?;
         println!(
-            "epoch {epoch}: last loss {loss:.3}, test accuracy {accuracy:.1} %, {seconds:.1} s, \
-             {:.0} images/s",
-            train.len() as f64 / seconds,
+            "epoch {}: last loss {loss:.3}, test accuracy {accuracy:.1} %, {seconds:.1} s, {:.0} images/s",
+            epoch + 1,
+            train.dataset().len() as f64 / seconds,
         );
     }
     finite::check(&trainer)?;
@@ -142,8 +144,8 @@ fn training(
 }
 
 /// The share of images that get their own class as the answer, in percent.
-fn evaluate(trainer: &mut Trainer, images: &Images) -> wgpu_cnn::Result<f64> {
+fn evaluate(trainer: &mut Trainer, images: &Loader) -> wgpu_cnn::Result<f64> {
     let mut accuracy = Accuracy::new();
-    trainer.evaluate_with(images.in_order(1000), &mut [&mut accuracy])?;
+    trainer.evaluate_with(images.epoch(0), &mut [&mut accuracy])?;
     Ok(100.0 * accuracy.value())
 }

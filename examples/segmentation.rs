@@ -10,13 +10,11 @@
 //! of them mirrored. A pixel's label is the class of the garment that is seen there, or the background;
 //! where two garments overlap, the later one is seen. Every training image is on one canvas of each epoch, and each
 //! epoch has new canvases. What the network is measured on are canvases of the test images, always the
-//! same ones. All of a canvas follows from its number, so a seed says everything.
+//! same ones. All of a canvas follows from seed, epoch and the number of its first garment.
 //!
 //! The output folder gets a picture of held-out canvases, with the truth and the network's answer
 //! beside each.
 
-#[path = "common/dataset.rs"]
-mod dataset;
 #[path = "common/device.rs"]
 mod device;
 #[path = "common/finite.rs"]
@@ -32,11 +30,12 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use dataset::{CLASSES, Images};
 use device::Device;
 use plotters::prelude::*;
+use wgpu_cnn::data::{Dataset, Loader, Memory, Random, Split};
 use wgpu_cnn::{
-    Concat, Conv2d, GraphBuilder, Loss, MaxPool2d, Model, Optimizer, Trainer, Upsample2d, Value,
+    Concat, ConfusionMatrix, Conv2d, GraphBuilder, Loss, MaxPool2d, Model, Optimizer, Target,
+    Trainer, Upsample2d, Value,
 };
 
 /// Learn which garment each pixel of an image belongs to.
@@ -44,7 +43,7 @@ use wgpu_cnn::{
 struct Options {
     /// How often each training image is seen
     #[arg(long, default_value_t = 4)]
-    epochs: usize,
+    epochs: u64,
     /// Canvases per training step
     #[arg(long, default_value_t = 4)]
     batch: usize,
@@ -74,9 +73,11 @@ const SIDE: usize = 64;
 const AREA: usize = SIDE * SIDE;
 /// How many garments a canvas has: one in each quarter.
 const GARMENTS: usize = 4;
-/// The label of what is no garment. Those of garments are lower.
-const BACKGROUND: u8 = CLASSES as u8;
-const LABELS: usize = CLASSES + 1;
+/// The labels: those of Fashion-MNIST's ten classes, and of what is no garment.
+const LABELS: usize = 11;
+const BACKGROUND: u8 = 10;
+/// Pixels and labels of canvases, a batch.
+type Canvases = (Vec<f32>, Vec<u8>);
 /// The channels of each level of the network, the first on half the width and height of the image, each
 /// other one on half those of the one before.
 const CHANNELS: [usize; 4] = [16, 32, 64, 64];
@@ -93,11 +94,11 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     out::prepare(&options.out, &[PICTURE])?;
-    let (train, test) = dataset::load(&options.data)?;
-    if train.size.iter().any(|&extent| extent > SIDE) {
-        return Err(format!("a canvas of {SIDE}x{SIDE} has no room for these images").into());
-    }
-    let test: Vec<Canvas> = canvases(test.in_order(GARMENTS), test.size, 0).collect();
+    let (train, test) = (read(options, Split::Train)?, read(options, Split::Test)?);
+    let train = Loader::builder(train).batch(options.batch.saturating_mul(GARMENTS));
+    let train = train.shuffle(true).seed(options.seed).build()?;
+    let test = Loader::builder(test).batch(50 * GARMENTS).build()?;
+    let test: Vec<Canvases> = canvases(&test, 0, 0).collect::<Result<_, _>>()?;
     let gpu = options.device.open()?;
     let model = unet()?;
     println!("{model}");
@@ -109,28 +110,56 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let mut trainer = device::trainer(builder, gpu.as_ref())?;
     println!("training on {}", device::name(gpu.as_ref()));
 
-    let mut order = fastrand::Rng::with_seed(options.seed);
-    let mut score = evaluate(&mut trainer, &test)?;
-    println!("before training: {}", score.summary());
-    for epoch in 1..=options.epochs {
+    let mut score = ConfusionMatrix::new();
+    trainer.evaluate_with(&test, &mut [&mut score])?;
+    println!("before training: {}", summary(&score));
+    for epoch in 0..options.epochs {
         let start = Instant::now();
-        let left = (options.epochs + 1 - epoch) as f64 / options.epochs as f64;
+        let left = (options.epochs - epoch) as f64 / options.epochs as f64;
         trainer.set_learning_rate(options.lr * left)?;
-        let loss = train_epoch(&mut trainer, &train, options.batch, order.u64(..))
-            .map_err(|error| format!("epoch {epoch}: {error}"))?;
+        let canvases = canvases(&train, epoch, options.seed);
+        let loss = train_epoch(&mut trainer, canvases)
+            .map_err(|error| format!("epoch {}: {error}", epoch + 1))?;
         let seconds = start.elapsed().as_secs_f64();
-        score = evaluate(&mut trainer, &test)?;
-        let summary = score.summary();
+        trainer.evaluate_with(&test, &mut [&mut score])?;
+        let (epoch, summary) = (epoch + 1, summary(&score));
         println!("epoch {epoch}: mean loss {loss:.3}, {summary}, {seconds:.1} s");
     }
     finite::check(&trainer)?;
-    println!("\n{}", score.table());
+    println!();
+    for (label, name) in NAMES.iter().enumerate() {
+        let overlap = 100.0 * score.intersection_over_union(label);
+        println!("{name:<12} IoU {overlap:5.1} %");
+    }
     let picture = options.out.join(PICTURE);
-    draw(&picture, &mut trainer, &test)?;
+    draw(&picture, &mut trainer, &test[0])?;
     let device = device::name(gpu.as_ref());
-    println!("picture {}", picture.display());
-    println!("held-out canvases: {} on {device}", score.summary());
+    println!("\npicture {}", picture.display());
+    println!("held-out canvases: {} on {device}", summary(&score));
     Ok(())
+}
+
+/// The share of right pixels, and the mean of the intersections over unions of the labels.
+fn summary(score: &ConfusionMatrix) -> String {
+    let (accuracy, mean) = (score.accuracy(), score.mean_intersection_over_union());
+    let [accuracy, mean] = [accuracy, mean].map(|share| 100.0 * share);
+    format!("pixel accuracy {accuracy:.1} %, mean IoU {mean:.1} %")
+}
+
+/// The garments.
+fn read(options: &Options, split: Split) -> Result<Memory, Box<dyn Error>> {
+    let garments = Memory::read_mnist(&options.data, split)?;
+    if garments.example_shape()[1..]
+        .iter()
+        .any(|&extent| extent > SIDE)
+    {
+        return Err(format!("a canvas of {SIDE}x{SIDE} has no room for these images").into());
+    }
+    let classes = garments.classes().len();
+    if classes >= LABELS {
+        return Err(format!("{classes} classes, of {} at most", LABELS - 1).into());
+    }
+    Ok(garments)
 }
 
 /// Down to a sixteenth of the width and height, and up again: on the way up, what a level has seen on the
@@ -180,15 +209,11 @@ fn convolutions<const N: usize>(
 /// Trains on canvases of all images. Returns the mean loss of the steps.
 fn train_epoch(
     trainer: &mut Trainer,
-    images: &Images,
-    batch: usize,
-    seed: u64,
+    canvases: impl Iterator<Item = Result<Canvases, Box<dyn Error>>>,
 ) -> Result<f64, Box<dyn Error>> {
-    let groups = images.shuffled(GARMENTS, seed);
-    let mut canvases = canvases(groups, images.size, seed).peekable();
     let (mut sum, mut steps) = (0.0, 0);
-    while canvases.peek().is_some() {
-        let (pixels, labels) = joined(canvases.by_ref().take(batch.max(1)));
+    for batch in canvases {
+        let (pixels, labels) = batch?;
         trainer.step(&pixels, labels)?;
         let loss = f64::from(trainer.loss()?);
         steps += 1;
@@ -200,6 +225,42 @@ fn train_epoch(
     Ok(sum / f64::from(steps))
 }
 
+/// The canvases of an epoch, in batches: pixels from 0 to 1, shape (N, 3, SIDE, SIDE), and labels, shape
+/// (N, SIDE, SIDE).
+fn canvases(
+    garments: &Loader,
+    epoch: u64,
+    seed: u64,
+) -> impl Iterator<Item = Result<Canvases, Box<dyn Error>>> {
+    garments.epoch(epoch).map(move |batch| {
+        let batch = batch?;
+        let size = [batch.shape[2], batch.shape[3]];
+        let Target::Labels(classes) = &batch.targets else {
+            return Err("garments have a class each".into());
+        };
+        let (mut all, mut labels) = (Vec::new(), Vec::new());
+        let garments = batch.images.chunks_exact(size[0] * size[1]).zip(classes);
+        let garments: Vec<_> = garments.collect();
+        let groups = garments.chunks(GARMENTS);
+        for (group, numbers) in groups.zip(batch.indices.chunks(GARMENTS)) {
+            let mut random = Random::new(seed, epoch, numbers[0] as u64);
+            let mut canvas = background(&mut random);
+            for (quarter, &(garment, &class)) in group.iter().enumerate() {
+                place(
+                    &mut canvas,
+                    quarter,
+                    (garment, class as u8),
+                    size,
+                    &mut random,
+                );
+            }
+            all.extend(canvas.pixels);
+            labels.extend(canvas.labels);
+        }
+        Ok((all, labels))
+    })
+}
+
 /// An image with its truth.
 struct Canvas {
     /// From 0 to 1, shape (3, SIDE, SIDE).
@@ -208,37 +269,10 @@ struct Canvas {
     labels: Vec<u8>,
 }
 
-/// Canvases one after the other, as a batch.
-fn joined(canvases: impl Iterator<Item = impl std::borrow::Borrow<Canvas>>) -> (Vec<f32>, Vec<u8>) {
-    let (mut pixels, mut labels) = (Vec::new(), Vec::new());
-    for canvas in canvases {
-        pixels.extend(&canvas.borrow().pixels);
-        labels.extend(&canvas.borrow().labels);
-    }
-    (pixels, labels)
-}
-
-/// A canvas for each group of garments. Each follows from its number, which is counted from `first`.
-fn canvases(
-    groups: impl Iterator<Item = (Vec<f32>, Vec<u8>)>,
-    size: [usize; 2],
-    first: u64,
-) -> impl Iterator<Item = Canvas> {
-    groups.zip(0..).map(move |((garments, classes), number)| {
-        let mut random = fastrand::Rng::with_seed(first.wrapping_add(number));
-        let mut canvas = background(&mut random);
-        let garments = garments.chunks_exact(size[0] * size[1]);
-        for (quarter, (garment, class)) in garments.zip(classes).enumerate() {
-            place(&mut canvas, quarter, (garment, class), size, &mut random);
-        }
-        canvas
-    })
-}
-
 /// Stripes of two colours in some direction, and noise.
-fn background(random: &mut fastrand::Rng) -> Canvas {
+fn background(random: &mut Random) -> Canvas {
     let colors = [color(random, 0.0..0.2), color(random, 0.1..0.4)];
-    let (angle, wave) = (random.f32() * 3.2, 0.15 + 0.6 * random.f32());
+    let (angle, wave) = (unit(random) * 3.2, 0.15 + 0.6 * unit(random));
     let (sin, cos) = angle.sin_cos();
     let mut pixels = vec![0.0; 3 * AREA];
     for at in 0..AREA {
@@ -246,7 +280,7 @@ fn background(random: &mut fastrand::Rng) -> Canvas {
         let share = 0.5 + 0.5 * ((x * cos + y * sin) * wave).sin();
         for channel in 0..3 {
             let stripe = colors[0][channel] + share * (colors[1][channel] - colors[0][channel]);
-            pixels[channel * AREA + at] = (stripe + 0.1 * (random.f32() - 0.5)).clamp(0.0, 1.0);
+            pixels[channel * AREA + at] = (stripe + 0.1 * (unit(random) - 0.5)).clamp(0.0, 1.0);
         }
     }
     let labels = vec![BACKGROUND; AREA];
@@ -259,15 +293,15 @@ fn place(
     quarter: usize,
     (garment, class): (&[f32], u8),
     [height, width]: [usize; 2],
-    random: &mut fastrand::Rng,
+    random: &mut Random,
 ) {
     let mut start = |second: bool, room: usize| {
-        let inwards = random.usize(..=room.min(10));
+        let inwards = random.below(room.min(10) + 1);
         if second { room - inwards } else { inwards }
     };
     let top = start(quarter / 2 == 1, SIDE - height);
     let left = start(quarter % 2 == 1, SIDE - width);
-    let (mirrored, color) = (random.bool(), color(random, 0.5..1.0));
+    let (mirrored, color) = (random.flag(0.5), color(random, 0.5..1.0));
     for (at, &value) in garment
         .iter()
         .enumerate()
@@ -278,66 +312,26 @@ fn place(
         let place = (top + y) * SIDE + left + x;
         canvas.labels[place] = class;
         for (channel, color) in color.iter().enumerate() {
-            let noise = 0.1 * (random.f32() - 0.5);
+            let noise = 0.1 * (unit(random) - 0.5);
             let shade = color * (0.2 + 0.8 * value);
             canvas.pixels[channel * AREA + place] = (shade + noise).clamp(0.0, 1.0);
         }
     }
 }
 
+/// A number within [0, 1).
+fn unit(random: &mut Random) -> f32 {
+    random.unit() as f32
+}
+
 /// A colour whose red, green and blue lie within bounds.
-fn color(random: &mut fastrand::Rng, within: std::ops::Range<f32>) -> [f32; 3] {
-    [(); 3].map(|()| within.start + (within.end - within.start) * random.f32())
-}
-
-/// How many pixels of each label were given each answer: `counts[label][answer]`.
-struct Score([[usize; LABELS]; LABELS]);
-
-impl Score {
-    /// The share of right answers, in percent.
-    fn accuracy(&self) -> f64 {
-        let right: usize = (0..LABELS).map(|label| self.0[label][label]).sum();
-        percent(right, self.0.iter().flatten().sum())
-    }
-
-    /// Of the pixels that have a label, are given it, or both, the share that has both, in percent; nothing
-    /// where there are none.
-    fn overlap(&self, label: usize) -> Option<f64> {
-        let right = self.0[label][label];
-        let has: usize = self.0[label].iter().sum();
-        let given: usize = self.0.iter().map(|row| row[label]).sum();
-        let either = has + given - right;
-        (either > 0).then(|| percent(right, either))
-    }
-
-    /// The accuracy, and the mean of the overlaps ("intersection over union") of all labels.
-    fn summary(&self) -> String {
-        let overlaps: Vec<f64> = (0..LABELS)
-            .filter_map(|label| self.overlap(label))
-            .collect();
-        let mean = overlaps.iter().sum::<f64>() / overlaps.len().max(1) as f64;
-        let accuracy = self.accuracy();
-        format!("pixel accuracy {accuracy:.1} %, mean IoU {mean:.1} %")
-    }
-
-    /// The overlap of each label.
-    fn table(&self) -> String {
-        let rows = (0..LABELS).map(|label| {
-            let overlap = self.overlap(label).unwrap_or(f64::NAN);
-            format!("{:<12} IoU {overlap:5.1} %\n", NAMES[label])
-        });
-        rows.collect()
-    }
-}
-
-fn percent(part: usize, whole: usize) -> f64 {
-    100.0 * part as f64 / whole.max(1) as f64
+fn color(random: &mut Random, within: std::ops::Range<f32>) -> [f32; 3] {
+    [(); 3].map(|()| within.start + (within.end - within.start) * unit(random))
 }
 
 /// The network's answer for each pixel of some canvases.
-fn answers(trainer: &mut Trainer, canvases: &[Canvas]) -> wgpu_cnn::Result<Vec<u8>> {
-    let (pixels, _) = joined(canvases.iter());
-    let logits = trainer.predict(&pixels)?;
+fn answers(trainer: &mut Trainer, pixels: &[f32]) -> wgpu_cnn::Result<Vec<u8>> {
+    let logits = trainer.predict(pixels)?;
     // The class with the largest of the logits, each of which is a picture.
     let of_canvas = |logits: &'_ [f32]| -> Vec<u8> {
         let answer = |at: usize| {
@@ -351,17 +345,6 @@ fn answers(trainer: &mut Trainer, canvases: &[Canvas]) -> wgpu_cnn::Result<Vec<u
         .chunks_exact(LABELS * AREA)
         .flat_map(of_canvas)
         .collect())
-}
-
-fn evaluate(trainer: &mut Trainer, canvases: &[Canvas]) -> wgpu_cnn::Result<Score> {
-    let mut score = Score([[0; LABELS]; LABELS]);
-    for canvases in canvases.chunks(50) {
-        let labels = canvases.iter().flat_map(|canvas| &canvas.labels);
-        for (&label, answer) in labels.zip(answers(trainer, canvases)?) {
-            score.0[usize::from(label)][usize::from(answer)] += 1;
-        }
-    }
-    Ok(score)
 }
 
 #[rustfmt::skip]
@@ -378,8 +361,12 @@ const COLORS: [RGBColor; LABELS] = [
     RGBColor(140, 86, 75), RGBColor(240, 240, 240), RGBColor(40, 40, 48),
 ];
 
-/// The first canvases: input, truth and answer side by side, two canvases to a row.
-fn draw(path: &Path, trainer: &mut Trainer, canvases: &[Canvas]) -> Result<(), Box<dyn Error>> {
+/// The first canvases of a batch: input, truth and answer side by side, two canvases to a row.
+fn draw(
+    path: &Path,
+    trainer: &mut Trainer,
+    (pixels, truth): &Canvases,
+) -> Result<(), Box<dyn Error>> {
     const ROWS: usize = 5;
     const GROUPS: usize = 2;
     /// Pixels of the picture to one of a canvas, and what lies between, above and below.
@@ -390,20 +377,20 @@ fn draw(path: &Path, trainer: &mut Trainer, canvases: &[Canvas]) -> Result<(), B
     let tile = SCALE * SIDE + GAP;
     let group = 3 * tile + 2 * GAP;
     let size = [GROUPS * group, HEAD + ROWS * tile + FOOT];
-    let canvases = &canvases[..canvases.len().min(ROWS * GROUPS)];
-    let answers = answers(trainer, canvases)?;
+    let count = (truth.len() / AREA).min(ROWS * GROUPS);
+    let answers = answers(trainer, &pixels[..count * 3 * AREA])?;
     picture::draw(path, size.map(|extent| extent as u32), |paper| {
         let font = |size: i32| (picture::FONT, size).into_font();
-        for (number, canvas) in canvases.iter().enumerate() {
+        for number in 0..count {
             let (left, top) = (
                 (number % GROUPS) * group + GAP,
                 HEAD + (number / GROUPS) * tile,
             );
-            let answer = &answers[number * AREA..(number + 1) * AREA];
-            for (at, labels) in canvas.labels.iter().zip(answer).enumerate() {
-                let byte = |channel: usize| (255.0 * canvas.pixels[channel * AREA + at]) as u8;
+            for at in 0..AREA {
+                let byte =
+                    |channel: usize| (255.0 * pixels[(3 * number + channel) * AREA + at]) as u8;
                 let [truth, said] =
-                    <[&u8; 2]>::from(labels).map(|&label| COLORS[usize::from(label)]);
+                    [truth, &answers].map(|labels| COLORS[usize::from(labels[number * AREA + at])]);
                 let colors = [RGBColor(byte(0), byte(1), byte(2)), truth, said];
                 let (y, x) = (top + at / SIDE * SCALE, left + at % SIDE * SCALE);
                 for (column, color) in colors.into_iter().enumerate() {

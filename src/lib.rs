@@ -101,8 +101,8 @@ pub use engine::{Check, MemoryReport, Profile, ProfileEntry, Reference, VerifyRe
 pub use error::{Error, Result};
 pub use gpu::{Clock, Element, Gpu, GpuBuilder, Peaks, Tensor};
 pub use model::{
-    AsInputs, Branch, GraphBuilder, Inputs, IntoBatch, LayerSummary, LoadReport, Losses, Model,
-    ModelBuilder, Pattern, SaveOptions, Summary, Targets, Value, Weights,
+    AsInputs, Branch, GraphBuilder, Input, Inputs, IntoBatch, LayerSummary, LoadReport, Losses,
+    Model, ModelBuilder, Pattern, SaveOptions, Summary, Targets, Value, Weights,
 };
 pub use op::{
     Activation, Adadelta, Adagrad, Adam, AdaptiveAvgPool2d, AdaptiveMaxPool2d, Add, Average,

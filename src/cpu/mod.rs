@@ -22,6 +22,7 @@ mod activation;
 mod adaptive_pool2d;
 mod average;
 mod broadcast;
+mod bytes;
 mod concat;
 mod conv2d;
 mod conv_transpose2d;
@@ -49,6 +50,7 @@ pub use adaptive_pool2d::{
 };
 pub use average::average_update;
 pub use broadcast::{add_backward, add_forward, mul_backward, mul_forward};
+pub(crate) use bytes::bytes_to_numbers;
 pub use concat::{concat_backward, concat_forward};
 pub use conv_transpose2d::{
     conv_transpose2d_backward_bias, conv_transpose2d_backward_input,

@@ -1,6 +1,6 @@
 //! Numbers of a shape on the host: what files hold, and what an example is.
 
-use crate::op::Target;
+use crate::op::{Target, brightness};
 use crate::{Error, Result, Shape};
 
 /// Elements of an array that this module makes larger than it was: 64 Mi, as of an image of 4096 x 4096
@@ -137,11 +137,6 @@ impl Array {
             values: self.values,
         }
     }
-}
-
-/// A byte of an image as a number from 0 to 1.
-pub(super) fn brightness(byte: u8) -> f32 {
-    f32::from(byte) / 255.0
 }
 
 /// Bytes and integers are labels, real numbers are values.

@@ -14,6 +14,7 @@ pub struct LoaderBuilder {
     mix: Mix,
     classes: Option<usize>,
     skip_damaged: bool,
+    bytes: bool,
     #[cfg(feature = "native")]
     threads: super::ahead::Threads,
 }
@@ -42,6 +43,7 @@ impl LoaderBuilder {
             mix: Mix::default(),
             classes: None,
             skip_damaged: false,
+            bytes: false,
             #[cfg(feature = "native")]
             threads: super::ahead::Threads::default(),
         }
@@ -107,6 +109,33 @@ impl LoaderBuilder {
         self
     }
 
+    /// Whether inputs stay the bytes that they are, in [`Batch::bytes`](super::Batch::bytes), for a model that
+    /// [takes these](crate::Model::take_bytes): what is normalised or otherwise becomes real numbers on the way is
+    /// an error then, and so is mixing. Default false.
+    ///
+    /// ```
+    /// use wgpu_cnn::data::{Array, IMAGENET, Loader, Memory, Transforms};
+    /// use wgpu_cnn::{Model, Trainer};
+    /// let photos = Array::new([4, 3, 8, 8], vec![128u8; 4 * 3 * 64])?;
+    /// let loader = Loader::builder(Memory::new(photos, [0u8, 1, 1, 0])?)
+    ///     .transforms(Transforms::new().random_crop(8, 1).flip(0.5))
+    ///     .batch(2).bytes(true).build()?;
+    /// let model = Model::builder([3, 8, 8]).flatten().dense(2).build()?;
+    /// let model = model.take_bytes("input", IMAGENET)?; // in place of `normalise`
+    /// let mut trainer = Trainer::builder(model).on_cpu()?;
+    /// for batch in loader.epoch(0) {
+    ///     let batch = batch?;
+    ///     trainer.step(&batch.bytes, batch.targets)?;
+    /// }
+    /// let loss = trainer.evaluate(loader.epoch(0))?.loss;
+    /// # assert!(loss.is_finite());
+    /// # Ok::<(), wgpu_cnn::Error>(())
+    /// ```
+    pub fn bytes(mut self, bytes: bool) -> Self {
+        self.bytes = bytes;
+        self
+    }
+
     /// Threads that make batches ahead. Default 0: they are made where they are asked for. The batches are the same
     /// with any number.
     #[cfg(feature = "native")]
@@ -131,6 +160,9 @@ impl LoaderBuilder {
         self.layout.examples = self.dataset.len();
         self.transforms.check()?;
         self.mix.check()?;
+        if self.bytes && !self.mix.is_none() {
+            return Err(Error::argument("bytes", "cannot be mixed with each other"));
+        }
         if self.layout.batch == 0 {
             return Err(Error::argument("batch", "must not be 0"));
         }
@@ -158,6 +190,7 @@ impl LoaderBuilder {
             mix: self.mix,
             classes,
             skip_damaged: self.skip_damaged,
+            bytes: self.bytes,
         };
         Ok(Loader::new(
             work,

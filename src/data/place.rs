@@ -27,7 +27,9 @@ impl Layout {
 
 /// Where a [`Loader`](super::Loader) is: what a checkpoint keeps, so that a run goes on with the batch that would
 /// have come next. It has a text form, by `to_string` and `parse`, and that has the loader's seed, batch size and
-/// number of examples, too: a loader that differs in them refuses it.
+/// number of examples, too: a loader that differs in them refuses it. The text's bytes are what a trainer
+/// [keeps](crate::Trainer::set_data_place): `trainer.set_data_place(loader.place())`, and after a resumption
+/// `loader.resume(&trainer.data_place().try_into()?)`.
 ///
 /// ```
 /// use wgpu_cnn::data::{Array, Loader, Memory, Place};
@@ -123,6 +125,25 @@ impl fmt::Display for Place {
     }
 }
 
+impl From<Place> for Vec<u8> {
+    fn from(place: Place) -> Self {
+        place.to_string().into_bytes()
+    }
+}
+
+impl TryFrom<&[u8]> for Place {
+    type Error = Error;
+
+    fn try_from(text: &[u8]) -> Result<Self> {
+        let text = std::str::from_utf8(text);
+        text.map_err(|_| no_place())?.parse()
+    }
+}
+
+fn no_place() -> Error {
+    Error::argument("place", "is not the place of a loader in its text form")
+}
+
 impl FromStr for Place {
     type Err = Error;
 
@@ -150,8 +171,6 @@ impl FromStr for Place {
             })
         };
         let place = read().filter(|_| known && words.next().is_none());
-        place.ok_or_else(|| {
-            Error::argument("place", "is not the place of a loader in its text form")
-        })
+        place.ok_or_else(no_place)
     }
 }

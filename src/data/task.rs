@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::mix::Mix;
 use super::place::Layout;
 use super::random::{Purpose, Random};
-use super::{Array, Dataset, Example, Transforms};
+use super::{Array, Dataset, Example, Transforms, Values};
 use crate::op::Target;
 use crate::{Error, Result, Shape};
 
@@ -17,9 +17,12 @@ use crate::{Error, Result, Shape};
 pub struct Batch {
     /// The inputs, one after the other: images `(N, C, H, W)`.
     pub images: Vec<f32>,
+    /// The inputs as bytes, where the loader gives [these](super::LoaderBuilder::bytes); then there are no
+    /// [`images`](Self::images).
+    pub bytes: Vec<u8>,
     /// What the network should make of them.
     pub targets: Target,
-    /// The shape of [`images`](Self::images), `(N, ..)`.
+    /// The shape of the inputs, `(N, ..)`.
     pub shape: Shape,
     /// Each example's number in the data set.
     pub indices: Vec<usize>,
@@ -45,6 +48,7 @@ pub(super) struct Work {
     pub mix: Mix,
     pub classes: usize,
     pub skip_damaged: bool,
+    pub bytes: bool,
 }
 
 impl Work {
@@ -122,8 +126,12 @@ impl Task {
             match dataset.get(index) {
                 Ok(Example { input, target }) => {
                     let mut random = Random::new(layout.seed, self.epoch, index as u64);
-                    let input = self.work.transforms.apply(input, &mut random)?;
-                    stack.push(index, input, target)?;
+                    let transforms = &self.work.transforms;
+                    let input = match self.work.bytes {
+                        true => transforms.steps(input, &mut random)?,
+                        false => transforms.apply(input, &mut random)?,
+                    };
+                    stack.push(index, input, target, self.work.bytes)?;
                 }
                 Err(error @ Error::File { .. }) if self.work.skip_damaged => {
                     log::warn!("example {index} is left out: {error}");
@@ -153,11 +161,13 @@ struct Stack {
     indices: Vec<usize>,
     shape: Shape,
     images: Vec<f32>,
+    bytes: Vec<u8>,
     targets: Option<Target>,
 }
 
 impl Stack {
-    fn push(&mut self, index: usize, input: Array, target: Target) -> Result<()> {
+    /// Adds an example, as bytes or as real numbers.
+    fn push(&mut self, index: usize, input: Array, target: Target, bytes: bool) -> Result<()> {
         if self.indices.is_empty() {
             self.shape = input.shape().clone();
         } else if *input.shape() != self.shape {
@@ -171,7 +181,18 @@ impl Stack {
                 input.shape(),
             ));
         }
-        self.images.append(&mut input.into_floats());
+        match input.into_parts() {
+            (_, Values::Bytes(mut values)) if bytes => self.bytes.append(&mut values),
+            (..) if bytes => {
+                let reason = "is no bytes any more, for which the loader was asked: a model that takes bytes \
+                              normalises them itself";
+                return Err(Error::argument(format!("example {index}"), reason));
+            }
+            (shape, values) => {
+                let input = Array::new(shape, values)?;
+                self.images.append(&mut input.into_floats());
+            }
+        }
         match (&mut self.targets, target) {
             (None, target) => self.targets = Some(target),
             (Some(Target::Labels(all)), Target::Labels(more)) => all.extend(more),
@@ -188,6 +209,7 @@ impl Stack {
         let targets = self.targets?;
         Some(Batch {
             images: self.images,
+            bytes: self.bytes,
             targets,
             shape,
             indices: self.indices,

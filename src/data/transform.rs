@@ -3,9 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::array::{Array, Values, brightness};
+use super::array::{Array, Values};
 use super::geometry::Geometry;
 use super::random::Random;
+use crate::op::{check_normalise, normalised};
 use crate::{Error, Result};
 
 /// Mean and standard deviation of each channel of ImageNet's training images, in RGB, for
@@ -177,13 +178,16 @@ impl Transforms {
     /// [`Error::Argument`] as of [`check`](Self::check); [`Error::Shape`] for what is no image where one is wanted,
     /// and for an image that is smaller than a random crop.
     pub fn apply(&self, input: Array, random: &mut Random) -> Result<Array> {
-        self.check()?;
-        let output = self
-            .0
-            .iter()
-            .try_fold(input, |input, step| step.apply(input, random))?;
+        let output = self.steps(input, random)?;
         let shape = output.shape().clone();
         Array::new(shape, output.into_floats())
+    }
+
+    /// What the steps make of an input: bytes may still be bytes.
+    pub(super) fn steps(&self, input: Array, random: &mut Random) -> Result<Array> {
+        self.check()?;
+        let mut steps = self.0.iter();
+        steps.try_fold(input, |input, step| step.apply(input, random))
     }
 }
 
@@ -191,16 +195,7 @@ impl Step {
     fn check(&self) -> Result<()> {
         match self {
             Self::Image(step) => step.check(),
-            Self::Normalise { mean, deviation } => {
-                let refuse = |reason: String| Err(Error::argument("normalise", reason));
-                if let Some(mean) = mean.iter().find(|mean| !mean.is_finite()) {
-                    return refuse(format!("a mean of {mean}"));
-                }
-                match deviation.iter().find(|d| !(d.is_finite() && **d > 0.0)) {
-                    Some(deviation) => refuse(format!("a deviation of {deviation}")),
-                    None => Ok(()),
-                }
-            }
+            Self::Normalise { mean, deviation } => check_normalise(mean, deviation),
             Self::Map(_) => Ok(()),
         }
     }
@@ -229,9 +224,7 @@ fn normalise(input: Array, mean: &[f32], deviation: &[f32]) -> Result<Array> {
         Values::Bytes(bytes) => {
             let mut floats = Vec::with_capacity(bytes.len());
             for (at, plane) in bytes.chunks_exact(plane).enumerate() {
-                let (mean, deviation) = numbers(at);
-                let table: [f32; 256] =
-                    std::array::from_fn(|byte| (brightness(byte as u8) - mean) / deviation);
+                let table = normalised(numbers(at).into());
                 floats.extend(plane.iter().map(|&byte| table[usize::from(byte)]));
             }
             floats

@@ -132,8 +132,8 @@ impl Compiled {
         inputs: &'a Inputs<'a>,
         targets: &'a [Target],
     ) -> Vec<Bytes<'a>> {
-        let inputs = inputs.slices().iter().zip(&self.lowered.inputs);
-        let inputs = inputs.map(|(&input, &region)| (bytemuck::cast_slice(input).into(), region));
+        let inputs = inputs.list().iter().zip(&self.lowered.inputs);
+        let inputs = inputs.map(|(input, &region)| (input.raw().into(), region));
         let losses = losses.iter().zip(&self.lowered.losses);
         let targets = losses.zip(targets).map(|((loss, parts), target)| {
             let codes = || loss.loss.as_ref().map(|own| target.codes(own));

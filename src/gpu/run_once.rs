@@ -35,10 +35,19 @@ impl Program {
         gpu.guard(what, submit).await
     }
 
-    /// Writes bytes to the beginning of a region.
+    /// Writes bytes to the beginning of a region. What the last of them leave of a word becomes 0.
     pub async fn write(&self, gpu: &Gpu, region: Region, bytes: &[u8]) -> Result<()> {
         let (buffer, offset) = (self.memory(region)?, gpu.margin() + region.offset);
-        let write = || gpu.queue().write_buffer(buffer, offset, bytes);
+        let (words, rest) = bytes.split_at(bytes.len() - bytes.len() % 4);
+        let mut last = [0; 4];
+        last[..rest.len()].copy_from_slice(rest);
+        let write = || {
+            gpu.queue().write_buffer(buffer, offset, words);
+            if !rest.is_empty() {
+                let end = offset + words.len() as u64;
+                gpu.queue().write_buffer(buffer, end, &last);
+            }
+        };
         gpu.guard("upload", write).await
     }
 

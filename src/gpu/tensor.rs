@@ -146,6 +146,11 @@ impl<T: Element> Tensor<T> {
     }
 }
 
+/// A number of bytes, rounded up to what a copy takes.
+pub(crate) fn whole_words(bytes: usize) -> u64 {
+    (bytes as u64).next_multiple_of(4)
+}
+
 /// A buffer's size, rounded up to whole vectors of four.
 pub(crate) fn padded(bytes: u64) -> u64 {
     bytes.next_multiple_of(16)

@@ -10,23 +10,26 @@ pub trait AsInputs {
     fn as_inputs(&self) -> Inputs<'_>;
 }
 
-impl AsInputs for [f32] {
-    fn as_inputs(&self) -> Inputs<'_> {
-        self.into()
-    }
+macro_rules! single_inputs {
+    ($($number:ty),*) => {$(
+        impl AsInputs for [$number] {
+            fn as_inputs(&self) -> Inputs<'_> {
+                self.into()
+            }
+        }
+        impl AsInputs for Vec<$number> {
+            fn as_inputs(&self) -> Inputs<'_> {
+                self.into()
+            }
+        }
+        impl<const N: usize> AsInputs for [$number; N] {
+            fn as_inputs(&self) -> Inputs<'_> {
+                self.into()
+            }
+        }
+    )*};
 }
-
-impl AsInputs for Vec<f32> {
-    fn as_inputs(&self) -> Inputs<'_> {
-        self.into()
-    }
-}
-
-impl<const N: usize> AsInputs for [f32; N] {
-    fn as_inputs(&self) -> Inputs<'_> {
-        self.into()
-    }
-}
+single_inputs!(f32, u8);
 
 impl AsInputs for Inputs<'_> {
     fn as_inputs(&self) -> Inputs<'_> {

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Model;
-use crate::op::{Op, ParameterKind, ParameterSpec};
+use crate::op::{Bytes, Op, ParameterKind, ParameterSpec};
 use crate::{Error, Result, Shape};
 
 /// Elements that a tensor has fewer of.
@@ -95,6 +95,8 @@ pub(crate) struct Constant {
 pub(crate) struct Graph {
     shapes: Vec<Shape>,
     inputs: Vec<ValueId>,
+    /// What the bytes stand for of those inputs that are given as bytes.
+    bytes: Vec<(ValueId, Bytes)>,
     constants: Vec<Constant>,
     nodes: Vec<Node>,
     parameters: Vec<Parameter>,

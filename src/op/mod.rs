@@ -6,6 +6,7 @@ mod activation;
 mod adaptive_pool2d;
 mod average;
 mod broadcast;
+mod bytes;
 mod concat;
 mod conv2d;
 mod conv_transpose2d;
@@ -35,6 +36,9 @@ pub(crate) use activation::Arithmetic;
 pub use adaptive_pool2d::{AdaptiveAvgPool2d, AdaptiveMaxPool2d, AdaptivePool2dGeometry};
 pub use average::Average;
 pub use broadcast::{Add, BroadcastGeometry, Mul, Spread};
+pub(crate) use bytes::Bytes;
+#[cfg(feature = "data")]
+pub(crate) use bytes::{brightness, check_normalise, normalised};
 pub use concat::Concat;
 pub use conv_transpose2d::ConvTranspose2d;
 pub use conv2d::{Conv2d, Conv2dGeometry};

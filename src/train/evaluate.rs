@@ -12,10 +12,23 @@ use crate::op::Loss;
 /// A batch of a loader.
 #[cfg(feature = "data")]
 impl IntoBatch for crate::data::Batch {
-    type Inputs = Vec<f32>;
+    type Inputs = Self;
 
-    fn into_batch(self) -> Result<(Vec<f32>, Targets)> {
-        Ok((self.images, self.targets.into()))
+    fn into_batch(mut self) -> Result<(Self, Targets)> {
+        let none = crate::Target::Labels(vec![]);
+        let targets = std::mem::replace(&mut self.targets, none);
+        Ok((self, targets.into()))
+    }
+}
+
+/// Its bytes, where it has such, or its images.
+#[cfg(feature = "data")]
+impl AsInputs for crate::data::Batch {
+    fn as_inputs(&self) -> Inputs<'_> {
+        match self.bytes.is_empty() {
+            true => self.images.as_inputs(),
+            false => self.bytes.as_inputs(),
+        }
     }
 }
 

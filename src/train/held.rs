@@ -307,6 +307,13 @@ impl Trainer {
         }
         let examples = inputs[0].shape().first().copied().unwrap_or(0);
         for (&value, held) in graph.inputs().iter().zip(inputs) {
+            if graph.bytes(value).is_some() {
+                let reason = "are held as real numbers, where the model takes bytes";
+                return Err(Error::argument(
+                    format!("values of {}", graph.value_name(value)),
+                    reason,
+                ));
+            }
             let shape = graph.shape(value).batched(examples);
             if held.shape().len() != shape.len() {
                 return Err(Error::shape(

@@ -96,7 +96,7 @@ impl Trainer {
             Backend::Gpu(plan) => plan.forwarded()?,
             Backend::Cpu(reference) => reference.forwarded()?,
         };
-        let given = gradients.slices();
+        let given = &gradients.numbers("gradients")?[..];
         let lengths = given.iter().map(|gradient| gradient.len());
         check_gradients(&self.model().graph, &self.losses, examples, lengths)?;
         match &mut self.backend {

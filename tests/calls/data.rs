@@ -83,6 +83,7 @@ const LOADER: &[&str] = &[
     "LoaderBuilder::cutmix",
     "LoaderBuilder::classes",
     "LoaderBuilder::skip_damaged",
+    "LoaderBuilder::bytes",
     "LoaderBuilder::workers",
     "LoaderBuilder::ahead",
     "LoaderBuilder::build",
@@ -270,7 +271,8 @@ fn load(d: &mut Draw, memory: Memory) -> bool {
         .seed(d.number() as u64)
         .shuffle(d.flag())
         .drop_last(d.flag())
-        .skip_damaged(d.flag());
+        .skip_damaged(d.flag())
+        .bytes(d.below(4) == 0);
     if d.flag() {
         builder = builder.mixup(d.real());
     }
@@ -291,11 +293,9 @@ fn load(d: &mut Draw, memory: Memory) -> bool {
         value |=
             batch.is_ok_and(|batch| !batch.is_empty() && batch.len() <= loader.dataset().len());
     }
-    let place: Place = loader
-        .place()
-        .to_string()
-        .parse()
-        .expect("its own text form");
+    let place: Vec<u8> = loader.place().into();
+    assert!(Place::try_from(&place[1..]).is_err());
+    let place = Place::try_from(&place[..]).expect("its own text form");
     assert!(place.batch() < loader.len() && loader.skipped() == 0);
     let _ = place.epoch();
     value && loader.resume(&place).is_ok()

@@ -1,7 +1,7 @@
 //! Models and their builder.
 
 use wgpu_cnn::engine::catalogue::{self, Case, ModelCase};
-use wgpu_cnn::{Branch, Error, Model, ModelBuilder, Shape};
+use wgpu_cnn::{Branch, Error, Input, Inputs, Model, ModelBuilder, Shape, Trainer};
 
 use crate::call::Call;
 use crate::draw::Draw;
@@ -74,6 +74,8 @@ const BUILDER: &[&str] = &[
     "Model::parameter_count",
 ];
 
+const BYTES: &[&str] = &["Model::take_bytes"];
+
 const CASE: &[&str] = &["Case::model", "Case::model_before", "Case::models_around"];
 
 const COMPARISON: &[&str] = &[
@@ -101,6 +103,7 @@ pub fn calls() -> Vec<Call> {
                 !model.to_string().is_empty() && model.parameter_count() < usize::MAX
             })
         }),
+        Call::medium(BYTES, |d| given_bytes(d).is_ok()),
         Call::medium(CASE, |d| {
             let mut case = case(d);
             match d.below(3) {
@@ -138,6 +141,30 @@ pub fn random(d: &mut Draw) -> Result<Model, Error> {
         builder = extended(d, builder, 2);
     }
     builder.build()
+}
+
+/// A step and a prediction from bytes, in a model that may take them.
+fn given_bytes(d: &mut Draw) -> Result<(), Error> {
+    let hostile = Model::builder(d.image()).flatten().build()?;
+    let _ = hostile.take_bytes("input", [[d.single()], [d.single()]]);
+    let model = Model::builder([3, 2, 2]).flatten().dense(2).build()?;
+    let (name, mean, deviation) = (
+        d.pick(&["input", "input", "input 1", ""]),
+        d.single(),
+        d.single(),
+    );
+    let deviation = if d.is_hostile() { deviation } else { 0.5 };
+    let model = match d.below(4) {
+        0 => model,
+        1 => model.take_bytes(name, [[mean], [deviation]])?,
+        2 => model.take_bytes(name, [[mean, 0.0, 1.0], [deviation, 0.5, 1.0]])?,
+        _ => model.take_bytes(name, [[], []])?,
+    };
+    let mut trainer = Trainer::builder(model).batch(2).on_cpu()?;
+    let bytes: Vec<u8> = vec![d.below(256) as u8; d.length(24)];
+    trainer.predict(&bytes)?;
+    let given = d.pick(&[Input::Bytes(&bytes), Input::Numbers(&[0.5; 24])]);
+    trainer.step(Inputs::from([given]), [0u8, 1])
 }
 
 /// A case with an operator and with inputs of any shape.

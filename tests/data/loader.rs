@@ -115,6 +115,8 @@ fn a_run_goes_on_from_any_place() {
             let mut batches = run(&loader, 0, stop);
             let place: Place = loader.place().to_string().parse().unwrap();
             assert_eq!((place.epoch(), place.batch()), (stop as u64 / 4, stop % 4));
+            let bytes: Vec<u8> = place.into(); // as a trainer keeps it
+            assert_eq!(Place::try_from(&bytes[..]).unwrap(), place);
             let loader = random(17).workers(then).build().unwrap();
             loader.resume(&place).unwrap();
             assert_eq!(loader.place(), place);
@@ -165,7 +167,9 @@ fn the_place_of_another_loader_is_refused() {
         &text.replace("=3", "=-3"),
     ] {
         assert!(text.parse::<Place>().is_err(), "{text}");
+        assert!(Place::try_from(text.as_bytes()).is_err(), "{text}");
     }
+    assert!(Place::try_from(&[0xff][..]).is_err());
     let past: Place = text.replace("batch=3", "batch=4").parse().unwrap();
     assert!(random(17).build().unwrap().resume(&past).is_err());
 }

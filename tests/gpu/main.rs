@@ -8,6 +8,7 @@ mod adaptive_pool2d;
 mod autotune;
 mod average;
 mod broadcast;
+mod bytes;
 mod calls;
 mod checkpoint;
 mod common;

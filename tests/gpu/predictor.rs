@@ -157,7 +157,7 @@ fn what_a_predictor_cannot_be_is_an_error() {
     assert_error(builder().batch(usize::MAX).on(gpu), "limit", &["largest"]);
     let predictor = builder().on(gpu).unwrap();
     assert_error(predictor.predict(&[0.0; 3]), "shape", &["input", "whole"]);
-    assert_error(predictor.predict(&[]), "shape", &["input"]);
+    assert_error(predictor.predict(&[0.0; 0]), "shape", &["input"]);
     assert_error(
         predictor.predict([&[0.0; 4], &[0.0; 4]]),
         "shape",

@@ -89,7 +89,7 @@ fn the_loss_is_the_last_steps() {
         for (device, mut trainer) in squares(Reduction::Mean, 0.0, accumulate) {
             for x in 1..6u8 {
                 let loss = f32::from(x * x);
-                trainer.step(&[x.into()], [0.0]).unwrap();
+                trainer.step(&[f32::from(x)], [0.0]).unwrap();
                 assert_eq!(trainer.loss().unwrap(), loss, "{device}, {accumulate}");
                 trainer.predict(&[9.0, 9.0, 9.0]).unwrap();
                 assert_eq!(trainer.loss().unwrap(), loss, "{device}, {accumulate}");

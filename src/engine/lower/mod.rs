@@ -3,6 +3,7 @@
 //! kernels are, [`operators`](super::operators) knows.
 
 mod fusion;
+mod inputs;
 mod limits;
 mod look;
 mod prediction;
@@ -27,6 +28,7 @@ use crate::{Error, Loss, Result};
 
 use super::operators::{Backward, Forward, Mode, Pieces};
 pub(super) use fusion::Fusion;
+use inputs::{input_places, record_numbers};
 pub(super) use limits::lower_planned;
 pub(super) use look::Asked;
 pub(super) use prediction::Predicting;
@@ -44,6 +46,8 @@ pub(super) struct Lowered {
     pub ranges: Ranges,
     /// The part of each node, by its place in the graph.
     pub nodes: Vec<NodeParts>,
+    /// What makes numbers of the bytes of inputs, in the order of its recording, with the places of both.
+    pub unpacked: Vec<Part<[Region; 2]>>,
     /// What writes each output in evaluation where its layer does not, as where it does nothing there.
     pub copies: Vec<Option<Part<Forward>>>,
     /// Where nothing but predictions is asked for: those of each size of batch, the largest first.
@@ -157,11 +161,10 @@ impl Lowered {
         recording.choices = task.choices.cloned().unwrap_or_default();
         recording.decide_as(task.decisions.to_vec());
         recording.set_label("model");
+        let inputs = input_places(&mut recording, graph, planned);
         let mut persistent =
             |label: &str, len: usize| recording.buffer(label, len, Storage::Persistent);
         let len = |value: ValueId| planned * graph.shape(value).len();
-        let inputs = graph.inputs().iter();
-        let inputs: Vec<_> = inputs.map(|&i| persistent("input", len(i))).collect();
         let constants = graph.constants().iter();
         let constants = constants.map(|constant| persistent("constant", len(constant.value)));
         let constants = constants.collect();
@@ -193,6 +196,7 @@ impl Lowered {
             recording,
             ranges: Ranges::default(),
             nodes: vec![NodeParts::default(); task.model.graph.nodes().len()],
+            unpacked: vec![],
             copies: vec![None; outputs.len()],
             predictions: vec![],
             loading: vec![],
@@ -298,7 +302,7 @@ impl Lowered {
         }
         self.ranges = Ranges::default();
         *range(&mut self.ranges) = 0..kept.len();
-        (self.nodes, self.copies) = (vec![], vec![]);
+        (self.nodes, self.copies, self.unpacked) = (vec![], vec![], vec![]);
         self
     }
 }

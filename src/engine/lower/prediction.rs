@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::walk::Walk;
-use super::{Fusion, Lowered, Task, record_copies};
+use super::{Fusion, Lowered, Task, input_places, record_copies};
 use crate::Result;
 use crate::engine::operators::Mode;
 use crate::gpu::record::{BufferId, Dispatch, Recording, Region, Storage};
@@ -47,11 +47,7 @@ pub(super) fn lower(task: &Task, sizes: &[usize], traits: Traits, batch: usize) 
         };
         if size < planned {
             // Of its own, so that its memory is others' where it is not needed.
-            let own = graph.inputs().iter().map(|&input| {
-                let len = size * graph.shape(input).len();
-                lowered.recording.buffer("input", len, Storage::Persistent)
-            });
-            lowered.inputs = own.collect();
+            lowered.inputs = input_places(&mut lowered.recording, graph, size);
         }
         let values = outputs.iter().zip(graph.outputs());
         lowered.outputs = values

@@ -1,7 +1,7 @@
 //! The graph, walked: forwards and backwards in training, forwards in evaluation.
 
 use super::slabs::{add_pieces, apart};
-use super::{Asked, Fusion, Lowered, Part, Purpose, Task};
+use super::{Asked, Fusion, Lowered, Part, Purpose, Task, record_numbers};
 use crate::Result;
 use crate::engine::internal;
 use crate::engine::operators::{Applies, Backward, Forward, Mode, Pieces, Site, kernels};
@@ -186,8 +186,10 @@ impl<'a> Walk<'a> {
         destinations: &[Region],
     ) -> Result<Vec<Option<Part<Forward>>>> {
         let graph = self.graph();
-        for (&input, &region) in graph.inputs().iter().zip(&lowered.inputs) {
-            self.values[input.0] = Some(region);
+        for (at, &input) in graph.inputs().iter().enumerate() {
+            let (task, way) = (self.task, (self.batch, self.mode));
+            let numbers = record_numbers(lowered, task, (input, lowered.inputs[at]), way);
+            self.values[input.0] = Some(numbers);
         }
         for (constant, &region) in graph.constants().iter().zip(&lowered.constants) {
             self.values[constant.value.0] = Some(region);

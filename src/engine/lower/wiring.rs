@@ -96,7 +96,8 @@ impl Wiring<'_> {
 
     fn forward(&mut self, mode: Mode) -> Result<()> {
         let (graph, lowered) = (&self.task.model.graph, self.lowered);
-        for (input, &region) in graph.inputs().iter().zip(&lowered.inputs) {
+        let numbers = lowered.numbers_of_inputs(mode);
+        for (input, region) in graph.inputs().iter().zip(numbers) {
             self.values[input.0] = Some(region);
         }
         for (constant, &region) in graph.constants().iter().zip(&lowered.constants) {

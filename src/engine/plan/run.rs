@@ -10,6 +10,7 @@ use crate::engine::compiled::Bytes;
 use crate::engine::lower::{Ranges, Task};
 use crate::engine::step::{Setting, Step, loss_step, normalisers};
 use crate::gpu::record::{Dispatch, Region};
+use crate::gpu::tensor::whole_words;
 use crate::gpu::timer::Timer;
 use crate::model::{Inputs, Shares};
 use crate::op::Target;
@@ -396,9 +397,9 @@ impl Plan {
                 }
                 view.slice(offset..offset + bytes.len())
                     .copy_from_slice(bytes);
-                let (from, size) = (offset as u64, bytes.len() as u64);
+                let (from, size) = (offset as u64, whole_words(bytes.len()));
                 encoder.copy_buffer_to_buffer(&upload.buffer, from, destination, to, size);
-                offset += bytes.len();
+                offset += size as usize;
             }
             drop(view);
             upload.buffer.unmap();

@@ -7,6 +7,7 @@ use crate::Result;
 use crate::engine::compiled::Compiled;
 use crate::engine::memory::params_size;
 use crate::gpu::Mapping;
+use crate::gpu::tensor::whole_words;
 use crate::model::Inputs;
 
 /// Where the outputs of a batch arrive.
@@ -116,16 +117,15 @@ impl PredictionPlan {
         let mut copy = |bytes: &[u8], to: &wgpu::Buffer, at: u64| {
             view.slice(offset..offset + bytes.len())
                 .copy_from_slice(bytes);
-            let size = bytes.len() as u64;
+            let size = whole_words(bytes.len());
             encoder.copy_buffer_to_buffer(&slot.upload, offset as u64, to, at, size);
-            offset += bytes.len();
+            offset += size as usize;
         };
         if let Some((params, at)) = &params {
             copy(params, program.uniforms(), *at);
         }
-        for (&input, &region) in inputs.slices().iter().zip(&prediction.inputs) {
-            let bytes = bytemuck::cast_slice(input);
-            copy(bytes, program.memory(region)?, margin);
+        for (input, &region) in inputs.list().iter().zip(&prediction.inputs) {
+            copy(input.raw(), program.memory(region)?, margin);
         }
         drop(view);
         slot.upload.unmap();

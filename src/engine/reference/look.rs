@@ -1,6 +1,7 @@
 //! Values and their gradients, looked at in training.
 
 use super::pass::divided;
+use super::predict::numbers;
 use super::{Reference, Tape};
 use crate::Result;
 use crate::cpu::Real;
@@ -10,10 +11,11 @@ use crate::model::{Inputs, Targets, ValueId};
 impl<T: Real> Reference<T> {
     /// A forward pass that leaves the running statistics as they are.
     pub(in crate::engine) fn look_forward(&mut self, inputs: &Inputs<T>) -> Result<()> {
-        let examples = inputs.examples(&self.model.graph)?;
-        self.model.graph.check_training(examples)?;
+        let graph = &self.model.graph;
+        let examples = inputs.examples(graph)?;
+        graph.check_training(examples)?;
         let mut tape = std::mem::take(&mut self.tape);
-        let done = tape.forward(self.training(examples), inputs.slices());
+        let done = tape.forward(self.training(examples), &numbers(graph, inputs));
         tape.begin_gradients();
         self.tape = tape;
         self.forwarded = Some(examples);

@@ -1,5 +1,6 @@
 //! Training by a loss that the caller computes: forward, backward, update.
 
+use super::predict::numbers;
 use super::{Reference, Tape};
 use crate::cpu::Real;
 use crate::engine::wanted::Wanted;
@@ -39,7 +40,7 @@ impl<T: Real> Reference<T> {
         let examples = inputs.examples(graph)?;
         graph.check_training(examples)?;
         let mut tape = std::mem::take(&mut self.tape);
-        let done = tape.forward(self.training(examples), inputs.slices());
+        let done = tape.forward(self.training(examples), &numbers(graph, &inputs));
         self.tape = tape;
         self.forwarded = None;
         done?;
@@ -113,7 +114,8 @@ impl<T: Real> Reference<T> {
     where
         T: 'a,
     {
-        self.backward_slices(gradients.into().slices())
+        let gradients = gradients.into();
+        self.backward_slices(&gradients.numbers("gradients")?)
     }
 
     /// The same, not generic over the gradients.

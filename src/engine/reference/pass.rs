@@ -1,5 +1,6 @@
 //! A pass of training: forward, the losses, backward.
 
+use super::predict::numbers;
 use super::{Reference, Tape, Walk, divisor};
 use crate::Result;
 use crate::cpu::{self, Real};
@@ -98,7 +99,7 @@ impl<T: Real> Reference<T> {
         input_gradient: bool,
     ) -> Result<(T, f64)> {
         let graph = &self.model.graph;
-        tape.forward(self.training(examples), inputs.slices())?;
+        tape.forward(self.training(examples), &numbers(graph, inputs))?;
         tape.begin_gradients();
         // Divided at once also among several batches: their sums may be more than `T` holds.
         let by = match among {

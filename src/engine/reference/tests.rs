@@ -87,7 +87,7 @@ fn refused_calls_change_nothing() {
         bits(&reference),
         reference.gradient("0.weight").unwrap().to_vec(),
     );
-    assert!(reference.step(&[], &target).is_err());
+    assert!(reference.step(&[0.0; 0], &target).is_err());
     assert!(reference.step(&input[1..], &target).is_err());
     assert!(reference.step(&input, Target::from(&[0u8; 5])).is_err());
     assert!(reference.step(&input, Target::from(&[4u8; 6])).is_err());

@@ -1,5 +1,7 @@
 //! The graph walked forwards and backwards, with what the way back needs of the way there.
 
+use std::borrow::Cow;
+
 use crate::Result;
 use crate::cpu::Real;
 use crate::engine::operators::{Gradients, Kept, Masks, Mode, Saved, Site, operator};
@@ -60,12 +62,12 @@ pub(super) struct Tape<T> {
 
 impl<T: Real> Tape<T> {
     /// Computes every value from the inputs.
-    pub fn forward(&mut self, walk: Walk<T>, given: &[&[T]]) -> Result<()> {
+    pub fn forward(&mut self, walk: Walk<T>, given: &[Cow<'_, [T]>]) -> Result<()> {
         self.forward_keeping(walk, given, |_, _| true)
     }
 
     /// Computes the outputs from the inputs; other values are there only while something reads them.
-    pub fn forward_alone(&mut self, walk: Walk<T>, given: &[&[T]]) -> Result<()> {
+    pub fn forward_alone(&mut self, walk: Walk<T>, given: &[Cow<'_, [T]>]) -> Result<()> {
         let graph = walk.graph;
         let mut last = vec![0; graph.values().count()];
         for (at, node) in graph.nodes().iter().enumerate() {
@@ -81,7 +83,7 @@ impl<T: Real> Tape<T> {
     fn forward_keeping(
         &mut self,
         walk: Walk<T>,
-        given: &[&[T]],
+        given: &[Cow<'_, [T]>],
         keeps: impl Fn(ValueId, usize) -> bool,
     ) -> Result<()> {
         let graph = walk.graph;

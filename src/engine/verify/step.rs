@@ -3,9 +3,11 @@
 
 use super::Verifier;
 use super::rig::{Outcome, Rig, STEP, Trial, makers};
+use crate::cpu::bytes_to_numbers;
 use crate::engine::catalogue::{loss_name, optimizer_name};
 use crate::engine::compare::{Expected, Verdict};
 use crate::engine::data::{Data, Fill, wide};
+use crate::engine::internal;
 use crate::engine::lower::{Part, Slab};
 use crate::engine::operators::{FORMULA, Pieces, Sum, chain};
 use crate::engine::reference::{AveragePass, LossPass, UpdatePass};
@@ -14,6 +16,7 @@ use crate::engine::tolerance::{copied, measure};
 use crate::gpu::kernels::Output;
 use crate::gpu::kernels::loss::{LossStep, MOST_CLASSES};
 use crate::gpu::record::Region;
+use crate::model::ValueId;
 use crate::{Loss, Optimizer, Result, Shape, Target};
 
 /// What gradients are multiplied by on their way into an optimizer.
@@ -23,6 +26,8 @@ impl Verifier {
     /// Checks what of a plan's step belongs to no operator, as far as the plan has it.
     pub(super) async fn step(&mut self, rig: &Rig<'_>) -> Result<()> {
         let ranges = &rig.lowered.ranges;
+        let outcomes = numbers(rig).await?;
+        self.conclude(rig, "inputs of bytes", outcomes);
         let outcomes = copies(rig).await?;
         self.conclude(rig, "copies", outcomes);
         for (at, of) in rig.task.losses.iter().enumerate() {
@@ -64,6 +69,28 @@ impl Verifier {
         self.conclude(rig, "average", outcomes);
         Ok(())
     }
+}
+
+/// The numbers that bytes become.
+async fn numbers(rig: &Rig<'_>) -> Result<Vec<Outcome>> {
+    let (graph, mut outcomes) = (&rig.task.model.graph, Vec::new());
+    for part in &rig.lowered.unpacked {
+        let place = |&(at, _): &(usize, &ValueId)| rig.lowered.inputs[at] == part.places[0];
+        let found = graph.inputs().iter().enumerate().find(place);
+        let of = found.and_then(|(_, &input)| Some((input, graph.bytes(input)?)));
+        let (input, of) = of.ok_or_else(|| internal("bytes of no input"))?;
+        let shape = graph.shape(input).batched(rig.task.options.batch);
+        // Every byte, in an order that no plane repeats.
+        let bytes = (0..shape.len()).map(|at| (at * 89 + at / 256) as u8);
+        let bytes: Vec<u8> = bytes.collect();
+        let values: Vec<f32> = bytes_to_numbers(of, graph.shape(input).len(), &bytes);
+        let mut trial = Trial::new(&part.range);
+        trial.write_bytes(part.places[0], &bytes);
+        let expected = copied(wide(&values), Fill::Uniform);
+        trial.awaits("numbers", part.places[1], &shape, expected);
+        outcomes.extend(rig.run(trial, STEP).await?);
+    }
+    Ok(outcomes)
 }
 
 /// The copies of the parameters in half precision, and that of the output in evaluation.

@@ -11,6 +11,7 @@ pub(crate) mod adaptive_pool2d;
 pub(crate) mod average;
 mod blocks;
 pub(crate) mod broadcast;
+pub(crate) mod bytes;
 pub(crate) mod concat;
 pub(crate) mod conv2d;
 mod conv2d_rows;
@@ -60,6 +61,7 @@ const FAMILIES: &[(&str, &[&Kernel])] = &[
     ("broadcast", broadcast::KERNELS),
     ("adaptive_pool2d", adaptive_pool2d::KERNELS),
     ("average", average::KERNELS),
+    ("bytes", &[&bytes::NUMBERS]),
     ("concat", &[&concat::COPY]),
     ("conv2d", conv2d::KERNELS),
     ("conv2d", conv2d_rows::KERNELS),

@@ -46,6 +46,14 @@ fn recordings(traits: Traits) -> Vec<Recording> {
         let pieces = crate::engine::record_in_pieces(model, &loss, optimizer, 16, half, traits);
         recordings.push(pieces.unwrap());
     }
+    let of_bytes = Model::builder([3, 5, 5]).flatten().dense(2).build();
+    let of_bytes = of_bytes.and_then(|model| model.take_bytes("input", [[0.5], [0.25]]));
+    recordings.extend(in_both_precisions(
+        &of_bytes.unwrap(),
+        &loss,
+        optimizer,
+        traits,
+    ));
     recordings
 }
 

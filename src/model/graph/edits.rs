@@ -1,7 +1,7 @@
 //! What changes a graph otherwise than by adding to it.
 
-use super::{Graph, Parameter, ParameterId};
-use crate::op::{Op, ParameterKind};
+use super::{Graph, Parameter, ParameterId, ValueId};
+use crate::op::{Bytes, Op, ParameterKind};
 use crate::{Error, Result, Shape};
 
 /// How far a graph had come.
@@ -88,6 +88,27 @@ impl Graph {
             }
         }
         count
+    }
+
+    /// Has an input, by its name, be given as bytes that stand for these numbers.
+    pub fn take_bytes(&mut self, name: &str, mean: &[f32], deviation: &[f32]) -> Result<()> {
+        let inputs = self.inputs.iter().copied();
+        let found = inputs.clone().find(|&input| self.value_name(input) == name);
+        let Some(input) = found else {
+            let names: Vec<String> = inputs.map(|input| self.value_name(input)).collect();
+            let reason = format!("the model takes {names:?}");
+            return Err(Error::argument(format!("input {name:?}"), reason));
+        };
+        let bytes = Bytes::new(self.shape(input), mean, deviation)?;
+        self.bytes.retain(|(other, _)| *other != input);
+        self.bytes.push((input, bytes));
+        Ok(())
+    }
+
+    /// What the bytes of an input stand for, where it is given as bytes.
+    pub fn bytes(&self, input: ValueId) -> Option<&Bytes> {
+        let found = self.bytes.iter().find(|(other, _)| *other == input);
+        found.map(|(_, bytes)| bytes)
     }
 
     /// Makes a parameter part of the model: it has these values, and is not learned.
