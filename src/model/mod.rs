@@ -111,7 +111,7 @@ impl Model {
         input: &str,
         [mean, deviation]: [[f32; N]; 2],
     ) -> Result<Self> {
-        std::sync::Arc::make_mut(&mut self.graph).take_bytes(input, &mean, &deviation)?;
+        Arc::make_mut(&mut self.graph).take_bytes(input, &mean, &deviation)?;
         Ok(self)
     }
 
