@@ -141,7 +141,7 @@ fn nak_kind(operation: &str) -> Kind {
     let first = operation.split('.').next().unwrap_or_default();
     match first {
         "ffma" | "hfma2" => Kind::MultiplyAdd,
-        "mov" | "par_copy" | "swap" => Kind::Move,
+        "mov" | "swap" => Kind::Move,
         "ld" | "st" | "ldc" | "lds" | "sts" => Kind::Memory,
         "bra" | "bsync" | "bssy" | "sync" | "warpsync" | "break" | "exit" => Kind::Branch,
         "bar" | "nop" => Kind::Wait,

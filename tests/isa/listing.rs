@@ -4,6 +4,7 @@ use crate::isa::compilers::Vendor;
 use crate::isa::listing::{Kind, blocks};
 
 pub const ACO: &str = include_str!("listings/aco.txt");
+pub const NAK: &str = include_str!("listings/nak.txt");
 
 #[test]
 fn blocks_of_aco_end_in_jumps_or_in_the_block_below() {
@@ -22,6 +23,26 @@ fn instructions_that_are_issued_together_are_two() {
     assert_eq!(count(Kind::Move), 1);
     assert_eq!(count(Kind::Vector), 1);
     assert_eq!(count(Kind::Scalar), 2);
+}
+
+#[test]
+fn blocks_of_nak_name_those_that_follow() {
+    let blocks = blocks(Vendor::Nvidia, NAK);
+    let next: Vec<_> = blocks.iter().map(|block| &block.next[..]).collect();
+    let expected: [&[usize]; 4] = [&[1, 3], &[2], &[2, 1, 3], &[]];
+    assert_eq!(next, expected);
+    use Kind::{Branch, Memory, Move, MultiplyAdd, Vector, Wait};
+    assert_eq!(blocks[1].code, [Vector, Memory, Wait, Move]);
+    let inner = [
+        Memory,
+        MultiplyAdd,
+        MultiplyAdd,
+        Vector,
+        Vector,
+        Branch,
+        Branch,
+    ];
+    assert_eq!(blocks[2].code, inner);
 }
 
 #[test]
