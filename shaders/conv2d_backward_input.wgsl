@@ -14,10 +14,12 @@
 override HAS_BIAS: bool = false;
 
 struct Row { first: u32 }
-// The first gradient plane of a pixel's group, and the pixel's place in the padded input.
-struct Column { plane: u32, y: u32, x: u32 }
+// The first gradient plane of a pixel's group, the pixel's place in the padded input, and the gradient there in
+// memory, where outputs are as far apart as pixels.
+struct Column { plane: u32, y: u32, x: u32, first: u32 }
 // A tap of an output channel: its weight, its plane, and how far back it takes a pixel.
-struct Inner { weight: u32, plane: u32, y: u32, x: u32 }
+struct Inner { k: u32, weight: u32, plane: u32, y: u32, x: u32, offset: u32 }
+struct Walk { step: u32 }
 
 // A slice is a part of a group: slice = group * parts + part.
 fn product_size(slice: u32) -> Size {
@@ -38,18 +40,27 @@ fn product_column(slice: u32, pixel: u32) -> Column {
     let row = pixel / params.in_width;
     let y = row % params.in_height;
     let n = row / params.in_height;
-    return Column((n * params.groups + group) * params.out_channels, y + PAD_TOP, x + PAD_LEFT);
+    let plane = (n * params.groups + group) * params.out_channels;
+    let first = (plane * params.out_height + y + PAD_TOP) * params.out_width + x + PAD_LEFT;
+    return Column(plane, y + PAD_TOP, x + PAD_LEFT, first);
 }
 
 fn product_inner(k: u32) -> Inner {
     let channel = k / (KERNEL_H * KERNEL_W);
     let tap = k % (KERNEL_H * KERNEL_W);
-    return Inner(
-        channel * params.in_channels * KERNEL_H * KERNEL_W + tap,
-        channel,
-        tap / KERNEL_W * DILATION_H,
-        tap % KERNEL_W * DILATION_W,
-    );
+    let y = tap / KERNEL_W * DILATION_H;
+    let x = tap % KERNEL_W * DILATION_W;
+    let offset = (channel * params.out_height - y) * params.out_width - x;
+    let weight = channel * params.in_channels * KERNEL_H * KERNEL_W + tap;
+    return Inner(k, weight, channel, y, x, offset);
+}
+
+fn product_walk(step: u32) -> Walk {
+    return Walk(step);
+}
+
+fn product_next(inner: Inner, walk: Walk) -> Inner {
+    return product_inner(inner.k + walk.step);
 }
 
 fn load_a(row: Row, inner: Inner) -> f32 {
@@ -64,6 +75,7 @@ fn load_b(column: Column, inner: Inner) -> f32 {
     let x = back_x / STRIDE_W;
     if back_y % STRIDE_H + back_x % STRIDE_W != 0u { return 0.0; }
     if y >= params.out_height || x >= params.out_width { return 0.0; }
+    if STRIDE_H == 1u && STRIDE_W == 1u { return f32(gradient_output[column.first + inner.offset]); }
     let plane = column.plane + inner.plane;
     return f32(gradient_output[(plane * params.out_height + y) * params.out_width + x]);
 }

@@ -51,8 +51,11 @@ fn main(
     var total2 = vec4<f32>();
     var total3 = vec4<f32>();
     let k_end = loop_bound(size.k_end, group);
-    var next_a = load_quad_a(rows, size.k_begin + a_k, k_end);
-    var next_b = load_quad_b(columns, size.k_begin + b_k, k_end);
+    let walk = product_walk(SIDE);
+    var inner_a = product_inner(size.k_begin + a_k);
+    var inner_b = product_inner(size.k_begin + b_k);
+    var next_a = load_quad_a(rows, inner_a, k_end);
+    var next_b = load_quad_b(columns, inner_b, k_end);
     for (var block = size.k_begin; block < k_end; block += BLOCK_K) {
         let block_end = min(block + BLOCK_K, k_end);
         var c0 = vec4<f32>();
@@ -63,8 +66,14 @@ fn main(
             tile_a[a_k * pitch + a_quad] = next_a;
             tile_b[b_k * pitch + b_quad] = next_b;
             workgroupBarrier();
-            next_a = load_quad_a(rows, k0 + SIDE + a_k, k_end);
-            next_b = load_quad_b(columns, k0 + SIDE + b_k, k_end);
+            inner_a = product_next(inner_a, walk);
+            if A_ALONG_K == B_ALONG_K {
+                inner_b = inner_a;
+            } else {
+                inner_b = product_next(inner_b, walk);
+            }
+            next_a = load_quad_a(rows, inner_a, k_end);
+            next_b = load_quad_b(columns, inner_b, k_end);
             for (var k = 0u; k < SIDE; k++) {
                 let a = tile_a[k * pitch + high];
                 let b = tile_b[k * pitch + low];

@@ -64,8 +64,11 @@ fn main(
     var total311 = vec4<f32>();
 
     let k_end = loop_bound(size.k_end, group);
-    var next_a = load_quad_a(rows, size.k_begin + a_k, k_end);
-    var next_b = load_quad_b(columns, size.k_begin + b_k, k_end);
+    let walk = product_walk(STEP);
+    var inner_a = product_inner(size.k_begin + a_k);
+    var inner_b = product_inner(size.k_begin + b_k);
+    var next_a = load_quad_a(rows, inner_a, k_end);
+    var next_b = load_quad_b(columns, inner_b, k_end);
     for (var block = size.k_begin; block < k_end; block += BLOCK_K) {
         let block_end = min(block + BLOCK_K, k_end);
         var c000 = vec4<f32>();
@@ -88,8 +91,14 @@ fn main(
             tile_a[a_k * PITCH + a_quad] = next_a;
             tile_b[b_k * PITCH + b_quad] = next_b;
             workgroupBarrier();
-            next_a = load_quad_a(rows, k0 + STEP + a_k, k_end);
-            next_b = load_quad_b(columns, k0 + STEP + b_k, k_end);
+            inner_a = product_next(inner_a, walk);
+            if A_ALONG_K == B_ALONG_K {
+                inner_b = inner_a;
+            } else {
+                inner_b = product_next(inner_b, walk);
+            }
+            next_a = load_quad_a(rows, inner_a, k_end);
+            next_b = load_quad_b(columns, inner_b, k_end);
             for (var k = 0u; k < STEP; k++) {
                 let a0 = tile_a[k * PITCH + high];
                 let a1 = tile_a[k * PITCH + high + 16u];
