@@ -32,15 +32,17 @@ override ROWS: u32 = select(1u, PHASES, FOLDED);
 override ABOVE: u32 = PAD_TOP % STRIDE_H;
 override BEFORE: u32 = PAD_LEFT % STRIDE_W;
 
-// The group and the phase of this slice, the phase's first taps, and how many there are.
-struct Slice { group: u32, y: u32, x: u32, first_y: u32, first_x: u32, taps_y: u32, taps_x: u32 }
+// The group and the phase of this slice, the phase's first taps, and how many there are in a filter and in a row
+// of it: at least 1, since they are divided by.
+struct Slice { group: u32, y: u32, x: u32, first_y: u32, first_x: u32, taps: u32, taps_x: u32 }
 var<private> here: Slice;
 
 struct Row { first: u32 }
-// The first gradient plane of a block's group, and the output that the phase's first tap meets there.
-struct Column { plane: u32, y: u32, x: u32 }
-// A tap of an output channel: its weight, its plane, and how far back it takes an output.
-struct Inner { weight: u32, plane: u32, y: u32, x: u32 }
+// The output that the phase's first tap meets in a block: its row and column, and where that lies in memory.
+struct Column { y: u32, x: u32, first: u32 }
+// A tap of an output channel: its weight, how far back it takes an output, and how far that is in memory.
+struct Inner { k: u32, weight: u32, y: u32, x: u32, offset: u32 }
+struct Walk { step: u32 }
 
 // slice = (group * SLICED + phase) * parts + part.
 fn product_size(slice: u32) -> Size {
@@ -49,11 +51,12 @@ fn product_size(slice: u32) -> Size {
     let x = phase % STRIDE_W;
     let first_y = first_tap(y, STRIDE_H, DILATION_H, PERIOD_H);
     let first_x = first_tap(x, STRIDE_W, DILATION_W, PERIOD_W);
-    let taps_y = count_taps(first_y, PERIOD_H, KERNEL_H);
     let taps_x = count_taps(first_x, PERIOD_W, KERNEL_W);
-    here = Slice(slice / params.parts / SLICED, y, x, first_y, first_x, taps_y, taps_x);
+    let taps = count_taps(first_y, PERIOD_H, KERNEL_H) * taps_x;
+    let group = slice / params.parts / SLICED;
+    here = Slice(group, y, x, first_y, first_x, max(taps, 1u), max(taps_x, 1u));
     let blocks = params.batch * block_rows() * block_columns();
-    let range = part_of(params.out_channels * taps_y * taps_x, params.parts, slice % params.parts);
+    let range = part_of(params.out_channels * taps, params.parts, slice % params.parts);
     return Size(params.in_channels * ROWS, blocks, range.x, range.y);
 }
 
@@ -79,24 +82,30 @@ fn product_column(slice: u32, block: u32) -> Column {
     // The first tap lies in the phase's place, or whole strides behind it.
     let back_y = (here.first_y * DILATION_H - here.y) / STRIDE_H;
     let back_x = (here.first_x * DILATION_W - here.x) / STRIDE_W;
-    return Column(
-        (n * params.groups + here.group) * params.out_channels,
-        row % block_rows() + PAD_TOP / STRIDE_H - back_y,
-        block % block_columns() + PAD_LEFT / STRIDE_W - back_x,
-    );
+    let y = row % block_rows() + PAD_TOP / STRIDE_H - back_y;
+    let x = block % block_columns() + PAD_LEFT / STRIDE_W - back_x;
+    let plane = (n * params.groups + here.group) * params.out_channels;
+    return Column(y, x, (plane * params.out_height + y) * params.out_width + x);
 }
 
 fn product_inner(k: u32) -> Inner {
-    let channel = k / (here.taps_y * here.taps_x);
-    let tap = k % (here.taps_y * here.taps_x);
-    let y = tap / here.taps_x;
-    let x = tap % here.taps_x;
-    return Inner(
-        (channel * params.in_channels * KERNEL_H + y * PERIOD_H) * KERNEL_W + x * PERIOD_W,
-        channel,
-        y * (PERIOD_H * DILATION_H / STRIDE_H),
-        x * (PERIOD_W * DILATION_W / STRIDE_W),
-    );
+    let channel = k / here.taps;
+    let tap = k % here.taps;
+    let tap_y = tap / here.taps_x;
+    let tap_x = tap % here.taps_x;
+    let y = tap_y * (PERIOD_H * DILATION_H / STRIDE_H);
+    let x = tap_x * (PERIOD_W * DILATION_W / STRIDE_W);
+    let row = channel * params.in_channels * KERNEL_H + tap_y * PERIOD_H;
+    let offset = (channel * params.out_height - y) * params.out_width - x;
+    return Inner(k, row * KERNEL_W + tap_x * PERIOD_W, y, x, offset);
+}
+
+fn product_walk(step: u32) -> Walk {
+    return Walk(step);
+}
+
+fn product_next(inner: Inner, walk: Walk) -> Inner {
+    return product_inner(inner.k + walk.step);
 }
 
 fn load_a(row: Row, inner: Inner) -> f32 {
@@ -108,8 +117,7 @@ fn load_b(column: Column, inner: Inner) -> f32 {
     let y = column.y - inner.y;
     let x = column.x - inner.x;
     if y >= params.out_height || x >= params.out_width { return 0.0; }
-    let plane = column.plane + inner.plane;
-    return f32(gradient_output[(plane * params.out_height + y) * params.out_width + x]);
+    return f32(gradient_output[column.first + inner.offset]);
 }
 
 fn store_c(slice: u32, m: u32, block: u32, value: f32) {

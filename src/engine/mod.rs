@@ -13,6 +13,7 @@ mod look;
 mod lower;
 mod memory;
 mod operators;
+mod pipelines;
 mod plan;
 mod prediction;
 mod profile;

@@ -26,7 +26,6 @@ pub(crate) struct Traits {
 
 impl Traits {
     /// WebGPU's defaults, for planning without a device.
-    #[cfg(test)]
     pub const DEFAULT: Self = Self {
         software: false,
         subgroup_size: 0,
@@ -322,7 +321,7 @@ pub(crate) fn sum_parts(traits: &Traits, work: &Work, core: Core) -> usize {
     let most = traits.holds(m * n * slices).max(1);
     let wanted = busy.max(short).max(k.div_ceil(LONGEST_OF_IMAGES));
     let within_loops = match traits.software {
-        true => k.div_ceil(LOOP_LIMIT / 9 * 8),
+        true => k.div_ceil(LOOP_LIMIT / 37 * 32),
         false => 1,
     };
     let wanted = wanted.min(most).max(within_loops);
@@ -330,9 +329,9 @@ pub(crate) fn sum_parts(traits: &Traits, work: &Work, core: Core) -> usize {
 }
 
 /// Iterations that the loops of an invocation of the tiled cores make for sums of length `k`: a turn
-/// of the outer loop and 8 or 16 of the inner one for each step.
+/// for each block, 4 at most for its steps, and one for each term.
 pub(crate) fn tiled_iterations(k: usize) -> usize {
-    k.div_ceil(8) * 9
+    k.div_ceil(32) * 37
 }
 
 /// Iterations that the loops of an invocation of the direct core make for sums of length `k`: a turn for each
