@@ -5,8 +5,7 @@ use wgpu_cnn::{
     Reduction, Target, Trainer, TrainerBuilder,
 };
 
-use crate::common::{bits, plain_gpu, poisoned_gpus, random, state, uniform};
-use crate::errors::assert_error;
+use crate::common::{assert_error, bits, plain_gpu, poisoned_gpus, random, state, uniform};
 
 const BATCH: usize = 4;
 
