@@ -3,7 +3,7 @@
 use crate::cpu::{self, Real};
 use crate::engine::operators::{Gradients, Kept, Saved, Site, kernels, operator};
 use crate::op::{Activation, Average, Loss, Op, Optimizer, Target};
-use crate::{Error, Result, Shape};
+use crate::{Result, Shape};
 
 /// What a kernel computes, by the reference in any of its numbers.
 pub(in crate::engine) trait Compute {
@@ -119,7 +119,7 @@ pub(crate) fn loss_by_itself(
     loss: &Loss,
 ) -> Result<(f32, Vec<f32>)> {
     let [batch, example @ ..] = &shape[..] else {
-        return Err(Error::shape("output", "a batch (N, ...)", shape));
+        return Err(crate::Error::shape("output", "a batch (N, ...)", shape));
     };
     let pass = LossPass {
         loss,
