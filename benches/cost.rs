@@ -4,10 +4,13 @@
 //!
 //! The network: two 3x3 convolutions of C channels, max-pooling, two of 2 C, max-pooling, a dense layer;
 //! images of 3 channels and S x S pixels, N of them; Adam. One of the three changes at a time.
+//!
+//! `cargo bench --bench cost -- memory` prints the other table of that page: what ResNet-18 takes in training and
+//! in use. Nothing runs for it.
 
 use std::time::{Duration, Instant};
 
-use wgpu_cnn::{Conv2d, Gpu, MemoryReport, Model, Optimizer, Result, Trainer};
+use wgpu_cnn::{Conv2d, Gpu, MemoryReport, Model, Optimizer, Predictor, Result, Trainer, zoo};
 
 /// N, C and S.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +29,9 @@ const BASE: Size = Size {
 fn main() -> Result<()> {
     let gpu = Gpu::new()?;
     println!("gpu: {}, {}\n", gpu.info().name, gpu.info().backend);
+    if std::env::args().any(|argument| argument == "memory") {
+        return in_training_and_in_use(&gpu);
+    }
     println!(
         "| N | C | S | step | images a second | memory | parameters, gradients, optimizer | activations | batch, staging |"
     );
@@ -79,7 +85,6 @@ fn measure(gpu: &Gpu, size: Size) -> Result<()> {
         staging,
         ..
     } = memory;
-    let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
     println!(
         "| {} | {} | {} | {:.1} ms | {:.0} | {} | {} | {} | {} |",
         size.batch,
@@ -92,5 +97,47 @@ fn measure(gpu: &Gpu, size: Size) -> Result<()> {
         mib(activations),
         mib(batch + staging),
     );
+    Ok(())
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
+/// The memory of a trainer and of predictors for the same batch of 224x224 images.
+fn in_training_and_in_use(gpu: &Gpu) -> Result<()> {
+    let row = |name: &str, batch: usize, memory: MemoryReport| {
+        let MemoryReport {
+            parameters,
+            gradients,
+            optimizer_state,
+            activations,
+            batch: of_batch,
+            staging,
+            ..
+        } = memory;
+        println!(
+            "| {batch} | {name} | {} | {} | {} | {} | {} |",
+            mib(memory.total()),
+            mib(parameters),
+            mib(gradients + optimizer_state),
+            mib(activations),
+            mib(of_batch + staging),
+        );
+    };
+    println!(
+        "| N | ResNet-18 | memory | parameters | gradients, optimizer | activations | batch, staging |"
+    );
+    println!("|---|---|---|---|---|---|---|");
+    for batch in [1, 32] {
+        let model = zoo::resnet18().build()?;
+        let trainer = Trainer::builder(model.clone()).batch(batch);
+        let trainer = trainer.optimizer(Optimizer::adam(1e-3));
+        row("trainer, Adam", batch, trainer.memory(gpu)?);
+        let predictor = Predictor::builder(model).batch(batch);
+        row("predictor", batch, predictor.memory(gpu)?);
+        let folded = predictor.fold_batch_norm(true);
+        row("predictor, batch norms folded", batch, folded.memory(gpu)?);
+    }
     Ok(())
 }

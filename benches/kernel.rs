@@ -15,6 +15,8 @@ mod im2col;
 mod large;
 #[path = "common/reductions.rs"]
 mod reductions;
+#[path = "common/strided.rs"]
+mod strided;
 
 use std::cell::LazyCell;
 
@@ -31,6 +33,7 @@ fn main() {
     let mut criterion = common::criterion();
     let mut group = common::group(&mut criterion, "kernel");
     conv2d(&mut group, &gpu);
+    strided::bench(&mut group, &gpu);
     max_pool2d(&mut group, &gpu);
     reductions::bench(&mut group, &gpu);
     for size in [256, 512, 1024] {

@@ -10,6 +10,8 @@
 
 mod common;
 
+#[path = "common/networks.rs"]
+mod networks;
 #[path = "common/resnet.rs"]
 mod resnet;
 
@@ -17,7 +19,8 @@ use std::cell::OnceCell;
 
 use common::{Group, Samples};
 use criterion::{BenchmarkId, Throughput};
-use wgpu_cnn::{Conv2d, Gpu, Model, Optimizer, Trainer, TrainerBuilder};
+use networks::{lenet, vgg};
+use wgpu_cnn::{Gpu, Model, Optimizer, Trainer, TrainerBuilder};
 
 /// A network as it is timed.
 struct Case {
@@ -103,36 +106,6 @@ fn main() {
     }
     group.finish();
     criterion.final_summary();
-}
-
-fn lenet(input: [usize; 3]) -> Model {
-    #[rustfmt::skip]
-    let model = Model::builder(input)
-        .conv2d(32, 5).relu().max_pool2d(2)
-        .conv2d(64, 5).relu().max_pool2d(2)
-        .flatten().dense(128).relu().dense(10);
-    model.build().unwrap()
-}
-
-fn vgg(input: [usize; 3]) -> Model {
-    let conv = |channels| Conv2d::new(channels, 3).padding(1);
-    let blocks = [32, 64, 128]
-        .into_iter()
-        .fold(Model::builder(input), |model, channels| {
-            model
-                .push(conv(channels))
-                .relu()
-                .push(conv(channels))
-                .relu()
-                .max_pool2d(2)
-        });
-    blocks
-        .flatten()
-        .dense(256)
-        .relu()
-        .dense(10)
-        .build()
-        .unwrap()
 }
 
 fn bench(group: &mut Group, gpu: &Gpu, case: &Case) {

@@ -1,8 +1,18 @@
-// The input gradient of a convolution, which is a transpose convolution, as a product: M input
-// channels of a group, N input pixels of all images, K taps of all output channels of the group.
-// A is the weights with the channels' roles swapped; B is the output gradient where a tap of the
-// filter reached the pixel from, and zero where no output did (between strides, beyond the edges). A very
-// long sum is split as in conv2d_forward.wgsl.
+// The input gradient of a convolution, which is a transpose convolution, as products: M input channels
+// of a group, N pixels of all images, K taps of all output channels of the group. A is the weights with
+// the channels' roles swapped; B is the output gradient where a tap of the filter reached the pixel from,
+// and zero beyond the edges. A very long sum is split as in conv2d_forward.wgsl.
+//
+// With strides, a pixel is met by the taps of its phase alone (core/phases.wgsl), and each phase is a
+// product with those taps. N counts blocks of STRIDE x STRIDE pixels, which have a pixel of each phase:
+//
+//        x x | x x | x x      STRIDE 2, 3 x 3:   phase 0,0   taps (0,0) (0,2) (2,0) (2,2)
+//        x x | x x | x x                         phase 0,1   taps (0,1) (2,1)
+//        ----+-----+----                         phase 1,0   taps (1,0) (1,2)
+//        x x | x x | x x                         phase 1,1   tap  (1,1)
+//
+// FOLDED: all phases have as many taps, since STRIDE divides KERNEL, and meet the same outputs. Then they are
+// rows of one product, M = channels * phases, and B is loaded once for all.
 
 @group(0) @binding(0) var<storage, read> gradient_output: array<Gradient>; // (N, O, OH, OW)
 @group(0) @binding(1) var<storage, read> weight: array<Weight>;            // (O, C / groups, KH, KW)
@@ -12,44 +22,90 @@
 @group(0) @binding(5) var<uniform> params: Params;
 
 override HAS_BIAS: bool = false;
+override FOLDED: bool = false;
+
+override PHASES: u32 = STRIDE_H * STRIDE_W;
+// Phases that are slices, and phases that are rows of a product.
+override SLICED: u32 = select(PHASES, 1u, FOLDED);
+override ROWS: u32 = select(1u, PHASES, FOLDED);
+// Pixels of the first block that lie above and left of the image.
+override ABOVE: u32 = PAD_TOP % STRIDE_H;
+override BEFORE: u32 = PAD_LEFT % STRIDE_W;
+
+// The group and the phase of this slice, the phase's first taps, and how many there are in a filter and in a row
+// of it: at least 1, since they are divided by.
+struct Slice { group: u32, y: u32, x: u32, first_y: u32, first_x: u32, taps: u32, taps_x: u32 }
+var<private> here: Slice;
 
 struct Row { first: u32 }
-// The first gradient plane of a pixel's group, and the pixel's place in the padded input.
-struct Column { plane: u32, y: u32, x: u32 }
-// A tap of an output channel: its weight, its plane, and how far back it takes a pixel.
-struct Inner { weight: u32, plane: u32, y: u32, x: u32 }
+// The output that the phase's first tap meets in a block: its row and column, and where that lies in memory.
+struct Column { y: u32, x: u32, first: u32 }
+// A tap of an output channel: its weight, how far back it takes an output, and how far that is in memory.
+struct Inner { k: u32, weight: u32, y: u32, x: u32, offset: u32 }
+struct Walk { step: u32 }
 
-// A slice is a part of a group: slice = group * parts + part.
+// slice = (group * SLICED + phase) * parts + part.
 fn product_size(slice: u32) -> Size {
-    let pixels = params.batch * params.in_height * params.in_width;
-    let taps = params.out_channels * KERNEL_H * KERNEL_W;
-    let range = part_of(taps, params.parts, slice % params.parts);
-    return Size(params.in_channels, pixels, range.x, range.y);
+    let phase = slice / params.parts % SLICED;
+    let y = phase / STRIDE_W;
+    let x = phase % STRIDE_W;
+    let first_y = first_tap(y, STRIDE_H, DILATION_H, PERIOD_H);
+    let first_x = first_tap(x, STRIDE_W, DILATION_W, PERIOD_W);
+    let taps_x = count_taps(first_x, PERIOD_W, KERNEL_W);
+    let taps = count_taps(first_y, PERIOD_H, KERNEL_H) * taps_x;
+    let group = slice / params.parts / SLICED;
+    here = Slice(group, y, x, first_y, first_x, max(taps, 1u), max(taps_x, 1u));
+    let blocks = params.batch * block_rows() * block_columns();
+    let range = part_of(params.out_channels * taps, params.parts, slice % params.parts);
+    return Size(params.in_channels * ROWS, blocks, range.x, range.y);
+}
+
+fn block_rows() -> u32 {
+    return (params.in_height + ABOVE + STRIDE_H - 1u) / STRIDE_H;
+}
+
+fn block_columns() -> u32 {
+    return (params.in_width + BEFORE + STRIDE_W - 1u) / STRIDE_W;
 }
 
 fn product_row(slice: u32, m: u32) -> Row {
-    let group = slice / params.parts;
-    return Row((group * params.out_channels * params.in_channels + m) * KERNEL_H * KERNEL_W);
+    let phase = m % ROWS;
+    let first = here.group * params.out_channels * params.in_channels + m / ROWS;
+    let y = here.first_y + phase / STRIDE_W;
+    let x = here.first_x + phase % STRIDE_W;
+    return Row((first * KERNEL_H + y) * KERNEL_W + x);
 }
 
-fn product_column(slice: u32, pixel: u32) -> Column {
-    let group = slice / params.parts;
-    let x = pixel % params.in_width;
-    let row = pixel / params.in_width;
-    let y = row % params.in_height;
-    let n = row / params.in_height;
-    return Column((n * params.groups + group) * params.out_channels, y + PAD_TOP, x + PAD_LEFT);
+fn product_column(slice: u32, block: u32) -> Column {
+    let row = block / block_columns();
+    let n = row / block_rows();
+    // The first tap lies in the phase's place, or whole strides behind it.
+    let back_y = (here.first_y * DILATION_H - here.y) / STRIDE_H;
+    let back_x = (here.first_x * DILATION_W - here.x) / STRIDE_W;
+    let y = row % block_rows() + PAD_TOP / STRIDE_H - back_y;
+    let x = block % block_columns() + PAD_LEFT / STRIDE_W - back_x;
+    let plane = (n * params.groups + here.group) * params.out_channels;
+    return Column(y, x, (plane * params.out_height + y) * params.out_width + x);
 }
 
 fn product_inner(k: u32) -> Inner {
-    let channel = k / (KERNEL_H * KERNEL_W);
-    let tap = k % (KERNEL_H * KERNEL_W);
-    return Inner(
-        channel * params.in_channels * KERNEL_H * KERNEL_W + tap,
-        channel,
-        tap / KERNEL_W * DILATION_H,
-        tap % KERNEL_W * DILATION_W,
-    );
+    let channel = k / here.taps;
+    let tap = k % here.taps;
+    let tap_y = tap / here.taps_x;
+    let tap_x = tap % here.taps_x;
+    let y = tap_y * (PERIOD_H * DILATION_H / STRIDE_H);
+    let x = tap_x * (PERIOD_W * DILATION_W / STRIDE_W);
+    let row = channel * params.in_channels * KERNEL_H + tap_y * PERIOD_H;
+    let offset = (channel * params.out_height - y) * params.out_width - x;
+    return Inner(k, row * KERNEL_W + tap_x * PERIOD_W, y, x, offset);
+}
+
+fn product_walk(step: u32) -> Walk {
+    return Walk(step);
+}
+
+fn product_next(inner: Inner, walk: Walk) -> Inner {
+    return product_inner(inner.k + walk.step);
 }
 
 fn load_a(row: Row, inner: Inner) -> f32 {
@@ -58,21 +114,23 @@ fn load_a(row: Row, inner: Inner) -> f32 {
 
 fn load_b(column: Column, inner: Inner) -> f32 {
     // Above and left of the first output the differences wrap to large numbers.
-    let back_y = column.y - inner.y;
-    let back_x = column.x - inner.x;
-    let y = back_y / STRIDE_H;
-    let x = back_x / STRIDE_W;
-    if back_y % STRIDE_H + back_x % STRIDE_W != 0u { return 0.0; }
+    let y = column.y - inner.y;
+    let x = column.x - inner.x;
     if y >= params.out_height || x >= params.out_width { return 0.0; }
-    let plane = column.plane + inner.plane;
-    return f32(gradient_output[(plane * params.out_height + y) * params.out_width + x]);
+    return f32(gradient_output[column.first + inner.offset]);
 }
 
-fn store_c(slice: u32, m: u32, pixel: u32, value: f32) {
-    let plane = params.in_height * params.in_width;
-    let channel = slice / params.parts * params.in_channels + m;
-    let image = slice % params.parts * params.batch + pixel / plane;
+fn store_c(slice: u32, m: u32, block: u32, value: f32) {
+    let phase = m % ROWS;
+    let row = block / block_columns();
+    // Above and left of the image these wrap as well.
+    let y = row % block_rows() * STRIDE_H + here.y + phase / STRIDE_W - ABOVE;
+    let x = block % block_columns() * STRIDE_W + here.x + phase % STRIDE_W - BEFORE;
+    if y >= params.in_height || x >= params.in_width { return; }
+    let channel = here.group * params.in_channels + m / ROWS;
+    let image = slice % params.parts * params.batch + row / block_rows();
     var result = value;
     if HAS_BIAS { result += bias[channel]; }
-    store((image * params.groups * params.in_channels + channel) * plane + pixel % plane, result);
+    let plane = image * params.groups * params.in_channels + channel;
+    store((plane * params.in_height + y) * params.in_width + x, result);
 }

@@ -12,8 +12,20 @@
 struct Row { plane: u32 }
 // A tap of an input channel: where it begins in its plane, and in memory from an image's planes on.
 struct Column { y: i32, x: i32, first: i32 }
-// An output pixel of an image: its gradient, where its window begins in a plane, and in memory.
-struct Inner { gradient: u32, y: i32, x: i32, first: i32 }
+// An output pixel of all images: where it is in its image, its gradient, and where its window begins in memory.
+struct Inner { k: u32, y: u32, x: u32, gradient: u32, first: u32 }
+// How far a step takes a pixel: along each axis, and in memory. What going on in the next row, or in the next image,
+// adds to that.
+struct Walk {
+    step: u32,
+    y: u32,
+    x: u32,
+    gradient: u32,
+    first: u32,
+    row_first: u32,
+    image_gradient: u32,
+    image_first: u32,
+}
 
 // A slice is a part of a group: slice = group * parts + part.
 fn product_size(slice: u32) -> Size {
@@ -39,12 +51,51 @@ fn product_column(slice: u32, n: u32) -> Column {
 fn product_inner(pixel: u32) -> Inner {
     let row = pixel / params.out_width;
     let n = row / params.out_height;
-    let y = row % params.out_height * STRIDE_H;
-    let x = pixel % params.out_width * STRIDE_W;
+    let y = row % params.out_height;
+    let x = pixel % params.out_width;
     let plane = params.out_height * params.out_width;
     let gradient = n * params.groups * params.out_channels * plane + pixel % plane;
     let image = n * params.groups * params.in_channels * params.in_height;
-    return Inner(gradient, i32(y), i32(x), i32((image + y) * params.in_width + x));
+    return Inner(pixel, y, x, gradient, (image + y * STRIDE_H) * params.in_width + x * STRIDE_W);
+}
+
+// A pixel and a step are numbers of three digits: image, row and column.
+fn product_walk(step: u32) -> Walk {
+    let of_step = product_inner(step);
+    let row = STRIDE_H * params.in_width;
+    let image = params.groups * params.in_channels * params.in_height * params.in_width;
+    return Walk(
+        step,
+        of_step.y,
+        of_step.x,
+        of_step.gradient,
+        of_step.first,
+        row - params.out_width * STRIDE_W,
+        (params.groups * params.out_channels - 1u) * params.out_height * params.out_width,
+        image - params.out_height * row,
+    );
+}
+
+// Their sum: each digit carries once at most.
+fn product_next(inner: Inner, walk: Walk) -> Inner {
+    var next = Inner(
+        inner.k + walk.step,
+        inner.y + walk.y,
+        inner.x + walk.x,
+        inner.gradient + walk.gradient,
+        inner.first + walk.first,
+    );
+    if next.x >= params.out_width {
+        next.x -= params.out_width;
+        next.y += 1u;
+        next.first += walk.row_first;
+    }
+    if next.y >= params.out_height {
+        next.y -= params.out_height;
+        next.gradient += walk.image_gradient;
+        next.first += walk.image_first;
+    }
+    return next;
 }
 
 fn load_a(row: Row, inner: Inner) -> f32 {
@@ -53,10 +104,10 @@ fn load_a(row: Row, inner: Inner) -> f32 {
 
 fn load_b(column: Column, inner: Inner) -> f32 {
     // Above and left of the image the casts wrap to large numbers.
-    let y = u32(column.y + inner.y);
-    let x = u32(column.x + inner.x);
+    let y = u32(column.y + i32(inner.y * STRIDE_H));
+    let x = u32(column.x + i32(inner.x * STRIDE_W));
     if y >= params.in_height || x >= params.in_width { return 0.0; }
-    return f32(input[column.first + inner.first]);
+    return f32(input[column.first + i32(inner.first)]);
 }
 
 fn store_c(slice: u32, m: u32, n: u32, value: f32) {

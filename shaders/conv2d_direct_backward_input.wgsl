@@ -1,5 +1,5 @@
 // The input gradient of a convolution with few channels in a group, gathered: an invocation per
-// input pixel adds up what each tap of each filter carries back to it.
+// input pixel adds up what each tap of its phase carries back to it, in each filter.
 
 @group(0) @binding(0) var<storage, read> gradient_output: array<Gradient>; // (N, O, OH, OW)
 @group(0) @binding(1) var<storage, read> weight: array<Weight>;            // (O, C / groups, KH, KW)
@@ -25,19 +25,19 @@ fn main(
     let n = plane / channels;
     if n >= params.batch { return; }
     let first_channel = channel / params.in_channels * params.out_channels;
+    let first_y = first_tap((y + PAD_TOP) % STRIDE_H, STRIDE_H, DILATION_H, PERIOD_H);
+    let first_x = first_tap((x + PAD_LEFT) % STRIDE_W, STRIDE_W, DILATION_W, PERIOD_W);
     var sum = 0.0;
     if HAS_BIAS { sum = bias[channel]; }
     for (var o = first_channel; o < first_channel + params.out_channels; o++) {
         let base = (n * params.groups * params.out_channels + o) * params.out_height;
         let taps = (o * params.in_channels + channel % params.in_channels) * KERNEL_H * KERNEL_W;
-        for (var ky = 0u; ky < KERNEL_H; ky++) {
-            let py = y + PAD_TOP - ky * DILATION_H; // wraps to a large number above the plane
-            let oy = py / STRIDE_H;
-            if py % STRIDE_H == 0u && oy < params.out_height {
-                for (var kx = 0u; kx < KERNEL_W; kx++) {
-                    let px = x + PAD_LEFT - kx * DILATION_W;
-                    let ox = px / STRIDE_W;
-                    if px % STRIDE_W == 0u && ox < params.out_width {
+        for (var ky = first_y; ky < KERNEL_H; ky += PERIOD_H) {
+            let oy = (y + PAD_TOP - ky * DILATION_H) / STRIDE_H; // large above the first output
+            if oy < params.out_height {
+                for (var kx = first_x; kx < KERNEL_W; kx += PERIOD_W) {
+                    let ox = (x + PAD_LEFT - kx * DILATION_W) / STRIDE_W;
+                    if ox < params.out_width {
                         sum += f32(weight[taps + ky * KERNEL_W + kx])
                             * f32(gradient_output[(base + oy) * params.out_width + ox]);
                     }

@@ -14,8 +14,9 @@ override HAS_BIAS: bool = false;
 struct Row { first: u32 }
 // Where an output pixel's window begins: in the first input plane of its group, and in memory.
 struct Column { y: i32, x: i32, first: i32 }
-// A tap of an input channel: its weight, where it lies in the window, and how far that is in memory.
-struct Inner { weight: u32, y: i32, x: i32, offset: i32 }
+// A tap of an input channel, which is its weight, too: where it lies in the window, and how far that is in memory.
+struct Inner { k: u32, y: i32, x: i32, offset: i32 }
+struct Walk { step: u32 }
 
 // A slice is a part of a group: slice = group * parts + part.
 fn product_size(slice: u32) -> Size {
@@ -52,8 +53,16 @@ fn product_inner(k: u32) -> Inner {
     return Inner(k, i32(y), i32(x), i32(offset));
 }
 
+fn product_walk(step: u32) -> Walk {
+    return Walk(step);
+}
+
+fn product_next(inner: Inner, walk: Walk) -> Inner {
+    return product_inner(inner.k + walk.step);
+}
+
 fn load_a(row: Row, inner: Inner) -> f32 {
-    return f32(weight[row.first + inner.weight]);
+    return f32(weight[row.first + inner.k]);
 }
 
 fn load_b(column: Column, inner: Inner) -> f32 {

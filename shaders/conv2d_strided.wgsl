@@ -24,9 +24,6 @@ override PAD_TOP: i32 = 0;
 override PAD_LEFT: i32 = 0;
 override DILATION_H: u32 = 1u;
 override DILATION_W: u32 = 1u;
-// The distance of the taps that reach one pixel: STRIDE / gcd(STRIDE, DILATION) for backward input, else 1.
-override PERIOD_H: u32 = 1u;
-override PERIOD_W: u32 = 1u;
 // Whether a subgroup computes 32 output channels, or 16.
 override WIDE: bool = false;
 // A strip is one vec4 of the output: its pixels are neighbours, and out_width % 4 == 0.

@@ -22,6 +22,7 @@ override HAS_BIAS: bool = false;
 struct Row { first: u32, step: u32 }
 struct Column { first: u32, step: u32 }
 struct Inner { k: u32 }
+struct Walk { step: u32 }
 
 fn product_size(part: u32) -> Size {
     let range = part_of(params.k, params.parts, part);
@@ -40,6 +41,14 @@ fn product_column(part: u32, n: u32) -> Column {
 
 fn product_inner(k: u32) -> Inner {
     return Inner(k);
+}
+
+fn product_walk(step: u32) -> Walk {
+    return Walk(step);
+}
+
+fn product_next(inner: Inner, walk: Walk) -> Inner {
+    return product_inner(inner.k + walk.step);
 }
 
 fn load_a(row: Row, inner: Inner) -> f32 {

@@ -98,3 +98,18 @@ fn the_table_of_networks_names_the_zoo() {
     all.sort_unstable();
     assert_eq!(named, all);
 }
+
+#[test]
+fn the_table_of_examples_names_each() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
+    let table = include_str!("../examples/README.md");
+    let files = std::fs::read_dir(folder).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let mut programs = names.filter(|name| name.ends_with(".rs")).peekable();
+    assert!(programs.peek().is_some());
+    for file in programs {
+        let name = file.trim_end_matches(".rs");
+        let row = format!("\n| [`{name}`]({file}) | ");
+        assert!(table.contains(&row), "{name} has no row");
+    }
+}

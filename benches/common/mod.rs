@@ -11,8 +11,13 @@ pub type Group<'a> = BenchmarkGroup<'a, GigaFlops>;
 
 /// The adapter, named in the output so that a software driver's figures are never taken for a
 /// GPU's. Without one there is nothing to compare, and the process ends with an error.
+/// `WGPU_CNN_BENCH_CORE` names a core that is taken wherever it serves.
 pub fn adapter() -> Gpu {
-    let gpu = Gpu::new().unwrap_or_else(|error| {
+    let builder = match std::env::var("WGPU_CNN_BENCH_CORE") {
+        Ok(core) => Gpu::builder().prefer_core(core),
+        Err(_) => Gpu::builder(),
+    };
+    let gpu = builder.build().unwrap_or_else(|error| {
         eprintln!("error: {error}");
         std::process::exit(1);
     });

@@ -5,7 +5,9 @@
 //   product_size(slice) -> Size          M, N and the range of k that this slice sums over
 //   product_row(slice, m) -> Row         what is known of a row of A, decoded once
 //   product_column(slice, n) -> Column   what is known of a column of B, decoded once
-//   product_inner(k) -> Inner            what is known of a k, decoded once for a quad
+//   product_inner(k) -> Inner            what is known of a k, `k` itself among it; for any k
+//   product_walk(step) -> Walk           what leads from a k to the one `step` further on
+//   product_next(inner, walk) -> Inner   what is known of that, which may cost less than to decode it
 //   load_a(row, inner) -> f32            for m < M and k within the range
 //   load_b(column, inner) -> f32         for n < N and k within the range
 //   store_c(slice, m, n, value)          for m < M and n < N
@@ -57,9 +59,8 @@ fn columns_of(slice: u32, size: Size, n: u32, distance: u32) -> Columns {
 }
 
 // Beyond the range of k everything is zero.
-fn load_quad_a(rows: Rows, k: u32, k_end: u32) -> vec4<f32> {
-    if k >= k_end { return vec4<f32>(); }
-    let inner = product_inner(k);
+fn load_quad_a(rows: Rows, inner: Inner, k_end: u32) -> vec4<f32> {
+    if inner.k >= k_end { return vec4<f32>(); }
     return vec4(
         load_a(rows.r0, inner),
         load_a(rows.r1, inner),
@@ -68,9 +69,8 @@ fn load_quad_a(rows: Rows, k: u32, k_end: u32) -> vec4<f32> {
     );
 }
 
-fn load_quad_b(columns: Columns, k: u32, k_end: u32) -> vec4<f32> {
-    if k >= k_end { return vec4<f32>(); }
-    let inner = product_inner(k);
+fn load_quad_b(columns: Columns, inner: Inner, k_end: u32) -> vec4<f32> {
+    if inner.k >= k_end { return vec4<f32>(); }
     return vec4(
         load_b(columns.c0, inner),
         load_b(columns.c1, inner),

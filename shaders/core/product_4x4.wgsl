@@ -46,48 +46,54 @@ fn main(
     // One quad more than a tile has, so that a column of it lies in different banks.
     let pitch = SIDE + 1u;
 
-    var c0 = vec4<f32>();
-    var c1 = vec4<f32>();
-    var c2 = vec4<f32>();
-    var c3 = vec4<f32>();
     var total0 = vec4<f32>();
     var total1 = vec4<f32>();
     var total2 = vec4<f32>();
     var total3 = vec4<f32>();
     let k_end = loop_bound(size.k_end, group);
-    var next_a = load_quad_a(rows, size.k_begin + a_k, k_end);
-    var next_b = load_quad_b(columns, size.k_begin + b_k, k_end);
-    for (var k0 = size.k_begin; k0 < k_end; k0 += SIDE) {
-        tile_a[a_k * pitch + a_quad] = next_a;
-        tile_b[b_k * pitch + b_quad] = next_b;
-        workgroupBarrier();
-        next_a = load_quad_a(rows, k0 + SIDE + a_k, k_end);
-        next_b = load_quad_b(columns, k0 + SIDE + b_k, k_end);
-        for (var k = 0u; k < SIDE; k++) {
-            let a = tile_a[k * pitch + high];
-            let b = tile_b[k * pitch + low];
-            c0 += a.x * b;
-            c1 += a.y * b;
-            c2 += a.z * b;
-            c3 += a.w * b;
+    let walk = product_walk(SIDE);
+    var inner_a = product_inner(size.k_begin + a_k);
+    var inner_b = product_inner(size.k_begin + b_k);
+    var next_a = load_quad_a(rows, inner_a, k_end);
+    var next_b = load_quad_b(columns, inner_b, k_end);
+    for (var block = size.k_begin; block < k_end; block += BLOCK_K) {
+        let block_end = min(block + BLOCK_K, k_end);
+        var c0 = vec4<f32>();
+        var c1 = vec4<f32>();
+        var c2 = vec4<f32>();
+        var c3 = vec4<f32>();
+        for (var k0 = block; k0 < block_end; k0 += SIDE) {
+            tile_a[a_k * pitch + a_quad] = next_a;
+            tile_b[b_k * pitch + b_quad] = next_b;
+            workgroupBarrier();
+            inner_a = product_next(inner_a, walk);
+            if A_ALONG_K == B_ALONG_K {
+                inner_b = inner_a;
+            } else {
+                inner_b = product_next(inner_b, walk);
+            }
+            next_a = load_quad_a(rows, inner_a, k_end);
+            next_b = load_quad_b(columns, inner_b, k_end);
+            for (var k = 0u; k < SIDE; k++) {
+                let a = tile_a[k * pitch + high];
+                let b = tile_b[k * pitch + low];
+                c0 += a.x * b;
+                c1 += a.y * b;
+                c2 += a.z * b;
+                c3 += a.w * b;
+            }
+            workgroupBarrier();
         }
-        workgroupBarrier();
-        if (k0 - size.k_begin) % BLOCK_K == BLOCK_K - SIDE {
-            total0 += c0;
-            total1 += c1;
-            total2 += c2;
-            total3 += c3;
-            c0 = vec4<f32>();
-            c1 = vec4<f32>();
-            c2 = vec4<f32>();
-            c3 = vec4<f32>();
-        }
+        total0 += c0;
+        total1 += c1;
+        total2 += c2;
+        total3 += c3;
     }
 
     let m = corner.x + high;
     let n = corner.y + low;
-    store_quad(slice, size, m, n, SIDE, total0 + c0);
-    store_quad(slice, size, m + SIDE, n, SIDE, total1 + c1);
-    store_quad(slice, size, m + 2u * SIDE, n, SIDE, total2 + c2);
-    store_quad(slice, size, m + 3u * SIDE, n, SIDE, total3 + c3);
+    store_quad(slice, size, m, n, SIDE, total0);
+    store_quad(slice, size, m + SIDE, n, SIDE, total1);
+    store_quad(slice, size, m + 2u * SIDE, n, SIDE, total2);
+    store_quad(slice, size, m + 3u * SIDE, n, SIDE, total3);
 }

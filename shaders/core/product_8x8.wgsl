@@ -46,22 +46,6 @@ fn main(
     // What it computes.
     let low = thread % 16u;
     let high = thread / 16u;
-    var c000 = vec4<f32>();
-    var c001 = vec4<f32>();
-    var c010 = vec4<f32>();
-    var c011 = vec4<f32>();
-    var c100 = vec4<f32>();
-    var c101 = vec4<f32>();
-    var c110 = vec4<f32>();
-    var c111 = vec4<f32>();
-    var c200 = vec4<f32>();
-    var c201 = vec4<f32>();
-    var c210 = vec4<f32>();
-    var c211 = vec4<f32>();
-    var c300 = vec4<f32>();
-    var c301 = vec4<f32>();
-    var c310 = vec4<f32>();
-    var c311 = vec4<f32>();
     var total000 = vec4<f32>();
     var total001 = vec4<f32>();
     var total010 = vec4<f32>();
@@ -80,83 +64,93 @@ fn main(
     var total311 = vec4<f32>();
 
     let k_end = loop_bound(size.k_end, group);
-    var next_a = load_quad_a(rows, size.k_begin + a_k, k_end);
-    var next_b = load_quad_b(columns, size.k_begin + b_k, k_end);
-    for (var k0 = size.k_begin; k0 < k_end; k0 += STEP) {
-        tile_a[a_k * PITCH + a_quad] = next_a;
-        tile_b[b_k * PITCH + b_quad] = next_b;
-        workgroupBarrier();
-        next_a = load_quad_a(rows, k0 + STEP + a_k, k_end);
-        next_b = load_quad_b(columns, k0 + STEP + b_k, k_end);
-        for (var k = 0u; k < STEP; k++) {
-            let a0 = tile_a[k * PITCH + high];
-            let a1 = tile_a[k * PITCH + high + 16u];
-            let b0 = tile_b[k * PITCH + low];
-            let b1 = tile_b[k * PITCH + low + 16u];
-            c000 += a0.x * b0;
-            c001 += a0.x * b1;
-            c100 += a0.y * b0;
-            c101 += a0.y * b1;
-            c200 += a0.z * b0;
-            c201 += a0.z * b1;
-            c300 += a0.w * b0;
-            c301 += a0.w * b1;
-            c010 += a1.x * b0;
-            c011 += a1.x * b1;
-            c110 += a1.y * b0;
-            c111 += a1.y * b1;
-            c210 += a1.z * b0;
-            c211 += a1.z * b1;
-            c310 += a1.w * b0;
-            c311 += a1.w * b1;
+    let walk = product_walk(STEP);
+    var inner_a = product_inner(size.k_begin + a_k);
+    var inner_b = product_inner(size.k_begin + b_k);
+    var next_a = load_quad_a(rows, inner_a, k_end);
+    var next_b = load_quad_b(columns, inner_b, k_end);
+    for (var block = size.k_begin; block < k_end; block += BLOCK_K) {
+        let block_end = min(block + BLOCK_K, k_end);
+        var c000 = vec4<f32>();
+        var c001 = vec4<f32>();
+        var c010 = vec4<f32>();
+        var c011 = vec4<f32>();
+        var c100 = vec4<f32>();
+        var c101 = vec4<f32>();
+        var c110 = vec4<f32>();
+        var c111 = vec4<f32>();
+        var c200 = vec4<f32>();
+        var c201 = vec4<f32>();
+        var c210 = vec4<f32>();
+        var c211 = vec4<f32>();
+        var c300 = vec4<f32>();
+        var c301 = vec4<f32>();
+        var c310 = vec4<f32>();
+        var c311 = vec4<f32>();
+        for (var k0 = block; k0 < block_end; k0 += STEP) {
+            tile_a[a_k * PITCH + a_quad] = next_a;
+            tile_b[b_k * PITCH + b_quad] = next_b;
+            workgroupBarrier();
+            inner_a = product_next(inner_a, walk);
+            if A_ALONG_K == B_ALONG_K {
+                inner_b = inner_a;
+            } else {
+                inner_b = product_next(inner_b, walk);
+            }
+            next_a = load_quad_a(rows, inner_a, k_end);
+            next_b = load_quad_b(columns, inner_b, k_end);
+            for (var k = 0u; k < STEP; k++) {
+                let a0 = tile_a[k * PITCH + high];
+                let a1 = tile_a[k * PITCH + high + 16u];
+                let b0 = tile_b[k * PITCH + low];
+                let b1 = tile_b[k * PITCH + low + 16u];
+                c000 += a0.x * b0;
+                c001 += a0.x * b1;
+                c100 += a0.y * b0;
+                c101 += a0.y * b1;
+                c200 += a0.z * b0;
+                c201 += a0.z * b1;
+                c300 += a0.w * b0;
+                c301 += a0.w * b1;
+                c010 += a1.x * b0;
+                c011 += a1.x * b1;
+                c110 += a1.y * b0;
+                c111 += a1.y * b1;
+                c210 += a1.z * b0;
+                c211 += a1.z * b1;
+                c310 += a1.w * b0;
+                c311 += a1.w * b1;
+            }
+            workgroupBarrier();
         }
-        workgroupBarrier();
-        if (k0 - size.k_begin) % BLOCK_K == BLOCK_K - STEP {
-            total000 += c000;
-            total001 += c001;
-            total010 += c010;
-            total011 += c011;
-            total100 += c100;
-            total101 += c101;
-            total110 += c110;
-            total111 += c111;
-            total200 += c200;
-            total201 += c201;
-            total210 += c210;
-            total211 += c211;
-            total300 += c300;
-            total301 += c301;
-            total310 += c310;
-            total311 += c311;
-            c000 = vec4<f32>();
-            c001 = vec4<f32>();
-            c010 = vec4<f32>();
-            c011 = vec4<f32>();
-            c100 = vec4<f32>();
-            c101 = vec4<f32>();
-            c110 = vec4<f32>();
-            c111 = vec4<f32>();
-            c200 = vec4<f32>();
-            c201 = vec4<f32>();
-            c210 = vec4<f32>();
-            c211 = vec4<f32>();
-            c300 = vec4<f32>();
-            c301 = vec4<f32>();
-            c310 = vec4<f32>();
-            c311 = vec4<f32>();
-        }
+        total000 += c000;
+        total001 += c001;
+        total010 += c010;
+        total011 += c011;
+        total100 += c100;
+        total101 += c101;
+        total110 += c110;
+        total111 += c111;
+        total200 += c200;
+        total201 += c201;
+        total210 += c210;
+        total211 += c211;
+        total300 += c300;
+        total301 += c301;
+        total310 += c310;
+        total311 += c311;
     }
 
     let m = corner.x + high;
     let n = corner.y + low;
-    store_pair(slice, size, m, n, total000 + c000, total001 + c001);
-    store_pair(slice, size, m + 16u, n, total010 + c010, total011 + c011);
-    store_pair(slice, size, m + 32u, n, total100 + c100, total101 + c101);
-    store_pair(slice, size, m + 48u, n, total110 + c110, total111 + c111);
-    store_pair(slice, size, m + 64u, n, total200 + c200, total201 + c201);
-    store_pair(slice, size, m + 80u, n, total210 + c210, total211 + c211);
-    store_pair(slice, size, m + 96u, n, total300 + c300, total301 + c301);
-    store_pair(slice, size, m + 112u, n, total310 + c310, total311 + c311);
+    store_pair(slice, size, m, n, total000, total001);
+    store_pair(slice, size, m + 16u, n, total010, total011);
+    store_pair(slice, size, m + 32u, n, total100, total101);
+    store_pair(slice, size, m + 48u, n, total110, total111);
+    store_pair(slice, size, m + 64u, n, total200, total201);
+    store_pair(slice, size, m + 80u, n, total210, total211);
+    store_pair(slice, size, m + 96u, n, total300, total301);
+    store_pair(slice, size, m + 112u, n, total310, total311);
 }
 
 // The two quads of columns of a row.

@@ -27,18 +27,10 @@ override PIXEL_STEP: u32 = STRIDE_W / STEP_W;
 override TAP_STEP_H: u32 = PERIOD_H * DILATION_H / STEP_H;
 override TAP_STEP_W: u32 = PERIOD_W * DILATION_W / STEP_W;
 
-// The first tap that reaches pixels of a phase, of which the first meets `start`, or PERIOD if none does.
-fn first_tap(start: i32, step: u32, dilation: u32, period: u32) -> u32 {
-    var first = period;
-    for (var k = 0u; k < period; k++) {
-        if (start + i32(k * dilation)) % i32(step) == 0 { first = min(first, k); }
-    }
-    return first;
-}
-
-// How many taps there are from `first` on.
-fn count_taps(first: u32, period: u32, size: u32) -> u32 {
-    return select((size + period - 1u - first) / period, 0u, first >= min(period, size));
+// What of a padding lies within one step, counted from a phase.
+fn residue(pad: i32, phase: u32, step: u32) -> u32 {
+    let size = i32(step);
+    return u32(((pad - i32(phase)) % size + size) % size);
 }
 
 // The input pixels of a row that a strip meets from x on, zero beyond the row's ends. Left of it, x wraps
@@ -77,8 +69,8 @@ fn main(
     let in_grid = n < params.batch && y < params.out_height;
 
     // Its phase's taps, and the input that the first of them reaches.
-    let first_kh = first_tap(i32(phase_y) - PAD_TOP, STEP_H, DILATION_H, PERIOD_H);
-    let first_kw = first_tap(i32(phase_x) - PAD_LEFT, STEP_W, DILATION_W, PERIOD_W);
+    let first_kh = first_tap(residue(PAD_TOP, phase_y, STEP_H), STEP_H, DILATION_H, PERIOD_H);
+    let first_kw = first_tap(residue(PAD_LEFT, phase_x, STEP_W), STEP_W, DILATION_W, PERIOD_W);
     let taps_h = count_taps(first_kh, PERIOD_H, KERNEL_H);
     let taps_w = count_taps(first_kw, PERIOD_W, KERNEL_W);
     let top = (i32(y * STRIDE_H / STEP_H + first_kh * DILATION_H) - PAD_TOP) / i32(STEP_H);

@@ -13,6 +13,7 @@ mod look;
 mod lower;
 mod memory;
 mod operators;
+mod pipelines;
 mod plan;
 mod prediction;
 mod profile;
@@ -37,6 +38,8 @@ pub(crate) use prediction::{HostPrediction, Landing, PredictionPlan, PredictionT
 pub(crate) use profile::Profiling;
 pub use profile::{Profile, ProfileEntry};
 pub use reference::Reference;
+#[cfg(feature = "native")]
+pub(crate) use reference::loss_by_itself;
 pub(crate) use state::{Counts, ParameterState};
 pub use verify::{Check, VerifyReport};
 pub(crate) use wanted::Wanted;

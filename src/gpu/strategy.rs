@@ -26,7 +26,6 @@ pub(crate) struct Traits {
 
 impl Traits {
     /// WebGPU's defaults, for planning without a device.
-    #[cfg(test)]
     pub const DEFAULT: Self = Self {
         software: false,
         subgroup_size: 0,
@@ -154,15 +153,17 @@ pub(crate) fn serves(core: Core, traits: &Traits, work: &Work) -> bool {
         Work::Matmul(..) | Work::Conv2dBackwardWeight(_) => true,
     };
     match core {
-        Core::Tiled32 | Core::Tiled64 | Core::Tiled128 => true, // long sums are split
+        // Long sums are split. Slices that are too many belong to groups of few channels.
+        Core::Tiled32 | Core::Tiled64 | Core::Tiled128 => work.extents().slices <= MOST,
         Core::Subgroup => traits.subgroups_of_8() && work.geometry().is_none(),
         Core::Rows => short && traits.subgroups_of_8() && rows_serve(traits, work),
         Core::Strided => short && traits.subgroups_of_8() && strided_serves(traits, work),
         Core::Direct => match work {
             Work::Matmul(..) => false,
             Work::Conv2dBackwardWeight(_) => true,
-            // A turn for each tap, filter row and channel.
-            Work::Conv2dForward(_) | Work::Conv2dBackwardInput(_) => short && traits.allows(3 * k),
+            Work::Conv2dForward(geometry) | Work::Conv2dBackwardInput(geometry) => {
+                short && traits.allows(direct_iterations(geometry, k))
+            }
         },
     }
 }
@@ -193,7 +194,8 @@ fn table(traits: &Traits, work: &Work) -> Core {
         Some(geometry) if direct(work, geometry) && serves(Core::Direct, traits, work) => {
             Core::Direct
         }
-        _ => tile(work),
+        _ if serves(tile(work), traits, work) => tile(work),
+        _ => Core::Direct,
     }
 }
 
@@ -319,7 +321,7 @@ pub(crate) fn sum_parts(traits: &Traits, work: &Work, core: Core) -> usize {
     let most = traits.holds(m * n * slices).max(1);
     let wanted = busy.max(short).max(k.div_ceil(LONGEST_OF_IMAGES));
     let within_loops = match traits.software {
-        true => k.div_ceil(LOOP_LIMIT / 9 * 8),
+        true => k.div_ceil(LOOP_LIMIT / 37 * 32),
         false => 1,
     };
     let wanted = wanted.min(most).max(within_loops);
@@ -327,9 +329,15 @@ pub(crate) fn sum_parts(traits: &Traits, work: &Work, core: Core) -> usize {
 }
 
 /// Iterations that the loops of an invocation of the tiled cores make for sums of length `k`: a turn
-/// of the outer loop and 8 or 16 of the inner one for each step.
+/// for each block, 4 at most for its steps, and one for each term.
 pub(crate) fn tiled_iterations(k: usize) -> usize {
-    k.div_ceil(8) * 9
+    k.div_ceil(32) * 37
+}
+
+/// Iterations that the loops of an invocation of the direct core make for sums of length `k`: a turn for each
+/// tap, filter row and channel, and the search for the first taps of a phase.
+pub(crate) fn direct_iterations(geometry: &Conv2dGeometry, k: usize) -> usize {
+    3 * k + geometry.stride.height + geometry.stride.width
 }
 
 /// Iterations that the loops of an invocation of the strided core make for sums of length `k`: a turn

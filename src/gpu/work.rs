@@ -29,6 +29,74 @@ impl Extents {
     }
 }
 
+/// The phases of an input gradient: pixels that are a stride apart and so meet the same taps
+/// (`shaders/core/phases.wgsl`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Phases {
+    /// Phases that are rows of one product: all or one.
+    pub rows: usize,
+    /// Phases that are a product each: all or one.
+    pub slices: usize,
+    /// Taps of a filter that a pixel meets at most.
+    pub taps: usize,
+    /// Blocks of an image with a pixel of each phase; at the edges, some of them lie outside.
+    pub blocks: usize,
+}
+
+impl Phases {
+    pub fn of(geometry: &Conv2dGeometry) -> Self {
+        let Conv2dGeometry {
+            in_size: size,
+            kernel,
+            stride,
+            padding: [top, _, left, _],
+            dilation,
+            ..
+        } = *geometry;
+        // Where a stride divides the filter, each phase meets as many of its taps, and the same outputs.
+        let divides = |kernel: usize, stride: usize| kernel.is_multiple_of(stride);
+        let even = divides(kernel.height, stride.height) && divides(kernel.width, stride.width);
+        let (rows, slices) = match dilation == Size2::ONE && even {
+            true => (stride.area(), 1),
+            false => (1, stride.area()),
+        };
+        let period = period(geometry);
+        let blocks =
+            |size: usize, before: usize, stride: usize| (size + before % stride).div_ceil(stride);
+        Self {
+            rows,
+            slices,
+            taps: kernel.height.div_ceil(period.height) * kernel.width.div_ceil(period.width),
+            blocks: blocks(size.height, top, stride.height)
+                * blocks(size.width, left, stride.width),
+        }
+    }
+
+    /// Whether they are rows of one product.
+    pub fn folded(&self) -> bool {
+        self.rows > 1
+    }
+}
+
+/// The distance of the taps that meet one pixel of an input gradient: where the dilation has a factor in
+/// common with the stride, it is the stride without that factor.
+pub(crate) fn period(geometry: &Conv2dGeometry) -> Size2 {
+    let period = |stride: usize, dilation: usize| {
+        let (mut a, mut b) = (stride, dilation);
+        while b > 0 {
+            (a, b) = (b, a % b);
+        }
+        stride / a
+    };
+    let Conv2dGeometry {
+        stride, dilation, ..
+    } = geometry;
+    Size2 {
+        height: period(stride.height, dilation.height),
+        width: period(stride.width, dilation.width),
+    }
+}
+
 /// What a core is chosen for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Work {
@@ -50,9 +118,15 @@ impl Work {
                 (channels, pixels, taps(g, g.in_channels), g.groups)
             }
             Self::Conv2dBackwardInput(g) => {
-                let pixels = g.batch * g.in_size.area();
-                let channels = g.in_channels / g.groups;
-                (channels, pixels, taps(g, g.out_channels), g.groups)
+                let Phases {
+                    rows,
+                    slices,
+                    taps,
+                    blocks,
+                } = Phases::of(g);
+                let channels = g.in_channels / g.groups * rows;
+                let k = g.out_channels / g.groups * taps;
+                (channels, g.batch * blocks, k, g.groups * slices)
             }
             Self::Conv2dBackwardWeight(g) => {
                 let pixels = g.batch * g.out_size.area();

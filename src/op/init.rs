@@ -18,6 +18,8 @@ pub enum Init {
     XavierUniform,
     /// Normal with variance `2 / (fan_in + fan_out)`: Glorot and Bengio 2010.
     XavierNormal,
+    /// Normal with this standard deviation: 0.02 in Radford et al. 2016.
+    Normal(f32),
     /// The same value everywhere.
     Constant(f32),
 }
@@ -26,10 +28,16 @@ impl Init {
     /// Refuses a value that nothing can be learned from.
     pub(crate) fn check(self) -> Result<()> {
         match self {
+            // A value lies at most 6.8 deviations from zero: `unit` has 33 bits.
+            Self::Normal(deviation) if !(deviation >= 0.0 && (8.0 * deviation).is_finite()) => {
+                let reason = format!("{deviation} is no standard deviation of 32 bits");
+                Err(Error::argument("init", reason))
+            }
             Self::Constant(value) if !value.is_finite() => {
                 Err(Error::argument("init", format!("{value} is not finite")))
             }
-            Self::Constant(_)
+            Self::Normal(_)
+            | Self::Constant(_)
             | Self::HeUniform
             | Self::HeNormal
             | Self::XavierUniform
@@ -67,6 +75,7 @@ impl Init {
             Self::HeNormal => normal(2.0 / fan_in),
             Self::XavierUniform => uniform((6.0 / fans).sqrt()),
             Self::XavierNormal => normal(2.0 / fans),
+            Self::Normal(deviation) => normal(f64::from(deviation).powi(2)),
             Self::Constant(value) => vec![value; len],
         }
     }
@@ -129,6 +138,7 @@ mod tests {
                 Some((6.0f64 / 200.0).sqrt()),
             ),
             (Init::XavierNormal, 2.0 / 200.0, None),
+            (Init::Normal(0.02), 4e-4, None),
         ] {
             let values = init.values(7, 1, len, fan_in, fan_out);
             let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / len as f64;

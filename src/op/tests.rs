@@ -140,8 +140,13 @@ fn numbers_that_nothing_can_be_learned_with_are_refused() {
         assert!(check_clip_norm(norm).is_err(), "{norm}");
     }
     check_clip_norm(1e-30).unwrap();
-    for value in [f32::NAN, f32::INFINITY] {
-        let init = Init::Constant(value);
+    for init in [
+        Init::Constant(f32::NAN),
+        Init::Constant(f32::INFINITY),
+        Init::Normal(f32::NAN),
+        Init::Normal(-1e-3),
+        Init::Normal(f32::MAX),
+    ] {
         assert!(Conv2d::new(1, 1).init(init).parameters(&[&image]).is_err());
         assert!(
             ConvTranspose2d::new(1, 1)

@@ -196,7 +196,7 @@ fn a_prediction_is_sent_while_another_is_waited_for() {
         let first = pollster::block_on(predictor.start_async(&X)).unwrap();
         let mut first = pin!(first.wait_async());
         if (0..polls).any(|_| first.as_mut().poll(&mut context).is_ready()) {
-            assert!(polls > 3, "it has not waited for the device");
+            assert!(polls > 2, "it has not waited for the device");
             return;
         }
         // While the first one waits, and nobody polls it.

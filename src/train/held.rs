@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use super::Trainer;
 use super::trainer::Backend;
+#[cfg(feature = "native")]
+use crate::engine::loss_by_itself;
 use crate::model::{Inputs, check_gradients, check_own};
+#[cfg(feature = "native")]
+use crate::op::{Loss, Target};
 use crate::{Error, Result, Shape, Tensor};
 
 /// Values that lie where a [`Trainer`] computes: in its device's memory, or in the host's for a trainer on
@@ -63,6 +67,41 @@ impl Held {
         }
     }
 
+    /// A loss of these values, which are a model's outputs `(n, ..)`, and its gradient with respect to them: a
+    /// value of one element and one of the outputs' shape, both where the outputs are. For trainers with
+    /// [losses of one's own](crate::Losses::own) where such a loss is one of the library's, and its targets or
+    /// what it is a loss of are not known beforehand.
+    ///
+    /// ```
+    /// use wgpu_cnn::{Loss, Losses, Model, Trainer};
+    /// let model = Model::builder([2]).dense(1).build()?;
+    /// let mut trainer = Trainer::builder(model).loss(Losses::own_first()).batch(3).on_cpu()?;
+    /// let x = trainer.hold([3, 2], &[0.5; 6])?;
+    /// let verdict = trainer.forward_held(&[&x])?.swap_remove(0).1;
+    /// let (loss, gradient) = verdict.loss(vec![1.0; 3], Loss::binary_cross_entropy())?;
+    /// trainer.backward_held(&[&gradient])?;
+    /// trainer.update()?;
+    /// println!("loss {}", loss.to_vec()?[0]);
+    /// # Ok::<(), wgpu_cnn::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for a target of another length and for a loss that does not fit the outputs,
+    /// [`Error::Argument`] for a label or an option out of range; the device's errors.
+    #[cfg(feature = "native")]
+    pub fn loss(&self, target: impl Into<Target>, loss: impl Into<Loss>) -> Result<(Self, Self)> {
+        let (shape, values) = match &self.0 {
+            Place::Device(outputs) => {
+                let (loss, gradient) = crate::ops::loss(outputs, target, loss)?;
+                return Ok((loss.into(), gradient.into()));
+            }
+            Place::Host(shape, values) => (shape, values),
+        };
+        let (value, gradient) = loss_by_itself(shape, values, target.into(), &loss.into())?;
+        let gradient = Self::on_host(shape.clone(), &gradient);
+        Ok((Self::on_host([1].into(), &[value]), gradient))
+    }
+
     /// The device's, of that of a plan.
     fn on(&self, gpu: &crate::Gpu) -> Result<&Tensor> {
         let reason = "lies elsewhere than the trainer computes";
@@ -111,7 +150,7 @@ impl Trainer {
     /// own](crate::Losses::own):
     ///
     /// ```
-    /// use wgpu_cnn::{Losses, Model, Optimizer, Trainer};
+    /// use wgpu_cnn::{Loss, Losses, Model, Optimizer, Trainer};
     /// let dense = |inputs: usize, outputs: usize| Model::builder([inputs]).dense(outputs).build();
     /// let own = |model| Trainer::builder(model).loss(Losses::own_first()).batch(4);
     /// let mut generator = own(dense(3, 5)?).optimizer(Optimizer::sgd(0.1)).on_cpu()?;
@@ -119,9 +158,9 @@ impl Trainer {
     /// let noise = generator.hold([4, 3], &[0.5; 12])?;
     /// let images = generator.forward_held(&[&noise])?.swap_remove(0).1;
     /// let verdict = discriminator.forward_held(&[&images])?.swap_remove(0).1;
-    /// // The generator wants the verdict to rise; the discriminator learns nothing from this.
-    /// let rises = discriminator.hold(verdict.shape().clone(), &[-0.25; 4])?;
-    /// discriminator.backward_inputs(&[&rises])?;
+    /// // The generator wants its images taken for real ones; the discriminator learns nothing from this.
+    /// let (_, fooled) = verdict.loss(vec![1.0; 4], Loss::binary_cross_entropy())?;
+    /// discriminator.backward_inputs(&[&fooled])?;
     /// generator.backward_held(&[&discriminator.input_gradient(0)?])?;
     /// generator.update()?;
     /// # Ok::<(), wgpu_cnn::Error>(())

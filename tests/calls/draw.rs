@@ -128,6 +128,7 @@ impl Draw {
             Init::HeNormal,
             Init::XavierUniform,
             Init::XavierNormal,
+            Init::Normal(value),
             Init::Constant(value),
         ])
     }

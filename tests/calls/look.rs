@@ -7,7 +7,9 @@ use wgpu_cnn::{
 };
 
 use crate::call::Call;
+use crate::cpu::target;
 use crate::draw::Draw;
+use crate::op;
 use crate::ops::gpu;
 use crate::train::{model, path, usual};
 
@@ -83,6 +85,7 @@ const HELD: &[&str] = &[
     "Held::tensor",
     "Held::to_vec",
     "Held::to_vec_async",
+    "Held::loss",
 ];
 
 pub fn calls() -> Vec<Call> {
@@ -265,6 +268,10 @@ fn held(d: &mut Draw, gpu: Option<&Gpu>) -> Result<(), Error> {
             false => block_on(trainer.forward_held_async(&[&x]))?,
         };
         let _ = (outputs[0].1.shape().len(), outputs[0].1.tensor().is_some());
+        let g = match d.flag() {
+            true => outputs[0].1.loss(target(d, 3, 3), op::loss(d, 3))?.1,
+            false => g,
+        };
         match d.below(4) {
             0 => trainer.backward_held(&[&g])?,
             1 => block_on(trainer.backward_held_async(&[&g]))?,

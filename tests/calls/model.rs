@@ -92,6 +92,8 @@ const CATALOGUE: &[&str] = &[
     "catalogue::optimizers",
 ];
 
+const PIPELINES: &[&str] = &["catalogue::pipelines"];
+
 pub fn calls() -> Vec<Call> {
     vec![
         Call::quick(BUILDER, |d| {
@@ -130,6 +132,15 @@ pub fn calls() -> Vec<Call> {
             let losses = |case: &ModelCase| catalogue::losses(&case.model).len();
             let count = models.iter().flatten().map(losses).sum::<usize>();
             count > 0 && !catalogue::cases().is_empty() && !catalogue::optimizers().is_empty()
+        }),
+        Call::medium(PIPELINES, |d| {
+            let classes = d.below(9);
+            let (loss, optimizer) = (op::loss(d, classes), op::optimizer(d));
+            let core = d.pick(&[None, Some("tiled-128"), Some("direct"), Some("none")]);
+            let (batch, half) = (d.number(), d.flag());
+            random(d).is_ok_and(|model| {
+                catalogue::pipelines(&model, &loss, &optimizer, batch, half, core).is_ok()
+            })
         }),
     ]
 }

@@ -4,7 +4,7 @@
 #[path = "../common/cases.rs"]
 mod cases;
 mod catalogue;
-#[path = "../gpu/common.rs"]
+#[path = "../common/gpu.rs"]
 #[allow(dead_code)] // each suite takes a part of it
 mod common;
 #[path = "../common/compare.rs"]

@@ -7,8 +7,7 @@ use wgpu_cnn::{
     Probe, Trainer, TrainerBuilder,
 };
 
-use crate::common::{bits, each_core, plain_gpu, random, state};
-use crate::errors::assert_error;
+use crate::common::{assert_error, bits, each_core, plain_gpu, random, state};
 
 /// Elements of an image: their number is no multiple of four, and neither is that of a plane.
 const IMAGE: [usize; 3] = [3, 7, 5];

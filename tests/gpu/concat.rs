@@ -3,10 +3,10 @@
 use wgpu_cnn::{Branch, Conv2d, Linear, Model, ModelBuilder, Reshape, cpu, ops};
 
 use crate::common::{
-    Fill, assert_exact_step, each_gpu, integers, poisoned_gpus, random, tensor, uniform,
+    Fill, assert_error, assert_exact_step, each_gpu, integers, poisoned_gpus, random, tensor,
+    uniform,
 };
 use crate::compare::{assert_bits, assert_same};
-use crate::errors::assert_error;
 
 struct Case {
     name: &'static str,

@@ -148,6 +148,23 @@ fn general_cases() -> Vec<Case> {
             [1, 2, 5, 5],
             Conv2d::new(3, 2).stride(2).padding([3, 2, 4, 3]),
         ),
+        case("patches", [2, 3, 9, 12], Conv2d::new(35, 4).stride(4)),
+        case(
+            "patches in padded rows, groups",
+            [2, 4, 10, 13],
+            Conv2d::new(6, [4, 6])
+                .stride([2, 3])
+                .padding([1, 2, 4, 3])
+                .groups(2),
+        ),
+        case(
+            "stride without a common factor, dilation",
+            [1, 3, 17, 12],
+            Conv2d::new(4, [3, 4])
+                .stride([5, 3])
+                .dilation([3, 2])
+                .padding([4, 3]),
+        ),
         case(
             "two groups",
             [2, 6, 7, 7],

@@ -10,8 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use wgpu_cnn::{Gpu, Model, Tensor, Trainer, wgpu};
 
-use crate::common::{plain_gpu, random, uniform};
-use crate::errors::assert_error;
+use crate::common::{assert_error, plain_gpu, random, uniform};
 
 fn model() -> Model {
     Model::builder([1, 6, 6])

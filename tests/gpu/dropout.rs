@@ -2,9 +2,8 @@
 
 use wgpu_cnn::{DropUnit, Dropout, Linear, Loss, Model, Optimizer, Target, Trainer, cpu, ops};
 
-use crate::common::{bits, each_gpu, poisoned_gpus, random, tensor, uniform};
+use crate::common::{assert_error, bits, each_gpu, poisoned_gpus, random, tensor, uniform};
 use crate::compare::{assert_bits, assert_same};
-use crate::errors::assert_error;
 
 struct Case {
     name: &'static str,

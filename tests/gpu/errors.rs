@@ -1,38 +1,11 @@
 //! Every error is the right one, says what is wrong, and leaves everything as it was.
 
 use wgpu_cnn::{
-    Activation, BatchNorm, Conv2d, Error, Gpu, LayerNorm, Loss, MaxPool2d, Model, Optimizer,
-    Target, Tensor, Trainer, ops, wgpu,
+    Activation, BatchNorm, Conv2d, Gpu, LayerNorm, Loss, MaxPool2d, Model, Optimizer, Target,
+    Tensor, Trainer, ops, wgpu,
 };
 
-use crate::common::{bits, plain_gpu, poisoned_gpus, random, state, tensor, uniform};
-
-/// The name of an error's variant.
-fn kind(error: &Error) -> &'static str {
-    match error {
-        Error::NoAdapter { .. } => "no adapter",
-        Error::Shape { .. } => "shape",
-        Error::Limit { .. } => "limit",
-        Error::OutOfMemory { .. } => "memory",
-        Error::DeviceLost { .. } => "lost",
-        Error::File { .. } => "file",
-        Error::Argument { .. } => "argument",
-        _ => "other",
-    }
-}
-
-/// Demands an error of a kind whose message says `words`.
-#[track_caller]
-pub fn assert_error<T>(result: Result<T, Error>, expected: &str, words: &[&str]) {
-    let Err(error) = result else {
-        panic!("no error, expected one of kind {expected}: {words:?}")
-    };
-    assert_eq!(kind(&error), expected, "{error}");
-    let message = error.to_string();
-    for word in words {
-        assert!(message.contains(word), "{message:?} does not say {word:?}");
-    }
-}
+use crate::common::{assert_error, bits, plain_gpu, poisoned_gpus, random, state, tensor, uniform};
 
 fn model() -> Model {
     Model::builder([1, 6, 6])

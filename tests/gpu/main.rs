@@ -6,11 +6,10 @@ mod accumulate;
 mod activation;
 mod adaptive_pool2d;
 mod autotune;
-mod average;
 mod broadcast;
 mod bytes;
 mod calls;
-mod checkpoint;
+#[path = "../common/gpu.rs"]
 mod common;
 #[path = "../common/compare.rs"]
 #[allow(dead_code)] // each suite takes a part of it
@@ -25,8 +24,6 @@ mod dropout;
 mod errors;
 mod graph;
 mod half;
-mod held;
-mod learned;
 mod lifetime;
 mod loss;
 mod matmul;
@@ -36,17 +33,13 @@ mod pad2d;
 mod pieces;
 mod pixel_shuffle;
 mod pool2d;
-mod predictor;
 mod prelu;
-mod prepare;
-mod probe;
 mod profile;
 mod properties;
 #[path = "../common/soak/mod.rs"]
 mod random_models;
 mod reproducible;
 mod required;
-mod schedule;
 mod select;
 mod soak;
 mod softmax;

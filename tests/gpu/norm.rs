@@ -7,8 +7,7 @@ mod statistics;
 
 use wgpu_cnn::{BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LayerNormChannels, ops};
 
-use crate::common::{poisoned_gpus, tensor};
-use crate::errors::assert_error;
+use crate::common::{assert_error, poisoned_gpus, tensor};
 
 /// The longest chain of additions in a sum over so many values by the 64 invocations of a workgroup,
 /// and the roundings around it, of which a division counts as three and a square root as four.

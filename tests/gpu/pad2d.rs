@@ -2,9 +2,8 @@
 
 use wgpu_cnn::{Conv2d, Pad2d, PaddingMode, Shape, cpu, ops};
 
-use crate::common::{each_gpu, integers, poisoned_gpus, random, tensor};
+use crate::common::{assert_error, each_gpu, integers, poisoned_gpus, random, tensor};
 use crate::compare::assert_bits;
-use crate::errors::assert_error;
 
 const MODES: [PaddingMode; 4] = [
     PaddingMode::Zeros,

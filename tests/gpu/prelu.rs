@@ -2,9 +2,8 @@
 
 use wgpu_cnn::{Prelu, cpu, ops};
 
-use crate::common::{each_gpu, integers, poisoned_gpus, random, tensor, uniform};
+use crate::common::{assert_error, each_gpu, integers, poisoned_gpus, random, tensor, uniform};
 use crate::compare::{assert_bits, assert_same};
-use crate::errors::assert_error;
 
 /// `(N, C, ...)`, and whether each channel has a weight.
 const CASES: [(&str, &[usize], bool); 8] = [

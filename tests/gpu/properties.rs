@@ -44,6 +44,7 @@ fn convolutions() -> impl Strategy<Value = ([usize; 4], Conv2d)> {
         Conv2d::new(1, [2, 3]).stride(2).padding([1, 0]),
         Conv2d::new(1, 3).stride([1, 2]).dilation(2).padding(2),
         Conv2d::new(1, 3).padding([0, 1, 2, 0]).groups(2),
+        Conv2d::new(1, [4, 2]).stride(2).padding([1, 3]).groups(2),
     ];
     let layers = prop::sample::select(layers.to_vec());
     (images(), layers, 1..9usize).prop_map(|(mut images, mut layer, channels)| {

@@ -2,9 +2,8 @@
 
 use wgpu_cnn::{Branch, ChannelPermute, ChannelShuffle, Loss, Model, Slice, Trainer, cpu, ops};
 
-use crate::common::{each_gpu, integers, poisoned_gpus, random, tensor};
+use crate::common::{assert_error, each_gpu, integers, poisoned_gpus, random, tensor};
 use crate::compare::{assert_bits, assert_same};
-use crate::errors::assert_error;
 
 /// Values that a copy must not touch.
 fn odd_bits(len: usize) -> Vec<f32> {

@@ -4,9 +4,10 @@ use wgpu_cnn::engine::catalogue::of_sum;
 use wgpu_cnn::op::SoftmaxGeometry;
 use wgpu_cnn::{Gpu, Shape, Softmax, cpu, ops};
 
-use crate::common::{each_gpu, integers, narrow, poisoned_gpus, random, tensor, uniform, wide};
+use crate::common::{
+    assert_error, each_gpu, integers, narrow, poisoned_gpus, random, tensor, uniform, wide,
+};
 use crate::compare::{Expected, assert_same};
-use crate::errors::assert_error;
 
 struct Case {
     name: &'static str,

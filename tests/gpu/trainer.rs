@@ -4,8 +4,7 @@ use wgpu_cnn::{
     CrossEntropy, Loss, Model, Optimizer, Reduction, Target, Trainer, TrainerBuilder, engine,
 };
 
-use crate::common::{poisoned_gpus, random, uniform};
-use crate::errors::assert_error;
+use crate::common::{assert_error, poisoned_gpus, random, uniform};
 
 /// The trainer on GPUs with and without subgroups, and on the CPU.
 pub fn everywhere(builder: &TrainerBuilder) -> Vec<(&'static str, Trainer)> {

@@ -7,9 +7,10 @@ pub use cases::{Case, cases};
 use wgpu_cnn::engine::Reference;
 use wgpu_cnn::{Gpu, Loss, Model, Optimizer, Target, Trainer};
 
-use crate::common::{bits, child, digest, plain_gpu, poisoned_gpus, random, state, wide};
+use crate::common::{
+    assert_error, bits, child, digest, plain_gpu, poisoned_gpus, random, state, wide,
+};
 use crate::compare::Expected;
-use crate::errors::assert_error;
 
 /// What f64 says, and how far f32 may be from it: some times as far as the reference itself is when
 /// it computes in f32, and what the built-in functions are off.

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::{Dtype, TensorView};
 use wgpu_cnn::{Error, Gpu, Model, Trainer};
 
-use crate::common::{bits, plain_gpu, random, state, uniform};
-use crate::errors::assert_error;
+use crate::common::{assert_error, bits, plain_gpu, random, state, uniform};
 
 /// A folder of one test's own, deleted at its end.
 struct Folder(PathBuf);

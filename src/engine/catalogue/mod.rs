@@ -5,6 +5,7 @@ mod models;
 
 pub use super::compare::{Worst, meaningful, off, worst};
 pub use super::operators::{Case, cases};
+pub use super::pipelines::{Pipeline, pipelines};
 pub use super::tolerance::of_sum;
 pub use models::{ModelCase, models};
 

@@ -9,7 +9,9 @@ mod state;
 use super::MemoryReport;
 #[cfg(feature = "native")]
 use super::autotune::{self, ChoiceStore, Found};
-use super::compiled::{Compiled, check_budget};
+use super::compiled::Compiled;
+#[cfg(feature = "native")]
+use super::compiled::check_budget;
 use super::lower::{Lowered, PlanOptions, Task, lower_planned};
 use super::memory::{largest_output, memory_report, upload_size};
 use super::verify::{Rig, VerifyReport, verify_plan};

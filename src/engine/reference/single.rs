@@ -1,10 +1,9 @@
 //! Pieces of training by themselves, in any numbers: what kernels are held to.
 
-use crate::Result;
-use crate::Shape;
 use crate::cpu::{self, Real};
 use crate::engine::operators::{Gradients, Kept, Saved, Site, kernels, operator};
 use crate::op::{Activation, Average, Loss, Op, Optimizer, Target};
+use crate::{Result, Shape};
 
 /// What a kernel computes, by the reference in any of its numbers.
 pub(in crate::engine) trait Compute {
@@ -94,15 +93,42 @@ pub(in crate::engine) struct LossPass<'a> {
     pub target: Target,
 }
 
-impl Compute for LossPass<'_> {
-    fn compute<T: Real>(&self, inputs: &[Vec<T>]) -> Result<Vec<Vec<T>>> {
-        let (loss, output, target) = (self.loss, &inputs[0], &self.target);
+impl LossPass<'_> {
+    fn results<T: Real>(&self, output: &[T]) -> Result<[Vec<T>; 2]> {
+        let (loss, target) = (self.loss, &self.target);
         let geometry = loss.geometry(self.batch, self.shape)?;
-        let (normaliser, mut gradient) = (loss.normaliser(target, &geometry), output.clone());
+        let (normaliser, mut gradient) = (loss.normaliser(target, &geometry), output.to_vec());
         let total =
             cpu::loss_forward_backward(loss, &geometry, normaliser, output, target, &mut gradient)?;
-        Ok(vec![vec![total], gradient])
+        Ok([vec![total], gradient])
     }
+}
+
+impl Compute for LossPass<'_> {
+    fn compute<T: Real>(&self, inputs: &[Vec<T>]) -> Result<Vec<Vec<T>>> {
+        Ok(self.results(&inputs[0])?.into())
+    }
+}
+
+/// A loss of outputs `(n, ..)` that are there, and its gradient with respect to them.
+#[cfg(feature = "native")]
+pub(crate) fn loss_by_itself(
+    shape: &Shape,
+    output: &[f32],
+    target: Target,
+    loss: &Loss,
+) -> Result<(f32, Vec<f32>)> {
+    let [batch, example @ ..] = &shape[..] else {
+        return Err(crate::Error::shape("output", "a batch (N, ...)", shape));
+    };
+    let pass = LossPass {
+        loss,
+        shape: &example.into(),
+        batch: *batch,
+        target,
+    };
+    let [total, gradient] = pass.results(output)?;
+    Ok((total[0], gradient))
 }
 
 /// An average after an update, from the parameters and the average before.

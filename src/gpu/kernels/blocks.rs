@@ -46,6 +46,7 @@ pub(crate) const WINDOW: Block = block!(
     constants: ["KERNEL_H", "KERNEL_W", "STRIDE_H", "STRIDE_W", "PAD_TOP", "PAD_LEFT",
                 "DILATION_H", "DILATION_W"]
 );
+pub(crate) const PHASES: Block = block!("phases", constants: ["PERIOD_H", "PERIOD_W"]);
 pub(crate) const MEAN_WINDOW: Block = block!(
     "mean_window",
     constants: ["KERNEL_H", "KERNEL_W", "STRIDE_H", "STRIDE_W", "PAD_TOP", "PAD_BOTTOM",
@@ -133,5 +134,5 @@ const ROWS_TILE: Block = block!("rows_tile", constants: ["HAS_BIAS"]);
 const TAPS_SUMS: Block = block!("taps_sums", constants: ["OUTPUT_VEC4"]);
 pub(crate) const ROWS: Block = block!("rows", uses: [ROWS_TILE, SLIDE, FLAT]);
 pub(crate) const TAPS: Block = block!("taps", uses: [TAPS_SUMS, SLIDE, FLAT]);
-pub(crate) const STRIDED: Block = block!("strided", uses: [ROWS_TILE, FLAT]);
+pub(crate) const STRIDED: Block = block!("strided", uses: [ROWS_TILE, PHASES, FLAT]);
 pub(crate) const STRIDED_TAPS: Block = block!("strided_taps", uses: [TAPS_SUMS, WINDOW, FLAT]);

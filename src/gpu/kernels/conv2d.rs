@@ -6,7 +6,8 @@ use super::{Output, Read, ReadWrite, Recording, Region};
 use super::{blocks, conv2d_rows, conv2d_strided, flag, flat_grid, group_grid, reduce};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::gpu::strategy::{self, Core, Extents, Work};
-use crate::op::Conv2dGeometry;
+use crate::gpu::work::{Phases, period};
+use crate::op::{Conv2dGeometry, Size2};
 
 params! {
     /// Channels are those of one group; `parts` is what a weight gradient's sums are split into.
@@ -38,9 +39,9 @@ pub(crate) const BACKWARD_INPUT: Product = product!(
     bindings: &[Read, Read, Read, Read, ReadWrite],
     formats: &[(0, "Gradient"), (1, "Weight"), (3, "Saved"), (4, "Output")],
     params: Params,
-    constants: ["HAS_BIAS"],
+    constants: ["HAS_BIAS", "FOLDED"],
     source: "conv2d_backward_input.wgsl",
-    blocks: [&blocks::CONV2D_PARAMS, &blocks::WINDOW, &blocks::EPILOGUE]
+    blocks: [&blocks::CONV2D_PARAMS, &blocks::WINDOW, &blocks::PHASES, &blocks::EPILOGUE]
 );
 
 pub(crate) const BACKWARD_WEIGHT: Product = product!(
@@ -89,6 +90,7 @@ pub(crate) const DIRECT_BACKWARD_INPUT: Kernel = Kernel {
     blocks: &[
         &blocks::CONV2D_PARAMS,
         &blocks::WINDOW,
+        &blocks::PHASES,
         &blocks::EPILOGUE,
         &blocks::FLAT,
     ],
@@ -197,27 +199,30 @@ fn to_images(
         return;
     };
     let extents = work.extents();
+    let backward = match work {
+        Work::Conv2dBackwardInput(_) => true,
+        Work::Conv2dForward(_) | Work::Conv2dBackwardWeight(_) | Work::Matmul(..) => false,
+    };
+    let (channels, size) = match backward {
+        true => (geometry.in_channels, geometry.in_size),
+        false => (geometry.out_channels, geometry.out_size),
+    };
+    let images = [geometry.batch, channels, size.area()];
+    let Size2 { height, width } = period(geometry);
+    let periods = [("PERIOD_H", height as f64), ("PERIOD_W", width as f64)];
     if core == Core::Direct {
-        let (constants, regions) = image_bindings(recording, geometry, inputs, bias, output);
-        // A turn for each tap, filter row and channel.
-        recording.iterations(3 * extents.k);
-        let (params, grid) = (
-            params(geometry, 1),
-            flat_grid(extents.m * extents.n * extents.slices),
-        );
+        let (mut constants, regions) = image_bindings(recording, geometry, inputs, bias, output);
+        if backward {
+            constants.extend(periods);
+        }
+        recording.iterations(strategy::direct_iterations(geometry, extents.k));
+        let (params, grid) = (params(geometry, 1), flat_grid(images.iter().product()));
         recording.dispatch(direct, &constants, &regions, params, grid);
         recording.flops(work.flops());
         return;
     }
     let traits = recording.traits;
     let parts = recording.parts(|| strategy::sum_parts(&traits, work, core));
-    let (channels, plane) = match work {
-        Work::Conv2dBackwardInput(_) => (geometry.in_channels, geometry.in_size.area()),
-        Work::Conv2dForward(_) | Work::Conv2dBackwardWeight(_) | Work::Matmul(..) => {
-            (geometry.out_channels, geometry.out_size.area())
-        }
-    };
-    let images = [geometry.batch, channels, plane];
     let (to, bias_now) = match parts {
         1 => (output, bias),
         _ => {
@@ -226,6 +231,10 @@ fn to_images(
         }
     };
     let (mut constants, regions) = image_bindings(recording, geometry, inputs, bias_now, to);
+    if backward {
+        constants.extend(periods);
+        constants.push(("FOLDED", flag(Phases::of(geometry).folded())));
+    }
     constants.extend([("A_ALONG_K", 1.0), ("B_ALONG_K", 0.0)]);
     let (params, extents) = (params(geometry, parts), extents.split(parts));
     product.dispatch(recording, core, extents, constants, &regions, params);

@@ -6,6 +6,7 @@ use super::{Output, Read, ReadWrite, Recording, Region};
 use super::{blocks, flag, group_grid, whole_vectors, window_constants};
 use crate::gpu::kernel::{Kernel, Params as _, source};
 use crate::gpu::strategy;
+use crate::gpu::work::period;
 use crate::op::{Conv2dGeometry, Size2};
 
 pub(crate) const STRIDED: Kernel = Kernel {
@@ -25,8 +26,6 @@ pub(crate) const STRIDED: Kernel = Kernel {
         "DILATION_H",
         "DILATION_W",
         "BACKWARD",
-        "PERIOD_H",
-        "PERIOD_W",
         "WIDE",
         "OUTPUT_VEC4",
     ],
@@ -94,16 +93,18 @@ fn strided(
         out_size,
         kernel,
         stride,
-        dilation,
         ..
     } = *geometry;
-    let step = if backward { stride } else { Size2::ONE };
+    let (step, period) = match backward {
+        true => (stride, period(geometry)),
+        false => (Size2::ONE, Size2::ONE),
+    };
     let wide = out_channels > 16;
     let mut constants = window(geometry, backward).to_vec();
     constants.extend([
         ("BACKWARD", flag(backward)),
-        ("PERIOD_H", period(step.height, dilation.height)),
-        ("PERIOD_W", period(step.width, dilation.width)),
+        ("PERIOD_H", period.height as f64),
+        ("PERIOD_W", period.width as f64),
         ("WIDE", flag(wide)),
         ("HAS_BIAS", flag(bias.is_some())),
     ]);
@@ -154,15 +155,6 @@ fn window(geometry: &Conv2dGeometry, backward: bool) -> [(&'static str, f64); 8]
         }
     }
     constants
-}
-
-/// The distance of the taps that reach one pixel, where those that a stride divides do.
-fn period(stride: usize, dilation: usize) -> f64 {
-    let (mut a, mut b) = (stride, dilation);
-    while b > 0 {
-        (a, b) = (b, a % b);
-    }
-    (stride / a) as f64
 }
 
 /// The weight gradient, as partial sums and their sum.

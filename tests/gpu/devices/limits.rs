@@ -7,8 +7,7 @@ use wgpu_cnn::{
 };
 
 use super::{foreign_adapter, model};
-use crate::common::{labels, plain_gpu, random, tensor, uniform};
-use crate::errors::assert_error;
+use crate::common::{assert_error, labels, plain_gpu, random, tensor, uniform};
 
 /// Sets a limit.
 type Set = fn(&mut wgpu::Limits, u64);

@@ -4,8 +4,7 @@ use wgpu_cnn::{Error, Losses, Optimizer, Result, Trainer, TrainerBuilder};
 
 use super::lost::{device, temporary, within_minutes};
 use super::model;
-use crate::common::{plain_gpu, random, state, uniform};
-use crate::errors::assert_error;
+use crate::common::{assert_error, plain_gpu, random, state, uniform};
 
 const STEPS: usize = 8;
 

@@ -11,8 +11,7 @@ use wgpu_cnn::{
     Model, Optimizer, Reduction, Result, Target, Targets, Trainer, TrainerBuilder,
 };
 
-use crate::common::{each_gpu, labels, poisoned_gpus, random, uniform, wide};
-use crate::errors::assert_error;
+use crate::common::{assert_error, each_gpu, labels, poisoned_gpus, random, uniform, wide};
 
 const BATCH: usize = 5;
 

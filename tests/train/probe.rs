@@ -5,8 +5,9 @@ use wgpu_cnn::engine::Reference;
 use wgpu_cnn::engine::catalogue::models;
 use wgpu_cnn::{Gpu, Looked, Loss, Losses, Model, Optimizer, Probe, ProbeBuilder, Target, Trainer};
 
-use crate::common::{bits, each_core, plain_gpu, poisoned_gpus, random, state, uniform, wide};
-use crate::errors::assert_error;
+use crate::common::{
+    assert_error, bits, each_core, plain_gpu, poisoned_gpus, random, state, uniform, wide,
+};
 
 /// Names of everything that a model has.
 fn names(model: &Model) -> Vec<String> {

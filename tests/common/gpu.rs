@@ -4,7 +4,7 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use wgpu_cnn::engine::Reference;
-use wgpu_cnn::{Gpu, Loss, Model, Optimizer, Reduction, Shape, Target, Tensor, Trainer};
+use wgpu_cnn::{Error, Gpu, Loss, Model, Optimizer, Reduction, Shape, Target, Tensor, Trainer};
 
 use crate::compare::assert_same;
 use crate::device::device;
@@ -199,4 +199,31 @@ pub fn digest(state: &[Vec<u32>]) -> String {
 pub fn resident() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
     statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+}
+
+/// The name of an error's variant.
+fn kind(error: &Error) -> &'static str {
+    match error {
+        Error::NoAdapter { .. } => "no adapter",
+        Error::Shape { .. } => "shape",
+        Error::Limit { .. } => "limit",
+        Error::OutOfMemory { .. } => "memory",
+        Error::DeviceLost { .. } => "lost",
+        Error::File { .. } => "file",
+        Error::Argument { .. } => "argument",
+        _ => "other",
+    }
+}
+
+/// Demands an error of a kind whose message says `words`.
+#[track_caller]
+pub fn assert_error<T>(result: Result<T, Error>, expected: &str, words: &[&str]) {
+    let Err(error) = result else {
+        panic!("no error, expected one of kind {expected}: {words:?}")
+    };
+    assert_eq!(kind(&error), expected, "{error}");
+    let message = error.to_string();
+    for word in words {
+        assert!(message.contains(word), "{message:?} does not say {word:?}");
+    }
 }

@@ -10,8 +10,7 @@ use wgpu_cnn::{
     Trainer,
 };
 
-use crate::common::{bits, each_core, plain_gpu, poisoned_gpus, random, uniform};
-use crate::errors::assert_error;
+use crate::common::{assert_error, bits, each_core, plain_gpu, poisoned_gpus, random, uniform};
 
 /// Inputs of so many examples.
 fn inputs(model: &Model, examples: usize) -> Vec<Vec<f32>> {

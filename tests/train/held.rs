@@ -1,12 +1,11 @@
 //! Steps in three calls between trainers, on the device and by way of the host.
 
 use wgpu_cnn::{
-    Activation, Add, BatchNorm, Flatten, Gpu, Held, Linear, Losses, Model, Optimizer, Trainer,
-    TrainerBuilder,
+    Activation, Add, BatchNorm, Flatten, Gpu, Held, Linear, Loss, Losses, Model, Optimizer,
+    Reduction, Target, Trainer, TrainerBuilder,
 };
 
-use crate::common::{bits, plain_gpu, poisoned_gpus, random, state, uniform};
-use crate::errors::assert_error;
+use crate::common::{assert_error, bits, plain_gpu, poisoned_gpus, random, state, uniform};
 
 const BATCH: usize = 4;
 
@@ -161,6 +160,66 @@ fn a_way_back_to_the_inputs_leaves_training_as_it_was() {
         d.backward([&[1.0; BATCH]]).unwrap();
         let whole = d.input_gradient(0).unwrap().to_vec().unwrap();
         assert_eq!(bits(&whole), seen[0]);
+    }
+}
+
+/// Labels, values, options: what a trainer does with such a loss of its own and what it does with the library's
+/// are the same bits.
+#[test]
+fn a_loss_of_held_outputs_is_that_of_a_step() {
+    let Some(gpu) = plain_gpu() else { return };
+    let labels = Target::from([2i64, -100, 0, 1]);
+    let values = Target::Values(uniform(&mut random(2), BATCH * 3));
+    let losses: [(Loss, Target); 4] = [
+        (
+            Loss::cross_entropy()
+                .class_weights([0.5, 2.0, 1.0])
+                .ignored_label(-100)
+                .into(),
+            labels,
+        ),
+        (
+            Loss::binary_cross_entropy()
+                .positive_weights([3], [0.5, 2.0, 1.0])
+                .into(),
+            values.clone(),
+        ),
+        (Loss::huber(0.3).reduction(Reduction::Sum), values.clone()),
+        (Loss::mean_squared_error(), values),
+    ];
+    let model = || {
+        let builder = Model::builder([1, 6, 6]).conv2d(2, 3).relu();
+        builder.flatten().dense(3).build().unwrap()
+    };
+    for ((device, gpu), (loss, target)) in [("gpu", Some(gpu)), ("cpu", None)]
+        .into_iter()
+        .flat_map(|device| losses.iter().map(move |loss| (device, loss)))
+    {
+        let mut rng = random(3);
+        let mut by_step = made(own(model()).loss(loss.clone()), gpu);
+        let mut by_hand = made(own(model()), gpu);
+        for _ in 0..3 {
+            let x = uniform(&mut rng, BATCH * 36);
+            by_step.step(&x, target.clone()).unwrap();
+            let x = by_hand.hold([BATCH, 1, 6, 6], &x).unwrap();
+            let outputs = by_hand.forward_held(&[&x]).unwrap().swap_remove(0).1;
+            let (value, gradient) = outputs.loss(target.clone(), loss.clone()).unwrap();
+            assert_eq!(value.shape().to_vec(), [1]);
+            assert_eq!(gradient.shape(), outputs.shape());
+            by_hand.backward_held(&[&gradient]).unwrap();
+            by_hand.update().unwrap();
+            let value = value.to_vec().unwrap();
+            assert!(
+                bits(&value) == bits(&[by_step.loss().unwrap()]),
+                "{loss:?} on {device}"
+            );
+        }
+        assert!(state(&by_step) == state(&by_hand), "{loss:?} on {device}");
+        let outputs = by_hand.hold([BATCH, 3], &[0.5; 3 * BATCH]).unwrap();
+        let short = outputs.loss(vec![0.5; 5], Loss::mean_squared_error());
+        assert_error(short, "shape", &["target"]);
+        let beyond = outputs.loss([0u8, 1, 2, 3], Loss::cross_entropy());
+        assert_error(beyond, "argument", &["3"]);
     }
 }
 

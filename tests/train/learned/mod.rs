@@ -10,8 +10,7 @@ use wgpu_cnn::{
     TrainerBuilder,
 };
 
-use crate::common::{bits, labels, plain_gpu, poisoned_gpus, random, uniform};
-use crate::errors::assert_error;
+use crate::common::{assert_error, bits, labels, plain_gpu, poisoned_gpus, random, uniform};
 
 const BATCH: usize = 4;
 const CLASSES: usize = 3;

@@ -178,12 +178,7 @@ fn groups_with_all_that_changes_how_parameters_lie() {
     let expected = &mut full.clone().on_cpu().unwrap();
     steps(expected, 0..6);
     for (device, gpu) in poisoned_gpus() {
-        for (half, slab) in [
-            (false, u64::MAX),
-            (false, 480),
-            (true, 480),
-            (true, u64::MAX),
-        ] {
+        for (half, slab) in [(false, 480), (true, u64::MAX)] {
             if half && !gpu.has_half_precision() {
                 continue;
             }
