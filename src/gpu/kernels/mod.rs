@@ -13,6 +13,7 @@ mod blocks;
 pub(crate) mod broadcast;
 pub(crate) mod concat;
 pub(crate) mod conv2d;
+mod conv2d_depthwise;
 mod conv2d_rows;
 mod conv2d_strided;
 pub(crate) mod dropout;
@@ -62,6 +63,7 @@ const FAMILIES: &[(&str, &[&Kernel])] = &[
     ("average", average::KERNELS),
     ("concat", &[&concat::COPY]),
     ("conv2d", conv2d::KERNELS),
+    ("conv2d", conv2d_depthwise::KERNELS),
     ("conv2d", conv2d_rows::KERNELS),
     ("conv2d", conv2d_strided::KERNELS),
     ("dropout", &[&dropout::DROPOUT]),
