@@ -9,6 +9,8 @@
 //! training step pays for neither. Each is followed by its share of the adapter's peak.
 
 mod common;
+#[path = "common/grouped.rs"]
+mod grouped;
 #[path = "common/im2col.rs"]
 mod im2col;
 #[path = "common/large.rs"]
@@ -34,6 +36,7 @@ fn main() {
     let mut group = common::group(&mut criterion, "kernel");
     conv2d(&mut group, &gpu);
     strided::bench(&mut group, &gpu);
+    grouped::bench(&mut group, &gpu);
     max_pool2d(&mut group, &gpu);
     reductions::bench(&mut group, &gpu);
     for size in [256, 512, 1024] {

@@ -1,10 +1,12 @@
 // Adds the partial sums of conv2d_backward_weight_taps or conv2d_strided_taps in the order of the splits,
 // and puts the tiles in the order of the filter. One invocation per weight.
 
-@group(0) @binding(0) var<storage, read> partial_sums: array<f32>;          // (splits, tiles, 16 channels, TAPS, 8 rows)
+@group(0) @binding(0) var<storage, read> partial_sums: array<f32>;          // (splits, chunks, groups, tiles, 16 channels, TAPS, 8 rows)
 @group(0) @binding(1) var<storage, read_write> gradient_weight: array<f32>;     // (OC, IC, KH, KW)
 
+// Channels are those of one group.
 struct Params {
+    groups: u32,
     in_channels: u32,
     out_channels: u32,
     splits: u32,
@@ -28,13 +30,15 @@ fn main(
 
     let channel_row = i / KERNEL_W; // channel * filter_rows + row
     let kw = i - channel_row * KERNEL_W;
-    let channel = channel_row / filter_rows;
-    let row = channel_row - channel * filter_rows;
-    if channel >= params.out_channels { return; }
+    let any_channel = channel_row / filter_rows;
+    let row = channel_row - any_channel * filter_rows;
+    let channel_group = any_channel / params.out_channels;
+    let channel = any_channel - channel_group * params.out_channels;
+    if channel_group >= params.groups { return; }
 
-    let tile = (kw / taps * channel_tiles + channel / 16u) * row_tiles + row / 8u;
+    let tile = ((kw / taps * params.groups + channel_group) * channel_tiles + channel / 16u) * row_tiles + row / 8u;
     let first = ((tile * 16u + channel % 16u) * taps + kw % taps) * 8u + row % 8u;
-    let stride = chunks * channel_tiles * row_tiles * 16u * taps * 8u;
+    let stride = chunks * params.groups * channel_tiles * row_tiles * 16u * taps * 8u;
     var sum = 0.0;
     let splits = loop_bound(params.splits, group);
     // In blocks, so that no sum is long enough to lose digits.

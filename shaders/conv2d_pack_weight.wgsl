@@ -1,13 +1,15 @@
 // Packs a filter (O, I, KH, KW) for core/rows.wgsl and core/strided.wgsl:
-// (channel tile, ic, kh, kw padded, 16 channels), where channels are those that the convolution writes, and missing ones are zero.
+// (group, channel tile, ic, kh, kw padded, 16 channels), where channels are those that the convolution writes, and missing ones are zero.
 //   BACKWARD = false  conv2d forward:        channel = o, ic = i
 //   BACKWARD = true   conv2d backward input: channel = i, ic = o, filter flipped both ways
-// One invocation packs one tap of one input channel: 16 floats. Grid: ceil(tiles * ic * KH * padded / 64).
+// One invocation packs one tap of one input channel: 16 floats. Grid: ceil(groups * tiles * ic * KH * padded / 64).
 
 @group(0) @binding(0) var<storage, read> weight: array<Weight>; // (O, I, KH, KW)
 @group(0) @binding(1) var<storage, read_write> packed_weight: array<vec4<Packed>>;
 
+// Channels are those of one group.
 struct Params {
+    groups: u32,
     in_channels: u32,  // of the convolution that will run: O for an input gradient
     out_channels: u32, // I for an input gradient
 }
@@ -17,12 +19,12 @@ override KERNEL_H: u32 = 3u;
 override KERNEL_W: u32 = 3u;
 override BACKWARD: bool = false;
 
-fn load(channel: u32, ic: u32, kh: u32, kw: u32) -> f32 {
+fn load(channel_group: u32, channel: u32, ic: u32, kh: u32, kw: u32) -> f32 {
     if channel >= params.out_channels || kw >= KERNEL_W { return 0.0; }
     if BACKWARD {
-        return f32(weight[((ic * params.out_channels + channel) * KERNEL_H + KERNEL_H - 1u - kh) * KERNEL_W + KERNEL_W - 1u - kw]);
+        return f32(weight[(((channel_group * params.in_channels + ic) * params.out_channels + channel) * KERNEL_H + KERNEL_H - 1u - kh) * KERNEL_W + KERNEL_W - 1u - kw]);
     }
-    return f32(weight[((channel * params.in_channels + ic) * KERNEL_H + kh) * KERNEL_W + kw]);
+    return f32(weight[(((channel_group * params.out_channels + channel) * params.in_channels + ic) * KERNEL_H + kh) * KERNEL_W + kw]);
 }
 
 @compute @workgroup_size(64)
@@ -37,13 +39,16 @@ fn main(
     let kw = at - row * padded;
     let plane = row / KERNEL_H;
     let kh = row - plane * KERNEL_H;
-    let tile = plane / params.in_channels;
-    let ic = plane - tile * params.in_channels;
-    if tile * 16u >= params.out_channels { return; }
+    let any_tile = plane / params.in_channels;
+    let ic = plane - any_tile * params.in_channels;
+    let tiles = (params.out_channels + 15u) / 16u;
+    let channel_group = any_tile / tiles;
+    let tile = any_tile - channel_group * tiles;
+    if channel_group >= params.groups { return; }
     for (var q = 0u; q < 4u; q++) {
         let channel = tile * 16u + q * 4u;
         packed_weight[at * 4u + q] = vec4<Packed>(vec4(
-            load(channel, ic, kh, kw), load(channel + 1u, ic, kh, kw),
-            load(channel + 2u, ic, kh, kw), load(channel + 3u, ic, kh, kw)));
+            load(channel_group, channel, ic, kh, kw), load(channel_group, channel + 1u, ic, kh, kw),
+            load(channel_group, channel + 2u, ic, kh, kw), load(channel_group, channel + 3u, ic, kh, kw)));
     }
 }

@@ -19,7 +19,7 @@
 //
 // Calls  load_block(row, block) -> vec4     4 input pixels (under a lane mask)
 //        and what core/rows_tile.wgsl calls
-// Grid   x, y: subgroups of strips, ceil(batch * OH * ceil(OW / 4) / 8), folded; z: ceil(OC / 16)
+// Grid   x, y: subgroups of strips, ceil(batch * OH * ceil(OW / 4) / 8), folded; z: groups * ceil(OC / 16)
 
 // The pixels of tap `kw`, which is slide's `first` in the window; zeros beyond the last tap, whose zero
 // weight would make NaN of infinity.
@@ -44,9 +44,12 @@ fn main(
     let strip = flat_group(group) * 8u + lane;
     let out_row = strip / strips_per_row;
     let column = strip - out_row * strips_per_row;
-    let n = out_row / params.out_height;
-    let y = out_row - n * params.out_height;
-    let in_grid = n < params.batch;
+    let image = out_row / params.out_height;
+    let y = out_row - image * params.out_height;
+    let in_grid = image < params.batch;
+    let tiles = (params.out_channels + 15u) / 16u;
+    let channel_group = group.z / tiles;
+    let n = image * params.groups + channel_group;
 
     let in_blocks = i32((params.in_width + 3u) / 4u);
     let from_left = lane > 0u && column > 0u;                      // the left lane has my left block
@@ -67,8 +70,8 @@ fn main(
     let kh_begin = u32(max(i32(PAD_TOP) - i32(bottom), 0));
     let kh_end = min(KERNEL_H, u32(max(i32(params.in_height + PAD_TOP) - i32(top), 0)));
 
-    let o = group.z * 16u;
-    var t = initial_tile(o, lane);
+    let o = (group.z - channel_group * tiles) * 16u;
+    var t = initial_tile(channel_group, o, lane);
     let in_channels = loop_bound(params.in_channels, group);
     for (var c = 0u; c < in_channels; c++) {
         for (var kh = kh_begin; kh < kh_end; kh++) {

@@ -5,9 +5,11 @@
 // Uses the kernel's buffers `packed_weight`, array<vec4<Packed>>, and `bias`, array<f32>.
 // Calls  store_output(n, channel, y, x, vec4)
 
-// The extents of the convolution that runs here.
+// The extents of the convolution that runs here; channels are those of one group. A group of an image is as
+// an image of its own, so `n` is one of batch * groups.
 struct Params {
     batch: u32,
+    groups: u32,
     in_channels: u32,
     in_height: u32,
     in_width: u32,
@@ -17,16 +19,18 @@ struct Params {
 }
 
 override HAS_BIAS: bool = false;
+// A group has at most 8 channels to write: the other half of a tile is left out.
+override HALF: bool = false;
 
 // Packed as (channel tile, ic, kh, kw, 16 channels).
 fn load_weight(i: u32) -> vec4<f32> {
     return vec4<f32>(packed_weight[i]);
 }
 
-// What a channel's sums start from.
-fn initial_output(channel: u32) -> f32 {
+// What the sums of a group's channel start from.
+fn initial_output(group: u32, channel: u32) -> f32 {
     var v = 0.0;
-    if HAS_BIAS && channel < params.out_channels { v = bias[channel]; }
+    if HAS_BIAS && channel < params.out_channels { v = bias[group * params.out_channels + channel]; }
     return v;
 }
 
@@ -39,6 +43,13 @@ struct Tile {
 
 // One tap: 16 weights (a to d) times 4 pixels.
 fn tap(t: Tile, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>, p: vec4<f32>) -> Tile {
+    if HALF {
+        return Tile(
+            t.c0 + a.x * p, t.c1 + a.y * p, t.c2 + a.z * p, t.c3 + a.w * p,
+            t.c4 + b.x * p, t.c5 + b.y * p, t.c6 + b.z * p, t.c7 + b.w * p,
+            t.c8, t.c9, t.c10, t.c11, t.c12, t.c13, t.c14, t.c15,
+        );
+    }
     return Tile(
         t.c0 + a.x * p, t.c1 + a.y * p, t.c2 + a.z * p, t.c3 + a.w * p,
         t.c4 + b.x * p, t.c5 + b.y * p, t.c6 + b.z * p, t.c7 + b.w * p,
@@ -60,10 +71,10 @@ fn spread(v: f32, lane: u32) -> vec4<f32> {
     return vec4(subgroupShuffle(v, lane));
 }
 
-// Sums of the channels from `o` on, which start from the bias: two channels a lane, shared.
-fn initial_tile(o: u32, lane: u32) -> Tile {
-    let b0 = initial_output(o + lane);
-    let b1 = initial_output(o + 8u + lane);
+// Sums of a group's channels from `o` on, which start from the bias: two channels a lane, shared.
+fn initial_tile(group: u32, o: u32, lane: u32) -> Tile {
+    let b0 = initial_output(group, o + lane);
+    let b1 = initial_output(group, o + 8u + lane);
     return Tile(
         spread(b0, 0u), spread(b0, 1u), spread(b0, 2u), spread(b0, 3u),
         spread(b0, 4u), spread(b0, 5u), spread(b0, 6u), spread(b0, 7u),
@@ -81,6 +92,7 @@ fn store_tile(n: u32, o: u32, y: u32, x: u32, t: Tile) {
     store_output(n, o + 5u, y, x, t.c5);
     store_output(n, o + 6u, y, x, t.c6);
     store_output(n, o + 7u, y, x, t.c7);
+    if HALF { return; }
     store_output(n, o + 8u, y, x, t.c8);
     store_output(n, o + 9u, y, x, t.c9);
     store_output(n, o + 10u, y, x, t.c10);

@@ -17,7 +17,7 @@
 // Calls  load_pixel(row, x) -> f32          an input pixel (under a lane mask)
 //        and what core/rows_tile.wgsl calls
 // Grid   x, y: subgroups of strips, for each phase ceil(batch * rows * strips of a row / 8), folded;
-//        z: ceil(OC / (WIDE ? 32 : 16))
+//        z: groups * ceil(OC / (WIDE ? 32 : 16))
 
 override STEP_H: u32 = select(1u, STRIDE_H, BACKWARD);
 override STEP_W: u32 = select(1u, STRIDE_W, BACKWARD);
@@ -63,10 +63,10 @@ fn main(
     let columns = (params.out_width + 4u * STEP_W - 1u) / (4u * STEP_W);
     let strip = at / phases * 8u + lane;
     let strip_row = strip / columns;
-    let n = strip_row / rows;
-    let y = (strip_row - n * rows) * STEP_H + phase_y;
+    let image = strip_row / rows;
+    let y = (strip_row - image * rows) * STEP_H + phase_y;
     let x = (strip - strip_row * columns) * 4u * STEP_W + phase_x;
-    let in_grid = n < params.batch && y < params.out_height;
+    let in_grid = image < params.batch && y < params.out_height;
 
     // Its phase's taps, and the input that the first of them reaches.
     let first_kh = first_tap(residue(PAD_TOP, phase_y, STEP_H), STEP_H, DILATION_H, PERIOD_H);
@@ -79,12 +79,15 @@ fn main(
     // Lanes 0-3 load the weights of one tile, lanes 4-7 those of the next.
     let padded = select((KERNEL_W + 3u) / 4u * 4u, KERNEL_W, KERNEL_W <= 5u);
     let tiles = select(1u, 2u, WIDE);
-    let tile = group.z * tiles + lane / 4u;
-    let has_weights = lane < 4u * tiles && tile * 16u < params.out_channels;
-    let o = group.z * tiles * 16u;
-    var low = initial_tile(o, lane);
+    let of_group = (params.out_channels + 16u * tiles - 1u) / (16u * tiles);
+    let channel_group = group.z / of_group;
+    let n = image * params.groups + channel_group;
+    let o = (group.z - channel_group * of_group) * tiles * 16u;
+    let has_weights = lane < 4u * tiles && o + lane / 4u * 16u < params.out_channels;
+    let tile = channel_group * ((params.out_channels + 15u) / 16u) + o / 16u + lane / 4u;
+    var low = initial_tile(channel_group, o, lane);
     var high = Tile();
-    if WIDE { high = initial_tile(o + 16u, lane); }
+    if WIDE { high = initial_tile(channel_group, o + 16u, lane); }
 
     var c = 0u;
     var tap_h = 0u;

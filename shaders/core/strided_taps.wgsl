@@ -9,7 +9,7 @@
 //
 // Calls  load_gradient_output(row, block) -> vec4   4 pixels, zero beyond the row's end
 //        load_pixel(row, x) -> f32                  an input pixel (both under a lane mask)
-// Grid   x: ceil(OC / 16) * ceil(IC * KERNEL_H / 8)   y: splits   z: chunks of KERNEL_W (1 up to width 5)
+// Grid   x: groups * ceil(OC / 16) * ceil(IC * KERNEL_H / 8)   y: splits   z: chunks of KERNEL_W (1 up to width 5)
 
 fn dots(g: vec4<f32>, r0: vec4<f32>, r1: vec4<f32>, r2: vec4<f32>, r3: vec4<f32>) -> vec4<f32> {
     return vec4(dot(g, r0), dot(g, r1), dot(g, r2), dot(g, r3));
@@ -28,6 +28,7 @@ fn tap(s: Pair, g0: vec4<f32>, g1: vec4<f32>, pixels: vec4<f32>) -> Pair {
     let r5 = subgroupBroadcast(pixels, 5u);
     let r6 = subgroupBroadcast(pixels, 6u);
     let r7 = subgroupBroadcast(pixels, 7u);
+    if HALF { return Pair(Rows(s.a.low + dots(g0, r0, r1, r2, r3), s.a.high + dots(g0, r4, r5, r6, r7)), s.b); }
     return Pair(
         Rows(s.a.low + dots(g0, r0, r1, r2, r3), s.a.high + dots(g0, r4, r5, r6, r7)),
         Rows(s.b.low + dots(g1, r0, r1, r2, r3), s.b.high + dots(g1, r4, r5, r6, r7)),
@@ -53,8 +54,11 @@ fn main(
 ) {
     let filter_rows = params.in_channels * KERNEL_H;
     let row_tiles = (filter_rows + 7u) / 8u;
-    let channel_tile = group.x / row_tiles;
-    let filter_row = (group.x - channel_tile * row_tiles) * 8u + lane;           // the one whose input this lane loads
+    let any_tile = group.x / row_tiles;
+    let channel_tiles = (params.out_channels + 15u) / 16u;
+    let channel_group = any_tile / channel_tiles;
+    let channel_tile = any_tile - channel_group * channel_tiles;
+    let filter_row = (group.x - any_tile * row_tiles) * 8u + lane;           // the one whose input this lane loads
     let ic = filter_row / KERNEL_H;
     let kh = filter_row - ic * KERNEL_H;
     let channel = channel_tile * 16u + lane;                                     // and channel + 8
@@ -79,15 +83,16 @@ fn main(
         var t4 = Pair();
         // One loop over rows and blocks, since llvmpipe runs the body of a loop once more than it counts.
         for (var turn = first; turn < last; turn++) {
-            let out_row = (n * params.out_channels + channel) * params.out_height + y;
+            let image = n * params.groups + channel_group; // a group of an image is as an image of its own
+            let out_row = (image * params.out_channels + channel) * params.out_height + y;
             var g0 = vec4<f32>();
             var g1 = vec4<f32>();
             if channel < params.out_channels { g0 = load_gradient_output(out_row, block); }
-            if channel + 8u < params.out_channels { g1 = load_gradient_output(out_row + 8u * params.out_height, block); }
+            if !HALF && channel + 8u < params.out_channels { g1 = load_gradient_output(out_row + 8u * params.out_height, block); }
 
             // Above and left of the image the differences wrap to large numbers.
             let in_y = y * STRIDE_H + kh * DILATION_H - PAD_TOP;
-            let row = (n * params.in_channels + ic) * params.in_height + in_y;
+            let row = (image * params.in_channels + ic) * params.in_height + in_y;
             let x = block * 4u * STRIDE_W + group.z * TAPS * DILATION_W - PAD_LEFT;
             let count = params.out_width - block * 4u;
             var p0 = vec4<f32>();

@@ -10,7 +10,7 @@
 // Each tap is then a dot product of 4 gradient pixels with 4 window pixels, summed in registers: by itself
 // over so many rows that they make about BLOCKS blocks.
 //
-// Grid  x: ceil(OC / 16) * ceil(IC * KERNEL_H / 8)   y: splits   z: chunks of KERNEL_W (1 up to width 5)
+// Grid  x: groups * ceil(OC / 16) * ceil(IC * KERNEL_H / 8)   y: splits   z: chunks of KERNEL_W (1 up to width 5)
 
 // The three blocks of input that hold the window, for four filter rows (in every lane alike).
 struct Blocks { a: vec4<f32>, b: vec4<f32>, c: vec4<f32> }
@@ -56,8 +56,11 @@ fn main(
 
     let filter_rows = params.in_channels * KERNEL_H;
     let row_tiles = (filter_rows + 7u) / 8u;
-    let channel_tile = group.x / row_tiles;
-    let filter_row = (group.x - channel_tile * row_tiles) * 8u + lane;           // the one whose input this lane loads
+    let any_tile = group.x / row_tiles;
+    let channel_tiles = (params.out_channels + 15u) / 16u;
+    let channel_group = any_tile / channel_tiles;
+    let channel_tile = any_tile - channel_group * channel_tiles;
+    let filter_row = (group.x - any_tile * row_tiles) * 8u + lane;           // the one whose input this lane loads
     let ic = filter_row / KERNEL_H;
     let kh = filter_row - ic * KERNEL_H;
     let channel = channel_tile * 16u + lane;                                     // and channel + 8
@@ -78,8 +81,9 @@ fn main(
         for (var r = first; r < last; r++) {
             let in_y = i32(y + kh) - i32(PAD_TOP);
             let row_inside = filter_row < filter_rows && in_y >= 0 && in_y < i32(params.in_height);
-            let in_row = (n * params.in_channels + ic) * params.in_height + u32(in_y);
-            let out_row = (n * params.out_channels + channel) * params.out_height + y;
+            let image = n * params.groups + channel_group; // a group of an image is as an image of its own
+            let in_row = (image * params.in_channels + ic) * params.in_height + u32(in_y);
+            let out_row = (image * params.out_channels + channel) * params.out_height + y;
 
             var a = vec4<f32>(); // the two blocks before the next one to load
             var b = vec4<f32>();
@@ -90,7 +94,7 @@ fn main(
                 var g0 = vec4<f32>();
                 var g1 = vec4<f32>();
                 if channel < params.out_channels { g0 = load_gradient_output(out_row, block); }
-                if channel + 8u < params.out_channels { g1 = load_gradient_output(out_row + 8u * params.out_height, block); }
+                if !HALF && channel + 8u < params.out_channels { g1 = load_gradient_output(out_row + 8u * params.out_height, block); }
                 let next = first_block + i32(block + blocks) - 1;
                 var c = vec4<f32>();
                 if row_inside && next >= 0 && next < in_blocks { c = load_input(in_row, u32(next)); }
@@ -108,7 +112,7 @@ fn main(
                 let r6 = Blocks(subgroupBroadcast(w.a, 6u), subgroupBroadcast(w.b, 6u), subgroupBroadcast(w.c, 6u));
                 let r7 = Blocks(subgroupBroadcast(w.a, 7u), subgroupBroadcast(w.b, 7u), subgroupBroadcast(w.c, 7u));
                 s0 = taps(s0, g0, r0, r1, r2, r3, r4, r5, r6, r7, shift, inside);
-                s1 = taps(s1, g1, r0, r1, r2, r3, r4, r5, r6, r7, shift, inside);
+                if !HALF { s1 = taps(s1, g1, r0, r1, r2, r3, r4, r5, r6, r7, shift, inside); }
                 a = b;
                 b = c;
             }

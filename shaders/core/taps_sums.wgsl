@@ -3,8 +3,10 @@
 // conv2d_backward_weight_sum.wgsl. Uses the kernel's buffers `gradient_output`, array<vec4<Gradient>>, and
 // `partial_sums`, array<vec4<f32>>.
 
+// Channels are those of one group.
 struct Params {
     batch: u32,
+    groups: u32,
     in_channels: u32,
     in_height: u32,
     in_width: u32,
@@ -16,6 +18,9 @@ struct Params {
 
 // out_width % 4 == 0: a block is then one vec4.
 override OUTPUT_VEC4: bool = false;
+
+// A group has at most 8 output channels: a lane owns one.
+override HALF: bool = false;
 
 // Taps of a filter row that are taken at once.
 override TAPS: u32 = select(4u, KERNEL_W, KERNEL_W <= 5u);

@@ -1,6 +1,10 @@
 //! Which core serves which shape on which adapter, and how long sums are split.
 
+mod depthwise;
+
 use std::collections::BTreeMap;
+
+pub(crate) use depthwise::{segment_parts, segments};
 
 pub(crate) use super::work::{Extents, Work};
 use crate::op::{Conv2dGeometry, Size2};
@@ -74,19 +78,23 @@ pub(crate) enum Core {
     /// Convolution by strips of pixels with any stride and dilation, for the same subgroups:
     /// `strided.wgsl`, and `strided_taps.wgsl` for the weight gradient.
     Strided,
+    /// Convolution of single channels by strips of columns: `depthwise_forward.wgsl`,
+    /// `depthwise_backward_input.wgsl`, and a kernel of its own for the weight gradient.
+    Depthwise,
     /// Convolution with an invocation per output, or per 16 channels of one. No file: the kernels
     /// `conv2d_direct_*.wgsl` have little in common.
     Direct,
 }
 
 impl Core {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Tiled32,
         Self::Tiled64,
         Self::Tiled128,
         Self::Subgroup,
         Self::Rows,
         Self::Strided,
+        Self::Depthwise,
         Self::Direct,
     ];
 
@@ -99,6 +107,7 @@ impl Core {
             Self::Subgroup => "subgroup",
             Self::Rows => "rows",
             Self::Strided => "strided",
+            Self::Depthwise => "depthwise",
             Self::Direct => "direct",
         }
     }
@@ -113,7 +122,7 @@ impl Core {
             Self::Tiled32 => 32,
             Self::Tiled64 => 64,
             Self::Tiled128 => 128,
-            Self::Subgroup | Self::Rows | Self::Strided | Self::Direct => 1,
+            Self::Subgroup | Self::Rows | Self::Strided | Self::Depthwise | Self::Direct => 1,
         }
     }
 }
@@ -158,6 +167,7 @@ pub(crate) fn serves(core: Core, traits: &Traits, work: &Work) -> bool {
         Core::Subgroup => traits.subgroups_of_8() && work.geometry().is_none(),
         Core::Rows => short && traits.subgroups_of_8() && rows_serve(traits, work),
         Core::Strided => short && traits.subgroups_of_8() && strided_serves(traits, work),
+        Core::Depthwise => short && depthwise::serves(work),
         Core::Direct => match work {
             Work::Matmul(..) => false,
             Work::Conv2dBackwardWeight(_) => true,
@@ -181,6 +191,7 @@ fn scratch(core: Core, work: &Work) -> usize {
                 tap_sums(geometry) * rows.div_ceil(longest_split(geometry))
             }
         },
+        Core::Depthwise => depthwise::scratch(work),
         Core::Tiled32 | Core::Tiled64 | Core::Tiled128 | Core::Subgroup | Core::Direct => 0,
     }
 }
@@ -189,14 +200,25 @@ fn scratch(core: Core, work: &Work) -> usize {
 fn table(traits: &Traits, work: &Work) -> Core {
     match work.geometry() {
         None if serves(Core::Subgroup, traits, work) => Core::Subgroup,
-        Some(_) if serves(Core::Rows, traits, work) => Core::Rows,
-        Some(_) if serves(Core::Strided, traits, work) => Core::Strided,
+        Some(geometry) if geometry.groups > 1 && serves(Core::Depthwise, traits, work) => {
+            Core::Depthwise
+        }
+        Some(geometry) if shared(geometry) && serves(Core::Rows, traits, work) => Core::Rows,
+        Some(geometry) if shared(geometry) && serves(Core::Strided, traits, work) => Core::Strided,
         Some(geometry) if direct(work, geometry) && serves(Core::Direct, traits, work) => {
             Core::Direct
         }
         _ if serves(tile(work), traits, work) => tile(work),
         _ => Core::Direct,
     }
+}
+
+/// Whether a group has channels enough on both sides for a subgroup to share what it loads.
+fn shared(geometry: &Conv2dGeometry) -> bool {
+    geometry.groups == 1
+        || group_channels(geometry)
+            .into_iter()
+            .all(|channels| channels >= 2)
 }
 
 /// The largest tile of which there are enough to fill a device and which is not mostly empty.
@@ -234,13 +256,14 @@ fn rows_serve(traits: &Traits, work: &Work) -> bool {
         }
         Work::Conv2dForward(_) | Work::Matmul(..) => true,
     };
+    let [from, to] = group_channels(geometry);
     let channels = match work {
-        Work::Conv2dBackwardInput(_) => geometry.out_channels,
-        Work::Conv2dForward(_) => geometry.in_channels,
+        Work::Conv2dBackwardInput(_) => to,
+        Work::Conv2dForward(_) => from,
         Work::Conv2dBackwardWeight(_) | Work::Matmul(..) => 0,
     };
     let fits = fits && rows_iterations(channels, geometry.kernel) <= LOOP_LIMIT;
-    plain && geometry.groups == 1 && fits
+    plain && fits && tiles_serve(traits, geometry)
 }
 
 /// Whether the core for strips of pixels can do a convolution.
@@ -254,7 +277,19 @@ fn strided_serves(traits: &Traits, work: &Work) -> bool {
             strided_iterations(geometry, work.extents().k) <= LOOP_LIMIT
         }
     };
-    geometry.groups == 1 && fits
+    fits && tiles_serve(traits, geometry)
+}
+
+/// Channels of one group: those of the input and those of the output.
+fn group_channels(geometry: &Conv2dGeometry) -> [usize; 2] {
+    [geometry.in_channels, geometry.out_channels].map(|channels| channels / geometry.groups)
+}
+
+/// Whether a grid has room for all groups' tiles of 16 channels, whichever way the convolution runs.
+fn tiles_serve(traits: &Traits, geometry: &Conv2dGeometry) -> bool {
+    let tiles = |channels: usize| geometry.groups * channels.div_ceil(16);
+    let most = group_channels(geometry).into_iter().map(tiles).max();
+    most <= Some(traits.max_workgroups as usize)
 }
 
 /// The longest output row that the core for rows of pixels takes for a weight gradient.
@@ -263,16 +298,14 @@ const LONGEST_ROW: usize = 512;
 /// Whether the cores for weight gradients have room: for a workgroup per tile of 16 channels and 8
 /// filter rows along one dimension of the grid, and for a turn per strip of an output row.
 fn taps_serve(traits: &Traits, geometry: &Conv2dGeometry) -> bool {
-    let rows = geometry.in_channels * geometry.kernel.height;
-    let tiles = geometry.out_channels.div_ceil(16) * rows.div_ceil(8);
-    tiles <= traits.max_workgroups as usize && geometry.out_size.width.div_ceil(4) + 2 <= LOOP_LIMIT
+    tap_tiles(geometry) <= traits.max_workgroups as usize
+        && geometry.out_size.width.div_ceil(4) + 2 <= LOOP_LIMIT
 }
 
 /// Whether a group has so few channels that tiles would be nearly empty, or an image so few, as in
 /// the first layer, that a product would find more addresses than it multiplies.
 fn direct(work: &Work, geometry: &Conv2dGeometry) -> bool {
-    let [from, to] =
-        [geometry.in_channels, geometry.out_channels].map(|channels| channels / geometry.groups);
+    let [from, to] = group_channels(geometry);
     let few = geometry.groups > 1 && from.max(to) <= 8;
     few || (from <= 4 && wide(work))
 }
@@ -383,19 +416,25 @@ pub(crate) fn group_iterations(values: usize) -> usize {
 /// Elements of the filters as those cores read them, in tiles of 16 channels.
 pub(crate) fn packed_len(geometry: &Conv2dGeometry, backward: bool) -> usize {
     let Size2 { height, width } = geometry.kernel;
-    let (from, to) = match backward {
-        true => (geometry.out_channels, geometry.in_channels),
-        false => (geometry.in_channels, geometry.out_channels),
-    };
-    to.next_multiple_of(16) * from * height * width.next_multiple_of(row_taps(width))
+    let [from, to] = group_channels(geometry);
+    let (from, to) = if backward { (to, from) } else { (from, to) };
+    geometry.groups
+        * to.next_multiple_of(16)
+        * from
+        * height
+        * width.next_multiple_of(row_taps(width))
 }
 
-/// Elements of a part of the weight gradient as those cores write it, in tiles of 16 channels and 8
-/// filter rows.
+/// Tiles of 16 channels and 8 filter rows of the weight gradient, in all groups.
+pub(crate) fn tap_tiles(geometry: &Conv2dGeometry) -> usize {
+    let [from, to] = group_channels(geometry);
+    geometry.groups * to.div_ceil(16) * (from * geometry.kernel.height).div_ceil(8)
+}
+
+/// Elements of a part of the weight gradient as those cores write it, in those tiles.
 pub(crate) fn tap_sums(geometry: &Conv2dGeometry) -> usize {
-    let Size2 { height, width } = geometry.kernel;
-    let rows = (geometry.in_channels * height).next_multiple_of(8);
-    geometry.out_channels.next_multiple_of(16) * rows * width.next_multiple_of(row_taps(width))
+    let Size2 { width, .. } = geometry.kernel;
+    tap_tiles(geometry) * 16 * 8 * width.next_multiple_of(row_taps(width))
 }
 
 /// Output rows that one part of their sums takes at most.

@@ -177,7 +177,14 @@ fn gpus() -> &'static [Gpu] {
             return Vec::new();
         };
         println!("\ngpu: {}", gpu.info().name);
-        let cores = ["tiled-32", "tiled-64", "tiled-128", "strided", "direct"];
+        let cores = [
+            "tiled-32",
+            "tiled-64",
+            "tiled-128",
+            "strided",
+            "depthwise",
+            "direct",
+        ];
         let preferring = cores.map(|core| device::device(Gpu::builder().prefer_core(core)));
         [Some(gpu.clone())]
             .into_iter()

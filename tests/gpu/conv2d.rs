@@ -171,6 +171,16 @@ fn general_cases() -> Vec<Case> {
             Conv2d::new(8, 3).padding(1).groups(2),
         ),
         case(
+            "groups beyond a tile, odd",
+            [2, 34, 5, 7],
+            Conv2d::new(40, 3).padding(1).groups(2),
+        ),
+        case(
+            "groups beyond two tiles, stride 2",
+            [2, 10, 6, 9],
+            Conv2d::new(70, [3, 6]).stride(2).padding(2).groups(2),
+        ),
+        case(
             "depthwise",
             [2, 9, 8, 6],
             Conv2d::new(9, 3).padding(1).groups(9),
@@ -179,6 +189,78 @@ fn general_cases() -> Vec<Case> {
             "depthwise, two each",
             [1, 4, 11, 11],
             Conv2d::new(8, 5).stride(2).groups(4),
+        ),
+        case(
+            "depthwise, whole vectors",
+            [2, 5, 9, 12],
+            Conv2d::new(5, 3).padding(1).groups(5),
+        ),
+        case(
+            "depthwise, stride 2, whole vectors",
+            [2, 3, 15, 24],
+            Conv2d::new(3, 3).stride(2).padding(1).groups(3),
+        ),
+        case(
+            "depthwise, stride 2, odd",
+            [3, 3, 8, 11],
+            Conv2d::new(3, 3).stride(2).padding([0, 1, 2, 0]).groups(3),
+        ),
+        case(
+            "depthwise 7x7",
+            [2, 2, 11, 8],
+            Conv2d::new(2, 7).padding(3).groups(2),
+        ),
+        case(
+            "depthwise 7x6, stride 2, odd",
+            [1, 3, 13, 17],
+            Conv2d::new(3, [7, 6])
+                .stride(2)
+                .padding([3, 2, 4, 5])
+                .groups(3),
+        ),
+        case(
+            "depthwise, strides 1 and 2",
+            [2, 2, 7, 20],
+            Conv2d::new(2, [2, 4])
+                .stride([1, 2])
+                .padding([1, 0, 0, 3])
+                .groups(2),
+        ),
+        case(
+            "depthwise, strides 2 and 1",
+            [2, 2, 10, 8],
+            Conv2d::new(2, [4, 1])
+                .stride([2, 1])
+                .padding([2, 1, 0, 0])
+                .groups(2),
+        ),
+        case(
+            "depthwise, dilation",
+            [2, 3, 13, 16],
+            Conv2d::new(3, 3).dilation([2, 3]).padding([2, 3]).groups(3),
+        ),
+        case(
+            "depthwise, dilation down and stride across",
+            [1, 3, 12, 8],
+            Conv2d::new(3, [3, 2])
+                .dilation([2, 1])
+                .stride([1, 2])
+                .groups(3),
+        ),
+        case(
+            "depthwise, three each",
+            [2, 2, 6, 8],
+            Conv2d::new(6, [3, 5]).padding([1, 2]).groups(2),
+        ),
+        case(
+            "depthwise, several segments",
+            [3, 2, 75, 9],
+            Conv2d::new(2, 3).padding(1).groups(2),
+        ),
+        case(
+            "depthwise, a signal",
+            [2, 3, 1, 150],
+            Conv2d::new(3, [1, 7]).padding([0, 3]).groups(3),
         ),
         case(
             "groups, stride and dilation",

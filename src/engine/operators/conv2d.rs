@@ -228,6 +228,16 @@ impl<T: Real> Operator<T> for Conv2d {
             ),
             Case::new("depthwise", same(8, 3).groups(8), [8, 6, 5]),
             Case::new(
+                "depthwise, strided, whole vectors",
+                Conv2d::new(6, 5).stride(2).padding(2).groups(6),
+                [6, 9, 16],
+            ),
+            Case::new(
+                "depthwise, dilated",
+                same(4, 3).dilation([3, 2]).groups(4),
+                [4, 9, 12],
+            ),
+            Case::new(
                 "wide kernel",
                 Conv2d::new(3, [1, 11]).padding([0, 9]),
                 [2, 5, 6],

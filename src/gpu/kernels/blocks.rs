@@ -130,9 +130,22 @@ pub(crate) const PRODUCT_8X8: Block = block!("product_8x8", uses: [PRODUCT, FLAT
 pub(crate) const PRODUCT_SUBGROUP: Block = block!("product_subgroup", uses: [FLAT]);
 
 const SLIDE: Block = block!("slide");
-const ROWS_TILE: Block = block!("rows_tile", constants: ["HAS_BIAS"]);
-const TAPS_SUMS: Block = block!("taps_sums", constants: ["OUTPUT_VEC4"]);
+const ROWS_TILE: Block = block!("rows_tile", constants: ["HAS_BIAS", "HALF"]);
+const TAPS_SUMS: Block = block!("taps_sums", constants: ["OUTPUT_VEC4", "HALF"]);
 pub(crate) const ROWS: Block = block!("rows", uses: [ROWS_TILE, SLIDE, FLAT]);
 pub(crate) const TAPS: Block = block!("taps", uses: [TAPS_SUMS, SLIDE, FLAT]);
 pub(crate) const STRIDED: Block = block!("strided", uses: [ROWS_TILE, PHASES, FLAT]);
+const WALK_PARAMS: Block = block!("walk_params");
+const WALK_WEIGHT: Block = block!("walk_weight");
+pub(crate) const FILTER: Block = block!("filter");
+const STRIP: Block = block!("strip", constants: ["INPUT_VEC4"], uses: [WINDOW, SLIDE, FLAT]);
+pub(crate) const STRIP_TAPS: Block = block!("strip_taps", uses: [STRIP]);
+pub(crate) const DEPTHWISE_FORWARD: Block = block!(
+    "depthwise_forward",
+    uses: [WALK_PARAMS, WALK_WEIGHT, FILTER, STRIP_TAPS]
+);
+pub(crate) const DEPTHWISE_BACKWARD_INPUT: Block = block!(
+    "depthwise_backward_input",
+    uses: [WALK_PARAMS, WALK_WEIGHT, FILTER, STRIP]
+);
 pub(crate) const STRIDED_TAPS: Block = block!("strided_taps", uses: [TAPS_SUMS, WINDOW, FLAT]);

@@ -3,7 +3,8 @@
 
 use super::product::{Product, product};
 use super::{Output, Read, ReadWrite, Recording, Region};
-use super::{blocks, conv2d_rows, conv2d_strided, flag, flat_grid, group_grid, reduce};
+use super::{blocks, flag, flat_grid, group_grid, reduce};
+use super::{conv2d_depthwise, conv2d_rows, conv2d_strided};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::gpu::strategy::{self, Core, Extents, Work};
 use crate::gpu::work::{Phases, period};
@@ -144,6 +145,9 @@ pub(crate) fn forward(
         Core::Strided => {
             return conv2d_strided::forward(recording, geometry, inputs, bias, output);
         }
+        Core::Depthwise => {
+            return conv2d_depthwise::forward(recording, geometry, inputs, bias, output);
+        }
         Core::Tiled32 | Core::Tiled64 | Core::Tiled128 | Core::Subgroup | Core::Direct => {}
     }
     let kernels = (&DIRECT_FORWARD, &FORWARD);
@@ -178,6 +182,9 @@ pub(crate) fn backward_input(
         }
         Core::Strided => {
             return conv2d_strided::backward_input(recording, geometry, inputs, bias, output);
+        }
+        Core::Depthwise => {
+            return conv2d_depthwise::backward_input(recording, geometry, inputs, bias, output);
         }
         Core::Tiled32 | Core::Tiled64 | Core::Tiled128 | Core::Subgroup | Core::Direct => {}
     }
@@ -283,6 +290,9 @@ pub(crate) fn backward_weight(
         Core::Strided => {
             return conv2d_strided::backward_weight(recording, geometry, inputs, gradient_weight);
         }
+        Core::Depthwise => {
+            return conv2d_depthwise::backward_weight(recording, geometry, inputs, gradient_weight);
+        }
         Core::Tiled32 | Core::Tiled64 | Core::Tiled128 | Core::Subgroup | Core::Direct => {}
     }
     let (extents, len) = (work.extents(), geometry.weight_len());
@@ -296,7 +306,8 @@ pub(crate) fn backward_weight(
         | Core::Tiled128
         | Core::Subgroup
         | Core::Rows
-        | Core::Strided => strategy::sum_parts(&traits, &work, core),
+        | Core::Strided
+        | Core::Depthwise => strategy::sum_parts(&traits, &work, core),
     });
     let target = match parts {
         1 => gradient_weight,

@@ -8,9 +8,11 @@ use crate::gpu::strategy::{self, row_taps};
 use crate::op::{Conv2dGeometry, Size2};
 
 params! {
-    /// Of the convolution that the rows core runs: for an input gradient, the roles are swapped.
+    /// Of the convolution that the rows core runs: for an input gradient, the roles are swapped. Channels are
+    /// those of one group.
     struct RowsParams {
         batch: u32,
+        groups: u32,
         in_channels: u32,
         in_height: u32,
         in_width: u32,
@@ -22,6 +24,7 @@ params! {
 
 params! {
     struct PackParams {
+        groups: u32,
         in_channels: u32,
         out_channels: u32,
     }
@@ -30,6 +33,7 @@ params! {
 params! {
     struct TapsParams {
         batch: u32,
+        groups: u32,
         in_channels: u32,
         in_height: u32,
         in_width: u32,
@@ -42,6 +46,7 @@ params! {
 
 params! {
     struct TapsSumParams {
+        groups: u32,
         in_channels: u32,
         out_channels: u32,
         splits: u32,
@@ -180,6 +185,7 @@ fn rows(
         ("PAD_LEFT", left as f64),
         ("INPUT_VEC4", whole_vectors(in_size.width)),
         ("OUTPUT_VEC4", whole_vectors(out_size.width)),
+        ("HALF", half(geometry)),
         ("EDGE_LOADS", flag(needs_edge_loads(geometry, left))),
         ("HAS_BIAS", flag(bias.is_some())),
     ];
@@ -193,8 +199,9 @@ fn rows(
     ];
     let strips = batch * out_size.height * out_size.width.div_ceil(4);
     let [x, y, _] = group_grid(strips.div_ceil(8));
-    let grid = [x, y, geometry.out_channels.div_ceil(16) as u64];
-    recording.iterations(strategy::rows_iterations(in_channels, kernel));
+    let grid = [x, y, tiles(geometry) as u64];
+    let channels = in_channels / geometry.groups;
+    recording.iterations(strategy::rows_iterations(channels, kernel));
     recording.dispatch(&ROWS, &constants, &regions, rows_params(geometry), grid);
     recording.flops(geometry.flops());
 }
@@ -219,7 +226,7 @@ pub(super) fn pack(
     backward: bool,
 ) -> Region {
     let Size2 { height, width } = geometry.kernel;
-    let channels = [geometry.in_channels, geometry.out_channels];
+    let channels = [geometry.in_channels, geometry.out_channels].map(|all| all / geometry.groups);
     let [in_channels, out_channels] = if backward {
         [channels[1], channels[0]]
     } else {
@@ -232,6 +239,7 @@ pub(super) fn pack(
         ("BACKWARD", flag(backward)),
     ];
     let params = PackParams {
+        groups: geometry.groups as u32,
         in_channels: in_channels as u32,
         out_channels: out_channels as u32,
     };
@@ -263,6 +271,7 @@ pub(super) fn backward_weight(
 ) {
     let [top, _, left, _] = geometry.padding;
     let constants = [
+        ("HALF", half(geometry)),
         ("KERNEL_H", geometry.kernel.height as f64),
         ("KERNEL_W", geometry.kernel.width as f64),
         ("PAD_TOP", top as f64),
@@ -285,7 +294,7 @@ pub(super) fn weight_sums(
 ) {
     let Size2 { height, width } = geometry.kernel;
     let chunks = width.div_ceil(row_taps(width));
-    let tiles = geometry.out_channels.div_ceil(16) * (geometry.in_channels * height).div_ceil(8);
+    let tiles = strategy::tap_tiles(geometry);
     let strips = geometry.out_size.width.div_ceil(4);
     let rows = geometry.batch * geometry.out_size.height;
     let sums = strategy::tap_sums(geometry);
@@ -295,6 +304,7 @@ pub(super) fn weight_sums(
 
     let RowsParams {
         batch,
+        groups,
         in_channels,
         in_height,
         in_width,
@@ -305,6 +315,7 @@ pub(super) fn weight_sums(
     let rows_per_split = rows.div_ceil(splits);
     let params = TapsParams {
         batch,
+        groups,
         in_channels,
         in_height,
         in_width,
@@ -321,6 +332,7 @@ pub(super) fn weight_sums(
 
     let (partial, splits) = reduce::fewer_slabs(recording, partial, splits, sums);
     let params = TapsSumParams {
+        groups,
         in_channels,
         out_channels,
         splits: splits as u32,
@@ -332,13 +344,24 @@ pub(super) fn weight_sums(
     recording.dispatch(&BACKWARD_WEIGHT_SUM, &size, &regions, params, grid);
 }
 
+/// Tiles of 16 channels that a convolution writes, in all groups.
+fn tiles(geometry: &Conv2dGeometry) -> usize {
+    geometry.groups * (geometry.out_channels / geometry.groups).div_ceil(16)
+}
+
+/// Whether no group fills more than half of such a tile.
+pub(super) fn half(geometry: &Conv2dGeometry) -> f64 {
+    flag(geometry.out_channels / geometry.groups <= 8)
+}
+
 pub(super) fn rows_params(geometry: &Conv2dGeometry) -> RowsParams {
     RowsParams {
         batch: geometry.batch as u32,
-        in_channels: geometry.in_channels as u32,
+        groups: geometry.groups as u32,
+        in_channels: (geometry.in_channels / geometry.groups) as u32,
         in_height: geometry.in_size.height as u32,
         in_width: geometry.in_size.width as u32,
-        out_channels: geometry.out_channels as u32,
+        out_channels: (geometry.out_channels / geometry.groups) as u32,
         out_height: geometry.out_size.height as u32,
         out_width: geometry.out_size.width as u32,
     }

@@ -1,7 +1,7 @@
 //! Convolution with any stride and dilation by strips of pixels, for subgroups of 8: the cores `strided`
 //! and `strided_taps`.
 
-use super::conv2d_rows::{RowsParams, TapsParams, pack, rows_params, weight_sums};
+use super::conv2d_rows::{RowsParams, TapsParams, half, pack, rows_params, weight_sums};
 use super::{Output, Read, ReadWrite, Recording, Region};
 use super::{blocks, flag, group_grid, whole_vectors, window_constants};
 use crate::gpu::kernel::{Kernel, Params as _, source};
@@ -88,6 +88,7 @@ fn strided(
 ) {
     let Conv2dGeometry {
         batch,
+        groups,
         in_channels,
         out_channels,
         out_size,
@@ -99,6 +100,7 @@ fn strided(
         true => (stride, period(geometry)),
         false => (Size2::ONE, Size2::ONE),
     };
+    let [in_channels, out_channels] = [in_channels, out_channels].map(|all| all / groups);
     let wide = out_channels > 16;
     let mut constants = window(geometry, backward).to_vec();
     constants.extend([
@@ -106,6 +108,7 @@ fn strided(
         ("PERIOD_H", period.height as f64),
         ("PERIOD_W", period.width as f64),
         ("WIDE", flag(wide)),
+        ("HALF", half(geometry)),
         ("HAS_BIAS", flag(bias.is_some())),
     ]);
     let whole = if step.width == 1 {
@@ -126,7 +129,7 @@ fn strided(
     let strips = rows * out_size.width.div_ceil(4 * step.width);
     let [x, y, _] = group_grid(step.area() * strips.div_ceil(8));
     let channels = if wide { 32 } else { 16 };
-    let grid = [x, y, out_channels.div_ceil(channels) as u64];
+    let grid = [x, y, (groups * out_channels.div_ceil(channels)) as u64];
     let sums = in_channels * kernel.area();
     recording.iterations(strategy::strided_iterations(geometry, sums));
     let params = rows_params(geometry);
@@ -166,6 +169,7 @@ pub(super) fn backward_weight(
 ) {
     let mut constants = window(geometry, false).to_vec();
     constants.push(("OUTPUT_VEC4", whole_vectors(geometry.out_size.width)));
+    constants.push(("HALF", half(geometry)));
     let kernel = (&STRIDED_TAPS, &constants[..]);
     weight_sums(recording, geometry, kernel, inputs, gradient_weight);
 }

@@ -97,6 +97,7 @@ pub(crate) fn matmul(
         | Core::Tiled128
         | Core::Rows
         | Core::Strided
+        | Core::Depthwise
         | Core::Direct => by_tiles(recording, core, extents, [a, b], bias_now, to),
     }
     recording.flops(work.flops());

@@ -14,6 +14,7 @@ pub(crate) mod broadcast;
 pub(crate) mod bytes;
 pub(crate) mod concat;
 pub(crate) mod conv2d;
+mod conv2d_depthwise;
 mod conv2d_rows;
 mod conv2d_strided;
 pub(crate) mod dropout;
@@ -64,6 +65,7 @@ const FAMILIES: &[(&str, &[&Kernel])] = &[
     ("bytes", &[&bytes::NUMBERS]),
     ("concat", &[&concat::COPY]),
     ("conv2d", conv2d::KERNELS),
+    ("conv2d", conv2d_depthwise::KERNELS),
     ("conv2d", conv2d_rows::KERNELS),
     ("conv2d", conv2d_strided::KERNELS),
     ("dropout", &[&dropout::DROPOUT]),

@@ -64,6 +64,7 @@ impl Product {
             | Core::Subgroup
             | Core::Rows
             | Core::Strided
+            | Core::Depthwise
             | Core::Direct => {
                 constants.push(("SIDE", (side / 4) as f64));
                 self.by_4x4

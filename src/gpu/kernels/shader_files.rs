@@ -25,10 +25,13 @@ fn shaders(folder: &str) -> BTreeMap<String, String> {
 }
 
 /// What a kernel on one of several cores adds to the stem of its file: `_4x4` on
-/// `core/product_4x4.wgsl`.
+/// `core/product_4x4.wgsl`, `_forward` on `core/depthwise_forward.wgsl`.
 fn core_suffix(kernel: &Kernel) -> String {
     let blocks = kernel.all_blocks().into_iter();
-    let forms = blocks.filter_map(|block| block.name.strip_prefix("product"));
+    let forms = blocks.filter_map(|block| {
+        let form = block.name.strip_prefix("product");
+        form.or_else(|| block.name.strip_prefix("depthwise"))
+    });
     forms.collect()
 }
 

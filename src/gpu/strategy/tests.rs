@@ -112,3 +112,92 @@ fn what_tests_take_for_subgroups_of_8_is_what_the_table_takes_for_them() {
     let without = device(crate::Gpu::builder().allow_subgroups(false)).unwrap();
     assert!(!Subgroups8.is_on(&without) && !without.traits().subgroups_of_8());
 }
+
+#[test]
+fn depthwise_convolutions_take_their_core_within_its_limits() {
+    let depthwise = Conv2dGeometry {
+        groups: 8,
+        in_channels: 8,
+        in_size: Size2::from(16),
+        out_channels: 8,
+        out_size: Size2::from(16),
+        padding: [1; 4],
+        ..convolution()
+    };
+    let with = |change: fn(&mut Conv2dGeometry)| {
+        let mut geometry = depthwise;
+        change(&mut geometry);
+        geometry
+    };
+    let software = Traits {
+        software: true,
+        subgroup_size: 8,
+        ..Traits::DEFAULT
+    };
+    for traits in [Traits::DEFAULT, software] {
+        let takes = |geometry| {
+            let works = [
+                Work::Conv2dForward(geometry),
+                Work::Conv2dBackwardInput(geometry),
+                Work::Conv2dBackwardWeight(geometry),
+            ];
+            works.map(|work| core(&traits, &Choices::new(), &work) == Core::Depthwise)
+        };
+        assert_eq!(takes(depthwise), [true; 3]);
+        assert_eq!(takes(with(|g| g.kernel = Size2::from(7))), [true; 3]);
+        assert_eq!(takes(with(|g| g.stride = Size2::from(2))), [true; 3]);
+        assert_eq!(takes(with(|g| g.dilation = Size2::from(3))), [true; 3]);
+        assert_eq!(takes(with(|g| g.kernel.width = 8)), [false; 3]);
+        assert_eq!(takes(with(|g| g.stride.height = 3)), [false; 3]);
+        let both = with(|g| (g.stride.width, g.dilation.width) = (2, 2));
+        assert_eq!(takes(both), [false; 3]);
+        assert_eq!(takes(with(|g| g.dilation.height = 17)), [false; 3]);
+        assert_eq!(takes(with(|g| g.in_channels = 16)), [false; 3]);
+        // The input gradient is a sum over the channels that are made of one, and its window must not lie
+        // apart from the pixel.
+        assert_eq!(takes(with(|g| g.out_channels = 16)), [true, false, true]);
+        assert_eq!(takes(with(|g| g.padding[0] = 3)), [true, false, true]);
+    }
+}
+
+#[test]
+fn groups_share_loads_in_a_subgroup_where_they_have_channels_to_share_them_with() {
+    let software = Traits {
+        software: true,
+        subgroup_size: 8,
+        ..Traits::DEFAULT
+    };
+    let takes = |channels: [usize; 2], groups, stride| {
+        let geometry = Conv2dGeometry {
+            groups,
+            in_channels: channels[0] * groups,
+            out_channels: channels[1] * groups,
+            stride: Size2::from(stride),
+            ..convolution()
+        };
+        core(&software, &Choices::new(), &Work::Conv2dForward(geometry))
+    };
+    assert_eq!(takes([8, 8], 4, 1), Core::Rows);
+    assert_eq!(takes([4, 2], 32, 1), Core::Rows);
+    assert_eq!(takes([8, 8], 4, 2), Core::Strided);
+    assert_eq!(takes([4, 1], 8, 1), Core::Direct);
+    assert_eq!(takes([1, 1], 1, 1), Core::Rows);
+    // A tile for each group, along one dimension of the grid.
+    assert_eq!(takes([2, 2], 65_535, 1), Core::Rows);
+    assert_eq!(takes([2, 2], 65_536, 1), Core::Direct);
+}
+
+#[test]
+fn segments_fill_a_device_and_none_is_too_long() {
+    let traits = Traits::DEFAULT;
+    assert_eq!(segments(&traits, 1 << 20, 56, 4096), 1);
+    assert_eq!(segments(&traits, 1 << 14, 56, 4096), 4);
+    assert_eq!(segments(&traits, 1, 56, 4096), 7); // of 8 rows
+    assert_eq!(segments(&traits, 1 << 20, 263_000, 4096), 65);
+    assert_eq!(segments(&traits, 0, 0, 32), 1);
+    // As many as a device wants, as the longest sum allows, as there are, and as have room.
+    assert_eq!(segment_parts(&traits, 64, 576, 100_000), 1024);
+    assert_eq!(segment_parts(&traits, 1 << 16, 9 << 16, 1 << 9), 4);
+    assert_eq!(segment_parts(&traits, 64, 576, 40), 40);
+    assert_eq!(segment_parts(&traits, 64, 1 << 20, 4000), 4);
+}
