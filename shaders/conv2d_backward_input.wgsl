@@ -95,9 +95,11 @@ fn product_inner(k: u32) -> Inner {
     let tap_x = tap % here.taps_x;
     let y = tap_y * (PERIOD_H * DILATION_H / STRIDE_H);
     let x = tap_x * (PERIOD_W * DILATION_W / STRIDE_W);
-    let row = channel * params.in_channels * KERNEL_H + tap_y * PERIOD_H;
+    // Without strides the tap is its place in the filter.
+    let place = select(tap_y * PERIOD_H * KERNEL_W + tap_x * PERIOD_W, tap, PHASES == 1u);
+    let weight = channel * params.in_channels * KERNEL_H * KERNEL_W + place;
     let offset = (channel * params.out_height - y) * params.out_width - x;
-    return Inner(k, row * KERNEL_W + tap_x * PERIOD_W, y, x, offset);
+    return Inner(k, weight, y, x, offset);
 }
 
 fn product_walk(step: u32) -> Walk {
