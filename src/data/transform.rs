@@ -195,7 +195,7 @@ impl Step {
     fn check(&self) -> Result<()> {
         match self {
             Self::Image(step) => step.check(),
-            Self::Normalise { mean, deviation } => check_normalise(mean, deviation),
+            Self::Normalise { mean, deviation } => check_normalise("normalise", mean, deviation),
             Self::Map(_) => Ok(()),
         }
     }

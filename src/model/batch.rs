@@ -1,6 +1,6 @@
 //! Batches as an iterator gives them.
 
-use super::{Inputs, Targets};
+use super::{Input, Inputs, Targets};
 use crate::{Error, Result};
 
 /// What holds the inputs of a batch: a vector, an array or a slice of a single input, or a list of these
@@ -52,6 +52,18 @@ macro_rules! lists_of_inputs {
     )*};
 }
 lists_of_inputs!(&[f32], &Vec<f32>, Vec<f32>);
+
+impl AsInputs for Vec<Input<'_>> {
+    fn as_inputs(&self) -> Inputs<'_> {
+        self.iter().copied().collect()
+    }
+}
+
+impl<const N: usize> AsInputs for [Input<'_>; N] {
+    fn as_inputs(&self) -> Inputs<'_> {
+        self.iter().copied().collect()
+    }
+}
 
 impl<I: AsInputs + ?Sized> AsInputs for &I {
     fn as_inputs(&self) -> Inputs<'_> {

@@ -15,9 +15,9 @@ pub(crate) fn normalised([mean, deviation]: [f32; 2]) -> [f32; 256] {
     std::array::from_fn(|byte| (brightness(byte as u8) - mean) / deviation)
 }
 
-/// Refuses means and deviations outside their domain.
-pub(crate) fn check_normalise(mean: &[f32], deviation: &[f32]) -> Result<()> {
-    let refuse = |reason: String| Err(Error::argument("normalise", reason));
+/// Refuses means and deviations outside their domain, in the name of a function that was given them.
+pub(crate) fn check_normalise(name: &str, mean: &[f32], deviation: &[f32]) -> Result<()> {
+    let refuse = |reason: String| Err(Error::argument(name, reason));
     if let Some(mean) = mean.iter().find(|mean| !mean.is_finite()) {
         return refuse(format!("a mean of {mean}"));
     }
@@ -37,11 +37,11 @@ pub(crate) struct Bytes {
 impl Bytes {
     /// Those of an input `(C, ..)`, with means and deviations for each channel or of one for all.
     pub fn new(shape: &Shape, mean: &[f32], deviation: &[f32]) -> Result<Self> {
-        check_normalise(mean, deviation)?;
+        check_normalise("take_bytes", mean, deviation)?;
         let (rows, channels) = (mean.len(), shape.first().copied().unwrap_or(0));
         if rows == 0 || rows != deviation.len() || (rows != 1 && rows != channels) {
             let expected = format!("as many channels as there are means, {rows}");
-            return Err(Error::shape("normalise", expected, shape));
+            return Err(Error::shape("take_bytes", expected, shape));
         }
         let rows = mean.iter().zip(deviation);
         let numbers = rows.flat_map(|(&mean, &deviation)| normalised([mean, deviation]));

@@ -164,8 +164,9 @@ impl TrainerBuilder {
     /// and is not measured again: `wgpu-cnn/autotune.json` in the user's cache folder (where that
     /// cannot be used, a warning is logged and nothing is kept), or a
     /// [file of your own](Self::autotune_file). A trainer that is [rebuilt](Trainer::rebuild), or
-    /// [recovered](Trainer::recover) on the same adapter, keeps its choices, and measures shapes that are new. The ways differ in the order of their sums, so with autotuning the bits of a training are a function of that file too. Measured is with
-    /// tensors of `f32`, in [half precision](Self::half_precision) as well. Default off: a built-in
+    /// [recovered](Trainer::recover) on the same adapter, keeps its choices, and measures shapes that are
+    /// new. The ways differ in the order of their sums, so with autotuning the bits of a training are a
+    /// function of that file too. Measured is with tensors of `f32`, in [half precision](Self::half_precision) as well. Default off: a built-in
     /// table chooses. Means nothing on the CPU, where there is one way.
     #[cfg(feature = "native")]
     pub fn autotune(mut self, autotune: bool) -> Self {

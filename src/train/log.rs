@@ -189,9 +189,10 @@ impl Logged {
 
     /// Goes on from the last row of a log.
     pub fn after(log: Log) -> Self {
-        let last = log.rows.last();
+        // In a browser there may be none.
+        let mut seconds = log.rows.iter().rev().map(|row| row.seconds);
         Self {
-            seconds: last.map_or(0.0, |row| row.seconds),
+            seconds: seconds.find(|seconds| seconds.is_finite()).unwrap_or(0.0),
             since: now(),
             log,
         }
@@ -224,11 +225,16 @@ impl Trainer {
         self.record_row(values.collect())
     }
 
-    fn record_row(&mut self, values: Vec<(String, f64)>) -> Result<()> {
-        let examples = match &self.backend {
+    /// The examples that training has seen.
+    pub(super) fn trained(&self) -> u64 {
+        match &self.backend {
             Backend::Gpu(plan) => plan.trained(),
             Backend::Cpu(reference) => reference.trained(),
-        };
+        }
+    }
+
+    fn record_row(&mut self, values: Vec<(String, f64)>) -> Result<()> {
+        let examples = self.trained();
         let (update, batch) = (self.updates(), self.batches());
         let learning_rate = self.learning_rate();
         let logged = &mut self.logged;

@@ -3,8 +3,8 @@
 use wgpu_cnn::data::{Array, IMAGENET, Random, Transforms};
 use wgpu_cnn::engine::Reference;
 use wgpu_cnn::{
-    Accuracy, Add, Average, Flatten, Gpu, Input, Inputs, Linear, Loss, Losses, Model, Optimizer,
-    Probe, Trainer, TrainerBuilder,
+    Accuracy, Add, Average, BatchNorm, Conv2d, Flatten, Gpu, Input, Inputs, Linear, Loss, Losses,
+    MaxPool2d, Model, Optimizer, Probe, Trainer, TrainerBuilder,
 };
 
 use crate::common::{assert_error, bits, each_core, plain_gpu, random, state};
@@ -318,5 +318,32 @@ fn the_kernel_is_verified_with_the_others() {
         // In training and in evaluation.
         assert_eq!(own.len(), 2, "{report}");
         assert!(own.iter().all(|check| check.worst == 0.0), "{report}");
+    }
+}
+
+/// An input that is an output as well, and that nothing needs once the first layer has read it.
+#[test]
+fn an_input_that_is_handed_out_stays_until_it_is_read() {
+    let model = || {
+        let mut net = Model::graph();
+        let x = net.input(IMAGE);
+        let y = net.add("pool", MaxPool2d::new(2), [x]).unwrap();
+        let y = net.add("norm", BatchNorm::new(), [y]).unwrap();
+        let y = net.add("conv", Conv2d::new(16, 3).padding(1), [y]).unwrap();
+        let y = net.add("flat", Flatten, [y]).unwrap();
+        let y = net.add("dense", Linear::new(4), [y]).unwrap();
+        let model = net.build([y, x]).unwrap();
+        model.take_bytes("input", IMAGENET).unwrap()
+    };
+    let (x, numbers) = images(3, BATCH);
+    for (device, gpu) in each_core() {
+        let builder = Trainer::builder(model()).batch(BATCH);
+        let builder = builder.loss(Losses::own("dense"));
+        let mut trainer = builder.on(gpu).unwrap();
+        for outputs in [trainer.forward(&x), trainer.predict_all(&x)] {
+            let outputs = outputs.unwrap();
+            let handed = outputs.iter().find(|(name, _)| name == "input").unwrap();
+            assert_eq!(bits(&handed.1), bits(&numbers), "{device}");
+        }
     }
 }

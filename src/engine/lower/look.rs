@@ -46,13 +46,18 @@ pub(super) fn lower(task: &Task, traits: Traits, batch: usize) -> Result<Lowered
     };
     lowered.asked = walk.asked()?;
     keep(&mut lowered);
+    keep_outputs(task, &mut lowered);
+    lowered.recording = lowered.recording.finish()?;
+    Ok(lowered)
+}
+
+/// Makes outputs that are handed out stay until they are read, those among them that no layer computes.
+pub(super) fn keep_outputs(task: &Task, lowered: &mut Lowered) {
     if task.hands_outputs_out() {
         for region in &lowered.trained {
             lowered.recording.buffers[region.buffer.0].storage = Storage::Persistent;
         }
     }
-    lowered.recording = lowered.recording.finish()?;
-    Ok(lowered)
 }
 
 /// Makes what is looked at stay until it is read.

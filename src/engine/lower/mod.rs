@@ -326,6 +326,7 @@ pub(super) fn lower(task: &Task, traits: Traits, batch: usize) -> Result<Lowered
     record_copies(&mut lowered);
     let mut training = Walk::new(task, &fusion, batch, Mode::Training);
     training.forward(&mut lowered)?;
+    look::keep_outputs(task, &mut lowered);
     lowered.ranges.forward = recorded(&lowered);
     training.losses(&mut lowered)?;
     lowered.ranges.loss = recorded(&lowered);

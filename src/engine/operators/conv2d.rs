@@ -175,10 +175,7 @@ impl<T: Real> Operator<T> for Conv2d {
     }
 
     fn cases() -> Vec<Case> {
-        fn same(channels: usize, kernel: impl Into<Size2>) -> Conv2d {
-            Conv2d::new(channels, kernel).padding(Padding::Same)
-        }
-        vec![
+        let mut cases = vec![
             Case::new("one pixel", Conv2d::new(1, 1), [1, 1, 1]).batch(1),
             Case::new("one channel", Conv2d::new(6, 5), [1, 12, 11]),
             Case::new("whole vectors", same(8, 3), [4, 8, 8]).batch(4),
@@ -226,17 +223,6 @@ impl<T: Real> Operator<T> for Conv2d {
                     .padding_mode(PaddingMode::Replicate),
                 [3, 17],
             ),
-            Case::new("depthwise", same(8, 3).groups(8), [8, 6, 5]),
-            Case::new(
-                "depthwise, strided, whole vectors",
-                Conv2d::new(6, 5).stride(2).padding(2).groups(6),
-                [6, 9, 16],
-            ),
-            Case::new(
-                "depthwise, dilated",
-                same(4, 3).dilation([3, 2]).groups(4),
-                [4, 9, 12],
-            ),
             Case::new(
                 "wide kernel",
                 Conv2d::new(3, [1, 11]).padding([0, 9]),
@@ -259,8 +245,30 @@ impl<T: Real> Operator<T> for Conv2d {
                 Conv1d::new(6, 5).dilation(2).padding_same(),
                 [3, 41],
             ),
-        ]
+        ];
+        cases.extend(depthwise_cases());
+        cases
     }
+}
+
+fn same(channels: usize, kernel: impl Into<Size2>) -> Conv2d {
+    Conv2d::new(channels, kernel).padding(Padding::Same)
+}
+
+fn depthwise_cases() -> [Case; 3] {
+    [
+        Case::new("depthwise", same(8, 3).groups(8), [8, 6, 5]),
+        Case::new(
+            "depthwise, strided, whole vectors",
+            Conv2d::new(6, 5).stride(2).padding(2).groups(6),
+            [6, 9, 16],
+        ),
+        Case::new(
+            "depthwise, dilated",
+            same(4, 3).dilation([3, 2]).groups(4),
+            [4, 9, 12],
+        ),
+    ]
 }
 
 /// Memory for the padded input, whose extents may be far beyond those of input and output.

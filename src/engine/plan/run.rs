@@ -126,14 +126,18 @@ impl Plan {
         self.submit(&[], batch, (step, self.now())).await?;
         let order: Vec<usize> = ranges.into_iter().flatten().collect();
         let passes: Vec<_> = order.iter().map(|&at| vec![at..at + 1; 1]).collect();
-        // The kernels run, whether or not anybody waits for their times and these can be read.
-        self.progress = after;
-        self.progress.prepared = Prepared::Nothing;
+        // With timestamps the kernels run, whether or not anybody waits for their times.
+        let prepared = Prepared::Nothing;
+        let before = std::mem::replace(&mut self.progress, Progress { prepared, ..after });
         let dispatches = self.dispatches(batch.examples);
         let times = timer
             .time(&self.compiled.program, dispatches, &passes)
-            .await?;
-        self.progress.prepared = after.prepared;
+            .await;
+        self.progress = match &times {
+            Ok(_) => after,
+            Err(_) => Progress { prepared, ..before },
+        };
+        let times = times?;
         Ok(order.into_iter().zip(times).collect())
     }
 

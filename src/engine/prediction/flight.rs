@@ -68,6 +68,8 @@ impl PredictionPlan {
         let scopes = gpu.scopes();
         let submission = self.submit(&slot, (at, &state.current[at]), params, inputs, &lens);
         let verdict = scopes.close("prediction");
+        // Until the device has said so it is not known what it has of the params.
+        state.current[at].batch = 0;
         let (done, failed) = match submission {
             Ok(submission) => (Some(submission), Ok(())),
             Err(error) => (None, Err(error)),
@@ -85,8 +87,8 @@ impl PredictionPlan {
         });
         let verdict = verdict.await.map_err(|error| gpu.lost_or(error));
         let sent = verdict.and(failed).and_then(|()| gpu.check_lost());
-        if sent.is_err() {
-            state.current[at].batch = 0; // what the device has of it is not known
+        if sent.is_ok() {
+            state.current[at].batch = examples;
         }
         sent.map(|()| landing)
     }

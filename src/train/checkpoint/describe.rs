@@ -38,11 +38,13 @@ pub(super) fn model(graph: &Graph) -> Vec<String> {
     parts.chain(nodes).chain(outputs).collect()
 }
 
-/// Fowler, Noll and Vo's, of the bits of values.
+/// Fowler, Noll and Vo's hash, of the bits of values.
 fn hash(values: &[f32]) -> u64 {
-    let bytes = values
-        .iter()
-        .flat_map(|value| value.to_bits().to_le_bytes());
+    let bits = values.iter().map(|value| value.to_bits());
+    hash_of(bits.flat_map(u32::to_le_bytes))
+}
+
+fn hash_of(bytes: impl Iterator<Item = u8>) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
@@ -81,10 +83,19 @@ pub(super) fn choices(trainer: &Trainer) -> BTreeMap<String, String> {
         ("batches of an update", exact(options.accumulate)),
         ("clip_norm", exact(options.clip_norm)),
         ("half_precision", exact(options.half)),
-        ("losses", exact(&trainer.losses)),
+        ("losses", brief(exact(&trainer.losses))),
         ("schedule", exact(&trainer.schedule)),
     ];
     choices.map(|(name, text)| (name.into(), text)).into()
+}
+
+/// A description as it is, or, where a loss's weights make it long, what tells it from others.
+fn brief(text: String) -> String {
+    const LONGEST: usize = 1000;
+    match text.len() <= LONGEST {
+        true => text,
+        false => format!("{} bytes, {:016x}", text.len(), hash_of(text.bytes())),
+    }
 }
 
 /// The rule for the learning rate of each parameter that does not take the base.

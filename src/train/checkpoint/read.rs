@@ -181,13 +181,8 @@ impl TrainerBuilder {
             place: Arc::default(),
             rows: 0,
         };
-        self.go_on_from(&state);
+        self.learned.go_on_from(&state);
         Ok(Some(opened))
-    }
-
-    /// Has parameters that have learned for longer than others in groups of their own.
-    pub(super) fn go_on_from(&mut self, state: &TrainingState) {
-        self.learned.go_on_from(state);
     }
 }
 

@@ -163,7 +163,7 @@ impl Trainer {
                 fresh
             }
             Kept::Memory(state) => {
-                builder.go_on_from(state);
+                builder.learned.go_on_from(state);
                 let mut fresh = builder.on_async(gpu).await?;
                 fresh.set_training_state(state).await?;
                 fresh.logged = self.logged.take();
@@ -221,9 +221,11 @@ impl Trainer {
     /// Makes what the program has told part of the state that is kept in memory.
     pub(in crate::train) fn keep_told(&mut self) {
         let (learning_rate, rows) = (self.base_rate, self.logged.rows());
+        let trained = self.trained();
         let session = &mut self.session;
         if let Some(Kept::Memory(state)) = session.recovery.as_mut().map(|of| &mut of.last) {
             (state.learning_rate, state.rows) = (learning_rate, rows);
+            state.counts.trained = trained;
             state.notes.clone_from(&session.notes);
             state.place = session.place.clone();
         }

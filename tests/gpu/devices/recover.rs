@@ -143,3 +143,20 @@ fn what_cannot_be_recovered_says_so_and_can_be_tried_again() {
         assert_eq!(early.recover(plain).unwrap(), 0);
     });
 }
+
+/// What another training's log counts is part of the state of the beginning.
+#[test]
+fn a_log_that_was_set_before_the_first_step_counts_on() {
+    let mut earlier = builder().on(&device(false)).unwrap();
+    (0..3).for_each(|number| step(&mut earlier, number).unwrap());
+    let mut trainer = builder().on(&device(false)).unwrap();
+    trainer.set_log(earlier.log().clone());
+    step(&mut trainer, 0).unwrap();
+    let examples = |trainer: &Trainer| trainer.log().rows().last().unwrap().examples;
+    assert_eq!(examples(&trainer), 16);
+    trainer.gpu().unwrap().device().destroy();
+    assert_eq!(trainer.recover(&device(false)).unwrap(), 0);
+    assert_eq!(examples(&trainer), 12);
+    step(&mut trainer, 0).unwrap();
+    assert_eq!(examples(&trainer), 16);
+}
