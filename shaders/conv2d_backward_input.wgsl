@@ -49,8 +49,8 @@ fn product_size(slice: u32) -> Size {
     let phase = slice / params.parts % SLICED;
     let y = phase / STRIDE_W;
     let x = phase % STRIDE_W;
-    let first_y = first_tap(y, STRIDE_H, DILATION_H, PERIOD_H);
-    let first_x = first_tap(x, STRIDE_W, DILATION_W, PERIOD_W);
+    let first_y = first_tap(y, STRIDE_H, DILATION_H, min(PERIOD_H, KERNEL_H));
+    let first_x = first_tap(x, STRIDE_W, DILATION_W, min(PERIOD_W, KERNEL_W));
     let taps_x = count_taps(first_x, PERIOD_W, KERNEL_W);
     let taps = count_taps(first_y, PERIOD_H, KERNEL_H) * taps_x;
     let group = slice / params.parts / SLICED;

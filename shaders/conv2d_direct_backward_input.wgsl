@@ -25,8 +25,8 @@ fn main(
     let n = plane / channels;
     if n >= params.batch { return; }
     let first_channel = channel / params.in_channels * params.out_channels;
-    let first_y = first_tap((y + PAD_TOP) % STRIDE_H, STRIDE_H, DILATION_H, PERIOD_H);
-    let first_x = first_tap((x + PAD_LEFT) % STRIDE_W, STRIDE_W, DILATION_W, PERIOD_W);
+    let first_y = first_tap((y + PAD_TOP) % STRIDE_H, STRIDE_H, DILATION_H, min(PERIOD_H, KERNEL_H));
+    let first_x = first_tap((x + PAD_LEFT) % STRIDE_W, STRIDE_W, DILATION_W, min(PERIOD_W, KERNEL_W));
     var sum = 0.0;
     if HAS_BIAS { sum = bias[channel]; }
     for (var o = first_channel; o < first_channel + params.out_channels; o++) {

@@ -9,7 +9,7 @@ use wgpu_cnn::{Conv2d, Loss, Model, ModelBuilder, Optimizer};
 use crate::networks;
 
 /// Cores that serve on a GPU.
-const CORES: [&str; 4] = ["tiled-128", "tiled-64", "tiled-32", "direct"];
+const CORES: [&str; 5] = ["tiled-128", "tiled-64", "tiled-32", "depthwise", "direct"];
 
 /// A pipeline to look at.
 pub struct Case {
@@ -36,6 +36,7 @@ pub fn all() -> Result<Vec<Case>, String> {
             continue;
         }
         let (core, nest) = core(&pipeline).unzip();
+        let nest = nest.flatten();
         let name = name(&pipeline, core);
         if !names.insert(name.clone()) {
             return Err(format!("two pipelines are called {name}"));
@@ -71,7 +72,8 @@ fn pipelines_of_all() -> wgpu_cnn::Result<Vec<Pipeline>> {
     };
     for core in CORES.map(Some) {
         let models = match core {
-            Some("direct") => vec![depthwise()?],
+            Some("depthwise") => vec![grouped(128)?],
+            Some("direct") => vec![grouped(16)?],
             _ => vec![twice(3, 1)?, twice(3, 2)?, twice(1, 1)?, dense()?],
         };
         for model in &models {
@@ -93,8 +95,12 @@ fn twice(kernel: usize, stride: usize) -> wgpu_cnn::Result<Model> {
         .build()
 }
 
-fn depthwise() -> wgpu_cnn::Result<Model> {
-    let layer = |stride| Conv2d::new(128, 3).groups(128).stride(stride).padding(1);
+/// Groups of few channels, or of one each.
+fn grouped(groups: usize) -> wgpu_cnn::Result<Model> {
+    let layer = |stride| {
+        let layer = Conv2d::new(128, 3).groups(groups);
+        layer.stride(stride).padding(1)
+    };
     let model: ModelBuilder = Model::builder([128, 56, 56]);
     model
         .push(layer(1))
@@ -119,11 +125,14 @@ fn constant(pipeline: &Pipeline, name: &str) -> usize {
     found.map_or(0, |&(_, value)| value as usize)
 }
 
-/// The core of a product or a convolution, and its loops: `core/product_*.wgsl`, `conv2d_direct_*.wgsl`.
-fn core(pipeline: &Pipeline) -> Option<(String, Nest)> {
-    let nest = |turns: &[usize], results| Nest {
-        turns: turns.to_vec(),
-        multiply_adds: results * turns.iter().product::<usize>(),
+/// The core of a product or a convolution, and its loops: `core/product_*.wgsl`, `conv2d_direct_*.wgsl`. Those of the
+/// core for depthwise convolution depend on the image.
+fn core(pipeline: &Pipeline) -> Option<(String, Option<Nest>)> {
+    let nest = |turns: &[usize], results| {
+        Some(Nest {
+            turns: turns.to_vec(),
+            multiply_adds: results * turns.iter().product::<usize>(),
+        })
     };
     let window = ["KERNEL_H", "KERNEL_W"].map(|name| constant(pipeline, name));
     let kernel = pipeline.kernel;
@@ -135,6 +144,7 @@ fn core(pipeline: &Pipeline) -> Option<(String, Nest)> {
         // The values of a block of the sum over pixels.
         0 if kernel == "conv2d_direct_backward_weight" => ("direct".into(), nest(&[16], 1)),
         0 if kernel.starts_with("conv2d_direct") => ("direct".into(), nest(&window, 1)),
+        0 if kernel.starts_with("conv2d_depthwise") => ("depthwise".into(), None),
         0 => return None,
     })
 }
@@ -156,7 +166,10 @@ fn name(pipeline: &Pipeline, core: Option<String>) -> String {
             .iter()
             .any(|p| name.starts_with(p));
         let usual = value == 0.0
-            || (value == 1.0 && ["STRIDE", "DILATION"].iter().any(|p| name.starts_with(p)));
+            || (value == 1.0
+                && ["STRIDE", "DILATION", "PERIOD"]
+                    .iter()
+                    .any(|p| name.starts_with(p)));
         match value {
             _ if said || usual => {}
             1.0 => words.push(name.to_lowercase()),

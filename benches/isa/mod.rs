@@ -71,6 +71,9 @@ pub fn run(task: Task, filter: &str, child: &[&str]) -> Result<(), String> {
             Err(error) => return Err(format!("{title}: {error}")),
         }
     }
+    if tables.is_empty() && std::env::var_os(FOLDER).is_some() {
+        return Err(format!("{FOLDER} has no compiler of a GPU"));
+    }
     if tables.is_empty() {
         println!("skipped: no compiler of a GPU is here. To get one, and to tell where it is:");
         println!("    benches/isa/setup.sh FOLDER amd");

@@ -9,11 +9,11 @@ override PERIOD_W: u32 = 1u;
 
 const NO_TAP: u32 = 0xffffffffu;
 
-// The first tap of a phase, or NO_TAP.
-fn first_tap(phase: u32, stride: u32, dilation: u32, period: u32) -> u32 {
+// The first tap of a phase among so many, at most PERIOD, or NO_TAP.
+fn first_tap(phase: u32, stride: u32, dilation: u32, taps: u32) -> u32 {
     if dilation == 1u { return phase; }
     var first = NO_TAP;
-    for (var k = 0u; k < period; k++) {
+    for (var k = 0u; k < taps; k++) {
         if k * dilation % stride == phase { first = min(first, k); }
     }
     return first;

@@ -69,8 +69,8 @@ fn main(
     let in_grid = image < params.batch && y < params.out_height;
 
     // Its phase's taps, and the input that the first of them reaches.
-    let first_kh = first_tap(residue(PAD_TOP, phase_y, STEP_H), STEP_H, DILATION_H, PERIOD_H);
-    let first_kw = first_tap(residue(PAD_LEFT, phase_x, STEP_W), STEP_W, DILATION_W, PERIOD_W);
+    let first_kh = first_tap(residue(PAD_TOP, phase_y, STEP_H), STEP_H, DILATION_H, min(PERIOD_H, KERNEL_H));
+    let first_kw = first_tap(residue(PAD_LEFT, phase_x, STEP_W), STEP_W, DILATION_W, min(PERIOD_W, KERNEL_W));
     let taps_h = count_taps(first_kh, PERIOD_H, KERNEL_H);
     let taps_w = count_taps(first_kw, PERIOD_W, KERNEL_W);
     let top = (i32(y * STRIDE_H / STEP_H + first_kh * DILATION_H) - PAD_TOP) / i32(STEP_H);

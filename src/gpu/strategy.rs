@@ -370,13 +370,13 @@ pub(crate) fn tiled_iterations(k: usize) -> usize {
 /// Iterations that the loops of an invocation of the direct core make for sums of length `k`: a turn for each
 /// tap, filter row and channel, and the search for the first taps of a phase.
 pub(crate) fn direct_iterations(geometry: &Conv2dGeometry, k: usize) -> usize {
-    3 * k + geometry.stride.height + geometry.stride.width
+    3 * k + geometry.kernel.height + geometry.kernel.width
 }
 
 /// Iterations that the loops of an invocation of the strided core make for sums of length `k`: a turn
 /// for each term, and the search for the first taps of a phase.
 pub(crate) fn strided_iterations(geometry: &Conv2dGeometry, k: usize) -> usize {
-    k + geometry.stride.height + geometry.stride.width
+    k + geometry.kernel.height + geometry.kernel.width
 }
 
 /// Iterations that the loops of an invocation of the core for rows of pixels make: a turn for each filter row

@@ -359,10 +359,56 @@ fn window_constants(geometry: &Conv2dGeometry) -> [(&'static str, f64); 8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gpu::strategy::Traits;
+    use crate::gpu::work::tests::variations;
+    use crate::{Conv2d, Shape};
 
     #[test]
     fn the_wide_kernel_has_room_for_the_taps_that_it_is_given() {
         let room = format!("const MAX_TAPS: u32 = {}u;", strategy::WIDE_TAPS);
         assert!(DIRECT_WIDE_FORWARD.source.contains(&room));
+    }
+
+    /// What a core says that it can do it can: the loops of its kernels are as long as it took them to be.
+    #[test]
+    fn a_core_that_serves_keeps_within_the_limits_of_loops() {
+        let software = Traits {
+            software: true,
+            subgroup_size: 8,
+            ..Traits::DEFAULT
+        };
+        let strides = |channels: [usize; 2], kernel: usize, stride: usize, pixels: usize| {
+            let layer = Conv2d::new(channels[1], kernel).stride(stride);
+            let image = Shape::from([channels[0], pixels, pixels]);
+            layer.geometry(1, &image).unwrap()
+        };
+        let long = [
+            strides([3, 768], 16, 16, 64),
+            strides([3, 384], 14, 14, 56),
+            strides([3, 1024], 8, 8, 32),
+            strides([1, 64], 32, 32, 64),
+            strides([2, 4096], 4, 2, 8),
+            strides([512, 8], 3, 1, 9),
+            strides([4096, 2], 4, 1, 9),
+        ];
+        for geometry in variations().into_iter().chain(long) {
+            for core in strategy::Core::ALL {
+                let traits = Traits {
+                    preferred: Some(core),
+                    ..software
+                };
+                let mut recording = Recording::new(traits);
+                let place = |recording: &mut Recording, len| recording.transient("values", len);
+                let x = place(&mut recording, geometry.input_len());
+                let w = place(&mut recording, geometry.weight_len());
+                let y = place(&mut recording, geometry.output_len());
+                forward(&mut recording, &geometry, [x, w], None, y.into());
+                backward_input(&mut recording, &geometry, [y, w], None, x.into());
+                backward_weight(&mut recording, &geometry, [x, y], w);
+                if let Err(error) = recording.finish() {
+                    panic!("{geometry:?} on {}: {error}", core.name());
+                }
+            }
+        }
     }
 }

@@ -249,8 +249,8 @@ pub(super) fn backward_weight(
     }
 }
 
-/// Rows of a segment at most: for a driver's loops, and for the digits of a sum.
-const LONGEST: usize = 4096;
+/// Rows of a segment at most: for a driver's loops, which may make 17 turns for each, and for the digits of a sum.
+const LONGEST: usize = 2048;
 const SUMMED: usize = 32;
 
 /// The window, and whether the strips of the input begin at whole vectors.

@@ -130,7 +130,9 @@ fn strided(
     let [x, y, _] = group_grid(step.area() * strips.div_ceil(8));
     let channels = if wide { 32 } else { 16 };
     let grid = [x, y, (groups * out_channels.div_ceil(channels)) as u64];
-    let sums = in_channels * kernel.area();
+    // A turn for each tap of a phase.
+    let taps = kernel.height.div_ceil(period.height) * kernel.width.div_ceil(period.width);
+    let sums = in_channels * taps;
     recording.iterations(strategy::strided_iterations(geometry, sums));
     let params = rows_params(geometry);
     recording.dispatch(&STRIDED, &constants, &regions, params, grid);
