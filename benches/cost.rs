@@ -6,7 +6,7 @@
 //! images of 3 channels and S x S pixels, N of them; Adam. One of the three changes at a time.
 //!
 //! `cargo bench --bench cost -- memory` prints the other table of that page: what ResNet-18 takes in training and
-//! in use. Nothing runs for it.
+//! in use. Nothing runs for it. `cargo bench --bench cost -- checkpoint` says what its checkpoint takes.
 
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,9 @@ fn main() -> Result<()> {
     println!("gpu: {}, {}\n", gpu.info().name, gpu.info().backend);
     if std::env::args().any(|argument| argument == "memory") {
         return in_training_and_in_use(&gpu);
+    }
+    if std::env::args().any(|argument| argument == "checkpoint") {
+        return checkpoints(&gpu);
     }
     println!(
         "| N | C | S | step | images a second | memory | parameters, gradients, optimizer | activations | batch, staging |"
@@ -139,5 +142,44 @@ fn in_training_and_in_use(gpu: &Gpu) -> Result<()> {
         let folded = predictor.fold_batch_norm(true);
         row("predictor, batch norms folded", batch, folded.memory(gpu)?);
     }
+    Ok(())
+}
+
+/// What a checkpoint of ResNet-18 with Adam takes: as bytes, as a file, and to go on from, where compiling is a part
+/// of making any trainer.
+fn checkpoints(gpu: &Gpu) -> Result<()> {
+    let builder = || -> Result<_> {
+        let model = zoo::resnet18().input([3, 64, 64]).build()?;
+        let builder = Trainer::builder(model).batch(8);
+        Ok(builder.optimizer(Optimizer::adam(1e-3)))
+    };
+    let mut trainer = builder()?.on(gpu)?;
+    let input = vec![0.5; 8 * trainer.model().input_shape().len()];
+    trainer.step(&input, &[0u8; 8])?;
+    trainer.loss()?;
+    let path = std::env::temp_dir().join("wgpu-cnn-cost.checkpoint");
+    println!("| ResNet-18, Adam | the best of five |");
+    println!("|---|---|");
+    let line = |what: &str, run: &dyn Fn() -> Result<()>| -> Result<()> {
+        let mut best = Duration::MAX;
+        for _ in 0..5 {
+            let begin = Instant::now();
+            run()?;
+            best = best.min(begin.elapsed());
+        }
+        println!("| {what} | {:.0} ms |", best.as_secs_f64() * 1e3);
+        Ok(())
+    };
+    let size = trainer.checkpoint_bytes()?.len();
+    println!("| size | {} |", mib(size as u64));
+    line("`checkpoint_bytes`", &|| {
+        trainer.checkpoint_bytes().map(drop)
+    })?;
+    line("`checkpoint`, a synced file", &|| trainer.checkpoint(&path))?;
+    line("`on`", &|| builder()?.on(gpu).map(drop))?;
+    line("`resume` and `on`", &|| {
+        builder()?.resume(&path).on(gpu).map(drop)
+    })?;
+    let _ = std::fs::remove_file(&path);
     Ok(())
 }

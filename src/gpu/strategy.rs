@@ -203,8 +203,8 @@ fn table(traits: &Traits, work: &Work) -> Core {
         Some(geometry) if geometry.groups > 1 && serves(Core::Depthwise, traits, work) => {
             Core::Depthwise
         }
-        Some(geometry) if shared(geometry) && serves(Core::Rows, traits, work) => Core::Rows,
-        Some(geometry) if shared(geometry) && serves(Core::Strided, traits, work) => Core::Strided,
+        Some(_) if serves(Core::Rows, traits, work) => Core::Rows,
+        Some(_) if serves(Core::Strided, traits, work) => Core::Strided,
         Some(geometry) if direct(work, geometry) && serves(Core::Direct, traits, work) => {
             Core::Direct
         }
@@ -263,7 +263,7 @@ fn rows_serve(traits: &Traits, work: &Work) -> bool {
         Work::Conv2dBackwardWeight(_) | Work::Matmul(..) => 0,
     };
     let fits = fits && rows_iterations(channels, geometry.kernel) <= LOOP_LIMIT;
-    plain && fits && tiles_serve(traits, geometry)
+    plain && shared(geometry) && fits && tiles_serve(traits, geometry)
 }
 
 /// Whether the core for strips of pixels can do a convolution.
@@ -277,7 +277,7 @@ fn strided_serves(traits: &Traits, work: &Work) -> bool {
             strided_iterations(geometry, work.extents().k) <= LOOP_LIMIT
         }
     };
-    fits && tiles_serve(traits, geometry)
+    shared(geometry) && fits && tiles_serve(traits, geometry)
 }
 
 /// Channels of one group: those of the input and those of the output.
