@@ -155,7 +155,7 @@ fn checkpoints(gpu: &Gpu) -> Result<()> {
     };
     let mut trainer = builder()?.on(gpu)?;
     let input = vec![0.5; 8 * trainer.model().input_shape().len()];
-    trainer.step(&input, &[0u8; 8])?;
+    trainer.step(&input, [0u8; 8])?;
     trainer.loss()?;
     let path = std::env::temp_dir().join("wgpu-cnn-cost.checkpoint");
     println!("| ResNet-18, Adam | the best of five |");
