@@ -73,8 +73,9 @@ fn every_case_is_clean_whatever_is_asked_of_its_gradients() {
 
 #[test]
 fn every_case_of_every_operator_is_clean() {
-    // The second device has other cores, and the same epilogues.
-    let which: [Which; 2] = [|_| &[false, true], |_| &[false]];
+    // The second device has other cores, and the same epilogues. Without an activation after it each case is tried on
+    // the first one where something else is asked of its gradients.
+    let which: [Which; 2] = [|_| &[true], |_| &[false]];
     for ((device, gpu), which) in poisoned_gpus().zip(which) {
         clean(gpu, device, false, which);
     }
