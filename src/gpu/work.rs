@@ -66,7 +66,7 @@ impl Phases {
         Self {
             rows,
             slices,
-            taps: kernel.height.div_ceil(period.height) * kernel.width.div_ceil(period.width),
+            taps: taps_of_phase(kernel, period),
             blocks: blocks(size.height, top, stride.height)
                 * blocks(size.width, left, stride.width),
         }
@@ -76,6 +76,11 @@ impl Phases {
     pub fn folded(&self) -> bool {
         self.rows > 1
     }
+}
+
+/// Taps of a filter, so far apart, that a pixel meets at most.
+pub(crate) fn taps_of_phase(kernel: Size2, period: Size2) -> usize {
+    kernel.height.div_ceil(period.height) * kernel.width.div_ceil(period.width)
 }
 
 /// The distance of the taps that meet one pixel of an input gradient: where the dilation has a factor in

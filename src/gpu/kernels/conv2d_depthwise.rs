@@ -154,20 +154,16 @@ fn walk(
         in_size,
         out_channels,
         out_size,
-        dilation,
         kernel,
         ..
     } = *geometry;
     let planes = batch * out_channels;
-    let strips = out_size.width.div_ceil(4 * vectors * dilation.width) * dilation.width;
-    let rows = rows.div_ceil(dilation.height);
-    let traits = recording.traits;
-    let lanes = planes * strips * dilation.height;
-    let split = recording.parts(|| strategy::segments(&traits, lanes, rows, LONGEST));
-    let (rows, segments) = (rows.div_ceil(split), split * dilation.height);
-
-    let whole_output = out_size.width.is_multiple_of(4) && dilation.width == 1;
-    let kernel_of = if whole_output { whole } else { odd };
+    let Segments {
+        strips,
+        rows,
+        segments,
+    } = Segments::of(recording, geometry, (vectors, rows), LONGEST);
+    let kernel_of = if whole_output(geometry) { whole } else { odd };
     let mut constants = window(geometry).to_vec();
     constants.push(("HAS_BIAS", flag(bias.is_some())));
     constants.extend(output.constants(recording));
@@ -208,15 +204,14 @@ pub(super) fn backward_weight(
         in_size,
         out_channels,
         out_size,
-        dilation,
         ..
     } = *geometry;
     let traits = recording.traits;
-    let strips = out_size.width.div_ceil(4 * dilation.width) * dilation.width;
-    let rows = out_size.height.div_ceil(dilation.height);
-    let lanes = batch * out_channels * strips * dilation.height;
-    let split = recording.parts(|| strategy::segments(&traits, lanes, rows, SUMMED));
-    let (rows, segments) = (rows.div_ceil(split), split * dilation.height);
+    let Segments {
+        strips,
+        rows,
+        segments,
+    } = Segments::of(recording, geometry, (1, out_size.height), SUMMED);
     let (units, len) = (batch * segments * strips, geometry.weight_len());
     let parts = recording.parts(|| strategy::segment_parts(&traits, out_channels, len, units));
     let target = match parts {
@@ -224,8 +219,7 @@ pub(super) fn backward_weight(
         _ => recording.transient("weight gradient parts", parts * len),
     };
     let mut constants = window(geometry).to_vec();
-    let whole = dilation.width == 1 && out_size.width.is_multiple_of(4);
-    constants.push(("OUTPUT_VEC4", flag(whole)));
+    constants.push(("OUTPUT_VEC4", flag(whole_output(geometry))));
     let params = WeightParams {
         batch: batch as u32,
         channels: out_channels as u32,
@@ -247,6 +241,44 @@ pub(super) fn backward_weight(
         let to = gradient_weight.into();
         reduce::sum_parts(recording, target, parts, [1, len, 1], None, to);
     }
+}
+
+/// What the invocations share a plane of the output by.
+struct Segments {
+    /// Strips side by side.
+    strips: usize,
+    /// Rows of a segment of a strip.
+    rows: usize,
+    /// Segments of a strip.
+    segments: usize,
+}
+
+impl Segments {
+    /// With strips of so many vectors, that take so many turns down a column, and segments of `longest` rows at
+    /// most. Dilated rows and columns are walked apart.
+    fn of(
+        recording: &mut Recording,
+        geometry: &Conv2dGeometry,
+        (vectors, turns): (usize, usize),
+        longest: usize,
+    ) -> Self {
+        let Size2 { height, width } = geometry.dilation;
+        let strips = geometry.out_size.width.div_ceil(4 * vectors * width) * width;
+        let turns = turns.div_ceil(height);
+        let lanes = geometry.batch * geometry.out_channels * strips * height;
+        let traits = recording.traits;
+        let split = recording.parts(|| strategy::segments(&traits, lanes, turns, longest));
+        Self {
+            strips,
+            rows: turns.div_ceil(split),
+            segments: split * height,
+        }
+    }
+}
+
+/// Whether a strip's results are whole vectors of memory.
+fn whole_output(geometry: &Conv2dGeometry) -> bool {
+    geometry.out_size.width.is_multiple_of(4) && geometry.dilation.width == 1
 }
 
 /// Rows of a segment at most: for a driver's loops, which may make 17 turns for each, and for the digits of a sum.

@@ -6,7 +6,7 @@ use super::{Output, Read, ReadWrite, Recording, Region};
 use super::{blocks, flag, group_grid, whole_vectors, window_constants};
 use crate::gpu::kernel::{Kernel, Params as _, source};
 use crate::gpu::strategy;
-use crate::gpu::work::period;
+use crate::gpu::work::{period, taps_of_phase};
 use crate::op::{Conv2dGeometry, Size2};
 
 pub(crate) const STRIDED: Kernel = Kernel {
@@ -131,8 +131,7 @@ fn strided(
     let channels = if wide { 32 } else { 16 };
     let grid = [x, y, (groups * out_channels.div_ceil(channels)) as u64];
     // A turn for each tap of a phase.
-    let taps = kernel.height.div_ceil(period.height) * kernel.width.div_ceil(period.width);
-    let sums = in_channels * taps;
+    let sums = in_channels * taps_of_phase(kernel, period);
     recording.iterations(strategy::strided_iterations(geometry, sums));
     let params = rows_params(geometry);
     recording.dispatch(&STRIDED, &constants, &regions, params, grid);
