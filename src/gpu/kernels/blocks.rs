@@ -28,6 +28,7 @@ pub(crate) const CORRECTED: Block = block!("corrected", uses: [NAN]);
 pub(crate) const MOMENTS: Block = block!("moments", uses: [REDUCE, CORRECTED]);
 pub(crate) const STATISTICS: Block =
     block!("statistics", constants: ["HAS_RUNNING", "CUMULATIVE"], uses: [REDUCE, CORRECTED]);
+pub(crate) const CHANNELS: Block = block!("channels", constants: ["PLANE_VEC4"]);
 pub(crate) const AFFINE: Block = block!("affine", constants: ["AFFINE"]);
 pub(crate) const LANES: Block = block!("lanes");
 pub(crate) const RESPONSE: Block = block!("response", constants: ["QUARTERS"], uses: [NAN]);

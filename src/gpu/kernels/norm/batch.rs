@@ -1,7 +1,8 @@
 //! Batch normalisation.
 
 use super::{Incoming, Output, Read, ReadWrite, Recording, Region};
-use super::{added, affine, blocks, flag, flat_grid, group_grid, partial_gradients, sum_gradients};
+use super::{added, affine, blocks, flag, flat_grid, group_grid, vectors, whole_vectors};
+use super::{partial_gradients, sum_gradients};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::gpu::strategy::{self, group_iterations};
 use crate::op::{BatchNorm, BatchNormGeometry};
@@ -83,7 +84,12 @@ pub(crate) const COUNT: Kernel = Kernel {
 pub(crate) const FORWARD: Kernel = Kernel {
     name: "norm_batch_forward",
     source: source!("norm_batch_forward.wgsl"),
-    blocks: &[&blocks::AFFINE, &blocks::ACTIVATION, &blocks::FLAT],
+    blocks: &[
+        &blocks::AFFINE,
+        &blocks::ACTIVATION,
+        &blocks::CHANNELS,
+        &blocks::FLAT,
+    ],
     bindings: &[Read, Read, Read, Read, Read, Read, ReadWrite],
     formats: &[(0, "Input"), (5, "Addend"), (6, "Output")],
     params: ForwardParams::LAYOUT,
@@ -103,7 +109,12 @@ pub(crate) const BACKWARD_WEIGHT: Kernel = Kernel {
 pub(crate) const BACKWARD_INPUT: Kernel = Kernel {
     name: "norm_batch_backward_input",
     source: source!("norm_batch_backward_input.wgsl"),
-    blocks: &[&blocks::AFFINE, &blocks::EPILOGUE, &blocks::FLAT],
+    blocks: &[
+        &blocks::AFFINE,
+        &blocks::EPILOGUE4,
+        &blocks::CHANNELS,
+        &blocks::FLAT,
+    ],
     bindings: &[Read, Read, Read, Read, Read, Read, Read, ReadWrite],
     formats: &[(0, "Input"), (6, "Saved"), (7, "Output")],
     params: BackwardParams::LAYOUT,
@@ -113,7 +124,12 @@ pub(crate) const BACKWARD_INPUT: Kernel = Kernel {
 pub(crate) const FROZEN_BACKWARD_INPUT: Kernel = Kernel {
     name: "norm_batch_frozen_backward_input",
     source: source!("norm_batch_frozen_backward_input.wgsl"),
-    blocks: &[&blocks::AFFINE, &blocks::EPILOGUE, &blocks::FLAT],
+    blocks: &[
+        &blocks::AFFINE,
+        &blocks::EPILOGUE4,
+        &blocks::CHANNELS,
+        &blocks::FLAT,
+    ],
     bindings: &[Read, Read, Read, Read, ReadWrite],
     formats: &[(3, "Saved"), (4, "Output")],
     params: ForwardParams::LAYOUT,
@@ -233,10 +249,10 @@ fn normalise(
     output: Output,
 ) {
     let params = forward_params(norm, geometry);
-    let grid = flat_grid(geometry.batch * geometry.channels * geometry.plane);
+    let grid = vector_grid(geometry);
     let training = inputs[4].is_none();
     let mut constants = vec![("TRAINING", flag(training)), affine(inputs[1])];
-    constants.push(added(output));
+    constants.extend([added(output), plane_vec4(geometry)]);
     constants.extend(output.activation_constants(recording));
     let regions = [&inputs[..], &[output.addend, Some(output.region)]].concat();
     recording.dispatch(&FORWARD, &constants, &regions, params, grid);
@@ -332,8 +348,8 @@ pub(crate) fn backward(
         channels,
         plane,
     };
-    let grid = flat_grid(geometry.batch * geometry.channels * geometry.plane);
-    let mut constants = vec![affine(gamma)];
+    let grid = vector_grid(geometry);
+    let mut constants = vec![affine(gamma), plane_vec4(geometry)];
     constants.extend(output.constants(recording));
     recording.dispatch(&BACKWARD_INPUT, &constants, &regions, params, grid);
 }
@@ -357,10 +373,20 @@ pub(crate) fn backward_evaluation(
     let (saved, to) = (output.saved(), Some(output.region));
     let regions = [Some(incoming.region), variance, gamma, saved, to];
     let params = forward_params(norm, geometry);
-    let grid = flat_grid(geometry.batch * geometry.channels * geometry.plane);
-    let mut constants = vec![affine(gamma)];
+    let grid = vector_grid(geometry);
+    let mut constants = vec![affine(gamma), plane_vec4(geometry)];
     constants.extend(output.constants(recording));
     recording.dispatch(&FROZEN_BACKWARD_INPUT, &constants, &regions, params, grid);
+}
+
+/// The grid of a kernel with an invocation for four elements.
+fn vector_grid(geometry: &BatchNormGeometry) -> [u64; 3] {
+    flat_grid(vectors(geometry.batch * geometry.channels * geometry.plane))
+}
+
+/// Whether four neighbours have one channel.
+fn plane_vec4(geometry: &BatchNormGeometry) -> (&'static str, f64) {
+    ("PLANE_VEC4", whole_vectors(geometry.plane))
 }
 
 fn extents(geometry: &BatchNormGeometry) -> [u32; 3] {
