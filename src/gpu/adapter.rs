@@ -105,9 +105,9 @@ impl GpuBuilder {
 
     /// Sets the number of compute units (SMs on NVIDIA, cores on Apple) that work is shared by: the tiles of a
     /// product are chosen, and long sums split, so that they fill these. Default what the driver tells: Vulkan's
-    /// do on NVIDIA, AMD and Arm. Where none tells, as on Intel and beyond Vulkan, 64 for a discrete GPU,
-    /// 16 for an integrated one and for a software driver, and 32 in the browser, which does not tell the kind
-    /// either. The order of sums, and so the last bits of results, depend on it.
+    /// do on NVIDIA, AMD and Arm. Where none tells, as on Intel and beyond Vulkan, 128 for a discrete GPU,
+    /// 32 for an integrated one, 16 for a software driver, and 64 in the browser, which does not tell the kind
+    /// either: rather too many than too few. The order of sums, and so the last bits of results, depend on it.
     pub fn compute_units(mut self, units: u32) -> Self {
         self.compute_units = Some(units);
         self

@@ -1,12 +1,14 @@
 //! How many compute units a device has. wgpu does not tell, but some drivers of Vulkan do.
 
-/// What is taken for the number where nobody tells it.
+/// What is taken for the number where nobody tells it: rather too many, which costs some traffic, than too few, which
+/// leave units idle.
 pub(super) fn guessed(kind: wgpu::DeviceType) -> u32 {
     use wgpu::DeviceType::{Cpu, DiscreteGpu, IntegratedGpu, Other, VirtualGpu};
     match kind {
-        DiscreteGpu => 64,
-        IntegratedGpu | Cpu => 16,
-        VirtualGpu | Other => 32,
+        DiscreteGpu => 128,
+        VirtualGpu | Other => 64,
+        IntegratedGpu => 32,
+        Cpu => 16,
     }
 }
 

@@ -116,6 +116,16 @@ fn general_cases() -> Vec<Case> {
             Conv2d::new(3, 4).stride(2).padding(Padding::Same),
         ),
         case(
+            "patches of groups",
+            [2, 6, 8, 12],
+            Conv2d::new(10, 4).stride(4).groups(2),
+        ),
+        case(
+            "patches that leave an edge",
+            [2, 3, 9, 11],
+            Conv2d::new(5, 3).stride(3),
+        ),
+        case(
             "dilation",
             [1, 3, 11, 9],
             Conv2d::new(5, 3).dilation(2).padding(2),

@@ -87,6 +87,7 @@ fn estimate(traits: &Traits, work: &Work, core: Core, parts: usize) -> f64 {
     let results = extents.m as f64 * extents.n as f64 * extents.slices as f64;
     match parts {
         1 => product,
-        _ => product + results * ADDED / units + BEGUN,
+        // What is gained must be worth the memory, and more than the estimate is off by.
+        _ => 1.1 * product + results * ADDED / units + BEGUN,
     }
 }
