@@ -2,7 +2,8 @@
 //! kernel`. Every result is checked before it is timed.
 //!
 //! Ids are `kernel/<operation>/<gpu|cpu|gemm>`. `matmul-4096` and the convolutions that end in
-//! `-large` run on the GPU alone, and not on a software adapter unless `WGPU_CNN_BENCH_LARGE=1`.
+//! `-large`, `-64x256x14x14`, `-64x512x7x7` and `-8x512x7x7` run on the GPU alone, and not on a software
+//! adapter unless `WGPU_CNN_BENCH_LARGE=1`.
 //!
 //! The GPU's figures are those of the public functions in `ops`, which make their output and their
 //! bind groups in each call: tenths of a millisecond, and the first touch of the output's memory. A
@@ -42,7 +43,7 @@ fn main() {
     for size in [256, 512, 1024] {
         matmul(&mut group, &gpu, size);
     }
-    if common::large(&gpu, "matmul-4096 and conv2d_*-large") {
+    if common::large(&gpu, "matmul-4096 and the large convolutions") {
         large::matmul(&mut group, &gpu);
         large::conv2d(&mut group, &gpu);
     }

@@ -2,12 +2,14 @@
 // neighbouring elements of the result to an invocation.
 
 @group(0) @binding(0) var<storage, read> input: array<Input>;
-@group(0) @binding(1) var<storage, read> saved: array<vec4<Saved>>;
-@group(0) @binding(2) var<storage, read_write> output: array<vec4<Output>>;
-@group(0) @binding(3) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> bias: array<f32>; // of pixels: (planes of an example)
+@group(0) @binding(2) var<storage, read> saved: array<vec4<Saved>>;
+@group(0) @binding(3) var<storage, read_write> output: array<vec4<Output>>;
+@group(0) @binding(4) var<uniform> params: Params;
 
 struct Params {
     len: u32,    // elements
+    planes: u32, // of pixels in an example
     height: u32, // of the smaller planes
     width: u32,
 }
@@ -19,6 +21,7 @@ override FACTOR: u32 = 1u;
 override TO_PIXELS: bool = true;
 // Whether the rows of the result consist of whole vectors of four.
 override ROWS_VEC4: bool = false;
+override HAS_BIAS: bool = false;
 
 fn row_width() -> u32 {
     if TO_PIXELS { return params.width * FACTOR; }
@@ -47,10 +50,18 @@ fn element_of(row: u32, x: u32) -> f32 {
     return f32(input[row + x * FACTOR]);
 }
 
+// What is added to the elements of a row of pixels.
+fn bias_of(row: u32) -> f32 {
+    if HAS_BIAS { return bias[row / (params.height * FACTOR) % params.planes]; }
+    return 0.0;
+}
+
 fn element(at: u32) -> f32 {
     let place = min(at, params.len - 1u);
     let width = row_width();
-    return element_of(row_at(place / width), place % width);
+    let value = element_of(row_at(place / width), place % width);
+    if HAS_BIAS { return value + bias_of(place / width); }
+    return value;
 }
 
 @compute @workgroup_size(64)
@@ -71,6 +82,7 @@ fn main(
             element_of(row, x + 2u),
             element_of(row, x + 3u),
         );
+        if HAS_BIAS { result += bias_of(at / row_width()); }
     } else {
         result = vec4(element(at), element(at + 1u), element(at + 2u), element(at + 3u));
     }

@@ -15,8 +15,14 @@ use crate::{checked_on_gpu, integers};
 
 /// Rows and columns of the matrices.
 const SIZE: usize = 4096;
-/// Images of the convolutions: (N, C, H, W). There are as many filters as channels.
-const IMAGES: [usize; 4] = [256, 128, 56, 56];
+/// Images of the convolutions by name: (N, C, H, W). There are as many filters as channels. The small ones at the
+/// end of a residual network have fewer tiles than a large GPU has compute units.
+const IMAGES: [(&str, [usize; 4]); 4] = [
+    ("large", [256, 128, 56, 56]),
+    ("64x256x14x14", [64, 256, 14, 14]),
+    ("64x512x7x7", [64, 512, 7, 7]),
+    ("8x512x7x7", [8, 512, 7, 7]),
+];
 /// Rows and columns of a filter; the padding is 1.
 const KERNEL: usize = 3;
 /// Results that are checked.
@@ -46,10 +52,17 @@ pub fn matmul(group: &mut Group, gpu: &Gpu) {
     });
 }
 
-/// A convolution that keeps channels and size, and its gradients.
+/// Convolutions that keep channels and size, and their gradients.
 pub fn conv2d(group: &mut Group, gpu: &Gpu) {
-    let layer = Conv2d::new(IMAGES[1], KERNEL).padding(1);
-    let [batch, channels, height, width] = IMAGES;
+    for (name, images) in IMAGES {
+        conv2d_of(group, gpu, name, images);
+    }
+}
+
+fn conv2d_of(group: &mut Group, gpu: &Gpu, name: &str, images: [usize; 4]) {
+    let layer = Conv2d::new(images[1], KERNEL).padding(1);
+    let [batch, channels, height, width] = images;
+    let shifted = |i, j| inside([height, width], [i, j]);
     let shape = Shape::from([channels, height, width]);
     let geometry = layer.geometry(batch, &shape).unwrap();
     let (needed, most) = (
@@ -57,61 +70,61 @@ pub fn conv2d(group: &mut Group, gpu: &Gpu) {
         gpu.limits().max_storage_buffer_binding_size,
     );
     if needed > most {
-        println!("conv2d_*-large left out: {needed} bytes of images, the adapter binds {most}");
+        println!("conv2d_*-{name} left out: {needed} bytes of images, the adapter binds {most}");
         return;
     }
     let weights = geometry.weight_shape();
     let data = LazyCell::new(|| {
-        let lengths = [IMAGES, weights, IMAGES].map(|shape| shape.iter().product());
+        let lengths = [images, weights, images].map(|shape| shape.iter().product());
         [(1, lengths[0]), (2, lengths[1]), (3, lengths[2])]
             .map(|(seed, len)| integers(seed, len, 4))
     });
     let tensors = LazyCell::new(|| {
         let [x, w, gy] = &*data;
-        [(IMAGES, x), (weights, w), (IMAGES, gy)]
+        [(images, x), (weights, w), (images, gy)]
             .map(|(shape, data)| Tensor::from_slice(gpu, shape, data).unwrap())
     });
     let work = Throughput::Elements(geometry.flops());
     group.throughput(work.clone());
 
-    let name = "conv2d_forward-large";
+    let id = format!("conv2d_forward-{name}");
     let run = || ops::conv2d_forward(&tensors[0], &tensors[1], None, &layer).unwrap();
-    checked_on_gpu(group, (gpu, &work), name, run, |y| {
+    checked_on_gpu(group, (gpu, &work), &id, run, |y| {
         let [x, w, _] = &*data;
-        check(name, &y.to_vec().unwrap(), |at| {
-            let [n, k, i, j] = place(at, IMAGES);
+        check(&id, &y.to_vec().unwrap(), |at| {
+            let [n, k, i, j] = place(at, images);
             let terms = places([channels, KERNEL, KERNEL]).map(|[c, p, q]| {
-                let pixel = shifted(i + p, j + q).map(|[i, j]| x[index([n, c, i, j], IMAGES)]);
+                let pixel = shifted(i + p, j + q).map(|[i, j]| x[index([n, c, i, j], images)]);
                 pixel.unwrap_or(0.0) * w[index([k, c, p, q], weights)]
             });
             terms.sum()
         });
     });
 
-    let name = "conv2d_backward_input-large";
-    let run = || ops::conv2d_backward_input(&tensors[2], &tensors[1], IMAGES, &layer).unwrap();
-    checked_on_gpu(group, (gpu, &work), name, run, |gx| {
+    let id = format!("conv2d_backward_input-{name}");
+    let run = || ops::conv2d_backward_input(&tensors[2], &tensors[1], images, &layer).unwrap();
+    checked_on_gpu(group, (gpu, &work), &id, run, |gx| {
         let [_, w, gy] = &*data;
-        check(name, &gx.to_vec().unwrap(), |at| {
-            let [n, c, i, j] = place(at, IMAGES);
+        check(&id, &gx.to_vec().unwrap(), |at| {
+            let [n, c, i, j] = place(at, images);
             let terms = places([channels, KERNEL, KERNEL]).map(|[k, p, q]| {
                 let (i, j) = (i + KERNEL - 1 - p, j + KERNEL - 1 - q);
-                let gradient = shifted(i, j).map(|[i, j]| gy[index([n, k, i, j], IMAGES)]);
+                let gradient = shifted(i, j).map(|[i, j]| gy[index([n, k, i, j], images)]);
                 gradient.unwrap_or(0.0) * w[index([k, c, p, q], weights)]
             });
             terms.sum()
         });
     });
 
-    let name = "conv2d_backward_weight-large";
+    let id = format!("conv2d_backward_weight-{name}");
     let run = || ops::conv2d_backward_weight(&tensors[0], &tensors[2], &layer).unwrap();
-    checked_on_gpu(group, (gpu, &work), name, run, |gw| {
+    checked_on_gpu(group, (gpu, &work), &id, run, |gw| {
         let [x, _, gy] = &*data;
-        check(name, &gw.to_vec().unwrap(), |at| {
+        check(&id, &gw.to_vec().unwrap(), |at| {
             let [k, c, p, q] = place(at, weights);
             let terms = places([batch, height, width]).map(|[n, i, j]| {
-                let pixel = shifted(i + p, j + q).map(|[i, j]| x[index([n, c, i, j], IMAGES)]);
-                pixel.unwrap_or(0.0) * gy[index([n, k, i, j], IMAGES)]
+                let pixel = shifted(i + p, j + q).map(|[i, j]| x[index([n, c, i, j], images)]);
+                pixel.unwrap_or(0.0) * gy[index([n, k, i, j], images)]
             });
             terms.sum()
         });
@@ -119,8 +132,7 @@ pub fn conv2d(group: &mut Group, gpu: &Gpu) {
 }
 
 /// A place of the padded image in the image, if it is inside.
-fn shifted(i: usize, j: usize) -> Option<[usize; 2]> {
-    let [_, _, height, width] = IMAGES;
+fn inside([height, width]: [usize; 2], [i, j]: [usize; 2]) -> Option<[usize; 2]> {
     let inside = (1..=height).contains(&i) && (1..=width).contains(&j);
     inside.then(|| [i - 1, j - 1])
 }

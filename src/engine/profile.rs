@@ -25,6 +25,9 @@ pub struct Profile {
     pub peaks: Peaks,
     /// A step's kernels in the order of their execution.
     pub entries: Vec<ProfileEntry>,
+    /// Dispatches that have to wait for those before them, in an ordinary step: the driver is told so with a
+    /// barrier. A small network's kernels are short beside these.
+    pub barriers: usize,
     /// An ordinary step by the host's clock, from the upload of the batch to the end of the last
     /// kernel; the median of several. `None` in the browser.
     pub step: Option<Duration>,
@@ -140,6 +143,8 @@ pub(crate) struct Profiling {
     steps: Vec<Duration>,
     /// The dispatches in the order in which a timed update first runs them.
     order: Vec<usize>,
+    /// All that a timed update runs.
+    sequence: Vec<usize>,
     /// Of each timed update, how often each dispatch ran, and how long that took.
     rounds: Vec<BTreeMap<usize, (usize, Duration)>>,
 }
@@ -168,6 +173,7 @@ impl Profiling {
             began: None,
             steps: vec![],
             order: vec![],
+            sequence: vec![],
             rounds: vec![],
         })
     }
@@ -208,6 +214,9 @@ impl Profiling {
             let (runs, sum) = round.entry(at).or_default();
             if first && *runs == 0 {
                 self.order.push(at);
+            }
+            if first {
+                self.sequence.push(at);
             }
             *runs += 1;
             *sum += time;
@@ -250,6 +259,7 @@ impl Profiling {
             clock: self.timer.clock(),
             peaks: self.peaks,
             entries: self.order.iter().map(entry).collect(),
+            barriers: plan.barriers(&self.sequence),
             step: median(self.steps),
             steps: self.updates,
         }

@@ -31,6 +31,12 @@ impl fmt::Display for Profile {
         rows.extend(sums.iter().map(|sum| cells((sum.runs.to_string(), sum))));
         rows.push(cells((total.runs.to_string(), &total)));
         table(f, 2, &rows)?;
+        let (runs, barriers) = (total.runs, self.barriers);
+        let dispatches = match runs {
+            1 => "1 dispatch".into(),
+            _ => format!("{runs} dispatches"),
+        };
+        write!(f, "\n{dispatches}, {barriers} of them behind a barrier")?;
         let kernels = milliseconds(total.time);
         match self.step {
             Some(step) => {
@@ -127,6 +133,7 @@ mod tests {
                 ),
                 entry("layer 3 (relu)", "activation_forward", 1, 0, 0, 400),
             ],
+            barriers: 4,
             step: Some(Duration::from_millis(5)),
             steps: 11,
         }
@@ -151,6 +158,7 @@ runs                  kernel                  time    share  GFLOP/s  of peak   
 1                     activation_forward  0.000 ms    0.0 %        -        -   0.00    0.0 %
 5                     all                 4.000 ms  100.0 %     17.5   17.5 %   1.27    6.3 %
 
+5 dispatches, 4 of them behind a barrier
 an ordinary step takes 5.000 ms, its kernels one by one 4.000 ms (80.0 %)";
         assert_eq!(text, expected);
     }

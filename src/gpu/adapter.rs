@@ -26,6 +26,7 @@ pub struct GpuBuilder {
     allow_subgroups: bool,
     limits: Option<wgpu::Limits>,
     preferred: Option<String>,
+    compute_units: Option<u32>,
     pipeline_cache: Option<PathBuf>,
     debugging: Debugging,
 }
@@ -39,6 +40,7 @@ impl Default for GpuBuilder {
             allow_subgroups: true,
             limits: None,
             preferred: None,
+            compute_units: None,
             pipeline_cache: None,
             debugging: Debugging::default(),
         }
@@ -101,6 +103,16 @@ impl GpuBuilder {
         self
     }
 
+    /// Sets the number of compute units (SMs on NVIDIA, cores on Apple) that work is shared by: the tiles of a
+    /// product are chosen, and long sums split, so that they fill these. Default what the driver tells: Vulkan's
+    /// do on NVIDIA, AMD and Arm. Where none tells, as on Intel and beyond Vulkan, 128 for a discrete GPU,
+    /// 32 for an integrated one, 16 for a software driver, and 64 in the browser, which does not tell the kind
+    /// either: rather too many than too few. The order of sums, and so the last bits of results, depend on it.
+    pub fn compute_units(mut self, units: u32) -> Self {
+        self.compute_units = Some(units);
+        self
+    }
+
     /// Requests exactly these limits. The default is WebGPU's, with buffers as large as the adapter
     /// has them.
     pub fn limits(mut self, limits: wgpu::Limits) -> Self {
@@ -126,7 +138,7 @@ impl GpuBuilder {
     ///
     /// # Errors
     /// [`Error::NoAdapter`] where no adapter fits, [`Error::Limit`] where the one that fits has
-    /// lower limits than were asked for, [`Error::Argument`] for a core that does not exist.
+    /// lower limits than were asked for, [`Error::Argument`] for a core that does not exist and for no compute units.
     #[cfg(feature = "native")]
     pub fn build(self) -> Result<Gpu> {
         pollster::block_on(self.build_async())
@@ -138,6 +150,10 @@ impl GpuBuilder {
             let missing = || Error::argument("prefer_core", format!("{name:?} names no core"));
             self.debugging.preferred = Some(Core::named(name).ok_or_else(missing)?);
         }
+        if self.compute_units == Some(0) {
+            return Err(Error::argument("compute_units", "must not be zero"));
+        }
+        self.debugging.compute_units = self.compute_units;
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
         let adapter = self.choose(&instance).await?;
         let info = adapter.get_info();

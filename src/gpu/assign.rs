@@ -1,6 +1,7 @@
 //! Memory by liveness: transient buffers whose lives do not overlap share one.
 
-use super::record::{Recording, Storage};
+use super::kernel::Access;
+use super::record::{BufferId, Recording, Storage};
 
 /// Which physical buffer each buffer of a recording has.
 #[derive(Debug)]
@@ -57,6 +58,28 @@ impl Recording {
             assignment.slots[id] = Some(slot);
         }
         assignment
+    }
+
+    /// How many of some dispatches, one after the other, wait for what those before them did: as wgpu sees to it, all
+    /// that use memory that was written since somebody waited for that, or write what was read.
+    pub fn barriers(&self, order: impl Iterator<Item = usize>) -> usize {
+        let slots = self.assign().slots;
+        let memory = |BufferId(id): BufferId| slots[id].ok_or(id);
+        let mut states: Vec<(Result<usize, usize>, Access)> = vec![];
+        let mut barriers = 0;
+        for at in order {
+            let mut waits = false;
+            for (region, access) in self.dispatches[at].accesses() {
+                let memory = memory(region.buffer);
+                match states.iter_mut().find(|(known, _)| *known == memory) {
+                    Some((_, Access::Read)) if access == Access::Read => {}
+                    Some((_, state)) => (waits, *state) = (true, access),
+                    None => states.push((memory, access)),
+                }
+            }
+            barriers += usize::from(waits);
+        }
+        barriers
     }
 }
 
@@ -188,6 +211,27 @@ mod tests {
         assert!(
             all_taken <= all_least + all_least / 8,
             "{all_taken} of {all_least}"
+        );
+    }
+
+    #[test]
+    fn a_dispatch_waits_for_what_was_written_and_before_it_overwrites() {
+        let barriers = |dispatches: &[[usize; 3]]| {
+            let mut recording = recording(&[100; 6], dispatches);
+            let buffers = recording.buffers.iter_mut();
+            buffers.for_each(|buffer| buffer.storage = Storage::Persistent);
+            recording.barriers(0..dispatches.len())
+        };
+        assert_eq!(barriers(&[[0, 1, 2], [0, 1, 3]]), 0);
+        assert_eq!(barriers(&[[0, 1, 2], [2, 1, 3]]), 1);
+        // Once it has waited, what others read of it is there.
+        assert_eq!(barriers(&[[0, 1, 2], [2, 1, 3], [2, 1, 4]]), 1);
+        assert_eq!(barriers(&[[0, 1, 2], [3, 4, 1]]), 1);
+        assert_eq!(barriers(&[[0, 1, 2], [3, 4, 2]]), 1);
+        // Transient buffers that are not there at once are the same memory.
+        assert_eq!(
+            recording(&[100; 6], &[[0, 1, 2], [0, 1, 3]]).barriers(0..2),
+            1
         );
     }
 }

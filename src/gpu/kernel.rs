@@ -28,7 +28,7 @@ impl Format {
     }
 
     /// The type in WGSL.
-    fn wgsl(self) -> &'static str {
+    pub fn wgsl(self) -> &'static str {
         match self {
             Self::F32 => "f32",
             Self::F16 => "f16",

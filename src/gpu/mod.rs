@@ -18,6 +18,7 @@ mod run_once;
 pub(crate) mod strategy;
 pub(crate) mod tensor;
 pub(crate) mod timer;
+mod units;
 mod work;
 
 pub use adapter::GpuBuilder;
@@ -61,6 +62,7 @@ struct Inner {
     /// Bound where a kernel's optional buffer is absent: one for those it reads, one for the others.
     dummies: [wgpu::Buffer; 2],
     debugging: Debugging,
+    compute_units: u32,
     /// Measured when they are first asked for.
     peaks: OnceLock<Peaks>,
 }
@@ -74,6 +76,8 @@ struct Debugging {
     poison: bool,
     /// The core that is taken wherever it serves.
     preferred: Option<Core>,
+    /// The number of compute units that it is taken to have.
+    compute_units: Option<u32>,
     /// What the device says comes with a later poll of the future that waits for it, as in a browser.
     answers_later: bool,
 }
@@ -179,11 +183,15 @@ impl Gpu {
             .map(|label| create(label, size, wgpu::BufferUsages::STORAGE));
         // In the browser the answer comes later. What is missing there shows with the first kernel.
         at_once(scopes.close("a device")).unwrap_or(Ok(()))?;
+        let compute_units = (debugging.compute_units)
+            .or_else(|| units::told(&device))
+            .unwrap_or_else(|| units::guessed(info.device_type));
         let inner = Inner {
             device,
             queue,
             info,
             limits,
+            compute_units,
             failure,
             pipelines: Pipelines::new(disk),
             dummies,
@@ -260,6 +268,12 @@ impl Gpu {
         features.contains(wgpu::Features::SHADER_F16)
     }
 
+    /// The compute units (SMs, cores) that work is shared by: the number that was
+    /// [given](GpuBuilder::compute_units), else what the driver tells, else a guess.
+    pub fn compute_units(&self) -> u32 {
+        self.inner.compute_units
+    }
+
     /// What stands in for an absent buffer at a binding; no two bindings share memory.
     pub(crate) fn dummy(&self, access: Access, binding: usize) -> wgpu::BufferBinding<'_> {
         let buffer = match access {
@@ -295,6 +309,7 @@ impl Gpu {
             max_workgroups: (self.inner.limits)
                 .max_compute_workgroups_per_dimension
                 .min(65_535),
+            compute_units: self.inner.compute_units,
             preferred: self.inner.debugging.preferred,
         }
     }

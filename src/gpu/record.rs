@@ -2,7 +2,7 @@
 //! what a model will do, and what memory that takes, is known before anything is allocated.
 
 use super::kernel::{Access, Format, Kernel, Params, PipelineKey, Variant};
-use super::strategy::{self, Choices, Core, LOOP_LIMIT, Traits, Work};
+use super::strategy::{self, Choices, Core, LOOP_LIMIT, Stored, Traits, Work};
 use super::tensor::padded;
 use crate::{Error, Result};
 
@@ -158,7 +158,7 @@ pub(crate) struct Recording {
     /// What was measured to be fast.
     pub choices: Choices,
     /// What a core was chosen for, in order.
-    pub works: Vec<Work>,
+    pub works: Vec<Stored>,
     /// What was chosen on the way, in order.
     pub decisions: Vec<Decision>,
     /// Dispatches on parameters alone, where the recording has them apart: they run when the parameters
@@ -259,14 +259,21 @@ impl Recording {
         self.made = decisions.into_iter();
     }
 
-    /// The core for a piece of work.
-    pub fn core(&mut self, work: &Work) -> Core {
+    /// The core for a piece of work, whose inputs and result lie in memory in these formats.
+    pub fn core(&mut self, work: &Work, formats: [Format; 3]) -> Core {
+        let stored = Stored {
+            work: *work,
+            formats,
+        };
         let core = match self.made.next() {
             Some(Decision::Core(core)) => core,
-            None => strategy::core(&self.traits, &self.choices, work),
+            None => {
+                let chosen = self.choices.get(&stored.to_string()).copied();
+                strategy::core(&self.traits, chosen, work)
+            }
             Some(Decision::Parts(_)) => self.out_of_step(Core::Tiled64),
         };
-        self.works.push(*work);
+        self.works.push(stored);
         self.decisions.push(Decision::Core(core));
         core
     }

@@ -1,12 +1,14 @@
 //! Which core serves which shape on which adapter, and how long sums are split.
 
 mod depthwise;
+mod tiles;
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 pub(crate) use depthwise::{segment_parts, segments};
 
-pub(crate) use super::work::{Extents, Work};
+pub(crate) use super::work::{Extents, Stored, Work};
 use crate::op::{Conv2dGeometry, Size2};
 
 /// What the choice of kernels and the layout of memory depend on.
@@ -24,6 +26,8 @@ pub(crate) struct Traits {
     pub max_buffer: u64,
     /// Workgroups along one dimension of a grid.
     pub max_workgroups: u32,
+    /// What work is shared by: compute units, SMs or cores, one at least.
+    pub compute_units: u32,
     /// The core that is taken wherever it serves, in place of the table's choice.
     pub preferred: Option<Core>,
 }
@@ -38,6 +42,7 @@ impl Traits {
         max_binding: 128 << 20,
         max_buffer: 256 << 20,
         max_workgroups: 65_535,
+        compute_units: 64,
         preferred: None,
     };
 
@@ -127,23 +132,32 @@ impl Core {
     }
 }
 
-/// The cores that can do a piece of work on an adapter.
+/// The cores that can do a piece of work on an adapter, the one first that is expected to be the fastest: the
+/// table's choice, those that are for a kind of work alone, tiles by what they are estimated to take.
 #[cfg(feature = "native")]
 pub(crate) fn candidates(traits: &Traits, work: &Work) -> Vec<Core> {
     let serves = |core: &Core| serves(*core, traits, work);
-    Core::ALL.into_iter().filter(serves).collect()
+    let mut cores: Vec<Core> = Core::ALL.into_iter().filter(serves).collect();
+    let table = table(traits, work);
+    let place = |core: Core| match core {
+        _ if core == table => (0, 0.0),
+        Core::Subgroup | Core::Rows | Core::Strided | Core::Depthwise => (1, 0.0),
+        Core::Tiled32 | Core::Tiled64 | Core::Tiled128 => (2, tiles::cost(traits, work, core)),
+        Core::Direct => (3, 0.0),
+    };
+    cores.sort_by(|a, b| place(*a).partial_cmp(&place(*b)).unwrap_or(Ordering::Equal));
+    cores
 }
 
 /// Cores that were measured to be the fastest, by the work as it is displayed.
 pub(crate) type Choices = BTreeMap<String, Core>;
 
-/// The core for a piece of work: the preferred one, the chosen one, or the table's.
-pub(crate) fn core(traits: &Traits, choices: &Choices, work: &Work) -> Core {
-    let chosen = || choices.get(&work.to_string()).copied();
+/// The core for a piece of work: the preferred one, the one that was chosen for it, or the table's.
+pub(crate) fn core(traits: &Traits, chosen: Option<Core>, work: &Work) -> Core {
     let serving = |core: &Core| serves(*core, traits, work);
     let preferred = traits.preferred.filter(serving);
     let other = || {
-        chosen()
+        chosen
             .filter(serving)
             .unwrap_or_else(|| table(traits, work))
     };
@@ -208,8 +222,11 @@ fn table(traits: &Traits, work: &Work) -> Core {
         Some(geometry) if direct(work, geometry) && serves(Core::Direct, traits, work) => {
             Core::Direct
         }
-        _ if serves(tile(work), traits, work) => tile(work),
-        _ => Core::Direct,
+        _ => {
+            let tile = tiles::fastest(traits, work);
+            let serves = serves(tile, traits, work);
+            if serves { tile } else { Core::Direct }
+        }
     }
 }
 
@@ -219,23 +236,6 @@ fn shared(geometry: &Conv2dGeometry) -> bool {
         || group_channels(geometry)
             .into_iter()
             .all(|channels| channels >= 2)
-}
-
-/// The largest tile of which there are enough to fill a device and which is not mostly empty.
-fn tile(work: &Work) -> Core {
-    let extents = work.extents();
-    let splits = matches!(work, Work::Matmul(..) | Work::Conv2dBackwardWeight(_));
-    let parts = if splits { extents.k / SHORTEST_SUM } else { 1 };
-    let fills = |side: usize| extents.tiles(side) * parts.max(1) >= WANTED;
-    let padded = |side: usize| {
-        extents.m.next_multiple_of(side) as f64 * extents.n.next_multiple_of(side) as f64
-    };
-    let good = |side: usize| fills(side) && padded(side) <= 1.3 * padded(32);
-    match () {
-        () if good(128) => Core::Tiled128,
-        () if good(64) => Core::Tiled64,
-        () => Core::Tiled32,
-    }
 }
 
 /// Whether the core for rows of pixels can do a convolution.
@@ -319,12 +319,6 @@ pub(crate) fn wide(work: &Work) -> bool {
 /// Taps of all input channels of a group for which the wide direct kernel has room.
 pub(crate) const WIDE_TAPS: usize = 128;
 
-/// Workgroups of a product that fill a device.
-const WANTED: usize = 128;
-
-/// The shortest part of a split sum that is worth a workgroup of its own.
-const SHORTEST_SUM: usize = 256;
-
 /// The longest sum of an invocation for results that are activations, of which there are many. As one chain
 /// of products of one sign it is off by 1.6e-4 of itself at most, as a chain of blocks by a few 1e-6.
 const LONGEST_OF_IMAGES: usize = 16_384;
@@ -335,28 +329,28 @@ const ROOM: usize = 1 << 22;
 /// Parts of split sums at most: within the workgroups of one dimension.
 const MOST: usize = 32_768;
 
-/// Parts that the long sums of a product are split into; the parts are added in a fixed order. Few tiles
-/// fill the device so, and no sum is long enough to lose digits. Where many parts have no room, there are at
-/// least so many that none is longer than those of images, as far as a buffer holds them.
+/// Parts that the sums of a product are split into; the parts are added in a fixed order. Few tiles fill the
+/// device so, and no sum is long enough to lose digits. Where many parts have no room, there are
+/// at least so many that none is longer than those of images, as far as a buffer holds them.
 pub(crate) fn sum_parts(traits: &Traits, work: &Work, core: Core) -> usize {
     /// The longest sum of an invocation, where there is room.
     const LONGEST: usize = 1024;
-    let extents = work.extents();
-    let Extents { m, n, k, slices } = extents;
-    let to_fill =
-        || (WANTED / extents.tiles(core.side()).max(1)).clamp(1, (k / SHORTEST_SUM).max(1));
-    let (busy, longest) = match work {
-        Work::Conv2dForward(_) | Work::Conv2dBackwardInput(_) => (1, LONGEST_OF_IMAGES),
-        Work::Matmul(..) if core == Core::Subgroup => (1, LONGEST),
-        Work::Matmul(..) | Work::Conv2dBackwardWeight(_) => (to_fill(), LONGEST),
+    let Extents { m, n, k, slices } = work.extents();
+    let longest = match work {
+        Work::Conv2dForward(_) | Work::Conv2dBackwardInput(_) => LONGEST_OF_IMAGES,
+        Work::Matmul(..) | Work::Conv2dBackwardWeight(_) => LONGEST,
     };
     let short = (k / longest).min(ROOM / (m * n * slices).max(1));
-    let most = traits.holds(m * n * slices).max(1);
-    let wanted = busy.max(short).max(k.div_ceil(LONGEST_OF_IMAGES));
+    let least = short.max(k.div_ceil(LONGEST_OF_IMAGES)).max(1);
+    let wanted = match core {
+        Core::Tiled32 | Core::Tiled64 | Core::Tiled128 => tiles::parts(traits, work, core, least),
+        Core::Subgroup | Core::Rows | Core::Strided | Core::Depthwise | Core::Direct => least,
+    };
     let within_loops = match traits.software {
         true => k.div_ceil(LOOP_LIMIT / 37 * 32),
         false => 1,
     };
+    let most = traits.holds(m * n * slices).max(1);
     let wanted = wanted.min(most).max(within_loops);
     wanted.min(MOST / slices.max(1)).max(1)
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::kernel::Format;
 use crate::op::{Conv2dGeometry, Size2, saturating_product};
 
 /// The extents of a product C `(m, n)` with sums of length `k`, and the number of such products.
@@ -208,6 +209,24 @@ impl fmt::Display for Work {
     }
 }
 
+/// A piece of work, and how its two inputs and its result lie in memory: what cores are measured for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub work: Work,
+    pub formats: [Format; 3],
+}
+
+impl fmt::Display for Stored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.work)?;
+        let [a, b, result] = self.formats.map(Format::wgsl);
+        match self.formats {
+            [Format::F32, Format::F32, Format::F32] => Ok(()),
+            _ => write!(f, " in {a}, {b} to {result}"),
+        }
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -280,7 +299,17 @@ pub(crate) mod tests {
                 Work::Conv2dBackwardWeight(geometry),
             ]);
         }
-        let names: std::collections::BTreeSet<_> = works.iter().map(Work::to_string).collect();
+        let mut names: std::collections::BTreeSet<_> = works.iter().map(Work::to_string).collect();
         assert_eq!(names.len(), works.len(), "{names:#?}");
+        // As stored in f32, the work alone.
+        for at in 0..8 {
+            let formats = [1, 2, 4].map(|bit| match at & bit {
+                0 => Format::F32,
+                _ => Format::F16,
+            });
+            let stored = works.iter().map(|&work| Stored { work, formats });
+            names.extend(stored.map(|stored| stored.to_string()));
+        }
+        assert_eq!(names.len(), 8 * works.len(), "{names:#?}");
     }
 }

@@ -1,7 +1,7 @@
 //! How a [`Trainer`] is made.
 
 #[cfg(feature = "native")]
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use super::Schedule;
 use super::checkpoint::{self, CheckpointOptions, at_once};
@@ -166,12 +166,22 @@ impl TrainerBuilder {
     /// [file of your own](Self::autotune_file). A trainer that is [rebuilt](Trainer::rebuild), or
     /// [recovered](Trainer::recover) on the same adapter, keeps its choices, and measures shapes that are
     /// new. The ways differ in the order of their sums, so with autotuning the bits of a training are a
-    /// function of that file too. Measured is with tensors of `f32`, in [half precision](Self::half_precision) as well. Default off: a built-in
+    /// function of that file too. In [half precision](Self::half_precision) it is measured with what is stored so. Default off: a built-in
     /// table chooses. Means nothing on the CPU, where there is one way.
     #[cfg(feature = "native")]
     pub fn autotune(mut self, autotune: bool) -> Self {
         let store = self.autotune.take().unwrap_or(ChoiceStore::Cache);
         self.autotune = autotune.then_some(store);
+        self
+    }
+
+    /// Bounds the time that [autotuning](Self::autotune) takes: what is not measured by then is left to the table,
+    /// and measured by the next trainer that has time. Which cores run then depends on how fast the measuring went, and so the last bits of
+    /// results do, until all is in the file. A core at work is not interrupted, nor is one that has been begun left out; those that take more than twice as
+    /// long as the best so far are stopped anyway. Default no bound.
+    #[cfg(feature = "native")]
+    pub fn autotune_budget(mut self, time: Duration) -> Self {
+        self.options.autotune_budget = time;
         self
     }
 

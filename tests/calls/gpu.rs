@@ -16,6 +16,7 @@ const ASKED: &[&str] = &[
     "Gpu::device",
     "Gpu::queue",
     "Gpu::has_half_precision",
+    "Gpu::compute_units",
 ];
 
 const BUILDER: &[&str] = &[
@@ -27,6 +28,7 @@ const BUILDER: &[&str] = &[
     "GpuBuilder::shader_checks",
     "GpuBuilder::poison",
     "GpuBuilder::prefer_core",
+    "GpuBuilder::compute_units",
     "GpuBuilder::limits",
     "GpuBuilder::pipeline_cache",
     "GpuBuilder::build",
@@ -61,7 +63,7 @@ pub fn calls() -> Vec<Call> {
     vec![
         Call::on_device(ASKED, |_| {
             let _ = (gpu().info(), gpu().limits(), gpu().device(), gpu().queue());
-            let _ = gpu().has_half_precision();
+            let _ = (gpu().has_half_precision(), gpu().compute_units());
             true
         }),
         Call::medium(&["TrainerBuilder::memory"], |d| memory(d).is_ok()),
@@ -83,10 +85,16 @@ pub fn calls() -> Vec<Call> {
                 .is_ok()
         }),
         Call::slow(
-            &["TrainerBuilder::autotune", "TrainerBuilder::autotune_file"],
+            &[
+                "TrainerBuilder::autotune",
+                "TrainerBuilder::autotune_file",
+                "TrainerBuilder::autotune_budget",
+            ],
             |d| {
                 let path = std::env::temp_dir().join("wgpu-cnn-calls/no/autotune.json");
                 let off = usual(d).autotune(d.flag()).autotune(false);
+                let time = std::time::Duration::from_nanos(d.number() as u64);
+                let off = off.autotune_budget(time);
                 off.on(gpu()).is_ok() && usual(d).autotune_file(path).memory(gpu()).is_ok()
             },
         ),
@@ -151,6 +159,9 @@ fn device(d: &mut Draw) -> Result<(), Error> {
         .poison(d.flag());
     if d.flag() {
         builder = builder.limits(limits);
+    }
+    if d.flag() {
+        builder = builder.compute_units(d.number() as u32);
     }
     if d.is_hostile() {
         builder = builder.adapter("none of this name").prefer_core("no core");

@@ -44,7 +44,9 @@ impl Variant {
 
     fn gpu(&'static self) -> Option<&'static Gpu> {
         let create = || {
+            // More than there are: few tiles are split wherever a sum is long enough.
             let builder = Gpu::builder()
+                .compute_units(256)
                 .poison(self.poison)
                 .shader_checks(self.checks)
                 .allow_subgroups(self.subgroups);

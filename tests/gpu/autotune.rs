@@ -1,6 +1,7 @@
 //! Cores chosen by measurement, and the file that keeps the choices.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::Value;
 use wgpu_cnn::{Conv2d, Error, Gpu, Model, Trainer, TrainerBuilder};
@@ -239,6 +240,55 @@ fn a_budget_is_refused_before_anything_is_measured() {
     let error = builder(&path).memory_budget(1000).on(gpu).unwrap_err();
     assert!(matches!(error, Error::OutOfMemory { .. }), "{error}");
     assert!(!path.exists());
+}
+
+#[test]
+fn what_no_time_is_left_for_is_left_to_the_table_and_measured_later() {
+    let Some(gpu) = plain_gpu() else { return };
+    let path = file("time");
+    let at_once = || builder(&path).autotune_budget(Duration::ZERO);
+    let untuned = Trainer::builder(model()).batch(BATCH).seed(3);
+    let expected = gradients(untuned.on(gpu).unwrap());
+    assert_eq!(gradients(at_once().on(gpu).unwrap()), expected);
+    assert!(!path.exists(), "something was measured");
+    drop(builder(&path).on(gpu).unwrap());
+    let mut contents = read(&path);
+    assert!(entries(&mut contents).len() >= 8);
+    // What is known takes no time.
+    choose(&path, "tiled-32");
+    let preferring = Gpu::builder().prefer_core("tiled-32").build().unwrap();
+    let untuned = Trainer::builder(model()).batch(BATCH).seed(3);
+    let expected = gradients(untuned.on(&preferring).unwrap());
+    assert_eq!(gradients(at_once().on(gpu).unwrap()), expected);
+}
+
+#[test]
+fn half_precision_is_measured_with_what_is_stored_so() {
+    let Some(gpu) = plain_gpu().filter(|gpu| gpu.has_half_precision()) else {
+        return;
+    };
+    let path = file("half");
+    let half = || builder(&path).half_precision(true);
+    drop(half().on(gpu).unwrap());
+    let mut contents = read(&path);
+    let measured = entries(&mut contents);
+    let count = |begin: &str, end: &str| {
+        let fits = |key: &&String| key.starts_with(begin) && key.ends_with(end);
+        measured.keys().filter(fits).count()
+    };
+    assert_eq!(count("conv2d_forward", "in f16, f16 to f16"), 1);
+    assert_eq!(count("conv2d_forward", "in f32, f16 to f16"), 1); // of the images
+    assert_eq!(count("conv2d_backward_input", "in f32, f16 to f32"), 1);
+    assert_eq!(count("conv2d_backward_weight", "in f16, f32 to f32"), 1);
+    assert_eq!(count("matmul", "in f16, f16 to f32"), 1);
+    // Each has its core, and those that store f32 have their own.
+    choose(&path, "tiled-32");
+    let preferring = Gpu::builder().prefer_core("tiled-32").build().unwrap();
+    let untuned = Trainer::builder(model()).batch(BATCH).seed(3);
+    let expected = gradients(untuned.half_precision(true).on(&preferring).unwrap());
+    assert_eq!(gradients(half().on(gpu).unwrap()), expected);
+    drop(builder(&path).on(gpu).unwrap());
+    assert!(entries(&mut read(&path)).len() > measured.len());
 }
 
 #[test]

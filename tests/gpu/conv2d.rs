@@ -116,6 +116,16 @@ fn general_cases() -> Vec<Case> {
             Conv2d::new(3, 4).stride(2).padding(Padding::Same),
         ),
         case(
+            "patches of groups",
+            [2, 6, 8, 12],
+            Conv2d::new(10, 4).stride(4).groups(2),
+        ),
+        case(
+            "patches that leave an edge",
+            [2, 3, 9, 11],
+            Conv2d::new(5, 3).stride(3),
+        ),
+        case(
             "dilation",
             [1, 3, 11, 9],
             Conv2d::new(5, 3).dilation(2).padding(2),
@@ -410,6 +420,29 @@ fn strided_dilated_and_grouped_convolutions_equal_the_reference() {
 }
 
 /// More strips of pixels than a grid has workgroups along one dimension.
+/// Sums over so many channels and so few pixels that the tiled cores split them to fill a device.
+#[test]
+fn long_sums_of_few_pixels_equal_the_reference() {
+    run(&[
+        case("few tiles", [2, 260, 5, 7], Conv2d::new(258, 3).padding(1)),
+        case(
+            "few tiles of phases",
+            [1, 300, 6, 5],
+            Conv2d::new(600, 3).stride(2).padding(1),
+        ),
+        case(
+            "few tiles of groups",
+            [1, 130, 5, 5],
+            Conv2d::new(130, 3).groups(2).dilation(2).padding(2),
+        ),
+        case(
+            "few tiles of patches",
+            [1, 3, 32, 16],
+            Conv2d::new(520, 16).stride(16),
+        ),
+    ]);
+}
+
 #[test]
 fn a_grid_that_folds_covers_every_pixel() {
     let case = case("folded", [1, 1, 263_000, 4], Conv2d::new(1, 1));

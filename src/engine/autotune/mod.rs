@@ -1,16 +1,18 @@
 //! Choosing cores by measurement: each product and convolution of a model, at its own shape, on every
 //! core that serves it. A core whose result is not the CPU reference's is out, however fast.
 
+mod bench;
 mod file;
 
+use std::time::Duration;
+
 use super::lower::{Task, lower};
-use crate::gpu::kernels::matmul::Factor;
-use crate::gpu::kernels::{conv2d, matmul};
-use crate::gpu::program::Program;
-use crate::gpu::record::{Recording, Region, Storage};
-use crate::gpu::strategy::{Choices, Core, Traits, Work, candidates};
-use crate::gpu::timer::Timer;
+use crate::gpu::kernel::Format;
+use crate::gpu::strategy::{Choices, Core, Stored, Work, candidates};
+use crate::gpu::timer::{now, since};
 use crate::{Error, Gpu, Result, cpu};
+
+use bench::{Bench, seconds};
 
 pub(crate) use file::ChoiceStore;
 use file::ChoicesFile;
@@ -62,21 +64,28 @@ fn known(gpu: &Gpu, file: &ChoicesFile, found: Option<&Found>) -> Result<Choices
     Ok(choices)
 }
 
-/// The choices for a task: those that are known, and measurements of the others, which are added to the file.
+/// The choices for a task: those that are known, and measurements of the others, which are added to the file. What is
+/// not measured when `budget` is spent is left to the table.
 pub(super) async fn choices(
     gpu: &Gpu,
     task: &Task<'_>,
     (store, found): (&ChoiceStore, Option<&Found>),
+    budget: Duration,
 ) -> Result<Choices> {
     let mut file = ChoicesFile::read(store, gpu)?;
     let mut choices = known(gpu, &file, found)?;
     let works = lower(task, gpu.traits(), task.options.batch)?
         .recording
         .works;
+    let begin = now();
     for work in works {
-        let (key, cores) = (work.to_string(), candidates(&gpu.traits(), &work));
+        let (key, cores) = (work.to_string(), candidates(&gpu.traits(), &work.work));
         let known = choices.get(&key).is_some_and(|core| cores.contains(core));
         if cores.len() < 2 || known {
+            continue;
+        }
+        if since(begin).is_some_and(|spent| spent >= budget) {
+            log::warn!("{key}: no time is left to measure it, the table's choice stays");
             continue;
         }
         let timings = measure(gpu, &work, &cores).await?;
@@ -95,32 +104,33 @@ pub(super) async fn choices(
     Ok(choices)
 }
 
-/// The cores that give the reference's result, the fastest first.
-async fn measure(gpu: &Gpu, work: &Work, cores: &[Core]) -> Result<Vec<Timing>> {
-    let inputs = inputs(work);
-    let expected = reference(work, &inputs)?;
+/// The cores that give the reference's result, the fastest first, without those that were stopped.
+async fn measure(gpu: &Gpu, work: &Stored, cores: &[Core]) -> Result<Vec<Timing>> {
+    let inputs = inputs(&work.work);
+    let expected = reference(&work.work, &inputs)?;
     let mut timings: Vec<Timing> = Vec::new();
     for &core in cores {
+        let left_out = |why: &str| log::warn!("{work}: {} is left out: {why}", core.name());
         let bench = match Bench::new(gpu, work, core, &inputs).await {
             Ok(bench) => bench,
             // One core may need more memory for its parts than there is; another will do.
             Err(error @ (Error::OutOfMemory { .. } | Error::Limit { .. })) => {
-                log::warn!("{work}: {} is left out: {error}", core.name());
+                left_out(&error.to_string());
                 continue;
             }
             Err(error) => return Err(error),
         };
-        if !equal(&bench.result().await?, &expected) {
-            log::warn!("{work}: {} is left out: wrong result", core.name());
+        let best = timings.iter().map(|timing| timing.seconds).reduce(f64::min);
+        let Some(seconds) = seconds(&bench, best).await? else {
+            log::debug!("{work}: {} takes too long beside others", core.name());
+            continue;
+        };
+        if !equal(&bench.result().await?, &expected, work.formats[2]) {
+            left_out("wrong result");
             continue;
         }
-        let best = timings.iter().map(|timing| timing.seconds).reduce(f64::min);
-        let seconds = bench.seconds(best).await?;
         if seconds <= 0.0 {
-            log::warn!(
-                "{work}: {} is left out: the device's clock stands still",
-                core.name()
-            );
+            left_out("the device's clock stands still");
             continue;
         }
         timings.push(Timing { core, seconds });
@@ -130,9 +140,15 @@ async fn measure(gpu: &Gpu, work: &Work, cores: &[Core]) -> Result<Vec<Timing>> 
 }
 
 /// Whether two results are the same number for number. The data are integers, whose sums are exact in
-/// any order. Nothing but zeros would prove nothing.
-fn equal(got: &[f32], expected: &[f32]) -> bool {
-    got == expected && expected.iter().any(|&value| value != 0.0)
+/// any order; in `f16` a large one is the number before or after it. Nothing but zeros would prove nothing.
+fn equal(got: &[f32], expected: &[f32], stored: Format) -> bool {
+    let step = |value: f32| 2f32.powi((value.abs().to_bits() >> 23) as i32 - 127 - 10);
+    let same = |(&got, &expected): (&f32, &f32)| match stored {
+        Format::F32 => got == expected,
+        Format::F16 => (got - expected).abs() < step(expected).max(1.0),
+    };
+    let all = got.len() == expected.len() && got.iter().zip(expected).all(same);
+    all && expected.iter().any(|&value| value != 0.0)
 }
 
 /// The lengths of the two inputs and of the result.
@@ -170,101 +186,6 @@ fn reference(work: &Work, [a, b]: &[Vec<f32>; 2]) -> Result<Vec<f32>> {
     Ok(result)
 }
 
-/// A piece of work on one core, ready to run.
-struct Bench<'a> {
-    gpu: &'a Gpu,
-    recording: Recording,
-    program: Program,
-    timer: Timer,
-    output: Region,
-    len: usize,
-}
-
-impl<'a> Bench<'a> {
-    async fn new(gpu: &'a Gpu, work: &Work, core: Core, inputs: &[Vec<f32>; 2]) -> Result<Self> {
-        let mut recording = Recording::new(Traits {
-            preferred: Some(core),
-            ..gpu.traits()
-        });
-        recording.set_label(work.to_string());
-        let lengths = lengths(work);
-        let [a, b, output] = lengths.map(|len| recording.buffer("", len, Storage::Persistent));
-        record(&mut recording, work, [a, b], output);
-        let recording = recording.finish()?;
-        let program = Program::compile(gpu, &recording).await?;
-        let params = program.params_block(&recording.dispatches);
-        program.set_params(gpu, &params).await?;
-        for (region, values) in [a, b].into_iter().zip(inputs) {
-            let bytes = bytemuck::cast_slice(values);
-            program.write(gpu, region, bytes).await?;
-        }
-        Ok(Self {
-            gpu,
-            recording,
-            program,
-            timer: Timer::new(gpu, 2).await?,
-            output,
-            len: lengths[2],
-        })
-    }
-
-    async fn result(&self) -> Result<Vec<f32>> {
-        self.time(1, 1).await?;
-        let result = Region {
-            size: self.len as u64 * 4,
-            ..self.output
-        };
-        let bytes = self.program.read(self.gpu, result).await?;
-        Ok(bytemuck::pod_collect_to_vec(&bytes))
-    }
-
-    /// Seconds of a run: the best of several, unless the first is hopeless beside the best core's.
-    async fn seconds(&self, best: Option<f64>) -> Result<f64> {
-        /// What a clock can tell apart from a pass's own cost.
-        const ENOUGH: f64 = 0.02;
-        const HOPELESS: f64 = 3.0;
-        let mut times = 1;
-        loop {
-            let first = self.time(times, 1).await?;
-            let hopeless = best.is_some_and(|best| first > HOPELESS * best * times as f64);
-            if hopeless && first > ENOUGH / 4.0 {
-                return Ok(first / times as f64);
-            }
-            if first >= ENOUGH || times >= 256 {
-                return Ok(self.time(times, 2).await?.min(first) / times as f64);
-            }
-            times *= 2;
-        }
-    }
-
-    /// Seconds of the shortest of several passes, each of so many runs.
-    async fn time(&self, runs: usize, passes: usize) -> Result<f64> {
-        let dispatches = &self.recording.dispatches;
-        let passes = vec![vec![0..dispatches.len(); runs]; passes];
-        let times = self.timer.time(&self.program, dispatches, &passes).await?;
-        let shortest = times.into_iter().min().unwrap_or_default();
-        Ok(shortest.as_secs_f64())
-    }
-}
-
-fn record(recording: &mut Recording, work: &Work, [a, b]: [Region; 2], output: Region) {
-    let to = output.into();
-    match work {
-        Work::Matmul(extents, transposed) => {
-            let factor = |(region, transposed)| Factor { region, transposed };
-            let factors = [(a, transposed[0]), (b, transposed[1])].map(factor);
-            matmul::matmul(recording, *extents, factors, None, to);
-        }
-        Work::Conv2dForward(geometry) => conv2d::forward(recording, geometry, [a, b], None, to),
-        Work::Conv2dBackwardInput(geometry) => {
-            conv2d::backward_input(recording, geometry, [a, b], None, to);
-        }
-        Work::Conv2dBackwardWeight(geometry) => {
-            conv2d::backward_weight(recording, geometry, [a, b], output);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -272,17 +193,37 @@ mod tests {
     #[test]
     fn a_wrong_result_never_passes() {
         let expected: Vec<f32> = (0..64).map(|at| (at % 5) as f32 - 2.0).collect();
-        assert!(equal(&expected, &expected));
+        assert!(equal(&expected, &expected, Format::F32));
         for at in 0..expected.len() {
             for wrong in [expected[at] + 1.0, f32::NAN, f32::INFINITY] {
                 let mut got = expected.clone();
                 got[at] = wrong;
-                assert!(!equal(&got, &expected), "{at}: {wrong}");
+                assert!(!equal(&got, &expected, Format::F32), "{at}: {wrong}");
             }
         }
-        assert!(!equal(&expected[1..], &expected));
+        assert!(!equal(&expected[1..], &expected, Format::F32));
         let zeros = vec![0.0; 64];
-        assert!(!equal(&zeros, &zeros), "zeros prove nothing");
+        assert!(!equal(&zeros, &zeros, Format::F32), "zeros prove nothing");
+    }
+
+    #[test]
+    fn in_f16_a_result_may_be_rounded_and_no_more() {
+        for (got, expected, same) in [
+            (2047.0, 2047.0, true),
+            (2046.0, 2047.0, false),
+            (2048.0, 2049.0, true),
+            (2052.0, 2049.0, false),
+            (4096.0, 4099.0, true),
+            (4092.0, 4097.0, false),
+            (f32::INFINITY, 4097.0, false),
+            (f32::NAN, 4097.0, false),
+        ] {
+            assert_eq!(
+                equal(&[got], &[expected], Format::F16),
+                same,
+                "{got}, {expected}"
+            );
+        }
     }
 
     #[test]
@@ -292,7 +233,7 @@ mod tests {
         let got = reference(&work, &[a.clone(), b.clone()]).unwrap();
         let element = |m: usize, n: usize| (0..100).map(|k| a[k * 9 + m] * b[k * 7 + n]).sum();
         let expected: Vec<f32> = (0..63).map(|at| element(at / 7, at % 7)).collect();
-        assert!(equal(&got, &expected));
+        assert!(equal(&got, &expected, Format::F32));
     }
 
     #[test]
@@ -306,7 +247,7 @@ mod tests {
             Work::Conv2dBackwardInput(sparse),
         ] {
             let expected = reference(&work, &inputs(&work)).unwrap();
-            assert!(equal(&expected, &expected), "{work}");
+            assert!(equal(&expected, &expected, Format::F32), "{work}");
         }
     }
 }

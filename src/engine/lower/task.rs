@@ -1,5 +1,8 @@
 //! What is lowered, and how.
 
+#[cfg(feature = "native")]
+use std::time::Duration;
+
 use crate::engine::wanted::Wanted;
 use crate::gpu::record::Decision;
 use crate::gpu::strategy::Choices;
@@ -30,6 +33,9 @@ pub(crate) struct PlanOptions {
     pub input_gradients: bool,
     /// Of the parameters over the updates.
     pub average: Option<Average>,
+    /// What choosing cores by measurement may take.
+    #[cfg(feature = "native")]
+    pub autotune_budget: Duration,
 }
 
 impl PlanOptions {
@@ -46,6 +52,8 @@ impl PlanOptions {
             half: false,
             input_gradients: false,
             average: None,
+            #[cfg(feature = "native")]
+            autotune_budget: Duration::MAX,
         }
     }
 }

@@ -26,6 +26,101 @@ fn a_smaller_batch_has_the_kernels_and_buffers_of_the_planned_one() {
     }
 }
 
+/// The dispatches of an ordinary training step, and how many of them are behind a barrier.
+fn dispatches(model: &crate::Model, batch: usize, traits: Traits) -> [usize; 2] {
+    let losses = [OutputLoss::first(&crate::Loss::default())];
+    let groups = Groups::single(&model.graph, crate::Optimizer::adam(0.1).into());
+    let task = Task::new(model, &losses, &groups, PlanOptions::new(batch));
+    let lowered = lower(&task, traits, batch).unwrap();
+    let Ranges {
+        prepare_again,
+        update,
+        average,
+        ..
+    } = lowered.ranges.clone();
+    let ranges = [
+        &[prepare_again][..],
+        &lowered.ranges.gradients(),
+        &[update, average],
+    ]
+    .concat();
+    let step: Vec<usize> = ranges.into_iter().flatten().collect();
+    let barriers = lowered.recording.barriers(step.iter().copied());
+    [step.len(), barriers]
+}
+
+#[test]
+fn a_step_has_as_many_dispatches_as_it_had() {
+    let lenet = crate::Model::builder([1, 28, 28])
+        .conv2d(32, 5)
+        .relu()
+        .max_pool2d(2)
+        .conv2d(64, 5)
+        .relu()
+        .max_pool2d(2)
+        .flatten()
+        .dense(128)
+        .relu()
+        .dense(10);
+    let resnet = crate::zoo::resnet18().input([3, 224, 224]);
+    let (lenet, resnet) = (lenet.build().unwrap(), resnet.build().unwrap());
+    let [gpu, software, ..] = adapters()[..] else {
+        panic!("no adapters")
+    };
+    let counts = [gpu, software].map(|traits| {
+        let traits = Traits {
+            max_binding: 1 << 30,
+            max_buffer: 1 << 30,
+            ..traits
+        };
+        [
+            dispatches(&lenet, 64, traits),
+            dispatches(&resnet, 64, traits),
+        ]
+    });
+    // Of LeNet and of ResNet-18, on a GPU and on a software adapter with subgroups of 8, which packs filters.
+    assert_eq!(counts, [[[26, 25], [218, 214]], [[28, 25], [254, 215]]]);
+}
+
+/// Sums over few channels of large images: every dispatch that has to do with as much as such images, and is no
+/// product, has workgroups enough for a GPU of more than a hundred compute units, eight for each.
+#[test]
+fn whatever_works_on_large_images_fills_a_device() {
+    let images = || crate::Model::builder([64, 256, 256]);
+    let models = [
+        images().batch_norm().prelu().group_norm(8).scale(),
+        images().layer_norm_channels().layer_norm(),
+        images().conv2d(64, 1).global_avg_pool(),
+        images().instance_norm().global_max_pool(),
+        images().scale().global_softmax_pool(),
+        images().local_response_norm(5).softmax(),
+    ];
+    let [gpu, ..] = adapters()[..] else {
+        panic!("no adapters")
+    };
+    let traits = Traits {
+        max_binding: 1 << 30,
+        max_buffer: 1 << 30,
+        ..gpu
+    };
+    let loss = crate::Loss::mean_squared_error();
+    let few = models.into_iter().flat_map(|model| {
+        let model = model.build().unwrap();
+        let losses = [OutputLoss::first(&loss)];
+        let groups = Groups::single(&model.graph, crate::Optimizer::adam(0.1).into());
+        let task = Task::new(&model, &losses, &groups, PlanOptions::new(8));
+        let dispatches = lower(&task, traits, 8).unwrap().recording.dispatches;
+        let few = dispatches.into_iter().filter(|dispatch| {
+            let large = dispatch.regions().any(|region| region.size >= 32 << 20);
+            // Products are shared out by themselves.
+            large && dispatch.flops == 0 && dispatch.workgroups.iter().product::<u32>() < 1024
+        });
+        few.map(|dispatch| format!("{}: {:?}", dispatch.what(), dispatch.workgroups))
+            .collect::<Vec<_>>()
+    });
+    assert_eq!(few.collect::<Vec<_>>(), Vec::<String>::new());
+}
+
 /// The kernels of a training step on a model, each with its layer.
 fn kernels(model: &crate::Model) -> Vec<(String, &'static str)> {
     let losses = [OutputLoss::first(&crate::Loss::default())];

@@ -143,6 +143,7 @@ impl<T: Real> Operator<T> for ConvTranspose2d {
                 ConvTranspose2d::new(5, [2, 3]).dilation([2, 1]),
                 [3, 5, 6],
             ),
+            Case::new("patches", layer(5, 3).stride(3), [4, 3, 5]),
             Case::new("beyond a tile", layer(33, 3), [17, 4, 5]).batch(2),
         ]
     }

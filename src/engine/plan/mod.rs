@@ -70,7 +70,7 @@ impl Plan {
         let memory = Self::memory_of(gpu, model, losses, groups, options, &known)?;
         check_budget(&memory, &options)?;
         let task = Task::new(model, losses, groups, options);
-        autotune::choices(gpu, &task, (store, found)).await
+        autotune::choices(gpu, &task, (store, found), options.autotune_budget).await
     }
 
     /// Refuses what cannot be trained, on whatever device.

@@ -249,6 +249,12 @@ impl Plan {
         self.compiled.kernels(batch).0
     }
 
+    /// How many of some dispatches, one after the other, wait for those before them.
+    pub fn barriers(&self, order: &[usize]) -> usize {
+        let recording = &self.compiled.lowered.recording;
+        recording.barriers(order.iter().copied())
+    }
+
     /// The kernels of a plan that was made for batches of this size: they bind no more than such a
     /// batch needs.
     pub fn dispatches_planned_for(&self, batch: usize) -> Result<Vec<Dispatch>> {

@@ -5,7 +5,7 @@ use super::product::{Product, product};
 use super::{Output, Read, ReadWrite, Recording, Region};
 use super::{blocks, flag, flat_grid, group_grid, reduce};
 use super::{conv2d_depthwise, conv2d_rows, conv2d_strided};
-use crate::gpu::kernel::{Kernel, Params as _, params, source};
+use crate::gpu::kernel::{Format, Kernel, Params as _, params, source};
 use crate::gpu::strategy::{self, Core, Extents, Work};
 use crate::gpu::work::{Phases, period};
 use crate::op::{Conv2dGeometry, Size2};
@@ -139,7 +139,7 @@ pub(crate) fn forward(
     output: Output,
 ) {
     let work = Work::Conv2dForward(*geometry);
-    let core = recording.core(&work);
+    let core = recording.core(&work, formats(inputs, output.region));
     match core {
         Core::Rows => return conv2d_rows::forward(recording, geometry, inputs, bias, output),
         Core::Strided => {
@@ -175,7 +175,7 @@ pub(crate) fn backward_input(
     output: Output,
 ) {
     let work = Work::Conv2dBackwardInput(*geometry);
-    let core = recording.core(&work);
+    let core = recording.core(&work, formats(inputs, output.region));
     match core {
         Core::Rows => {
             return conv2d_rows::backward_input(recording, geometry, inputs, bias, output);
@@ -281,8 +281,8 @@ pub(crate) fn backward_weight(
     gradient_weight: Region,
 ) {
     let work = Work::Conv2dBackwardWeight(*geometry);
-    let core = recording.core(&work);
     let inputs = [input, gradient_output];
+    let core = recording.core(&work, formats(inputs, gradient_weight));
     match core {
         Core::Rows => {
             return conv2d_rows::backward_weight(recording, geometry, inputs, gradient_weight);
@@ -332,6 +332,11 @@ pub(crate) fn backward_weight(
     }
 }
 
+/// How the inputs and the result of a pass lie in memory.
+fn formats([a, b]: [Region; 2], result: Region) -> [Format; 3] {
+    [a, b, result].map(|region| region.format)
+}
+
 fn params(geometry: &Conv2dGeometry, parts: usize) -> Params {
     Params {
         batch: geometry.batch as u32,
@@ -361,12 +366,46 @@ mod tests {
     use super::*;
     use crate::gpu::strategy::Traits;
     use crate::gpu::work::tests::variations;
-    use crate::{Conv2d, Shape};
+    use crate::{Activation, Conv2d, Shape};
 
     #[test]
     fn the_wide_kernel_has_room_for_the_taps_that_it_is_given() {
         let room = format!("const MAX_TAPS: u32 = {}u;", strategy::WIDE_TAPS);
         assert!(DIRECT_WIDE_FORWARD.source.contains(&room));
+    }
+
+    /// Few tiles of long sums: the parts are written as they are, and what adds them up has the epilogue.
+    #[test]
+    fn parts_of_few_tiles_are_added_with_bias_and_activation() {
+        let geometry = Conv2d::new(512, 3).padding(1);
+        let geometry = geometry.geometry(8, &Shape::from([512, 7, 7])).unwrap();
+        for core in [Core::Tiled32, Core::Tiled64, Core::Tiled128] {
+            let mut recording = Recording::new(Traits {
+                compute_units: 132,
+                preferred: Some(core),
+                ..Traits::DEFAULT
+            });
+            let lengths = [geometry.input_len(), geometry.weight_len(), 512];
+            let [x, w, b] = lengths.map(|len| recording.transient("values", len));
+            let y = Output {
+                activation: Some(Activation::Relu),
+                ..recording.transient("values", geometry.output_len()).into()
+            };
+            forward(&mut recording, &geometry, [x, w], Some(b), y);
+            let [product, sum] = &recording.dispatches[..] else {
+                panic!("{} dispatches", recording.dispatches.len())
+            };
+            assert!(product.workgroups[2] > 1, "{:?}", product.workgroups);
+            assert_eq!((product.bindings[2], sum.bindings[1]), (None, Some(b)));
+            assert_eq!(sum.kernel.name, reduce::PARTS.name);
+            let [applied, none] = [sum, product].map(|dispatch| {
+                let mut constants = dispatch.constants.iter();
+                let constant = constants.find(|(name, _)| *name == "ACTIVATION");
+                constant.map(|(_, value)| *value)
+            });
+            assert_eq!(applied, Some(f64::from(Activation::Relu.code())));
+            assert_eq!(none, Some(0.0));
+        }
     }
 
     /// What a core says that it can do it can: the loops of its kernels are as long as it took them to be.

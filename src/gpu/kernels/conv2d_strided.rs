@@ -1,13 +1,14 @@
 //! Convolution with any stride and dilation by strips of pixels, for subgroups of 8: the cores `strided`
 //! and `strided_taps`.
 
-use super::conv2d_rows::{RowsParams, TapsParams, half, pack, rows_params, weight_sums};
+use super::conv2d_rows::{self, RowsParams, TapsParams, half, pack, rows_params, weight_sums};
+use super::pixel_shuffle::{Towards, shuffle_and_add};
 use super::{Output, Read, ReadWrite, Recording, Region};
 use super::{blocks, flag, group_grid, whole_vectors, window_constants};
 use crate::gpu::kernel::{Kernel, Params as _, source};
-use crate::gpu::strategy;
+use crate::gpu::strategy::{self, Traits};
 use crate::gpu::work::{period, taps_of_phase};
-use crate::op::{Conv2dGeometry, Size2};
+use crate::op::{Conv2dGeometry, PixelShuffleGeometry, Size2};
 
 pub(crate) const STRIDED: Kernel = Kernel {
     name: "conv2d_strided",
@@ -65,6 +66,15 @@ pub(super) fn backward_input(
     bias: Option<Region>,
     output: Output,
 ) {
+    if let Some((rows, shuffle)) = patches(&recording.traits, geometry) {
+        let len = geometry.input_len();
+        let patches = recording.transient("gradients of patches", len);
+        let inputs = [gradient_output, weight];
+        conv2d_rows::backward_input(recording, &rows, inputs, None, patches.into());
+        let bias = (bias, geometry.in_channels);
+        shuffle_and_add(recording, &shuffle, Towards::Pixels, patches, bias, output);
+        return;
+    }
     let packed = pack(recording, geometry, weight, true);
     let swapped = Conv2dGeometry {
         in_channels: geometry.out_channels,
@@ -75,6 +85,51 @@ pub(super) fn backward_input(
     };
     let inputs = [gradient_output, packed];
     strided(recording, &swapped, true, inputs, bias, output);
+}
+
+/// Where the filter covers each pixel once, as it cuts an image into patches: the convolution of one tap whose
+/// channels are the pixels of a patch, and what lays these out. All of a tile is in use there, however few
+/// channels there are.
+fn patches(
+    traits: &Traits,
+    geometry: &Conv2dGeometry,
+) -> Option<(Conv2dGeometry, PixelShuffleGeometry)> {
+    let Conv2dGeometry {
+        batch,
+        groups,
+        in_channels,
+        in_size,
+        out_size,
+        kernel,
+        stride,
+        padding,
+        dilation,
+        ..
+    } = *geometry;
+    let covered = [
+        kernel.height == kernel.width && kernel == stride && dilation == Size2::ONE,
+        padding == [0; 4],
+        in_size.height == out_size.height * stride.height,
+        in_size.width == out_size.width * stride.width,
+    ];
+    let channels = in_channels.checked_mul(kernel.area())?;
+    let tiles = groups * (channels / groups).div_ceil(16);
+    if covered.contains(&false) || tiles > traits.max_workgroups as usize {
+        return None;
+    }
+    let rows = Conv2dGeometry {
+        in_channels: channels,
+        in_size: out_size,
+        kernel: Size2::ONE,
+        stride: Size2::ONE,
+        ..*geometry
+    };
+    let shuffle = PixelShuffleGeometry {
+        planes: batch * in_channels,
+        size: out_size,
+        factor: kernel.height,
+    };
+    Some((rows, shuffle))
 }
 
 /// The strided core on a geometry as it runs, with packed weights.

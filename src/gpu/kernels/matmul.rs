@@ -79,7 +79,8 @@ pub(crate) fn matmul(
     c: Output,
 ) {
     let work = Work::Matmul([m, n, k], [a.transposed, b.transposed]);
-    let core = recording.core(&work);
+    let formats = [a.region, b.region, c.region].map(|region| region.format);
+    let core = recording.core(&work, formats);
     let traits = recording.traits;
     let parts = recording.parts(|| strategy::sum_parts(&traits, &work, core));
     let (to, bias_now) = match parts {

@@ -22,7 +22,7 @@ fn tables_preferences_and_choices_name_cores_that_serve() {
                     .into_iter()
                     .filter(|&core| serves(core, &traits, &work));
                 let serving: Vec<_> = serving.collect();
-                let table = core(&traits, &Choices::new(), &work);
+                let table = core(&traits, None, &work);
                 assert!(serving.contains(&table), "{work}: {table:?}");
                 for any in Core::ALL {
                     let expected = if serving.contains(&any) { any } else { table };
@@ -30,9 +30,8 @@ fn tables_preferences_and_choices_name_cores_that_serve() {
                         preferred: Some(any),
                         ..traits
                     };
-                    assert_eq!(core(&preferred, &Choices::new(), &work), expected);
-                    let chosen = Choices::from([(work.to_string(), any)]);
-                    assert_eq!(core(&traits, &chosen, &work), expected);
+                    assert_eq!(core(&preferred, None, &work), expected);
+                    assert_eq!(core(&traits, Some(any), &work), expected);
                 }
             }
         }
@@ -41,26 +40,89 @@ fn tables_preferences_and_choices_name_cores_that_serve() {
 
 #[test]
 fn a_large_product_takes_large_tiles_and_a_small_one_small_tiles() {
-    let tile = |extents| {
-        core(
-            &Traits::DEFAULT,
-            &Choices::new(),
-            &Work::Matmul(extents, [false; 2]),
-        )
-    };
+    let tile = |extents| core(&Traits::DEFAULT, None, &Work::Matmul(extents, [false; 2]));
     assert_eq!(tile([4096, 4096, 4096]), Core::Tiled128);
-    assert_eq!(tile([1024, 1024, 64]), Core::Tiled64);
+    assert_eq!(tile([1024, 1152, 64]), Core::Tiled64); // 72 large ones would take 64 units two turns
     assert_eq!(tile([64, 128, 128]), Core::Tiled32);
     assert_eq!(tile([32, 1 << 20, 576]), Core::Tiled32); // taller tiles would be half empty
-    // A few tiles of long sums are many when these are split.
-    let dense = Work::Matmul([64, 128, 1 << 16], [false, true]);
-    assert!(
-        sum_parts(
-            &Traits::DEFAULT,
-            &dense,
-            core(&Traits::DEFAULT, &Choices::new(), &dense)
-        ) > 1
+}
+
+/// A convolution of square images at stride 1 that keeps their size.
+fn square(batch: usize, [from, to]: [usize; 2], side: usize) -> Conv2dGeometry {
+    Conv2dGeometry {
+        batch,
+        in_channels: from,
+        in_size: Size2::from(side),
+        out_channels: to,
+        out_size: Size2::from(side),
+        padding: [1; 4],
+        ..convolution()
+    }
+}
+
+fn with_units(compute_units: u32) -> Traits {
+    Traits {
+        compute_units,
+        ..Traits::DEFAULT
+    }
+}
+
+/// What an NVIDIA H200 took with each tile, in its order in `Core::ALL`, in microseconds.
+#[test]
+fn the_tile_that_is_taken_is_one_that_was_measured_to_be_fast() {
+    let forward = |batch, channels, side| Work::Conv2dForward(square(batch, channels, side));
+    let weight = |batch, channels, side| Work::Conv2dBackwardWeight(square(batch, channels, side));
+    let measured = [
+        (forward(64, [64, 64], 56), [790, 474, 790]),
+        (forward(64, [128, 128], 28), [759, 469, 419]),
+        (forward(64, [64, 64], 16), [66, 45, 81]),
+        (forward(64, [32, 32], 32), [68, 82, 135]),
+        (forward(64, [64, 64], 4), [6, 7, 14]),
+        (weight(64, [32, 32], 32), [293, 179, 260]),
+        (weight(64, [64, 64], 56), [3983, 948, 1298]),
+        (weight(64, [64, 64], 8), [89, 27, 48]),
+        (weight(64, [128, 128], 28), [3976, 1101, 586]),
+        (weight(64, [128, 128], 8), [252, 98, 57]),
+        (weight(64, [256, 256], 4), [103, 102, 68]),
+    ];
+    for (work, microseconds) in measured {
+        let taken = core(&with_units(132), None, &work);
+        let place = Core::ALL.into_iter().position(|core| core == taken);
+        let time = place.and_then(|place| microseconds.get(place)).copied();
+        assert_eq!(time, microseconds.into_iter().min(), "{work}: {taken:?}");
+    }
+}
+
+#[test]
+fn sums_are_split_where_tiles_are_fewer_than_units() {
+    let split = |units, work| {
+        let traits = with_units(units);
+        let core = core(&traits, None, &work);
+        (core, sum_parts(&traits, &work, core))
+    };
+    let few = square(8, [512, 512], 7);
+    for work in [Work::Conv2dForward(few), Work::Conv2dBackwardInput(few)] {
+        for units in [64, 132] {
+            let (core, parts) = split(units, work);
+            let groups = work.extents().tiles(core.side()) * parts;
+            let turns = groups as f64 / f64::from(units);
+            assert!(parts > 1 && turns > 0.8, "{parts} parts on {core:?}");
+            assert!(work.extents().k / parts >= 256, "{parts} parts on {core:?}");
+        }
+        assert_eq!(split(1, work).1, 1);
+    }
+    // There are enough of them, or the sums are short.
+    assert_eq!(
+        split(132, Work::Conv2dForward(square(64, [64, 64], 56))).1,
+        1
     );
+    assert_eq!(split(132, Work::Conv2dForward(square(8, [32, 64], 7))).1, 1);
+    // Parts take room: a gigabyte of results has no second half.
+    let large = square(1 << 14, [512, 512], 7);
+    assert_eq!(split(u32::MAX, Work::Conv2dForward(large)).1, 1);
+    // A few tiles of long sums are many when these are split.
+    let dense = Work::Matmul([64, 128, 1 << 13], [false, true]);
+    assert!(split(64, dense).1 > 8);
 }
 
 #[test]
@@ -141,7 +203,7 @@ fn depthwise_convolutions_take_their_core_within_its_limits() {
                 Work::Conv2dBackwardInput(geometry),
                 Work::Conv2dBackwardWeight(geometry),
             ];
-            works.map(|work| core(&traits, &Choices::new(), &work) == Core::Depthwise)
+            works.map(|work| core(&traits, None, &work) == Core::Depthwise)
         };
         assert_eq!(takes(depthwise), [true; 3]);
         assert_eq!(takes(with(|g| g.kernel = Size2::from(7))), [true; 3]);
@@ -175,7 +237,7 @@ fn groups_share_loads_in_a_subgroup_where_they_have_channels_to_share_them_with(
             stride: Size2::from(stride),
             ..convolution()
         };
-        core(&software, &Choices::new(), &Work::Conv2dForward(geometry))
+        core(&software, None, &Work::Conv2dForward(geometry))
     };
     assert_eq!(takes([8, 8], 4, 1), Core::Rows);
     assert_eq!(takes([4, 2], 32, 1), Core::Rows);
