@@ -5,12 +5,21 @@
 //! that lies in the padding. Patches are unfolded for one plane at a time, small enough for the
 //! cache, by row-wise copies that know where the image ends; of a large filter a few taps at a time.
 
+mod parts;
+mod sliding;
+mod weight;
+mod winograd;
+mod winograd_weight;
+
 use std::ops::Range;
+
+use sliding::Sliding;
 
 use super::matmul::{add_dots, add_product};
 use super::parallel::{for_each, for_each_with};
-use super::sum::{TERMS, add_wide, round, sum};
-use super::{Real, check_length, inside};
+use super::product::ROWS;
+use super::sum::{TERMS, add_wide, round, sum, sum_of};
+use super::{Real, check_length, inside, singles};
 use crate::Result;
 use crate::op::Conv2dGeometry;
 
@@ -30,11 +39,29 @@ pub fn conv2d_forward<T: Real>(
     bias: Option<&[T]>,
     y: &mut [T],
 ) -> Result<()> {
+    conv2d_forward_by(true, geometry, x, w, bias, y)
+}
+
+/// As [`conv2d_forward`]; with `direct_only` false by Winograd's algorithm where that pays.
+pub(crate) fn conv2d_forward_by<T: Real>(
+    direct_only: bool,
+    geometry: &Conv2dGeometry,
+    x: &[T],
+    w: &[T],
+    bias: Option<&[T]>,
+    y: &mut [T],
+) -> Result<()> {
     let sizes = Sizes::check(geometry, x.len(), w.len(), y.len())?;
     if let Some(bias) = bias {
         check_length("conv2d bias", [geometry.out_channels], bias.len())?;
     }
     if y.is_empty() {
+        return Ok(());
+    }
+    if let Some((x, w, y)) = singles(x, w, y)
+        && let Some(sliding) = Sliding::forward(geometry, w)
+    {
+        sliding.compute(direct_only, x, bias.and_then(T::as_f32), y);
         return Ok(());
     }
     let block = sizes.filter_block(32);
@@ -87,9 +114,26 @@ pub fn conv2d_backward_input<T: Real>(
     w: &[T],
     gx: &mut [T],
 ) -> Result<()> {
+    conv2d_backward_input_by(true, geometry, gy, w, gx)
+}
+
+/// As [`conv2d_backward_input`]; with `direct_only` false by Winograd's algorithm where that pays.
+pub(crate) fn conv2d_backward_input_by<T: Real>(
+    direct_only: bool,
+    geometry: &Conv2dGeometry,
+    gy: &[T],
+    w: &[T],
+    gx: &mut [T],
+) -> Result<()> {
     let sizes = Sizes::check(geometry, gx.len(), w.len(), gy.len())?;
     if gy.is_empty() || w.is_empty() {
         gx.fill(T::zero());
+        return Ok(());
+    }
+    if let Some((gy, w, gx)) = singles(gy, w, gx)
+        && let Some(sliding) = Sliding::backward_input(geometry, w)
+    {
+        sliding.compute(direct_only, gy, None, gx);
         return Ok(());
     }
     let (planes, scratch) = (chunks(gx, sizes.inputs), || {
@@ -126,9 +170,30 @@ pub fn conv2d_backward_weight<T: Real>(
     gy: &[T],
     gw: &mut [T],
 ) -> Result<()> {
+    conv2d_backward_weight_by(true, geometry, x, gy, gw)
+}
+
+/// As [`conv2d_backward_weight`]; with `direct_only` false by Winograd's algorithm where that pays.
+pub(crate) fn conv2d_backward_weight_by<T: Real>(
+    direct_only: bool,
+    geometry: &Conv2dGeometry,
+    x: &[T],
+    gy: &[T],
+    gw: &mut [T],
+) -> Result<()> {
     let sizes = Sizes::check(geometry, x.len(), gw.len(), gy.len())?;
     if gy.is_empty() || x.is_empty() {
         gw.fill(T::zero());
+        return Ok(());
+    }
+    if sizes.group_outputs >= ROWS
+        && let Some((x, gy, gw)) = singles(x, gy, gw)
+    {
+        if !direct_only && winograd_weight::pays(geometry, sizes) {
+            winograd_weight::backward_weight(geometry, sizes, x, gy, gw);
+        } else {
+            weight::backward_weight(geometry, sizes, x, gy, gw);
+        }
         return Ok(());
     }
     let block = sizes.filter_block(16);
@@ -181,7 +246,7 @@ pub(super) fn sum_planes<T: Real>(plane: usize, values: &[T], totals: &mut [T]) 
     for_each(totals.iter_mut().enumerate(), |(c, total)| {
         let planes = values.chunks_exact(plane.max(1));
         let planes = planes.skip(c).step_by(channels);
-        *total = T::nearest(sum(planes.map(|plane| sum(plane.iter().copied()))));
+        *total = T::nearest(sum(planes.map(sum_of)));
     });
 }
 
@@ -257,13 +322,15 @@ fn chunks<T>(slice: &mut [T], len: usize) -> impl Iterator<Item = (usize, &mut [
     slice.chunks_exact_mut(len.max(1)).enumerate()
 }
 
-/// Calls `visit(patch, columns, start)` for each of the filter's taps and each row of outputs of which
-/// some find it inside the image: `patch` is where the row begins within the patches, `columns` which
-/// of its outputs these are, `start` where in the plane the first of them finds the tap.
+/// Calls `visit(tap, row, columns, start)` for each of these taps, by its place among them, and each of
+/// these rows of outputs of which some find it inside the image: `columns` is which of its outputs these are,
+/// `start` where in the plane the first of them finds the tap.
+#[inline(always)]
 fn for_each_patch_row(
     geometry: &Conv2dGeometry,
     taps: Range<usize>,
-    mut visit: impl FnMut(usize, Range<usize>, usize),
+    among: Range<usize>,
+    mut visit: impl FnMut(usize, usize, Range<usize>, usize),
 ) {
     let &Conv2dGeometry {
         in_size,
@@ -285,11 +352,10 @@ fn for_each_patch_row(
             continue;
         }
         let first = (columns.start * stride.width) as isize + right;
-        for i in rows {
+        for i in rows.start.max(among.start)..rows.end.min(among.end) {
             let row = (i * stride.height) as isize + down;
-            let patch = at * out_size.area() + i * out_size.width;
             let start = row * in_size.width as isize + first;
-            visit(patch, columns.clone(), start as usize);
+            visit(at, i, columns.clone(), start as usize);
         }
     }
 }
@@ -301,70 +367,47 @@ fn unfold<T: Real>(geometry: &Conv2dGeometry, taps: Range<usize>, plane: &[T], p
     if taps.len() < geometry.kernel.area() {
         patches.fill(T::zero());
     }
-    for_each_patch_row(geometry, taps, |patch, columns, start| {
-        let patch = &mut patches[patch + columns.start..patch + columns.end];
-        if stride == 1 {
-            patch.copy_from_slice(&plane[start..start + patch.len()]);
-        } else {
-            let pixels = plane[start..].iter().step_by(stride);
-            patch
-                .iter_mut()
-                .zip(pixels)
-                .for_each(|(to, from)| *to = *from);
-        }
-    });
+    let size = geometry.out_size;
+    for_each_patch_row(
+        geometry,
+        taps,
+        0..size.height,
+        |tap, row, columns, start| {
+            let at = tap * size.area() + row * size.width;
+            let patch = &mut patches[at + columns.start..at + columns.end];
+            if stride == 1 {
+                patch.copy_from_slice(&plane[start..start + patch.len()]);
+            } else {
+                let pixels = plane[start..].iter().step_by(stride);
+                patch
+                    .iter_mut()
+                    .zip(pixels)
+                    .for_each(|(to, from)| *to = *from);
+            }
+        },
+    );
 }
 
 /// Adds the patches of some taps to the plane that they would be unfolded from.
 fn fold<T: Real>(geometry: &Conv2dGeometry, taps: Range<usize>, patches: &[T], plane: &mut [f64]) {
     let stride = geometry.stride.width;
-    for_each_patch_row(geometry, taps, |patch, columns, start| {
-        let patch = &patches[patch + columns.start..patch + columns.end];
-        if stride == 1 {
-            add_wide(&mut plane[start..start + patch.len()], patch);
-        } else {
-            let pixels = plane[start..].iter_mut().step_by(stride);
-            pixels.zip(patch).for_each(|(to, from)| *to += from.wide());
-        }
-    });
+    let size = geometry.out_size;
+    for_each_patch_row(
+        geometry,
+        taps,
+        0..size.height,
+        |tap, row, columns, start| {
+            let at = tap * size.area() + row * size.width;
+            let patch = &patches[at + columns.start..at + columns.end];
+            if stride == 1 {
+                add_wide(&mut plane[start..start + patch.len()], patch);
+            } else {
+                let pixels = plane[start..].iter_mut().step_by(stride);
+                pixels.zip(patch).for_each(|(to, from)| *to += from.wide());
+            }
+        },
+    );
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::op::Conv2d;
-
-    #[test]
-    fn a_small_case_equals_values_computed_by_hand() {
-        let g = Conv2d::new(1, 2).geometry(1, &[1, 3, 3].into()).unwrap();
-        let x = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0];
-        let (w, gy) = ([1.0, 0.0, -1.0, 2.0], [1.0, 0.0, 0.0, 2.0]);
-        let (mut y, mut gx, mut gw) = ([0.0; 4], [0.0; 9], [0.0; 4]);
-        conv2d_forward(&g, &x, &w, Some(&[0.5]), &mut y).unwrap();
-        assert_eq!(y, [7.5, 9.5, 13.5, 15.5]);
-        conv2d_backward_input(&g, &gy, &w, &mut gx).unwrap();
-        assert_eq!(gx, [1.0, 0.0, 0.0, -1.0, 4.0, 0.0, 0.0, -2.0, 4.0]);
-        conv2d_backward_weight(&g, &x, &gy, &mut gw).unwrap();
-        assert_eq!(gw, [11.0, 14.0, 20.0, 23.0]);
-    }
-
-    #[test]
-    fn wrong_lengths_and_groups_are_refused() {
-        let g = Conv2d::new(2, 2).geometry(1, &[2, 3, 3].into()).unwrap();
-        let (x, w, mut y) = (vec![0.0f32; 18], vec![0.0; 16], vec![0.0; 8]);
-        assert!(conv2d_forward(&g, &x, &w, None, &mut y).is_ok());
-        assert!(conv2d_forward(&g, &x[1..], &w, None, &mut y).is_err());
-        assert!(conv2d_forward(&g, &x, &w[1..], None, &mut y).is_err());
-        assert!(conv2d_forward(&g, &x, &w, None, &mut y[1..]).is_err());
-        assert!(conv2d_forward(&g, &x, &w, Some(&[0.0]), &mut y).is_err());
-        for groups in [0, 3] {
-            let g = Conv2dGeometry { groups, ..g };
-            assert!(conv2d_forward(&g, &x, &w, None, &mut y).is_err());
-        }
-        let nothing = Conv2dGeometry {
-            out_size: [0, 2].into(),
-            ..g
-        };
-        assert!(conv2d_backward_weight(&nothing, &x, &[], &mut [0.0; 16]).is_err());
-    }
-}
+mod tests;

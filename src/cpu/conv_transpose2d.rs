@@ -5,7 +5,7 @@
 //! [`ConvTranspose2d::geometry`](crate::op::ConvTranspose2d::geometry) gives it: its output
 //! `(N, O, OH, OW)` is this layer's input, its input `(N, C, H, W)` this layer's output.
 
-use super::conv2d::{conv2d_backward_input, conv2d_backward_weight, conv2d_forward, sum_planes};
+use super::conv2d::{conv2d_backward_input_by, conv2d_backward_weight, conv2d_forward, sum_planes};
 use super::parallel::for_each;
 use super::{Real, check_length};
 use crate::Result;
@@ -25,10 +25,22 @@ pub fn conv_transpose2d_forward<T: Real>(
     bias: Option<&[T]>,
     y: &mut [T],
 ) -> Result<()> {
+    conv_transpose2d_forward_by(true, geometry, x, w, bias, y)
+}
+
+/// As [`conv_transpose2d_forward`]; with `direct_only` false by Winograd's algorithm where that pays.
+pub(crate) fn conv_transpose2d_forward_by<T: Real>(
+    direct_only: bool,
+    geometry: &Conv2dGeometry,
+    x: &[T],
+    w: &[T],
+    bias: Option<&[T]>,
+    y: &mut [T],
+) -> Result<()> {
     if let Some(bias) = bias {
         check_length("conv_transpose2d bias", [geometry.in_channels], bias.len())?;
     }
-    conv2d_backward_input(geometry, x, w, y)?;
+    conv2d_backward_input_by(direct_only, geometry, x, w, y)?;
     if let Some(bias) = bias {
         let planes = y
             .chunks_exact_mut(geometry.in_size.area().max(1))

@@ -6,7 +6,7 @@
 
 use super::parallel::for_each;
 use super::sum::{TERMS, add_wide, round};
-use super::{Real, check_length};
+use super::{Real, check_length, product, singles};
 use crate::Result;
 use crate::op::LinearGeometry;
 
@@ -46,6 +46,12 @@ pub fn matmul<T: Real>(
     check_length("matmul c", [m, n], c.len())?;
     c.fill(T::zero());
     if c.is_empty() || k == 0 {
+        return Ok(());
+    }
+    if m.min(n) >= product::ROWS
+        && let Some((a, b, c)) = singles(a, b, c)
+    {
+        product::matmul([m, n, k], (a, transpose_a), (b, transpose_b), c);
         return Ok(());
     }
     if transpose_a && transpose_b {

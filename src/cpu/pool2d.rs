@@ -35,17 +35,27 @@ pub fn max_pool2d_forward<T: Real>(
     for_each(
         planes.zip(argmax.chunks_exact_mut(outputs)),
         |((x, y), argmax)| {
-            for (at, (y, argmax)) in y.iter_mut().zip(argmax).enumerate() {
-                let (i, j) = (at / geometry.out_size.width, at % geometry.out_size.width);
-                (*y, *argmax) = window_maximum(geometry, x, i, j);
+            let width = geometry.out_size.width;
+            let rows = y
+                .chunks_exact_mut(width)
+                .zip(argmax.chunks_exact_mut(width));
+            for (i, (y, argmax)) in rows.enumerate() {
+                row_of_maxima(geometry, x, i, y, argmax);
             }
         },
     );
     Ok(())
 }
 
-/// The maximum of the window at `(i, j)` and its position.
-fn window_maximum<T: Real>(geometry: &Pool2dGeometry, plane: &[T], i: usize, j: usize) -> (T, u32) {
+/// The maxima of row `i` of windows and their positions: the row's windows together, a position of theirs after the
+/// other.
+fn row_of_maxima<T: Real>(
+    geometry: &Pool2dGeometry,
+    plane: &[T],
+    i: usize,
+    y: &mut [T],
+    argmax: &mut [u32],
+) {
     let &Pool2dGeometry {
         in_size,
         kernel,
@@ -54,21 +64,28 @@ fn window_maximum<T: Real>(geometry: &Pool2dGeometry, plane: &[T], i: usize, j: 
         dilation,
         ..
     } = geometry;
+    y.fill(T::neg_infinity());
+    argmax.fill(NOWHERE);
     let down = (i * stride.height) as isize - padding[0] as isize;
-    let right = (j * stride.width) as isize - padding[2] as isize;
-    let columns = inside(kernel.width, dilation.width, right, in_size.width);
-    let mut maximum = (T::neg_infinity(), NOWHERE);
     for p in inside(kernel.height, dilation.height, down, in_size.height) {
         let row = ((p * dilation.height) as isize + down) as usize * in_size.width;
-        for q in columns.clone() {
-            let at = row + ((q * dilation.width) as isize + right) as usize;
-            let value = plane[at];
-            if value > maximum.0 || value.is_nan() || maximum.1 == NOWHERE {
-                maximum = (value, at as u32);
+        for q in 0..kernel.width {
+            let right = (q * dilation.width) as isize - padding[2] as isize;
+            let windows = inside(y.len(), stride.width, right, in_size.width);
+            if windows.is_empty() {
+                continue;
+            }
+            let start = row + ((windows.start * stride.width) as isize + right) as usize;
+            let values = plane[start..].iter().step_by(stride.width);
+            let positions = (start as u32..).step_by(stride.width);
+            let maxima = y[windows.clone()].iter_mut().zip(&mut argmax[windows]);
+            for ((y, argmax), (&value, at)) in maxima.zip(values.zip(positions)) {
+                let wins = value > *y || value.is_nan() || *argmax == NOWHERE;
+                *y = if wins { value } else { *y };
+                *argmax = if wins { at } else { *argmax };
             }
         }
     }
-    maximum
 }
 
 /// `gx[plane,a] = sum of gy[plane,i,j] over the windows whose argmax is a`, for `gy` and `argmax`

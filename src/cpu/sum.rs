@@ -26,6 +26,17 @@ pub(super) fn sum<T: Real>(mut terms: impl Iterator<Item = T>) -> f64 {
     }
 }
 
+/// The sum of a slice, in the order of [`sum`].
+pub(super) fn sum_of<T: Real>(terms: &[T]) -> f64 {
+    let (chunks, rest) = terms.as_chunks::<LANES>();
+    let mut lanes = [0.0; LANES];
+    for chunk in chunks {
+        add_wide(&mut lanes, chunk);
+    }
+    add_wide(&mut lanes, rest);
+    lanes.iter().sum()
+}
+
 /// `totals += terms`.
 pub(super) fn add_wide<T: Real>(totals: &mut [f64], terms: &[T]) {
     for (total, &term) in totals.iter_mut().zip(terms) {
@@ -51,6 +62,8 @@ mod tests {
         assert!((sum(tenths) / expected - 1.0).abs() < 1e-9);
         assert_eq!(sum(std::iter::repeat_n(1.0f32, 20_000_003)), 20_000_003.0);
         assert_eq!(sum((0..21).map(f64::from)), 210.0);
+        let thirds: Vec<f32> = (0..21).map(|at| at as f32 / 3.0).collect();
+        assert_eq!(sum_of(&thirds), sum(thirds.iter().copied()));
         assert_eq!(sum(std::iter::empty::<f32>()), 0.0);
         assert_eq!(
             sum([f32::MAX, f32::MAX, -f32::MAX].into_iter()),

@@ -61,6 +61,8 @@ fn convolutions() {
         conv2d([1, 1, 1024, 1024], Conv2d::new(2, 1024)),
         conv2d([1, 1, 1, 1], Conv2d::new(1 << 20, 1)),
         conv2d([2, 700, 3, 3], Conv2d::new(2, 3)),
+        conv2d([3, 4, 512, 512], Conv2d::new(4, 1)),
+        conv2d([1, 7000, 3, 3], Conv2d::new(4, 3)),
     ];
     for g in shapes {
         for [a, b] in FACTORS {
@@ -95,12 +97,16 @@ fn convolutions() {
 #[test]
 fn products() {
     for [a, b] in FACTORS {
-        let k = 1 << 22;
-        for n in [1, 2, 4] {
-            let (x, w) = (vec![a; 2 * k], vec![b; n * k]);
+        for (m, n, k) in [
+            (2, 1, 1 << 22),
+            (2, 2, 1 << 22),
+            (2, 4, 1 << 22),
+            (5, 6, 1 << 20),
+        ] {
+            let (x, w) = (vec![a; m * k], vec![b; n * k]);
             for (ta, tb) in [(false, false), (false, true), (true, false), (true, true)] {
-                let mut c = vec![f32::NAN; 2 * n];
-                cpu::matmul(2, n, k, &x, ta, &w, tb, &mut c).unwrap();
+                let mut c = vec![f32::NAN; m * n];
+                cpu::matmul(m, n, k, &x, ta, &w, tb, &mut c).unwrap();
                 close("matmul", &c, times(k, &[a, b]));
             }
         }

@@ -21,12 +21,12 @@ pub use group::{group_norm_backward_input, group_norm_backward_parameters, group
 pub use layer::{layer_norm_backward_input, layer_norm_backward_parameters, layer_norm_forward};
 
 use super::Real;
-use super::sum::sum;
+use super::sum::{sum, sum_of};
 
 /// Mean and biased variance of all values of some slices.
 fn moments<'a, T: Real>(parts: impl Iterator<Item = &'a [T]> + Clone) -> (T, T) {
     let count = parts.clone().map(<[T]>::len).sum::<usize>() as f64;
-    let mean = sum(parts.clone().map(|part| sum(part.iter().copied()))) / count;
+    let mean = sum(parts.clone().map(sum_of)) / count;
     let square = |x: &T| (x.wide() - mean) * (x.wide() - mean);
     let squares = sum(parts.map(|part| sum(part.iter().map(square))));
     (T::nearest(mean), T::nearest(squares / count))

@@ -118,7 +118,7 @@ impl<T: Real> Operator<T> for Conv2d {
     ) -> Result<()> {
         let geometry = self.geometry(site.batch, site.input())?;
         let (bias, x) = (parameters.get(1).copied(), self.padded_values(site, x[0])?);
-        cpu::conv2d_forward(&geometry, &x, parameters[0], bias, y)
+        cpu::conv2d_forward_by(site.direct_only, &geometry, &x, parameters[0], bias, y)
     }
 
     fn backward(
@@ -131,18 +131,18 @@ impl<T: Real> Operator<T> for Conv2d {
         let geometry = self.geometry(site.batch, site.input())?;
         if let Some(gw) = gradients.parameter(0) {
             let x = self.padded_values(site, saved.x[0])?;
-            cpu::conv2d_backward_weight(&geometry, &x, gy, gw)?;
+            cpu::conv2d_backward_weight_by(site.direct_only, &geometry, &x, gy, gw)?;
         }
         if let Some(gb) = gradients.parameter(1) {
             cpu::conv2d_backward_bias(&geometry, gy, gb)?;
         }
         if let Some(gx) = gradients.input(0) {
-            let weight = saved.parameters[0];
+            let (weight, direct) = (saved.parameters[0], site.direct_only);
             match self.padded(site.batch, site.input())? {
-                None => cpu::conv2d_backward_input(&geometry, gy, weight, gx)?,
+                None => cpu::conv2d_backward_input_by(direct, &geometry, gy, weight, gx)?,
                 Some(padded) => {
                     let mut around = zeros(padded.output_len())?;
-                    cpu::conv2d_backward_input(&geometry, gy, weight, &mut around)?;
+                    cpu::conv2d_backward_input_by(direct, &geometry, gy, weight, &mut around)?;
                     cpu::pad2d_backward(&padded, &around, gx)?;
                 }
             }

@@ -80,7 +80,7 @@ impl<T: Real> Operator<T> for ConvTranspose2d {
     ) -> Result<()> {
         let geometry = self.geometry(site.batch, site.input())?;
         let bias = parameters.get(1).copied();
-        cpu::conv_transpose2d_forward(&geometry, x[0], parameters[0], bias, y)
+        cpu::conv_transpose2d_forward_by(site.direct_only, &geometry, x[0], parameters[0], bias, y)
     }
 
     fn backward(
@@ -92,13 +92,20 @@ impl<T: Real> Operator<T> for ConvTranspose2d {
     ) -> Result<()> {
         let geometry = self.geometry(site.batch, site.input())?;
         if let Some(gw) = gradients.parameter(0) {
-            cpu::conv_transpose2d_backward_weight(&geometry, saved.x[0], gy, gw)?;
+            cpu::conv2d_backward_weight_by(site.direct_only, &geometry, gy, saved.x[0], gw)?;
         }
         if let Some(gb) = gradients.parameter(1) {
             cpu::conv_transpose2d_backward_bias(&geometry, gy, gb)?;
         }
         if let Some(gx) = gradients.input(0) {
-            cpu::conv_transpose2d_backward_input(&geometry, gy, saved.parameters[0], gx)?;
+            cpu::conv2d_forward_by(
+                site.direct_only,
+                &geometry,
+                gy,
+                saved.parameters[0],
+                None,
+                gx,
+            )?;
         }
         Ok(())
     }

@@ -52,6 +52,8 @@ pub struct Reference<T> {
     seed: u64,
     /// The largest global norm of the gradients.
     clip_norm: Option<f64>,
+    /// Whether convolutions are computed by the sums that define them alone.
+    direct_only: bool,
     /// Batches per update.
     accumulate: usize,
     parameters: Vec<Vec<T>>,
@@ -141,6 +143,7 @@ impl<T: Real> Reference<T> {
             groups,
             seed,
             clip_norm: None,
+            direct_only: false,
             accumulate: 1,
             parameters,
             gradients,

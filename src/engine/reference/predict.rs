@@ -32,6 +32,7 @@ pub(in crate::engine) fn predict<T: Real>(
         parameters,
         batch: inputs.examples(graph)?,
         training: None,
+        direct_only: false,
     };
     tape.forward_alone(walk, &numbers(graph, inputs))?;
     let outputs = graph.outputs().iter();

@@ -1,0 +1,226 @@
+//! The weight gradient of a convolution in `f32`: a product of unfolded patches and output gradients, over pixels.
+//!
+//! A task takes some channels of some images. The pixels of a few images, or of a few rows of one, are gathered at a
+//! time: of each tap those that it meets, and of each filter its output gradients. Then each pair is multiplied. What
+//! the tasks of the same channels have come to is added up in the order of the images.
+
+use std::ops::Range;
+
+use super::{Sizes, for_each_patch_row};
+use crate::cpu::parallel::{for_each, for_each_with};
+use crate::cpu::product::{COLUMNS, ROWS, Row, rows_from, tile, turn};
+use crate::cpu::sum::add_wide;
+use crate::cpu::wide::{Work, widest};
+use crate::op::Conv2dGeometry;
+
+/// Taps, of all channels of a task, that share the output gradients that are gathered.
+const TAPS: usize = 64;
+
+/// Pixels that are gathered at a time, about: as much as the cache holds of them.
+const PIXELS: usize = 256;
+
+/// Tasks that there are at least, where there are as many images: enough for many cores.
+const TASKS: usize = 32;
+
+/// As [`super::conv2d_backward_weight`], of slices that have the geometry's lengths.
+pub(super) fn backward_weight(
+    geometry: &Conv2dGeometry,
+    sizes: Sizes,
+    x: &[f32],
+    gy: &[f32],
+    gw: &mut [f32],
+) {
+    let Sizes {
+        taps,
+        group_inputs,
+        group_outputs,
+        ..
+    } = sizes;
+    let channels = (TAPS / taps).clamp(1, group_inputs);
+    let blocks = group_inputs.div_ceil(channels);
+    let parts = TASKS.div_ceil(geometry.groups * blocks).min(geometry.batch);
+    let images = geometry.batch.div_ceil(parts);
+    let parts = geometry.batch.div_ceil(images);
+    let len = group_outputs * channels * taps;
+    let mut totals = vec![0.0; geometry.groups * blocks * parts * len];
+    let tasks = totals.chunks_exact_mut(len).enumerate();
+    for_each_with(tasks, Memory::default, |memory, (at, totals)| {
+        let (group, first) = (at / parts / blocks, at / parts % blocks * channels);
+        let start = at % parts * images;
+        widest(Task {
+            geometry,
+            sizes,
+            x,
+            gy,
+            group,
+            channels: first..group_inputs.min(first + channels),
+            images: start..geometry.batch.min(start + images),
+            totals,
+            memory,
+        });
+    });
+    // A task's totals are `(c, tap, o)`, of its channels. Those of some filters lie side by side.
+    let row = group_inputs * taps;
+    for_each(gw.chunks_mut(COLUMNS * row).enumerate(), |(at, gw)| {
+        for block in 0..blocks {
+            let columns = block * channels * taps..row.min((block + 1) * channels * taps);
+            for (i, gw) in gw.chunks_exact_mut(row).enumerate() {
+                let (group, o) = (
+                    (at * COLUMNS + i) / group_outputs,
+                    (at * COLUMNS + i) % group_outputs,
+                );
+                let totals = &totals[(group * blocks + block) * parts * len..][..parts * len];
+                for (column, gw) in gw[columns.clone()].iter_mut().enumerate() {
+                    let parts = totals.iter().skip(column * group_outputs + o).step_by(len);
+                    *gw = parts.sum::<f64>() as f32;
+                }
+            }
+        }
+    });
+}
+
+/// Memory that a task leaves to the next.
+#[derive(Default)]
+struct Memory {
+    /// `(c, tap, pixel)`.
+    patches: Vec<f32>,
+    /// `(o, pixel)`.
+    gradients: Vec<f32>,
+    /// `(pixel, o)` of some of these.
+    panels: Vec<Row>,
+}
+
+/// The sums over some images, for some channels of a group.
+struct Task<'a> {
+    geometry: &'a Conv2dGeometry,
+    sizes: Sizes,
+    x: &'a [f32],
+    gy: &'a [f32],
+    group: usize,
+    channels: Range<usize>,
+    images: Range<usize>,
+    totals: &'a mut [f64],
+    memory: &'a mut Memory,
+}
+
+impl Work for Task<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(mut self) {
+        let size = self.geometry.out_size;
+        let most = PIXELS;
+        // Some images with all their rows, or some rows of one.
+        let images = (most / size.area()).max(1);
+        let rows = (most / size.width).clamp(1, size.height);
+        for start in self.images.clone().step_by(images) {
+            let images = start..self.images.end.min(start + images);
+            for row in (0..size.height).step_by(rows) {
+                self.add(images.clone(), row..size.height.min(row + rows));
+            }
+        }
+    }
+}
+
+impl Task<'_> {
+    /// Adds the sums over these rows of these images.
+    #[inline(always)]
+    fn add(&mut self, images: Range<usize>, rows: Range<usize>) {
+        let Sizes {
+            outputs,
+            taps,
+            group_outputs,
+            ..
+        } = self.sizes;
+        let width = self.geometry.out_size.width;
+        let (first, area) = (rows.start * width, rows.len() * width);
+        let pixels = images.len() * area;
+        let gradients = &mut self.memory.gradients;
+        gradients.resize(group_outputs * pixels, 0.0);
+        for (at, image) in images.clone().enumerate() {
+            for (o, to) in gradients.chunks_exact_mut(pixels).enumerate() {
+                let plane = image * self.geometry.out_channels + self.group * group_outputs + o;
+                let from = &self.gy[plane * outputs + first..][..area];
+                to[at * area..][..area].copy_from_slice(from);
+            }
+        }
+        // A filter of more taps has a task for each channel.
+        for first in (0..taps).step_by(TAPS) {
+            let taps = first..taps.min(first + TAPS);
+            self.gather(images.clone(), rows.clone(), taps.clone());
+            self.multiply(pixels, taps);
+        }
+    }
+
+    /// Gathers the pixels of some taps.
+    #[inline(always)]
+    fn gather(&mut self, images: Range<usize>, rows: Range<usize>, taps: Range<usize>) {
+        let Sizes {
+            inputs,
+            group_inputs,
+            ..
+        } = self.sizes;
+        let area = rows.len() * self.geometry.out_size.width;
+        let pixels = images.len() * area;
+        let patches = &mut self.memory.patches;
+        patches.clear();
+        patches.resize(self.channels.len() * taps.len() * pixels, 0.0);
+        for (at, image) in images.enumerate() {
+            let channels = patches.chunks_exact_mut(taps.len() * pixels);
+            for (channel, to) in self.channels.clone().zip(channels) {
+                let plane = image * self.geometry.in_channels + self.group * group_inputs + channel;
+                let x = &self.x[plane * inputs..][..inputs];
+                let to = &mut to[at * area..];
+                unfold(self.geometry, (taps.clone(), rows.clone()), x, pixels, to);
+            }
+        }
+    }
+
+    /// Adds the products with each filter's gradients.
+    #[inline(always)]
+    fn multiply(&mut self, pixels: usize, taps: Range<usize>) {
+        let outputs = self.sizes.group_outputs;
+        let Memory {
+            patches,
+            gradients,
+            panels,
+        } = &mut *self.memory;
+        let columns = self.channels.len() * taps.len();
+        panels.resize(pixels, [0.0; COLUMNS]);
+        for (at, gradients) in gradients.chunks(COLUMNS * pixels).enumerate() {
+            let (first, count) = (at * COLUMNS, gradients.len() / pixels);
+            turn(pixels, gradients, panels);
+            for column in (0..columns).step_by(ROWS) {
+                let sums = tile(rows_from(patches, [columns, pixels], column), panels);
+                let totals =
+                    self.totals[(taps.start + column) * outputs..].chunks_exact_mut(outputs);
+                for (totals, sums) in totals.zip(&sums).take(columns - column) {
+                    add_wide(&mut totals[first..first + count], sums);
+                }
+            }
+        }
+    }
+}
+
+/// Copies the pixels that some taps meet in some rows of outputs out of a plane, each tap's `pitch` after the one before.
+#[inline(always)]
+fn unfold(
+    geometry: &Conv2dGeometry,
+    (taps, rows): (Range<usize>, Range<usize>),
+    plane: &[f32],
+    pitch: usize,
+    patches: &mut [f32],
+) {
+    let stride = geometry.stride.width;
+    let visit = |tap: usize, row: usize, columns: Range<usize>, start: usize| {
+        let at = tap * pitch + (row - rows.start) * geometry.out_size.width;
+        let to = &mut patches[at + columns.start..at + columns.end];
+        if stride == 1 {
+            to.copy_from_slice(&plane[start..start + to.len()]);
+        } else {
+            let pixels = plane[start..].iter().step_by(stride);
+            to.iter_mut().zip(pixels).for_each(|(to, from)| *to = *from);
+        }
+    };
+    for_each_patch_row(geometry, taps, rows.clone(), visit);
+}
