@@ -37,6 +37,15 @@ fn tile_corner(group: vec3<u32>, size: Size, side: u32) -> vec2<u32> {
     return vec2(tile % tiles_m, tile / tiles_m) * side;
 }
 
+// The row and the column of an invocation among SIDE x SIDE. A subgroup of 32 has 4 rows and 8 columns, and
+// neighbours have the same column, so that what they read of a tile is little, and GPUs that read vec4s for
+// part of a subgroup at a time read it for two parts at once.
+fn place_of(thread: u32) -> vec2<u32> {
+    let row = (thread & 1u) | ((thread >> 3u) & 14u);
+    let column = ((thread >> 1u) & 7u) | ((thread >> 4u) & 8u);
+    return vec2(row, column);
+}
+
 // Rows and columns beyond the edge are the last one instead; what they give is not stored.
 fn rows_of(slice: u32, size: Size, m: u32, distance: u32) -> Rows {
     let last = size.m - 1u;

@@ -35,14 +35,16 @@ fn main(
     let corner = tile_corner(group, size, 4u * SIDE);
 
     // What this invocation loads: a quad of A at one k, a quad of B at one k.
-    let low = thread % SIDE;
-    let high = thread / SIDE;
-    let a_k = select(high, low, A_ALONG_K);
-    let a_quad = select(low, high, A_ALONG_K);
-    let b_k = select(high, low, B_ALONG_K);
-    let b_quad = select(low, high, B_ALONG_K);
+    let a_k = select(thread / SIDE, thread % SIDE, A_ALONG_K);
+    let a_quad = select(thread % SIDE, thread / SIDE, A_ALONG_K);
+    let b_k = select(thread / SIDE, thread % SIDE, B_ALONG_K);
+    let b_quad = select(thread % SIDE, thread / SIDE, B_ALONG_K);
     let rows = rows_of(slice, size, corner.x + a_quad, SIDE);
     let columns = columns_of(slice, size, corner.y + b_quad, SIDE);
+    // What it computes.
+    let place = place_of(thread);
+    let high = place.x;
+    let low = place.y;
     // One quad more than a tile has, so that a column of it lies in different banks.
     let pitch = SIDE + 1u;
 

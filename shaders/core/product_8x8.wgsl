@@ -44,8 +44,9 @@ fn main(
     let columns = columns_of(slice, size, corner.y + b_quad, QUADS);
 
     // What it computes.
-    let low = thread % 16u;
-    let high = thread / 16u;
+    let place = place_of(thread);
+    let high = place.x;
+    let low = place.y;
     var total000 = vec4<f32>();
     var total001 = vec4<f32>();
     var total010 = vec4<f32>();
