@@ -1,5 +1,5 @@
 // The input gradient of a convolution, which is a transpose convolution, as products: M input channels
-// of a group, N pixels of all images, K taps of all output channels of the group. A is the weights with
+// of a group, N pixels of all images, K output channels of the group for all taps. A is the weights with
 // the channels' roles swapped; B is the output gradient where a tap of the filter reached the pixel from,
 // and zero beyond the edges. A very long sum is split as in conv2d_forward.wgsl.
 //
@@ -15,7 +15,7 @@
 // rows of one product, M = channels * phases, and B is loaded once for all.
 
 @group(0) @binding(0) var<storage, read> gradient_output: array<Gradient>; // (N, O, OH, OW)
-@group(0) @binding(1) var<storage, read> weight: array<Weight>;            // (O, C / groups, KH, KW)
+@group(0) @binding(1) var<storage, read> weight: array<vec4<Weight>>;      // packed
 @group(0) @binding(2) var<storage, read> bias: array<f32>;                 // (C), of a transpose convolution
 @group(0) @binding(3) var<storage, read> saved: array<Saved>;              // (N, C, H, W)
 @group(0) @binding(4) var<storage, read_write> output: array<Output>;      // (parts, N, C, H, W)
@@ -37,12 +37,10 @@ override BEFORE: u32 = PAD_LEFT % STRIDE_W;
 struct Slice { group: u32, y: u32, x: u32, first_y: u32, first_x: u32, taps: u32, taps_x: u32 }
 var<private> here: Slice;
 
-struct Row { first: u32 }
 // The output that the phase's first tap meets in a block: its row and column, and where that lies in memory.
 struct Column { y: u32, x: u32, first: u32 }
-// A tap of an output channel: its weight, how far back it takes an output, and how far that is in memory.
-struct Inner { k: u32, weight: u32, y: u32, x: u32, offset: u32 }
-struct Walk { step: u32 }
+// How far back a tap takes an output.
+struct Tap { y: u32, x: u32 }
 
 // slice = (group * SLICED + phase) * parts + part.
 fn product_size(slice: u32) -> Size {
@@ -68,14 +66,6 @@ fn block_columns() -> u32 {
     return (params.in_width + BEFORE + STRIDE_W - 1u) / STRIDE_W;
 }
 
-fn product_row(slice: u32, m: u32) -> Row {
-    let phase = m % ROWS;
-    let first = here.group * params.out_channels * params.in_channels + m / ROWS;
-    let y = here.first_y + phase / STRIDE_W;
-    let x = here.first_x + phase % STRIDE_W;
-    return Row((first * KERNEL_H + y) * KERNEL_W + x);
-}
-
 fn product_column(slice: u32, block: u32) -> Column {
     let row = block / block_columns();
     let n = row / block_rows();
@@ -88,38 +78,39 @@ fn product_column(slice: u32, block: u32) -> Column {
     return Column(y, x, (plane * params.out_height + y) * params.out_width + x);
 }
 
-fn product_inner(k: u32) -> Inner {
-    let channel = k / here.taps;
-    let tap = k % here.taps;
-    let tap_y = tap / here.taps_x;
-    let tap_x = tap % here.taps_x;
-    let y = tap_y * (PERIOD_H * DILATION_H / STRIDE_H);
-    let x = tap_x * (PERIOD_W * DILATION_W / STRIDE_W);
-    // Without strides the tap is its place in the filter.
-    let place = select(tap_y * PERIOD_H * KERNEL_W + tap_x * PERIOD_W, tap, PHASES == 1u);
-    let weight = channel * params.in_channels * KERNEL_H * KERNEL_W + place;
-    let offset = (channel * params.out_height - y) * params.out_width - x;
-    return Inner(k, weight, y, x, offset);
+fn product_channels() -> u32 {
+    return params.out_channels;
 }
 
-fn product_walk(step: u32) -> Walk {
-    return Walk(step);
+fn product_plane() -> u32 {
+    return params.out_height * params.out_width;
 }
 
-fn product_next(inner: Inner, walk: Walk) -> Inner {
-    return product_inner(inner.k + walk.step);
+fn product_tap(tap: u32) -> Tap {
+    return Tap(
+        tap / here.taps_x * (PERIOD_H * DILATION_H / STRIDE_H),
+        tap % here.taps_x * (PERIOD_W * DILATION_W / STRIDE_W),
+    );
 }
 
-fn load_a(row: Row, inner: Inner) -> f32 {
-    return f32(weight[row.first + inner.weight]);
+// Of phases that are rows the packed taps are those of a phase, of others those of the filter.
+fn packed_tap(slice: u32, tap: u32) -> u32 {
+    if !TAPS_APART { return here.group * here.taps + tap; }
+    let y = here.first_y + tap / here.taps_x * PERIOD_H;
+    let x = here.first_x + tap % here.taps_x * PERIOD_W;
+    return (here.group * KERNEL_H + y) * KERNEL_W + x;
 }
 
-fn load_b(column: Column, inner: Inner) -> f32 {
+fn tap_place(column: Column, tap: Tap) -> u32 {
     // Above and left of the first output the differences wrap to large numbers.
-    let y = column.y - inner.y;
-    let x = column.x - inner.x;
-    if y >= params.out_height || x >= params.out_width { return 0.0; }
-    return f32(gradient_output[column.first + inner.offset]);
+    let y = column.y - tap.y;
+    let x = column.x - tap.x;
+    let inside = (y < params.out_height) & (x < params.out_width);
+    return select(OUTSIDE, column.first - tap.y * params.out_width - tap.x, inside);
+}
+
+fn load_element(at: u32) -> f32 {
+    return f32(gradient_output[at]);
 }
 
 fn store_c(slice: u32, m: u32, block: u32, value: f32) {

@@ -60,7 +60,7 @@ fn product_inner(pixel: u32) -> Inner {
 }
 
 // A pixel and a step are numbers of three digits: image, row and column.
-fn product_walk(step: u32) -> Walk {
+fn product_step(step: u32) -> Walk {
     let of_step = product_inner(step);
     let row = STRIDE_H * params.in_width;
     let image = params.groups * params.in_channels * params.in_height * params.in_width;
@@ -77,7 +77,7 @@ fn product_walk(step: u32) -> Walk {
 }
 
 // Their sum: each digit carries once at most.
-fn product_next(inner: Inner, walk: Walk) -> Inner {
+fn product_after(inner: Inner, walk: Walk) -> Inner {
     var next = Inner(
         inner.k + walk.step,
         inner.y + walk.y,

@@ -1,9 +1,9 @@
-// Convolution as a product: M output channels of a group, N pixels of all images, K taps of all
-// input channels of the group. A is the weights, B the input patch that a tap meets. A very long sum over
+// Convolution as a product: M output channels of a group, N pixels of all images, K input channels of the group
+// for all taps. A is the weights, B the input patch that a tap meets. A very long sum over
 // taps is split into parts, each written to its own slab, which reduce_parts.wgsl then adds in order.
 
 @group(0) @binding(0) var<storage, read> input: array<Input>;         // (N, C, H, W)
-@group(0) @binding(1) var<storage, read> weight: array<Weight>;       // (O, C / groups, KH, KW)
+@group(0) @binding(1) var<storage, read> weight: array<vec4<Weight>>; // packed
 @group(0) @binding(2) var<storage, read> bias: array<f32>;            // (O)
 @group(0) @binding(3) var<storage, read> saved: array<Saved>;         // (N, O, OH, OW)
 @group(0) @binding(4) var<storage, read_write> output: array<Output>; // (parts, N, O, OH, OW)
@@ -11,12 +11,10 @@
 
 override HAS_BIAS: bool = false;
 
-struct Row { first: u32 }
 // Where an output pixel's window begins: in the first input plane of its group, and in memory.
 struct Column { y: i32, x: i32, first: i32 }
-// A tap of an input channel, which is its weight, too: where it lies in the window, and how far that is in memory.
-struct Inner { k: u32, y: i32, x: i32, offset: i32 }
-struct Walk { step: u32 }
+// Where a tap lies in the window.
+struct Tap { y: u32, x: u32 }
 
 // A slice is a part of a group: slice = group * parts + part.
 fn product_size(slice: u32) -> Size {
@@ -24,11 +22,6 @@ fn product_size(slice: u32) -> Size {
     let taps = params.in_channels * KERNEL_H * KERNEL_W;
     let range = part_of(taps, params.parts, slice % params.parts);
     return Size(params.out_channels, pixels, range.x, range.y);
-}
-
-fn product_row(slice: u32, m: u32) -> Row {
-    let group = slice / params.parts;
-    return Row((group * params.out_channels + m) * params.in_channels * KERNEL_H * KERNEL_W);
 }
 
 fn product_column(slice: u32, pixel: u32) -> Column {
@@ -44,33 +37,30 @@ fn product_column(slice: u32, pixel: u32) -> Column {
     return Column(top, left, i32(plane * params.in_height) * in_width + top * in_width + left);
 }
 
-fn product_inner(k: u32) -> Inner {
-    let channel = k / (KERNEL_H * KERNEL_W);
-    let tap = k % (KERNEL_H * KERNEL_W);
-    let y = tap / KERNEL_W * DILATION_H;
-    let x = tap % KERNEL_W * DILATION_W;
-    let offset = (channel * params.in_height + y) * params.in_width + x;
-    return Inner(k, i32(y), i32(x), i32(offset));
+fn product_channels() -> u32 {
+    return params.in_channels;
 }
 
-fn product_walk(step: u32) -> Walk {
-    return Walk(step);
+fn product_plane() -> u32 {
+    return params.in_height * params.in_width;
 }
 
-fn product_next(inner: Inner, walk: Walk) -> Inner {
-    return product_inner(inner.k + walk.step);
+fn product_tap(tap: u32) -> Tap {
+    return Tap(tap / KERNEL_W * DILATION_H, tap % KERNEL_W * DILATION_W);
 }
 
-fn load_a(row: Row, inner: Inner) -> f32 {
-    return f32(weight[row.first + inner.k]);
+fn packed_tap(slice: u32, tap: u32) -> u32 {
+    return slice / params.parts * KERNEL_H * KERNEL_W + tap;
 }
 
-fn load_b(column: Column, inner: Inner) -> f32 {
-    // Above and left of the image the casts wrap to large numbers.
-    let y = u32(column.y + inner.y);
-    let x = u32(column.x + inner.x);
-    if y >= params.in_height || x >= params.in_width { return 0.0; }
-    return f32(input[column.first + inner.offset]);
+fn tap_place(column: Column, tap: Tap) -> u32 {
+    // Above and left of the image the sums wrap to large numbers.
+    let inside = (u32(column.y) + tap.y < params.in_height) & (u32(column.x) + tap.x < params.in_width);
+    return select(OUTSIDE, u32(column.first) + tap.y * params.in_width + tap.x, inside);
+}
+
+fn load_element(at: u32) -> f32 {
+    return f32(input[at]);
 }
 
 fn store_c(slice: u32, m: u32, pixel: u32, value: f32) {

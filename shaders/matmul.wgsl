@@ -43,11 +43,11 @@ fn product_inner(k: u32) -> Inner {
     return Inner(k);
 }
 
-fn product_walk(step: u32) -> Walk {
+fn product_step(step: u32) -> Walk {
     return Walk(step);
 }
 
-fn product_next(inner: Inner, walk: Walk) -> Inner {
+fn product_after(inner: Inner, walk: Walk) -> Inner {
     return product_inner(inner.k + walk.step);
 }
 

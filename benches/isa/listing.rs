@@ -21,6 +21,8 @@ pub enum Kind {
     /// Arithmetic on what a subgroup has in common.
     Scalar,
     Memory,
+    /// A load from workgroup memory.
+    Shared,
     Branch,
     /// Barriers, and waits for what is on its way.
     Wait,
@@ -90,6 +92,7 @@ fn aco_kind(operation: &str) -> Kind {
         () if begins(&MULTIPLY_ADD) => Kind::MultiplyAdd,
         () if begins(&["v_mov", "v_dual_mov"]) => Kind::Move,
         () if begins(&["v_"]) => Kind::Vector,
+        () if begins(&["ds_read", "ds_load"]) => Kind::Shared,
         () if begins(&[
             "ds_", "buffer_", "global_", "scratch_", "s_load", "s_buffer",
         ]) =>
@@ -142,10 +145,12 @@ fn nak_kind(operation: &str) -> Kind {
     match first {
         "ffma" | "hfma2" => Kind::MultiplyAdd,
         "mov" | "swap" => Kind::Move,
-        "ld" | "st" | "ldc" | "lds" | "sts" => Kind::Memory,
-        "bra" | "bsync" | "bssy" | "sync" | "warpsync" | "break" | "exit" => Kind::Branch,
-        "bar" | "nop" => Kind::Wait,
-        _ if begins(&["ld", "st."]) => Kind::Memory,
+        _ if begins(&["lds", "ld.shared"]) => Kind::Shared,
+        "ld" | "st" | "ldc" | "sts" => Kind::Memory,
+        "bra" | "bsync" | "bssy" | "bclear" | "sync" | "warpsync" | "break" | "exit" => {
+            Kind::Branch
+        }
+        "bar" | "membar" | "nop" => Kind::Wait,
         _ => Kind::Vector,
     }
 }

@@ -3,7 +3,7 @@
 use super::listing::{Block, Kind};
 
 /// A level of the nest of loops that holds the multiply-adds, outermost first: what it has beside the level
-/// within it.
+/// within it, and beside what is rare.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Level {
     pub multiply_adds: usize,
@@ -20,7 +20,9 @@ impl Level {
             Kind::MultiplyAdd => self.multiply_adds += 1,
             Kind::Move => self.moves += 1,
             Kind::Vector => self.vector += 1,
-            Kind::Scalar | Kind::Memory | Kind::Branch | Kind::Wait => self.rest += 1,
+            Kind::Scalar | Kind::Memory | Kind::Shared | Kind::Branch | Kind::Wait => {
+                self.rest += 1;
+            }
         }
     }
 }
@@ -52,13 +54,19 @@ pub fn nest(blocks: &[Block]) -> Vec<Level> {
     let levels = chain.iter().enumerate().map(|(level, members)| {
         let mut own = Level::default();
         for (at, block) in blocks.iter().enumerate() {
-            if members[at] && outside_of(level, at) {
+            if members[at] && outside_of(level, at) && !is_rare(block) {
                 block.code.iter().for_each(|&kind| own.add(kind));
             }
         }
         own
     });
     levels.collect()
+}
+
+/// Whether a block is what a convolution does once for all channels of a tap, rather than in each step
+/// (`core/tap_quads.wgsl`): it reads what is known of columns from workgroup memory, and multiplies nothing.
+fn is_rare(block: &Block) -> bool {
+    block.code.contains(&Kind::Shared) && !block.code.contains(&Kind::MultiplyAdd)
 }
 
 fn contains(outer: &[bool], inner: &[bool]) -> bool {

@@ -41,11 +41,11 @@ impl Reading {
                 statistic(&["Subgroups per SIMD"]),
                 of(&["Spilled VGPRs", "Spilled SGPRs"]),
             ),
-            Vendor::Nvidia => (
-                of(&["Number of GPRs"]),
-                statistic(&["Max warps/SM"]),
-                of(&["Spills to memory", "Spills to reg"]),
-            ),
+            Vendor::Nvidia => {
+                let registers = of(&["Number of GPRs"]);
+                // Bytes of memory of an invocation: no kernel has arrays of its own, so these are spills.
+                (registers, Some(warps(registers)), of(&["SLM Size"]) / 4)
+            }
             Vendor::Intel => (of(&["Max live registers"]), None, of(&["Spill Count"])),
         };
         let nest = nest(&blocks(vendor, &compiled.listing));
@@ -60,6 +60,11 @@ impl Reading {
             step: step.map(|step| written(vendor, &step)),
         }
     }
+}
+
+/// Warps of so many registers that an SM of Ampere has room for: 65,536 registers, by 256 a warp.
+fn warps(registers: u32) -> u32 {
+    (65_536 / (32 * registers.max(1).next_multiple_of(8))).min(48)
 }
 
 /// Instructions that take the place of a multiply-add where they are issued.

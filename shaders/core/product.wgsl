@@ -3,14 +3,12 @@
 //
 // A kernel provides
 //   product_size(slice) -> Size          M, N and the range of k that this slice sums over
-//   product_row(slice, m) -> Row         what is known of a row of A, decoded once
-//   product_column(slice, n) -> Column   what is known of a column of B, decoded once
-//   product_inner(k) -> Inner            what is known of a k, `k` itself among it; for any k
-//   product_walk(step) -> Walk           what leads from a k to the one `step` further on
-//   product_next(inner, walk) -> Inner   what is known of that, which may cost less than to decode it
-//   load_a(row, inner) -> f32            for m < M and k within the range
-//   load_b(column, inner) -> f32         for n < N and k within the range
 //   store_c(slice, m, n, value)          for m < M and n < N
+// and, by core/element_quads.wgsl or core/tap_quads.wgsl,
+//   product_walk(start, step) -> Walk    what leads from a k to the one `step` further on
+//   product_start(start) -> Place        what is known of a quad of A and a quad of B, each at a k
+//   product_next(place, walk) -> Place   the same of the quads a step further on
+//   load_quad_a(place, k_end), load_quad_b(place, k_end) -> vec4<f32>
 // A slice is a channel group or a part of a split sum.
 
 // Whether neighbours along k (rather than along m or n) are neighbours in memory.
@@ -24,8 +22,19 @@ struct Size {
     k_end: u32,
 }
 
-struct Rows { r0: Row, r1: Row, r2: Row, r3: Row }
-struct Columns { c0: Column, c1: Column, c2: Column, c3: Column }
+// Where an invocation begins to load: its quads among those of the tile, and the k of each. `distance` lies between
+// the members of a quad that is not of neighbours.
+struct Start {
+    slice: u32,
+    size: Size,
+    corner: vec2<u32>,
+    thread: u32,
+    quad_a: u32,
+    quad_b: u32,
+    distance: u32,
+    k_a: u32,
+    k_b: u32,
+}
 
 var<workgroup> tile_a: array<vec4<f32>, TILE_QUADS>; // (k, m / 4)
 var<workgroup> tile_b: array<vec4<f32>, TILE_QUADS>; // (k, n / 4)
@@ -40,52 +49,19 @@ fn tile_corner(group: vec3<u32>, size: Size, side: u32) -> vec2<u32> {
 // The row and the column of an invocation among SIDE x SIDE. A subgroup of 32 has 4 rows and 8 columns, and
 // neighbours have the same column, so that what they read of a tile is little, and GPUs that read vec4s for
 // part of a subgroup at a time read it for two parts at once.
-fn place_of(thread: u32) -> vec2<u32> {
+fn own_of(thread: u32) -> vec2<u32> {
     let row = (thread & 1u) | ((thread >> 3u) & 14u);
     let column = ((thread >> 1u) & 7u) | ((thread >> 4u) & 8u);
     return vec2(row, column);
 }
 
-// Rows and columns beyond the edge are the last one instead; what they give is not stored.
-fn rows_of(slice: u32, size: Size, m: u32, distance: u32) -> Rows {
-    let last = size.m - 1u;
-    return Rows(
-        product_row(slice, min(m, last)),
-        product_row(slice, min(m + distance, last)),
-        product_row(slice, min(m + 2u * distance, last)),
-        product_row(slice, min(m + 3u * distance, last)),
-    );
+// The first row of a quad of A in the tile, and how far the next ones are: neighbours, or `distance` apart.
+fn row_of(quad: u32) -> u32 {
+    return select(quad, quad * 4u, A_ADJACENT);
 }
 
-fn columns_of(slice: u32, size: Size, n: u32, distance: u32) -> Columns {
-    let last = size.n - 1u;
-    return Columns(
-        product_column(slice, min(n, last)),
-        product_column(slice, min(n + distance, last)),
-        product_column(slice, min(n + 2u * distance, last)),
-        product_column(slice, min(n + 3u * distance, last)),
-    );
-}
-
-// Beyond the range of k everything is zero.
-fn load_quad_a(rows: Rows, inner: Inner, k_end: u32) -> vec4<f32> {
-    if inner.k >= k_end { return vec4<f32>(); }
-    return vec4(
-        load_a(rows.r0, inner),
-        load_a(rows.r1, inner),
-        load_a(rows.r2, inner),
-        load_a(rows.r3, inner),
-    );
-}
-
-fn load_quad_b(columns: Columns, inner: Inner, k_end: u32) -> vec4<f32> {
-    if inner.k >= k_end { return vec4<f32>(); }
-    return vec4(
-        load_b(columns.c0, inner),
-        load_b(columns.c1, inner),
-        load_b(columns.c2, inner),
-        load_b(columns.c3, inner),
-    );
+fn row_distance(distance: u32) -> u32 {
+    return select(distance, 1u, A_ADJACENT);
 }
 
 fn store_quad(slice: u32, size: Size, m: u32, n: u32, distance: u32, c: vec4<f32>) {

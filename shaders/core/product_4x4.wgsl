@@ -21,6 +21,7 @@
 override SIDE: u32 = 16u;
 
 const TILE_QUADS: u32 = 272u; // 16 * 17, for the larger SIDE
+const TILE_COLUMNS: u32 = 64u;
 
 // Sums of 32 products are made by themselves, so that none is long enough to lose digits.
 const BLOCK_K: u32 = 32u;
@@ -39,12 +40,10 @@ fn main(
     let a_quad = select(thread % SIDE, thread / SIDE, A_ALONG_K);
     let b_k = select(thread / SIDE, thread % SIDE, B_ALONG_K);
     let b_quad = select(thread % SIDE, thread / SIDE, B_ALONG_K);
-    let rows = rows_of(slice, size, corner.x + a_quad, SIDE);
-    let columns = columns_of(slice, size, corner.y + b_quad, SIDE);
     // What it computes.
-    let place = place_of(thread);
-    let high = place.x;
-    let low = place.y;
+    let own = own_of(thread);
+    let high = own.x;
+    let low = own.y;
     // One quad more than a tile has, so that a column of it lies in different banks.
     let pitch = SIDE + 1u;
 
@@ -53,11 +52,12 @@ fn main(
     var total2 = vec4<f32>();
     var total3 = vec4<f32>();
     let k_end = loop_bound(size.k_end, group);
-    let walk = product_walk(SIDE);
-    var inner_a = product_inner(size.k_begin + a_k);
-    var inner_b = product_inner(size.k_begin + b_k);
-    var next_a = load_quad_a(rows, inner_a, k_end);
-    var next_b = load_quad_b(columns, inner_b, k_end);
+    let start = Start(
+        slice, size, corner, thread, a_quad, b_quad, SIDE, size.k_begin + a_k, size.k_begin + b_k);
+    let walk = product_walk(start, SIDE);
+    var place = product_start(start);
+    var next_a = load_quad_a(place, k_end);
+    var next_b = load_quad_b(place, k_end);
     for (var block = size.k_begin; block < k_end; block += BLOCK_K) {
         let block_end = min(block + BLOCK_K, k_end);
         var c0 = vec4<f32>();
@@ -68,14 +68,9 @@ fn main(
             tile_a[a_k * pitch + a_quad] = next_a;
             tile_b[b_k * pitch + b_quad] = next_b;
             workgroupBarrier();
-            inner_a = product_next(inner_a, walk);
-            if A_ALONG_K == B_ALONG_K {
-                inner_b = inner_a;
-            } else {
-                inner_b = product_next(inner_b, walk);
-            }
-            next_a = load_quad_a(rows, inner_a, k_end);
-            next_b = load_quad_b(columns, inner_b, k_end);
+            place = product_next(place, walk);
+            next_a = load_quad_a(place, k_end);
+            next_b = load_quad_b(place, k_end);
             for (var k = 0u; k < SIDE; k++) {
                 let a = tile_a[k * pitch + high];
                 let b = tile_b[k * pitch + low];
@@ -92,10 +87,11 @@ fn main(
         total3 += c3;
     }
 
-    let m = corner.x + high;
+    let m = corner.x + row_of(high);
+    let down = row_distance(SIDE);
     let n = corner.y + low;
     store_quad(slice, size, m, n, SIDE, total0);
-    store_quad(slice, size, m + SIDE, n, SIDE, total1);
-    store_quad(slice, size, m + 2u * SIDE, n, SIDE, total2);
-    store_quad(slice, size, m + 3u * SIDE, n, SIDE, total3);
+    store_quad(slice, size, m + down, n, SIDE, total1);
+    store_quad(slice, size, m + 2u * down, n, SIDE, total2);
+    store_quad(slice, size, m + 3u * down, n, SIDE, total3);
 }

@@ -22,6 +22,7 @@ const QUADS: u32 = 32u; // in a row of a tile, and the distance between the memb
 const PITCH: u32 = 33u; // one quad more, so that a column of a tile lies in different banks
 
 const TILE_QUADS: u32 = 264u; // STEP * PITCH
+const TILE_COLUMNS: u32 = 128u;
 
 // Sums of 64 products are made by themselves, so that none is long enough to lose digits.
 const BLOCK_K: u32 = 64u;
@@ -40,13 +41,11 @@ fn main(
     let a_quad = select(thread % QUADS, thread / STEP, A_ALONG_K);
     let b_k = select(thread / QUADS, thread % STEP, B_ALONG_K);
     let b_quad = select(thread % QUADS, thread / STEP, B_ALONG_K);
-    let rows = rows_of(slice, size, corner.x + a_quad, QUADS);
-    let columns = columns_of(slice, size, corner.y + b_quad, QUADS);
 
     // What it computes.
-    let place = place_of(thread);
-    let high = place.x;
-    let low = place.y;
+    let own = own_of(thread);
+    let high = own.x;
+    let low = own.y;
     var total000 = vec4<f32>();
     var total001 = vec4<f32>();
     var total010 = vec4<f32>();
@@ -65,11 +64,12 @@ fn main(
     var total311 = vec4<f32>();
 
     let k_end = loop_bound(size.k_end, group);
-    let walk = product_walk(STEP);
-    var inner_a = product_inner(size.k_begin + a_k);
-    var inner_b = product_inner(size.k_begin + b_k);
-    var next_a = load_quad_a(rows, inner_a, k_end);
-    var next_b = load_quad_b(columns, inner_b, k_end);
+    let start = Start(
+        slice, size, corner, thread, a_quad, b_quad, QUADS, size.k_begin + a_k, size.k_begin + b_k);
+    let walk = product_walk(start, STEP);
+    var place = product_start(start);
+    var next_a = load_quad_a(place, k_end);
+    var next_b = load_quad_b(place, k_end);
     for (var block = size.k_begin; block < k_end; block += BLOCK_K) {
         let block_end = min(block + BLOCK_K, k_end);
         var c000 = vec4<f32>();
@@ -92,14 +92,9 @@ fn main(
             tile_a[a_k * PITCH + a_quad] = next_a;
             tile_b[b_k * PITCH + b_quad] = next_b;
             workgroupBarrier();
-            inner_a = product_next(inner_a, walk);
-            if A_ALONG_K == B_ALONG_K {
-                inner_b = inner_a;
-            } else {
-                inner_b = product_next(inner_b, walk);
-            }
-            next_a = load_quad_a(rows, inner_a, k_end);
-            next_b = load_quad_b(columns, inner_b, k_end);
+            place = product_next(place, walk);
+            next_a = load_quad_a(place, k_end);
+            next_b = load_quad_b(place, k_end);
             for (var k = 0u; k < STEP; k++) {
                 let a0 = tile_a[k * PITCH + high];
                 let a1 = tile_a[k * PITCH + high + 16u];
@@ -142,16 +137,18 @@ fn main(
         total311 += c311;
     }
 
-    let m = corner.x + high;
+    let m = corner.x + row_of(high);
+    let m1 = corner.x + row_of(high + 16u);
+    let down = row_distance(QUADS);
     let n = corner.y + low;
     store_pair(slice, size, m, n, total000, total001);
-    store_pair(slice, size, m + 16u, n, total010, total011);
-    store_pair(slice, size, m + 32u, n, total100, total101);
-    store_pair(slice, size, m + 48u, n, total110, total111);
-    store_pair(slice, size, m + 64u, n, total200, total201);
-    store_pair(slice, size, m + 80u, n, total210, total211);
-    store_pair(slice, size, m + 96u, n, total300, total301);
-    store_pair(slice, size, m + 112u, n, total310, total311);
+    store_pair(slice, size, m + down, n, total100, total101);
+    store_pair(slice, size, m + 2u * down, n, total200, total201);
+    store_pair(slice, size, m + 3u * down, n, total300, total301);
+    store_pair(slice, size, m1, n, total010, total011);
+    store_pair(slice, size, m1 + down, n, total110, total111);
+    store_pair(slice, size, m1 + 2u * down, n, total210, total211);
+    store_pair(slice, size, m1 + 3u * down, n, total310, total311);
 }
 
 // The two quads of columns of a row.

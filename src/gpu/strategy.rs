@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 pub(crate) use depthwise::{segment_parts, segments};
 
+use super::work::Phases;
 pub(crate) use super::work::{Extents, Stored, Work};
 use crate::op::{Conv2dGeometry, Size2};
 
@@ -206,7 +207,12 @@ fn scratch(core: Core, work: &Work) -> usize {
             }
         },
         Core::Depthwise => depthwise::scratch(work),
-        Core::Tiled32 | Core::Tiled64 | Core::Tiled128 | Core::Subgroup | Core::Direct => 0,
+        Core::Tiled32 | Core::Tiled64 | Core::Tiled128 => match work {
+            Work::Conv2dForward(geometry) => tiled_len(geometry, false),
+            Work::Conv2dBackwardInput(geometry) => tiled_len(geometry, true),
+            Work::Matmul(..) | Work::Conv2dBackwardWeight(_) => 0,
+        },
+        Core::Subgroup | Core::Direct => 0,
     }
 }
 
@@ -417,6 +423,17 @@ pub(crate) fn packed_len(geometry: &Conv2dGeometry, backward: bool) -> usize {
         * from
         * height
         * width.next_multiple_of(row_taps(width))
+}
+
+/// Elements of the filters as the tiled cores read them, with whole vectors of the rows of a product.
+pub(crate) fn tiled_len(geometry: &Conv2dGeometry, backward: bool) -> usize {
+    let [from, to] = group_channels(geometry);
+    let (channels, rows) = match backward {
+        true => (to, from * Phases::of(geometry).rows),
+        false => (from, to),
+    };
+    let taps = geometry.kernel.area() * if backward { from } else { to } / rows;
+    geometry.groups * taps * channels * rows.next_multiple_of(4)
 }
 
 /// Tiles of 16 channels and 8 filter rows of the weight gradient, in all groups.

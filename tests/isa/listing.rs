@@ -31,10 +31,10 @@ fn blocks_of_nak_name_those_that_follow() {
     let next: Vec<_> = blocks.iter().map(|block| &block.next[..]).collect();
     let expected: [&[usize]; 4] = [&[1, 3], &[2], &[2, 1, 3], &[]];
     assert_eq!(next, expected);
-    use Kind::{Branch, Memory, Move, MultiplyAdd, Vector, Wait};
+    use Kind::{Branch, Memory, Move, MultiplyAdd, Shared, Vector, Wait};
     assert_eq!(blocks[1].code, [Vector, Memory, Wait, Move]);
     let inner = [
-        Memory,
+        Shared,
         MultiplyAdd,
         MultiplyAdd,
         Vector,

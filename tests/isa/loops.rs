@@ -37,6 +37,14 @@ fn a_step_runs_the_loops_that_the_compiler_has_left() {
 }
 
 #[test]
+fn what_is_done_once_for_all_channels_of_a_tap_is_left_out() {
+    let program = "BB0:\n\tv_mov_b32 v0, 0\nBB1:\n\tds_read_b128 v[0:3], v4\n\tv_fma_f32 v0, v1, v2, v0\n\
+                   \ts_cbranch_execz BB3\nBB2:\n\tds_read_b32 v5, v6\n\tv_add_f32 v5, v5, v5\nBB3:\n\
+                   \ts_cbranch_scc1 BB1\nBB4:\n\ts_endpgm\n";
+    assert_eq!(nest(&blocks(Vendor::Amd, program)), [level(1, 0, 0, 3)]);
+}
+
+#[test]
 fn a_program_without_multiply_adds_has_no_nest() {
     let program = "BB0:\n\tv_mov_b32 v0, 0\n\ts_branch BB0\n";
     assert_eq!(nest(&blocks(Vendor::Amd, program)), []);

@@ -125,6 +125,8 @@ const PRODUCT: Block = block!(
     constants: ["A_ALONG_K", "B_ALONG_K"],
     uses: [FLAT]
 );
+pub(crate) const ELEMENT_QUADS: Block = block!("element_quads");
+pub(crate) const TAP_QUADS: Block = block!("tap_quads", constants: ["TAPS_APART"]);
 pub(crate) const PRODUCT_4X4: Block =
     block!("product_4x4", constants: ["SIDE"], uses: [PRODUCT, FLAT]);
 pub(crate) const PRODUCT_8X8: Block = block!("product_8x8", uses: [PRODUCT, FLAT]);

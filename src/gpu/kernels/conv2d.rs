@@ -32,7 +32,7 @@ pub(crate) const FORWARD: Product = product!(
     params: Params,
     constants: ["HAS_BIAS"],
     source: "conv2d_forward.wgsl",
-    blocks: [&blocks::CONV2D_PARAMS, &blocks::WINDOW, &blocks::EPILOGUE]
+    blocks: [&blocks::CONV2D_PARAMS, &blocks::WINDOW, &blocks::TAP_QUADS, &blocks::EPILOGUE]
 );
 
 pub(crate) const BACKWARD_INPUT: Product = product!(
@@ -42,7 +42,13 @@ pub(crate) const BACKWARD_INPUT: Product = product!(
     params: Params,
     constants: ["HAS_BIAS", "FOLDED"],
     source: "conv2d_backward_input.wgsl",
-    blocks: [&blocks::CONV2D_PARAMS, &blocks::WINDOW, &blocks::PHASES, &blocks::EPILOGUE]
+    blocks: [
+        &blocks::CONV2D_PARAMS,
+        &blocks::WINDOW,
+        &blocks::PHASES,
+        &blocks::TAP_QUADS,
+        &blocks::EPILOGUE
+    ]
 );
 
 pub(crate) const BACKWARD_WEIGHT: Product = product!(
@@ -52,8 +58,26 @@ pub(crate) const BACKWARD_WEIGHT: Product = product!(
     params: Params,
     constants: [],
     source: "conv2d_backward_weight.wgsl",
-    blocks: [&blocks::CONV2D_PARAMS, &blocks::WINDOW]
+    blocks: [&blocks::CONV2D_PARAMS, &blocks::WINDOW, &blocks::ELEMENT_QUADS]
 );
+
+params! {
+    struct PackParams {
+        groups: u32,
+        in_channels: u32,
+        out_channels: u32,
+    }
+}
+
+pub(crate) const PACK_TILES: Kernel = Kernel {
+    name: "conv2d_pack_tiles",
+    source: source!("conv2d_pack_tiles.wgsl"),
+    blocks: &[&blocks::FLAT],
+    bindings: &[Read, ReadWrite],
+    formats: &[(0, "Weight"), (1, "Packed")],
+    params: PackParams::LAYOUT,
+    constants: &["KERNEL_H", "KERNEL_W", "PHASES_H", "PHASES_W", "BACKWARD"],
+};
 
 pub(crate) const DIRECT_FORWARD: Kernel = Kernel {
     name: "conv2d_direct_forward",
@@ -124,6 +148,7 @@ pub(super) const KERNELS: &[&Kernel] = &[
     BACKWARD_INPUT.by_8x8,
     BACKWARD_WEIGHT.by_4x4,
     BACKWARD_WEIGHT.by_8x8,
+    &PACK_TILES,
     &DIRECT_FORWARD,
     &DIRECT_WIDE_FORWARD,
     &DIRECT_BACKWARD_INPUT,
@@ -237,18 +262,58 @@ fn to_images(
             (recording.transient("product parts", len).into(), None)
         }
     };
+    let inputs = [inputs[0], pack(recording, geometry, inputs[1], backward)];
     let (mut constants, regions) = image_bindings(recording, geometry, inputs, bias_now, to);
+    let phases = Phases::of(geometry);
     if backward {
         constants.extend(periods);
-        constants.push(("FOLDED", flag(Phases::of(geometry).folded())));
+        constants.push(("FOLDED", flag(phases.folded())));
     }
-    constants.extend([("A_ALONG_K", 1.0), ("B_ALONG_K", 0.0)]);
+    let apart = backward && phases.slices > 1;
+    constants.extend([
+        ("A_ALONG_K", 0.0),
+        ("B_ALONG_K", 0.0),
+        ("TAPS_APART", flag(apart)),
+    ]);
     let (params, extents) = (params(geometry, parts), extents.split(parts));
     product.dispatch(recording, core, extents, constants, &regions, params);
     recording.flops(work.flops());
     if parts > 1 {
         reduce::sum_parts(recording, to.region, parts, images, bias, output);
     }
+}
+
+/// The weights as the tiled cores read them.
+fn pack(
+    recording: &mut Recording,
+    geometry: &Conv2dGeometry,
+    weight: Region,
+    backward: bool,
+) -> Region {
+    let Size2 { height, width } = geometry.kernel;
+    let phases = match backward && Phases::of(geometry).folded() {
+        true => geometry.stride,
+        false => Size2::ONE,
+    };
+    let constants = [
+        ("KERNEL_H", height as f64),
+        ("KERNEL_W", width as f64),
+        ("PHASES_H", phases.height as f64),
+        ("PHASES_W", phases.width as f64),
+        ("BACKWARD", flag(backward)),
+    ];
+    let params = PackParams {
+        groups: geometry.groups as u32,
+        in_channels: (geometry.in_channels / geometry.groups) as u32,
+        out_channels: (geometry.out_channels / geometry.groups) as u32,
+    };
+    let len = strategy::tiled_len(geometry, backward);
+    let memory = ("packed weights", len);
+    let record = |recording: &mut Recording, packed| {
+        let (regions, grid) = ([Some(weight), Some(packed)], flat_grid(len / 4));
+        recording.dispatch(&PACK_TILES, &constants, &regions, params, grid);
+    };
+    recording.prepared(&PACK_TILES, &constants, weight, memory, record)
 }
 
 /// The constants and the bindings of the kernels that take images and weights to images.

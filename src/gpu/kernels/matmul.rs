@@ -23,7 +23,7 @@ pub(crate) const TILED: Product = product!(
     params: Params,
     constants: ["TRANSPOSE_A", "TRANSPOSE_B", "HAS_BIAS"],
     source: "matmul.wgsl",
-    blocks: [&blocks::EPILOGUE]
+    blocks: [&blocks::ELEMENT_QUADS, &blocks::EPILOGUE]
 );
 
 pub(crate) const SUBGROUP: Kernel = Kernel {

@@ -33,7 +33,7 @@ const LIMITS: [(&str, Set, &[u64]); 16] = [
     limit!(max_uniform_buffer_binding_size: [0, 32, 48, 128]),
     limit!(max_storage_buffer_binding_size: [0, 16, 255, 256, 2048, 8192]),
     limit!(max_buffer_size: [0, 8, 2047, 2048, 4096, 16384, 65536]),
-    limit!(max_compute_workgroup_storage_size: [0, 8703, 8704]),
+    limit!(max_compute_workgroup_storage_size: [0, 9983, 9984]),
     limit!(max_compute_invocations_per_workgroup: [0, 64, 255, 256]),
     limit!(max_compute_workgroup_size_x: [0, 64, 255, 256]),
     limit!(max_compute_workgroup_size_y: [0, 1]),
@@ -242,7 +242,7 @@ fn a_device_too_small_for_the_kernels_is_refused_by_name() {
     ];
     let names = [
         "max_compute_invocations_per_workgroup of 256, the device has 128",
-        "max_compute_workgroup_storage_size of 8704, the device has 4096",
+        "max_compute_workgroup_storage_size of 9984, the device has 4096",
         "max_storage_buffers_per_shader_stage of 8, the device has 4",
     ];
     for (limits, name) in devices.into_iter().zip(names) {
