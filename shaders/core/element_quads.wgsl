@@ -1,6 +1,5 @@
 
-// Quads that a blocked product (core/product.wgsl) loads element by element: four rows of A, and four columns of B,
-// `distance` apart.
+// Quads that a blocked product (core/product.wgsl) loads element by element: four rows of A, and four columns of B.
 //
 // A kernel provides
 //   product_row(slice, m) -> Row         what is known of a row of A, decoded once
@@ -15,7 +14,7 @@ const A_ADJACENT: bool = false;
 
 struct Rows { r0: Row, r1: Row, r2: Row, r3: Row }
 struct Columns { c0: Column, c1: Column, c2: Column, c3: Column }
-struct Place { rows: Rows, columns: Columns, a: Inner, b: Inner }
+struct Place { rows: Rows, other_rows: Rows, columns: Columns, a: Inner, b: Inner }
 
 fn product_walk(start: Start, step: u32) -> Walk {
     return product_step(step);
@@ -23,8 +22,9 @@ fn product_walk(start: Start, step: u32) -> Walk {
 
 fn product_start(start: Start) -> Place {
     return Place(
-        rows_of(start.slice, start.size, start.corner.x + start.quad_a, start.distance),
-        columns_of(start.slice, start.size, start.corner.y + start.quad_b, start.distance),
+        rows_of(start, start.quad_a),
+        rows_of(start, start.quad_a + QUADS_APART),
+        columns_of(start),
         product_inner(start.k_a),
         product_inner(start.k_b),
     );
@@ -42,34 +42,44 @@ fn product_next(place: Place, walk: Walk) -> Place {
 }
 
 // Rows and columns beyond the edge are the last one instead; what they give is not stored.
-fn rows_of(slice: u32, size: Size, m: u32, distance: u32) -> Rows {
-    let last = size.m - 1u;
+fn rows_of(start: Start, quad: u32) -> Rows {
+    let m = start.corner.x + quad;
+    let last = start.size.m - 1u;
     return Rows(
-        product_row(slice, min(m, last)),
-        product_row(slice, min(m + distance, last)),
-        product_row(slice, min(m + 2u * distance, last)),
-        product_row(slice, min(m + 3u * distance, last)),
+        product_row(start.slice, min(m, last)),
+        product_row(start.slice, min(m + start.rows_apart, last)),
+        product_row(start.slice, min(m + 2u * start.rows_apart, last)),
+        product_row(start.slice, min(m + 3u * start.rows_apart, last)),
     );
 }
 
-fn columns_of(slice: u32, size: Size, n: u32, distance: u32) -> Columns {
-    let last = size.n - 1u;
+fn columns_of(start: Start) -> Columns {
+    let n = start.corner.y + start.quad_b;
+    let last = start.size.n - 1u;
     return Columns(
-        product_column(slice, min(n, last)),
-        product_column(slice, min(n + distance, last)),
-        product_column(slice, min(n + 2u * distance, last)),
-        product_column(slice, min(n + 3u * distance, last)),
+        product_column(start.slice, min(n, last)),
+        product_column(start.slice, min(n + start.columns_apart, last)),
+        product_column(start.slice, min(n + 2u * start.columns_apart, last)),
+        product_column(start.slice, min(n + 3u * start.columns_apart, last)),
     );
+}
+
+fn load_quad_a(place: Place, k_end: u32) -> vec4<f32> {
+    return load_rows(place.rows, place.a, k_end);
+}
+
+fn load_other_a(place: Place, k_end: u32) -> vec4<f32> {
+    return load_rows(place.other_rows, place.a, k_end);
 }
 
 // Beyond the range of k everything is zero.
-fn load_quad_a(place: Place, k_end: u32) -> vec4<f32> {
-    if place.a.k >= k_end { return vec4<f32>(); }
+fn load_rows(rows: Rows, inner: Inner, k_end: u32) -> vec4<f32> {
+    if inner.k >= k_end { return vec4<f32>(); }
     return vec4(
-        load_a(place.rows.r0, place.a),
-        load_a(place.rows.r1, place.a),
-        load_a(place.rows.r2, place.a),
-        load_a(place.rows.r3, place.a),
+        load_a(rows.r0, inner),
+        load_a(rows.r1, inner),
+        load_a(rows.r2, inner),
+        load_a(rows.r3, inner),
     );
 }
 

@@ -9,6 +9,7 @@
 //   product_start(start) -> Place        what is known of a quad of A and a quad of B, each at a k
 //   product_next(place, walk) -> Place   the same of the quads a step further on
 //   load_quad_a(place, k_end), load_quad_b(place, k_end) -> vec4<f32>
+//   load_other_a(place, k_end)           where an invocation loads two quads of A, the one QUADS_APART further on
 // A slice is a channel group or a part of a split sum.
 
 // Whether neighbours along k (rather than along m or n) are neighbours in memory.
@@ -22,8 +23,8 @@ struct Size {
     k_end: u32,
 }
 
-// Where an invocation begins to load: its quads among those of the tile, and the k of each. `distance` lies between
-// the members of a quad that is not of neighbours.
+// Where an invocation begins to load: its quads among those of the tile, and the k of each. `rows_apart` and
+// `columns_apart` lie between the members of quads that are not of neighbours.
 struct Start {
     slice: u32,
     size: Size,
@@ -31,19 +32,20 @@ struct Start {
     thread: u32,
     quad_a: u32,
     quad_b: u32,
-    distance: u32,
+    rows_apart: u32,
+    columns_apart: u32,
     k_a: u32,
     k_b: u32,
 }
 
-var<workgroup> tile_a: array<vec4<f32>, TILE_QUADS>; // (k, m / 4)
-var<workgroup> tile_b: array<vec4<f32>, TILE_QUADS>; // (k, n / 4)
+var<workgroup> tile_a: array<vec4<f32>, TILE_A_QUADS>; // (k, m / 4)
+var<workgroup> tile_b: array<vec4<f32>, TILE_B_QUADS>; // (k, n / 4)
 
 // The first row and column of this workgroup's tile.
-fn tile_corner(group: vec3<u32>, size: Size, side: u32) -> vec2<u32> {
-    let tiles_m = (size.m + side - 1u) / side;
+fn tile_corner(group: vec3<u32>, size: Size, sides: vec2<u32>) -> vec2<u32> {
+    let tiles_m = (size.m + sides.x - 1u) / sides.x;
     let tile = flat_group(group);
-    return vec2(tile % tiles_m, tile / tiles_m) * side;
+    return vec2(tile % tiles_m, tile / tiles_m) * sides;
 }
 
 // The row and the column of an invocation among SIDE x SIDE. A subgroup of 32 has 4 rows and 8 columns, and

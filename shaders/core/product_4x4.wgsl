@@ -20,8 +20,11 @@
 // 16: tiles of 64 x 64. 8: tiles of 32 x 32, for small products.
 override SIDE: u32 = 16u;
 
-const TILE_QUADS: u32 = 272u; // 16 * 17, for the larger SIDE
+const TILE_A_QUADS: u32 = 272u; // 16 * 17, for the larger SIDE
+const TILE_B_QUADS: u32 = 272u;
 const TILE_COLUMNS: u32 = 64u;
+// An invocation loads one quad of A.
+const QUADS_APART: u32 = 0u;
 
 // Sums of 32 products are made by themselves, so that none is long enough to lose digits.
 const BLOCK_K: u32 = 32u;
@@ -33,7 +36,7 @@ fn main(
 ) {
     let slice = group.z;
     let size = product_size(slice);
-    let corner = tile_corner(group, size, 4u * SIDE);
+    let corner = tile_corner(group, size, vec2(4u * SIDE));
 
     // What this invocation loads: a quad of A at one k, a quad of B at one k.
     let a_k = select(thread / SIDE, thread % SIDE, A_ALONG_K);
@@ -53,7 +56,7 @@ fn main(
     var total3 = vec4<f32>();
     let k_end = loop_bound(size.k_end, group);
     let start = Start(
-        slice, size, corner, thread, a_quad, b_quad, SIDE, size.k_begin + a_k, size.k_begin + b_k);
+        slice, size, corner, thread, a_quad, b_quad, SIDE, SIDE, size.k_begin + a_k, size.k_begin + b_k);
     let walk = product_walk(start, SIDE);
     var place = product_start(start);
     var next_a = load_quad_a(place, k_end);

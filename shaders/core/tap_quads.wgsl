@@ -4,7 +4,7 @@
 // where a tap takes it, inside or beyond the edge, is decoded once for all of them.
 //
 // A is the weights, packed once for every change of them (conv2d_pack_tiles.wgsl): (group, tap, channel, m / 4), a
-// vec4 of four rows each. B is four columns, `distance` apart, of which a workgroup keeps what is known.
+// vec4 of four rows each. B is four columns, of which a workgroup keeps what is known.
 //
 // A kernel provides the buffer `weight`, and
 //   product_column(slice, n) -> Column   what is known of a column of B
@@ -23,9 +23,9 @@ override TAPS_APART: bool = false;
 
 var<workgroup> tile_columns: array<Column, TILE_COLUMNS>;
 
-// A k, its channel, where the weights of both lie, and how far the channel is from the first one; where its tap takes
-// the columns.
-struct Place { k: u32, channel: u32, weight: u32, offset: u32, c0: u32, c1: u32, c2: u32, c3: u32 }
+// A k, its channel, where the weights of both lie, and those of the other quad of rows, and how far the channel is from
+// the first one; where its tap takes the columns.
+struct Place { k: u32, channel: u32, weight: u32, other: u32, offset: u32, c0: u32, c1: u32, c2: u32, c3: u32 }
 struct Walk { step: u32, weight: u32, offset: u32, start: Start }
 
 fn product_walk(start: Start, step: u32) -> Walk {
@@ -37,7 +37,7 @@ fn quads_of(size: Size) -> u32 {
 }
 
 fn product_start(start: Start) -> Place {
-    if start.thread < 4u * start.distance {
+    if start.thread < 4u * start.columns_apart {
         let n = min(start.corner.y + start.thread, start.size.n - 1u);
         tile_columns[start.thread] = product_column(start.slice, n);
     }
@@ -49,19 +49,21 @@ fn place_of(start: Start, k: u32) -> Place {
     let number = k / product_channels();
     let channel = k - number * product_channels();
     // Rows beyond the edge are the last ones instead; what they give is not stored.
-    let quad = min(start.corner.x / 4u + start.quad_a, quads_of(start.size) - 1u);
-    let weights = packed_tap(start.slice, number) * product_channels() + channel;
+    let last = quads_of(start.size) - 1u;
+    let quad = start.corner.x / 4u + start.quad_a;
+    let weights = (packed_tap(start.slice, number) * product_channels() + channel) * quads_of(start.size);
     let tap = product_tap(number);
     let column = start.quad_b;
     return Place(
         k,
         channel,
-        weights * quads_of(start.size) + quad,
+        weights + min(quad, last),
+        weights + min(quad + QUADS_APART, last),
         channel * product_plane(),
         tap_place(tile_columns[column], tap),
-        tap_place(tile_columns[column + start.distance], tap),
-        tap_place(tile_columns[column + 2u * start.distance], tap),
-        tap_place(tile_columns[column + 3u * start.distance], tap),
+        tap_place(tile_columns[column + start.columns_apart], tap),
+        tap_place(tile_columns[column + 2u * start.columns_apart], tap),
+        tap_place(tile_columns[column + 3u * start.columns_apart], tap),
     );
 }
 
@@ -70,12 +72,14 @@ fn product_next(place: Place, walk: Walk) -> Place {
     next.k += walk.step;
     next.channel += walk.step;
     next.weight += walk.weight;
+    next.other += walk.weight;
     next.offset += walk.offset;
     if next.channel >= product_channels() {
         let here = place_of(walk.start, next.k);
-        let weight = select(next.weight, here.weight, TAPS_APART);
+        let weights = select(vec2(next.weight, next.other), vec2(here.weight, here.other), TAPS_APART);
         next = here;
-        next.weight = weight;
+        next.weight = weights.x;
+        next.other = weights.y;
     }
     return next;
 }
@@ -84,6 +88,11 @@ fn product_next(place: Place, walk: Walk) -> Place {
 fn load_quad_a(place: Place, k_end: u32) -> vec4<f32> {
     if place.k >= k_end { return vec4<f32>(); }
     return vec4<f32>(weight[place.weight]);
+}
+
+fn load_other_a(place: Place, k_end: u32) -> vec4<f32> {
+    if place.k >= k_end { return vec4<f32>(); }
+    return vec4<f32>(weight[place.other]);
 }
 
 fn load_quad_b(place: Place, k_end: u32) -> vec4<f32> {

@@ -74,7 +74,7 @@ pub(crate) enum Core {
     Tiled32,
     /// The same with 64: the same two files.
     Tiled64,
-    /// The same with 128: `product_8x8.wgsl` with `product.wgsl`.
+    /// Tiles of 128 x 64: `product_8x4.wgsl` with `product.wgsl`.
     Tiled128,
     /// The blocked product without workgroup memory, for subgroups of 8: `product_subgroup.wgsl`.
     Subgroup,
@@ -123,12 +123,12 @@ impl Core {
     }
 
     /// Rows and columns of C that a workgroup of the tiled cores computes. The others have no tiles.
-    pub fn side(self) -> usize {
+    pub fn tile(self) -> [usize; 2] {
         match self {
-            Self::Tiled32 => 32,
-            Self::Tiled64 => 64,
-            Self::Tiled128 => 128,
-            Self::Subgroup | Self::Rows | Self::Strided | Self::Depthwise | Self::Direct => 1,
+            Self::Tiled32 => [32, 32],
+            Self::Tiled64 => [64, 64],
+            Self::Tiled128 => [128, 64],
+            Self::Subgroup | Self::Rows | Self::Strided | Self::Depthwise | Self::Direct => [1, 1],
         }
     }
 }

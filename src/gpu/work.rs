@@ -24,9 +24,9 @@ impl Extents {
         }
     }
 
-    /// The workgroups of tiles of a side.
-    pub fn tiles(&self, side: usize) -> usize {
-        self.m.div_ceil(side) * self.n.div_ceil(side) * self.slices
+    /// The workgroups of tiles of so many rows and columns.
+    pub fn tiles(&self, [rows, columns]: [usize; 2]) -> usize {
+        self.m.div_ceil(rows) * self.n.div_ceil(columns) * self.slices
     }
 }
 

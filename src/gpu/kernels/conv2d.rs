@@ -143,11 +143,11 @@ pub(crate) const DIRECT_BACKWARD_WEIGHT: Kernel = Kernel {
 #[cfg(test)]
 pub(super) const KERNELS: &[&Kernel] = &[
     FORWARD.by_4x4,
-    FORWARD.by_8x8,
+    FORWARD.by_8x4,
     BACKWARD_INPUT.by_4x4,
-    BACKWARD_INPUT.by_8x8,
+    BACKWARD_INPUT.by_8x4,
     BACKWARD_WEIGHT.by_4x4,
-    BACKWARD_WEIGHT.by_8x8,
+    BACKWARD_WEIGHT.by_8x4,
     &PACK_TILES,
     &DIRECT_FORWARD,
     &DIRECT_WIDE_FORWARD,
@@ -457,7 +457,7 @@ mod tests {
                 ..recording.transient("values", geometry.output_len()).into()
             };
             forward(&mut recording, &geometry, [x, w], Some(b), y);
-            let [product, sum] = &recording.dispatches[..] else {
+            let [_pack, product, sum] = &recording.dispatches[..] else {
                 panic!("{} dispatches", recording.dispatches.len())
             };
             assert!(product.workgroups[2] > 1, "{:?}", product.workgroups);

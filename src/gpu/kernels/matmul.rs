@@ -44,7 +44,7 @@ pub(crate) const SUBGROUP: Kernel = Kernel {
 };
 
 #[cfg(test)]
-pub(super) const KERNELS: &[&Kernel] = &[TILED.by_4x4, TILED.by_8x8, &SUBGROUP];
+pub(super) const KERNELS: &[&Kernel] = &[TILED.by_4x4, TILED.by_8x4, &SUBGROUP];
 
 /// A matrix and whether it is transposed.
 #[derive(Debug, Clone, Copy)]

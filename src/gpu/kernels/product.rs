@@ -4,14 +4,14 @@ use super::{Recording, Region, group_grid};
 use crate::gpu::kernel::{Kernel, Params};
 use crate::gpu::strategy::{Core, Extents, tiled_iterations};
 
-/// A kernel over the cores `product_4x4` and `product_8x8`. Its constants `A_ALONG_K` and `B_ALONG_K`
+/// A kernel over the cores `product_4x4` and `product_8x4`. Its constants `A_ALONG_K` and `B_ALONG_K`
 /// say whether neighbours along k are neighbours in memory.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Product {
     /// Tiles of 32 or 64, with 4 x 4 results an invocation.
     pub by_4x4: &'static Kernel,
-    /// Tiles of 128, with 8 x 8 results an invocation.
-    pub by_8x8: &'static Kernel,
+    /// Tiles of 128 x 64, with 8 x 4 results an invocation.
+    pub by_8x4: &'static Kernel,
 }
 
 /// Describes such a kernel: the name of its shader, to which those of the cores are added, and what a [`Kernel`] has.
@@ -30,10 +30,10 @@ macro_rules! product {
                 params: <$params>::LAYOUT,
                 constants: &$constants,
             },
-            by_8x8: &Kernel {
-                name: concat!($name, "_8x8"),
+            by_8x4: &Kernel {
+                name: concat!($name, "_8x4"),
                 source: source!($file),
-                blocks: &[$($block,)+ &blocks::PRODUCT_8X8],
+                blocks: &[$($block,)+ &blocks::PRODUCT_8X4],
                 bindings: $bindings,
                 formats: $formats,
                 params: <$params>::LAYOUT,
@@ -56,9 +56,9 @@ impl Product {
         bindings: &[Option<Region>],
         params: P,
     ) {
-        let side = core.side();
+        let sides = core.tile();
         let kernel = match core {
-            Core::Tiled128 => self.by_8x8,
+            Core::Tiled128 => self.by_8x4,
             Core::Tiled32
             | Core::Tiled64
             | Core::Subgroup
@@ -66,12 +66,12 @@ impl Product {
             | Core::Strided
             | Core::Depthwise
             | Core::Direct => {
-                constants.push(("SIDE", (side / 4) as f64));
+                constants.push(("SIDE", (sides[0] / 4) as f64));
                 self.by_4x4
             }
         };
         recording.iterations(tiled_iterations(extents.k));
-        let [x, y, _] = group_grid(extents.m.div_ceil(side) * extents.n.div_ceil(side));
+        let [x, y, _] = group_grid(extents.m.div_ceil(sides[0]) * extents.n.div_ceil(sides[1]));
         let grid = [x, y, extents.slices as u64];
         recording.dispatch(kernel, &constants, bindings, params, grid);
     }

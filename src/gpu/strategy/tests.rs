@@ -104,7 +104,7 @@ fn sums_are_split_where_tiles_are_fewer_than_units() {
     for work in [Work::Conv2dForward(few), Work::Conv2dBackwardInput(few)] {
         for units in [64, 132] {
             let (core, parts) = split(units, work);
-            let groups = work.extents().tiles(core.side()) * parts;
+            let groups = work.extents().tiles(core.tile()) * parts;
             let turns = groups as f64 / f64::from(units);
             assert!(parts > 1 && turns > 0.8, "{parts} parts on {core:?}");
             assert!(work.extents().k / parts >= 256, "{parts} parts on {core:?}");

@@ -62,7 +62,7 @@ pub(super) fn parts(traits: &Traits, work: &Work, core: Core, least: usize) -> u
     let room = ROOM / (extents.m * extents.n * extents.slices).max(1);
     let most = (extents.k / SHORTEST).min(room).max(least);
     let units = traits.compute_units as usize;
-    let of_turns = |turns: usize| units.saturating_mul(turns) / extents.tiles(core.side()).max(1);
+    let of_turns = |turns: usize| units.saturating_mul(turns) / extents.tiles(core.tile()).max(1);
     let splits = (1..=TURNS).map(|turns| of_turns(turns).clamp(least, most));
     let cost = |parts: &usize| estimate(traits, work, core, *parts);
     std::iter::once(least)
@@ -77,13 +77,13 @@ fn estimate(traits: &Traits, work: &Work, core: Core, parts: usize) -> f64 {
     const ADDED: f64 = 64.0;
     /// What it costs to begin the dispatch that does so: 4 microseconds there.
     const BEGUN: f64 = 530_000.0;
-    let (extents, side) = (work.extents().split(parts), core.side());
+    let (extents, tile) = (work.extents().split(parts), core.tile());
     let units = f64::from(traits.compute_units);
-    let each = extents.tiles(side) as f64 / units;
+    let each = extents.tiles(tile) as f64 / units;
     // With few workgroups for each unit, those that have one more are waited for.
     let each = if each < 4.0 { each.ceil() } else { each };
     let Rate { share, least } = rate(work, core);
-    let product = each.max(least) * (side * side) as f64 * extents.k as f64 / share;
+    let product = each.max(least) * (tile[0] * tile[1]) as f64 * extents.k as f64 / share;
     let results = extents.m as f64 * extents.n as f64 * extents.slices as f64;
     match parts {
         1 => product,
