@@ -87,9 +87,9 @@ pub(super) fn backward_input(
     strided(recording, &swapped, true, inputs, bias, output);
 }
 
-/// Where the filter covers each pixel once, as it cuts an image into patches: the convolution of one tap whose
-/// channels are the pixels of a patch, and what lays these out. All of a tile is in use there, however few
-/// channels there are.
+/// Where the filter covers each pixel once, as it cuts an image of few channels into patches: the convolution of one
+/// tap whose channels are the pixels of a patch, and what lays these out. All of a tile is in use there; with more
+/// channels it is so anyway, and laying them out takes longer.
 fn patches(
     traits: &Traits,
     geometry: &Conv2dGeometry,
@@ -107,6 +107,7 @@ fn patches(
         ..
     } = *geometry;
     let covered = [
+        in_channels <= 8 * groups,
         kernel.height == kernel.width && kernel == stride && dilation == Size2::ONE,
         padding == [0; 4],
         in_size.height == out_size.height * stride.height,
