@@ -170,3 +170,32 @@ pub(super) fn turn(k: usize, rows: &[f32], panel: &mut [Row]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bits_do_not_depend_on_the_width_of_vectors() {
+        let [m, n, k] = [7, 21, 130];
+        let values = |len: usize, seed: f32| -> Vec<f32> {
+            (0..len).map(|at| (at as f32 * seed).sin()).collect()
+        };
+        let (a, b) = (values(m * k, 0.37), panels([k, n], &values(k * n, 0.73)));
+        let [mut narrow, mut wide] = [(); 2].map(|()| vec![f32::NAN; m * n]);
+        let block = |c| Block {
+            a: &a,
+            k,
+            panels: &b,
+            c,
+            n,
+        };
+        block(&mut narrow).run();
+        widest(block(&mut wide));
+        assert!(narrow.iter().all(|sum| sum.is_finite()));
+        assert_eq!(
+            narrow.iter().map(|sum| sum.to_bits()).collect::<Vec<_>>(),
+            wide.iter().map(|sum| sum.to_bits()).collect::<Vec<_>>()
+        );
+    }
+}

@@ -72,6 +72,9 @@ impl Around {
             start as usize..(first + len as isize).clamp(start, extent as isize) as usize
         };
         let columns = span(self.right, self.columns, size.width);
+        if columns.is_empty() {
+            return;
+        }
         for row in span(self.down, self.rows, size.height) {
             let at = (row as isize - self.down) as usize * self.columns;
             let at = at + (columns.start as isize - self.right) as usize;
