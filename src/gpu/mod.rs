@@ -296,6 +296,7 @@ impl Gpu {
                 .max_compute_workgroups_per_dimension
                 .min(65_535),
             preferred: self.inner.debugging.preferred,
+            direct_only: false,
         }
     }
 

@@ -26,6 +26,8 @@ pub(crate) struct Traits {
     pub max_workgroups: u32,
     /// The core that is taken wherever it serves, in place of the table's choice.
     pub preferred: Option<Core>,
+    /// Whether only cores serve that add up a sum's own products.
+    pub direct_only: bool,
 }
 
 impl Traits {
@@ -39,6 +41,7 @@ impl Traits {
         max_buffer: 256 << 20,
         max_workgroups: 65_535,
         preferred: None,
+        direct_only: false,
     };
 
     /// Whether cores for subgroups of exactly 8 serve: on software adapters, where workgroup memory

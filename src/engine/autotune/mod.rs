@@ -70,11 +70,10 @@ pub(super) async fn choices(
 ) -> Result<Choices> {
     let mut file = ChoicesFile::read(store, gpu)?;
     let mut choices = known(gpu, &file, found)?;
-    let works = lower(task, gpu.traits(), task.options.batch)?
-        .recording
-        .works;
+    let traits = task.traits(gpu.traits());
+    let works = lower(task, traits, task.options.batch)?.recording.works;
     for work in works {
-        let (key, cores) = (work.to_string(), candidates(&gpu.traits(), &work));
+        let (key, cores) = (work.to_string(), candidates(&traits, &work));
         let known = choices.get(&key).is_some_and(|core| cores.contains(core));
         if cores.len() < 2 || known {
             continue;

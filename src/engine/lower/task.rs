@@ -2,7 +2,7 @@
 
 use crate::engine::wanted::Wanted;
 use crate::gpu::record::Decision;
-use crate::gpu::strategy::Choices;
+use crate::gpu::strategy::{Choices, Traits};
 use crate::model::{Groups, Model, OutputLoss, Parameter, ParameterId, check_accumulate};
 use crate::op::Average;
 use crate::{Error, Result};
@@ -30,6 +30,8 @@ pub(crate) struct PlanOptions {
     pub input_gradients: bool,
     /// Of the parameters over the updates.
     pub average: Option<Average>,
+    /// Whether convolutions add up their products as they are defined, by no fast algorithm.
+    pub direct_only: bool,
 }
 
 impl PlanOptions {
@@ -46,6 +48,7 @@ impl PlanOptions {
             half: false,
             input_gradients: false,
             average: None,
+            direct_only: false,
         }
     }
 }
@@ -98,6 +101,14 @@ impl<'a> Task<'a> {
             },
             choices: None,
             decisions: &[],
+        }
+    }
+
+    /// What the choice of kernels depends on, on a device and by the options.
+    pub fn traits(&self, device: Traits) -> Traits {
+        Traits {
+            direct_only: device.direct_only || self.options.direct_only,
+            ..device
         }
     }
 

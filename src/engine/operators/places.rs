@@ -57,6 +57,10 @@ pub(in crate::engine) struct Site<'a> {
     pub layer: u32,
     /// For the reference; kernels get theirs with each step.
     pub masks: Masks,
+    /// For the reference: whether convolutions are computed by the sums that define them alone. Kernels are
+    /// told by their recording.
+    #[allow(dead_code)] // for operators that have another way
+    pub direct_only: bool,
 }
 
 impl<'a> Site<'a> {
@@ -70,6 +74,7 @@ impl<'a> Site<'a> {
             mode: mode.of(node),
             layer: node.layer,
             masks: Masks::default(),
+            direct_only: true,
         }
     }
 

@@ -34,6 +34,7 @@ impl<T: Real> Reference<T> {
                 updates: self.updates,
                 examples: self.pending.examples,
             }),
+            direct_only: self.direct_only,
         }
     }
 

@@ -16,6 +16,8 @@ pub(super) struct Walk<'a, T> {
     pub batch: usize,
     /// `None` in evaluation: no dropout, and normalisation with the running statistics.
     pub training: Option<Masks>,
+    /// Whether convolutions are computed by the sums that define them alone.
+    pub direct_only: bool,
 }
 
 impl<'a, T: Real> Walk<'a, T> {
@@ -26,6 +28,7 @@ impl<'a, T: Real> Walk<'a, T> {
         };
         Site {
             masks: self.training.unwrap_or_default(),
+            direct_only: self.direct_only,
             ..Site::new(self.graph, node, self.batch, mode)
         }
     }

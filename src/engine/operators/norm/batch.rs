@@ -224,6 +224,7 @@ mod tests {
             mode: Mode::Training,
             layer: 0,
             masks: Default::default(),
+            direct_only: true,
         };
         let x: Vec<f64> = (0..24).map(|at| f64::from(at * 37 % 11) - 5.0).collect();
         let gy: Vec<f64> = x.iter().map(|x| (0.7 * x).sin()).collect();
