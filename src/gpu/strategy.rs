@@ -1,6 +1,7 @@
 //! Which core serves which shape on which adapter, and how long sums are split.
 
 mod depthwise;
+pub(crate) mod winograd;
 
 use std::collections::BTreeMap;
 
@@ -84,13 +85,17 @@ pub(crate) enum Core {
     /// Convolution of single channels by strips of columns: `depthwise_forward.wgsl`,
     /// `depthwise_backward_input.wgsl`, and a kernel of its own for the weight gradient.
     Depthwise,
+    /// Convolution of 3x3 by Winograd's algorithm, for subgroups of 8: `winograd.wgsl`.
+    WinogradSubgroup,
+    /// The same on the blocked product, for GPUs.
+    WinogradTiled,
     /// Convolution with an invocation per output, or per 16 channels of one. No file: the kernels
     /// `conv2d_direct_*.wgsl` have little in common.
     Direct,
 }
 
 impl Core {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Tiled32,
         Self::Tiled64,
         Self::Tiled128,
@@ -98,6 +103,8 @@ impl Core {
         Self::Rows,
         Self::Strided,
         Self::Depthwise,
+        Self::WinogradSubgroup,
+        Self::WinogradTiled,
         Self::Direct,
     ];
 
@@ -111,6 +118,8 @@ impl Core {
             Self::Rows => "rows",
             Self::Strided => "strided",
             Self::Depthwise => "depthwise",
+            Self::WinogradSubgroup => "winograd-subgroup",
+            Self::WinogradTiled => "winograd-tiled",
             Self::Direct => "direct",
         }
     }
@@ -125,7 +134,13 @@ impl Core {
             Self::Tiled32 => 32,
             Self::Tiled64 => 64,
             Self::Tiled128 => 128,
-            Self::Subgroup | Self::Rows | Self::Strided | Self::Depthwise | Self::Direct => 1,
+            Self::Subgroup
+            | Self::Rows
+            | Self::Strided
+            | Self::Depthwise
+            | Self::WinogradSubgroup
+            | Self::WinogradTiled
+            | Self::Direct => 1,
         }
     }
 }
@@ -171,6 +186,11 @@ pub(crate) fn serves(core: Core, traits: &Traits, work: &Work) -> bool {
         Core::Rows => short && traits.subgroups_of_8() && rows_serve(traits, work),
         Core::Strided => short && traits.subgroups_of_8() && strided_serves(traits, work),
         Core::Depthwise => short && depthwise::serves(work),
+        Core::WinogradSubgroup => {
+            let form = winograd::Form::Subgroup;
+            short && traits.subgroups_of_8() && winograd::serves(traits, work, form)
+        }
+        Core::WinogradTiled => short && winograd::serves(traits, work, winograd::Form::Tiled),
         Core::Direct => match work {
             Work::Matmul(..) => false,
             Work::Conv2dBackwardWeight(_) => true,
@@ -195,6 +215,7 @@ fn scratch(core: Core, work: &Work) -> usize {
             }
         },
         Core::Depthwise => depthwise::scratch(work),
+        Core::WinogradSubgroup | Core::WinogradTiled => winograd::scratch(work),
         Core::Tiled32 | Core::Tiled64 | Core::Tiled128 | Core::Subgroup | Core::Direct => 0,
     }
 }
@@ -205,6 +226,9 @@ fn table(traits: &Traits, work: &Work) -> Core {
         None if serves(Core::Subgroup, traits, work) => Core::Subgroup,
         Some(geometry) if geometry.groups > 1 && serves(Core::Depthwise, traits, work) => {
             Core::Depthwise
+        }
+        Some(_) if winograd::pays(work) && serves(Core::WinogradSubgroup, traits, work) => {
+            Core::WinogradSubgroup
         }
         Some(_) if serves(Core::Rows, traits, work) => Core::Rows,
         Some(_) if serves(Core::Strided, traits, work) => Core::Strided,

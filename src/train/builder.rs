@@ -176,7 +176,8 @@ impl TrainerBuilder {
 
     /// Chooses how each product and convolution is computed by measuring, when the trainer is made
     /// on a GPU, every way there is at the model's own shapes and batch. A way whose result is not
-    /// exactly the CPU reference's, on data whose sums are exact, never wins.
+    /// exactly the CPU reference's, on data whose sums are exact, never wins; of Winograd's algorithm, whose nearest whole
+    /// numbers are not.
     ///
     /// What was measured is kept in a JSON file that can be read and edited, by adapter and driver,
     /// and is not measured again: `wgpu-cnn/autotune.json` in the user's cache folder (where that

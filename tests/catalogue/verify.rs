@@ -63,6 +63,11 @@ fn every_operator_is_clean_without_subgroups() {
 }
 
 #[test]
+fn every_operator_is_clean_by_winograds_algorithm() {
+    clean(Gpu::builder().poison(true).prefer_core("winograd-subgroup"));
+}
+
+#[test]
 fn every_operator_is_clean_among_nan() {
     clean(Gpu::builder().poison(true));
 }

@@ -109,7 +109,12 @@ async fn measure(gpu: &Gpu, work: &Work, cores: &[Core]) -> Result<Vec<Timing>> 
             }
             Err(error) => return Err(error),
         };
-        if !equal(&bench.result().await?, &expected) {
+        let spreads = bench.recording.dispatches.iter().any(|d| d.stands_for > 0);
+        let got = match spreads {
+            true => nearest(&bench.result().await?),
+            false => bench.result().await?,
+        };
+        if !equal(&got, &expected) {
             log::warn!("{work}: {} is left out: wrong result", core.name());
             continue;
         }
@@ -126,6 +131,16 @@ async fn measure(gpu: &Gpu, work: &Work, cores: &[Core]) -> Result<Vec<Timing>> 
     }
     timings.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
     Ok(timings)
+}
+
+/// The whole numbers that results of a fast algorithm are near, or NaN for what is near none: it rounds where direct
+/// sums of integers are exact.
+fn nearest(got: &[f32]) -> Vec<f32> {
+    let near = |value: &f32| match (value - value.round()).abs() < 0.25 {
+        true => value.round(),
+        false => f32::NAN, // infinity among them
+    };
+    got.iter().map(near).collect()
 }
 
 /// Whether two results are the same number for number. The data are integers, whose sums are exact in
@@ -282,6 +297,15 @@ mod tests {
         assert!(!equal(&expected[1..], &expected));
         let zeros = vec![0.0; 64];
         assert!(!equal(&zeros, &zeros), "zeros prove nothing");
+    }
+
+    #[test]
+    fn what_a_fast_algorithm_rounds_is_near_one_whole_number() {
+        assert_eq!(nearest(&[3.0001, -2.2, 0.0]), [3.0, -2.0, 0.0]);
+        for wrong in [0.5, 2.3, f32::NAN, f32::INFINITY] {
+            let got = nearest(&[1.0, wrong]);
+            assert!(!equal(&got, &[1.0, wrong.round()]), "{wrong}");
+        }
     }
 
     #[test]
