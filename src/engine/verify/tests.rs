@@ -134,9 +134,12 @@ fn faults_in_kernels_fail_and_name_the_layer() {
     }
 }
 
+/// A fault in the kernels whose names begin like this.
+type KernelFault = (&'static str, fn(&mut Dispatch));
+
 /// Faults in the kernels of Winograd's algorithm, whose results have a tolerance also on whole numbers. What is not
 /// written at all is none: the NaN that is there before leads to a tile that is computed again by its definition.
-const WINOGRAD_FAULTS: [(&str, fn(&mut Dispatch)); 10] = [
+const WINOGRAD_FAULTS: [KernelFault; 10] = [
     ("conv2d_winograd_input", |d| {
         set_constant(d, "PAD_LEFT", |pad| pad + 1.0)
     }),
