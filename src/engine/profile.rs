@@ -50,6 +50,9 @@ pub struct ProfileEntry {
     /// Additions and multiplications of these runs, where the kernel is made of little else; 0 for
     /// kernels that memory bounds.
     pub flops: u64,
+    /// The additions and multiplications of the sums that define the results, where a fast algorithm makes fewer of
+    /// them; 0 for all other kernels, and for those of such an algorithm but the last.
+    pub direct_flops: u64,
     /// The bytes of what these runs read and write, each counted once. What memory moves may be
     /// more, where a kernel reads something again, or less, where a cache still holds it.
     pub bytes: u64,
@@ -82,6 +85,7 @@ impl ProfileEntry {
         self.runs = self.runs.saturating_add(other.runs);
         self.time = self.time.saturating_add(other.time);
         self.flops = self.flops.saturating_add(other.flops);
+        self.direct_flops = self.direct_flops.saturating_add(other.direct_flops);
         self.bytes = self.bytes.saturating_add(other.bytes);
     }
 }
@@ -95,6 +99,7 @@ impl Profile {
             runs: 0,
             time: Duration::ZERO,
             flops: 0,
+            direct_flops: 0,
             bytes: 0,
         };
         self.entries.iter().for_each(|entry| total.add(entry));
@@ -250,15 +255,29 @@ impl Profiling {
                 runs,
                 time: median(times.collect()).unwrap_or_default(),
                 flops: dispatch.flops * runs as u64,
+                direct_flops: dispatch.stands_for * runs as u64,
                 bytes: self.bytes[at] * runs as u64,
             }
         };
+        // Chunks of one piece of work are one entry: they differ in nothing but their params.
+        let mut entries: Vec<(&Dispatch, ProfileEntry)> = Vec::new();
+        for at in &self.order {
+            let dispatch = &dispatches[*at];
+            let same = |(other, _): &&mut (&Dispatch, ProfileEntry)| {
+                let kernel = other.kernel.name == dispatch.kernel.name;
+                kernel && other.label == dispatch.label && other.bindings == dispatch.bindings
+            };
+            match entries.iter_mut().find(same) {
+                Some((_, known)) => known.add(&entry(at)),
+                None => entries.push((dispatch, entry(at))),
+            }
+        }
         Profile {
             adapter: plan.gpu().described(),
             batch: self.examples,
             clock: self.timer.clock(),
             peaks: self.peaks,
-            entries: self.order.iter().map(entry).collect(),
+            entries: entries.into_iter().map(|(_, entry)| entry).collect(),
             barriers: plan.barriers(&self.sequence),
             step: median(self.steps),
             steps: self.updates,

@@ -37,6 +37,18 @@ impl fmt::Display for Profile {
             _ => format!("{runs} dispatches"),
         };
         write!(f, "\n{dispatches}, {barriers} of them behind a barrier")?;
+        let fast: Vec<_> = sums.iter().filter(|sum| is_fast(sum)).collect();
+        if total.direct_flops > 0 {
+            let time = fast.iter().map(|sum| sum.time).sum::<Duration>();
+            let rate = total.direct_flops as f64 / time.as_nanos().max(1) as f64;
+            let made = fast.iter().map(|sum| sum.flops).sum::<u64>() as f64 * 1e-9;
+            let direct = total.direct_flops as f64 * 1e-9;
+            writeln!(
+                f,
+                "\nWinograd's algorithm takes {made:.2} GFLOP for {direct:.2} of direct sums: \
+                 {rate:.1} direct GFLOP/s, its transforms counted"
+            )?;
+        }
         let kernels = milliseconds(total.time);
         match self.step {
             Some(step) => {
@@ -73,6 +85,11 @@ impl Profile {
     }
 }
 
+/// Whether a kernel is part of a fast algorithm.
+fn is_fast(entry: &ProfileEntry) -> bool {
+    entry.kernel.starts_with("conv2d_winograd")
+}
+
 fn milliseconds(time: Duration) -> String {
     format!("{:.3} ms", time.as_secs_f64() * 1e3)
 }
@@ -96,6 +113,7 @@ mod tests {
             runs,
             time: Duration::from_micros(microseconds),
             flops,
+            direct_flops: 0,
             bytes,
         };
         Profile {
@@ -161,6 +179,18 @@ runs                  kernel                  time    share  GFLOP/s  of peak   
 5 dispatches, 4 of them behind a barrier
 an ordinary step takes 5.000 ms, its kernels one by one 4.000 ms (80.0 %)";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn what_a_fast_algorithm_saves_is_told_as_what_direct_sums_would_take() {
+        let mut profile = profile();
+        profile.entries[0].kernel = "conv2d_winograd_product";
+        profile.entries[2].kernel = "conv2d_winograd_output";
+        (profile.entries[2].flops, profile.entries[2].direct_flops) = (0, 200_000_000);
+        let text = profile.to_string();
+        let line = "Winograd's algorithm takes 0.05 GFLOP for 0.20 of direct sums: \
+                    57.1 direct GFLOP/s, its transforms counted";
+        assert!(text.lines().any(|other| other == line), "{text}");
     }
 
     #[test]

@@ -7,7 +7,8 @@
 //! from the one in f64. Where functions of the driver have a part, a share of the largest result is
 //! added: some drivers are that inexact.
 //!
-//! On whole numbers plain sums have no rounding at all, and must be equal.
+//! On whole numbers plain sums have no rounding at all, and must be equal. Winograd's algorithm has some, which it
+//! spreads over a tile: there the magnitude is the largest of all, and the whole number that is nearest must be right.
 
 use half::f16;
 
@@ -27,6 +28,10 @@ const REFERENCE: f64 = 8.0;
 const EPSILON: f64 = f32::EPSILON as f64;
 /// What the driver's own functions may be off by, as a part of the largest result.
 const DRIVER: f64 = 2e-5;
+/// What a fast algorithm's transforms may add, in units of `eps` of the largest magnitude.
+const SPREAD: f64 = 16.0;
+/// What its results on whole numbers may be off by: there is one such number that is right.
+const NEAREST: f64 = 0.4;
 /// What underflow may cost.
 const ABSOLUTE: f64 = f32::MIN_POSITIVE as f64;
 /// Whole numbers up to here are exact in f32.
@@ -79,10 +84,19 @@ impl Measured {
         let pairs = self.values.iter().zip(&self.rounded);
         let rounded = pairs.map(|(&exact, &rounded)| exact - f64::from(rounded));
         let around = REFERENCE * largest(rounded) + driver(sum, &self.values);
-        let of_sum = |magnitude| of_sum(sum.terms, magnitude);
+        let most = largest(self.absolute.iter().copied());
+        let of_sum = |magnitude: f64| match sum.spread {
+            true => of_sum(sum.terms, magnitude.max(most)) + SPREAD * EPSILON * most,
+            false => of_sum(sum.terms, magnitude),
+        };
         let tolerance = |(at, value): (usize, &f64)| match (sum.exact, self.absolute.get(at)) {
             (Exact::Always, _) => 0.0,
-            (Exact::Integers, Some(&most)) if fill == Fill::Integers && most <= WHOLE => 0.0,
+            (Exact::Integers, Some(&own)) if fill == Fill::Integers && own <= WHOLE => {
+                match sum.spread {
+                    true => of_sum(own).min(NEAREST),
+                    false => 0.0,
+                }
+            }
             (_, Some(&most)) if sum.absolute => of_sum(most),
             _ => of_sum(value.abs()) + around,
         };

@@ -311,6 +311,7 @@ impl Gpu {
                 .min(65_535),
             compute_units: self.inner.compute_units,
             preferred: self.inner.debugging.preferred,
+            direct_only: false,
         }
     }
 

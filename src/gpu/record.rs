@@ -71,6 +71,9 @@ pub(crate) struct Dispatch {
     pub varies: Varies,
     /// Additions and multiplications, of those kernels that are made of little else.
     pub flops: u64,
+    /// Those of the sums that define its results, where a fast algorithm has made fewer of them, or 0. What such an
+    /// algorithm rounds in one result is in others too.
+    pub stands_for: u64,
 }
 
 impl Dispatch {
@@ -222,7 +225,7 @@ impl Recording {
         kernel: &'static Kernel,
         constants: &[(&'static str, f64)],
         parameter: Region,
-        (label, len): (&str, usize),
+        (label, format, len): (&str, Format, usize),
         record: impl FnOnce(&mut Self, Region),
     ) -> Region {
         let is_it = |dispatch: &&Dispatch| {
@@ -237,7 +240,7 @@ impl Recording {
             Some(_) => Storage::Persistent,
             None => Storage::Transient,
         };
-        let region = self.buffer_of(parameter.format, label, len, storage);
+        let region = self.buffer_of(format, label, len, storage);
         self.preparing(|recording| record(recording, region));
         region
     }
@@ -432,6 +435,7 @@ impl Recording {
             label,
             varies: Varies::Nothing,
             flops: 0,
+            stands_for: 0,
         });
     }
 
@@ -446,6 +450,28 @@ impl Recording {
         if let Some(dispatch) = self.dispatches.last_mut() {
             dispatch.flops = flops;
         }
+    }
+
+    /// Says how many additions and multiplications define the results of the last dispatch, which a fast algorithm
+    /// has made fewer of.
+    pub fn stands_for(&mut self, flops: u64) {
+        if let Some(dispatch) = self.dispatches.last_mut() {
+            dispatch.stands_for = flops;
+        }
+    }
+
+    /// Whether of some dispatches, in order, any of a fast algorithm has a part in what a region holds after them.
+    pub fn is_spread(&self, dispatches: impl Iterator<Item = usize>, region: &Region) -> bool {
+        let mut spread: Vec<Region> = vec![];
+        for at in dispatches {
+            let dispatch = &self.dispatches[at];
+            let among = |region: &Region| spread.iter().any(|other| other.overlaps(region));
+            if dispatch.stands_for > 0 || dispatch.regions().any(among) {
+                let written: Vec<Region> = dispatch.written().copied().collect();
+                spread.extend(written);
+            }
+        }
+        spread.iter().any(|other| other.overlaps(region))
     }
 
     /// Says that the last dispatch's params change from step to step.

@@ -2,6 +2,7 @@
 
 mod depthwise;
 mod tiles;
+pub(crate) mod winograd;
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -31,6 +32,8 @@ pub(crate) struct Traits {
     pub compute_units: u32,
     /// The core that is taken wherever it serves, in place of the table's choice.
     pub preferred: Option<Core>,
+    /// Whether only cores serve that add up a sum's own products.
+    pub direct_only: bool,
 }
 
 impl Traits {
@@ -45,6 +48,7 @@ impl Traits {
         max_workgroups: 65_535,
         compute_units: 64,
         preferred: None,
+        direct_only: false,
     };
 
     /// Whether cores for subgroups of exactly 8 serve: on software adapters, where workgroup memory
@@ -87,13 +91,17 @@ pub(crate) enum Core {
     /// Convolution of single channels by strips of columns: `depthwise_forward.wgsl`,
     /// `depthwise_backward_input.wgsl`, and a kernel of its own for the weight gradient.
     Depthwise,
+    /// Convolution of 3x3 by Winograd's algorithm, for subgroups of 8: `winograd.wgsl`.
+    WinogradSubgroup,
+    /// The same on the blocked product, for GPUs.
+    WinogradTiled,
     /// Convolution with an invocation per output, or per 16 channels of one. No file: the kernels
     /// `conv2d_direct_*.wgsl` have little in common.
     Direct,
 }
 
 impl Core {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Tiled32,
         Self::Tiled64,
         Self::Tiled128,
@@ -101,6 +109,8 @@ impl Core {
         Self::Rows,
         Self::Strided,
         Self::Depthwise,
+        Self::WinogradSubgroup,
+        Self::WinogradTiled,
         Self::Direct,
     ];
 
@@ -114,6 +124,8 @@ impl Core {
             Self::Rows => "rows",
             Self::Strided => "strided",
             Self::Depthwise => "depthwise",
+            Self::WinogradSubgroup => "winograd-subgroup",
+            Self::WinogradTiled => "winograd-tiled",
             Self::Direct => "direct",
         }
     }
@@ -128,7 +140,13 @@ impl Core {
             Self::Tiled32 => [32, 32],
             Self::Tiled64 => [64, 64],
             Self::Tiled128 => [128, 64],
-            Self::Subgroup | Self::Rows | Self::Strided | Self::Depthwise | Self::Direct => [1, 1],
+            Self::Subgroup
+            | Self::Rows
+            | Self::Strided
+            | Self::Depthwise
+            | Self::WinogradSubgroup
+            | Self::WinogradTiled
+            | Self::Direct => [1, 1],
         }
     }
 }
@@ -142,7 +160,12 @@ pub(crate) fn candidates(traits: &Traits, work: &Work) -> Vec<Core> {
     let table = table(traits, work);
     let place = |core: Core| match core {
         _ if core == table => (0, 0.0),
-        Core::Subgroup | Core::Rows | Core::Strided | Core::Depthwise => (1, 0.0),
+        Core::Subgroup
+        | Core::Rows
+        | Core::Strided
+        | Core::Depthwise
+        | Core::WinogradSubgroup
+        | Core::WinogradTiled => (1, 0.0),
         Core::Tiled32 | Core::Tiled64 | Core::Tiled128 => (2, tiles::cost(traits, work, core)),
         Core::Direct => (3, 0.0),
     };
@@ -183,6 +206,11 @@ pub(crate) fn serves(core: Core, traits: &Traits, work: &Work) -> bool {
         Core::Rows => short && traits.subgroups_of_8() && rows_serve(traits, work),
         Core::Strided => short && traits.subgroups_of_8() && strided_serves(traits, work),
         Core::Depthwise => short && depthwise::serves(work),
+        Core::WinogradSubgroup => {
+            let form = winograd::Form::Subgroup;
+            short && traits.subgroups_of_8() && winograd::serves(traits, work, form)
+        }
+        Core::WinogradTiled => short && winograd::serves(traits, work, winograd::Form::Tiled),
         Core::Direct => match work {
             Work::Matmul(..) => false,
             Work::Conv2dBackwardWeight(_) => true,
@@ -207,6 +235,7 @@ fn scratch(core: Core, work: &Work) -> usize {
             }
         },
         Core::Depthwise => depthwise::scratch(work),
+        Core::WinogradSubgroup | Core::WinogradTiled => winograd::scratch(work),
         Core::Tiled32 | Core::Tiled64 | Core::Tiled128 => match work {
             Work::Conv2dForward(geometry) => tiled_len(geometry, false),
             Work::Conv2dBackwardInput(geometry) => tiled_len(geometry, true),
@@ -222,6 +251,9 @@ fn table(traits: &Traits, work: &Work) -> Core {
         None if serves(Core::Subgroup, traits, work) => Core::Subgroup,
         Some(geometry) if geometry.groups > 1 && serves(Core::Depthwise, traits, work) => {
             Core::Depthwise
+        }
+        Some(_) if winograd::pays(work) && serves(Core::WinogradSubgroup, traits, work) => {
+            Core::WinogradSubgroup
         }
         Some(_) if serves(Core::Rows, traits, work) => Core::Rows,
         Some(_) if serves(Core::Strided, traits, work) => Core::Strided,
@@ -350,7 +382,13 @@ pub(crate) fn sum_parts(traits: &Traits, work: &Work, core: Core) -> usize {
     let least = short.max(k.div_ceil(LONGEST_OF_IMAGES)).max(1);
     let wanted = match core {
         Core::Tiled32 | Core::Tiled64 | Core::Tiled128 => tiles::parts(traits, work, core, least),
-        Core::Subgroup | Core::Rows | Core::Strided | Core::Depthwise | Core::Direct => least,
+        Core::Subgroup
+        | Core::Rows
+        | Core::Strided
+        | Core::Depthwise
+        | Core::WinogradSubgroup
+        | Core::WinogradTiled
+        | Core::Direct => least,
     };
     let within_loops = match traits.software {
         true => k.div_ceil(LOOP_LIMIT / 37 * 32),

@@ -7,6 +7,7 @@
 /// The folders and the files: what may know what, and how a model becomes kernels that run.
 ///
 /// [kernels]: crate::guide::kernels
+/// [direct]: crate::TrainerBuilder::direct_only
 /// [contributing]: https://github.com/wgpu-cnn/wgpu-cnn/blob/main/CONTRIBUTING.md
 #[doc = include_str!("architecture.md")]
 pub mod architecture {}

@@ -116,6 +116,24 @@ impl TrainerBuilder {
         self
     }
 
+    /// Computes convolutions by the sums that define them alone, and by no fast algorithm. Default false: a 3x3
+    /// convolution may be computed by Winograd's algorithm (Lavin and Gray 2016, F(4x4, 3x3)), with a quarter of
+    /// the multiplications, where that is faster.
+    ///
+    /// | | `false` | `true` |
+    /// |---|---|---|
+    /// | the same bits in every run on one device and driver | yes | yes |
+    /// | NaN and infinity where the definition has them | yes | yes |
+    /// | results on whole numbers, whose sums are exact | within rounding | exact |
+    /// | largest error of a 3x3 convolution, as a share of its largest result | about 2e-6 | about 1e-6 |
+    ///
+    /// It holds on a GPU and on the CPU, for autotuning and over
+    /// [`Gpu::builder().prefer_core(..)`](crate::GpuBuilder::prefer_core).
+    pub fn direct_only(mut self, direct: bool) -> Self {
+        self.options.direct_only = direct;
+        self
+    }
+
     /// Keeps the losses' gradients with respect to the inputs, for
     /// [`Trainer::input_gradient`]. Takes memory, and a little time where nothing else would go back as far.
     /// Default false.
@@ -158,7 +176,8 @@ impl TrainerBuilder {
 
     /// Chooses how each product and convolution is computed by measuring, when the trainer is made
     /// on a GPU, every way there is at the model's own shapes and batch. A way whose result is not
-    /// exactly the CPU reference's, on data whose sums are exact, never wins.
+    /// exactly the CPU reference's, on data whose sums are exact, never wins; of Winograd's algorithm, whose nearest whole
+    /// numbers are not.
     ///
     /// What was measured is kept in a JSON file that can be read and edited, by adapter and driver,
     /// and is not measured again: `wgpu-cnn/autotune.json` in the user's cache folder (where that
@@ -306,6 +325,7 @@ impl TrainerBuilder {
         reference.set_accumulate(options.accumulate)?;
         reference.set_input_gradients(options.input_gradients);
         reference.set_average(options.average)?;
+        reference.set_direct_only(options.direct_only);
         let backend = Backend::Cpu(Box::new(reference));
         at_once(self.trainer(losses, backend, checkpoint))
     }

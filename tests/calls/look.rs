@@ -20,6 +20,7 @@ const PREDICTOR: &[&str] = &[
     "PredictorBuilder::batch",
     "PredictorBuilder::batches",
     "PredictorBuilder::half_precision",
+    "PredictorBuilder::direct_only",
     "PredictorBuilder::fold_batch_norm",
     "PredictorBuilder::in_flight",
     "PredictorBuilder::memory_budget",
@@ -53,6 +54,7 @@ const PROBE: &[&str] = &[
     "ProbeBuilder::weights",
     "ProbeBuilder::seed",
     "ProbeBuilder::half_precision",
+    "ProbeBuilder::direct_only",
     "ProbeBuilder::memory_budget",
     "ProbeBuilder::on_cpu",
     "Probe::look",
@@ -116,7 +118,7 @@ pub fn on_device() -> Vec<Call> {
 
 fn predictor(d: &mut Draw) -> PredictorBuilder {
     let mut builder = Predictor::builder(model(d)).seed(d.number() as u64);
-    builder = builder.fold_batch_norm(d.flag());
+    builder = builder.fold_batch_norm(d.flag()).direct_only(d.flag());
     match d.is_hostile() {
         true => builder = builder.batches(d.numbers::<3>()),
         false => builder = builder.batches([3, 1]).batch(2),
@@ -189,6 +191,7 @@ fn probe(d: &mut Draw) -> ProbeBuilder {
     let (values, gradients) = (some(d), some(d));
     let mut builder = Probe::builder(model(d)).values(values).gradients(gradients);
     builder = builder.training(d.flag()).seed(d.number() as u64).batch(3);
+    builder = builder.direct_only(d.flag());
     builder = match d.flag() {
         true => builder.loss(Losses::own_first()),
         false => builder.loss(Loss::mean_squared_error()),

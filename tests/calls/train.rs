@@ -31,6 +31,7 @@ const REFERENCE: &[&str] = &[
     "Reference::parameter",
     "Reference::parameter_mut",
     "Reference::set_parameter",
+    "Reference::set_direct_only",
     "Reference::gradient",
     "Reference::optimizer",
     "Reference::set_learning_rate",
@@ -45,6 +46,7 @@ const BUILDER: &[&str] = &[
     "TrainerBuilder::clip_norm",
     "TrainerBuilder::accumulate",
     "TrainerBuilder::half_precision",
+    "TrainerBuilder::direct_only",
     "TrainerBuilder::weights",
     "TrainerBuilder::average",
     "TrainerBuilder::in_flight",
@@ -167,6 +169,7 @@ pub fn builder(d: &mut Draw) -> TrainerBuilder {
     if d.is_hostile() {
         builder = builder.half_precision(d.flag());
     }
+    builder = builder.direct_only(d.flag());
     if d.is_hostile() {
         builder = builder.memory_budget(d.number() as u64);
     }
@@ -299,6 +302,7 @@ fn reference(d: &mut Draw) -> Result<(), Error> {
         let rows = d.number();
         let input = d.floats(rows.saturating_mul(inputs));
         let target = target(d, rows, outputs);
+        reference.set_direct_only(d.flag());
         match d.below(10) {
             0 => reference.set_clip_norm(d.flag().then_some(d.real()))?,
             1 => reference.set_accumulate(d.number())?,

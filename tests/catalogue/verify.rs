@@ -1,8 +1,10 @@
 //! `Gpu::verify` on this machine's adapter, for small models that hold every operator between them:
 //! with the cores for subgroups and without them, and with NaN around every buffer.
 
-use wgpu_cnn::engine::catalogue::models;
-use wgpu_cnn::{Conv2d, Error, Gpu, GpuBuilder, MaxPool2d, Model, Result, Trainer, VerifyReport};
+use wgpu_cnn::engine::catalogue::{ModelCase, models, pipelines};
+use wgpu_cnn::{
+    Conv2d, Error, Gpu, GpuBuilder, MaxPool2d, Model, Optimizer, Result, Trainer, VerifyReport,
+};
 
 use crate::common::{bits, labels, plain_gpu, poisoned_gpus, random, state, uniform};
 use crate::device::device;
@@ -60,6 +62,31 @@ fn every_operator_is_clean() {
 #[test]
 fn every_operator_is_clean_without_subgroups() {
     clean(Gpu::builder().allow_subgroups(false));
+}
+
+/// The models that have convolutions for it, on each of its cores.
+#[test]
+fn every_operator_is_clean_by_winograds_algorithm() {
+    let served = |case: &ModelCase| {
+        let optimizer = Optimizer::sgd(0.1).into();
+        let core = Some("winograd-tiled");
+        let kernels = pipelines(&case.model, &case.loss, &optimizer, case.batch, false, core);
+        let mut kernels = kernels.unwrap().into_iter();
+        kernels.any(|pipeline| pipeline.kernel.starts_with("conv2d_winograd"))
+    };
+    let learning = models().unwrap().into_iter();
+    let learning = learning.filter(|case| case.model.parameter_count() > 0);
+    let cases: Vec<ModelCase> = learning.filter(served).collect();
+    assert!(cases.len() > 2);
+    for core in ["winograd-subgroup", "winograd-tiled"] {
+        let Some(gpu) = device(Gpu::builder().poison(true).prefer_core(core)) else {
+            return;
+        };
+        for case in &cases {
+            let report = gpu.verify(&case.model, case.batch).unwrap();
+            assert!(report.passed(), "{} on {core}: {report}", case.name);
+        }
+    }
 }
 
 #[test]

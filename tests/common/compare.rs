@@ -38,6 +38,18 @@ impl Expected {
         Self { values, tolerances }
     }
 
+    /// Of sums of `inner` products by Winograd's algorithm, which spreads roundings over a tile: each is off by
+    /// what the largest may be, and by what the transforms add.
+    pub fn spread(&self, inner: usize) -> Self {
+        let finite = self.tolerances.iter().copied().filter(|t| t.is_finite());
+        let most = finite.fold(0.0, f64::max);
+        let all = most * (1.0 + 8.0 / (inner as f64).sqrt());
+        Self {
+            values: self.values.clone(),
+            tolerances: vec![all; self.values.len()],
+        }
+    }
+
     /// Compares, and panics with `name` and the worst element where they differ.
     #[track_caller]
     pub fn assert(&self, name: &str, got: &[f32]) {

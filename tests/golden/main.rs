@@ -183,6 +183,8 @@ fn gpus() -> &'static [Gpu] {
             "tiled-128",
             "strided",
             "depthwise",
+            "winograd-subgroup",
+            "winograd-tiled",
             "direct",
         ];
         let preferring = cores.map(|core| device::device(Gpu::builder().prefer_core(core)));

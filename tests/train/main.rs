@@ -13,6 +13,7 @@ mod compare;
 #[path = "../common/device.rs"]
 #[allow(dead_code)]
 mod device;
+mod direct;
 mod held;
 mod learned;
 mod predictor;

@@ -95,6 +95,12 @@ impl<'a> Bench<'a> {
         })
     }
 
+    /// Whether it is a fast algorithm, whose results are near those of direct sums.
+    pub fn spreads(&self) -> bool {
+        let mut dispatches = self.recording.dispatches.iter();
+        dispatches.any(|dispatch| dispatch.stands_for > 0)
+    }
+
     /// What the last run has left, one of all workgroups.
     pub async fn result(&self) -> Result<Vec<f32>> {
         let bytes = self.program.read(self.gpu, self.output).await?;

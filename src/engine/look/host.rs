@@ -18,7 +18,8 @@ impl HostLook {
         let groups = Groups::none(&task.model.graph);
         let losses = task.losses.clone();
         let seed = task.options.seed;
-        let reference = Reference::with(&task.model, losses, groups, seed, parameters)?;
+        let mut reference = Reference::with(&task.model, losses, groups, seed, parameters)?;
+        reference.set_direct_only(task.options.direct_only);
         Ok(Self { task, reference })
     }
 

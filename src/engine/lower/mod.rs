@@ -157,7 +157,7 @@ impl Lowered {
     /// The buffers that a model keeps, and no kernels yet.
     fn new(task: &Task, traits: Traits) -> Result<Self> {
         let (graph, planned) = (&task.model.graph, task.options.batch);
-        let mut recording = Recording::new(traits);
+        let mut recording = Recording::new(task.traits(traits));
         recording.choices = task.choices.cloned().unwrap_or_default();
         recording.decide_as(task.decisions.to_vec());
         recording.set_label("model");

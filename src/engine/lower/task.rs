@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::engine::wanted::Wanted;
 use crate::gpu::record::Decision;
-use crate::gpu::strategy::Choices;
+use crate::gpu::strategy::{Choices, Traits};
 use crate::model::{Groups, Model, OutputLoss, Parameter, ParameterId, check_accumulate};
 use crate::op::Average;
 use crate::{Error, Result};
@@ -36,6 +36,8 @@ pub(crate) struct PlanOptions {
     /// What choosing cores by measurement may take.
     #[cfg(feature = "native")]
     pub autotune_budget: Duration,
+    /// Whether convolutions add up their products as they are defined, by no fast algorithm.
+    pub direct_only: bool,
 }
 
 impl PlanOptions {
@@ -54,6 +56,7 @@ impl PlanOptions {
             average: None,
             #[cfg(feature = "native")]
             autotune_budget: Duration::MAX,
+            direct_only: false,
         }
     }
 }
@@ -106,6 +109,14 @@ impl<'a> Task<'a> {
             },
             choices: None,
             decisions: &[],
+        }
+    }
+
+    /// What the choice of kernels depends on, on a device and by the options.
+    pub fn traits(&self, device: Traits) -> Traits {
+        Traits {
+            direct_only: device.direct_only || self.options.direct_only,
+            ..device
         }
     }
 

@@ -25,6 +25,9 @@ pub(in crate::engine) struct Sum {
     pub driver: bool,
     /// The share of the results that can be other than zero.
     pub reach: f64,
+    /// Whether what is rounded in one result is in others too, as with a fast algorithm, which makes several at
+    /// once: each may be off by what the largest may.
+    pub spread: bool,
 }
 
 /// Roundings of a formula around a sum: a division counts as three, a square root as four.
@@ -66,6 +69,7 @@ impl Sum {
             absolute: false,
             driver: false,
             reach: 1.0,
+            spread: false,
         }
     }
 
@@ -75,6 +79,11 @@ impl Sum {
             driver: true,
             ..self
         }
+    }
+
+    /// By kernels that spread roundings, if they do.
+    pub fn spread(self, spread: bool) -> Self {
+        Self { spread, ..self }
     }
 
     /// With so large a share of results that can be other than zero.

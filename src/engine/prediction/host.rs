@@ -11,6 +11,8 @@ pub(crate) struct HostPrediction {
     pub parameters: Vec<Vec<f32>>,
     /// Examples at once, so that the values of more are never there at the same time.
     pub batch: usize,
+    /// Whether convolutions are computed by the sums that define them alone.
+    pub direct_only: bool,
 }
 
 impl HostPrediction {
@@ -20,7 +22,7 @@ impl HostPrediction {
         let mut outputs = vec![Vec::new(); graph.outputs().len()];
         for begin in (0..examples).step_by(self.batch) {
             let part = inputs.part(graph, begin, self.batch);
-            let parts = reference::predict(graph, &self.parameters, &part)?;
+            let parts = reference::predict(graph, &self.parameters, &part, self.direct_only)?;
             for (output, part) in outputs.iter_mut().zip(parts) {
                 output.extend(part);
             }

@@ -191,6 +191,18 @@ impl<T: Real> Reference<T> {
         Ok(())
     }
 
+    /// Computes convolutions by the sums that define them alone, as
+    /// [`TrainerBuilder::direct_only`](crate::TrainerBuilder::direct_only) does. Default false. In `f64` there is
+    /// no other way.
+    pub fn set_direct_only(&mut self, direct: bool) {
+        self.direct_only = direct;
+    }
+
+    /// Whether it does so.
+    pub(crate) fn is_direct_only(&self) -> bool {
+        self.direct_only
+    }
+
     /// The model's first output `(N, ..)` in evaluation for inputs of `(N, ..)`, where N follows from
     /// their lengths.
     ///
@@ -214,7 +226,8 @@ impl<T: Real> Reference<T> {
     where
         T: 'a,
     {
-        predict(&self.model.graph, &self.parameters, &inputs.into())
+        let (graph, inputs) = (&self.model.graph, inputs.into());
+        predict(graph, &self.parameters, &inputs, self.direct_only)
     }
 
     /// The loss of a batch in evaluation, nothing else: the weighted sum where there are several.

@@ -25,6 +25,7 @@ pub(in crate::engine) fn predict<T: Real>(
     graph: &Graph,
     parameters: &[Vec<T>],
     inputs: &Inputs<T>,
+    direct_only: bool,
 ) -> Result<Vec<Vec<T>>> {
     let mut tape = Tape::default();
     let walk = Walk {
@@ -32,7 +33,7 @@ pub(in crate::engine) fn predict<T: Real>(
         parameters,
         batch: inputs.examples(graph)?,
         training: None,
-        direct_only: false,
+        direct_only,
     };
     tape.forward_alone(walk, &numbers(graph, inputs))?;
     let outputs = graph.outputs().iter();

@@ -1,5 +1,7 @@
 //! One operator of a plan: its forward and backward pass in training, its forward pass in evaluation.
 
+use std::ops::Range;
+
 use super::rig::{Outcome, Rig, STEP, Trial};
 use crate::engine::compare::Expected;
 use crate::engine::data::{Data, Fill, wide};
@@ -209,7 +211,8 @@ impl NodeTrial<'_> {
         let rounding = kernels(&self.node.op).rounding(&pass.site)?;
         let data = [&x[..], &inputs.parameters].concat();
         let measured = measure(&pass, &data, true)?;
-        let mut expected = measured[0].expect(rounding.output, inputs.fill);
+        let spread = self.is_spread(&part.range, places.output.region);
+        let mut expected = measured[0].expect(rounding.output.spread(spread), inputs.fill);
         let shape = self.shape(graph.shape(self.node.output));
         if let Some(addend) = places.output.addend {
             // It may be what is normalised.
@@ -310,7 +313,9 @@ impl NodeTrial<'_> {
             if !pass.wanted[node.parameters.len() + at] || handed_on && to.is_none() {
                 continue; // handed on as it is, by no kernel
             }
-            let mut expected = measured.expect(arriving(rounding.input(at)), inputs.fill);
+            let spread = to.is_some_and(|to| self.is_spread(&part.range, to.region));
+            let sum = arriving(rounding.input(at)).spread(spread);
+            let mut expected = measured.expect(sum, inputs.fill);
             if rounding.from_stored_value {
                 let format = part.places.output.format;
                 expected = expected.with_value_stored(format, &after[0], &inputs.gy);
@@ -338,6 +343,11 @@ impl NodeTrial<'_> {
             trial.awaits(input_name(part, at, several), region, &shape, expected);
         }
         self.rig.run(trial, step(inputs.seed)).await
+    }
+
+    /// Whether kernels of a fast algorithm, which spread roundings, have a part in a result.
+    fn is_spread(&self, range: &Range<usize>, region: Region) -> bool {
+        self.rig.recording().is_spread(range.clone(), &region)
     }
 
     /// Which gradients the graph says must be there, of the parameters and of the inputs.

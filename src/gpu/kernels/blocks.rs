@@ -132,12 +132,16 @@ pub(crate) const PRODUCT_4X4: Block =
 pub(crate) const PRODUCT_8X4: Block = block!("product_8x4", uses: [PRODUCT, FLAT]);
 pub(crate) const PRODUCT_SUBGROUP: Block = block!("product_subgroup", uses: [FLAT]);
 
-const SLIDE: Block = block!("slide");
+pub(crate) const SLIDE: Block = block!("slide");
 const ROWS_TILE: Block = block!("rows_tile", constants: ["HAS_BIAS", "HALF"]);
 const TAPS_SUMS: Block = block!("taps_sums", constants: ["OUTPUT_VEC4", "HALF"]);
 pub(crate) const ROWS: Block = block!("rows", uses: [ROWS_TILE, SLIDE, FLAT]);
 pub(crate) const TAPS: Block = block!("taps", uses: [TAPS_SUMS, SLIDE, FLAT]);
 pub(crate) const STRIDED: Block = block!("strided", uses: [ROWS_TILE, PHASES, FLAT]);
+pub(crate) const WINOGRAD_POINTS: Block = block!("winograd_points");
+pub(crate) const WINOGRAD: Block = block!("winograd", uses: [WINOGRAD_POINTS]);
+pub(crate) const WINOGRAD_INPUT: Block =
+    block!("winograd_input", constants: ["PAD_TOP", "PAD_LEFT"], uses: [WINOGRAD]);
 const WALK_PARAMS: Block = block!("walk_params");
 const WALK_WEIGHT: Block = block!("walk_weight");
 pub(crate) const FILTER: Block = block!("filter");

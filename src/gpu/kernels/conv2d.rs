@@ -4,7 +4,7 @@
 use super::product::{Product, product};
 use super::{Output, Read, ReadWrite, Recording, Region};
 use super::{blocks, flag, flat_grid, group_grid, reduce};
-use super::{conv2d_depthwise, conv2d_rows, conv2d_strided};
+use super::{conv2d_depthwise, conv2d_rows, conv2d_strided, conv2d_winograd};
 use crate::gpu::kernel::{Format, Kernel, Params as _, params, source};
 use crate::gpu::strategy::{self, Core, Extents, Work};
 use crate::gpu::work::{Phases, period};
@@ -173,6 +173,9 @@ pub(crate) fn forward(
         Core::Depthwise => {
             return conv2d_depthwise::forward(recording, geometry, inputs, bias, output);
         }
+        Core::WinogradSubgroup | Core::WinogradTiled => {
+            return conv2d_winograd::forward(recording, core, geometry, inputs, bias, output);
+        }
         Core::Tiled32 | Core::Tiled64 | Core::Tiled128 | Core::Subgroup | Core::Direct => {}
     }
     let kernels = (&DIRECT_FORWARD, &FORWARD);
@@ -210,6 +213,10 @@ pub(crate) fn backward_input(
         }
         Core::Depthwise => {
             return conv2d_depthwise::backward_input(recording, geometry, inputs, bias, output);
+        }
+        Core::WinogradSubgroup | Core::WinogradTiled => {
+            let run = conv2d_winograd::backward_input;
+            return run(recording, core, geometry, inputs, bias, output);
         }
         Core::Tiled32 | Core::Tiled64 | Core::Tiled128 | Core::Subgroup | Core::Direct => {}
     }
@@ -308,7 +315,7 @@ fn pack(
         out_channels: (geometry.out_channels / geometry.groups) as u32,
     };
     let len = strategy::tiled_len(geometry, backward);
-    let memory = ("packed weights", len);
+    let memory = ("packed weights", weight.format, len);
     let record = |recording: &mut Recording, packed| {
         let (regions, grid) = ([Some(weight), Some(packed)], flat_grid(len / 4));
         recording.dispatch(&PACK_TILES, &constants, &regions, params, grid);
@@ -358,7 +365,13 @@ pub(crate) fn backward_weight(
         Core::Depthwise => {
             return conv2d_depthwise::backward_weight(recording, geometry, inputs, gradient_weight);
         }
-        Core::Tiled32 | Core::Tiled64 | Core::Tiled128 | Core::Subgroup | Core::Direct => {}
+        Core::Tiled32
+        | Core::Tiled64
+        | Core::Tiled128
+        | Core::Subgroup
+        | Core::WinogradSubgroup
+        | Core::WinogradTiled
+        | Core::Direct => {}
     }
     let (extents, len) = (work.extents(), geometry.weight_len());
     let traits = recording.traits;
@@ -372,7 +385,9 @@ pub(crate) fn backward_weight(
         | Core::Subgroup
         | Core::Rows
         | Core::Strided
-        | Core::Depthwise => strategy::sum_parts(&traits, &work, core),
+        | Core::Depthwise
+        | Core::WinogradSubgroup
+        | Core::WinogradTiled => strategy::sum_parts(&traits, &work, core),
     });
     let target = match parts {
         1 => gradient_weight,

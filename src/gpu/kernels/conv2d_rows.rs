@@ -208,7 +208,7 @@ fn rows(
 
 /// Whether a strip of pixels may need a block of the input that no neighbouring lane of its
 /// subgroup has loaded: a strip's window then runs across the end of its row or of its subgroup.
-fn needs_edge_loads(geometry: &Conv2dGeometry, left: usize) -> bool {
+pub(super) fn needs_edge_loads(geometry: &Conv2dGeometry, left: usize) -> bool {
     let width = geometry.kernel.width;
     let strips = geometry.out_size.width.div_ceil(4);
     let shift = (4 - left % 4) % 4;
@@ -243,7 +243,7 @@ pub(super) fn pack(
         in_channels: in_channels as u32,
         out_channels: out_channels as u32,
     };
-    let memory = ("packed weights", len);
+    let memory = ("packed weights", weight.format, len);
     recording.prepared(
         &PACK_WEIGHT,
         &constants,

@@ -99,6 +99,8 @@ pub(crate) fn matmul(
         | Core::Rows
         | Core::Strided
         | Core::Depthwise
+        | Core::WinogradSubgroup
+        | Core::WinogradTiled
         | Core::Direct => by_tiles(recording, core, extents, [a, b], bias_now, to),
     }
     recording.flops(work.flops());

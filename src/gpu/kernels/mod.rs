@@ -17,6 +17,7 @@ pub(crate) mod conv2d;
 mod conv2d_depthwise;
 mod conv2d_rows;
 mod conv2d_strided;
+mod conv2d_winograd;
 pub(crate) mod dropout;
 pub(crate) mod local_response_norm;
 pub(crate) mod loss;
@@ -68,6 +69,7 @@ const FAMILIES: &[(&str, &[&Kernel])] = &[
     ("conv2d", conv2d_depthwise::KERNELS),
     ("conv2d", conv2d_rows::KERNELS),
     ("conv2d", conv2d_strided::KERNELS),
+    ("conv2d", conv2d_winograd::KERNELS),
     ("dropout", &[&dropout::DROPOUT]),
     ("local_response_norm", local_response_norm::KERNELS),
     ("loss", loss::KERNELS),

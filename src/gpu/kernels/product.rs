@@ -65,6 +65,8 @@ impl Product {
             | Core::Rows
             | Core::Strided
             | Core::Depthwise
+            | Core::WinogradSubgroup
+            | Core::WinogradTiled
             | Core::Direct => {
                 constants.push(("SIDE", (sides[0] / 4) as f64));
                 self.by_4x4

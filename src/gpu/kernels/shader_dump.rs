@@ -63,6 +63,8 @@ fn a_browser_is_told_of_subgroups_and_nobody_else() {
         "conv2d_rows",
         "conv2d_strided",
         "conv2d_strided_taps",
+        "conv2d_winograd_input_shared",
+        "conv2d_winograd_product",
         "matmul_subgroup",
     ];
     assert_eq!(with_subgroups, expected.into());

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::peak;
+use super::{conv2d, peak};
 use crate::engine::catalogue;
 use crate::gpu::record::{Dispatch, Recording};
 use crate::gpu::strategy::{Core, Traits};
-use crate::{Activation, Loss, Model, Optimizer};
+use crate::{Activation, Conv2d, Loss, Model, Optimizer, Shape};
 
 /// The adapters that the strategy table tells apart, with every core that can be preferred there.
 pub(crate) fn adapters() -> Vec<Traits> {
@@ -86,7 +86,11 @@ pub(super) fn pipelines() -> Vec<Dispatch> {
     let recordings = adapters().into_iter().flat_map(recordings);
     let measurements = adapters().into_iter().map(measurements);
     let mut pipelines = BTreeMap::new();
-    for dispatch in recordings.chain(measurements).flat_map(|r| r.dispatches) {
+    for dispatch in recordings
+        .chain(measurements)
+        .chain([large()])
+        .flat_map(|r| r.dispatches)
+    {
         let (constants, variant) = (&dispatch.constants, dispatch.variant());
         let key = (dispatch.kernel.name, format!("{constants:?} {variant:?}"));
         pipelines.entry(key).or_insert(dispatch);
@@ -100,5 +104,23 @@ fn measurements(traits: Traits) -> Recording {
     let buffers = [0; 2].map(|_| recording.transient("", 64));
     peak::arithmetic(&mut recording, 1, buffers[0]);
     peak::bandwidth(&mut recording, 64, buffers);
+    recording.finish().unwrap()
+}
+
+/// A convolution that is larger than those of the models, which takes the largest tiles of its core.
+fn large() -> Recording {
+    let layer = Conv2d::new(128, 3).padding(1);
+    let geometry = layer.geometry(16, &Shape::from([128, 64, 64])).unwrap();
+    let mut recording = Recording::new(Traits {
+        preferred: Some(Core::WinogradTiled),
+        ..Traits::DEFAULT
+    });
+    let lengths = [
+        geometry.input_len(),
+        geometry.weight_len(),
+        geometry.output_len(),
+    ];
+    let [x, w, y] = lengths.map(|len| recording.transient("", len));
+    conv2d::forward(&mut recording, &geometry, [x, w], None, y.into());
     recording.finish().unwrap()
 }

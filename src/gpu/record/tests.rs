@@ -84,3 +84,19 @@ fn what_breaks_a_limit_is_found_when_the_recording_ends() {
     let said = "layer 1: large needs max_storage_buffer_binding_size of 80, the device has 64";
     assert_eq!(error.to_string(), said);
 }
+
+#[test]
+fn what_follows_from_a_fast_algorithm_is_spread() {
+    let mut recording = Recording::new(Traits::DEFAULT);
+    let [a, b, c, d] = [(); 4].map(|()| recording.transient("", 16));
+    add(&mut recording, 16, [a, a], b.into());
+    recording.stands_for(1);
+    add(&mut recording, 16, [b, a], c.into());
+    add(&mut recording, 16, [a, a], d.into());
+    let spread = |range: std::ops::Range<usize>, region| recording.is_spread(range, &region);
+    assert_eq!(
+        [a, b, c, d].map(|region| spread(0..3, region)),
+        [false, true, true, false]
+    );
+    assert!(!spread(1..3, c));
+}

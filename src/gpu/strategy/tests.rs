@@ -263,3 +263,84 @@ fn segments_fill_a_device_and_none_is_too_long() {
     assert_eq!(segment_parts(&traits, 64, 576, 40), 40);
     assert_eq!(segment_parts(&traits, 64, 1 << 20, 4000), 4);
 }
+
+#[test]
+fn winograds_algorithm_takes_what_has_channels_and_tiles_enough() {
+    let software = Traits {
+        software: true,
+        subgroup_size: 8,
+        ..Traits::DEFAULT
+    };
+    let with = |change: fn(&mut Conv2dGeometry)| {
+        let mut geometry = Conv2dGeometry {
+            batch: 8,
+            in_channels: 32,
+            in_size: Size2::from(16),
+            out_channels: 32,
+            out_size: Size2::from(16),
+            padding: [1; 4],
+            ..convolution()
+        };
+        change(&mut geometry);
+        geometry
+    };
+    let takes = |traits: Traits, geometry| {
+        let works = [
+            Work::Conv2dForward(geometry),
+            Work::Conv2dBackwardInput(geometry),
+            Work::Conv2dBackwardWeight(geometry),
+        ];
+        works.map(|work| core(&traits, None, &work) == Core::WinogradSubgroup)
+    };
+    let both = [true, true, false];
+    assert_eq!(takes(software, with(|_| ())), both);
+    assert_eq!(takes(Traits::DEFAULT, with(|_| ())), [false; 3]);
+    let direct = Traits {
+        direct_only: true,
+        preferred: Some(Core::WinogradSubgroup),
+        ..software
+    };
+    assert_eq!(takes(direct, with(|_| ())), [false; 3]);
+    let wide = with(|g| (g.in_channels, g.out_channels) = (16, 64));
+    assert_eq!(takes(software, wide), [true, false, false]);
+    assert_eq!(takes(software, with(|g| g.in_channels = 16)), [false; 3]);
+    assert_eq!(takes(software, with(|g| g.batch = 1)), [false; 3]);
+    assert_eq!(takes(software, with(|g| g.groups = 2)), [false; 3]);
+    assert_eq!(takes(software, with(|g| g.stride.width = 2)), [false; 3]);
+    assert_eq!(takes(software, with(|g| g.kernel.height = 2)), [false; 3]);
+    assert_eq!(
+        takes(software, with(|g| g.padding[2] = 3)),
+        [true, false, false]
+    );
+    let small = with(|g| (g.batch, g.in_size, g.out_size) = (64, Size2::from(5), Size2::from(5)));
+    assert_eq!(takes(software, small), [false; 3]);
+}
+
+#[test]
+fn the_tiles_of_winograds_algorithm_are_shared_by_chunks_that_have_room() {
+    let geometry = Conv2dGeometry {
+        batch: 16,
+        in_channels: 64,
+        in_size: Size2::from(30),
+        out_channels: 40,
+        out_size: Size2::from(30),
+        padding: [1; 4],
+        ..convolution()
+    };
+    let software = Traits {
+        software: true,
+        ..Traits::DEFAULT
+    };
+    let plan = winograd::Winograd::of(&geometry, false);
+    assert_eq!((plan.tiles, plan.quads, plan.octets), (16 * 64, 16, 6));
+    assert!(!plan.wide, "two tiles of 32 would be half empty");
+    let chunks = plan.chunks(&software);
+    let tiles = plan.chunk(chunks);
+    assert_eq!((chunks, tiles), (4, 256));
+    assert!(plan.scratch(tiles).iter().sum::<usize>() <= 1 << 20);
+    let tight = Traits {
+        max_binding: 36 * 64 * 64 * 4,
+        ..software
+    };
+    assert_eq!(plan.chunk(plan.chunks(&tight)), 64);
+}

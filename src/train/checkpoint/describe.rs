@@ -82,6 +82,7 @@ pub(super) fn choices(trainer: &Trainer) -> BTreeMap<String, String> {
         ("batch", exact(options.batch)),
         ("batches of an update", exact(options.accumulate)),
         ("clip_norm", exact(options.clip_norm)),
+        ("direct_only", exact(options.direct_only)),
         ("half_precision", exact(options.half)),
         ("losses", brief(exact(&trainer.losses))),
         ("schedule", exact(&trainer.schedule)),

@@ -79,6 +79,13 @@ impl PredictorBuilder {
         self
     }
 
+    /// Computes convolutions by the sums that define them alone, as that of a
+    /// [trainer](crate::TrainerBuilder::direct_only). Default false.
+    pub fn direct_only(mut self, direct: bool) -> Self {
+        self.options.direct_only = direct;
+        self
+    }
+
     /// Makes each batch normalisation part of the convolution or dense layer before it, where it alone reads
     /// that layer's output: so the values between are not there, and an activation behind it is part of the
     /// layer's kernel too. The results are the same within rounding. What cannot be folded stays. Default
@@ -247,6 +254,7 @@ impl PredictorBuilder {
             model,
             parameters,
             batch: self.batches.iter().copied().max().unwrap_or(1),
+            direct_only: self.options.direct_only,
         };
         Ok(Predictor {
             backend: Engine::Cpu(Box::new(host)),

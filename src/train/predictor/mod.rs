@@ -76,9 +76,12 @@ impl Trainer {
         for (at, learned) in builder.learned.iter_mut().enumerate() {
             *learned = self.learns(ParameterId(at));
         }
-        if let Backend::Gpu(plan) = &self.backend {
-            (builder.options, builder.choices) = plan.options_and_choices();
-            builder.options.memory_budget = u64::MAX;
+        match &self.backend {
+            Backend::Gpu(plan) => {
+                (builder.options, builder.choices) = plan.options_and_choices();
+                builder.options.memory_budget = u64::MAX;
+            }
+            Backend::Cpu(reference) => builder.options.direct_only = reference.is_direct_only(),
         }
         builder.origin = Origin::Values(values.into());
         Ok(builder)

@@ -91,6 +91,13 @@ impl ProbeBuilder {
         self
     }
 
+    /// Computes convolutions by the sums that define them alone, as that of a
+    /// [trainer](crate::TrainerBuilder::direct_only). Default false.
+    pub fn direct_only(mut self, direct: bool) -> Self {
+        self.options.direct_only = direct;
+        self
+    }
+
     /// Sets the bytes of device memory that the probe may take, as that of a
     /// [trainer](crate::TrainerBuilder::memory_budget).
     pub fn memory_budget(mut self, bytes: u64) -> Self {

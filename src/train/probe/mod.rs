@@ -154,8 +154,12 @@ impl Trainer {
                 builder.options.max_slab = options.max_slab;
                 builder.options.seed = options.seed;
                 builder.options.half = options.half;
+                builder.options.direct_only = options.direct_only;
             }
-            Backend::Cpu(reference) => builder.options.seed = reference.seed(),
+            Backend::Cpu(reference) => {
+                builder.options.seed = reference.seed();
+                builder.options.direct_only = reference.is_direct_only();
+            }
         }
         Ok(builder)
     }

@@ -1,0 +1,123 @@
+
+// Tiles of 6x6 pixels of four channels, at the points of core/winograd_points.wgsl: for core/winograd.wgsl.
+//
+// Calls  pixels(at, channel, in_row) -> Pixels   of one of the channels
+// Uses the kernel's buffers `input`, array<vec4<Input>>, and `values`, array<vec4<f32>>.
+
+override PAD_TOP: u32 = 1u;
+override PAD_LEFT: u32 = 1u;
+
+// What an invocation knows of its tile.
+struct Place {
+    plane: u32,  // the first of four
+    planes: u32, // of these, how many there are
+    y: i32,      // of the first of its pixels
+    x: i32,
+    inside: bool,
+    column: u32, // the tile's among those of its row
+    lane: u32,   // its place in an octet
+}
+
+// Pixels 0 to 3 of a row of six, and pixels 2 to 5.
+struct Pixels { low: vec4<f32>, high: vec4<f32> }
+
+fn place_of(tile: TilePlace, lane: u32, quad: u32) -> Place {
+    let quads = (params.in_channels + 3u) / 4u;
+    let channel_group = quad / quads;
+    let channel = (quad - channel_group * quads) * 4u;
+    return Place(
+        (tile.n * params.groups + channel_group) * params.in_channels + channel,
+        min(params.in_channels - channel, 4u),
+        i32(tile.y * 4u) - i32(PAD_TOP),
+        i32(tile.x * 4u) - i32(PAD_LEFT),
+        tile.inside,
+        tile.x,
+        lane,
+    );
+}
+
+// Which of all planes' rows it is, and whether there is such a row.
+struct InputRow { row: u32, inside: bool }
+
+fn input_row(at: Place, channel: u32, in_row: u32) -> InputRow {
+    let y = at.y + i32(in_row);
+    let inside = at.inside && channel < at.planes && y >= 0 && y < i32(params.in_height);
+    return InputRow((at.plane + channel) * params.in_height + u32(y), inside);
+}
+
+// A row of six pixels from three vectors of the input, of which those are loaded that have a pixel of the row.
+fn own_pixels(at: Place, in_row: InputRow) -> Pixels {
+    let width = i32(params.in_width);
+    let i = i32(in_row.row) * width + at.x;
+    let first = i & 3;
+    let vector = i >> 2u;
+    let begin = first + max(-at.x, 0);
+    let end = first + min(width - at.x, 6);
+    var a = vec4<f32>();
+    var b = vec4<f32>();
+    var c = vec4<f32>();
+    if in_row.inside && begin < end {
+        if begin < 4 { a = vec4<f32>(input[vector]); }
+        if begin < 8 && end > 4 { b = vec4<f32>(input[vector + 1]); }
+        if end > 8 { c = vec4<f32>(input[vector + 2]); }
+    }
+    if (first & 1) != 0 {
+        a = vec4(a.yzw, b.x);
+        b = vec4(b.yzw, c.x);
+        c = vec4(c.yzw, 0.0);
+    }
+    if (first & 2) != 0 {
+        a = vec4(a.zw, b.xy);
+        b = vec4(b.zw, c.xy);
+    }
+    let x = vec4(at.x) + vec4(0, 1, 2, 3);
+    let more = x.zw + vec2(2);
+    let low = select(vec4<f32>(), a, (x >= vec4(0)) & (x < vec4(width)));
+    return Pixels(low, vec4(low.zw, select(vec2<f32>(), b.xy, (more >= vec2(0)) & (more < vec2(width)))));
+}
+
+// A row of six pixels of four channels, at the points.
+fn row_at_points(at: Place, row: u32) -> Six {
+    let p0 = pixels(at, 0u, row);
+    let p1 = pixels(at, 1u, row);
+    let p2 = pixels(at, 2u, row);
+    let p3 = pixels(at, 3u, row);
+    return input_at_points(Six(
+        vec4(p0.low.x, p1.low.x, p2.low.x, p3.low.x),
+        vec4(p0.low.y, p1.low.y, p2.low.y, p3.low.y),
+        vec4(p0.low.z, p1.low.z, p2.low.z, p3.low.z),
+        vec4(p0.low.w, p1.low.w, p2.low.w, p3.low.w),
+        vec4(p0.high.z, p1.high.z, p2.high.z, p3.high.z),
+        vec4(p0.high.w, p1.high.w, p2.high.w, p3.high.w),
+    ));
+}
+
+// The points' values of one column of points, each a stride after the one before.
+fn store_column(at: u32, stride: u32, column: Six) {
+    let v = input_at_points(column);
+    values[at] = v.v0;
+    values[at + 6u * stride] = v.v1;
+    values[at + 12u * stride] = v.v2;
+    values[at + 18u * stride] = v.v3;
+    values[at + 24u * stride] = v.v4;
+    values[at + 30u * stride] = v.v5;
+}
+
+// All of a tile. `octet` is the place of its octet in the chunk, and `quad` that of its channels among all.
+fn tile_at_points(at: Place, octet: u32, quad: u32) {
+    let r0 = row_at_points(at, 0u);
+    let r1 = row_at_points(at, 1u);
+    let r2 = row_at_points(at, 2u);
+    let r3 = row_at_points(at, 3u);
+    let r4 = row_at_points(at, 4u);
+    let r5 = row_at_points(at, 5u);
+    let all_quads = params.groups * ((params.in_channels + 3u) / 4u);
+    let stride = params.octets * all_quads * 8u;
+    let first = (octet * all_quads + quad) * 8u + at.lane;
+    store_column(first, stride, Six(r0.v0, r1.v0, r2.v0, r3.v0, r4.v0, r5.v0));
+    store_column(first + stride, stride, Six(r0.v1, r1.v1, r2.v1, r3.v1, r4.v1, r5.v1));
+    store_column(first + 2u * stride, stride, Six(r0.v2, r1.v2, r2.v2, r3.v2, r4.v2, r5.v2));
+    store_column(first + 3u * stride, stride, Six(r0.v3, r1.v3, r2.v3, r3.v3, r4.v3, r5.v3));
+    store_column(first + 4u * stride, stride, Six(r0.v4, r1.v4, r2.v4, r3.v4, r4.v4, r5.v4));
+    store_column(first + 5u * stride, stride, Six(r0.v5, r1.v5, r2.v5, r3.v5, r4.v5, r5.v5));
+}

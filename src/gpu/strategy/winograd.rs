@@ -1,0 +1,180 @@
+//! When Winograd's algorithm serves, and how its work is shared.
+
+use super::{Core, LOOP_LIMIT, MOST, Traits, Work, group_channels, shared};
+use crate::op::{Conv2dGeometry, Size2, saturating_product};
+
+/// Results of a tile along either side, and the points that a tile is made at.
+const TILE: usize = 4;
+pub(crate) const POINTS: usize = 36;
+
+/// Tiles that a subgroup multiplies at once.
+pub(crate) const TILES: usize = 64;
+
+/// How the products at the points are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// By tiles in registers, for subgroups of 8.
+    Subgroup,
+    /// By tiles in workgroup memory, on GPUs.
+    Tiled,
+}
+
+/// A convolution as it runs, for one group: an input gradient is one with the roles changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Winograd {
+    /// Tiles of all images.
+    pub tiles: usize,
+    /// Quads of the channels that are read.
+    pub quads: usize,
+    /// Whether tiles of 32 channels are written, rather than 16.
+    pub wide: bool,
+    /// Octets of the channels that are written, filled up to such tiles.
+    pub octets: usize,
+    groups: usize,
+}
+
+impl Winograd {
+    /// Of a convolution of a geometry, whichever way it runs.
+    pub fn of(geometry: &Conv2dGeometry, backward: bool) -> Self {
+        let [from, to] = group_channels(geometry);
+        let (from, to, size) = match backward {
+            true => (to, from, geometry.in_size),
+            false => (from, to, geometry.out_size),
+        };
+        let wide = to.next_multiple_of(32) == to.next_multiple_of(16);
+        let tile = if wide { 32 } else { 16 };
+        Self {
+            tiles: geometry.batch * size.height.div_ceil(TILE) * size.width.div_ceil(TILE),
+            quads: from.div_ceil(4),
+            wide,
+            octets: to.next_multiple_of(tile) / 8,
+            groups: geometry.groups,
+        }
+    }
+
+    /// Elements of the filters at the points.
+    pub fn weights(&self) -> usize {
+        POINTS * self.groups * self.octets * 8 * self.quads * 4
+    }
+
+    /// Elements of so many tiles' pixels at the points, and of their sums.
+    pub fn scratch(&self, tiles: usize) -> [usize; 2] {
+        [4 * self.quads, 8 * self.octets].map(|channels| POINTS * self.groups * channels * tiles)
+    }
+
+    /// Chunks that the tiles are split into, so that what is between the dispatches stays in a cache and takes
+    /// little memory, as far as a buffer holds it.
+    pub fn chunks(&self, traits: &Traits) -> usize {
+        /// Chunks of large images, as far as what is between takes no more than so many elements: 64 MiB.
+        const MANY: usize = 128;
+        const ROOM: usize = 1 << 24;
+        // Elements of both: 4 MiB, or 32 where there is a device to fill.
+        let cached = if traits.software { 1 << 20 } else { 1 << 23 };
+        let [values, sums] = self.scratch(TILES);
+        let shared = (self.tiles / TILES / MANY).saturating_mul(values + sums);
+        let room = (shared.clamp(cached, ROOM) / (values + sums)).max(1);
+        let most = traits.holds(values.max(sums)).max(1);
+        self.tiles.div_ceil(TILES * room.min(most)).clamp(1, MOST)
+    }
+
+    /// Additions and multiplications for so many tiles, but for the transforms.
+    pub fn flops(&self, geometry: &Conv2dGeometry, tiles: usize) -> u64 {
+        let [from, to] = group_channels(geometry);
+        saturating_product(&[2, POINTS, self.groups, from, to, tiles])
+    }
+
+    /// The tiled core for the products of so many tiles: the largest tiles of which there are enough and which are
+    /// not mostly empty.
+    pub fn product(&self, traits: &Traits, tiles: usize) -> Core {
+        let channels = 8 * self.octets;
+        let blocks =
+            |[rows, columns]: [usize; 2]| channels.div_ceil(rows) * tiles.div_ceil(columns);
+        let padded = |tile: [usize; 2]| (blocks(tile) * tile[0] * tile[1]) as f64;
+        let wanted = traits.compute_units as usize;
+        let good = |core: &Core| {
+            let fills = POINTS * self.groups * blocks(core.tile()) >= wanted;
+            fills && padded(core.tile()) <= 1.3 * padded([32, 32])
+        };
+        let cores = [Core::Tiled128, Core::Tiled64];
+        cores.into_iter().find(good).unwrap_or(Core::Tiled32)
+    }
+
+    /// Tiles of a chunk.
+    pub fn chunk(&self, chunks: usize) -> usize {
+        self.tiles.div_ceil(chunks).next_multiple_of(TILES)
+    }
+}
+
+/// Iterations that the loops of an invocation make where a tile is computed again by its definition: 4 for each
+/// channel, of each of 4 rows of 4 channels.
+pub(crate) fn iterations(channels: usize) -> usize {
+    4 * 4 * (1 + 4 * channels)
+}
+
+/// Whether it can do a piece of work.
+pub(super) fn serves(traits: &Traits, work: &Work, form: Form) -> bool {
+    let (geometry, backward) = match work {
+        Work::Conv2dForward(geometry) => (geometry, false),
+        Work::Conv2dBackwardInput(geometry) => (geometry, true),
+        Work::Matmul(..) | Work::Conv2dBackwardWeight(_) => return false,
+    };
+    let three = Size2 {
+        height: 3,
+        width: 3,
+    };
+    let plain = geometry.stride == Size2::ONE && geometry.dilation == Size2::ONE;
+    // As a convolution of the output gradient its padding must not be negative.
+    let [top, _, left, _] = geometry.padding;
+    let reached = !backward || top <= 2 && left <= 2;
+    let Winograd {
+        quads,
+        octets,
+        groups,
+        ..
+    } = Winograd::of(geometry, backward);
+    let grid = groups * POINTS.max(quads).max(2 * octets) <= traits.max_workgroups as usize;
+    let loops = !traits.software || iterations(4 * quads) <= LOOP_LIMIT;
+    !traits.direct_only
+        && geometry.kernel == three
+        && plain
+        && reached
+        && (shared(geometry) || form == Form::Tiled)
+        && grid
+        && loops
+}
+
+/// Elements of its largest buffer at least.
+pub(super) fn scratch(work: &Work) -> usize {
+    let of = |geometry, backward| {
+        let winograd = Winograd::of(geometry, backward);
+        let [values, sums] = winograd.scratch(TILES);
+        winograd.weights().max(values).max(sums)
+    };
+    match work {
+        Work::Conv2dForward(geometry) => of(geometry, false),
+        Work::Conv2dBackwardInput(geometry) => of(geometry, true),
+        Work::Matmul(..) | Work::Conv2dBackwardWeight(_) => 0,
+    }
+}
+
+/// Whether it is faster than the core for rows, as measured on llvmpipe: where there are channels to make up for the
+/// transforms, tiles to make up for those of the weights and to fill a subgroup's 64, and most of each tile lies inside
+/// the image.
+pub(super) fn pays(work: &Work) -> bool {
+    const FEWEST: [usize; 2] = [16, 32];
+    const PRODUCT: usize = 1024;
+    const TILES: usize = 32;
+    let (geometry, backward) = match work {
+        Work::Conv2dForward(geometry) => (geometry, false),
+        Work::Conv2dBackwardInput(geometry) => (geometry, true),
+        Work::Matmul(..) | Work::Conv2dBackwardWeight(_) => return false,
+    };
+    let [from, to] = group_channels(geometry);
+    let (from, to, size) = match backward {
+        true => (to, from, geometry.in_size),
+        false => (from, to, geometry.out_size),
+    };
+    let tiles = Winograd::of(geometry, backward).tiles;
+    let inside = 2 * geometry.batch * size.area() >= tiles * TILE * TILE;
+    from >= FEWEST[0] && to >= FEWEST[1] && from * to >= PRODUCT && tiles >= TILES && inside
+}
