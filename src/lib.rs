@@ -89,7 +89,6 @@ mod gpu;
 pub mod guide;
 mod model;
 pub mod op;
-#[cfg(feature = "native")]
 pub mod ops;
 pub mod prelude;
 mod shape;
