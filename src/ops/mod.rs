@@ -3,7 +3,8 @@
 //! Each call allocates its result, submits its kernels and returns; it does not wait for them. A
 //! training step through a [`Trainer`](crate::Trainer) creates nothing and is much faster than the
 //! same operations one by one. Shapes include the batch: `(N, C, H, W)`. The twins of these
-//! functions on slices are in [`cpu`](crate::cpu).
+//! functions on slices are in [`cpu`](crate::cpu). Those that end in `_async` are for asynchronous programs and the
+//! browser, where an error comes later than its call: it is waited for.
 //!
 //! ```no_run
 //! use wgpu_cnn::{Conv2d, Gpu, MaxPool2d, Tensor, ops};
