@@ -1,5 +1,5 @@
-//! Trains convolutional neural networks on any GPU that [wgpu] reaches (Vulkan, Metal, DX12), in
-//! readable WGSL, with no CUDA and no vendor library.
+//! Trains convolutional neural networks on any GPU that [wgpu] reaches (Vulkan, Metal, DX12, WebGPU in a
+//! browser), in readable WGSL, with no CUDA and no vendor library.
 //!
 //! # A first network
 //!
@@ -75,8 +75,8 @@
 //! # Features
 //!
 //! `native` (default): blocking calls, the Vulkan, Metal and DX12 back ends, the threaded CPU
-//! reference. `webgpu`: the browser; only the calls that end in `_async` are there. `data`: from files to
-//! batches.
+//! reference. `webgpu`: the browser, where of two calls that differ in who waits the one that ends in `_async` is
+//! there, and bytes take the place of files. `data`: from files to batches.
 #![deny(missing_docs)]
 
 pub mod cpu;
@@ -89,7 +89,6 @@ mod gpu;
 pub mod guide;
 mod model;
 pub mod op;
-#[cfg(feature = "native")]
 pub mod ops;
 pub mod prelude;
 mod shape;

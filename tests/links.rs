@@ -13,12 +13,13 @@ const ROOTS: [&str; 6] = [
     "shaders/core",
 ];
 /// Folders with pages, beside the root.
-const FOLDERS: [&str; 6] = [
+const FOLDERS: [&str; 7] = [
     "examples",
     "examples/data/fashion-mnist",
     "src/guide",
     "tests/golden",
     "tests/zoo",
+    "web",
     ".github",
 ];
 const REPOSITORY: &str = "https://github.com/wgpu-cnn/wgpu-cnn/blob/main/";

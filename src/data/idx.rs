@@ -51,25 +51,40 @@ impl Memory {
         let images = find(folder, &format!("{name}-images-idx3-ubyte"))?;
         let labels = find(folder, &format!("{name}-labels-idx1-ubyte"))?;
         let (pixels, classes) = (Array::read_idx(&images)?, Array::read_idx(&labels)?);
-        if pixels.shape().rank() != 3 || !matches!(pixels.values(), Values::Bytes(_)) {
-            let got = pixels.shape();
-            return Err(Error::file(
-                &images,
-                format!("holds no images of bytes, but {got}"),
-            ));
-        }
-        let (1, Values::Bytes(bytes)) = (classes.shape().rank(), classes.values()) else {
-            let got = classes.shape();
-            return Err(Error::file(&labels, format!("holds no labels, but {got}")));
-        };
-        let count = bytes
-            .iter()
-            .max()
-            .map_or(0, |&label| usize::from(label) + 1);
-        let memory = Self::new(pixels.with_axis(1), Target::from(classes));
-        let memory = memory.map_err(|error| Error::file(&labels, error))?;
-        Ok(memory.class_names((0..count).map(|class| class.to_string())))
+        images_of(pixels, classes)
+            .map_err(|(at, reason)| Error::file([&images, &labels][at], reason))
     }
+
+    /// The images and their classes in the bytes of two such files, for programs that have no folders.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for bytes that are no such files, and where one holds no images of bytes, or the other no
+    /// label for each.
+    pub fn mnist(images: &[u8], labels: &[u8]) -> Result<Self> {
+        let (pixels, classes) = (Array::idx(images)?, Array::idx(labels)?);
+        let names = ["images", "labels"];
+        images_of(pixels, classes).map_err(|(at, reason)| Error::argument(names[at], reason))
+    }
+}
+
+/// The examples of a file of images and one of labels; or which of them is wrong, and why.
+fn images_of(pixels: Array, classes: Array) -> std::result::Result<Memory, (usize, String)> {
+    if pixels.shape().rank() != 3 || !matches!(pixels.values(), Values::Bytes(_)) {
+        return Err((
+            0,
+            format!("holds no images of bytes, but {}", pixels.shape()),
+        ));
+    }
+    let (1, Values::Bytes(bytes)) = (classes.shape().rank(), classes.values()) else {
+        return Err((1, format!("holds no labels, but {}", classes.shape())));
+    };
+    let count = bytes
+        .iter()
+        .max()
+        .map_or(0, |&label| usize::from(label) + 1);
+    let memory = Memory::new(pixels.with_axis(1), Target::from(classes));
+    let memory = memory.map_err(|error| (1, error.to_string()))?;
+    Ok(memory.class_names((0..count).map(|class| class.to_string())))
 }
 
 /// `name` or `name.gz` in `folder`.

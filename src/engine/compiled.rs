@@ -9,6 +9,7 @@ use super::step::{Setting, Step};
 use crate::gpu::Gpu;
 use crate::gpu::program::Program;
 use crate::gpu::record::{Dispatch, Region};
+use crate::gpu::verdict::Verdicts;
 use crate::model::{Inputs, OutputLoss};
 use crate::op::{Loss, Target};
 use crate::{Error, Result};
@@ -155,11 +156,14 @@ impl Compiled {
 
     /// Writes the values of a parameter, or of as many elements of its gradient or state.
     pub async fn write_pieces(&self, pieces: &Pieces, values: &[f32]) -> Result<()> {
+        let (gpu, mut verdicts) = (&self.gpu, Verdicts::of(&self.gpu));
         for (piece, values) in pieces.split(values) {
-            self.write(piece.region, values).await?;
-            self.flush().await?;
+            let bytes = bytemuck::cast_slice(values);
+            (self.program).begin_write(&mut verdicts, gpu, piece.region, bytes)?;
+            // As in `flush`.
+            verdicts.guard("upload", 0, || gpu.queue().submit([]))?;
         }
-        Ok(())
+        verdicts.known().await
     }
 
     /// The copy from which something is uploaded is free again once it is submitted.

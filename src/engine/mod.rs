@@ -38,7 +38,6 @@ pub(crate) use prediction::{HostPrediction, Landing, PredictionPlan, PredictionT
 pub(crate) use profile::Profiling;
 pub use profile::{Profile, ProfileEntry};
 pub use reference::Reference;
-#[cfg(feature = "native")]
 pub(crate) use reference::loss_by_itself;
 pub(crate) use state::{Counts, ParameterState};
 pub use verify::{Check, VerifyReport};

@@ -49,7 +49,8 @@ impl Default for GpuBuilder {
 
 impl GpuBuilder {
     /// Takes only adapters whose name contains `name`, in any case. Without this call the
-    /// environment variable `WGPU_CNN_ADAPTER` says so, if it is set.
+    /// environment variable `WGPU_CNN_ADAPTER` says so, if it is set. A browser has one adapter for a page,
+    /// of which it may not tell the name.
     pub fn adapter(mut self, name: impl Into<String>) -> Self {
         self.adapter = Some(name.into());
         self
@@ -218,9 +219,10 @@ impl GpuBuilder {
                 ..Default::default()
             };
             let adapter = instance.request_adapter(&options).await;
-            return adapter.map_err(|error| Error::NoAdapter {
+            let adapter = adapter.map_err(|error| Error::NoAdapter {
                 reason: error.to_string(),
-            });
+            })?;
+            return self.fits_browser(adapter);
         }
         let name = self
             .adapter
@@ -251,6 +253,20 @@ impl GpuBuilder {
                 (None, _) => format!("none of {names:?} fits"),
             },
         })
+    }
+
+    /// A browser has one adapter for a page, if any.
+    fn fits_browser(&self, adapter: wgpu::Adapter) -> Result<wgpu::Adapter> {
+        let info = adapter.get_info();
+        let wanted = self.adapter.as_deref().unwrap_or_default().to_lowercase();
+        let reason = if !info.name.to_lowercase().contains(&wanted) {
+            format!("the browser calls its adapter {:?}", info.name)
+        } else if !self.allow_software && info.device_type == wgpu::DeviceType::Cpu {
+            "the browser's adapter is a software driver".into()
+        } else {
+            return Ok(adapter);
+        };
+        Err(Error::NoAdapter { reason })
     }
 
     fn rank(&self, kind: wgpu::DeviceType) -> u32 {

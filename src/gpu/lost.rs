@@ -14,7 +14,7 @@ use super::{Gpu, lock};
 use crate::{Error, Result};
 
 /// A buffer of no use, which a device refuses before it makes anything.
-const IMPOSSIBLE: wgpu::BufferDescriptor = wgpu::BufferDescriptor {
+pub(super) const IMPOSSIBLE: wgpu::BufferDescriptor = wgpu::BufferDescriptor {
     label: Some("no buffer"),
     size: 4,
     usage: wgpu::BufferUsages::empty(),

@@ -3,6 +3,7 @@
 use futures_intrusive::channel::shared::{OneshotBroadcastReceiver, oneshot_broadcast_channel};
 
 use super::Gpu;
+use super::verdict::Verdicts;
 use crate::{Error, Result};
 
 /// Bytes of NaN before and after a poisoned buffer; more where a binding's offset needs it.
@@ -27,7 +28,7 @@ impl Drop for Unmap<'_> {
         // Where mapping it has failed, there is nothing to unmap.
         let scopes = self.gpu.scopes();
         self.staging.unmap();
-        drop(scopes.close("unmap"));
+        drop(scopes.close("unmap", 0));
     }
 }
 
@@ -145,6 +146,20 @@ impl Gpu {
         usage: wgpu::BufferUsages,
         mapped_at_creation: bool,
     ) -> Result<wgpu::Buffer> {
+        let mut verdicts = Verdicts::of(self);
+        let buffer = self.begin_buffer(&mut verdicts, (what, size), usage, mapped_at_creation)?;
+        verdicts.known().await?;
+        Ok(buffer)
+    }
+
+    /// A buffer that is there once the verdicts are known.
+    fn begin_buffer(
+        &self,
+        verdicts: &mut Verdicts,
+        (what, size): (&str, u64),
+        usage: wgpu::BufferUsages,
+        mapped_at_creation: bool,
+    ) -> Result<wgpu::Buffer> {
         let available = self.inner.limits.max_buffer_size;
         if size > available {
             let limit = "max_buffer_size";
@@ -161,27 +176,27 @@ impl Gpu {
             usage,
             mapped_at_creation,
         };
-        let buffer = self
-            .guard(what, || self.inner.device.create_buffer(&descriptor))
-            .await;
-        buffer.map_err(|mut error| {
-            if let Error::OutOfMemory { needed, .. } = &mut error {
-                *needed = size;
-            }
-            error
-        })
+        verdicts.guard(what, size, || self.inner.device.create_buffer(&descriptor))
     }
 
-    /// Memory for kernels to work on: `size` bytes that begin at [`margin`](Self::margin).
-    pub(crate) async fn memory(&self, what: &str, size: u64) -> Result<wgpu::Buffer> {
+    /// Memory for kernels to work on, `size` bytes that begin at [`margin`](Self::margin). It is there once the
+    /// verdicts are known.
+    pub(super) fn memory(
+        &self,
+        verdicts: &mut Verdicts,
+        what: &str,
+        size: u64,
+    ) -> Result<wgpu::Buffer> {
         let usage = wgpu::BufferUsages::STORAGE
             | wgpu::BufferUsages::COPY_SRC
             | wgpu::BufferUsages::COPY_DST;
-        let buffer = self.buffer(what, size + 2 * self.margin(), usage).await?;
+        let size = size + 2 * self.margin();
+        let buffer = self.begin_buffer(verdicts, (what, size), usage, false)?;
         if self.inner.debugging.poison {
             let bytes = POISON.repeat(buffer.size() as usize / 4);
-            self.guard(what, || self.inner.queue.write_buffer(&buffer, 0, &bytes))
-                .await?;
+            verdicts.guard(what, 0, || {
+                self.inner.queue.write_buffer(&buffer, 0, &bytes)
+            })?;
         }
         Ok(buffer)
     }

@@ -19,6 +19,7 @@ pub(crate) mod strategy;
 pub(crate) mod tensor;
 pub(crate) mod timer;
 mod units;
+pub(crate) mod verdict;
 mod work;
 
 pub use adapter::GpuBuilder;
@@ -37,6 +38,7 @@ use lost::at_once;
 pub(crate) use lost::give_way;
 use pipelines::Pipelines;
 use strategy::{Core, Traits};
+use verdict::Scopes;
 
 /// A graphics device, with the pipelines that were compiled on it so far. Clones share it.
 ///
@@ -170,7 +172,7 @@ impl Gpu {
                 available: limits.max_buffer_size,
             });
         }
-        let scopes = Scopes::open(&device);
+        let scopes = Scopes::open(&device, Debugging::default());
         let create = |label, size, usage| {
             device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some(label),
@@ -182,7 +184,7 @@ impl Gpu {
         let dummies = ["absent input", "absent output"]
             .map(|label| create(label, size, wgpu::BufferUsages::STORAGE));
         // In the browser the answer comes later. What is missing there shows with the first kernel.
-        at_once(scopes.close("a device")).unwrap_or(Ok(()))?;
+        at_once(scopes.close("a device", size)).unwrap_or(Ok(()))?;
         let compute_units = (debugging.compute_units)
             .or_else(|| units::told(&device))
             .unwrap_or_else(|| units::guessed(info.device_type));
@@ -312,71 +314,6 @@ impl Gpu {
             compute_units: self.inner.compute_units,
             preferred: self.inner.debugging.preferred,
             direct_only: false,
-        }
-    }
-
-    /// Runs `commands` and gives back what wgpu says of them. `what` names them in errors.
-    pub(crate) async fn guard<R>(&self, what: &str, commands: impl FnOnce() -> R) -> Result<R> {
-        self.check()?;
-        let scopes = self.scopes();
-        let result = commands();
-        let verdict = scopes.close(what).await;
-        verdict.map_err(|error| self.lost_or(error))?;
-        self.check()?;
-        Ok(result)
-    }
-
-    /// Catches the errors of what this thread does until they are closed.
-    pub(crate) fn scopes(&self) -> Scopes {
-        Scopes {
-            answers_later: self.inner.debugging.answers_later,
-            ..Scopes::open(&self.inner.device)
-        }
-    }
-}
-
-/// Open error scopes. They belong to the thread that opened them.
-pub(crate) struct Scopes {
-    validation: wgpu::ErrorScopeGuard,
-    memory: wgpu::ErrorScopeGuard,
-    internal: wgpu::ErrorScopeGuard,
-    answers_later: bool,
-}
-
-impl Scopes {
-    fn open(device: &wgpu::Device) -> Self {
-        Self {
-            validation: device.push_error_scope(wgpu::ErrorFilter::Validation),
-            memory: device.push_error_scope(wgpu::ErrorFilter::OutOfMemory),
-            internal: device.push_error_scope(wgpu::ErrorFilter::Internal),
-            answers_later: false,
-        }
-    }
-
-    /// Closes them at once. What wgpu says comes later; `what` names it.
-    pub fn close(self, what: &str) -> impl Future<Output = Result<()>> {
-        let (internal, memory, validation) = (
-            self.internal.pop(),
-            self.memory.pop(),
-            self.validation.pop(),
-        );
-        let later = self.answers_later;
-        async move {
-            if later {
-                give_way().await;
-            }
-            let errors = [internal.await, memory.await, validation.await];
-            match errors.into_iter().flatten().next() {
-                Some(wgpu::Error::OutOfMemory { .. }) => Err(Error::OutOfMemory {
-                    what: what.into(),
-                    needed: 0,
-                    available: None,
-                }),
-                Some(error) => Err(Error::Gpu {
-                    message: format!("{what}: {error}"),
-                }),
-                None => Ok(()),
-            }
         }
     }
 }

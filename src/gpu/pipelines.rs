@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 #[cfg(feature = "native")]
 use std::panic::resume_unwind;
-#[cfg(feature = "native")]
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use super::disk::DiskCache;
 use super::kernel::{PipelineKey, Variant};
 use super::record::Dispatch;
+use super::verdict::Verdict;
 use super::{Gpu, lock};
 use crate::Result;
 
@@ -21,7 +21,12 @@ pub(super) struct Pipelines {
     modules: Mutex<HashMap<(&'static str, Variant), Module>>,
     layouts: Mutex<HashMap<(&'static str, bool), Layouts>>,
     disk: Option<DiskCache>,
+    listener: Mutex<Option<Arc<dyn Listener>>>,
 }
+
+/// Who is told how many of how many pipelines are there.
+pub(super) trait Listener: Fn(usize, usize) + wgpu::WasmNotSendSync {}
+impl<F: Fn(usize, usize) + wgpu::WasmNotSendSync> Listener for F {}
 
 /// A module, which the first one to need it makes while others wait.
 type Module = Arc<OnceLock<wgpu::ShaderModule>>;
@@ -51,7 +56,52 @@ impl Pipelines {
     }
 }
 
+/// Pipelines on their way at once where there are no threads. The device goes on while the page waits for the
+/// first of them, and the page can draw between two.
+#[cfg(not(feature = "native"))]
+const ON_THEIR_WAY: usize = 8;
+
+/// Counts pipelines that are there, for who listens.
+struct Compiled {
+    done: AtomicUsize,
+    all: usize,
+    listener: Option<Arc<dyn Listener>>,
+}
+
+impl Compiled {
+    fn of(gpu: &Gpu, all: usize) -> Self {
+        Self {
+            done: AtomicUsize::new(0),
+            all,
+            listener: lock(&gpu.inner.pipelines.listener).clone(),
+        }
+    }
+
+    fn one_more(&self) {
+        let done = 1 + self.done.fetch_add(1, Ordering::Relaxed);
+        if let Some(listener) = &self.listener {
+            listener(done, self.all);
+        }
+    }
+}
+
 impl Gpu {
+    /// Calls `listener` from now on with each pipeline that has been compiled, for whatever trainer, predictor or
+    /// operation: how many of those that are missing are there, and how many these are. A trainer's are most of
+    /// what making it takes, on some drivers seconds, in which a program may want to show how far it has come.
+    /// Natively the calls come from several threads, in no order; in a browser the page can draw between two
+    /// calls. It replaces the one before. A listener must not make anything of this device.
+    ///
+    /// ```no_run
+    /// use wgpu_cnn::Gpu;
+    /// let gpu = Gpu::new()?;
+    /// gpu.on_compiled(|done, all| eprint!("\r{done} of {all} pipelines"));
+    /// # Ok::<(), wgpu_cnn::Error>(())
+    /// ```
+    pub fn on_compiled(&self, listener: impl Fn(usize, usize) + wgpu::WasmNotSendSync + 'static) {
+        *lock(&self.inner.pipelines.listener) = Some(Arc::new(listener));
+    }
+
     /// A pipeline for each request. Those that were not there are compiled, each of them once, and
     /// on several threads at a time where there are threads.
     pub(super) async fn pipelines(
@@ -86,11 +136,12 @@ impl Gpu {
     #[cfg(feature = "native")]
     async fn compile_all(&self, requests: &[&Request<'_>]) -> Result<()> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let next = AtomicUsize::new(0);
+        let (next, compiled) = (AtomicUsize::new(0), Compiled::of(self, requests.len()));
         let work = || -> Result<()> {
             while let Some(request) = requests.get(next.fetch_add(1, Ordering::Relaxed)) {
                 // Nothing waits here: an error scope of a native device is ready at once.
                 pollster::block_on(self.compile(request))?;
+                compiled.one_more();
             }
             Ok(())
         };
@@ -107,13 +158,32 @@ impl Gpu {
 
     #[cfg(not(feature = "native"))]
     async fn compile_all(&self, requests: &[&Request<'_>]) -> Result<()> {
-        for request in requests {
-            self.compile(request).await?;
+        let compiled = Compiled::of(self, requests.len());
+        let mut begun = std::collections::VecDeque::new();
+        let mut missing = requests.iter();
+        loop {
+            let more = missing.by_ref().take(ON_THEIR_WAY - begun.len());
+            begun.extend(more.map(|request| (request, self.begin_pipeline(request))));
+            let Some((request, pipeline)) = begun.pop_front() else {
+                return Ok(());
+            };
+            if let Err(error) = self.keep(request, pipeline).await {
+                // What else is wrong is not told, but not kept either.
+                for (request, pipeline) in begun {
+                    let _ = self.keep(request, pipeline).await;
+                }
+                return Err(error);
+            }
+            compiled.one_more();
         }
-        Ok(())
     }
 
+    #[cfg(feature = "native")]
     async fn compile(&self, request: &Request<'_>) -> Result<()> {
+        self.keep(request, self.begin_pipeline(request)).await
+    }
+
+    fn begin_pipeline(&self, request: &Request<'_>) -> Result<(wgpu::ComputePipeline, Verdict)> {
         let Dispatch {
             kernel, constants, ..
         } = request.dispatch;
@@ -132,20 +202,35 @@ impl Gpu {
             let cache = pipelines.disk.as_ref().map(DiskCache::cache);
             let layout = self.layouts(request.dispatch).pipeline;
             let pipeline = kernel.pipeline(device, &layout, module, constants, cache);
-            if self.traits().software {
+            // A browser compiles at once, and warns of dispatches that run nothing.
+            if self.traits().software && self.inner.info.backend != wgpu::Backend::BrowserWebGpu {
                 self.warm_up(&pipeline, request.bind_group);
             }
             pipeline
         };
-        let pipeline = self.guard(request.what, create).await;
-        match pipeline {
+        self.begin(request.what, 0, create)
+    }
+
+    /// Waits until a pipeline is there.
+    async fn keep(
+        &self,
+        request: &Request<'_>,
+        begun: Result<(wgpu::ComputePipeline, Verdict)>,
+    ) -> Result<()> {
+        let made = match begun {
+            Ok((pipeline, verdict)) => verdict.known().await.map(|()| pipeline),
+            Err(error) => Err(error),
+        };
+        let pipelines = &self.inner.pipelines;
+        match made {
             Ok(pipeline) => {
                 lock(&pipelines.compiled).insert(request.dispatch.key(), pipeline);
                 Ok(())
             }
             Err(error) => {
                 // The module may be what is wrong.
-                lock(&pipelines.modules).remove(&(kernel.name, variant));
+                let module = (request.dispatch.kernel.name, request.dispatch.variant());
+                lock(&pipelines.modules).remove(&module);
                 Err(error)
             }
         }

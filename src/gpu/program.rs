@@ -9,6 +9,7 @@ use super::Gpu;
 use super::kernel::{ARGUMENT, Access};
 use super::pipelines::Request;
 use super::record::{BufferId, Dispatch, Recording, Region, Storage};
+use super::verdict::Verdicts;
 use crate::Result;
 
 /// A compiled recording. Running it creates nothing.
@@ -32,11 +33,11 @@ impl Program {
     pub async fn compile(gpu: &Gpu, recording: &Recording) -> Result<Self> {
         gpu.check_limits(recording)?;
         let assignment = recording.assign();
-        let mut physical = Vec::new();
+        let (mut physical, mut verdicts) = (Vec::new(), Verdicts::of(gpu));
         for (slot, &size) in assignment.sizes.iter().enumerate() {
             let tenant = assignment.slots.iter().position(|&s| s == Some(slot));
             let label = tenant.map_or("", |id| recording.buffers[id].label.as_str());
-            physical.push(gpu.memory(label, size).await?);
+            physical.push(gpu.memory(&mut verdicts, label, size)?);
         }
         let buffers: Vec<Option<wgpu::Buffer>> = (recording.buffers.iter().zip(&assignment.slots))
             .map(|(info, slot)| match &info.storage {
@@ -51,7 +52,7 @@ impl Program {
             if let (Storage::Constant(values), Some(buffer)) = (&info.storage, buffer) {
                 let bytes = bytemuck::cast_slice(values);
                 let write = || gpu.queue().write_buffer(buffer, gpu.margin(), bytes);
-                gpu.guard("upload", write).await?;
+                verdicts.guard("upload", 0, write)?;
             }
         }
 
@@ -65,13 +66,16 @@ impl Program {
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let uniforms = gpu.buffer("params", size.max(alignment), usage).await?;
 
-        let mut made = Vec::new();
+        // What there is no memory for is told as that, and not as bind groups that cannot be made.
+        verdicts.known().await?;
+        let (mut made, mut verdicts) = (Vec::new(), Verdicts::of(gpu));
         for (dispatch, &offset) in recording.dispatches.iter().zip(&offsets) {
             let what = dispatch.what();
             let create = || bind_group(gpu, dispatch, &buffers, &uniforms, offset);
-            let bind_group = gpu.guard(&what, create).await?;
+            let bind_group = verdicts.guard(&*what, 0, create)?;
             made.push((what, bind_group));
         }
+        verdicts.known().await?;
         let requests = recording.dispatches.iter().zip(&made);
         let requests: Vec<Request> = requests
             .map(|(dispatch, (what, bind_group))| Request {

@@ -40,7 +40,6 @@ pub(crate) enum Storage {
     /// What never changes, as it is written when the recording is compiled.
     Constant(Vec<u32>),
     /// Somebody else's.
-    #[cfg_attr(not(feature = "native"), allow(dead_code))]
     Bound(wgpu::Buffer),
 }
 

@@ -6,6 +6,7 @@ use super::Gpu;
 use super::kernel::Format;
 use super::program::Program;
 use super::record::{BufferId, Dispatch, Recording, Region, Storage};
+use super::verdict::Verdicts;
 use crate::{Error, Result};
 
 impl Program {
@@ -37,6 +38,19 @@ impl Program {
 
     /// Writes bytes to the beginning of a region. What the last of them leave of a word becomes 0.
     pub async fn write(&self, gpu: &Gpu, region: Region, bytes: &[u8]) -> Result<()> {
+        let mut verdicts = Verdicts::of(gpu);
+        self.begin_write(&mut verdicts, gpu, region, bytes)?;
+        verdicts.known().await
+    }
+
+    /// The same, of which the device tells with the other verdicts.
+    pub fn begin_write(
+        &self,
+        verdicts: &mut Verdicts,
+        gpu: &Gpu,
+        region: Region,
+        bytes: &[u8],
+    ) -> Result<()> {
         let (buffer, offset) = (self.memory(region)?, gpu.margin() + region.offset);
         let (words, rest) = bytes.split_at(bytes.len() - bytes.len() % 4);
         let mut last = [0; 4];
@@ -48,7 +62,7 @@ impl Program {
                 gpu.queue().write_buffer(buffer, end, &last);
             }
         };
-        gpu.guard("upload", write).await
+        verdicts.guard("upload", 0, write)
     }
 
     /// Reads the bytes of a region, through a staging buffer of its own.

@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 
 use super::Gpu;
+use super::verdict::Verdicts;
 use crate::{Error, Result, Shape};
 
 /// An element of a [`Tensor`]: `f32`, or `u32` for indices.
@@ -54,11 +55,19 @@ impl<T> Clone for Tensor<T> {
 impl<T: Element> Tensor<T> {
     /// A tensor without defined contents.
     pub(crate) async fn uninitialised(gpu: &Gpu, shape: Shape) -> Result<Self> {
+        let mut verdicts = Verdicts::of(gpu);
+        let tensor = Self::begin(&mut verdicts, gpu, shape)?;
+        verdicts.known().await?;
+        Ok(tensor)
+    }
+
+    /// One that is there once the verdicts are known.
+    pub(crate) fn begin(verdicts: &mut Verdicts, gpu: &Gpu, shape: Shape) -> Result<Self> {
         if shape.is_empty() {
             return Err(Error::shape("tensor", "extents above zero", &shape));
         }
         let size = padded(shape.len() as u64 * 4);
-        let buffer = gpu.memory(&format!("tensor {shape}"), size).await?;
+        let buffer = gpu.memory(verdicts, &format!("tensor {shape}"), size)?;
         Ok(Self {
             gpu: gpu.clone(),
             shape,
@@ -83,12 +92,14 @@ impl<T: Element> Tensor<T> {
         if shape.len() != data.len() {
             return Err(Error::length("tensor", &shape, data.len()));
         }
-        let tensor = Self::uninitialised(gpu, shape).await?;
+        let mut verdicts = Verdicts::of(gpu);
+        let tensor = Self::begin(&mut verdicts, gpu, shape)?;
         let write = || {
             gpu.queue()
                 .write_buffer(&tensor.buffer, gpu.margin(), bytemuck::cast_slice(data))
         };
-        gpu.guard("tensor upload", write).await?;
+        verdicts.guard("tensor upload", 0, write)?;
+        verdicts.known().await?;
         Ok(tensor)
     }
 

@@ -68,7 +68,6 @@ pub struct BroadcastGeometry {
 
 impl BroadcastGeometry {
     /// Of two values of one shape, of `len` elements each.
-    #[cfg(any(test, feature = "native"))]
     pub(crate) fn of_whole(len: usize) -> Self {
         Self {
             batch: 1,

@@ -5,12 +5,20 @@ use crate::Result;
 use crate::gpu::Tensor;
 use crate::gpu::kernels::{Output, activation};
 use crate::op::Activation;
+#[cfg(feature = "native")]
+use pollster::block_on;
 
 /// An element-wise function of `x`.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where a number of the function's is outside its domain.
+#[cfg(feature = "native")]
 pub fn activation_forward(x: &Tensor, function: Activation) -> Result<Tensor> {
+    block_on(activation_forward_async(x, function))
+}
+
+/// [`activation_forward`] for asynchronous programs and the browser.
+pub async fn activation_forward_async(x: &Tensor, function: Activation) -> Result<Tensor> {
     function.check()?;
     let call = Call::new("activation_forward", x.gpu());
     let output = call.output(x.shape())?;
@@ -20,7 +28,7 @@ pub fn activation_forward(x: &Tensor, function: Activation) -> Result<Tensor> {
     };
     let from = call.input("x", x)?;
     activation::forward(&mut call.recording(), x.shape().len(), from, to);
-    call.run()?;
+    call.run().await?;
     Ok(output)
 }
 
@@ -30,7 +38,18 @@ pub fn activation_forward(x: &Tensor, function: Activation) -> Result<Tensor> {
 /// # Errors
 /// [`Error::Shape`](crate::Error::Shape) where the tensors' shapes differ,
 /// [`Error::Argument`](crate::Error::Argument) where a number of the function's is outside its domain.
+#[cfg(feature = "native")]
 pub fn activation_backward(
+    function: Activation,
+    x: &Tensor,
+    y: &Tensor,
+    gradient_output: &Tensor,
+) -> Result<Tensor> {
+    block_on(activation_backward_async(function, x, y, gradient_output))
+}
+
+/// [`activation_backward`] for asynchronous programs and the browser.
+pub async fn activation_backward_async(
     function: Activation,
     x: &Tensor,
     y: &Tensor,
@@ -49,6 +68,6 @@ pub fn activation_backward(
     };
     let to = call.region(&output).into();
     activation::backward(&mut call.recording(), function, x.shape().len(), inputs, to);
-    call.run()?;
+    call.run().await?;
     Ok(output)
 }

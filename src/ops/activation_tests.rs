@@ -210,6 +210,6 @@ fn every_activation_is_itself_through_every_kind_of_epilogue() {
         }
     }
     rig.record(Activation::Gelu, PRODUCT, true).unwrap();
-    rig.call.run().unwrap();
+    pollster::block_on(rig.call.run()).unwrap();
     rig.checks.into_iter().for_each(Check::run);
 }

@@ -6,6 +6,8 @@ use crate::gpu::kernels::average;
 use crate::gpu::record::Varies;
 use crate::op::Average;
 use crate::{Error, Result};
+#[cfg(feature = "native")]
+use pollster::block_on;
 
 /// What an update, counted from 1, makes of an average: the parameter itself at first, and then
 /// `kept * averaged + taken * parameter` with the [shares](Average::shares) of both.
@@ -13,7 +15,18 @@ use crate::{Error, Result};
 /// # Errors
 /// [`Error::Argument`] for a decay out of range and for update 0, [`Error::Shape`] where the tensors do not
 /// fit each other.
+#[cfg(feature = "native")]
 pub fn average_update(
+    average: &Average,
+    update: u64,
+    parameter: &Tensor,
+    averaged: &Tensor,
+) -> Result<Tensor> {
+    block_on(average_update_async(average, update, parameter, averaged))
+}
+
+/// [`average_update`] for asynchronous programs and the browser.
+pub async fn average_update_async(
     average: &Average,
     update: u64,
     parameter: &Tensor,
@@ -34,6 +47,6 @@ pub fn average_update(
             average::set_shares(&mut dispatch.params, average, update);
         }
     }
-    call.run()?;
+    call.run().await?;
     Ok(new)
 }

@@ -5,6 +5,8 @@ use crate::gpu::Tensor;
 use crate::gpu::kernels::broadcast::{self as kernels, Operation};
 use crate::op::{Add, BroadcastGeometry, Mul};
 use crate::{Result, Shape};
+#[cfg(feature = "native")]
+use pollster::block_on;
 
 /// The sum of two tensors, `(N, C, ...)`. Either may have one channel or one position where the other has
 /// several: see [`Add`](crate::op::Add).
@@ -12,8 +14,14 @@ use crate::{Result, Shape};
 /// # Errors
 ///
 /// [`Error::Shape`](crate::Error::Shape) where the two do not fit together.
+#[cfg(feature = "native")]
 pub fn add(left: &Tensor, right: &Tensor) -> Result<Tensor> {
-    join("add", Operation::Sum, left, right)
+    block_on(add_async(left, right))
+}
+
+/// [`add()`] for asynchronous programs and the browser.
+pub async fn add_async(left: &Tensor, right: &Tensor) -> Result<Tensor> {
+    join("add", Operation::Sum, left, right).await
 }
 
 /// The gradient of a side of [`add`] of this shape, the batch included.
@@ -21,7 +29,16 @@ pub fn add(left: &Tensor, right: &Tensor) -> Result<Tensor> {
 /// # Errors
 ///
 /// [`Error::Shape`](crate::Error::Shape) where it is the shape of no side.
+#[cfg(feature = "native")]
 pub fn add_backward(gradient_output: &Tensor, shape: impl Into<Shape>) -> Result<Tensor> {
+    block_on(add_backward_async(gradient_output, shape))
+}
+
+/// [`add_backward`] for asynchronous programs and the browser.
+pub async fn add_backward_async(
+    gradient_output: &Tensor,
+    shape: impl Into<Shape>,
+) -> Result<Tensor> {
     let shape = shape.into();
     let (geometry, whole) = geometry("add", &shape, gradient_output.shape())?;
     expect("output gradient", gradient_output, &whole)?;
@@ -32,7 +49,7 @@ pub fn add_backward(gradient_output: &Tensor, shape: impl Into<Shape>) -> Result
         call.region(&output).into(),
     );
     kernels::gradient(&mut call.recording(), &geometry, from, None, to);
-    call.run()?;
+    call.run().await?;
     Ok(output)
 }
 
@@ -41,8 +58,14 @@ pub fn add_backward(gradient_output: &Tensor, shape: impl Into<Shape>) -> Result
 /// # Errors
 ///
 /// [`Error::Shape`](crate::Error::Shape) where the two do not fit together.
+#[cfg(feature = "native")]
 pub fn mul(left: &Tensor, right: &Tensor) -> Result<Tensor> {
-    join("mul", Operation::Product, left, right)
+    block_on(mul_async(left, right))
+}
+
+/// [`mul()`] for asynchronous programs and the browser.
+pub async fn mul_async(left: &Tensor, right: &Tensor) -> Result<Tensor> {
+    join("mul", Operation::Product, left, right).await
 }
 
 /// The gradients of both sides of [`mul`].
@@ -51,7 +74,17 @@ pub fn mul(left: &Tensor, right: &Tensor) -> Result<Tensor> {
 ///
 /// [`Error::Shape`](crate::Error::Shape) where the two do not fit together, or the gradient is not as
 /// their product.
+#[cfg(feature = "native")]
 pub fn mul_backward(
+    left: &Tensor,
+    right: &Tensor,
+    gradient_output: &Tensor,
+) -> Result<[Tensor; 2]> {
+    block_on(mul_backward_async(left, right, gradient_output))
+}
+
+/// [`mul_backward`] for asynchronous programs and the browser.
+pub async fn mul_backward_async(
     left: &Tensor,
     right: &Tensor,
     gradient_output: &Tensor,
@@ -70,7 +103,7 @@ pub fn mul_backward(
     for ((geometry, other), to) in [(geometry, b), (swapped, a)].into_iter().zip(to) {
         kernels::gradient(&mut call.recording(), &geometry, gradient, Some(other), to);
     }
-    call.run()?;
+    call.run().await?;
     Ok(outputs)
 }
 
@@ -93,13 +126,13 @@ fn geometry(name: &str, left: &Shape, right: &Shape) -> Result<(BroadcastGeometr
     Ok((geometry, whole.into()))
 }
 
-fn join(name: &str, operation: Operation, left: &Tensor, right: &Tensor) -> Result<Tensor> {
+async fn join(name: &str, operation: Operation, left: &Tensor, right: &Tensor) -> Result<Tensor> {
     let (geometry, whole) = geometry(name, left.shape(), right.shape())?;
     let call = Call::new(name, left.gpu());
     let output = call.output(whole)?;
     let inputs = call.inputs([("left", left), ("right", right)])?;
     let to = call.region(&output).into();
     kernels::join(&mut call.recording(), operation, &geometry, inputs, to);
-    call.run()?;
+    call.run().await?;
     Ok(output)
 }

@@ -4,9 +4,17 @@ use super::{Call, split_batch};
 use crate::gpu::Tensor;
 use crate::gpu::kernels::concat::{Block, copy};
 use crate::{Error, Result, Shape};
+#[cfg(feature = "native")]
+use pollster::block_on;
 
 /// Tensors `(N, C, ...)` one after the other along their channels.
+#[cfg(feature = "native")]
 pub fn concat(tensors: &[&Tensor]) -> Result<Tensor> {
+    block_on(concat_async(tensors))
+}
+
+/// [`concat()`] for asynchronous programs and the browser.
+pub async fn concat_async(tensors: &[&Tensor]) -> Result<Tensor> {
     let Some(first) = tensors.first() else {
         return Err(Error::argument("concat", "needs a tensor"));
     };
@@ -45,6 +53,6 @@ pub fn concat(tensors: &[&Tensor]) -> Result<Tensor> {
         );
         offset += stride;
     }
-    call.run()?;
+    call.run().await?;
     Ok(output)
 }

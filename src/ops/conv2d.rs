@@ -6,13 +6,26 @@ use crate::gpu::kernels::{conv2d, pad2d, reduce};
 use crate::gpu::record::Region;
 use crate::op::{Conv2d, Conv2dGeometry, ConvTranspose2d};
 use crate::{Error, Result, Shape};
+#[cfg(feature = "native")]
+use pollster::block_on;
 
 /// Convolution of `x` `(N, C, H, W)` with `weight` `(O, C/groups, KH, KW)` and an optional bias
 /// `(O)`: `(N, O, OH, OW)`.
 ///
 /// # Errors
 /// [`Error::Shape`] where the shapes do not fit each other or the layer.
+#[cfg(feature = "native")]
 pub fn conv2d_forward(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    layer: &Conv2d,
+) -> Result<Tensor> {
+    block_on(conv2d_forward_async(x, weight, bias, layer))
+}
+
+/// [`conv2d_forward`] for asynchronous programs and the browser.
+pub async fn conv2d_forward_async(
     x: &Tensor,
     weight: &Tensor,
     bias: Option<&Tensor>,
@@ -31,13 +44,29 @@ pub fn conv2d_forward(
     );
     let inputs = [padded(&call, layer, x.shape(), inputs[0])?, inputs[1]];
     conv2d::forward(&mut call.recording(), &geometry, inputs, bias, to.into());
-    call.run()?;
+    call.run().await?;
     Ok(output)
 }
 
 /// The gradient of a convolution with respect to its input of shape `input`, from the gradient with
 /// respect to its output: a transpose convolution.
+#[cfg(feature = "native")]
 pub fn conv2d_backward_input(
+    gradient_output: &Tensor,
+    weight: &Tensor,
+    input: impl Into<Shape>,
+    layer: &Conv2d,
+) -> Result<Tensor> {
+    block_on(conv2d_backward_input_async(
+        gradient_output,
+        weight,
+        input,
+        layer,
+    ))
+}
+
+/// [`conv2d_backward_input`] for asynchronous programs and the browser.
+pub async fn conv2d_backward_input_async(
     gradient_output: &Tensor,
     weight: &Tensor,
     input: impl Into<Shape>,
@@ -66,12 +95,22 @@ pub fn conv2d_backward_input(
             pad2d::backward(recording, &padded, around, to.into());
         }
     }
-    call.run()?;
+    call.run().await?;
     Ok(output)
 }
 
 /// The gradient of a convolution of `x` with respect to its weights, `(O, C/groups, KH, KW)`.
+#[cfg(feature = "native")]
 pub fn conv2d_backward_weight(
+    x: &Tensor,
+    gradient_output: &Tensor,
+    layer: &Conv2d,
+) -> Result<Tensor> {
+    block_on(conv2d_backward_weight_async(x, gradient_output, layer))
+}
+
+/// [`conv2d_backward_weight`] for asynchronous programs and the browser.
+pub async fn conv2d_backward_weight_async(
     x: &Tensor,
     gradient_output: &Tensor,
     layer: &Conv2d,
@@ -88,13 +127,24 @@ pub fn conv2d_backward_weight(
     let inputs = [padded(&call, layer, x.shape(), input)?, gradient];
     let to = call.region(&output);
     conv2d::backward_weight(&mut call.recording(), &geometry, inputs, to);
-    call.run()?;
+    call.run().await?;
     Ok(output)
 }
 
 /// Transpose convolution of `x` `(N, C, H, W)` with `weight` `(C, O/groups, KH, KW)` and an optional
 /// bias `(O)`: `(N, O, OH, OW)`.
+#[cfg(feature = "native")]
 pub fn conv_transpose2d_forward(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    layer: &ConvTranspose2d,
+) -> Result<Tensor> {
+    block_on(conv_transpose2d_forward_async(x, weight, bias, layer))
+}
+
+/// [`conv_transpose2d_forward`] for asynchronous programs and the browser.
+pub async fn conv_transpose2d_forward_async(
     x: &Tensor,
     weight: &Tensor,
     bias: Option<&Tensor>,
@@ -113,12 +163,28 @@ pub fn conv_transpose2d_forward(
         call.region(&output),
     );
     conv2d::backward_input(&mut call.recording(), &geometry, inputs, bias, to.into());
-    call.run()?;
+    call.run().await?;
     Ok(output)
 }
 
 /// The gradient of a transpose convolution with respect to its input of shape `input`.
+#[cfg(feature = "native")]
 pub fn conv_transpose2d_backward_input(
+    gradient_output: &Tensor,
+    weight: &Tensor,
+    input: impl Into<Shape>,
+    layer: &ConvTranspose2d,
+) -> Result<Tensor> {
+    block_on(conv_transpose2d_backward_input_async(
+        gradient_output,
+        weight,
+        input,
+        layer,
+    ))
+}
+
+/// [`conv_transpose2d_backward_input`] for asynchronous programs and the browser.
+pub async fn conv_transpose2d_backward_input_async(
     gradient_output: &Tensor,
     weight: &Tensor,
     input: impl Into<Shape>,
@@ -137,13 +203,27 @@ pub fn conv_transpose2d_backward_input(
     let inputs = call.inputs([("output gradient", gradient_output), ("weight", weight)])?;
     let to = call.region(&output).into();
     conv2d::forward(&mut call.recording(), &geometry, inputs, None, to);
-    call.run()?;
+    call.run().await?;
     Ok(output)
 }
 
 /// The gradient of a transpose convolution of `x` with respect to its weights,
 /// `(C, O/groups, KH, KW)`.
+#[cfg(feature = "native")]
 pub fn conv_transpose2d_backward_weight(
+    x: &Tensor,
+    gradient_output: &Tensor,
+    layer: &ConvTranspose2d,
+) -> Result<Tensor> {
+    block_on(conv_transpose2d_backward_weight_async(
+        x,
+        gradient_output,
+        layer,
+    ))
+}
+
+/// [`conv_transpose2d_backward_weight`] for asynchronous programs and the browser.
+pub async fn conv_transpose2d_backward_weight_async(
     x: &Tensor,
     gradient_output: &Tensor,
     layer: &ConvTranspose2d,
@@ -160,13 +240,19 @@ pub fn conv_transpose2d_backward_weight(
     let inputs = call.inputs([("output gradient", gradient_output), ("x", x)])?;
     let to = call.region(&output);
     conv2d::backward_weight(&mut call.recording(), &geometry, inputs, to);
-    call.run()?;
+    call.run().await?;
     Ok(output)
 }
 
 /// The gradient with respect to a bias per channel, from the gradient `(N, C, ...)` with respect to
 /// the output: `(C)`.
+#[cfg(feature = "native")]
 pub fn bias_gradient(gradient_output: &Tensor) -> Result<Tensor> {
+    block_on(bias_gradient_async(gradient_output))
+}
+
+/// [`bias_gradient`] for asynchronous programs and the browser.
+pub async fn bias_gradient_async(gradient_output: &Tensor) -> Result<Tensor> {
     let [batch, channels, ref plane @ ..] = gradient_output.shape()[..] else {
         let expected = "a batch of channels (N, C, ...)";
         return Err(Error::shape(
@@ -183,7 +269,7 @@ pub fn bias_gradient(gradient_output: &Tensor) -> Result<Tensor> {
     );
     let extents = [batch, channels, plane.iter().product()];
     reduce::bias_gradient(&mut call.recording(), extents, from, to);
-    call.run()?;
+    call.run().await?;
     Ok(output)
 }
 

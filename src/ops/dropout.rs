@@ -5,6 +5,8 @@ use crate::gpu::Tensor;
 use crate::gpu::kernels::dropout as kernels;
 use crate::op::Dropout;
 use crate::{Error, Result};
+#[cfg(feature = "native")]
+use pollster::block_on;
 
 /// Dropout of `x`, of any shape: each element is zero with this probability and
 /// `1 / (1 - probability)` times itself otherwise. The mask follows from the seed, the step (the
@@ -26,8 +28,20 @@ use crate::{Error, Result};
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where the probability is not within `0..1`.
+#[cfg(feature = "native")]
 pub fn dropout(x: &Tensor, probability: f64, seed: u64, step: u64, layer: u32) -> Result<Tensor> {
-    run(x, probability, None, [seed, step], layer)
+    block_on(dropout_async(x, probability, seed, step, layer))
+}
+
+/// [`dropout()`] for asynchronous programs and the browser.
+pub async fn dropout_async(
+    x: &Tensor,
+    probability: f64,
+    seed: u64,
+    step: u64,
+    layer: u32,
+) -> Result<Tensor> {
+    run(x, probability, None, [seed, step], layer).await
 }
 
 /// The same for runs of `span` neighbouring values each, which are kept or dropped together, as
@@ -36,7 +50,20 @@ pub fn dropout(x: &Tensor, probability: f64, seed: u64, step: u64, layer: u32) -
 ///
 /// # Errors
 /// [`Error::Argument`] where the probability is not within `0..1`, and where `span` is zero.
+#[cfg(feature = "native")]
 pub fn dropout_spans(
+    x: &Tensor,
+    probability: f64,
+    span: usize,
+    seed: u64,
+    step: u64,
+    layer: u32,
+) -> Result<Tensor> {
+    block_on(dropout_spans_async(x, probability, span, seed, step, layer))
+}
+
+/// [`dropout_spans`] for asynchronous programs and the browser.
+pub async fn dropout_spans_async(
     x: &Tensor,
     probability: f64,
     span: usize,
@@ -49,10 +76,10 @@ pub fn dropout_spans(
     }
     // No run is longer than all values.
     let span = span.min(x.shape().len().max(1));
-    run(x, probability, Some(span), [seed, step], layer)
+    run(x, probability, Some(span), [seed, step], layer).await
 }
 
-fn run(
+async fn run(
     x: &Tensor,
     probability: f64,
     span: Option<usize>,
@@ -72,6 +99,6 @@ fn run(
     for dispatch in &mut call.recording().dispatches {
         kernels::set_step(&mut dispatch.params, seed, step, 0);
     }
-    call.run()?;
+    call.run().await?;
     Ok(output)
 }

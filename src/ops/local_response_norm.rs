@@ -5,6 +5,8 @@ use crate::Result;
 use crate::gpu::Tensor;
 use crate::gpu::kernels::local_response_norm;
 use crate::op::LocalResponseNorm;
+#[cfg(feature = "native")]
+use pollster::block_on;
 
 /// Local response normalisation of `x` `(N, C, ...)`, and what the backward pass needs, of the same shape:
 /// `k + alpha / size * s`, whose power each value is divided by.
@@ -13,7 +15,16 @@ use crate::op::LocalResponseNorm;
 ///
 /// [`Error::Shape`](crate::Error::Shape) where `x` has no channels,
 /// [`Error::Argument`](crate::Error::Argument) where a number of the layer is out of its domain.
+#[cfg(feature = "native")]
 pub fn local_response_norm_forward(
+    x: &Tensor,
+    layer: &LocalResponseNorm,
+) -> Result<(Tensor, Tensor)> {
+    block_on(local_response_norm_forward_async(x, layer))
+}
+
+/// [`local_response_norm_forward`] for asynchronous programs and the browser.
+pub async fn local_response_norm_forward_async(
     x: &Tensor,
     layer: &LocalResponseNorm,
 ) -> Result<(Tensor, Tensor)> {
@@ -24,7 +35,7 @@ pub fn local_response_norm_forward(
     let input = call.input("x", x)?;
     let to = (Some(call.region(&kept)), call.region(&output).into());
     local_response_norm::forward(&mut call.recording(), layer, extents, input, to);
-    call.run()?;
+    call.run().await?;
     Ok((output, kept))
 }
 
@@ -34,7 +45,23 @@ pub fn local_response_norm_forward(
 ///
 /// Those of [`local_response_norm_forward`], and [`Error::Shape`](crate::Error::Shape) where a tensor has
 /// another shape than `x`.
+#[cfg(feature = "native")]
 pub fn local_response_norm_backward(
+    x: &Tensor,
+    kept: &Tensor,
+    gradient_output: &Tensor,
+    layer: &LocalResponseNorm,
+) -> Result<Tensor> {
+    block_on(local_response_norm_backward_async(
+        x,
+        kept,
+        gradient_output,
+        layer,
+    ))
+}
+
+/// [`local_response_norm_backward`] for asynchronous programs and the browser.
+pub async fn local_response_norm_backward_async(
     x: &Tensor,
     kept: &Tensor,
     gradient_output: &Tensor,
@@ -53,6 +80,6 @@ pub fn local_response_norm_backward(
     ])?;
     let to = call.region(&to_input).into();
     local_response_norm::backward(&mut call.recording(), layer, extents, read, to);
-    call.run()?;
+    call.run().await?;
     Ok(to_input)
 }

@@ -6,10 +6,22 @@ use crate::gpu::Tensor;
 use crate::gpu::kernels;
 use crate::gpu::record::Varies;
 use crate::op::{Loss, Target};
+#[cfg(feature = "native")]
+use pollster::block_on;
 
 /// The loss of a batch of outputs `(N, ...)`, as a tensor of one element, and its gradient with
 /// respect to them.
+#[cfg(feature = "native")]
 pub fn loss(
+    output: &Tensor,
+    target: impl Into<Target>,
+    loss: impl Into<Loss>,
+) -> Result<(Tensor, Tensor)> {
+    block_on(loss_async(output, target, loss))
+}
+
+/// [`loss()`] for asynchronous programs and the browser.
+pub async fn loss_async(
     output: &Tensor,
     target: impl Into<Target>,
     loss: impl Into<Loss>,
@@ -32,10 +44,10 @@ pub fn loss(
             (labels.codes(&loss).into_owned(), vec![0.0])
         }
     };
-    let labels = Tensor::from_slice(gpu, [labels.len()], &labels)?;
-    let values = Tensor::from_slice(gpu, [values.len()], &values)?;
+    let labels = Tensor::from_slice_async(gpu, [labels.len()], &labels).await?;
+    let values = Tensor::from_slice_async(gpu, [values.len()], &values).await?;
     let weights = match loss.weights() {
-        Some(weights) => Some(Tensor::from_slice(gpu, [weights.len()], &weights)?),
+        Some(weights) => Some(Tensor::from_slice_async(gpu, [weights.len()], &weights).await?),
         None => None,
     };
     let call = Call::new("loss", gpu);
@@ -62,6 +74,6 @@ pub fn loss(
             | Varies::Average => {}
         }
     }
-    call.run()?;
+    call.run().await?;
     Ok((total, gradient))
 }

@@ -5,9 +5,22 @@ use crate::gpu::Tensor;
 use crate::gpu::kernels::matmul::{self as kernels, Factor};
 use crate::op::LinearGeometry;
 use crate::{Error, Result};
+#[cfg(feature = "native")]
+use pollster::block_on;
 
 /// The product of two matrices, `(M, K)` times `(K, N)`, either of them given transposed.
+#[cfg(feature = "native")]
 pub fn matmul(a: &Tensor, transpose_a: bool, b: &Tensor, transpose_b: bool) -> Result<Tensor> {
+    block_on(matmul_async(a, transpose_a, b, transpose_b))
+}
+
+/// [`matmul()`] for asynchronous programs and the browser.
+pub async fn matmul_async(
+    a: &Tensor,
+    transpose_a: bool,
+    b: &Tensor,
+    transpose_b: bool,
+) -> Result<Tensor> {
     let [mut a_extents, mut b_extents] = [extents("matmul a", a)?, extents("matmul b", b)?];
     if transpose_a {
         a_extents.reverse();
@@ -31,13 +44,23 @@ pub fn matmul(a: &Tensor, transpose_a: bool, b: &Tensor, transpose_b: bool) -> R
     };
     let to = call.region(&output).into();
     kernels::matmul(&mut call.recording(), [m, n, k], [a, b], None, to);
-    call.run()?;
+    call.run().await?;
     Ok(output)
 }
 
 /// The dense layer `x W^T + b` of `x` `(N, in)` with `weight` `(out, in)` and an optional bias
 /// `(out)`: `(N, out)`. Its gradients are products: `gx = gy W`, `gW = gy^T x`.
+#[cfg(feature = "native")]
 pub fn linear_forward(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    block_on(linear_forward_async(x, weight, bias))
+}
+
+/// [`linear_forward`] for asynchronous programs and the browser.
+pub async fn linear_forward_async(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+) -> Result<Tensor> {
     let ([rows, in_features], [out_features, inner]) =
         (extents("x", x)?, extents("weight", weight)?);
     if in_features != inner {
@@ -63,7 +86,7 @@ pub fn linear_forward(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Res
         out_features,
     };
     kernels::linear_forward(&mut call.recording(), &geometry, inputs, bias, to.into());
-    call.run()?;
+    call.run().await?;
     Ok(output)
 }
 

@@ -3,7 +3,8 @@
 //! Each call allocates its result, submits its kernels and returns; it does not wait for them. A
 //! training step through a [`Trainer`](crate::Trainer) creates nothing and is much faster than the
 //! same operations one by one. Shapes include the batch: `(N, C, H, W)`. The twins of these
-//! functions on slices are in [`cpu`](crate::cpu).
+//! functions on slices are in [`cpu`](crate::cpu). Those that end in `_async` are for asynchronous programs and the
+//! browser, where an error comes later than its call: it is waited for.
 //!
 //! ```no_run
 //! use wgpu_cnn::{Conv2d, Gpu, MaxPool2d, Tensor, ops};
@@ -41,54 +42,42 @@ mod select;
 mod softmax;
 mod upsample2d;
 
-pub use activation::{activation_backward, activation_forward};
-pub use adaptive_pool2d::{
-    adaptive_avg_pool2d_backward, adaptive_avg_pool2d_forward, adaptive_max_pool2d_backward,
-    adaptive_max_pool2d_forward,
-};
-pub use average::average_update;
-pub use broadcast::{add, add_backward, mul, mul_backward};
-pub use concat::concat;
-pub use conv2d::{
-    bias_gradient, conv_transpose2d_backward_input, conv_transpose2d_backward_weight,
-    conv_transpose2d_forward, conv2d_backward_input, conv2d_backward_weight, conv2d_forward,
-};
-pub use dropout::{dropout, dropout_spans};
-pub use local_response_norm::{local_response_norm_backward, local_response_norm_forward};
-pub use loss::loss;
-pub use matmul::{linear_forward, matmul};
-pub use norm::{
-    BatchStatistics, batch_norm_backward, batch_norm_backward_evaluation, batch_norm_forward,
-    batch_norm_forward_evaluation, group_norm_backward, group_norm_forward, layer_norm_backward,
-    layer_norm_channels_backward, layer_norm_channels_forward, layer_norm_forward,
-};
-pub use optimizer::optimizer_update;
-pub use pad2d::{pad2d_backward, pad2d_forward};
-pub use pixel_shuffle::{pixel_shuffle, pixel_unshuffle};
-pub use pointwise_linear::pointwise_linear;
-pub use pool2d::{
-    avg_pool2d_backward, avg_pool2d_forward, max_pool2d_backward, max_pool2d_forward,
-    softmax_pool_backward, softmax_pool_forward,
-};
-pub use prelu::{prelu_backward, prelu_forward};
-pub use scale::{scale_backward, scale_forward};
-pub use select::{
-    channel_permute, channel_permute_backward, channel_shuffle, slice, slice_backward,
-};
-pub use softmax::{softmax_backward, softmax_forward};
-pub use upsample2d::{upsample2d_backward, upsample2d_forward};
+pub use activation::*;
+pub use adaptive_pool2d::*;
+pub use average::*;
+pub use broadcast::*;
+pub use concat::*;
+pub use conv2d::*;
+pub use dropout::*;
+pub use local_response_norm::*;
+pub use loss::*;
+pub use matmul::*;
+pub use norm::*;
+pub use optimizer::*;
+pub use pad2d::*;
+pub use pixel_shuffle::*;
+pub use pointwise_linear::*;
+pub use pool2d::*;
+pub use prelu::*;
+pub use scale::*;
+pub use select::*;
+pub use softmax::*;
+pub use upsample2d::*;
 
 use std::cell::{RefCell, RefMut};
 
 use crate::gpu::kernels::activation as activation_kernels;
 use crate::gpu::program::Program;
 use crate::gpu::record::{Recording, Region, Storage};
+use crate::gpu::verdict::Verdicts;
 use crate::gpu::{Element, Gpu, Tensor};
 use crate::{Error, Result, Shape};
 
 /// One operation in the making.
 struct Call {
     gpu: Gpu,
+    /// On what has been allocated.
+    verdicts: RefCell<Verdicts>,
     recording: RefCell<Recording>,
 }
 
@@ -99,6 +88,7 @@ impl Call {
         recording.set_label(name);
         Self {
             gpu: gpu.clone(),
+            verdicts: RefCell::new(Verdicts::of(gpu)),
             recording: RefCell::new(recording),
         }
     }
@@ -107,8 +97,10 @@ impl Call {
         self.recording.borrow_mut()
     }
 
+    /// A tensor that is there once the call has [run](Self::run).
     fn output<T: Element>(&self, shape: impl Into<Shape>) -> Result<Tensor<T>> {
-        pollster::block_on(Tensor::uninitialised(&self.gpu, shape.into()))
+        let mut verdicts = self.verdicts.borrow_mut();
+        Tensor::begin(&mut verdicts, &self.gpu, shape.into())
     }
 
     /// An argument, which must be of this call's device.
@@ -152,16 +144,15 @@ impl Call {
         Ok(copy)
     }
 
-    fn run(self) -> Result<()> {
+    async fn run(self) -> Result<()> {
+        self.verdicts.into_inner().known().await?;
         let recording = self.recording.into_inner().finish()?;
-        pollster::block_on(async {
-            let program = Program::compile(&self.gpu, &recording).await?;
-            let params = program.params_block(&recording.dispatches);
-            let (gpu, dispatches) = (&self.gpu, &recording.dispatches);
-            let all = [0..dispatches.len(); 1];
-            program.run_once(gpu, dispatches, &all, &params).await?;
-            program.check_margins(gpu).await
-        })
+        let program = Program::compile(&self.gpu, &recording).await?;
+        let params = program.params_block(&recording.dispatches);
+        let (gpu, dispatches) = (&self.gpu, &recording.dispatches);
+        let all = [0..dispatches.len(); 1];
+        program.run_once(gpu, dispatches, &all, &params).await?;
+        program.check_margins(gpu).await
     }
 }
 

@@ -6,6 +6,8 @@ use crate::gpu::kernels::optimizer;
 use crate::gpu::record::Varies;
 use crate::op::Optimizer;
 use crate::{Error, Result};
+#[cfg(feature = "native")]
+use pollster::block_on;
 
 /// One update of a parameter by its gradient: the new parameter and the new state. `step` counts from
 /// 1; `state` holds [`state_slots`](Optimizer::state_slots) tensors like the parameter. What they hold
@@ -15,7 +17,21 @@ use crate::{Error, Result};
 /// # Errors
 /// [`Error::Argument`] for hyper-parameters out of range and for step 0, [`Error::Shape`] where the
 /// tensors do not fit each other.
+#[cfg(feature = "native")]
 pub fn optimizer_update(
+    optimizer: impl Into<Optimizer>,
+    step: u64,
+    parameter: &Tensor,
+    gradient: &Tensor,
+    state: &[Tensor],
+) -> Result<(Tensor, Vec<Tensor>)> {
+    block_on(optimizer_update_async(
+        optimizer, step, parameter, gradient, state,
+    ))
+}
+
+/// [`optimizer_update`] for asynchronous programs and the browser.
+pub async fn optimizer_update_async(
     optimizer: impl Into<Optimizer>,
     step: u64,
     parameter: &Tensor,
@@ -61,6 +77,6 @@ pub fn optimizer_update(
             dispatch.params = optimizer::params(&optimizer, step, vectors, 1.0);
         }
     }
-    call.run()?;
+    call.run().await?;
     Ok((new_parameter, new_state))
 }

@@ -5,13 +5,25 @@ use crate::Result;
 use crate::gpu::Tensor;
 use crate::gpu::kernels::scale as kernels;
 use crate::op::{Scale, ScaleGeometry};
+#[cfg(feature = "native")]
+use pollster::block_on;
 
 /// `w[c] * x + b[c]` for `x` of `(N, C, ...)`, `w` and `b` of `(C)`: see [`Scale`].
 ///
 /// # Errors
 ///
 /// [`Error::Shape`](crate::Error::Shape) where the shapes do not fit together.
+#[cfg(feature = "native")]
 pub fn scale_forward(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    block_on(scale_forward_async(x, weight, bias))
+}
+
+/// [`scale_forward`] for asynchronous programs and the browser.
+pub async fn scale_forward_async(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+) -> Result<Tensor> {
     let geometry = geometry(x)?;
     for parameter in [Some(weight), bias].into_iter().flatten() {
         expect("scale parameter", parameter, [geometry.channels])?;
@@ -22,7 +34,7 @@ pub fn scale_forward(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Resu
     let bias = bias.map(|bias| call.input("bias", bias)).transpose()?;
     let to = call.region(&output).into();
     kernels::forward(&mut call.recording(), &geometry, inputs, bias, to);
-    call.run()?;
+    call.run().await?;
     Ok(output)
 }
 
@@ -31,7 +43,17 @@ pub fn scale_forward(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Resu
 /// # Errors
 ///
 /// [`Error::Shape`](crate::Error::Shape) where the shapes do not fit together.
+#[cfg(feature = "native")]
 pub fn scale_backward(
+    x: &Tensor,
+    weight: &Tensor,
+    gradient_output: &Tensor,
+) -> Result<[Tensor; 3]> {
+    block_on(scale_backward_async(x, weight, gradient_output))
+}
+
+/// [`scale_backward`] for asynchronous programs and the browser.
+pub async fn scale_backward_async(
     x: &Tensor,
     weight: &Tensor,
     gradient_output: &Tensor,
@@ -54,7 +76,7 @@ pub fn scale_backward(
     kernels::backward_parameters(&mut call.recording(), &geometry, [x, gradient], to);
     let to = call.region(&to_input).into();
     kernels::backward_input(&mut call.recording(), &geometry, [weight, gradient], to);
-    call.run()?;
+    call.run().await?;
     Ok([to_input, to_weight, to_bias])
 }
 

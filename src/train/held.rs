@@ -4,10 +4,8 @@ use std::sync::Arc;
 
 use super::Trainer;
 use super::trainer::Backend;
-#[cfg(feature = "native")]
 use crate::engine::loss_by_itself;
 use crate::model::{Inputs, check_gradients, check_own};
-#[cfg(feature = "native")]
 use crate::op::{Loss, Target};
 use crate::{Error, Result, Shape, Tensor};
 
@@ -90,9 +88,18 @@ impl Held {
     /// [`Error::Argument`] for a label or an option out of range; the device's errors.
     #[cfg(feature = "native")]
     pub fn loss(&self, target: impl Into<Target>, loss: impl Into<Loss>) -> Result<(Self, Self)> {
+        pollster::block_on(self.loss_async(target, loss))
+    }
+
+    /// [`loss`](Self::loss) for asynchronous programs and the browser.
+    pub async fn loss_async(
+        &self,
+        target: impl Into<Target>,
+        loss: impl Into<Loss>,
+    ) -> Result<(Self, Self)> {
         let (shape, values) = match &self.0 {
             Place::Device(outputs) => {
-                let (loss, gradient) = crate::ops::loss(outputs, target, loss)?;
+                let (loss, gradient) = crate::ops::loss_async(outputs, target, loss).await?;
                 return Ok((loss.into(), gradient.into()));
             }
             Place::Host(shape, values) => (shape, values),

@@ -25,6 +25,7 @@ const BYTES: &[&str] = &[
     "Array::npz",
     "Memory::cifar10",
     "Memory::cifar100",
+    "Memory::mnist",
 ];
 
 const FILES: &[&str] = &[
@@ -111,12 +112,13 @@ pub fn calls() -> Vec<Call> {
         }),
         Call::quick(BYTES, |d| {
             let bytes = file(d);
-            match d.below(6) {
+            match d.below(7) {
                 0 => Array::image(&bytes, colour(d)).is_ok(),
                 1 => Array::idx(&bytes).is_ok(),
                 2 => Array::npy(&bytes).is_ok(),
                 3 => Array::npz(&bytes).is_ok(),
                 4 => Memory::cifar10(&bytes).is_ok(),
+                5 => Memory::mnist(&bytes, &bytes).is_ok(),
                 _ => Memory::cifar100(&bytes).is_ok(),
             }
         }),

@@ -35,6 +35,13 @@ const BUILDER: &[&str] = &[
     "GpuBuilder::build_async",
 ];
 
+const MADE: &[&str] = &[
+    "Gpu::new",
+    "Gpu::new_async",
+    "Gpu::from_wgpu",
+    "Gpu::on_compiled",
+];
+
 const REPORTS: &[&str] = &[
     "Trainer::profile",
     "Trainer::profile_async",
@@ -99,7 +106,7 @@ pub fn calls() -> Vec<Call> {
             },
         ),
         Call::slow(BUILDER, |d| device(d).is_ok()),
-        Call::slow(&["Gpu::new", "Gpu::new_async", "Gpu::from_wgpu"], |d| {
+        Call::slow(MADE, |d| {
             let made = if d.flag() {
                 Gpu::new()
             } else {
@@ -108,7 +115,10 @@ pub fn calls() -> Vec<Call> {
             made.is_ok_and(|made| {
                 let (device, queue) = (made.device().clone(), made.queue().clone());
                 let own = Gpu::from_wgpu(made.info().clone(), device, queue);
-                !format!("{:?}", own).is_empty()
+                own.is_ok_and(|own| {
+                    own.on_compiled(|done, all| assert!((1..=all).contains(&done)));
+                    !format!("{own:?}").is_empty() && usual(d).on(&own).is_ok()
+                })
             })
         }),
         Call::slow(REPORTS, |d| profiled(d).is_ok()),

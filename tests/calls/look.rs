@@ -88,6 +88,7 @@ const HELD: &[&str] = &[
     "Held::to_vec",
     "Held::to_vec_async",
     "Held::loss",
+    "Held::loss_async",
 ];
 
 pub fn calls() -> Vec<Call> {
@@ -272,7 +273,13 @@ fn held(d: &mut Draw, gpu: Option<&Gpu>) -> Result<(), Error> {
         };
         let _ = (outputs[0].1.shape().len(), outputs[0].1.tensor().is_some());
         let g = match d.flag() {
-            true => outputs[0].1.loss(target(d, 3, 3), op::loss(d, 3))?.1,
+            true => {
+                let (target, loss) = (target(d, 3, 3), op::loss(d, 3));
+                match d.flag() {
+                    true => outputs[0].1.loss(target, loss)?.1,
+                    false => block_on(outputs[0].1.loss_async(target, loss))?.1,
+                }
+            }
             false => g,
         };
         match d.below(4) {

@@ -32,9 +32,13 @@ const TENSOR: &[&str] = &[
     "Tensor::buffer",
 ];
 
+/// An operation that blocks is the asynchronous one, waited for.
 macro_rules! calls {
     ($($name:literal: $run:ident;)*) => {
-        vec![$(Call::on_device(&[concat!("ops::", $name)], |d| $run(d).is_ok())),*]
+        vec![$(Call::on_device(
+            &[concat!("ops::", $name), concat!("ops::", $name, "_async")],
+            |d| $run(d).is_ok(),
+        )),*]
     };
 }
 

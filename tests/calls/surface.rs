@@ -232,36 +232,47 @@ fn exported(source: &Path) -> BTreeSet<String> {
     );
     names.extend(uses(&root));
     for module in MODULES {
-        let text = fs::read_to_string(source.join(module).join("mod.rs")).unwrap();
         let short = module.rsplit('/').next().unwrap();
-        names.extend(
-            uses(&text).map(|name| match name.starts_with(char::is_uppercase) {
-                true => name,
-                false => format!("{short}::{name}"),
-            }),
-        );
-        // What is written there itself.
-        let items = text.lines().filter(|line| line.starts_with("pub "));
-        names.extend(
-            items
-                .clone()
-                .filter_map(public_function)
-                .map(|name| format!("{short}::{name}")),
-        );
-        let rows = text.split("\nnetworks! {\n").nth(1).unwrap_or("").lines();
-        names.extend(
-            rows.filter_map(|line| row(line.trim()).map(|name| format!("{short}::{name}"))),
-        );
-        let types = items.filter_map(|line| {
-            let kinds = ["pub struct ", "pub enum ", "pub trait "];
-            kinds
-                .iter()
-                .find_map(|kind| line.strip_prefix(kind))
-                .map(word)
-        });
-        names.extend(types);
+        let own = names_of(&source.join(module), "mod.rs").into_iter();
+        names.extend(own.map(|name| match name.starts_with(char::is_uppercase) {
+            true => name,
+            false => format!("{short}::{name}"),
+        }));
     }
     names
+}
+
+/// The names that a file of a folder makes public, with those of the files that it re-exports as a whole.
+fn names_of(folder: &Path, file: &str) -> Vec<String> {
+    let text = fs::read_to_string(folder.join(file)).unwrap();
+    let mut names: Vec<String> = uses(&text).collect();
+    // What is written there itself.
+    let items = text.lines().filter(|line| line.starts_with("pub "));
+    names.extend(items.clone().filter_map(public_function));
+    let rows = text.split("\nnetworks! {\n").nth(1).unwrap_or("").lines();
+    names.extend(rows.filter_map(|line| row(line.trim())));
+    names.extend(items.filter_map(|line| {
+        let kinds = ["pub struct ", "pub enum ", "pub trait "];
+        kinds
+            .iter()
+            .find_map(|kind| line.strip_prefix(kind))
+            .map(word)
+    }));
+    for module in wholes(&text) {
+        let below = folder.join(&module);
+        names.extend(match below.is_dir() {
+            true => names_of(&below, "mod.rs"),
+            false => names_of(folder, &format!("{module}.rs")),
+        });
+    }
+    names
+}
+
+/// The modules of which a file re-exports all.
+fn wholes(text: &str) -> impl Iterator<Item = String> {
+    let lines = text.lines();
+    let wholes = lines.filter_map(|line| line.strip_prefix("pub use ")?.strip_suffix("::*;"));
+    wholes.map(String::from)
 }
 
 /// The public modules of the crate's root that are not looked into.
@@ -371,6 +382,7 @@ mod tests {
     assert_eq!(hidden, [false, true, true]);
     let text = "pub mod cpu;\nmod inner;\npub mod guide;\npub mod other {\n}\n";
     assert_eq!(unknown_modules(text), ["other"]);
-    let text = "use a;\npub use b::{C, d};\npub(crate) use e::F;\npub use g::H;\n";
+    let text = "use a;\npub use b::{C, d};\npub(crate) use e::F;\npub use g::H;\npub use i::*;\n";
+    assert_eq!(wholes(text).collect::<Vec<_>>(), ["i"]);
     assert_eq!(uses(text).collect::<Vec<_>>(), ["C", "d", "H"]);
 }

@@ -92,6 +92,9 @@ fn the_files_of_mnist_make_a_data_set() {
     assert_eq!(train.example_shape()[..], [1, 1, 3]);
     assert_eq!(train.classes(), ["0", "1", "2"]);
     assert_eq!(train.get(1).unwrap().target, Target::Labels(vec![0]));
+    let [images, labels] = ["images-idx3-ubyte", "labels-idx1-ubyte.gz"]
+        .map(|part| std::fs::read(folder.0.join(format!("train-{part}"))).unwrap());
+    assert_eq!(Memory::mnist(&images, &labels).unwrap(), train);
     let error = Memory::read_mnist(&folder.0, Split::Test)
         .unwrap_err()
         .to_string();
@@ -118,6 +121,11 @@ fn the_files_of_mnist_make_a_data_set() {
             .unwrap_err()
             .to_string();
         assert!(error.contains("ubyte"), "{error}");
+        let read = |part| std::fs::read(other.0.join(name(part))).unwrap();
+        let (images, labels) = (read("images-idx3"), read("labels-idx1"));
+        let error = Memory::mnist(&images, &labels).unwrap_err().to_string();
+        let named = ["images", "labels", "IDX"].map(|name| error.starts_with(name));
+        assert!(named.contains(&true), "{error}");
     }
 }
 

@@ -418,7 +418,7 @@ impl Plan {
         };
         let scopes = gpu.scopes();
         let submission = encode();
-        let verdict = scopes.close("step");
+        let verdict = scopes.close("step", 0);
         let before = std::mem::replace(&mut self.progress, after);
         // Mapped again whatever became of the commands, and before anything is waited for, so that the
         // next step finds the buffer as this one did.

@@ -67,7 +67,7 @@ impl PredictionPlan {
         let lens: Vec<usize> = lens.collect();
         let scopes = gpu.scopes();
         let submission = self.submit(&slot, (at, &state.current[at]), params, inputs, &lens);
-        let verdict = scopes.close("prediction");
+        let verdict = scopes.close("prediction", 0);
         // Until the device has said so it is not known what it has of the params.
         state.current[at].batch = 0;
         let (done, failed) = match submission {
@@ -194,7 +194,7 @@ impl PredictionPlan {
         let outputs = arrived.and_then(|()| self.outputs(&flight));
         let scopes = self.compiled.gpu.scopes();
         flight.slot.outputs.unmap(); // where mapping it has failed, there is nothing to unmap
-        drop(scopes.close("unmap"));
+        drop(scopes.close("unmap", 0));
         flight.landing.set(outputs);
         state.idle.push(flight.slot);
         Ok(true)

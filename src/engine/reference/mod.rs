@@ -15,7 +15,6 @@ mod walk;
 use average::Averages;
 use pass::{Among, divided};
 pub(super) use predict::predict;
-#[cfg(feature = "native")]
 pub(crate) use single::loss_by_itself;
 pub(super) use single::{AveragePass, BackwardPass, Compute, ForwardPass, LossPass, UpdatePass};
 use walk::{Tape, Walk};

@@ -111,7 +111,6 @@ impl Compute for LossPass<'_> {
 }
 
 /// A loss of outputs `(n, ..)` that are there, and its gradient with respect to them.
-#[cfg(feature = "native")]
 pub(crate) fn loss_by_itself(
     shape: &Shape,
     output: &[f32],

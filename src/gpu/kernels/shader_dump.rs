@@ -1,5 +1,5 @@
 //! Every pipeline as a browser is given it, on request in a folder: `tests/tint.sh` has a browser's compiler
-//! make them.
+//! make them. Likewise as DX12 is, for `tests/hlsl.sh`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -7,6 +7,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::shader_models::pipelines;
+use super::shader_tests::translate;
 use crate::gpu::kernel::ARGUMENT;
 use crate::gpu::kernel::Access::{Read, ReadWrite};
 use crate::gpu::record::Dispatch;
@@ -44,6 +45,31 @@ fn dump(pipelines: &[Dispatch], folder: &Path) {
     std::fs::write(folder.join("pipelines.json"), json!(list).to_string()).unwrap();
 }
 
+/// Writes each pipeline's HLSL, and `list`: for each the file, what kind of shader it is, and who compiles it.
+fn dump_hlsl(pipelines: &[Dispatch], folder: &Path) {
+    std::fs::create_dir_all(folder).unwrap();
+    let mut list = String::new();
+    let mut known = BTreeSet::new();
+    for dispatch in pipelines {
+        let (kernel, variant) = (dispatch.kernel, dispatch.variant());
+        let hlsl = translate(kernel, &variant, &dispatch.constants).unwrap();
+        let file = format!("{}-{}.hlsl", kernel.name, known.len());
+        let compiler = match hlsl.profile {
+            "cs_5_1" => "fxc",
+            _ => "dxc",
+        };
+        if known.insert((hlsl.profile, hlsl.text.clone())) {
+            std::fs::write(folder.join(&file), hlsl.text).unwrap();
+            list += &format!("{file} {} {compiler}\n", hlsl.profile);
+            if compiler == "fxc" {
+                // Newer drivers are given what the newer compiler makes of it.
+                list += &format!("{file} cs_6_0 dxc\n");
+            }
+        }
+    }
+    std::fs::write(folder.join("list"), list).unwrap();
+}
+
 #[test]
 fn a_browser_is_told_of_subgroups_and_nobody_else() {
     let pipelines = pipelines();
@@ -70,5 +96,8 @@ fn a_browser_is_told_of_subgroups_and_nobody_else() {
     assert_eq!(with_subgroups, expected.into());
     if let Some(folder) = std::env::var_os("WGPU_CNN_DUMP") {
         dump(&pipelines, Path::new(&folder));
+    }
+    if let Some(folder) = std::env::var_os("WGPU_CNN_DUMP_HLSL") {
+        dump_hlsl(&pipelines, Path::new(&folder));
     }
 }

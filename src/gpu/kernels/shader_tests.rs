@@ -211,13 +211,20 @@ fn equal<T: PartialEq + std::fmt::Debug>(what: &str, wgsl: &T, rust: &T) -> Resu
     Err(format!("{what} differ:\n  WGSL {wgsl:?}\n  Rust {rust:?}"))
 }
 
-/// A kernel's WGSL with these formats and constants as SPIR-V, MSL and HLSL.
-fn translate(
+/// A kernel as DX12 is given it.
+pub(super) struct Hlsl {
+    pub text: String,
+    /// The compiler's name for what kind of shader it is.
+    pub profile: &'static str,
+}
+
+/// A kernel's WGSL with these formats and constants as SPIR-V, MSL and HLSL; gives the last.
+pub(super) fn translate(
     kernel: &Kernel,
     variant: &Variant,
     constants: &[(&'static str, f64)],
-) -> Result<(), String> {
-    let run = || -> Result<(), String> {
+) -> Result<Hlsl, String> {
+    let run = || -> Result<Hlsl, String> {
         let (module, info) = parse(kernel, variant)?;
         let entry = (ShaderStage::Compute, "main");
         let values: PipelineConstants = constants
@@ -250,10 +257,11 @@ fn translate(
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| format!("MSL: {error}"))?;
         // Shader model 5.1 is what every DX12 device has; subgroups came with 6.0, f16 with 6.2.
-        let shader_model = match (variant.formats.contains(&Format::F16), subgroups) {
-            (true, _) => hlsl::ShaderModel::V6_2,
-            (false, true) => hlsl::ShaderModel::V6_0,
-            (false, false) => hlsl::ShaderModel::V5_1,
+        let half = kernel.wgsl(variant).starts_with("enable f16;");
+        let (shader_model, profile) = match (half, subgroups) {
+            (true, _) => (hlsl::ShaderModel::V6_2, "cs_6_2"),
+            (false, true) => (hlsl::ShaderModel::V6_0, "cs_6_0"),
+            (false, false) => (hlsl::ShaderModel::V5_1, "cs_5_1"),
         };
         let options = hlsl::Options {
             shader_model,
@@ -270,7 +278,7 @@ fn translate(
         if words.is_empty() || metal.is_empty() || text.is_empty() {
             return Err("a translation is empty".into());
         }
-        Ok(())
+        Ok(Hlsl { text, profile })
     };
     run().map_err(|error| format!("{} with {constants:?}, {variant:?}: {error}", kernel.name))
 }
@@ -440,7 +448,8 @@ fn every_seeded_fault_is_found() {
     assert!(check(&swapped).unwrap_err().contains("params differ"));
 
     let single = Variant::of(&[Format::F32; 3], &[], None);
-    let said = translate(&forward(), &single, &[("NO_SUCH_CONSTANT", 1.0)]).unwrap_err();
+    let said = translate(&forward(), &single, &[("NO_SUCH_CONSTANT", 1.0)]);
+    let said = said.err().unwrap_or_default();
     assert!(
         said.starts_with("activation_forward with [(\"NO_SUCH_CONSTANT\", 1.0)]"),
         "{said}"

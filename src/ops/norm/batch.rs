@@ -5,6 +5,8 @@ use crate::gpu::Tensor;
 use crate::gpu::kernels::norm::batch;
 use crate::op::{BatchNorm, BatchNormGeometry};
 use crate::{Error, Result, Shape};
+#[cfg(feature = "native")]
+use pollster::block_on;
 
 /// What batch normalisation in training leaves beside its output.
 #[derive(Debug, Clone)]
@@ -34,7 +36,18 @@ fn geometry(x: &Tensor, layer: &BatchNorm) -> Result<BatchNormGeometry> {
 ///
 /// [`Error::Shape`] where a tensor has another shape, or a channel holds one value; [`Error::Argument`]
 /// where there are more or fewer tensors than the layer has.
+#[cfg(feature = "native")]
 pub fn batch_norm_forward<'a>(
+    x: &Tensor,
+    affine: impl Into<Option<[&'a Tensor; 2]>>,
+    running: impl AsRef<[&'a Tensor]>,
+    layer: &BatchNorm,
+) -> Result<(Tensor, BatchStatistics)> {
+    block_on(batch_norm_forward_async(x, affine, running, layer))
+}
+
+/// [`batch_norm_forward`] for asynchronous programs and the browser.
+pub async fn batch_norm_forward_async<'a>(
     x: &Tensor,
     affine: impl Into<Option<[&'a Tensor; 2]>>,
     running: impl AsRef<[&'a Tensor]>,
@@ -83,7 +96,7 @@ pub fn batch_norm_forward<'a>(
         (statistics, running),
         to,
     );
-    call.run()?;
+    call.run().await?;
     Ok((
         output,
         BatchStatistics {
@@ -102,7 +115,20 @@ pub fn batch_norm_forward<'a>(
 ///
 /// [`Error::Shape`] where a tensor has another shape; [`Error::Argument`] where gamma and beta are there for
 /// a layer without, or missing.
+#[cfg(feature = "native")]
 pub fn batch_norm_forward_evaluation<'a>(
+    x: &Tensor,
+    affine: impl Into<Option<[&'a Tensor; 2]>>,
+    running: [&Tensor; 2],
+    layer: &BatchNorm,
+) -> Result<Tensor> {
+    block_on(batch_norm_forward_evaluation_async(
+        x, affine, running, layer,
+    ))
+}
+
+/// [`batch_norm_forward_evaluation`] for asynchronous programs and the browser.
+pub async fn batch_norm_forward_evaluation_async<'a>(
     x: &Tensor,
     affine: impl Into<Option<[&'a Tensor; 2]>>,
     running: [&Tensor; 2],
@@ -123,7 +149,7 @@ pub fn batch_norm_forward_evaluation<'a>(
     let to = call.region(&output).into();
     let read = [Some(input), gamma, beta];
     batch::forward_evaluation(&mut call.recording(), layer, &geometry, read, running, to);
-    call.run()?;
+    call.run().await?;
     Ok(output)
 }
 
@@ -134,7 +160,25 @@ pub fn batch_norm_forward_evaluation<'a>(
 ///
 /// [`Error::Shape`] where a tensor has another shape; [`Error::Argument`] where gamma is there for a layer
 /// without, or missing.
+#[cfg(feature = "native")]
 pub fn batch_norm_backward<'a>(
+    x: &Tensor,
+    gamma: impl Into<Option<&'a Tensor>>,
+    statistics: &Tensor,
+    gradient_output: &Tensor,
+    layer: &BatchNorm,
+) -> Result<[Tensor; 3]> {
+    block_on(batch_norm_backward_async(
+        x,
+        gamma,
+        statistics,
+        gradient_output,
+        layer,
+    ))
+}
+
+/// [`batch_norm_backward`] for asynchronous programs and the browser.
+pub async fn batch_norm_backward_async<'a>(
     x: &Tensor,
     gamma: impl Into<Option<&'a Tensor>>,
     statistics: &Tensor,
@@ -169,7 +213,7 @@ pub fn batch_norm_backward<'a>(
         gradients,
         output,
     );
-    call.run()?;
+    call.run().await?;
     Ok(to)
 }
 
@@ -179,7 +223,25 @@ pub fn batch_norm_backward<'a>(
 /// # Errors
 ///
 /// Those of [`batch_norm_backward`].
+#[cfg(feature = "native")]
 pub fn batch_norm_backward_evaluation<'a>(
+    x: &Tensor,
+    gamma: impl Into<Option<&'a Tensor>>,
+    running: [&Tensor; 2],
+    gradient_output: &Tensor,
+    layer: &BatchNorm,
+) -> Result<[Tensor; 3]> {
+    block_on(batch_norm_backward_evaluation_async(
+        x,
+        gamma,
+        running,
+        gradient_output,
+        layer,
+    ))
+}
+
+/// [`batch_norm_backward_evaluation`] for asynchronous programs and the browser.
+pub async fn batch_norm_backward_evaluation_async<'a>(
     x: &Tensor,
     gamma: impl Into<Option<&'a Tensor>>,
     running: [&Tensor; 2],
@@ -209,6 +271,6 @@ pub fn batch_norm_backward_evaluation<'a>(
     let gradients = (Some([to_gamma, to_beta]), Some(to_input.into()));
     let norm = (layer, &geometry);
     batch::backward_evaluation(&mut call.recording(), norm, read, gamma, running, gradients);
-    call.run()?;
+    call.run().await?;
     Ok(to)
 }

@@ -5,6 +5,8 @@ use crate::gpu::Tensor;
 use crate::gpu::kernels::norm::channels;
 use crate::op::LayerNormChannels;
 use crate::{Result, Shape};
+#[cfg(feature = "native")]
+use pollster::block_on;
 
 /// Layer normalisation of `x` `(N, C, ...)` over the channels of each position, and the mean and inverse
 /// standard deviation of each position, `(N, positions, 2)`, for the backward pass. `affine` is gamma and
@@ -15,7 +17,17 @@ use crate::{Result, Shape};
 /// [`Error::Shape`](crate::Error::Shape) where a tensor has another shape;
 /// [`Error::Argument`](crate::Error::Argument) where gamma and beta are there for a layer without, or
 /// missing.
+#[cfg(feature = "native")]
 pub fn layer_norm_channels_forward<'a>(
+    x: &Tensor,
+    affine: impl Into<Option<[&'a Tensor; 2]>>,
+    layer: &LayerNormChannels,
+) -> Result<(Tensor, Tensor)> {
+    block_on(layer_norm_channels_forward_async(x, affine, layer))
+}
+
+/// [`layer_norm_channels_forward`] for asynchronous programs and the browser.
+pub async fn layer_norm_channels_forward_async<'a>(
     x: &Tensor,
     affine: impl Into<Option<[&'a Tensor; 2]>>,
     layer: &LayerNormChannels,
@@ -30,7 +42,7 @@ pub fn layer_norm_channels_forward<'a>(
     let read = (call.input("x", x)?, places(&call, &factors)?);
     let to = (call.region(&kept), call.region(&output).into());
     channels::forward(&mut call.recording(), layer.epsilon, extents, read, to);
-    call.run()?;
+    call.run().await?;
     Ok((output, kept))
 }
 
@@ -40,7 +52,25 @@ pub fn layer_norm_channels_forward<'a>(
 /// # Errors
 ///
 /// Those of [`layer_norm_channels_forward`].
+#[cfg(feature = "native")]
 pub fn layer_norm_channels_backward<'a>(
+    x: &Tensor,
+    gamma: impl Into<Option<&'a Tensor>>,
+    kept: &Tensor,
+    gradient_output: &Tensor,
+    layer: &LayerNormChannels,
+) -> Result<[Tensor; 3]> {
+    block_on(layer_norm_channels_backward_async(
+        x,
+        gamma,
+        kept,
+        gradient_output,
+        layer,
+    ))
+}
+
+/// [`layer_norm_channels_backward`] for asynchronous programs and the browser.
+pub async fn layer_norm_channels_backward_async<'a>(
     x: &Tensor,
     gamma: impl Into<Option<&'a Tensor>>,
     kept: &Tensor,
@@ -69,6 +99,6 @@ pub fn layer_norm_channels_backward<'a>(
     let gamma = place(&call, &gamma)?;
     let gradients = (Some([to_gamma, to_beta]), Some(to_input.into()));
     channels::backward(&mut call.recording(), extents, read, gamma, gradients);
-    call.run()?;
+    call.run().await?;
     Ok(to)
 }

@@ -5,6 +5,8 @@ use crate::gpu::Tensor;
 use crate::gpu::kernels::norm::group;
 use crate::op::GroupNorm;
 use crate::{Result, Shape};
+#[cfg(feature = "native")]
+use pollster::block_on;
 
 /// Group normalisation of `x` `(N, C, ...)`, and the mean and inverse standard deviation of each group of
 /// channels, `(N, groups, 2)`, for the backward pass. `affine` is gamma and beta `(C)`, or `None` for a layer
@@ -15,7 +17,17 @@ use crate::{Result, Shape};
 /// [`Error::Shape`](crate::Error::Shape) where a tensor has another shape;
 /// [`Error::Argument`](crate::Error::Argument) where gamma and beta are there for a layer without, or
 /// missing.
+#[cfg(feature = "native")]
 pub fn group_norm_forward<'a>(
+    x: &Tensor,
+    affine: impl Into<Option<[&'a Tensor; 2]>>,
+    layer: &GroupNorm,
+) -> Result<(Tensor, Tensor)> {
+    block_on(group_norm_forward_async(x, affine, layer))
+}
+
+/// [`group_norm_forward`] for asynchronous programs and the browser.
+pub async fn group_norm_forward_async<'a>(
     x: &Tensor,
     affine: impl Into<Option<[&'a Tensor; 2]>>,
     layer: &GroupNorm,
@@ -32,7 +44,7 @@ pub fn group_norm_forward<'a>(
     let read = (call.input("x", x)?, places(&call, &factors)?);
     let to = (call.region(&kept), call.region(&output).into());
     group::forward(&mut call.recording(), layer.epsilon, &geometry, read, to);
-    call.run()?;
+    call.run().await?;
     Ok((output, kept))
 }
 
@@ -42,7 +54,25 @@ pub fn group_norm_forward<'a>(
 /// # Errors
 ///
 /// Those of [`group_norm_forward`].
+#[cfg(feature = "native")]
 pub fn group_norm_backward<'a>(
+    x: &Tensor,
+    gamma: impl Into<Option<&'a Tensor>>,
+    kept: &Tensor,
+    gradient_output: &Tensor,
+    layer: &GroupNorm,
+) -> Result<[Tensor; 3]> {
+    block_on(group_norm_backward_async(
+        x,
+        gamma,
+        kept,
+        gradient_output,
+        layer,
+    ))
+}
+
+/// [`group_norm_backward`] for asynchronous programs and the browser.
+pub async fn group_norm_backward_async<'a>(
     x: &Tensor,
     gamma: impl Into<Option<&'a Tensor>>,
     kept: &Tensor,
@@ -71,6 +101,6 @@ pub fn group_norm_backward<'a>(
     let gamma = place(&call, &gamma)?;
     let gradients = (Some([to_gamma, to_beta]), Some(to_input.into()));
     group::backward(&mut call.recording(), &geometry, read, gamma, gradients);
-    call.run()?;
+    call.run().await?;
     Ok(to)
 }

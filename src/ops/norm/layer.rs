@@ -5,6 +5,8 @@ use crate::Result;
 use crate::gpu::Tensor;
 use crate::gpu::kernels::norm::layer;
 use crate::op::{LayerNorm, check_epsilon};
+#[cfg(feature = "native")]
+use pollster::block_on;
 
 /// Layer normalisation of `x` `(N, ...)`, and the mean and inverse standard deviation of each example,
 /// `(N, 2)`, for the backward pass. `affine` is gamma and beta of one example's shape, or `None` for a layer
@@ -15,7 +17,17 @@ use crate::op::{LayerNorm, check_epsilon};
 /// [`Error::Shape`](crate::Error::Shape) where a tensor has another shape;
 /// [`Error::Argument`](crate::Error::Argument) where gamma and beta are there for a layer without, or
 /// missing.
+#[cfg(feature = "native")]
 pub fn layer_norm_forward<'a>(
+    x: &Tensor,
+    affine: impl Into<Option<[&'a Tensor; 2]>>,
+    layer: &LayerNorm,
+) -> Result<(Tensor, Tensor)> {
+    block_on(layer_norm_forward_async(x, affine, layer))
+}
+
+/// [`layer_norm_forward`] for asynchronous programs and the browser.
+pub async fn layer_norm_forward_async<'a>(
     x: &Tensor,
     affine: impl Into<Option<[&'a Tensor; 2]>>,
     layer: &LayerNorm,
@@ -29,7 +41,7 @@ pub fn layer_norm_forward<'a>(
     let read = (call.input("x", x)?, places(&call, &factors)?);
     let to = (call.region(&kept), call.region(&output).into());
     layer::forward(&mut call.recording(), layer.epsilon, extents, read, to);
-    call.run()?;
+    call.run().await?;
     Ok((output, kept))
 }
 
@@ -39,7 +51,18 @@ pub fn layer_norm_forward<'a>(
 /// # Errors
 ///
 /// Those of [`layer_norm_forward`].
+#[cfg(feature = "native")]
 pub fn layer_norm_backward<'a>(
+    x: &Tensor,
+    gamma: impl Into<Option<&'a Tensor>>,
+    kept: &Tensor,
+    gradient_output: &Tensor,
+) -> Result<[Tensor; 3]> {
+    block_on(layer_norm_backward_async(x, gamma, kept, gradient_output))
+}
+
+/// [`layer_norm_backward`] for asynchronous programs and the browser.
+pub async fn layer_norm_backward_async<'a>(
     x: &Tensor,
     gamma: impl Into<Option<&'a Tensor>>,
     kept: &Tensor,
@@ -66,6 +89,6 @@ pub fn layer_norm_backward<'a>(
     let gamma = place(&call, &gamma)?;
     let gradients = (Some([to_gamma, to_beta]), Some(to_input.into()));
     layer::backward(&mut call.recording(), extents, read, gamma, gradients);
-    call.run()?;
+    call.run().await?;
     Ok(to)
 }

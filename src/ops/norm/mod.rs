@@ -5,13 +5,10 @@ mod channels;
 mod group;
 mod layer;
 
-pub use batch::{
-    BatchStatistics, batch_norm_backward, batch_norm_backward_evaluation, batch_norm_forward,
-    batch_norm_forward_evaluation,
-};
-pub use channels::{layer_norm_channels_backward, layer_norm_channels_forward};
-pub use group::{group_norm_backward, group_norm_forward};
-pub use layer::{layer_norm_backward, layer_norm_forward};
+pub use batch::*;
+pub use channels::*;
+pub use group::*;
+pub use layer::*;
 
 use super::{Call, expect, split_batch};
 use crate::gpu::Tensor;

@@ -1,0 +1,5 @@
+//! The page's side of a training: what JavaScript calls.
+
+#[cfg(target_arch = "wasm32")]
+mod page;
+pub mod session;

@@ -1,0 +1,50 @@
+//! The page's training as a program: prints the loss of each step, as bits, for the tests to compare.
+//!
+//! ```sh
+//! cargo run --manifest-path web/Cargo.toml --features native -- 30 64 0.001
+//! ```
+
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+use wgpu_cnn::Gpu;
+use wgpu_cnn_web::session::{Session, Start};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let mut next = |usual: &str| arguments.next().unwrap_or_else(|| usual.into());
+    let steps: usize = next("30").parse()?;
+    let start = Start {
+        batch: next("64").parse()?,
+        rate: next("0.001").parse()?,
+        checkpoint: None,
+    };
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/data/fashion-mnist");
+    let read = |name: &str| fs::read(folder.join(format!("{name}-ubyte.gz")));
+    let train = [read("train-images-idx3")?, read("train-labels-idx1")?];
+    let test = [read("t10k-images-idx3")?, read("t10k-labels-idx1")?];
+    let [train, test] = [&train, &test].map(|files| [&files[0][..], &files[1][..]]);
+
+    // A browser has no subgroups as yet.
+    let gpu = Gpu::builder().allow_subgroups(false).build()?;
+    let begin = Instant::now();
+    let mut session = pollster::block_on(Session::new(gpu, train, test, start))?;
+    let ready = begin.elapsed();
+    let begin = Instant::now();
+    let mut losses = Vec::new();
+    for _ in 0..steps {
+        pollster::block_on(session.step())?;
+        losses.push(pollster::block_on(session.loss())?);
+    }
+    let (adapter, each) = (
+        &session.gpu().info().name,
+        begin.elapsed() / steps.max(1) as u32,
+    );
+    eprintln!("{adapter}: ready in {ready:.2?}, {each:.2?} a step");
+    for loss in losses {
+        println!("{:08x}", loss.to_bits());
+    }
+    Ok(())
+}
