@@ -4,7 +4,6 @@ mod depthwise;
 mod tiles;
 pub(crate) mod winograd;
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 pub(crate) use depthwise::{segment_parts, segments};
@@ -169,7 +168,11 @@ pub(crate) fn candidates(traits: &Traits, work: &Work) -> Vec<Core> {
         Core::Tiled32 | Core::Tiled64 | Core::Tiled128 => (2, tiles::cost(traits, work, core)),
         Core::Direct => (3, 0.0),
     };
-    cores.sort_by(|a, b| place(*a).partial_cmp(&place(*b)).unwrap_or(Ordering::Equal));
+    cores.sort_by(|a, b| {
+        place(*a)
+            .partial_cmp(&place(*b))
+            .unwrap_or(std::cmp::Ordering::Equal)
+    });
     cores
 }
 
