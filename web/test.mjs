@@ -236,6 +236,7 @@ async function without(folder) {
   await page.evaluateOnNewDocument(() => Object.defineProperty(navigator, 'gpu', { value: undefined }));
   await page.goto(address);
   await page.waitForSelector('#missing:not([hidden])');
+  check('without WebGPU there is nothing else', await page.$$eval('main > section', all => all.filter(one => !one.hidden).length) === 1);
   check('without WebGPU it says what to do', (await page.$eval('#missing', element => element.textContent)).includes('chrome://flags'));
   await page.screenshot({ path: path.join(folder, 'missing.png'), fullPage: true });
   await browser.close();

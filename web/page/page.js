@@ -395,9 +395,8 @@ function controls() {
 // --- The beginning -----------------------------------------------------------------------------------------------
 
 function missing(reason) {
-  $('missing').hidden = false;
+  for (const section of document.querySelectorAll('main > section')) section.hidden = section.id !== 'missing';
   $('missing-reason').textContent = reason;
-  $('controls').hidden = true;
 }
 
 async function begin() {
