@@ -324,12 +324,19 @@ function controls() {
     const { loss, accuracy } = await test();
     say(`On the test images: loss ${loss.toFixed(3)}, ${(100 * accuracy).toFixed(1)} % right.`);
   });
-  $('rate').oninput = () => asked(() => page.set_rate(10 ** $('rate').value));
-  $('batch').onchange = () => asked(async () => {
-    await page.set_batch(+$('batch').value);
-    speed = null;
-    say(`From now on ${page.batch()} images a step.`);
-  });
+  // What a control asks for is read at once: before its turn comes, the page may show what holds as yet.
+  $('rate').oninput = () => {
+    const rate = 10 ** $('rate').value;
+    asked(() => page.set_rate(rate));
+  };
+  $('batch').onchange = () => {
+    const batch = +$('batch').value;
+    asked(async () => {
+      await page.set_batch(batch);
+      speed = null;
+      say(`From now on ${page.batch()} images a step.`);
+    });
+  };
   $('layer').onchange = () => asked(views);
   $('save').onclick = () => asked(async () => { await save(); say('Saved in this browser.'); });
   $('forget').onclick = () => asked(async () => { await forget(); say('Nothing is saved any more.'); });
@@ -388,9 +395,8 @@ function controls() {
 // --- The beginning -----------------------------------------------------------------------------------------------
 
 function missing(reason) {
-  $('missing').hidden = false;
+  for (const section of document.querySelectorAll('main > section')) section.hidden = section.id !== 'missing';
   $('missing-reason').textContent = reason;
-  $('controls').hidden = true;
 }
 
 async function begin() {
@@ -408,6 +414,7 @@ async function begin() {
   }));
   const kept = await saved().catch(() => undefined);
   const compiled = (made, all) => {
+    if (page) return; // later ones are few
     say(`Compiling kernels: ${made} of ${all}.`);
     $('progress').value = made / all;
   };
