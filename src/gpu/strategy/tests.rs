@@ -344,3 +344,40 @@ fn the_tiles_of_winograds_algorithm_are_shared_by_chunks_that_have_room() {
     };
     assert_eq!(plan.chunk(plan.chunks(&tight)), 64);
 }
+
+#[test]
+fn winograd_on_the_blocked_product_is_for_many_channels_that_fill_a_gpu() {
+    let takes = |traits: &Traits, geometry| {
+        let works = [
+            Work::Conv2dForward(geometry),
+            Work::Conv2dBackwardInput(geometry),
+            Work::Conv2dBackwardWeight(geometry),
+        ];
+        works.map(|work| core(traits, None, &work) == Core::WinogradTiled)
+    };
+    let (gpu, both) = (with_units(132), [true, true, false]);
+    for large in [
+        square(64, [64, 64], 56),
+        square(64, [128, 128], 8),
+        square(32, [512, 512], 7),
+    ] {
+        assert_eq!(takes(&gpu, large), both);
+        let direct = Traits {
+            direct_only: true,
+            ..gpu
+        };
+        assert_eq!(takes(&direct, large), [false; 3]);
+        let software = Traits {
+            software: true,
+            ..gpu
+        };
+        assert_eq!(takes(&software, large), [false; 3]);
+    }
+    for small in [
+        square(64, [32, 64], 56),
+        square(8, [128, 128], 8),
+        square(8, [512, 512], 2),
+    ] {
+        assert_eq!(takes(&gpu, small), [false; 3]);
+    }
+}

@@ -1,8 +1,8 @@
 //! Which tiles a product takes, and into how many parts its sums are split to fill a device. What the tiled cores
 //! take is estimated, in multiply-adds that a compute unit makes at its best.
 //!
-//! The numbers are fitted to what 161 products and convolutions of training steps took on an NVIDIA H200, of 132
-//! units: the tile that is estimated to be the fastest takes at most 24 % longer there than the fastest, and less
+//! The numbers are fitted to what 157 products and convolutions of training steps took on an NVIDIA H100, of 132
+//! units: the tile that is estimated to be the fastest takes at most 11 % longer there than the fastest, and less
 //! than 1 % in the mean.
 
 use super::{Core, Traits, Work};
@@ -31,12 +31,12 @@ fn rate(work: &Work, core: Core) -> Rate {
         Work::Matmul(..) | Work::Conv2dForward(_) | Work::Conv2dBackwardInput(_) => false,
     };
     let (share, least) = match (core, gathers) {
-        (Core::Tiled128, false) => (1.0, 1.0),
-        (Core::Tiled64, false) => (0.9, 1.33),
-        (_, false) => (0.6, 3.0),
-        (Core::Tiled128, true) => (0.7, 1.0),
-        (Core::Tiled64, true) => (0.55, 1.0),
-        (_, true) => (0.15, 2.0),
+        (Core::Tiled128, false) => (1.0, 1.33),
+        (Core::Tiled64, false) => (0.85, 1.33),
+        (_, false) => (0.5, 3.0),
+        (Core::Tiled128, true) => (0.9, 1.0),
+        (Core::Tiled64, true) => (0.77, 1.0),
+        (_, true) => (0.5, 1.0),
     };
     Rate { share, least }
 }
