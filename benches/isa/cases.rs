@@ -139,7 +139,7 @@ fn core(pipeline: &Pipeline) -> Option<(String, Option<Nest>)> {
     Some(match constant(pipeline, "SIDE") {
         // Steps of a block of 32, and along k within one.
         side @ 1.. => (format!("tiled-{}", 4 * side), nest(&[32 / side, side], 16)),
-        0 if kernel.ends_with("_8x4") => ("tiled-128".into(), nest(&[8, 4], 64)),
+        0 if kernel.ends_with("_8x4") => ("tiled-128".into(), nest(&[4, 16], 32)),
         0 if kernel == "conv2d_direct_wide_forward" => ("direct".into(), nest(&window, 16)),
         // The values of a block of the sum over pixels.
         0 if kernel == "conv2d_direct_backward_weight" => ("direct".into(), nest(&[16], 1)),

@@ -2,8 +2,16 @@
 //!
 //! As there, each pass is a matrix product over patches of the image: row `t` of the patches of a
 //! plane holds, for every output pixel, the input pixel under the filter's tap `t`, or zero where
-//! that lies in the padding. Patches are unfolded for one plane at a time, small enough for the
+//! that lies in the padding.
+//!
+//! In `f64` these products are plain loops. Patches are unfolded for one plane at a time, small enough for the
 //! cache, by row-wise copies that know where the image ends; of a large filter a few taps at a time.
+//!
+//! In `f32` they are tiles on vectors: `sliding` has the output and the input gradient, from windows of all channels
+//! at once, and `weight` the weight gradient, over some pixels at a time. `winograd` and `winograd_weight` compute the
+//! same of 3x3 filters at stride 1, with fewer multiplications. The plain loops are left for what these would waste
+//! memory or time on: far more padding than pixels, very long or very few filters, strides with many phases, and, of
+//! the input gradient, weights that are not finite.
 
 mod parts;
 mod sliding;

@@ -48,7 +48,7 @@ pub fn max_pool2d_forward<T: Real>(
 }
 
 /// The maxima of row `i` of windows and their positions: the row's windows together, a position of theirs after the
-/// other.
+/// other; or window by window, where these have more columns than there are windows.
 fn row_of_maxima<T: Real>(
     geometry: &Pool2dGeometry,
     plane: &[T],
@@ -66,9 +66,25 @@ fn row_of_maxima<T: Real>(
     } = geometry;
     y.fill(T::neg_infinity());
     argmax.fill(NOWHERE);
+    let meet = |y: &mut T, argmax: &mut u32, value: T, at: u32| {
+        let wins = value > *y || value.is_nan() || *argmax == NOWHERE;
+        *y = if wins { value } else { *y };
+        *argmax = if wins { at } else { *argmax };
+    };
     let down = (i * stride.height) as isize - padding[0] as isize;
     for p in inside(kernel.height, dilation.height, down, in_size.height) {
         let row = ((p * dilation.height) as isize + down) as usize * in_size.width;
+        if kernel.width > y.len() {
+            // Most of a wide kernel's columns may be outside the image.
+            for (j, (y, argmax)) in y.iter_mut().zip(&mut *argmax).enumerate() {
+                let right = (j * stride.width) as isize - padding[2] as isize;
+                for q in inside(kernel.width, dilation.width, right, in_size.width) {
+                    let at = row + ((q * dilation.width) as isize + right) as usize;
+                    meet(y, argmax, plane[at], at as u32);
+                }
+            }
+            continue;
+        }
         for q in 0..kernel.width {
             let right = (q * dilation.width) as isize - padding[2] as isize;
             let windows = inside(y.len(), stride.width, right, in_size.width);
@@ -80,9 +96,7 @@ fn row_of_maxima<T: Real>(
             let positions = (start as u32..).step_by(stride.width);
             let maxima = y[windows.clone()].iter_mut().zip(&mut argmax[windows]);
             for ((y, argmax), (&value, at)) in maxima.zip(values.zip(positions)) {
-                let wins = value > *y || value.is_nan() || *argmax == NOWHERE;
-                *y = if wins { value } else { *y };
-                *argmax = if wins { at } else { *argmax };
+                meet(y, argmax, value, at);
             }
         }
     }
@@ -381,6 +395,23 @@ mod tests {
         let (geometry, mut gx) = (pool.geometry(1, &[1, 1, 2].into()).unwrap(), [NAN; 2]);
         max_pool2d_backward(&geometry, &[1.0], &argmax, &mut gx).unwrap();
         assert_eq!(gx, [0.0; 2]);
+    }
+
+    #[test]
+    fn a_kernel_far_wider_than_the_image_takes_no_longer_for_it() {
+        let wide = 1 << 40;
+        let geometry = Pool2dGeometry {
+            planes: 1,
+            in_size: [1, 3].into(),
+            out_size: [1, 2].into(),
+            kernel: [1, wide].into(),
+            stride: 2.into(),
+            padding: [0, 0, wide - 2, 2],
+            dilation: 1.into(),
+        };
+        let (mut y, mut argmax) = ([NAN; 2], [7; 2]);
+        max_pool2d_forward(&geometry, &[1.0, 2.0, 3.0], &mut y, &mut argmax).unwrap();
+        assert_eq!((y, argmax), ([2.0, 3.0], [1, 2]));
     }
 
     #[test]

@@ -77,14 +77,14 @@ pub(super) fn matmul(
         }
     };
     if transpose_b {
-        // C^T = B A^T, where both are read along K, and the smaller one is rearranged.
+        // C^T = B A^T, where both are read along K: B where it is, A from panels.
         let width = m.next_multiple_of(COLUMNS);
         let mut turned = vec![0.0; n * width];
         multiply([n, k], b, &panels_of_rows([m, k], a), &mut turned, width);
-        for (i, c) in c.chunks_exact_mut(n).enumerate() {
+        for_each(c.chunks_exact_mut(n).enumerate(), |(i, c)| {
             let column = turned[i..].iter().step_by(width);
             c.iter_mut().zip(column).for_each(|(c, &sum)| *c = sum);
-        }
+        });
     } else {
         multiply([m, k], a, &panels([k, n], b), c, n);
     }

@@ -259,7 +259,8 @@ impl Profiling {
                 bytes: self.bytes[at] * runs as u64,
             }
         };
-        // Chunks of one piece of work are one entry: they differ in nothing but their params.
+        // Chunks of one piece of work are one entry: they differ in nothing but their params, and have the same regions,
+        // whose bytes count once.
         let mut entries: Vec<(&Dispatch, ProfileEntry)> = Vec::new();
         for at in &self.order {
             let dispatch = &dispatches[*at];
@@ -268,7 +269,11 @@ impl Profiling {
                 kernel && other.label == dispatch.label && other.bindings == dispatch.bindings
             };
             match entries.iter_mut().find(same) {
-                Some((_, known)) => known.add(&entry(at)),
+                Some((_, known)) => {
+                    let bytes = known.bytes;
+                    known.add(&entry(at));
+                    known.bytes = bytes;
+                }
                 None => entries.push((dispatch, entry(at))),
             }
         }

@@ -201,7 +201,7 @@ mod tests {
             };
             let least = (0..recording.dispatches.len()).map(live).max().unwrap();
             // Of little memory, a single buffer in a place of its own is much.
-            let small = least < 256 << 10;
+            let small = least < 1 << 20;
             assert!(
                 small || taken <= least + least / 4,
                 "{taken} bytes, {least} at once"

@@ -270,7 +270,8 @@ impl Recording {
         let core = match self.made.next() {
             Some(Decision::Core(core)) => core,
             None => {
-                let chosen = self.choices.get(&stored.to_string()).copied();
+                let key = strategy::choice_key(&self.traits, &stored);
+                let chosen = self.choices.get(&key).copied();
                 strategy::core(&self.traits, chosen, work)
             }
             Some(Decision::Parts(_)) => self.out_of_step(Core::Tiled64),

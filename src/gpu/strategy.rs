@@ -176,8 +176,23 @@ pub(crate) fn candidates(traits: &Traits, work: &Work) -> Vec<Core> {
     cores
 }
 
-/// Cores that were measured to be the fastest, by the work as it is displayed.
+/// Cores that were measured to be the fastest, by [`choice_key`].
 pub(crate) type Choices = BTreeMap<String, Core>;
+
+/// What a choice is known by: the work, and whether a core that serves otherwise is left out, since what is the
+/// fastest may then be another.
+pub(crate) fn choice_key(traits: &Traits, stored: &Stored) -> String {
+    let others = Traits {
+        direct_only: false,
+        ..*traits
+    };
+    let left_out = |core| serves(core, &others, &stored.work);
+    let fast = [Core::WinogradSubgroup, Core::WinogradTiled];
+    match traits.direct_only && fast.into_iter().any(left_out) {
+        true => format!("{stored} by direct sums"),
+        false => stored.to_string(),
+    }
+}
 
 /// The core for a piece of work: the preferred one, the one that was chosen for it, or the table's.
 pub(crate) fn core(traits: &Traits, chosen: Option<Core>, work: &Work) -> Core {

@@ -91,6 +91,7 @@ pub fn calls() -> Vec<Call> {
         Call::quick(&["cpu::average_update"], both!(average)),
         Call::quick(&["cpu::global_norm", "cpu::clip_scale"], both!(clip)),
         Call::quick(&["Real::nearest", "Real::wide"], both!(nearest)),
+        Call::quick(&["Real::as_f32", "Real::as_f32_mut"], both!(singles)),
     ]
 }
 
@@ -98,6 +99,18 @@ fn nearest<T: Real>(draw: &mut Draw) -> bool {
     let (real, number) = (draw.real(), draw.number());
     let _ = [T::nearest(number), T::nearest(-1i64)];
     T::nearest(real).wide().is_nan() == real.is_nan()
+}
+
+/// Slices of single precision are given as they are, others not at all.
+fn singles<T: Real>(d: &mut Draw) -> bool {
+    let len = d.number();
+    let mut values = d.floats::<T>(len);
+    let single = size_of::<T>() == size_of::<f32>();
+    let same = single.then(|| (values.as_ptr().cast::<f32>(), values.len()));
+    let place = |values: &[f32]| (values.as_ptr(), values.len());
+    assert_eq!(T::as_f32(&values).map(place), same);
+    assert_eq!(T::as_f32_mut(&mut values).map(|values| place(values)), same);
+    true
 }
 
 fn matmul<T: Real>(d: &mut Draw) -> bool {

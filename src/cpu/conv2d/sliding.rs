@@ -184,7 +184,11 @@ impl<'a> Sliding<'a> {
         // Whole images where they are small, rows of one otherwise.
         let images = (WINDOWS / self.target.area()).max(1);
         let windows_of_row = self.target.width.div_ceil(self.spread.width);
-        let rows = self.spread.height * WINDOWS.div_ceil(windows_of_row);
+        // A stride may be larger than any plane.
+        let rows = WINDOWS
+            .div_ceil(windows_of_row)
+            .saturating_mul(self.spread.height)
+            .min(self.target.height);
         let parts = self.split([images, rows], x, y).into_iter();
         for_each_with(parts, Memory::default, |memory, part| {
             widest(Task {
@@ -409,8 +413,7 @@ impl Task<'_> {
                 copy,
             );
         }
-        let down = phase.taps.iter().map(|tap| tap.down).min().unwrap_or(0);
-        let right = phase.taps.iter().map(|tap| tap.right).min().unwrap_or(0);
+        let (down, right) = phase.first();
         offsets.clear();
         for c in 0..from {
             offsets.extend(phase.taps.iter().map(|tap| {

@@ -48,7 +48,10 @@ type Passes<T> = [Vec<T>; 3];
 
 impl Case {
     fn new(layer: Conv2d, batch: usize, input: [usize; 3]) -> Self {
-        let geometry = layer.geometry(batch, &input.into()).unwrap();
+        Self::of(layer.geometry(batch, &input.into()).unwrap())
+    }
+
+    fn of(geometry: Conv2dGeometry) -> Self {
         let mut state = 0x9e37_79b9u32;
         let mut values = |len: usize| -> Vec<f32> {
             let mut next = || {
@@ -119,6 +122,8 @@ fn cases() -> Vec<Case> {
             [2, 4, 300],
         ),
         Case::new(Conv2d::new(20, 3).padding([2, 0, 1, 1]), 3, [17, 19, 21]),
+        // A row of more tiles than are transformed at a time.
+        Case::new(Conv2d::new(16, 3).padding(1), 1, [17, 6, 205]),
         Case::new(Conv2d::new(66, 3).padding(1), 9, [70, 8, 8]),
         Case::new(Conv2d::new(48, 3).padding(1).groups(2), 2, [32, 17, 40]),
     ]
@@ -233,4 +238,33 @@ fn an_image_in_far_more_padding_than_it_has_pixels_needs_no_memory_for_it() {
     assert_eq!(case.geometry.out_size, Size2::from(3));
     let (got, expected) = (case.run::<f32>(true), case.run::<f64>(true));
     assert!(off(&got[0], &expected[0]) < 1e-6);
+}
+
+#[test]
+fn strides_far_beyond_every_plane_overflow_nothing() {
+    let geometry = |input: [usize; 2], output: [usize; 2], stride: [usize; 2]| Conv2dGeometry {
+        batch: 1,
+        groups: 1,
+        in_channels: 1,
+        in_size: input.into(),
+        out_channels: 1,
+        out_size: output.into(),
+        kernel: 1.into(),
+        stride: stride.into(),
+        padding: [0; 4],
+        dilation: 1.into(),
+    };
+    for geometry in [
+        geometry([4, 4], [1, 1], [1 << 60; 2]),
+        geometry([1, 4096], [1, 4096], [1 << 54, 1]),
+    ] {
+        let case = Case::of(geometry);
+        let passes = case
+            .run::<f32>(false)
+            .into_iter()
+            .zip(case.run::<f64>(true));
+        for (got, expected) in passes {
+            assert!(off(&got, &expected) < 1e-6, "{geometry:?}");
+        }
+    }
 }

@@ -22,6 +22,9 @@ const PIXELS: usize = 256;
 /// Tasks that there are at least, where there are as many images: enough for many cores.
 const TASKS: usize = 32;
 
+/// Sums of all tasks together, beyond which the images are not divided.
+const MOST: usize = 1 << 21;
+
 /// As [`super::conv2d_backward_weight`], of slices that have the geometry's lengths.
 pub(super) fn backward_weight(
     geometry: &Conv2dGeometry,
@@ -38,11 +41,14 @@ pub(super) fn backward_weight(
     } = sizes;
     let channels = (TAPS / taps).clamp(1, group_inputs);
     let blocks = group_inputs.div_ceil(channels);
-    let parts = TASKS.div_ceil(geometry.groups * blocks).min(geometry.batch);
+    let len = group_outputs * channels * taps;
+    // Tasks, if each had all images.
+    let least = geometry.groups * blocks;
+    let most = (MOST / (least * len)).max(1);
+    let parts = TASKS.div_ceil(least).min(geometry.batch).min(most);
     let images = geometry.batch.div_ceil(parts);
     let parts = geometry.batch.div_ceil(images);
-    let len = group_outputs * channels * taps;
-    let mut totals = vec![0.0; geometry.groups * blocks * parts * len];
+    let mut totals = vec![0.0; least * parts * len];
     let tasks = totals.chunks_exact_mut(len).enumerate();
     for_each_with(tasks, Memory::default, |memory, (at, totals)| {
         let (group, first) = (at / parts / blocks, at / parts % blocks * channels);

@@ -83,15 +83,23 @@ fn outputs(m: [f32; PIXELS]) -> [f32; TILE] {
 }
 
 /// Whether it pays: 3x3 filters at stride 1, with so many channels that the products take more time than the
-/// transforms, and so many tiles that they fill the lanes and outweigh the transform of the filters.
+/// transforms, and so many tiles that they fill the lanes and outweigh the transform of the filters. A task takes whole
+/// rows of tiles, which must not need more than [`ROW`] numbers.
 pub(super) fn pays(sliding: &Sliding, images: usize) -> bool {
     // Multiplications for a pair of channels, or what takes as long.
     const FILTER: usize = 400;
     let direct = images * sliding.target.area() * 9;
     let tiles = images * tiles(sliding.target).area();
     let ours = tiles.next_multiple_of(COLUMNS) * POSITIONS + FILTER;
-    sliding.has_square(3) && sliding.from.min(sliding.to) >= CHANNELS && 10 * ours <= 7 * direct
+    let row = self::tiles(sliding.target).width * POSITIONS * sliding.from;
+    sliding.has_square(3)
+        && sliding.from.min(sliding.to) >= CHANNELS
+        && row <= ROW
+        && 10 * ours <= 7 * direct
 }
+
+/// Transformed pixels of a row of tiles at most, in all channels of a group: 16 MiB for each thread.
+const ROW: usize = 1 << 22;
 
 /// Channels from which on it pays, where the smaller number of a group's inputs and outputs counts.
 pub(super) const CHANNELS: usize = 16;

@@ -149,10 +149,11 @@ struct Task<'a> {
     memory: &'a mut Memory,
 }
 
-/// Some images, or some rows of one, as tiles.
+/// Some images, or some rows or a part of a row of one, as tiles.
 struct Part {
     images: Range<usize>,
-    first: usize,
+    /// The output's row and column where they begin.
+    first: [usize; 2],
     tiles: Size2,
 }
 
@@ -170,23 +171,26 @@ impl Work for Task<'_> {
         let size = self.geometry.out_size;
         let [height, width] = [size.height, size.width].map(|extent| extent.div_ceil(TILE));
         let images = (TILES / (height * width)).max(1);
-        // Parts of much the same height.
+        // Parts of much the same height, and of a row that is longer than a part of much the same width.
         let rows = (TILES / width).clamp(1, height);
         let rows = height.div_ceil(height.div_ceil(rows));
+        let columns = width.div_ceil(width.div_ceil(TILES));
         self.memory.totals.clear();
         self.memory
             .totals
             .resize(POSITIONS * self.inputs.len() * self.outputs.len(), 0.0);
         for start in self.images.clone().step_by(images) {
-            for first in (0..height).step_by(rows) {
-                let part = Part {
-                    images: start..self.images.end.min(start + images),
-                    first: first * TILE,
-                    tiles: [rows.min(height - first), width].into(),
-                };
-                self.transform_pixels(&part);
-                self.transform_gradients(&part);
-                self.multiply(&part);
+            for top in (0..height).step_by(rows) {
+                for left in (0..width).step_by(columns) {
+                    let part = Part {
+                        images: start..self.images.end.min(start + images),
+                        first: [top * TILE, left * TILE],
+                        tiles: [rows.min(height - top), columns.min(width - left)].into(),
+                    };
+                    self.transform_pixels(&part);
+                    self.transform_gradients(&part);
+                    self.multiply(&part);
+                }
             }
         }
         self.finish();
@@ -198,8 +202,8 @@ impl Task<'_> {
     fn transform_pixels(&mut self, part: &Part) {
         let [top, _, left, _] = self.geometry.padding;
         let around = Around {
-            down: part.first as isize - top as isize,
-            right: -(left as isize),
+            down: part.first[0] as isize - top as isize,
+            right: part.first[1] as isize - left as isize,
             rows: part.tiles.height * TILE + 2,
             columns: part.tiles.width * TILE + 2,
         };
@@ -247,8 +251,8 @@ impl Task<'_> {
     #[inline(always)]
     fn transform_gradients(&mut self, part: &Part) {
         let around = Around {
-            down: part.first as isize,
-            right: 0,
+            down: part.first[0] as isize,
+            right: part.first[1] as isize,
             rows: part.tiles.height * TILE,
             columns: part.tiles.width * TILE,
         };

@@ -1,5 +1,6 @@
 //! Choosing cores by measurement: each product and convolution of a model, at its own shape, on every
-//! core that serves it. A core whose result is not the CPU reference's is out, however fast.
+//! core that serves it. A core whose result is not the CPU reference's is out, however fast; of a fast algorithm the
+//! nearest whole numbers are compared.
 
 mod bench;
 mod file;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use super::lower::{Task, lower};
 use crate::gpu::kernel::Format;
-use crate::gpu::strategy::{Choices, Core, Stored, Work, candidates};
+use crate::gpu::strategy::{Choices, Core, Stored, Work, candidates, choice_key};
 use crate::gpu::timer::{now, since};
 use crate::{Error, Gpu, Result, cpu};
 
@@ -78,7 +79,7 @@ pub(super) async fn choices(
     let works = lower(task, traits, task.options.batch)?.recording.works;
     let begin = now();
     for work in works {
-        let (key, cores) = (work.to_string(), candidates(&traits, &work.work));
+        let (key, cores) = (choice_key(&traits, &work), candidates(&traits, &work.work));
         let known = choices.get(&key).is_some_and(|core| cores.contains(core));
         if cores.len() < 2 || known {
             continue;

@@ -142,6 +142,11 @@ pub(crate) const WINOGRAD_POINTS: Block = block!("winograd_points");
 pub(crate) const WINOGRAD: Block = block!("winograd", uses: [WINOGRAD_POINTS]);
 pub(crate) const WINOGRAD_INPUT: Block =
     block!("winograd_input", constants: ["PAD_TOP", "PAD_LEFT"], uses: [WINOGRAD]);
+pub(crate) const WINOGRAD_OUTPUT: Block = block!(
+    "winograd_output",
+    constants: ["PAD_TOP", "PAD_LEFT", "BACKWARD", "HAS_BIAS"],
+    uses: [WINOGRAD, FLAT]
+);
 const WALK_PARAMS: Block = block!("walk_params");
 const WALK_WEIGHT: Block = block!("walk_weight");
 pub(crate) const FILTER: Block = block!("filter");

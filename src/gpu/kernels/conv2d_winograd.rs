@@ -89,11 +89,18 @@ pub(crate) const PRODUCT_TILED: Product = product!(
 pub(crate) const OUTPUT: Kernel = Kernel {
     name: "conv2d_winograd_output",
     source: source!("conv2d_winograd_output.wgsl"),
-    blocks: &[&blocks::WINOGRAD, &blocks::EPILOGUE4, &blocks::FLAT],
+    blocks: &[&blocks::WINOGRAD_OUTPUT, &blocks::EPILOGUE4],
     bindings: &[Read, Read, Read, ReadWrite, Read, Read],
     formats: &[(2, "Saved"), (3, "Output"), (4, "Input"), (5, "Weight")],
     params: Params::LAYOUT,
-    constants: &["PAD_TOP", "PAD_LEFT", "BACKWARD", "HAS_BIAS", "OUTPUT_VEC4"],
+    constants: &[],
+};
+
+pub(crate) const OUTPUT_ODD: Kernel = Kernel {
+    name: "conv2d_winograd_output_odd",
+    source: source!("conv2d_winograd_output_odd.wgsl"),
+    blocks: &[&blocks::WINOGRAD_OUTPUT, &blocks::EPILOGUE],
+    ..OUTPUT
 };
 
 #[cfg(test)]
@@ -105,6 +112,7 @@ pub(super) const KERNELS: &[&Kernel] = &[
     PRODUCT_TILED.by_4x4,
     PRODUCT_TILED.by_8x4,
     &OUTPUT,
+    &OUTPUT_ODD,
 ];
 
 /// `y = conv(x, w) + b` through the output's epilogue.
@@ -225,7 +233,11 @@ impl Run {
             recording.iterations(winograd::iterations(4 * plan.quads));
             let quads = 2 * self.geometry.groups * plan.octets;
             let grid = [quads as u64, here.div_ceil(64) as u64, 1];
-            recording.dispatch(&OUTPUT, &constants, &regions, params, grid);
+            let kernel = match whole_vectors(self.geometry.out_size.width) {
+                1.0 => &OUTPUT,
+                _ => &OUTPUT_ODD,
+            };
+            recording.dispatch(kernel, &constants, &regions, params, grid);
             let share = self.geometry.flops() as f64 * tiles as f64 / plan.tiles as f64;
             recording.stands_for((share as u64).max(1));
         }
@@ -324,7 +336,6 @@ impl Run {
         constants.extend([
             ("BACKWARD", flag(self.backward)),
             ("HAS_BIAS", flag(has_bias)),
-            ("OUTPUT_VEC4", whole_vectors(self.geometry.out_size.width)),
         ]);
         constants.extend(output.constants(recording));
         constants

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::shader_models::pipelines;
 use super::{FAMILIES, all, concat, matmul};
-use crate::gpu::kernel::Kernel;
+use crate::gpu::kernel::{Functions, Kernel, Variant};
 
 /// The texts of the shaders in a folder by their files' stems.
 fn shaders(folder: &str) -> BTreeMap<String, String> {
@@ -95,6 +95,34 @@ fn every_core_is_part_of_a_kernel() {
     for (stem, text) in shaders("shaders/core") {
         let used = texts.iter().any(|whole| whole.contains(&text));
         assert!(used, "no pipeline has shaders/core/{stem}.wgsl");
+    }
+}
+
+/// `store` of core/epilogue4.wgsl writes one component of a vector, of which neighbours may write the others: that is for
+/// software adapters, whose kernels these are.
+#[test]
+fn parts_of_vectors_are_stored_on_software_adapters_alone() {
+    let variant = Variant {
+        functions: Functions::Relu,
+        formats: vec![],
+        argument: None,
+    };
+    let of_vectors = |kernel: &&Kernel| kernel.blocks.iter().any(|block| block.name == "epilogue4");
+    for kernel in all().filter(of_vectors) {
+        let blocks = kernel
+            .blocks
+            .iter()
+            .filter(|block| block.name != "epilogue4");
+        let own = blocks.map(|block| (block.wgsl)(&variant));
+        let mut texts = std::iter::once(kernel.source).chain(own);
+        let software = ["conv2d_rows", "conv2d_strided", "matmul_subgroup"];
+        let stores = texts.any(|text| text.contains(" store("));
+        let allowed = software.iter().any(|name| kernel.name.starts_with(name));
+        assert!(
+            allowed || !stores,
+            "{} stores single elements of vectors",
+            kernel.name
+        );
     }
 }
 
