@@ -90,7 +90,7 @@ pub(crate) enum Core {
     /// Convolution of single channels by strips of columns: `depthwise_forward.wgsl`,
     /// `depthwise_backward_input.wgsl`, and a kernel of its own for the weight gradient.
     Depthwise,
-    /// Convolution of 3x3 by Winograd's algorithm, for subgroups of 8: `winograd.wgsl`.
+    /// Convolution of 3x3 by Winograd's algorithm, for subgroups of 8: `conv2d_winograd_*.wgsl`.
     WinogradSubgroup,
     /// The same on the blocked product, for GPUs.
     WinogradTiled,
