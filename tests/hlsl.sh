@@ -1,5 +1,5 @@
 #!/bin/sh
-# Compiles every pipeline of the shader tests with the compilers that Windows has for HLSL, FXC and DXC, under wine. They
+# Compiles the shaders, each text with one set of constants, with the compilers that Windows has for HLSL, FXC and DXC, under wine. They
 # come with npm's package of Dawn. Nothing runs: wine's own DX12 would be another driver than anybody's.
 #
 #   tests/hlsl.sh                    where there are wine, MinGW's C++ compiler, node and npm
