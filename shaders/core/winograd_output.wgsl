@@ -52,14 +52,19 @@ fn store_row(plane: u32, place: TilePlace, row: u32, r: vec4<f32>) {
 // A pixel of the input, times a weight. What a forward pass pads with is multiplied too; in the gradient of its input
 // a tap that met padding has no part.
 fn product_at(plane: u32, y: i32, x: i32, w: f32) -> f32 {
-    var pixel = 0.0;
     if y >= 0 && x >= 0 && y < i32(params.in_height) && x < i32(params.in_width) {
         let i = (plane * params.in_height + u32(y)) * params.in_width + u32(x);
-        pixel = f32(input[i / 4u][i % 4u]);
-    } else if BACKWARD {
-        return 0.0;
+        return w * f32(input[i / 4u][i % 4u]);
     }
-    return w * pixel;
+    if BACKWARD { return 0.0; }
+    return times_zero(w);
+}
+
+// By its bits, as a compiler may take zero for whatever is multiplied with zero.
+fn times_zero(w: f32) -> f32 {
+    let bits = bitcast<u32>(w);
+    let finite = (bits & 0x7f800000u) != 0x7f800000u;
+    return bitcast<f32>(select(bits | 0x7fc00000u, 0u, finite));
 }
 
 fn products_at(plane: u32, y: i32, x: i32, w: f32) -> vec4<f32> {

@@ -273,9 +273,6 @@ fn table(traits: &Traits, work: &Work) -> Core {
         Some(_) if winograd::pays(work) && serves(Core::WinogradSubgroup, traits, work) => {
             Core::WinogradSubgroup
         }
-        Some(_) if winograd::fills(traits, work) && serves(Core::WinogradTiled, traits, work) => {
-            Core::WinogradTiled
-        }
         Some(_) if serves(Core::Rows, traits, work) => Core::Rows,
         Some(_) if serves(Core::Strided, traits, work) => Core::Strided,
         Some(geometry) if direct(work, geometry) && serves(Core::Direct, traits, work) => {

@@ -232,7 +232,7 @@ fn memory_report(lowered: &Lowered, in_flight: usize) -> MemoryReport {
 mod tests {
     use super::*;
     use crate::gpu::kernels::shader_models::adapters;
-    use crate::gpu::strategy::Traits;
+    use crate::gpu::strategy::{Core, Traits};
     use crate::zoo;
 
     fn task(model: &Model, batches: &[usize], half: bool) -> PredictionTask {
@@ -301,8 +301,13 @@ mod tests {
                     let report = report(model, &[1], false, traits);
                     let others = report.total() - report.parameters;
                     let living = living(model);
-                    // Sums in parts, and tiles at Winograd's points: 4 MiB, or 32 on a GPU, and whole chunks of 64.
-                    let scratch = if direct_only { 1 << 20 } else { 40 << 20 };
+                    // Sums in parts, and tiles at Winograd's points: 4 MiB, or 32 on a GPU, and whole chunks of 64. Who
+                    // prefers the algorithm takes it where it has little to share, too.
+                    let scratch = match (direct_only, traits.preferred) {
+                        (true, _) => 1 << 20,
+                        (_, Some(Core::WinogradSubgroup | Core::WinogradTiled)) => 128 << 20,
+                        _ => 40 << 20,
+                    };
                     let most = living + living / 4 + scratch;
                     assert!(others <= most, "{report}, {living} at once");
                     // What is rearranged takes whole tiles; filters of 9 taps have 36 points.

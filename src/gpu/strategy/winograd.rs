@@ -157,44 +157,24 @@ pub(super) fn scratch(work: &Work) -> usize {
     }
 }
 
-/// Channels that are read and written, tiles, and whether most of each tile lies inside the image.
-fn extents(work: &Work) -> Option<([usize; 2], usize, bool)> {
-    let (geometry, backward) = match work {
-        Work::Conv2dForward(geometry) => (geometry, false),
-        Work::Conv2dBackwardInput(geometry) => (geometry, true),
-        Work::Matmul(..) | Work::Conv2dBackwardWeight(_) => return None,
-    };
-    let [from, to] = group_channels(geometry);
-    let (channels, size) = match backward {
-        true => ([to, from], geometry.in_size),
-        false => ([from, to], geometry.out_size),
-    };
-    let tiles = Winograd::of(geometry, backward).tiles;
-    let inside = 2 * geometry.batch * size.area() >= tiles * TILE * TILE;
-    Some((channels, tiles, inside))
-}
-
 /// Whether it is faster for subgroups than the core for rows, as measured on llvmpipe: where there are channels to make
-/// up for the transforms, and tiles to make up for those of the weights and to fill a subgroup's 64.
+/// up for the transforms, tiles to make up for those of the weights and to fill a subgroup's 64, and most of each tile lies
+/// inside the image.
 pub(super) fn pays(work: &Work) -> bool {
     const FEWEST: [usize; 2] = [16, 32];
     const PRODUCT: usize = 1024;
     const TILES: usize = 32;
-    extents(work).is_some_and(|([from, to], tiles, inside)| {
-        let channels = from >= FEWEST[0] && to >= FEWEST[1] && from * to >= PRODUCT;
-        channels && tiles >= TILES && inside
-    })
-}
-
-/// Whether it is faster on the blocked product than that product itself, as measured on an NVIDIA H100 (1.1 to 1.9
-/// times): where there are as many channels, and results at each point to fill a GPU.
-pub(super) fn fills(traits: &Traits, work: &Work) -> bool {
-    const FEWEST: usize = 64;
-    /// For each compute unit.
-    const RESULTS: usize = 248;
-    !traits.software
-        && extents(work).is_some_and(|([from, to], tiles, inside)| {
-            let results = to.saturating_mul(tiles) / RESULTS;
-            from.min(to) >= FEWEST && results >= traits.compute_units as usize && inside
-        })
+    let (geometry, backward) = match work {
+        Work::Conv2dForward(geometry) => (geometry, false),
+        Work::Conv2dBackwardInput(geometry) => (geometry, true),
+        Work::Matmul(..) | Work::Conv2dBackwardWeight(_) => return false,
+    };
+    let [from, to] = group_channels(geometry);
+    let (from, to, size) = match backward {
+        true => (to, from, geometry.in_size),
+        false => (from, to, geometry.out_size),
+    };
+    let tiles = Winograd::of(geometry, backward).tiles;
+    let inside = 2 * geometry.batch * size.area() >= tiles * TILE * TILE;
+    from >= FEWEST[0] && to >= FEWEST[1] && from * to >= PRODUCT && tiles >= TILES && inside
 }
