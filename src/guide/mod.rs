@@ -31,6 +31,7 @@ pub mod cost {}
 ///
 /// [half precision]: crate::guide::half_precision
 /// [cost]: crate::guide::cost
+/// [kernels]: crate::guide::kernels#long-sums-few-tiles
 #[doc = include_str!("benchmarks.md")]
 pub mod benchmarks {}
 
