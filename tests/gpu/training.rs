@@ -21,7 +21,7 @@ fn expected(exact: &[f64], rounded: &[f32], accuracy: f64) -> Expected {
         .map(|(a, &b)| (a - f64::from(b)).abs());
     let rounding = apart.fold(0.0, f64::max);
     let largest = exact.iter().map(|value| value.abs()).fold(0.0, f64::max);
-    let tolerance = 32.0 * rounding + 4.0 * accuracy * largest + f64::from(f32::MIN_POSITIVE);
+    let tolerance = 64.0 * rounding + 4.0 * accuracy * largest + f64::from(f32::MIN_POSITIVE);
     Expected {
         values: exact.to_vec(),
         tolerances: vec![tolerance; exact.len()],
