@@ -164,9 +164,12 @@ fn numbers_on_the_cpu_are_those_of_pytorch() {
 #[test]
 fn numbers_on_the_gpu_are_those_of_pytorch() {
     let Some(gpu) = device::plain() else { return };
-    hold(
-        "GPU",
-        |case| sides::on_gpu(gpu, case),
-        |_, float32| 8.0 * float32 + 4e-6,
-    );
+    // Winograd's algorithm rounds a little more, and Inception v3 makes much of what is rounded.
+    for (side, direct_only, times) in [("GPU by direct sums", true, 8.0), ("GPU", false, 32.0)] {
+        hold(
+            side,
+            |case| sides::on_gpu(gpu, case, direct_only),
+            |_, float32| times * float32 + 4e-6,
+        );
+    }
 }

@@ -28,7 +28,7 @@ pub fn on_cpu(case: &Case) -> Result<Numbers> {
 }
 
 /// A trainer on a device.
-pub fn on_gpu(gpu: &Gpu, case: &Case) -> Result<Numbers> {
+pub fn on_gpu(gpu: &Gpu, case: &Case, direct_only: bool) -> Result<Numbers> {
     let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect::<Vec<f64>>();
     let network = case.network()?;
     let model = network.build()?;
@@ -36,6 +36,7 @@ pub fn on_gpu(gpu: &Gpu, case: &Case) -> Result<Numbers> {
         .loss(network.losses(Loss::cross_entropy()))
         .batch(case.batch)
         .optimizer(Optimizer::sgd(0.0))
+        .direct_only(direct_only)
         .on(gpu)?;
     for (name, values) in case.parameters(&model) {
         trainer.set_parameter(name, &values)?;
