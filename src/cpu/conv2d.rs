@@ -371,29 +371,40 @@ fn for_each_patch_row(
 /// Copies the patches of some taps out of a plane. What lies in the padding stays as it is, zero,
 /// unless other taps have been there before.
 fn unfold<T: Real>(geometry: &Conv2dGeometry, taps: Range<usize>, plane: &[T], patches: &mut [T]) {
-    let stride = geometry.stride.width;
     if taps.len() < geometry.kernel.area() {
         patches.fill(T::zero());
     }
     let size = geometry.out_size;
-    for_each_patch_row(
+    unfold_rows(
         geometry,
-        taps,
-        0..size.height,
-        |tap, row, columns, start| {
-            let at = tap * size.area() + row * size.width;
-            let patch = &mut patches[at + columns.start..at + columns.end];
-            if stride == 1 {
-                patch.copy_from_slice(&plane[start..start + patch.len()]);
-            } else {
-                let pixels = plane[start..].iter().step_by(stride);
-                patch
-                    .iter_mut()
-                    .zip(pixels)
-                    .for_each(|(to, from)| *to = *from);
-            }
-        },
+        (taps, 0..size.height),
+        plane,
+        size.area(),
+        patches,
     );
+}
+
+/// Copies the pixels that some taps meet in some rows of outputs out of a plane, each tap's `pitch` after the one before.
+#[inline(always)]
+fn unfold_rows<T: Real>(
+    geometry: &Conv2dGeometry,
+    (taps, rows): (Range<usize>, Range<usize>),
+    plane: &[T],
+    pitch: usize,
+    patches: &mut [T],
+) {
+    let stride = geometry.stride.width;
+    let visit = |tap: usize, row: usize, columns: Range<usize>, start: usize| {
+        let at = tap * pitch + (row - rows.start) * geometry.out_size.width;
+        let to = &mut patches[at + columns.start..at + columns.end];
+        if stride == 1 {
+            to.copy_from_slice(&plane[start..start + to.len()]);
+        } else {
+            let pixels = plane[start..].iter().step_by(stride);
+            to.iter_mut().zip(pixels).for_each(|(to, from)| *to = *from);
+        }
+    };
+    for_each_patch_row(geometry, taps, rows.clone(), visit);
 }
 
 /// Adds the patches of some taps to the plane that they would be unfolded from.

@@ -1,14 +1,16 @@
 //! Which core serves which shape on which adapter, and how long sums are split.
 
 mod depthwise;
+mod filters;
 mod tiles;
 pub(crate) mod winograd;
 
 use std::collections::BTreeMap;
 
 pub(crate) use depthwise::{segment_parts, segments};
+use filters::longest_split;
+pub(crate) use filters::{packed_len, tap_splits, tap_sums, tap_tiles, tiled_len};
 
-use super::work::Phases;
 pub(crate) use super::work::{Extents, Stored, Work};
 use crate::op::{Conv2dGeometry, Size2};
 
@@ -254,11 +256,10 @@ fn scratch(core: Core, work: &Work) -> usize {
         },
         Core::Depthwise => depthwise::scratch(work),
         Core::WinogradSubgroup | Core::WinogradTiled => winograd::scratch(work),
-        Core::Tiled32 | Core::Tiled64 | Core::Tiled128 => match work {
-            Work::Conv2dForward(geometry) => tiled_len(geometry, false),
-            Work::Conv2dBackwardInput(geometry) => tiled_len(geometry, true),
-            Work::Matmul(..) | Work::Conv2dBackwardWeight(_) => 0,
-        },
+        Core::Tiled32 | Core::Tiled64 | Core::Tiled128 => {
+            let weights = work.image_pass();
+            weights.map_or(0, |(geometry, backward)| tiled_len(geometry, backward))
+        }
         Core::Subgroup | Core::Direct => 0,
     }
 }
@@ -467,67 +468,6 @@ pub(crate) fn group_parts(sums: usize, values: usize) -> usize {
 pub(crate) fn group_iterations(values: usize) -> usize {
     let turns = values.div_ceil(64);
     turns + turns.div_ceil(16)
-}
-
-/// Elements of the filters as those cores read them, in tiles of 16 channels.
-pub(crate) fn packed_len(geometry: &Conv2dGeometry, backward: bool) -> usize {
-    let Size2 { height, width } = geometry.kernel;
-    let [from, to] = group_channels(geometry);
-    let (from, to) = if backward { (to, from) } else { (from, to) };
-    geometry.groups
-        * to.next_multiple_of(16)
-        * from
-        * height
-        * width.next_multiple_of(row_taps(width))
-}
-
-/// Elements of the filters as the tiled cores read them, with whole vectors of the rows of a product.
-pub(crate) fn tiled_len(geometry: &Conv2dGeometry, backward: bool) -> usize {
-    let [from, to] = group_channels(geometry);
-    let (channels, rows) = match backward {
-        true => (to, from * Phases::of(geometry).rows),
-        false => (from, to),
-    };
-    let taps = geometry.kernel.area() * if backward { from } else { to } / rows;
-    geometry.groups * taps * channels * rows.next_multiple_of(4)
-}
-
-/// Tiles of 16 channels and 8 filter rows of the weight gradient, in all groups.
-pub(crate) fn tap_tiles(geometry: &Conv2dGeometry) -> usize {
-    let [from, to] = group_channels(geometry);
-    geometry.groups * to.div_ceil(16) * (from * geometry.kernel.height).div_ceil(8)
-}
-
-/// Elements of a part of the weight gradient as those cores write it, in those tiles.
-pub(crate) fn tap_sums(geometry: &Conv2dGeometry) -> usize {
-    let Size2 { width, .. } = geometry.kernel;
-    tap_tiles(geometry) * 16 * 8 * width.next_multiple_of(row_taps(width))
-}
-
-/// Output rows that one part of their sums takes at most.
-fn longest_split(geometry: &Conv2dGeometry) -> usize {
-    (LOOP_LIMIT / (2 + geometry.out_size.width.div_ceil(4))).max(1)
-}
-
-/// Parts that the output rows of all images are split into for the taps cores. `tiles` is the number of
-/// their workgroups per part, `most` how many parts a buffer holds.
-pub(crate) fn tap_splits(geometry: &Conv2dGeometry, tiles: usize, most: usize) -> usize {
-    /// Workgroups that keep a device busy.
-    const WANTED: usize = 96;
-    /// Strips, and rows of them, that an invocation adds up where there is room for the parts.
-    const LONGEST: [usize; 2] = [1024, 128];
-    let rows = geometry.batch * geometry.out_size.height;
-    let strips = geometry.out_size.width.div_ceil(4);
-    let most = most.max(1);
-    let wanted = WANTED.div_ceil(tiles).min(most);
-    let short = (LONGEST[0] / strips.max(1)).clamp(1, LONGEST[1]);
-    let room = rows.div_ceil((ROOM / tap_sums(geometry).max(1)).clamp(1, most));
-    let longest = short
-        .max(room)
-        .min(longest_split(geometry))
-        .max(rows.div_ceil(MOST));
-    let per_split = rows.div_ceil(wanted.min(rows)).min(longest);
-    rows.div_ceil(per_split)
 }
 
 /// Iterations that the loops of one invocation may make in all on a software adapter. Mesa's

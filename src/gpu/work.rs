@@ -153,6 +153,15 @@ impl Work {
         }
     }
 
+    /// Of a pass from images and weights to images, and whether it is the input gradient.
+    pub fn image_pass(&self) -> Option<(&Conv2dGeometry, bool)> {
+        match self {
+            Self::Conv2dForward(geometry) => Some((geometry, false)),
+            Self::Conv2dBackwardInput(geometry) => Some((geometry, true)),
+            Self::Matmul(..) | Self::Conv2dBackwardWeight(_) => None,
+        }
+    }
+
     /// Additions and multiplications, padding counted.
     pub fn flops(&self) -> u64 {
         match self {

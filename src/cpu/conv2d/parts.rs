@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::winograd::TILE;
 use crate::op::Size2;
 
 /// Some images, or some rows of one.
@@ -57,11 +58,17 @@ impl Around {
         self.rows.saturating_mul(self.columns)
     }
 
-    /// Where tile `at` of the planes' tiles of 4x4 begins.
+    /// Where a row and a column of an image's plane are.
+    #[inline(always)]
+    pub fn at(&self, image: usize, row: usize, column: usize) -> usize {
+        (image * self.rows + row) * self.columns + column
+    }
+
+    /// Where tile `at` of the planes' tiles begins.
     pub fn place(&self, tiles: Size2, at: usize) -> usize {
         let (image, at) = (at / tiles.area(), at % tiles.area());
         let (row, column) = (at / tiles.width, at % tiles.width);
-        (image * self.rows + 4 * row) * self.columns + 4 * column
+        self.at(image, TILE * row, TILE * column)
     }
 
     /// Copies a plane to its place among the zeros of `to`.

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::{Sizes, for_each_patch_row};
+use super::{Sizes, unfold_rows};
 use crate::cpu::parallel::{for_each, for_each_with};
 use crate::cpu::product::{COLUMNS, ROWS, Row, rows_from, tile, turn};
 use crate::cpu::sum::add_wide;
@@ -177,7 +177,7 @@ impl Task<'_> {
                 let plane = image * self.geometry.in_channels + self.group * group_inputs + channel;
                 let x = &self.x[plane * inputs..][..inputs];
                 let to = &mut to[at * area..];
-                unfold(self.geometry, (taps.clone(), rows.clone()), x, pixels, to);
+                unfold_rows(self.geometry, (taps.clone(), rows.clone()), x, pixels, to);
             }
         }
     }
@@ -206,27 +206,4 @@ impl Task<'_> {
             }
         }
     }
-}
-
-/// Copies the pixels that some taps meet in some rows of outputs out of a plane, each tap's `pitch` after the one before.
-#[inline(always)]
-fn unfold(
-    geometry: &Conv2dGeometry,
-    (taps, rows): (Range<usize>, Range<usize>),
-    plane: &[f32],
-    pitch: usize,
-    patches: &mut [f32],
-) {
-    let stride = geometry.stride.width;
-    let visit = |tap: usize, row: usize, columns: Range<usize>, start: usize| {
-        let at = tap * pitch + (row - rows.start) * geometry.out_size.width;
-        let to = &mut patches[at + columns.start..at + columns.end];
-        if stride == 1 {
-            to.copy_from_slice(&plane[start..start + to.len()]);
-        } else {
-            let pixels = plane[start..].iter().step_by(stride);
-            to.iter_mut().zip(pixels).for_each(|(to, from)| *to = *from);
-        }
-    };
-    for_each_patch_row(geometry, taps, rows.clone(), visit);
 }

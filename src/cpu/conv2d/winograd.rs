@@ -105,7 +105,7 @@ const ROW: usize = 1 << 22;
 pub(super) const CHANNELS: usize = 16;
 
 /// How many tiles cover a plane, down and across.
-fn tiles(size: Size2) -> Size2 {
+pub(super) fn tiles(size: Size2) -> Size2 {
     Size2 {
         height: size.height.div_ceil(TILE),
         width: size.width.div_ceil(TILE),
@@ -292,8 +292,7 @@ impl Task<'_> {
             {
                 let mut square = [[[0.0; COLUMNS]; PIXELS]; PIXELS];
                 for (lane, tile) in tiles.iter().enumerate() {
-                    let place =
-                        (tile.image * around.rows + tile.row) * around.columns + tile.column;
+                    let place = around.at(tile.image, tile.row, tile.column);
                     for (i, row) in square.iter_mut().enumerate() {
                         let from = &planes[place + i * around.columns..][..PIXELS];
                         for (to, &from) in row.iter_mut().zip(from) {

@@ -10,7 +10,8 @@ use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
 use std::ops::Range;
 
 use super::parts::Around;
-use super::winograd::{HALF_ROOT, PIXELS, POSITIONS, ROOT, TILE, replace, transform_pixels};
+use super::winograd::{HALF_ROOT, PIXELS, POSITIONS, ROOT, TILE};
+use super::winograd::{replace, tiles, transform_pixels};
 use super::{Sizes, weight};
 use crate::cpu::parallel::{for_each, for_each_with};
 use crate::cpu::product::{COLUMNS, ROWS, Row, rows_from, tile};
@@ -35,7 +36,7 @@ const TAPS: usize = 9;
 pub(super) fn pays(geometry: &Conv2dGeometry, sizes: Sizes) -> bool {
     let ones = [geometry.stride, geometry.dilation].map(Size2::area);
     let size = geometry.out_size;
-    let tiles = size.height.div_ceil(TILE) * size.width.div_ceil(TILE);
+    let tiles = tiles(size).area();
     geometry.kernel == 3.into()
         && ones == [1, 1]
         && sizes.group_inputs.min(sizes.group_outputs) >= super::winograd::CHANNELS
@@ -62,8 +63,7 @@ pub(super) fn backward_weight(
         outputs.div_ceil(CHANNELS),
     ];
     let blocks: usize = counts.iter().product();
-    let size = geometry.out_size;
-    let tiles = geometry.batch * size.height.div_ceil(TILE) * size.width.div_ceil(TILE);
+    let tiles = geometry.batch * tiles(geometry.out_size).area();
     let parts = TASKS
         .div_ceil(blocks)
         .min(tiles / PART)
@@ -168,8 +168,7 @@ impl Work for Task<'_> {
 
     #[inline(always)]
     fn run(mut self) {
-        let size = self.geometry.out_size;
-        let [height, width] = [size.height, size.width].map(|extent| extent.div_ceil(TILE));
+        let Size2 { height, width } = tiles(self.geometry.out_size);
         let images = (TILES / (height * width)).max(1);
         // Parts of much the same height, and of a row that is longer than a part of much the same width.
         let rows = (TILES / width).clamp(1, height);

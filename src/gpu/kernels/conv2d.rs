@@ -4,8 +4,9 @@
 use super::product::{Product, product};
 use super::{Output, Read, ReadWrite, Recording, Region};
 use super::{blocks, flag, flat_grid, group_grid, reduce};
-use super::{conv2d_depthwise, conv2d_rows, conv2d_strided, conv2d_winograd};
+use super::{conv2d_depthwise, conv2d_pack, conv2d_rows, conv2d_strided, conv2d_winograd};
 use crate::gpu::kernel::{Format, Kernel, Params as _, params, source};
+use crate::gpu::strategy::winograd::Form;
 use crate::gpu::strategy::{self, Core, Extents, Work};
 use crate::gpu::work::{Phases, period};
 use crate::op::{Conv2dGeometry, Size2};
@@ -60,24 +61,6 @@ pub(crate) const BACKWARD_WEIGHT: Product = product!(
     source: "conv2d_backward_weight.wgsl",
     blocks: [&blocks::CONV2D_PARAMS, &blocks::WINDOW, &blocks::ELEMENT_QUADS]
 );
-
-params! {
-    struct PackParams {
-        groups: u32,
-        in_channels: u32,
-        out_channels: u32,
-    }
-}
-
-pub(crate) const PACK_TILES: Kernel = Kernel {
-    name: "conv2d_pack_tiles",
-    source: source!("conv2d_pack_tiles.wgsl"),
-    blocks: &[&blocks::FLAT],
-    bindings: &[Read, ReadWrite],
-    formats: &[(0, "Weight"), (1, "Packed")],
-    params: PackParams::LAYOUT,
-    constants: &["KERNEL_H", "KERNEL_W", "PHASES_H", "PHASES_W", "BACKWARD"],
-};
 
 pub(crate) const DIRECT_FORWARD: Kernel = Kernel {
     name: "conv2d_direct_forward",
@@ -148,7 +131,6 @@ pub(super) const KERNELS: &[&Kernel] = &[
     BACKWARD_INPUT.by_8x4,
     BACKWARD_WEIGHT.by_4x4,
     BACKWARD_WEIGHT.by_8x4,
-    &PACK_TILES,
     &DIRECT_FORWARD,
     &DIRECT_WIDE_FORWARD,
     &DIRECT_BACKWARD_INPUT,
@@ -173,8 +155,13 @@ pub(crate) fn forward(
         Core::Depthwise => {
             return conv2d_depthwise::forward(recording, geometry, inputs, bias, output);
         }
-        Core::WinogradSubgroup | Core::WinogradTiled => {
-            return conv2d_winograd::forward(recording, core, geometry, inputs, bias, output);
+        Core::WinogradSubgroup => {
+            let form = Form::Subgroup;
+            return conv2d_winograd::forward(recording, form, geometry, inputs, bias, output);
+        }
+        Core::WinogradTiled => {
+            let form = Form::Tiled;
+            return conv2d_winograd::forward(recording, form, geometry, inputs, bias, output);
         }
         Core::Tiled32 | Core::Tiled64 | Core::Tiled128 | Core::Subgroup | Core::Direct => {}
     }
@@ -214,9 +201,13 @@ pub(crate) fn backward_input(
         Core::Depthwise => {
             return conv2d_depthwise::backward_input(recording, geometry, inputs, bias, output);
         }
-        Core::WinogradSubgroup | Core::WinogradTiled => {
+        Core::WinogradSubgroup => {
             let run = conv2d_winograd::backward_input;
-            return run(recording, core, geometry, inputs, bias, output);
+            return run(recording, Form::Subgroup, geometry, inputs, bias, output);
+        }
+        Core::WinogradTiled => {
+            let run = conv2d_winograd::backward_input;
+            return run(recording, Form::Tiled, geometry, inputs, bias, output);
         }
         Core::Tiled32 | Core::Tiled64 | Core::Tiled128 | Core::Subgroup | Core::Direct => {}
     }
@@ -234,14 +225,10 @@ fn to_images(
     bias: Option<Region>,
     output: Output,
 ) {
-    let Some(geometry) = work.geometry() else {
+    let Some((geometry, backward)) = work.image_pass() else {
         return;
     };
     let extents = work.extents();
-    let backward = match work {
-        Work::Conv2dBackwardInput(_) => true,
-        Work::Conv2dForward(_) | Work::Conv2dBackwardWeight(_) | Work::Matmul(..) => false,
-    };
     let (channels, size) = match backward {
         true => (geometry.in_channels, geometry.in_size),
         false => (geometry.out_channels, geometry.out_size),
@@ -269,7 +256,8 @@ fn to_images(
             (recording.transient("product parts", len).into(), None)
         }
     };
-    let inputs = [inputs[0], pack(recording, geometry, inputs[1], backward)];
+    let weights = conv2d_pack::tiles(recording, geometry, inputs[1], backward);
+    let inputs = [inputs[0], weights];
     let (mut constants, regions) = image_bindings(recording, geometry, inputs, bias_now, to);
     let phases = Phases::of(geometry);
     if backward {
@@ -288,39 +276,6 @@ fn to_images(
     if parts > 1 {
         reduce::sum_parts(recording, to.region, parts, images, bias, output);
     }
-}
-
-/// The weights as the tiled cores read them.
-fn pack(
-    recording: &mut Recording,
-    geometry: &Conv2dGeometry,
-    weight: Region,
-    backward: bool,
-) -> Region {
-    let Size2 { height, width } = geometry.kernel;
-    let phases = match backward && Phases::of(geometry).folded() {
-        true => geometry.stride,
-        false => Size2::ONE,
-    };
-    let constants = [
-        ("KERNEL_H", height as f64),
-        ("KERNEL_W", width as f64),
-        ("PHASES_H", phases.height as f64),
-        ("PHASES_W", phases.width as f64),
-        ("BACKWARD", flag(backward)),
-    ];
-    let params = PackParams {
-        groups: geometry.groups as u32,
-        in_channels: (geometry.in_channels / geometry.groups) as u32,
-        out_channels: (geometry.out_channels / geometry.groups) as u32,
-    };
-    let len = strategy::tiled_len(geometry, backward);
-    let memory = ("packed weights", weight.format, len);
-    let record = |recording: &mut Recording, packed| {
-        let (regions, grid) = ([Some(weight), Some(packed)], flat_grid(len / 4));
-        recording.dispatch(&PACK_TILES, &constants, &regions, params, grid);
-    };
-    recording.prepared(&PACK_TILES, &constants, weight, memory, record)
 }
 
 /// The constants and the bindings of the kernels that take images and weights to images.
@@ -417,18 +372,28 @@ fn formats([a, b]: [Region; 2], result: Region) -> [Format; 3] {
     [a, b, result].map(|region| region.format)
 }
 
+/// What the params of all cores begin with: the batch, the groups, and of a group's input and output the channels, the
+/// height and the width.
+pub(super) fn extents(geometry: &Conv2dGeometry) -> [u32; 8] {
+    let Size2 { height, width } = geometry.in_size;
+    [
+        geometry.batch,
+        geometry.groups,
+        geometry.in_channels / geometry.groups,
+        height,
+        width,
+        geometry.out_channels / geometry.groups,
+        geometry.out_size.height,
+        geometry.out_size.width,
+    ]
+    .map(|extent| extent as u32)
+}
+
+#[rustfmt::skip]
 fn params(geometry: &Conv2dGeometry, parts: usize) -> Params {
-    Params {
-        batch: geometry.batch as u32,
-        groups: geometry.groups as u32,
-        in_channels: (geometry.in_channels / geometry.groups) as u32,
-        in_height: geometry.in_size.height as u32,
-        in_width: geometry.in_size.width as u32,
-        out_channels: (geometry.out_channels / geometry.groups) as u32,
-        out_height: geometry.out_size.height as u32,
-        out_width: geometry.out_size.width as u32,
-        parts: parts as u32,
-    }
+    let [batch, groups, in_channels, in_height, in_width, out_channels, out_height, out_width] = extents(geometry);
+    let parts = parts as u32;
+    Params { batch, groups, in_channels, in_height, in_width, out_channels, out_height, out_width, parts }
 }
 
 fn window_constants(geometry: &Conv2dGeometry) -> [(&'static str, f64); 8] {

@@ -1,8 +1,9 @@
 //! Convolution at stride 1 by rows of pixels, for subgroups of 8: the cores `rows` and `taps`. What
 //! `conv2d_strided` has in common with them is here too.
 
+use super::conv2d::extents;
 use super::{Output, Read, ReadWrite, Recording, Region};
-use super::{blocks, flag, flat_grid, group_grid, reduce, whole_vectors};
+use super::{blocks, conv2d_pack, flag, flat_grid, group_grid, reduce, whole_vectors};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::gpu::strategy::{self, row_taps};
 use crate::op::{Conv2dGeometry, Size2};
@@ -19,14 +20,6 @@ params! {
         out_channels: u32,
         out_height: u32,
         out_width: u32,
-    }
-}
-
-params! {
-    struct PackParams {
-        groups: u32,
-        in_channels: u32,
-        out_channels: u32,
     }
 }
 
@@ -71,16 +64,6 @@ pub(crate) const ROWS: Kernel = Kernel {
     ],
 };
 
-pub(crate) const PACK_WEIGHT: Kernel = Kernel {
-    name: "conv2d_pack_weight",
-    source: source!("conv2d_pack_weight.wgsl"),
-    blocks: &[&blocks::FLAT],
-    bindings: &[Read, ReadWrite],
-    formats: &[(0, "Weight"), (1, "Packed")],
-    params: PackParams::LAYOUT,
-    constants: &["KERNEL_H", "KERNEL_W", "BACKWARD"],
-};
-
 pub(crate) const BACKWARD_WEIGHT_TAPS: Kernel = Kernel {
     name: "conv2d_backward_weight_taps",
     source: source!("conv2d_backward_weight_taps.wgsl"),
@@ -102,12 +85,7 @@ pub(crate) const BACKWARD_WEIGHT_SUM: Kernel = Kernel {
 };
 
 #[cfg(test)]
-pub(super) const KERNELS: &[&Kernel] = &[
-    &ROWS,
-    &PACK_WEIGHT,
-    &BACKWARD_WEIGHT_TAPS,
-    &BACKWARD_WEIGHT_SUM,
-];
+pub(super) const KERNELS: &[&Kernel] = &[&ROWS, &BACKWARD_WEIGHT_TAPS, &BACKWARD_WEIGHT_SUM];
 
 /// `y = conv(x, w) + b` through the output's epilogue.
 pub(super) fn forward(
@@ -117,7 +95,7 @@ pub(super) fn forward(
     bias: Option<Region>,
     output: Output,
 ) {
-    let packed = pack(recording, geometry, weight, false);
+    let packed = conv2d_pack::rows(recording, geometry, weight, false);
     let [top, _, left, _] = geometry.padding;
     rows(
         recording,
@@ -138,7 +116,7 @@ pub(super) fn backward_input(
     bias: Option<Region>,
     output: Output,
 ) {
-    let packed = pack(recording, geometry, weight, true);
+    let packed = conv2d_pack::rows(recording, geometry, weight, true);
     let [top, _, left, _] = geometry.padding;
     let padding = [
         geometry.kernel.height - 1 - top,
@@ -218,50 +196,6 @@ pub(super) fn needs_edge_loads(geometry: &Conv2dGeometry, left: usize) -> bool {
     !(whole_rows && covered)
 }
 
-/// The filters rearranged as the rows core reads them.
-pub(super) fn pack(
-    recording: &mut Recording,
-    geometry: &Conv2dGeometry,
-    weight: Region,
-    backward: bool,
-) -> Region {
-    let Size2 { height, width } = geometry.kernel;
-    let channels = [geometry.in_channels, geometry.out_channels].map(|all| all / geometry.groups);
-    let [in_channels, out_channels] = if backward {
-        [channels[1], channels[0]]
-    } else {
-        channels
-    };
-    let len = strategy::packed_len(geometry, backward);
-    let constants = [
-        ("KERNEL_H", height as f64),
-        ("KERNEL_W", width as f64),
-        ("BACKWARD", flag(backward)),
-    ];
-    let params = PackParams {
-        groups: geometry.groups as u32,
-        in_channels: in_channels as u32,
-        out_channels: out_channels as u32,
-    };
-    let memory = ("packed weights", weight.format, len);
-    recording.prepared(
-        &PACK_WEIGHT,
-        &constants,
-        weight,
-        memory,
-        |recording, packed| {
-            let regions = [Some(weight), Some(packed)];
-            recording.dispatch(
-                &PACK_WEIGHT,
-                &constants,
-                &regions,
-                params,
-                flat_grid(len / 16),
-            );
-        },
-    )
-}
-
 /// The weight gradient by the taps core.
 pub(super) fn backward_weight(
     recording: &mut Recording,
@@ -302,7 +236,7 @@ pub(super) fn weight_sums(
     let splits = recording.parts(|| strategy::tap_splits(geometry, tiles * chunks, most));
     let partial = recording.transient("weight gradient parts", splits * sums);
 
-    let RowsParams {
+    let [
         batch,
         groups,
         in_channels,
@@ -311,17 +245,11 @@ pub(super) fn weight_sums(
         out_channels,
         out_height,
         out_width,
-    } = rows_params(geometry);
+    ] = extents(geometry);
     let rows_per_split = rows.div_ceil(splits);
+    #[rustfmt::skip]
     let params = TapsParams {
-        batch,
-        groups,
-        in_channels,
-        in_height,
-        in_width,
-        out_channels,
-        out_height,
-        out_width,
+        batch, groups, in_channels, in_height, in_width, out_channels, out_height, out_width,
         rows_per_split: rows_per_split as u32,
     };
     let regions = [Some(gradient_output), Some(input), Some(partial)];
@@ -354,15 +282,8 @@ pub(super) fn half(geometry: &Conv2dGeometry) -> f64 {
     flag(geometry.out_channels / geometry.groups <= 8)
 }
 
+#[rustfmt::skip]
 pub(super) fn rows_params(geometry: &Conv2dGeometry) -> RowsParams {
-    RowsParams {
-        batch: geometry.batch as u32,
-        groups: geometry.groups as u32,
-        in_channels: (geometry.in_channels / geometry.groups) as u32,
-        in_height: geometry.in_size.height as u32,
-        in_width: geometry.in_size.width as u32,
-        out_channels: (geometry.out_channels / geometry.groups) as u32,
-        out_height: geometry.out_size.height as u32,
-        out_width: geometry.out_size.width as u32,
-    }
+    let [batch, groups, in_channels, in_height, in_width, out_channels, out_height, out_width] = extents(geometry);
+    RowsParams { batch, groups, in_channels, in_height, in_width, out_channels, out_height, out_width }
 }

@@ -1,7 +1,8 @@
 //! Convolution with any stride and dilation by strips of pixels, for subgroups of 8: the cores `strided`
 //! and `strided_taps`.
 
-use super::conv2d_rows::{self, RowsParams, TapsParams, half, pack, rows_params, weight_sums};
+use super::conv2d_pack;
+use super::conv2d_rows::{self, RowsParams, TapsParams, half, rows_params, weight_sums};
 use super::pixel_shuffle::{Towards, shuffle_and_add};
 use super::{Output, Read, ReadWrite, Recording, Region};
 use super::{blocks, flag, group_grid, whole_vectors, window_constants};
@@ -53,7 +54,7 @@ pub(super) fn forward(
     bias: Option<Region>,
     output: Output,
 ) {
-    let packed = pack(recording, geometry, weight, false);
+    let packed = conv2d_pack::rows(recording, geometry, weight, false);
     let inputs = [input, packed];
     strided(recording, geometry, false, inputs, bias, output);
 }
@@ -75,7 +76,7 @@ pub(super) fn backward_input(
         shuffle_and_add(recording, &shuffle, Towards::Pixels, patches, bias, output);
         return;
     }
-    let packed = pack(recording, geometry, weight, true);
+    let packed = conv2d_pack::rows(recording, geometry, weight, true);
     let swapped = Conv2dGeometry {
         in_channels: geometry.out_channels,
         in_size: geometry.out_size,

@@ -1,5 +1,6 @@
 //! Convolution of 3x3 at stride 1 by Winograd's algorithm: the cores `winograd-subgroup` and `winograd-tiled`.
 
+use super::conv2d::extents;
 use super::conv2d_rows::needs_edge_loads;
 use super::product::{Product, product};
 use super::{Output, Read, ReadWrite, Recording, Region};
@@ -118,7 +119,7 @@ pub(super) const KERNELS: &[&Kernel] = &[
 /// `y = conv(x, w) + b` through the output's epilogue.
 pub(super) fn forward(
     recording: &mut Recording,
-    core: Core,
+    form: Form,
     geometry: &Conv2dGeometry,
     inputs: [Region; 2],
     bias: Option<Region>,
@@ -130,7 +131,7 @@ pub(super) fn forward(
         padding: [top, left],
         backward: false,
         plan: Winograd::of(geometry, false),
-        form: form(core),
+        form,
     };
     run.record(recording, inputs, bias, output);
 }
@@ -138,7 +139,7 @@ pub(super) fn forward(
 /// The input gradient, which is itself a convolution of the output gradient, as in the core for rows.
 pub(super) fn backward_input(
     recording: &mut Recording,
-    core: Core,
+    form: Form,
     geometry: &Conv2dGeometry,
     inputs: [Region; 2],
     bias: Option<Region>,
@@ -157,25 +158,9 @@ pub(super) fn backward_input(
         padding: [2 - top, 2 - left],
         backward: true,
         plan: Winograd::of(geometry, true),
-        form: form(core),
+        form,
     };
     run.record(recording, inputs, bias, output);
-}
-
-/// How a core makes the products.
-fn form(core: Core) -> Form {
-    match core {
-        Core::WinogradTiled => Form::Tiled,
-        Core::WinogradSubgroup
-        | Core::Tiled32
-        | Core::Tiled64
-        | Core::Tiled128
-        | Core::Subgroup
-        | Core::Rows
-        | Core::Strided
-        | Core::Depthwise
-        | Core::Direct => Form::Subgroup,
-    }
 }
 
 /// A convolution as it runs.
@@ -243,17 +228,12 @@ impl Run {
         }
     }
 
+    #[rustfmt::skip]
     fn params(&self, first_tile: usize, tiles: usize) -> Params {
-        let geometry = &self.geometry;
+        let [batch, groups, in_channels, in_height, in_width, out_channels, out_height, out_width] =
+            extents(&self.geometry);
         Params {
-            batch: geometry.batch as u32,
-            groups: geometry.groups as u32,
-            in_channels: (geometry.in_channels / geometry.groups) as u32,
-            in_height: geometry.in_size.height as u32,
-            in_width: geometry.in_size.width as u32,
-            out_channels: (geometry.out_channels / geometry.groups) as u32,
-            out_height: geometry.out_size.height as u32,
-            out_width: geometry.out_size.width as u32,
+            batch, groups, in_channels, in_height, in_width, out_channels, out_height, out_width,
             first_tile: first_tile as u32,
             octets: (tiles / 8) as u32,
             out_quads: (2 * self.plan.octets) as u32,

@@ -33,14 +33,19 @@ pub(crate) struct Winograd {
     groups: usize,
 }
 
+/// Channels of a group that are read and that are written, and the size of the images that are.
+fn ends(geometry: &Conv2dGeometry, backward: bool) -> ([usize; 2], Size2) {
+    let [from, to] = group_channels(geometry);
+    match backward {
+        true => ([to, from], geometry.in_size),
+        false => ([from, to], geometry.out_size),
+    }
+}
+
 impl Winograd {
     /// Of a convolution of a geometry, whichever way it runs.
     pub fn of(geometry: &Conv2dGeometry, backward: bool) -> Self {
-        let [from, to] = group_channels(geometry);
-        let (from, to, size) = match backward {
-            true => (to, from, geometry.in_size),
-            false => (from, to, geometry.out_size),
-        };
+        let ([from, to], size) = ends(geometry, backward);
         let wide = to.next_multiple_of(32) == to.next_multiple_of(16);
         let tile = if wide { 32 } else { 16 };
         Self {
@@ -113,10 +118,8 @@ pub(crate) fn iterations(channels: usize) -> usize {
 
 /// Whether it can do a piece of work.
 pub(super) fn serves(traits: &Traits, work: &Work, form: Form) -> bool {
-    let (geometry, backward) = match work {
-        Work::Conv2dForward(geometry) => (geometry, false),
-        Work::Conv2dBackwardInput(geometry) => (geometry, true),
-        Work::Matmul(..) | Work::Conv2dBackwardWeight(_) => return false,
+    let Some((geometry, backward)) = work.image_pass() else {
+        return false;
     };
     let three = Size2 {
         height: 3,
@@ -145,16 +148,11 @@ pub(super) fn serves(traits: &Traits, work: &Work, form: Form) -> bool {
 
 /// Elements of its largest buffer at least.
 pub(super) fn scratch(work: &Work) -> usize {
-    let of = |geometry, backward| {
+    work.image_pass().map_or(0, |(geometry, backward)| {
         let winograd = Winograd::of(geometry, backward);
         let [values, sums] = winograd.scratch(TILES);
         winograd.weights().max(values).max(sums)
-    };
-    match work {
-        Work::Conv2dForward(geometry) => of(geometry, false),
-        Work::Conv2dBackwardInput(geometry) => of(geometry, true),
-        Work::Matmul(..) | Work::Conv2dBackwardWeight(_) => 0,
-    }
+    })
 }
 
 /// Whether it is faster for subgroups than the core for rows, as measured on llvmpipe: where there are channels to make
@@ -164,16 +162,10 @@ pub(super) fn pays(work: &Work) -> bool {
     const FEWEST: [usize; 2] = [16, 32];
     const PRODUCT: usize = 1024;
     const TILES: usize = 32;
-    let (geometry, backward) = match work {
-        Work::Conv2dForward(geometry) => (geometry, false),
-        Work::Conv2dBackwardInput(geometry) => (geometry, true),
-        Work::Matmul(..) | Work::Conv2dBackwardWeight(_) => return false,
+    let Some((geometry, backward)) = work.image_pass() else {
+        return false;
     };
-    let [from, to] = group_channels(geometry);
-    let (from, to, size) = match backward {
-        true => (to, from, geometry.in_size),
-        false => (from, to, geometry.out_size),
-    };
+    let ([from, to], size) = ends(geometry, backward);
     let tiles = Winograd::of(geometry, backward).tiles;
     let inside = 2 * geometry.batch * size.area() >= tiles * TILE * TILE;
     from >= FEWEST[0] && to >= FEWEST[1] && from * to >= PRODUCT && tiles >= TILES && inside
