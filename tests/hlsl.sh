@@ -7,17 +7,7 @@
 #   tests/hlsl.sh [--install] ARGS   passes ARGS on to cargo test
 set -eu
 
-# npm's package of Dawn, as in tests/tint.sh.
-webgpu=0.6.2
 mingw=x86_64-w64-mingw32-g++
-
-as_root() {
-    if [ "$(id -u)" = 0 ]; then
-        "$@"
-    else
-        sudo "$@"
-    fi
-}
 
 wine_at() {
     command -v wine64 || command -v wine || ls /usr/lib/wine/wine64 2>/dev/null || true
@@ -28,6 +18,7 @@ has_all() {
 }
 
 cd "$(dirname "$0")/.."
+. tests/dawn.sh
 
 install=no
 case ${1:-} in
@@ -55,24 +46,8 @@ if ! has_all; then
     exit 1
 fi
 
-target=${CARGO_TARGET_DIR:-target}
-case $target in
-    /*) ;;
-    *) target=$PWD/$target ;;
-esac
+fetch_dawn
 folder=$target/hlsl
-
-# Whole or not at all, should this be interrupted.
-dawn=$folder/webgpu-$webgpu
-if ! [ -d "$dawn" ]; then
-    mkdir -p "$folder"
-    part=$(mktemp -d "$folder/part.XXXXXX")
-    trap 'rm -rf "$part"' EXIT
-    npm install --prefix "$part" --no-save --no-package-lock --no-audit --no-fund \
-        --ignore-scripts "webgpu@$webgpu"
-    mv "$part" "$dawn"
-fi
-
 dump=$folder/pipelines
 rm -rf "$dump"
 WGPU_CNN_DUMP_HLSL=$dump cargo test "$@" --lib shader_dump

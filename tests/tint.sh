@@ -7,22 +7,12 @@
 #   tests/tint.sh [--install] ARGS   passes ARGS on to cargo test
 set -eu
 
-# npm's package of Dawn.
-webgpu=0.6.2
-
-as_root() {
-    if [ "$(id -u)" = 0 ]; then
-        "$@"
-    else
-        sudo "$@"
-    fi
-}
-
 has_node() {
     command -v node >/dev/null && command -v npm >/dev/null
 }
 
 cd "$(dirname "$0")/.."
+. tests/dawn.sh
 
 install=no
 case ${1:-} in
@@ -50,24 +40,8 @@ if ! has_node; then
     exit 1
 fi
 
-target=${CARGO_TARGET_DIR:-target}
-case $target in
-    /*) ;;
-    *) target=$PWD/$target ;;
-esac
+fetch_dawn
 folder=$target/tint
-
-# Whole or not at all, should this be interrupted.
-dawn=$folder/webgpu-$webgpu
-if ! [ -d "$dawn" ]; then
-    mkdir -p "$folder"
-    part=$(mktemp -d "$folder/part.XXXXXX")
-    trap 'rm -rf "$part"' EXIT
-    npm install --prefix "$part" --no-save --no-package-lock --no-audit --no-fund \
-        --ignore-scripts "webgpu@$webgpu"
-    mv "$part" "$dawn"
-fi
-
 dump=$folder/pipelines
 rm -rf "$dump"
 WGPU_CNN_DUMP=$dump cargo test "$@" --lib shader_dump
