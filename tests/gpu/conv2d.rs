@@ -1,5 +1,7 @@
 //! The kernels of src/gpu/kernels/conv2d.rs and the bias gradient.
 
+mod winograd;
+
 use wgpu_cnn::op::Conv2dGeometry;
 use wgpu_cnn::{Conv2d, Gpu, Padding, Shape, cpu, ops};
 
@@ -416,96 +418,6 @@ fn run(cases: &[Case]) {
     }
 }
 
-/// What the cores for Winograd's algorithm serve: 3x3 at stride 1.
-fn winograd_cases() -> Vec<Case> {
-    let layer = |channels| Conv2d::new(channels, 3);
-    vec![
-        case(
-            "rows of a subgroup's tiles",
-            [2, 6, 9, 32],
-            layer(32).padding(1),
-        ),
-        case(
-            "rows of more tiles than lanes",
-            [1, 3, 5, 44],
-            layer(7).padding(1),
-        ),
-        case("no padding, odd", [2, 5, 11, 13], layer(36)),
-        case(
-            "more padding than kernel",
-            [2, 3, 6, 7],
-            layer(4).padding(3),
-        ),
-        case(
-            "much padding, whole vectors",
-            [1, 2, 4, 8],
-            layer(4).padding(5),
-        ),
-        case(
-            "four-sided, whole vectors",
-            [3, 4, 7, 12],
-            layer(18).padding([2, 0, 1, 2]),
-        ),
-        case("smaller than a tile", [5, 2, 2, 3], layer(3).padding(1)),
-        case("one result", [70, 3, 3, 3], layer(2)),
-        case("several chunks", [4, 12, 22, 20], layer(600).padding(1)),
-        case("groups", [2, 14, 9, 10], layer(38).padding(1).groups(2)),
-    ]
-}
-
-#[test]
-fn convolutions_by_winograds_algorithm_equal_the_reference() {
-    run(&winograd_cases());
-}
-
-/// What is not finite comes out where it does by the definition, and nowhere else; and what overflows in a transform
-/// alone does not.
-#[test]
-fn winograds_algorithm_keeps_nan_and_infinity_where_they_belong() {
-    type Spoil = fn(&mut Data);
-    let spoiled: [(&str, Spoil); 6] = [
-        ("a NaN", |data| {
-            data.x[77] = f32::NAN;
-            data.gradient_output[131] = f32::NAN;
-        }),
-        ("infinities", |data| {
-            (data.x[13], data.x[15]) = (f32::INFINITY, f32::NEG_INFINITY);
-            data.gradient_output[200] = f32::NEG_INFINITY;
-        }),
-        ("infinity times zero", |data| {
-            data.x[40] = f32::INFINITY;
-            data.gradient_output[40] = f32::INFINITY;
-            data.weight.iter_mut().step_by(2).for_each(|w| *w = 0.0);
-        }),
-        ("a NaN among the weights", |data| data.weight[12] = f32::NAN),
-        ("an infinite weight", |data| data.weight[31] = f32::INFINITY),
-        ("what overflows on the way", |data| {
-            let large = |values: &mut [f32]| values.iter_mut().for_each(|v| *v *= 3e38);
-            large(&mut data.x);
-            large(&mut data.gradient_output);
-            data.weight.iter_mut().for_each(|w| *w *= 1e-3);
-        }),
-    ];
-    for size in [[2, 3, 9, 12], [2, 3, 7, 9]] {
-        let case = case("spoiled", size, Conv2d::new(5, 3).padding(1));
-        for (name, spoil) in &spoiled {
-            let mut data = Data::new(&case.geometry(), uniform);
-            spoil(&mut data);
-            let inner = inner(&case);
-            for (at, expected) in expected(&case, &data)[..2].iter().enumerate() {
-                let fast = each_core().filter(|(device, _)| device.starts_with("winograd"));
-                for (device, gpu) in fast {
-                    let name = format!("{name}, {}, {device}", RESULTS[at]);
-                    let got = &on_gpu(gpu, &case, &data)[at];
-                    expected.spread(inner[at]).assert(&name, got);
-                }
-                let spoiled = expected.values.iter().any(|value| !value.is_finite());
-                assert_eq!(spoiled, !name.starts_with("what overflows"), "{name}");
-            }
-        }
-    }
-}
-
 #[test]
 fn plain_convolutions_equal_the_reference() {
     run(&plain_cases());
@@ -516,7 +428,6 @@ fn strided_dilated_and_grouped_convolutions_equal_the_reference() {
     run(&general_cases());
 }
 
-/// More strips of pixels than a grid has workgroups along one dimension.
 /// Sums over so many channels and so few pixels that the tiled cores split them to fill a device.
 #[test]
 fn long_sums_of_few_pixels_equal_the_reference() {
@@ -540,6 +451,7 @@ fn long_sums_of_few_pixels_equal_the_reference() {
     ]);
 }
 
+/// More strips of pixels than a grid has workgroups along one dimension.
 #[test]
 fn a_grid_that_folds_covers_every_pixel() {
     let case = case("folded", [1, 1, 263_000, 4], Conv2d::new(1, 1));
