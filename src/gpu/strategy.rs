@@ -355,7 +355,8 @@ const LONGEST_ROW: usize = 512;
 /// Whether the cores for weight gradients have room: for a workgroup per tile of 16 channels and 8
 /// filter rows along one dimension of the grid, and for a turn per strip of an output row.
 fn taps_serve(traits: &Traits, geometry: &Conv2dGeometry) -> bool {
-    tap_tiles(geometry) <= traits.max_workgroups as usize
+    let [rows, channels] = tap_tiles(geometry);
+    rows * channels <= traits.max_workgroups as usize
         && geometry.out_size.width.div_ceil(4) + 2 <= LOOP_LIMIT
 }
 

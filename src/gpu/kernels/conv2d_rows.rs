@@ -3,7 +3,7 @@
 
 use super::conv2d::extents;
 use super::{Output, Read, ReadWrite, Recording, Region};
-use super::{blocks, conv2d_pack, flag, flat_grid, group_grid, reduce, whole_vectors};
+use super::{blocks, conv2d_pack, flag, group_grid, reduce, whole_vectors};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::gpu::strategy::{self, row_taps};
 use crate::op::{Conv2dGeometry, Size2};
@@ -39,7 +39,6 @@ params! {
 
 params! {
     struct TapsSumParams {
-        groups: u32,
         in_channels: u32,
         out_channels: u32,
         splits: u32,
@@ -228,7 +227,8 @@ pub(super) fn weight_sums(
 ) {
     let Size2 { height, width } = geometry.kernel;
     let chunks = width.div_ceil(row_taps(width));
-    let tiles = strategy::tap_tiles(geometry);
+    let [row_tiles, channel_tiles] = strategy::tap_tiles(geometry);
+    let tiles = row_tiles * channel_tiles;
     let strips = geometry.out_size.width.div_ceil(4);
     let rows = geometry.batch * geometry.out_size.height;
     let sums = strategy::tap_sums(geometry);
@@ -260,15 +260,14 @@ pub(super) fn weight_sums(
 
     let (partial, splits) = reduce::fewer_slabs(recording, partial, splits, sums);
     let params = TapsSumParams {
-        groups,
         in_channels,
         out_channels,
         splits: splits as u32,
     };
     let regions = [Some(partial), Some(gradient_weight)];
-    recording.iterations(splits + splits.div_ceil(16));
+    recording.iterations((splits + splits.div_ceil(16)) * row_taps(width).div_ceil(2));
     let size = [("KERNEL_H", height as f64), ("KERNEL_W", width as f64)];
-    let grid = flat_grid(geometry.weight_len());
+    let grid = [row_tiles, channel_tiles, chunks].map(|extent| extent as u64);
     recording.dispatch(&BACKWARD_WEIGHT_SUM, &size, &regions, params, grid);
 }
 

@@ -27,16 +27,18 @@ pub(crate) fn tiled_len(geometry: &Conv2dGeometry, backward: bool) -> usize {
     geometry.groups * taps * channels * rows.next_multiple_of(4)
 }
 
-/// Tiles of 16 channels and 8 filter rows of the weight gradient, in all groups.
-pub(crate) fn tap_tiles(geometry: &Conv2dGeometry) -> usize {
+/// Tiles of the weight gradient along its filter rows, 8 each, and its output channels, 16 of one group each.
+pub(crate) fn tap_tiles(geometry: &Conv2dGeometry) -> [usize; 2] {
     let [from, to] = group_channels(geometry);
-    geometry.groups * to.div_ceil(16) * (from * geometry.kernel.height).div_ceil(8)
+    let rows = from * geometry.kernel.height;
+    [rows.div_ceil(8), geometry.groups * to.div_ceil(16)]
 }
 
 /// Elements of a part of the weight gradient as the cores for taps write it, in those tiles.
 pub(crate) fn tap_sums(geometry: &Conv2dGeometry) -> usize {
     let Size2 { width, .. } = geometry.kernel;
-    tap_tiles(geometry) * 16 * 8 * width.next_multiple_of(row_taps(width))
+    let [rows, channels] = tap_tiles(geometry);
+    rows * channels * 16 * 8 * width.next_multiple_of(row_taps(width))
 }
 
 /// Output rows that one part of their sums takes at most.
