@@ -2,7 +2,10 @@
 // Sums and maxima over the 64 invocations of a workgroup, as a tree and so always in the same order.
 // Every invocation must call them, and gets the result.
 
+// 64 values, and what is left of them after the first half of the tree. Two arrays, so that the next values can
+// be written while these are read.
 var<workgroup> reduced: array<f32, 64>;
+var<workgroup> eighths: array<f32, 8>;
 
 // Before that, each invocation adds up every 64th value, and where there may be many of them, the values
 // of one block after the other: 16 to a block, so that no sum is long enough to lose digits.
@@ -10,25 +13,27 @@ const BLOCK: u32 = 1024u;
 
 fn reduce_sum(thread: u32, value: f32) -> f32 {
     reduced[thread] = value;
-    for (var half = 32u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if thread < half { reduced[thread] += reduced[thread + half]; }
-    }
-    return reduce_end();
+    workgroupBarrier();
+    if thread < 8u { eighths[thread] = sum_of_four(thread) + sum_of_four(thread + 8u); }
+    workgroupBarrier();
+    return ((eighths[0] + eighths[4]) + (eighths[2] + eighths[6])) + ((eighths[1] + eighths[5]) + (eighths[3] + eighths[7]));
+}
+
+fn sum_of_four(at: u32) -> f32 {
+    return (reduced[at] + reduced[at + 32u]) + (reduced[at + 16u] + reduced[at + 48u]);
 }
 
 fn reduce_max(thread: u32, value: f32) -> f32 {
     reduced[thread] = value;
-    for (var half = 32u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if thread < half { reduced[thread] = max(reduced[thread], reduced[thread + half]); }
-    }
-    return reduce_end();
+    workgroupBarrier();
+    if thread < 8u { eighths[thread] = max(max_of_four(thread), max_of_four(thread + 8u)); }
+    workgroupBarrier();
+    return max(
+        max(max(eighths[0], eighths[4]), max(eighths[2], eighths[6])),
+        max(max(eighths[1], eighths[5]), max(eighths[3], eighths[7])),
+    );
 }
 
-fn reduce_end() -> f32 {
-    workgroupBarrier();
-    let result = reduced[0];
-    workgroupBarrier(); // nobody writes the next values before all have read this one
-    return result;
+fn max_of_four(at: u32) -> f32 {
+    return max(max(reduced[at], reduced[at + 32u]), max(reduced[at + 16u], reduced[at + 48u]));
 }
