@@ -119,12 +119,7 @@ impl<'a> Sliding<'a> {
                 Some(Tap { at, down, right })
             });
             let taps: Vec<_> = taps.collect();
-            let weights = weights(
-                geometry.groups,
-                [inputs, outputs],
-                &taps,
-                |group, m, c, tap| w[((group * outputs + c) * inputs + m) * area + tap],
-            );
+            let weights = weights(geometry.groups, [inputs, outputs], (&taps, area), w);
             sliding.phases.push(Phase {
                 taps,
                 origin: [i, j].into(),
@@ -293,25 +288,41 @@ fn channels(geometry: &Conv2dGeometry) -> (usize, usize) {
     )
 }
 
-/// The weights of these taps, from a function of the group, its channels and the tap.
+/// Filters that are gathered at a time, which lie side by side.
+const FILTERS: usize = 16;
+
+/// `(group, m, c, tap)` of these taps, of `w (group, c, m, area)`.
 fn weights(
     groups: usize,
     [to, from]: [usize; 2],
-    taps: &[Tap],
-    w: impl Fn(usize, usize, usize, usize) -> f32 + Sync,
+    (taps, area): (&[Tap], usize),
+    w: &[f32],
 ) -> Vec<f32> {
     let k = from * taps.len();
     let mut weights = vec![0.0; groups * to * k];
-    for_each(
-        weights.chunks_exact_mut(k.max(1)).enumerate(),
-        |(m, weights)| {
-            for (c, weights) in weights.chunks_exact_mut(taps.len()).enumerate() {
-                for (tap, weight) in taps.iter().zip(weights) {
-                    *weight = w(m / to, m % to, c, tap.at);
+    if weights.is_empty() {
+        return weights;
+    }
+    let group = weights
+        .chunks_exact_mut(to * k)
+        .zip(w.chunks_exact(from * to * area));
+    let tasks = group.flat_map(|(weights, w)| {
+        let filters = weights.chunks_mut(FILTERS * k).enumerate();
+        filters.map(move |(at, weights)| (at * FILTERS * area, weights, w))
+    });
+    for_each(tasks, |(first, weights, w)| {
+        for (c, w) in w.chunks_exact(to * area).enumerate() {
+            let filters = weights
+                .chunks_exact_mut(k)
+                .zip(w[first..].chunks_exact(area));
+            for (weights, w) in filters {
+                let weights = &mut weights[c * taps.len()..][..taps.len()];
+                for (weight, tap) in weights.iter_mut().zip(taps) {
+                    *weight = w[tap.at];
                 }
             }
-        },
-    );
+        }
+    });
     weights
 }
 

@@ -9,7 +9,6 @@ use std::ops::Range;
 use super::{Sizes, unfold_rows};
 use crate::cpu::parallel::{for_each, for_each_with};
 use crate::cpu::product::{COLUMNS, ROWS, Row, rows_from, tile, turn};
-use crate::cpu::sum::add_wide;
 use crate::cpu::wide::{Work, widest};
 use crate::op::Conv2dGeometry;
 
@@ -41,48 +40,122 @@ pub(super) fn backward_weight(
     } = sizes;
     let channels = (TAPS / taps).clamp(1, group_inputs);
     let blocks = group_inputs.div_ceil(channels);
-    let len = group_outputs * channels * taps;
+    let len = group_outputs.next_multiple_of(COLUMNS) * channels * taps;
     // Tasks, if each had all images.
     let least = geometry.groups * blocks;
     let most = (MOST / (least * len)).max(1);
     let parts = TASKS.div_ceil(least).min(geometry.batch).min(most);
     let images = geometry.batch.div_ceil(parts);
-    let parts = geometry.batch.div_ceil(images);
-    let mut totals = vec![0.0; least * parts * len];
-    let tasks = totals.chunks_exact_mut(len).enumerate();
-    for_each_with(tasks, Memory::default, |memory, (at, totals)| {
-        let (group, first) = (at / parts / blocks, at / parts % blocks * channels);
-        let start = at % parts * images;
-        widest(Task {
-            geometry,
-            sizes,
-            x,
-            gy,
-            group,
-            channels: first..group_inputs.min(first + channels),
-            images: start..geometry.batch.min(start + images),
-            totals,
-            memory,
+    let shares = Shares {
+        channels,
+        blocks,
+        images,
+        parts: geometry.batch.div_ceil(images),
+        len,
+    };
+    let pixels = geometry.batch * geometry.out_size.area();
+    match shares.parts == 1 && pixels <= PIXELS {
+        // Each sum is made at once.
+        true => shares.sum::<f32>(geometry, sizes, [x, gy], gw),
+        false => shares.sum::<f64>(geometry, sizes, [x, gy], gw),
+    }
+}
+
+/// How the sums are shared out.
+struct Shares {
+    /// Channels of a task, and the tasks of a group if each had all images.
+    channels: usize,
+    blocks: usize,
+    /// Images of a task, and the tasks that have the same channels.
+    images: usize,
+    parts: usize,
+    /// Sums of a task.
+    len: usize,
+}
+
+/// What a task's sums are added up in.
+trait Total: Copy + Default + Send + Sync + Into<f64> {
+    fn add(&mut self, sum: f32);
+}
+
+impl Total for f32 {
+    #[inline(always)]
+    fn add(&mut self, sum: f32) {
+        *self += sum;
+    }
+}
+
+impl Total for f64 {
+    #[inline(always)]
+    fn add(&mut self, sum: f32) {
+        *self += f64::from(sum);
+    }
+}
+
+impl Shares {
+    fn sum<T: Total>(
+        &self,
+        geometry: &Conv2dGeometry,
+        sizes: Sizes,
+        [x, gy]: [&[f32]; 2],
+        gw: &mut [f32],
+    ) {
+        let &Self {
+            channels,
+            blocks,
+            images,
+            parts,
+            len,
+        } = self;
+        let Sizes {
+            taps,
+            group_inputs,
+            group_outputs,
+            ..
+        } = sizes;
+        let mut totals = vec![T::default(); geometry.groups * blocks * parts * len];
+        let tasks = totals.chunks_exact_mut(len).enumerate();
+        for_each_with(tasks, Memory::default, |memory, (at, totals)| {
+            let (group, first) = (at / parts / blocks, at / parts % blocks * channels);
+            let start = at % parts * images;
+            widest(Task {
+                geometry,
+                sizes,
+                x,
+                gy,
+                group,
+                channels: first..group_inputs.min(first + channels),
+                images: start..geometry.batch.min(start + images),
+                totals,
+                memory,
+            });
         });
-    });
-    // A task's totals are `(c, tap, o)`, of its channels. Those of some filters lie side by side.
-    let row = group_inputs * taps;
-    for_each(gw.chunks_mut(COLUMNS * row).enumerate(), |(at, gw)| {
-        for block in 0..blocks {
-            let columns = block * channels * taps..row.min((block + 1) * channels * taps);
-            for (i, gw) in gw.chunks_exact_mut(row).enumerate() {
-                let (group, o) = (
-                    (at * COLUMNS + i) / group_outputs,
-                    (at * COLUMNS + i) % group_outputs,
-                );
-                let totals = &totals[(group * blocks + block) * parts * len..][..parts * len];
-                for (column, gw) in gw[columns.clone()].iter_mut().enumerate() {
-                    let parts = totals.iter().skip(column * group_outputs + o).step_by(len);
-                    *gw = parts.sum::<f64>() as f32;
+        // A task's totals are `(o / COLUMNS, c, tap, o % COLUMNS)`, of its channels.
+        let (row, panel) = (group_inputs * taps, channels * taps * COLUMNS);
+        let totals = totals.chunks_exact(blocks * parts * len);
+        let groups = gw.chunks_exact_mut(group_outputs * row).zip(totals);
+        let panels = groups.flat_map(|(gw, totals)| {
+            let panels = gw.chunks_mut(COLUMNS * row).enumerate();
+            panels.map(move |(at, gw)| (at * panel, gw, totals))
+        });
+        for_each(panels, |(first, gw, totals)| {
+            for (block, totals) in totals.chunks_exact(parts * len).enumerate() {
+                let start = block * channels * taps;
+                for (at, column) in (start..row.min(start + channels * taps)).enumerate() {
+                    let mut sums = [0.0; COLUMNS];
+                    for totals in totals.chunks_exact(len) {
+                        let totals = &totals[first + at * COLUMNS..][..COLUMNS];
+                        for (sum, &total) in sums.iter_mut().zip(totals) {
+                            *sum += total.into();
+                        }
+                    }
+                    for (gw, sum) in gw[column..].iter_mut().step_by(row).zip(sums) {
+                        *gw = sum as f32;
+                    }
                 }
             }
-        }
-    });
+        });
+    }
 }
 
 /// Memory that a task leaves to the next.
@@ -97,7 +170,7 @@ struct Memory {
 }
 
 /// The sums over some images, for some channels of a group.
-struct Task<'a> {
+struct Task<'a, T> {
     geometry: &'a Conv2dGeometry,
     sizes: Sizes,
     x: &'a [f32],
@@ -105,11 +178,12 @@ struct Task<'a> {
     group: usize,
     channels: Range<usize>,
     images: Range<usize>,
-    totals: &'a mut [f64],
+    /// `(o / COLUMNS, c, tap, o % COLUMNS)`.
+    totals: &'a mut [T],
     memory: &'a mut Memory,
 }
 
-impl Work for Task<'_> {
+impl<T: Total> Work for Task<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -128,7 +202,7 @@ impl Work for Task<'_> {
     }
 }
 
-impl Task<'_> {
+impl<T: Total> Task<'_, T> {
     /// Adds the sums over these rows of these images.
     #[inline(always)]
     fn add(&mut self, images: Range<usize>, rows: Range<usize>) {
@@ -185,7 +259,6 @@ impl Task<'_> {
     /// Adds the products with each filter's gradients.
     #[inline(always)]
     fn multiply(&mut self, pixels: usize, taps: Range<usize>) {
-        let outputs = self.sizes.group_outputs;
         let Memory {
             patches,
             gradients,
@@ -193,15 +266,17 @@ impl Task<'_> {
         } = &mut *self.memory;
         let columns = self.channels.len() * taps.len();
         panels.resize(pixels, [0.0; COLUMNS]);
-        for (at, gradients) in gradients.chunks(COLUMNS * pixels).enumerate() {
-            let (first, count) = (at * COLUMNS, gradients.len() / pixels);
+        let len = self.totals.len() / self.sizes.group_outputs.div_ceil(COLUMNS);
+        let totals = self.totals.chunks_exact_mut(len);
+        for (gradients, totals) in gradients.chunks(COLUMNS * pixels).zip(totals) {
             turn(pixels, gradients, panels);
             for column in (0..columns).step_by(ROWS) {
                 let sums = tile(rows_from(patches, [columns, pixels], column), panels);
-                let totals =
-                    self.totals[(taps.start + column) * outputs..].chunks_exact_mut(outputs);
+                let totals = totals[(taps.start + column) * COLUMNS..].chunks_exact_mut(COLUMNS);
                 for (totals, sums) in totals.zip(&sums).take(columns - column) {
-                    add_wide(&mut totals[first..first + count], sums);
+                    for (total, &sum) in totals.iter_mut().zip(sums) {
+                        total.add(sum);
+                    }
                 }
             }
         }
