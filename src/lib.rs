@@ -115,6 +115,7 @@ pub use op::{
 pub use shape::Shape;
 #[cfg(feature = "native")]
 pub use train::Checkpoints;
+pub use train::distributed;
 pub use train::{
     Accuracy, ConfusionMatrix, Cyclic, Evaluation, Group, Held, Log, LogRow, Looked, MeanErrors,
     Metric, OneCycle, PendingPrediction, Prediction, Predictions, Predictor, PredictorBuilder,
