@@ -21,6 +21,7 @@ use crate::{Error, Result};
 #[derive(Debug, Clone)]
 pub struct GpuBuilder {
     adapter: Option<String>,
+    nth: usize,
     power_preference: wgpu::PowerPreference,
     allow_software: bool,
     allow_subgroups: bool,
@@ -35,6 +36,7 @@ impl Default for GpuBuilder {
     fn default() -> Self {
         Self {
             adapter: None,
+            nth: 0,
             power_preference: wgpu::PowerPreference::HighPerformance,
             allow_software: true,
             allow_subgroups: true,
@@ -53,6 +55,21 @@ impl GpuBuilder {
     /// of which it may not tell the name.
     pub fn adapter(mut self, name: impl Into<String>) -> Self {
         self.adapter = Some(name.into());
+        self
+    }
+
+    /// Takes another one of several adapters that serve equally well, by its number in the system's order, which begins
+    /// anew after the last: for ranks that share a machine. Those of one kind, discrete or integrated, and one back
+    /// end serve equally well. Default 0. In a browser there is one.
+    ///
+    /// ```no_run
+    /// use wgpu_cnn::Gpu;
+    /// let gpus = (0..2).map(|rank| Gpu::builder().nth(rank).build());
+    /// let gpus: Vec<Gpu> = gpus.collect::<Result<_, _>>()?; // the same one twice, where there is one
+    /// # Ok::<(), wgpu_cnn::Error>(())
+    /// ```
+    pub fn nth(mut self, number: usize) -> Self {
+        self.nth = number;
         self
     }
 
@@ -244,8 +261,16 @@ impl GpuBuilder {
                 && (self.allow_software || info.device_type != wgpu::DeviceType::Cpu)
                 && adapter.get_downlevel_capabilities().flags.contains(compute)
         };
-        let rank = |adapter: &wgpu::Adapter| self.rank(adapter.get_info().device_type);
-        let chosen = adapters.into_iter().filter(fits).min_by_key(rank);
+        let mut fit: Vec<_> = adapters.into_iter().filter(fits).collect();
+        let kind = |adapter: &wgpu::Adapter| {
+            let info = adapter.get_info();
+            (self.rank(info.device_type), info.backend)
+        };
+        // The first of the best, and those that are as good by another number.
+        let best = fit.iter().min_by_key(|adapter| kind(adapter).0).map(kind);
+        fit.retain(|adapter| Some(kind(adapter)) == best);
+        let at = self.nth.checked_rem(fit.len()).unwrap_or(0);
+        let chosen = (at < fit.len()).then(|| fit.swap_remove(at));
         chosen.ok_or_else(|| Error::NoAdapter {
             reason: match (name, names.is_empty()) {
                 (_, true) => "this machine has no Vulkan, Metal or DX12 driver".into(),

@@ -124,11 +124,14 @@ fn a_batch_whose_examples_are_all_damaged_is_empty_and_in_its_place() {
     };
     // Files in the order of their names: 0, 1, 10, 2, 3 and so on.
     let (one, skipped) = share(0, 1);
-    assert_eq!(one.unwrap(), [vec![0, 1], vec![2], vec![5, 6], vec![8, 9]]);
+    assert_eq!(
+        one.unwrap(),
+        [vec![0, 1], vec![2], vec![5], vec![6], vec![8, 9]]
+    );
     assert_eq!(skipped, 4);
     let [first, second] = [0, 1].map(|rank| share(rank, 2));
-    assert_eq!(first.0.unwrap(), [vec![0, 1], vec![5, 6], vec![8, 9]]);
-    assert_eq!(second.0.unwrap(), [vec![2], vec![], vec![]]);
+    assert_eq!(first.0.unwrap(), [vec![0, 1], vec![5], vec![8, 9]]);
+    assert_eq!(second.0.unwrap(), [vec![2], vec![6], vec![]]);
     assert_eq!(first.1 + second.1, skipped);
 }
 

@@ -3,8 +3,12 @@
 //! A *rank* is one of several trainers of the same model that train together, each on its own part of every
 //! batch, in a thread or in a process of its own. They meet in a [`Reducer`].
 
+#[cfg(feature = "mpi")]
+mod mpi;
 mod solo;
 
+#[cfg(feature = "mpi")]
+pub use mpi::Mpi;
 pub use solo::Solo;
 
 use crate::{Error, Result};
