@@ -78,6 +78,7 @@ pub use loss::loss_forward_backward;
 pub use matmul::{
     linear_backward_bias, linear_backward_input, linear_backward_weight, linear_forward, matmul,
 };
+pub(crate) use norm::{fold_running, unbiased};
 pub use norm::{
     batch_norm_backward_input, batch_norm_backward_input_eval, batch_norm_backward_parameters,
     batch_norm_forward, batch_norm_moments, batch_norm_update_running, group_norm_backward_input,

@@ -9,6 +9,7 @@ mod channels;
 mod group;
 mod layer;
 
+pub(crate) use batch::{fold_running, unbiased};
 pub use batch::{
     batch_norm_backward_input, batch_norm_backward_input_eval, batch_norm_backward_parameters,
     batch_norm_forward, batch_norm_moments, batch_norm_update_running,
