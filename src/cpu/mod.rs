@@ -78,7 +78,6 @@ pub use loss::loss_forward_backward;
 pub use matmul::{
     linear_backward_bias, linear_backward_input, linear_backward_weight, linear_forward, matmul,
 };
-pub(crate) use norm::{fold_running, unbiased};
 pub use norm::{
     batch_norm_backward_input, batch_norm_backward_input_eval, batch_norm_backward_parameters,
     batch_norm_forward, batch_norm_moments, batch_norm_update_running, group_norm_backward_input,
@@ -86,6 +85,7 @@ pub use norm::{
     layer_norm_backward_parameters, layer_norm_channels_backward_input,
     layer_norm_channels_backward_parameters, layer_norm_channels_forward, layer_norm_forward,
 };
+pub(crate) use norm::{fold_running, unbiased};
 pub use optimizer::{clip_scale, global_norm, optimizer_update};
 pub use pad2d::{pad2d_backward, pad2d_forward};
 pub use pixel_shuffle::{pixel_shuffle, pixel_unshuffle};

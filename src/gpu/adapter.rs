@@ -27,6 +27,8 @@ pub struct GpuBuilder {
     limits: Option<wgpu::Limits>,
     preferred: Option<String>,
     compute_units: Option<u32>,
+    /// Among those that fit.
+    number: usize,
     pipeline_cache: Option<PathBuf>,
     debugging: Debugging,
 }
@@ -42,6 +44,7 @@ impl Default for GpuBuilder {
             preferred: None,
             compute_units: None,
             pipeline_cache: None,
+            number: 0,
             debugging: Debugging::default(),
         }
     }
@@ -53,6 +56,15 @@ impl GpuBuilder {
     /// of which it may not tell the name.
     pub fn adapter(mut self, name: impl Into<String>) -> Self {
         self.adapter = Some(name.into());
+        self
+    }
+
+    /// Takes the adapter at a place among those that fit, from 0 on: the preferred ones first, and of those that
+    /// are alike in the order in which the driver has them. So each rank of a
+    /// [distributed](crate::TrainerBuilder::distributed) training takes one of several. That there are not as many
+    /// is an [`Error::NoAdapter`]. Default 0. Means nothing in a browser, which has one.
+    pub fn number(mut self, number: usize) -> Self {
+        self.number = number;
         self
     }
 
@@ -245,9 +257,13 @@ impl GpuBuilder {
                 && adapter.get_downlevel_capabilities().flags.contains(compute)
         };
         let rank = |adapter: &wgpu::Adapter| self.rank(adapter.get_info().device_type);
-        let chosen = adapters.into_iter().filter(fits).min_by_key(rank);
+        let mut fitting: Vec<_> = adapters.into_iter().filter(fits).collect();
+        fitting.sort_by_key(rank);
+        let (count, number) = (fitting.len(), self.number);
+        let chosen = fitting.into_iter().nth(number);
         chosen.ok_or_else(|| Error::NoAdapter {
             reason: match (name, names.is_empty()) {
+                _ if count > 0 => format!("number {number} of {count} that fit, counted from 0"),
                 (_, true) => "this machine has no Vulkan, Metal or DX12 driver".into(),
                 (Some(name), _) => format!("none of {names:?} is called {name:?}"),
                 (None, _) => format!("none of {names:?} fits"),

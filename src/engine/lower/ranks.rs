@@ -22,9 +22,16 @@ struct Own {
     node: usize,
     /// Mean and variance, by the running estimate that they become part of.
     places: [(ParameterId, Region); 2],
+    channels: usize,
 }
 
 impl Apart {
+    /// The means and the variances of each layer, and how many they are.
+    pub fn places(&self) -> impl Iterator<Item = (Region, usize)> + '_ {
+        let layers = self.layers.iter();
+        layers.flat_map(|own| own.places.map(|(_, region)| (region, own.channels)))
+    }
+
     /// Where a layer in training writes a running estimate instead.
     pub fn of(&self, graph: &Graph, node: &Node, id: ParameterId) -> Option<Region> {
         let mut layers = self.layers.iter();
@@ -62,14 +69,15 @@ pub(super) fn place_apart(task: &Task, lowered: &mut Lowered) {
             size = (offset + own).next_multiple_of(alignment);
             (id, offset, own)
         });
-        layers.push((node, places));
+        let channels = graph.parameter(of.parameters[first]).shape.len();
+        layers.push((node, places, channels));
     }
     if layers.is_empty() {
         return;
     }
     let label = "means and variances of a batch";
     let region = (lowered.recording).buffer(label, size as usize / 4, Storage::Persistent);
-    let layers = layers.into_iter().map(|(node, places)| {
+    let layers = layers.into_iter().map(|(node, places, channels)| {
         let places = places.map(|(id, offset, size)| {
             let size = crate::gpu::tensor::padded(size);
             let place = Region {
@@ -79,7 +87,11 @@ pub(super) fn place_apart(task: &Task, lowered: &mut Lowered) {
             };
             (id, place)
         });
-        Own { node, places }
+        Own {
+            node,
+            places,
+            channels,
+        }
     });
     let layers = layers.collect();
     lowered.apart = Some(Apart { region, layers });
@@ -97,7 +109,11 @@ pub(super) fn record_fold(task: &Task, lowered: &mut Lowered) -> Result<()> {
             continue;
         };
         let first = norm.first_statistic();
-        let place = |at: usize| lowered.parameter(node.parameters[at]).and_then(|p| p.whole());
+        let place = |at: usize| {
+            lowered
+                .parameter(node.parameters[at])
+                .and_then(|p| p.whole())
+        };
         let batches = norm.momentum.is_none().then(|| place(first + 2));
         let running = batch::Running {
             mean: place(first)?,
@@ -105,10 +121,9 @@ pub(super) fn record_fold(task: &Task, lowered: &mut Lowered) -> Result<()> {
             batches: batches.transpose()?,
             folds_later: false,
         };
-        let channels = graph.parameter(own.places[0].0).shape.len();
         let from = own.places.map(|(_, place)| place);
         lowered.recording.set_label(node.label());
-        batch::fold(&mut lowered.recording, norm, channels, from, running);
+        batch::fold(&mut lowered.recording, norm, own.channels, from, running);
     }
     Ok(())
 }

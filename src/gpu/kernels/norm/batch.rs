@@ -254,7 +254,10 @@ pub(super) fn record_statistics(
         ("SPLIT", flag(partial.is_some())),
         ("HAS_RUNNING", flag(running.is_some())),
         ("CUMULATIVE", flag(batches.is_some())),
-        ("FOLDS_LATER", flag(running.is_some_and(|running| running.folds_later))),
+        (
+            "FOLDS_LATER",
+            flag(running.is_some_and(|running| running.folds_later)),
+        ),
     ];
     let estimates = running.map(|running| [running.mean, running.variance]);
     let [mean, variance] = [0, 1].map(|at| estimates.map(|estimates| estimates[at]));
