@@ -151,7 +151,7 @@ fn line(ranks: usize, trained: &Trained, single: Option<f64>, alone: u64) {
 
 fn gpu(rank: usize, options: &Options) -> Result<Option<Gpu>> {
     match options.device {
-        Device::Gpu => Gpu::builder().nth(rank).build().map(Some),
+        Device::Gpu => Gpu::builder().in_turn(rank).build().map(Some),
         Device::Cpu => Ok(None),
     }
 }

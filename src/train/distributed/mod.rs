@@ -1,15 +1,27 @@
 //! Training on several devices: what ranks say to each other.
 //!
 //! A *rank* is one of several trainers of the same model that train together, each on its own part of every
-//! batch, in a thread or in a process of its own. They meet in a [`Reducer`].
+//! batch, in a thread or in a process of its own. They meet in a [`Reducer`], which
+//! [`TrainerBuilder::distributed`](crate::TrainerBuilder::distributed) is given.
 
+mod agree;
+mod builder;
+mod frame;
 #[cfg(feature = "mpi")]
 mod mpi;
+mod ranks;
 mod solo;
+mod step;
+#[cfg(feature = "native")]
+mod team;
 
 #[cfg(feature = "mpi")]
 pub use mpi::Mpi;
+pub(in crate::train) use ranks::Ranks;
 pub use solo::Solo;
+pub(in crate::train) use step::LastShare;
+#[cfg(feature = "native")]
+pub use team::{Member, Team};
 
 use crate::{Error, Result};
 

@@ -97,12 +97,12 @@ impl Mpi {
     }
 
     /// A device for this rank: the ranks of a machine take its fastest adapters in turn
-    /// ([`GpuBuilder::nth`](crate::GpuBuilder::nth)), and share them where there are more ranks.
+    /// ([`GpuBuilder::in_turn`](crate::GpuBuilder::in_turn)), and share them where there are more ranks.
     ///
     /// # Errors
     /// Those of [`GpuBuilder::build`](crate::GpuBuilder::build).
     pub fn gpu(&self) -> Result<Gpu> {
-        Gpu::builder().nth(self.local_rank).build()
+        Gpu::builder().in_turn(self.local_rank).build()
     }
 
     /// One call of this process at a time, as MPI wants it.
