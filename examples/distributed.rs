@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
-use wgpu_cnn::data::{Dataset, Loader, LoaderBuilder, Memory, Split};
+use wgpu_cnn::data::{Loader, LoaderBuilder, Memory, Split};
 use wgpu_cnn::distributed::{Reducer, Subnormals, Team};
 use wgpu_cnn::{Gpu, Model, Optimizer, Result, Trainer, TrainerBuilder};
 

@@ -79,6 +79,10 @@ pub mod half_precision {}
 #[doc = include_str!("pytorch.md")]
 pub mod pytorch {}
 
+/// Training on several devices: ranks, the order of their sums, what ends with whom, and what it costs.
+#[doc = include_str!("distributed.md")]
+pub mod distributed {}
+
 /// Data: files, transforms, loaders, and how they compare with torchvision's.
 ///
 /// [data]: crate::data

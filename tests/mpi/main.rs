@@ -17,8 +17,8 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     // Under `mpirun`: one rank.
-    if let ["rank", what, rest @ ..] = arguments[..] {
-        match what {
+    if let ["rank", what, rest @ ..] = &arguments[..] {
+        match *what {
             "reduce" => reduce::all(),
             "train" => ranks::same_bits_as_one_process(rest),
             "disagree" => ranks::disagree(),
