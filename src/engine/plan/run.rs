@@ -425,7 +425,8 @@ impl Plan {
         let margin = gpu.margin();
         let mut destinations = vec![(params, program.uniforms(), 0)];
         for (bytes, region) in data {
-            destinations.push((bytes, program.memory(*region)?, margin));
+            let to = margin + region.offset;
+            destinations.push((bytes, program.memory(*region)?, to));
         }
         let upload = &self.uploads[at];
         let encode = || -> std::result::Result<wgpu::SubmissionIndex, wgpu::MapRangeError> {
