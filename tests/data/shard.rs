@@ -1,6 +1,6 @@
 //! Loaders of which each rank has a part: together they give what one gives, and each as many batches.
 
-use wgpu_cnn::data::{Batch, Dataset, ImageFolder, Loader, LoaderBuilder, Place};
+use wgpu_cnn::data::{Batch, ImageFolder, Loader, LoaderBuilder, Place};
 use wgpu_cnn::{Error, Result};
 
 use crate::loader::{all, damaged, random};
