@@ -86,6 +86,7 @@ pub mod distributed {}
 /// Data: files, transforms, loaders, and how they compare with torchvision's.
 ///
 /// [data]: crate::data
+/// [distributed]: crate::guide::distributed
 #[cfg(feature = "data")]
 #[doc = include_str!("data.md")]
 pub mod data {}

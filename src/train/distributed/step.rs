@@ -4,7 +4,6 @@ use super::Ranks;
 use super::frame::{Call, Done, Head};
 use crate::engine::Round;
 use crate::model::{Inputs, Targets};
-use crate::op::Target;
 use crate::train::Trainer;
 use crate::train::trainer::Backend;
 use crate::{Error, Result};
@@ -217,7 +216,7 @@ impl Trainer {
     /// What comes before a step. Gives the examples of its batch, 0 for none.
     async fn ready(&mut self, inputs: &Inputs<'_>, targets: &Targets) -> Result<usize> {
         self.follow_schedule()?;
-        let none = inputs.is_empty() && targets.0.iter().all(is_empty);
+        let none = inputs.is_empty() && targets.is_empty();
         for loss in &self.losses {
             loss.function()?;
         }
@@ -440,14 +439,5 @@ impl Sums {
             Self::Gpu(sums) => ranks.sum(sums),
             Self::Cpu(sums) => ranks.sum_f64(sums),
         }
-    }
-}
-
-/// Whether a target is that of no example.
-fn is_empty(target: &Target) -> bool {
-    match target {
-        Target::Labels(labels) => labels.is_empty(),
-        Target::WideLabels(labels) => labels.is_empty(),
-        Target::Values(values) => values.is_empty(),
     }
 }
