@@ -22,6 +22,7 @@ const ASKED: &[&str] = &[
 const BUILDER: &[&str] = &[
     "Gpu::builder",
     "GpuBuilder::adapter",
+    "GpuBuilder::number",
     "GpuBuilder::power_preference",
     "GpuBuilder::allow_software",
     "GpuBuilder::allow_subgroups",
@@ -172,6 +173,9 @@ fn device(d: &mut Draw) -> Result<(), Error> {
     }
     if d.flag() {
         builder = builder.compute_units(d.number() as u32);
+    }
+    if d.is_hostile() {
+        builder = builder.number(d.number());
     }
     if d.is_hostile() {
         builder = builder.adapter("none of this name").prefer_core("no core");

@@ -6,13 +6,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules that are public, beside the crate's own: what their `mod.rs` re-exports is.
-const MODULES: [&str; 7] = [
+const MODULES: [&str; 8] = [
     "cpu",
     "data",
     "engine",
     "engine/catalogue",
     "op",
     "ops",
+    "train/distributed",
     "zoo",
 ];
 
