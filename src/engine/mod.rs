@@ -32,7 +32,7 @@ pub(crate) use autotune::{ChoiceStore, Found, known_choices};
 pub(crate) use look::{HostLook, LookPlan, LookTask};
 pub(crate) use lower::PlanOptions;
 #[cfg(test)]
-pub(crate) use lower::{record, record_in_pieces};
+pub(crate) use lower::{record, record_in_pieces, record_of_ranks};
 pub use memory::MemoryReport;
 pub(crate) use plan::{Batch, Plan, subnormals};
 pub(crate) use prediction::{HostPrediction, Landing, PredictionPlan, PredictionTask};

@@ -22,6 +22,7 @@ const ASKED: &[&str] = &[
 const BUILDER: &[&str] = &[
     "Gpu::builder",
     "GpuBuilder::adapter",
+    "GpuBuilder::number",
     "GpuBuilder::power_preference",
     "GpuBuilder::allow_software",
     "GpuBuilder::in_turn",
@@ -176,6 +177,9 @@ fn device(d: &mut Draw) -> Result<(), Error> {
     }
     if d.flag() {
         builder = builder.in_turn(d.number());
+    }
+    if d.is_hostile() {
+        builder = builder.number(d.number());
     }
     if d.is_hostile() {
         builder = builder.adapter("none of this name").prefer_core("no core");

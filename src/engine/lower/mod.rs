@@ -479,6 +479,27 @@ pub(crate) fn record(
     Ok(lower(&task, traits, batch)?.recording)
 }
 
+/// The same for one of two ranks.
+#[cfg(test)]
+pub(crate) fn record_of_ranks(
+    model: &crate::Model,
+    loss: &crate::Loss,
+    optimizer: &crate::Optimizer,
+    batch: usize,
+    half: bool,
+    traits: Traits,
+) -> Result<Recording> {
+    let losses = &[OutputLoss::first(loss)];
+    let options = PlanOptions {
+        ranks: 2,
+        half,
+        ..PlanOptions::new(batch)
+    };
+    let groups = Groups::single(&model.graph, *optimizer);
+    let task = Task::new(model, losses, &groups, options);
+    Ok(lower(&task, traits, batch)?.recording)
+}
+
 /// The same with weights in as many pieces as there can be.
 #[cfg(test)]
 pub(crate) fn record_in_pieces(

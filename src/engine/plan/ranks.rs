@@ -271,27 +271,64 @@ pub(crate) async fn subnormals(gpu: &Gpu) -> Result<Subnormals> {
         [0.0, LEAST, 1e-40, 0.0],
         [1e-40, -LEAST / 2.0, 1e-40, 3e-39],
     );
+    let sums = device_sums(gpu, &to, &from).await?;
+    match sums.iter().all(|&sum| sum != 0.0) {
+        true => Ok(Subnormals::Kept),
+        false => Ok(Subnormals::Zero),
+    }
+}
+
+/// Sums by the kernel that adds up the gradients of batches.
+async fn device_sums(gpu: &Gpu, to: &[f32], from: &[f32]) -> Result<Vec<f32>> {
     let mut recording = Recording::new(gpu.traits());
     recording.set_label("subnormal numbers");
-    let [sum, term] = ["sum", "term"].map(|label| recording.buffer(label, 4, Storage::Persistent));
+    let [sum, term] =
+        ["sum", "term"].map(|label| recording.buffer(label, to.len(), Storage::Persistent));
     let output = Output {
         accumulate: true,
         ..sum.into()
     };
-    activation::forward(&mut recording, 4, term, output);
+    activation::forward(&mut recording, to.len(), term, output);
     let recording = recording.finish()?;
     let program = Program::compile(gpu, &recording).await?;
-    program.write(gpu, sum, bytemuck::cast_slice(&to)).await?;
-    program
-        .write(gpu, term, bytemuck::cast_slice(&from))
-        .await?;
+    program.write(gpu, sum, bytemuck::cast_slice(to)).await?;
+    program.write(gpu, term, bytemuck::cast_slice(from)).await?;
     let params = program.params_block(&recording.dispatches);
     let all = [0..recording.dispatches.len(); 1];
     let run = program.run_once(gpu, &recording.dispatches, &all, &params);
     run.await?;
     let sums: Vec<f32> = bytemuck::pod_collect_to_vec(&program.read(gpu, sum).await?);
-    match sums.iter().all(|&sum| sum != 0.0) {
-        true => Ok(Subnormals::Kept),
-        false => Ok(Subnormals::Zero),
+    Ok(sums.into_iter().take(to.len()).collect())
+}
+
+#[cfg(all(test, feature = "native"))]
+mod tests {
+    use super::*;
+
+    /// Numbers of any size, many of them around the smallest normal one.
+    fn numbers(rng: &mut fastrand::Rng) -> Vec<f32> {
+        let number = |rng: &mut fastrand::Rng| {
+            let exponent = rng.u32(if rng.bool() { 0..4 } else { 0..200 });
+            f32::from_bits(rng.u32(0..2) << 31 | exponent << 23 | rng.u32(0..1 << 23))
+        };
+        (0..4096).map(|_| number(rng)).collect()
+    }
+
+    #[test]
+    fn the_hosts_sums_are_the_devices_to_the_bit() {
+        let Some(gpu) = crate::device::plain() else {
+            return;
+        };
+        let rng = &mut fastrand::Rng::with_seed(7);
+        let own = pollster::block_on(subnormals(gpu)).unwrap();
+        let (mut host, term) = (numbers(rng), numbers(rng));
+        let device = pollster::block_on(device_sums(gpu, &host, &term)).unwrap();
+        let subnormal = |values: &[f32]| values.iter().filter(|v| v.is_subnormal()).count();
+        assert!(subnormal(&host) > 500 && subnormal(&term) > 500);
+        add(&mut host, &term, own);
+        let pairs = host.iter().zip(&device);
+        let others = pairs.filter(|(host, device)| host.to_bits() != device.to_bits());
+        assert_eq!(others.collect::<Vec<_>>(), [], "{own:?}");
+        println!("{own:?}: {} subnormal sums", subnormal(&device));
     }
 }

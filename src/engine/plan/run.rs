@@ -425,8 +425,7 @@ impl Plan {
         let margin = gpu.margin();
         let mut destinations = vec![(params, program.uniforms(), 0)];
         for (bytes, region) in data {
-            let to = margin + region.offset;
-            destinations.push((bytes, program.memory(*region)?, to));
+            destinations.push((bytes, program.memory(*region)?, margin + region.offset));
         }
         let upload = &self.uploads[at];
         let encode = || -> std::result::Result<wgpu::SubmissionIndex, wgpu::MapRangeError> {

@@ -69,13 +69,14 @@ pub trait Reducer: Send {
     /// # Errors
     /// [`Error::Rank`] with the rank that is to blame.
     fn gather(&mut self, bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
-        let (rank, size) = (self.rank(), self.size());
-        let mut all = vec![vec![0; bytes.len()]; size];
-        for (root, part) in all.iter_mut().enumerate() {
-            if root == rank {
-                part.copy_from_slice(bytes);
-            }
-            self.broadcast(part, root)?;
+        let (rank, mut all) = (self.rank(), Vec::new());
+        for root in 0..self.size() {
+            let mut part = match root == rank {
+                true => bytes.to_vec(),
+                false => vec![0; bytes.len()],
+            };
+            self.broadcast(&mut part, root)?;
+            all.push(part);
         }
         Ok(all)
     }

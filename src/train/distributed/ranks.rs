@@ -42,11 +42,13 @@ impl Ranks {
 
     /// Refuses what are no ranks.
     pub fn check(&self) -> Result<()> {
+        const MOST: usize = 1 << 16;
         let (rank, size) = (self.rank, self.size);
-        match rank < size {
+        match rank < size && size <= MOST {
             true => Ok(()),
             false => {
-                let reason = format!("is of rank {rank}, of {size} that there are");
+                let reason =
+                    format!("is of rank {rank} of {size}: counted from 0, of at most {MOST}");
                 Err(Error::argument("reducer", reason))
             }
         }
