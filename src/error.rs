@@ -69,6 +69,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Another rank of a [distributed](crate::distributed) training is gone, has failed, or does something else
+    /// than this one.
+    Rank {
+        /// The rank.
+        rank: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The driver or wgpu refused a command: a defect of this crate or of the driver. The message
     /// belongs in a bug report.
     Gpu {
@@ -94,6 +102,13 @@ impl Error {
             layer: layer.into(),
             expected: expected.into(),
             got: got.to_string(),
+        }
+    }
+
+    pub(crate) fn rank(rank: usize, reason: impl Into<String>) -> Self {
+        Self::Rank {
+            rank,
+            reason: reason.into(),
         }
     }
 
@@ -156,6 +171,7 @@ impl fmt::Display for Error {
             Self::DeviceLost { reason } => write!(f, "the device is lost: {reason}"),
             Self::File { path, reason } => write!(f, "{}: {reason}", path.display()),
             Self::Argument { argument, reason } => write!(f, "{argument}: {reason}"),
+            Self::Rank { rank, reason } => write!(f, "rank {rank}: {reason}"),
             Self::Gpu { message } => write!(f, "the GPU refused a command: {message}"),
         }
     }

@@ -53,6 +53,8 @@
 //!   PyTorch.
 //! * With the feature `data`, the module of that name reads files and folders of images, transforms them and makes
 //!   batches, ahead on threads.
+//! * [`distributed`] is training on several devices: ranks, in threads or processes, that add up their gradients in a
+//!   fixed order and hold the same bits.
 //! * [`guide`] has pages to read: the [architecture](guide::architecture), [how the kernels
 //!   work](guide::kernels), what a step [costs](guide::cost), [half precision](guide::half_precision), what
 //!   has been [measured](guide::benchmarks), and more.
@@ -115,6 +117,7 @@ pub use op::{
 pub use shape::Shape;
 #[cfg(feature = "native")]
 pub use train::Checkpoints;
+pub use train::distributed;
 pub use train::{
     Accuracy, ConfusionMatrix, Cyclic, Evaluation, Group, Held, Log, LogRow, Looked, MeanErrors,
     Metric, OneCycle, PendingPrediction, Prediction, Predictions, Predictor, PredictorBuilder,

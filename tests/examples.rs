@@ -165,3 +165,36 @@ fn fashion_mnist_goes_on_after_ctrl_c_to_the_same_results() {
         (Some(0), results(&whole)[3..].to_vec())
     );
 }
+
+#[test]
+fn distributed_ranks_come_to_the_bits_of_one_process() {
+    let (folder, program) = (Folder::new("distributed"), build("distributed"));
+    write_images(&folder.0);
+    let mut command = Command::new(&program);
+    // Beyond an epoch of 13 batches, whose last round has none for some of the ranks.
+    command.args([
+        "--device",
+        "cpu",
+        "--ranks",
+        "1,2,3",
+        "--batch",
+        "16",
+        "--updates",
+        "8",
+    ]);
+    let (printed, code) = run(command.arg("--data").arg(&folder.0), None);
+    assert_eq!(code, Some(0), "{printed}");
+    let lines: Vec<Vec<&str>> = printed
+        .lines()
+        .skip(1)
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(lines.len(), 3, "{printed}");
+    for (line, ranks) in lines.iter().zip(["1", "2", "3"]) {
+        let [.., together, alone] = line[..] else {
+            panic!("{printed}");
+        };
+        assert_eq!(line[0], ranks);
+        assert!(together == alone && together.len() == 16, "{printed}");
+    }
+}

@@ -13,8 +13,8 @@ struct Params {
 
 // Whether there are running estimates.
 override HAS_RUNNING: bool = true;
-// Whether these are averages of all batches, of which there have been so many before.
-override CUMULATIVE: bool = false;
+// Whether they are the batch's own, which another kernel folds into the running ones.
+override FOLDS_LATER: bool = false;
 
 fn store_statistics(channel: u32, mean: f32, variance: f32) {
     statistics[2u * channel] = mean;
@@ -22,10 +22,13 @@ fn store_statistics(channel: u32, mean: f32, variance: f32) {
     if HAS_RUNNING {
         let count = f32(params.batch * params.plane);
         let unbiased = variance * (count / (count - 1.0));
-        var share = params.momentum;
-        if CUMULATIVE { share = 1.0 / (batches[0] + 1.0); }
-        let kept = 1.0 - share;
-        running_mean[channel] = kept * running_mean[channel] + share * mean;
-        running_variance[channel] = kept * running_variance[channel] + share * unbiased;
+        if FOLDS_LATER {
+            running_mean[channel] = mean;
+            running_variance[channel] = unbiased;
+        } else {
+            let share = batch_share();
+            running_mean[channel] = folded(running_mean[channel], mean, share);
+            running_variance[channel] = folded(running_variance[channel], unbiased, share);
+        }
     }
 }

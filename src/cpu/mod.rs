@@ -85,6 +85,7 @@ pub use norm::{
     layer_norm_backward_parameters, layer_norm_channels_backward_input,
     layer_norm_channels_backward_parameters, layer_norm_channels_forward, layer_norm_forward,
 };
+pub(crate) use norm::{fold_running, unbiased};
 pub use optimizer::{clip_scale, global_norm, optimizer_update};
 pub use pad2d::{pad2d_backward, pad2d_forward};
 pub use pixel_shuffle::{pixel_shuffle, pixel_unshuffle};

@@ -29,15 +29,14 @@ impl Threads {
         }
     }
 
-    /// Begins to make the batches of a task from `first` on. `None` where there are to be no threads, or the
-    /// system gives none.
-    pub fn start(&self, task: &Arc<Task>, first: usize) -> Option<Ahead> {
-        let count = self.count.min(task.batches() - first);
+    /// Begins to make the batches of a task. `None` where there are to be no threads, or the system gives none.
+    pub fn start(&self, task: &Arc<Task>) -> Option<Ahead> {
+        let count = self.count.min(task.rounds());
         let ahead = self.ahead.unwrap_or(2 * self.count).max(1);
         let queue = Arc::new(Queue {
             state: Mutex::new(State {
-                next: first,
-                given: first,
+                next: 0,
+                given: 0,
                 made: BTreeMap::new(),
             }),
             changed: Condvar::new(),
@@ -72,7 +71,7 @@ struct Queue {
 }
 
 struct State {
-    /// The next batch to be made, and to be given.
+    /// The round whose batch is made next, and the one whose batch is given next.
     next: usize,
     given: usize,
     made: BTreeMap<usize, Result<Made>>,
@@ -96,17 +95,17 @@ impl Queue {
     /// A thread's life.
     fn work(&self) {
         let mut state = self.lock();
-        while !self.stopped() && state.next < self.task.batches() {
+        while !self.stopped() && state.next < self.task.rounds() {
             if state.next - state.given >= self.ahead {
                 state = self.wait(state);
                 continue;
             }
-            let number = state.next;
+            let round = state.next;
             state.next += 1;
             drop(state);
-            let made = self.task.make(number);
+            let made = self.task.make(round);
             state = self.lock();
-            state.made.insert(number, made);
+            state.made.insert(round, made);
             self.changed.notify_all();
         }
     }

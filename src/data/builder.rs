@@ -1,7 +1,7 @@
 //! The options of a loader.
 
 use super::mix::Mix;
-use super::place::Layout;
+use super::place::{Layout, Shard};
 use super::task::Work;
 use super::{Dataset, Loader, Transforms};
 use crate::{Error, Result};
@@ -11,6 +11,7 @@ pub struct LoaderBuilder {
     dataset: Box<dyn Dataset>,
     transforms: Transforms,
     layout: Layout,
+    shard: Shard,
     mix: Mix,
     classes: Option<usize>,
     skip_damaged: bool,
@@ -40,6 +41,7 @@ impl LoaderBuilder {
                 shuffle: false,
                 drop_last: false,
             },
+            shard: Shard { rank: 0, size: 1 },
             mix: Mix::default(),
             classes: None,
             skip_damaged: false,
@@ -80,6 +82,32 @@ impl LoaderBuilder {
         self
     }
 
+    /// Gives the part of one of `size` ranks that train together: batch `rank`, `rank + size`, `rank + 2 * size` and so
+    /// on of the same loader without this, with all that is drawn for them. So ranks that take a step with each of
+    /// their batches make the updates of one process that [accumulates](crate::TrainerBuilder::accumulate) `size`
+    /// batches. Default rank 0 of 1: all.
+    ///
+    /// Each rank gets equally many, so that none waits for the others for ever: where a last round has no batch left
+    /// for a rank, its batch is [empty](super::Batch::is_empty), and so is one whose examples have all been
+    /// [skipped](Self::skip_damaged).
+    ///
+    /// ```
+    /// use wgpu_cnn::data::{Array, Loader, Memory};
+    /// let memory = || Memory::new(Array::new([5, 1], vec![0.0f32; 5])?, [0u8; 5]);
+    /// for (rank, expected) in [(0, [vec![0, 1], vec![4]]), (1, [vec![2, 3], vec![]])] {
+    ///     let loader = Loader::builder(memory()?).batch(2).shard(rank, 2).build()?;
+    ///     assert_eq!(loader.len(), 2);
+    ///     for (batch, expected) in loader.epoch(0).zip(expected) {
+    ///         assert_eq!(batch?.indices, expected);
+    ///     }
+    /// }
+    /// # Ok::<(), wgpu_cnn::Error>(())
+    /// ```
+    pub fn shard(mut self, rank: usize, size: usize) -> Self {
+        self.shard = Shard { rank, size };
+        self
+    }
+
     /// Mixes each image and its target with those of the one before in the batch, in a share that is drawn for the
     /// batch from Beta(`alpha`, `alpha`) (Zhang et al. 2018): torchvision's `MixUp`. The batch's targets are a
     /// probability for each class then, for [`Loss::cross_entropy`](crate::Loss::cross_entropy).
@@ -103,7 +131,7 @@ impl LoaderBuilder {
 
     /// Whether examples whose files cannot be read or decoded are left out of their batches, counted
     /// ([`Loader::skipped`]) and logged. Default false: they are an error that names the file. An epoch in which
-    /// nothing can be read is an error in any case.
+    /// nothing can be read is an error in any case, and so is a rank's part of one.
     pub fn skip_damaged(mut self, skip: bool) -> Self {
         self.skip_damaged = skip;
         self
@@ -160,6 +188,7 @@ impl LoaderBuilder {
         self.layout.examples = self.dataset.len();
         self.transforms.check()?;
         self.mix.check()?;
+        self.shard.check()?;
         if self.bytes && !self.mix.is_none() {
             return Err(Error::argument("bytes", "cannot be mixed with each other"));
         }
@@ -187,6 +216,7 @@ impl LoaderBuilder {
             dataset: self.dataset,
             transforms: self.transforms,
             layout: self.layout,
+            shard: self.shard,
             mix: self.mix,
             classes,
             skip_damaged: self.skip_damaged,

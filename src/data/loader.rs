@@ -64,9 +64,9 @@ impl Loader {
         LoaderBuilder::new(Box::new(dataset))
     }
 
-    /// Batches of an epoch.
+    /// Batches of an epoch: of a [rank's part](LoaderBuilder::shard) of it, as many for each rank.
     pub fn len(&self) -> usize {
-        self.work.layout.batches()
+        self.work.shard.rounds(self.work.layout.batches())
     }
 
     /// Whether there are none, which never is.
@@ -84,13 +84,13 @@ impl Loader {
     /// for.
     pub fn epoch(&self, epoch: u64) -> Epoch {
         let first = self.progress.begin(epoch);
-        let task = Arc::new(Task::new(self.work.clone(), epoch));
+        let task = Arc::new(Task::new(self.work.clone(), epoch, first));
         Epoch {
             #[cfg(feature = "native")]
-            threads: self.threads.start(&task, first),
+            threads: self.threads.start(&task),
             progress: self.progress.clone(),
-            next: first,
-            count: self.len(),
+            next: 0,
+            count: task.rounds(),
             given: false,
             damage: None,
             task,
@@ -181,9 +181,10 @@ pub struct Epoch {
     progress: Arc<Progress>,
     #[cfg(feature = "native")]
     threads: Option<super::ahead::Ahead>,
+    /// Rounds that are behind, and all of them.
     next: usize,
     count: usize,
-    /// Whether there was a batch.
+    /// Whether there was a batch with examples.
     given: bool,
     damage: Option<Error>,
 }
@@ -222,10 +223,11 @@ impl Iterator for Epoch {
             self.progress
                 .skipped
                 .fetch_add(made.skipped, Ordering::Relaxed);
-            self.progress.at(self.task.epoch, self.next);
+            self.progress
+                .at(self.task.epoch, self.task.begin(self.next));
             self.damage = made.damage.or(self.damage.take());
             if let Some(batch) = made.batch {
-                self.given = true;
+                self.given |= !batch.is_empty();
                 return Some(Ok(batch));
             }
         }

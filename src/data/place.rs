@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use crate::{Error, Result};
 
-/// What decides which examples a batch has: two loaders that agree in it give the same batches.
+/// What decides which examples a batch has: two loaders that agree in it give the same batches. How many ranks
+/// share them is no part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Layout {
     pub examples: usize,
@@ -25,8 +26,40 @@ impl Layout {
     }
 }
 
+/// The ranks that share the batches of an epoch: one after the other, a batch each, round after round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Shard {
+    pub rank: usize,
+    pub size: usize,
+}
+
+impl Shard {
+    /// Refuses a rank that is none of so many.
+    pub fn check(self) -> Result<()> {
+        let Self { rank, size } = self;
+        if rank < size {
+            return Ok(());
+        }
+        let reason = format!("rank {rank} of {size}: ranks are 0 to size - 1");
+        Err(Error::argument("shard", reason))
+    }
+
+    /// Rounds that take so many batches.
+    pub fn rounds(self, batches: usize) -> usize {
+        batches.div_ceil(self.size)
+    }
+
+    /// The batch of this rank in a round that begins with the batch `begin`, of `batches`. `None` where the batches
+    /// have been taken by the ranks before.
+    pub fn batch(self, begin: usize, batches: usize) -> Option<usize> {
+        let batch = begin.checked_add(self.rank);
+        batch.filter(|&batch| batch < batches)
+    }
+}
+
 /// Where a [`Loader`](super::Loader) is: what a checkpoint keeps, so that a run goes on with the batch that would
-/// have come next. It has a text form, by `to_string` and `parse`, and that has the loader's seed, batch size and
+/// have come next. Each rank of a [shared](super::LoaderBuilder::shard) loader has the same, and any number of ranks
+/// goes on from it. It has a text form, by `to_string` and `parse`, and that has the loader's seed, batch size and
 /// number of examples, too: a loader that differs in them refuses it. The text's bytes are what a trainer
 /// [keeps](crate::Trainer::set_data_place): `trainer.set_data_place(loader.place())`, and after a resumption
 /// `loader.resume(&trainer.data_place().try_into()?)`.
@@ -62,7 +95,7 @@ impl Place {
         self.epoch
     }
 
-    /// The number of the next batch in its epoch.
+    /// The number of the next batch in its epoch. Where ranks share the batches, it counts those of all.
     pub fn batch(&self) -> usize {
         self.batch
     }

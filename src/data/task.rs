@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::mix::Mix;
-use super::place::Layout;
+use super::place::{Layout, Shard};
 use super::random::{Purpose, Random};
 use super::{Array, Dataset, Example, Transforms, Values};
 use crate::op::Target;
@@ -34,9 +34,23 @@ impl Batch {
         self.indices.len()
     }
 
-    /// Whether there is none, which a loader never gives.
+    /// Whether there is none, as in the last round of [ranks](super::LoaderBuilder::shard) that have no batch left;
+    /// other loaders never give such. A rank that trains with others takes its step with it all the same.
     pub fn is_empty(&self) -> bool {
         self.indices.is_empty()
+    }
+}
+
+impl Batch {
+    /// Of no example, whose shape is not known.
+    fn empty() -> Self {
+        Self {
+            images: Vec::new(),
+            bytes: Vec::new(),
+            targets: Target::Labels(Vec::new()),
+            shape: Shape::from([0]),
+            indices: Vec::new(),
+        }
     }
 }
 
@@ -45,6 +59,7 @@ pub(super) struct Work {
     pub dataset: Box<dyn Dataset>,
     pub transforms: Transforms,
     pub layout: Layout,
+    pub shard: Shard,
     pub mix: Mix,
     pub classes: usize,
     pub skip_damaged: bool,
@@ -52,8 +67,7 @@ pub(super) struct Work {
 }
 
 impl Work {
-    /// The examples of an epoch in their order: of all ranks, should there be several one day, who would then
-    /// take parts of it.
+    /// The examples of an epoch in their order: of all ranks, each of which takes its batches of it.
     fn order(&self, epoch: u64) -> Option<Vec<usize>> {
         let Layout {
             shuffle,
@@ -71,13 +85,15 @@ pub(super) struct Task {
     /// `None` where it is the data set's.
     order: Option<Vec<usize>>,
     pub epoch: u64,
+    /// The batch that the first round begins with.
+    first: usize,
     /// Whether nobody wants them any more.
     pub stop: AtomicBool,
 }
 
 /// What became of a batch.
 pub(super) struct Made {
-    /// None where every example was damaged.
+    /// None where every example was damaged and nobody waits for the batch.
     pub batch: Option<Batch>,
     pub skipped: u64,
     /// The error of the last that was.
@@ -85,22 +101,35 @@ pub(super) struct Made {
 }
 
 impl Task {
-    pub fn new(work: Arc<Work>, epoch: u64) -> Self {
+    pub fn new(work: Arc<Work>, epoch: u64, first: usize) -> Self {
         Self {
             order: work.order(epoch),
             work,
             epoch,
+            first,
             stop: AtomicBool::new(false),
         }
     }
 
-    #[cfg(feature = "native")]
-    pub fn batches(&self) -> usize {
-        self.work.layout.batches()
+    /// Rounds to come, in each of which every rank gets a batch.
+    pub fn rounds(&self) -> usize {
+        let batches = self.work.layout.batches();
+        self.work.shard.rounds(batches - self.first)
     }
 
-    /// Makes a batch. A panic in a data set or in a function of the user's is an error.
-    pub fn make(&self, batch: usize) -> Result<Made> {
+    /// The batch that a round begins with: of the one after the last, the number of batches or more.
+    pub fn begin(&self, round: usize) -> usize {
+        let before = round.saturating_mul(self.work.shard.size);
+        self.first.saturating_add(before)
+    }
+
+    /// Makes the batch of a round. A panic in a data set or in a function of the user's is an error.
+    pub fn make(&self, round: usize) -> Result<Made> {
+        let Work { layout, shard, .. } = &*self.work;
+        let batch = shard.batch(self.begin(round), layout.batches());
+        let Some(batch) = batch else {
+            return Ok(Made::absent());
+        };
         let made = catch_unwind(AssertUnwindSafe(|| self.try_make(batch)));
         made.unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
@@ -147,11 +176,26 @@ impl Task {
             let mut random = Random::of(Purpose::Batch, layout.seed, self.epoch, number);
             self.work.mix.apply(batch, self.work.classes, &mut random)?;
         }
+        // The other ranks take a step of this round, and so must this one.
+        if batch.is_none() && self.work.shard.size > 1 {
+            batch = Some(Batch::empty());
+        }
         Ok(Made {
             batch,
             skipped,
             damage,
         })
+    }
+}
+
+impl Made {
+    /// In place of a batch that the epoch does not have.
+    fn absent() -> Self {
+        Self {
+            batch: Some(Batch::empty()),
+            skipped: 0,
+            damage: None,
+        }
     }
 }
 

@@ -83,13 +83,22 @@ pub(super) fn upload_size(lowered: &Lowered, params: u64) -> u64 {
             true => loss.logits[1].size,
             false => loss.values.size.max(loss.labels.size),
         });
-    params + inputs + targets.sum::<u64>()
+    // The statistics of a rank's batch come by themselves.
+    let statistics = lowered.apart.as_ref().map_or(0, |apart| apart.region.size);
+    params + (inputs + targets.sum::<u64>()).max(statistics)
 }
 
-/// Bytes of the largest output.
+/// Bytes of gradients that are read back at a time.
+pub(super) const STRETCH: u64 = 16 << 20;
+
+/// Bytes of the largest read-back: an output, or what ranks tell each other.
 pub(super) fn largest_output(lowered: &Lowered) -> u64 {
-    let outputs = lowered.outputs.iter();
-    outputs.map(|output| output.size).max().unwrap_or(0)
+    let outputs = lowered.outputs.iter().map(|output| output.size);
+    let together = lowered.ranks > 1;
+    let slabs = lowered.slabs.iter().filter(|_| together);
+    let slabs = slabs.map(|slab| slab.gradient.size.min(STRETCH));
+    let apart = lowered.apart.iter().map(|apart| apart.region.size);
+    outputs.chain(slabs).chain(apart).max().unwrap_or(0)
 }
 
 /// The buffers that a plan has beside those of its recording, and the bytes of each.

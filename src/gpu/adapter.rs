@@ -27,6 +27,10 @@ pub struct GpuBuilder {
     limits: Option<wgpu::Limits>,
     preferred: Option<String>,
     compute_units: Option<u32>,
+    /// Among those that fit.
+    number: usize,
+    /// The same among those that serve as well as the first, begun anew after the last.
+    in_turn: Option<usize>,
     pipeline_cache: Option<PathBuf>,
     debugging: Debugging,
 }
@@ -42,6 +46,8 @@ impl Default for GpuBuilder {
             preferred: None,
             compute_units: None,
             pipeline_cache: None,
+            number: 0,
+            in_turn: None,
             debugging: Debugging::default(),
         }
     }
@@ -53,6 +59,30 @@ impl GpuBuilder {
     /// of which it may not tell the name.
     pub fn adapter(mut self, name: impl Into<String>) -> Self {
         self.adapter = Some(name.into());
+        self
+    }
+
+    /// Takes one of the adapters that serve as well as the first by its number among them, which begins anew after the
+    /// last, in place of [`number`](Self::number): for the ranks of a machine, of which there may be more. Those of
+    /// one kind, discrete or integrated, and one back end serve equally well. In a browser there is one.
+    ///
+    /// ```no_run
+    /// use wgpu_cnn::Gpu;
+    /// let gpus = (0..2).map(|rank| Gpu::builder().in_turn(rank).build());
+    /// let gpus: Vec<Gpu> = gpus.collect::<Result<_, _>>()?; // the same one twice, where there is one
+    /// # Ok::<(), wgpu_cnn::Error>(())
+    /// ```
+    pub fn in_turn(mut self, number: usize) -> Self {
+        self.in_turn = Some(number);
+        self
+    }
+
+    /// Takes the adapter at a place among those that fit, from 0 on: the preferred ones first, and of those that
+    /// are alike in the order in which the driver has them. So each rank of a
+    /// [distributed](crate::TrainerBuilder::distributed) training takes one of several. That there are not as many
+    /// is an [`Error::NoAdapter`]. Default 0. Means nothing in a browser, which has one.
+    pub fn number(mut self, number: usize) -> Self {
+        self.number = number;
         self
     }
 
@@ -245,9 +275,20 @@ impl GpuBuilder {
                 && adapter.get_downlevel_capabilities().flags.contains(compute)
         };
         let rank = |adapter: &wgpu::Adapter| self.rank(adapter.get_info().device_type);
-        let chosen = adapters.into_iter().filter(fits).min_by_key(rank);
+        let mut fitting: Vec<_> = adapters.into_iter().filter(fits).collect();
+        fitting.sort_by_key(rank);
+        let number = match self.in_turn {
+            Some(number) => {
+                keep_the_best(&mut fitting);
+                number % fitting.len().max(1)
+            }
+            None => self.number,
+        };
+        let count = fitting.len();
+        let chosen = fitting.into_iter().nth(number);
         chosen.ok_or_else(|| Error::NoAdapter {
             reason: match (name, names.is_empty()) {
+                _ if count > 0 => format!("number {number} of {count} that fit, counted from 0"),
                 (_, true) => "this machine has no Vulkan, Metal or DX12 driver".into(),
                 (Some(name), _) => format!("none of {names:?} is called {name:?}"),
                 (None, _) => format!("none of {names:?} fits"),
@@ -280,6 +321,16 @@ impl GpuBuilder {
             Cpu => 4,
         }
     }
+}
+
+/// Leaves those that serve as well as the first.
+fn keep_the_best(adapters: &mut Vec<wgpu::Adapter>) {
+    let kind = |adapter: &wgpu::Adapter| {
+        let info = adapter.get_info();
+        (info.device_type, info.backend)
+    };
+    let first = adapters.first().map(kind);
+    adapters.retain(|adapter| Some(kind(adapter)) == first);
 }
 
 /// Keeps the first error of a device of our own that no scope catches.

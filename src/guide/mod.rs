@@ -79,9 +79,14 @@ pub mod half_precision {}
 #[doc = include_str!("pytorch.md")]
 pub mod pytorch {}
 
+/// Training on several devices: ranks, the order of their sums, what ends with whom, and what it costs.
+#[doc = include_str!("distributed.md")]
+pub mod distributed {}
+
 /// Data: files, transforms, loaders, and how they compare with torchvision's.
 ///
 /// [data]: crate::data
+/// [distributed]: crate::guide::distributed
 #[cfg(feature = "data")]
 #[doc = include_str!("data.md")]
 pub mod data {}

@@ -167,6 +167,11 @@ impl<'a, T> Inputs<'a, T> {
         &self.0
     }
 
+    /// Whether there is not a single value.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.iter().all(|input| input.len() == 0)
+    }
+
     /// The numbers of each, of what is never bytes.
     pub(crate) fn numbers(&self, what: &str) -> Result<Vec<&'a [T]>> {
         let numbers = self.0.iter().map(|input| match input {

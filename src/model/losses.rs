@@ -325,6 +325,15 @@ impl Targets {
     }
 
     /// Refuses another number than there are losses.
+    /// Whether they are those of no example.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.iter().all(|target| match target {
+            Target::Labels(labels) => labels.is_empty(),
+            Target::WideLabels(labels) => labels.is_empty(),
+            Target::Values(values) => values.is_empty(),
+        })
+    }
+
     fn check_count(&self, losses: &[OutputLoss]) -> Result<()> {
         if self.0.len() == losses.len() {
             return Ok(());

@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 
 use super::Schedule;
 use super::checkpoint::{self, CheckpointOptions, at_once};
+use super::distributed::Ranks;
 use super::groups::Learned;
 use super::origin::Origin;
 use super::trainer::{Backend, Trainer};
@@ -33,6 +34,10 @@ pub struct TrainerBuilder {
     found: Option<Found>,
     pub(super) options: PlanOptions,
     pub(super) checkpoint: CheckpointOptions,
+    /// Those that it trains with.
+    pub(super) ranks: Option<Ranks>,
+    /// What these must have in common beside what they are told of, by name and hash.
+    pub(super) agreed: Vec<(String, u64)>,
 }
 
 impl TrainerBuilder {
@@ -50,6 +55,8 @@ impl TrainerBuilder {
             found: None,
             options: PlanOptions::new(64),
             checkpoint: CheckpointOptions::default(),
+            ranks: None,
+            agreed: vec![],
         }
     }
 
@@ -323,6 +330,7 @@ impl TrainerBuilder {
         let mut reference = Reference::with(&self.model, own, groups, options.seed, parameters)?;
         reference.set_clip_norm(options.clip_norm)?;
         reference.set_accumulate(options.accumulate)?;
+        reference.set_ranks(options.ranks)?;
         reference.set_input_gradients(options.input_gradients);
         reference.set_average(options.average)?;
         reference.set_direct_only(options.direct_only);
@@ -346,6 +354,7 @@ impl TrainerBuilder {
             self.clone(),
         );
         self.begin(&mut trainer, checkpoint).await?;
+        trainer.agree().await?;
         Ok(trainer)
     }
 
@@ -383,6 +392,7 @@ impl TrainerBuilder {
         let groups = self.groups()?;
         self.schedule.check()?;
         self.check_checkpoint()?;
+        self.ranks.as_ref().map_or(Ok(()), Ranks::check)?;
         (self.options.average).map_or(Ok(()), |average| average.check())?;
         if !(1..=64).contains(&self.options.in_flight) {
             return Err(Error::argument("in_flight", "must be between 1 and 64"));

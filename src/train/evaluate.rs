@@ -76,8 +76,8 @@ impl fmt::Display for Evaluation {
 
 impl Trainer {
     /// The loss over a whole set, in evaluation: without dropout, and with the running statistics. `batches` is
-    /// any iterator over pairs of inputs and targets, or over `Result`s of them; batches may have any size. With
-    /// the feature `data` an epoch of a loader is one: `trainer.evaluate(loader.epoch(0))`.
+    /// any iterator over pairs of inputs and targets, or over `Result`s of them; batches may have any size, and empty
+    /// ones count nothing. With the feature `data` an epoch of a loader is one: `trainer.evaluate(loader.epoch(0))`.
     ///
     /// The loss is the one that all examples as one batch have: a mean is over all that counts, by class
     /// weights and without ignored labels, and a sum over all. What is in training stays as it is: parameters,
@@ -111,8 +111,8 @@ impl Trainer {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape) and [`Error::Argument`](crate::Error::Argument) for a batch that does not fit, and where there is none; what the
-    /// iterator gives for errors; the device's.
+    /// [`Error::Shape`](crate::Error::Shape) and [`Error::Argument`](crate::Error::Argument) for a batch that does not fit, and where there is none
+    /// with examples; what the iterator gives for errors; the device's.
     #[cfg(feature = "native")]
     pub fn evaluate<B: IntoBatch>(
         &mut self,
@@ -166,8 +166,12 @@ impl Trainer {
         let mut whole = WholeLosses::new(&self.losses);
         for batch in batches {
             let (inputs, targets) = batch.into_batch()?;
-            self.count(inputs.as_inputs(), &targets, &mut whole, metrics)
-                .await?;
+            let inputs = inputs.as_inputs();
+            // What a loader gives a rank that has no batch left.
+            if inputs.is_empty() && targets.is_empty() {
+                continue;
+            }
+            self.count(inputs, &targets, &mut whole, metrics).await?;
         }
         self.evaluated(whole, metrics)
     }

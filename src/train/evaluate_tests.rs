@@ -240,6 +240,17 @@ fn what_cannot_be_evaluated_is_an_error() {
         let (x, none) = ([0.5f32; 4], Vec::<(Vec<f32>, Vec<u8>)>::new());
         let error = trainer.evaluate(&none).unwrap_err();
         assert_eq!(error, Error::argument("batches", "there is none"));
+        let empty = (vec![], vec![]);
+        let error = trainer
+            .evaluate([empty.clone(), empty.clone()])
+            .unwrap_err();
+        assert_eq!(error, Error::argument("batches", "there is none"));
+        let some = (x.to_vec(), vec![1u8, 0]);
+        let alone = trainer.evaluate([some.clone()]).unwrap();
+        assert_eq!(
+            trainer.evaluate([empty.clone(), some, empty]).unwrap(),
+            alone
+        );
         let file = Error::file("a.png".as_ref(), "is no picture");
         let batches = [Ok((x, [0u8, 1])), Err(file.clone())];
         assert_eq!(trainer.evaluate(batches).unwrap_err(), file);

@@ -184,13 +184,35 @@ impl Trainer {
     pub async fn forward_held_async(&mut self, inputs: &[&Held]) -> Result<Vec<(String, Held)>> {
         check_own(&self.losses, "forward_held")?;
         self.check_not_averaged()?;
-        let examples = self.held_examples(inputs)?;
-        self.keep_if_due().await?;
+        let ranks = self.several();
+        let ready = match self.held_examples(inputs) {
+            Ok(examples) => self.keep_if_due().await.map(|()| examples),
+            Err(error) => Err(error),
+        };
+        if let Some(ranks) = &ranks {
+            self.meet(ranks, true, &ready)?;
+        }
+        let examples = ready?;
         self.session.changes += 1;
         let graph = &self.model().graph;
         let shapes = graph.outputs().iter();
         let shapes: Vec<Shape> = shapes.map(|&o| graph.shape(o).batched(examples)).collect();
-        let outputs: Vec<Held> = match &mut self.backend {
+        let outputs = self.forward_on(inputs, examples, shapes).await;
+        if let Some(ranks) = &ranks {
+            let done = outputs.as_ref().map(drop).map_err(Clone::clone);
+            self.forwarded_together(ranks, examples, done).await?;
+        }
+        let names = self.model().outputs().map(|(name, _)| name);
+        Ok(names.zip(outputs?).collect())
+    }
+
+    async fn forward_on(
+        &mut self,
+        inputs: &[&Held],
+        examples: usize,
+        shapes: Vec<Shape>,
+    ) -> Result<Vec<Held>> {
+        Ok(match &mut self.backend {
             Backend::Gpu(plan) => {
                 let gpu = plan.gpu().clone();
                 let tensors = inputs.iter().map(|input| input.on(&gpu));
@@ -207,9 +229,7 @@ impl Trainer {
                     .map(|(values, shape)| Held::on_host(shape, values))
                     .collect()
             }
-        };
-        let names = self.model().outputs().map(|(name, _)| name);
-        Ok(names.zip(outputs).collect())
+        })
     }
 
     /// [`backward`](Self::backward) from gradients that are held already.

@@ -3,6 +3,7 @@
 mod average;
 mod builder;
 mod checkpoint;
+pub mod distributed;
 #[cfg(all(test, feature = "native"))]
 mod dropped_tests;
 mod evaluate;

@@ -1,6 +1,7 @@
 //! A loss of one's own: the caller is given the outputs, and gives back their gradient.
 
 use super::Trainer;
+use super::distributed::Ranks;
 use super::trainer::Backend;
 use crate::Result;
 use crate::engine::Batch;
@@ -51,10 +52,10 @@ impl Trainer {
     }
 
     async fn forward_with(&mut self, inputs: Inputs<'_>) -> Result<Vec<(String, Vec<f32>)>> {
-        check_own(&self.losses, "forward")?;
-        self.check_not_averaged()?;
-        let examples = self.check_inputs(&inputs)?;
-        self.keep_if_due().await?;
+        if let Some(ranks) = self.several() {
+            return self.forward_with_ranks(&ranks, inputs).await;
+        }
+        let examples = self.before_forward(&inputs).await?;
         self.session.changes += 1;
         let batch = Batch {
             inputs: &inputs,
@@ -66,6 +67,44 @@ impl Trainer {
             Backend::Cpu(reference) => reference.forward_training(inputs)?,
         };
         Ok(self.named(outputs))
+    }
+
+    /// What comes before a forward pass. Gives the examples.
+    async fn before_forward(&mut self, inputs: &Inputs<'_>) -> Result<usize> {
+        check_own(&self.losses, "forward")?;
+        self.check_not_averaged()?;
+        let examples = self.check_inputs(inputs)?;
+        self.model().graph.check_training(examples)?;
+        self.keep_if_due().await?;
+        Ok(examples)
+    }
+
+    /// The same as one of several ranks, each on its own batch or on none.
+    async fn forward_with_ranks(
+        &mut self,
+        ranks: &Ranks,
+        inputs: Inputs<'_>,
+    ) -> Result<Vec<(String, Vec<f32>)>> {
+        let ready = match inputs.is_empty() {
+            true => check_own(&self.losses, "forward").map(|()| 0),
+            false => self.before_forward(&inputs).await,
+        };
+        self.meet(ranks, true, &ready)?;
+        let examples = ready?;
+        self.session.changes += 1;
+        let batch = Batch {
+            inputs: &inputs,
+            examples,
+            targets: &[],
+        };
+        let outputs = match (examples, &mut self.backend) {
+            (0, _) => Ok(vec![vec![]; self.model().outputs().len()]),
+            (_, Backend::Gpu(plan)) => plan.forward(&batch).await,
+            (_, Backend::Cpu(reference)) => reference.forward_training(inputs),
+        };
+        let done = outputs.as_ref().map(drop).map_err(Clone::clone);
+        self.forwarded_together(ranks, examples, done).await?;
+        Ok(self.named(outputs?))
     }
 
     /// The second half: the gradients of the parameters, from those of the caller's losses with respect to
@@ -92,6 +131,9 @@ impl Trainer {
     async fn backward_with(&mut self, gradients: Inputs<'_>) -> Result<()> {
         check_own(&self.losses, "backward")?;
         self.check_not_averaged()?;
+        if self.skips_backward(&gradients) {
+            return Ok(());
+        }
         let examples = match &self.backend {
             Backend::Gpu(plan) => plan.forwarded()?,
             Backend::Cpu(reference) => reference.forwarded()?,

@@ -47,6 +47,10 @@ impl Trainer {
     }
 
     async fn profile_with(&mut self, inputs: Inputs<'_>, targets: Targets) -> Result<Profile> {
+        if self.ranks() > 1 {
+            let reason = "is for a trainer by itself, not for one of several ranks";
+            return Err(Error::argument("profile", reason));
+        }
         let batch = self.check_batch(&inputs, &targets)?;
         self.check_not_averaged()?;
         let mut profiling = Profiling::begin(self.profiled()?, batch.examples).await?;

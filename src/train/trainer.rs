@@ -1,6 +1,7 @@
 //! The training loop's vocabulary.
 
 use super::checkpoint::Session;
+use super::distributed::LastShare;
 use super::log::Logged;
 use super::{Schedule, TrainerBuilder};
 use crate::engine::{Batch, MemoryReport, Plan, Reference};
@@ -31,6 +32,8 @@ pub struct Trainer {
     pub(super) made: Box<TrainerBuilder>,
     pub(super) session: Session,
     pub(super) logged: Logged,
+    /// What its last batch counts for among those of several ranks.
+    pub(super) last_share: LastShare,
 }
 
 pub(super) enum Backend {
@@ -77,6 +80,7 @@ impl Trainer {
             made: Box::new(made),
             session: Session::default(),
             logged: Logged::new(),
+            last_share: LastShare::default(),
         }
     }
 
@@ -96,7 +100,8 @@ impl Trainer {
     /// [`Error::Shape`] and [`Error::Argument`] for a batch that does not fit, in which case nothing
     /// has happened; [`Error::DeviceLost`]. An error of the device may come with a later call. Where
     /// [a file of states](TrainerBuilder::checkpoint_every_to) is due and cannot be written, [`Error::File`];
-    /// nothing has happened then either.
+    /// nothing has happened then either. Of [several ranks](TrainerBuilder::distributed), [`Error::Rank`] with the
+    /// one that has failed: nothing has happened on any of the others.
     #[cfg(feature = "native")]
     pub fn step<'a>(
         &mut self,
@@ -123,6 +128,9 @@ impl Trainer {
     }
 
     async fn step_with(&mut self, inputs: Inputs<'_>, targets: Targets) -> Result<()> {
+        if let Some(ranks) = self.several() {
+            return self.step_together(&ranks, inputs, targets).await;
+        }
         self.follow_schedule()?;
         let batch = self.check_batch(&inputs, &targets)?;
         self.keep_if_due().await?;
@@ -142,6 +150,9 @@ impl Trainer {
 
     /// [`update`](Self::update) for asynchronous programs and the browser.
     pub async fn update_async(&mut self) -> Result<()> {
+        if let Some(ranks) = self.several() {
+            return self.update_together(&ranks).await;
+        }
         self.follow_schedule()?;
         match &mut self.backend {
             Backend::Gpu(plan) => plan.update().await,
@@ -152,7 +163,9 @@ impl Trainer {
     /// The loss of the last step: the only read-back of a training loop, and it waits for that step.
     /// It is that of the step's own batch before the update, also where an update takes
     /// [several](TrainerBuilder::accumulate). A mean over a batch whose labels are all ignored is NaN,
-    /// as in PyTorch. Of several losses it is the sum of each times its weight.
+    /// as in PyTorch. Of several losses it is the sum of each times its weight. Of
+    /// [several ranks](TrainerBuilder::distributed) it is each one's own:
+    /// [`loss_of_all_ranks`](Self::loss_of_all_ranks) is that of all.
     ///
     /// # Errors
     /// [`Error::Argument`] before the first step and where the loss is the caller's, and the device's

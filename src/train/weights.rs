@@ -15,7 +15,8 @@ impl Trainer {
     /// They are read back from the device and written one after the other. Until all of them are on
     /// the disk, what was under that name before stays there. A link is followed, also to a file that
     /// is yet to be made, and a file that is replaced keeps its mode and its owner. Where a file has a
-    /// second name (a hard link), that one keeps the old contents.
+    /// second name (a hard link), that one keeps the old contents. Of
+    /// [several ranks](crate::TrainerBuilder::distributed) rank 0 alone writes it.
     ///
     /// # Errors
     /// [`Error::File`](crate::Error::File) where the path is not that of a file, where the file is read-only or
@@ -59,6 +60,9 @@ impl Trainer {
     }
 
     async fn write_file(&self, path: &Path, options: &SaveOptions) -> Result<()> {
+        if !self.writes() {
+            return options.layout(&self.model().graph).map(drop);
+        }
         let mut file = Replacement::begin(path)?;
         self.write(options, &mut file).await?;
         file.finish()

@@ -58,6 +58,7 @@ pub fn calls(on_device: bool) -> Vec<Call> {
     let mut calls = crate::cpu::calls();
     calls.extend(crate::norm::calls());
     calls.extend(crate::data::calls());
+    calls.extend(crate::distributed::calls());
     calls.extend(crate::op::calls());
     calls.extend(crate::joined::calls());
     calls.extend(crate::resize::calls());

@@ -2,8 +2,8 @@
 
 use wgpu_cnn::Target;
 use wgpu_cnn::data::{
-    Array, Colour, Dataset, IMAGENET, ImageFolder, ImageSize, Loader, Memory, Place, Random, Split,
-    Transforms, Values,
+    Array, Batch, Colour, Dataset, IMAGENET, ImageFolder, ImageSize, Loader, Memory, Place, Random,
+    Split, Transforms, Values,
 };
 
 use crate::call::Call;
@@ -80,6 +80,7 @@ const LOADER: &[&str] = &[
     "LoaderBuilder::shuffle",
     "LoaderBuilder::seed",
     "LoaderBuilder::drop_last",
+    "LoaderBuilder::shard",
     "LoaderBuilder::mixup",
     "LoaderBuilder::cutmix",
     "LoaderBuilder::classes",
@@ -286,19 +287,26 @@ fn load(d: &mut Draw, memory: Memory) -> bool {
             .workers(d.pick(&[0, 1, 2, usize::MAX]))
             .ahead(d.number());
     }
+    let mut shares = false;
+    if d.flag() {
+        let (rank, size) = (d.number(), d.number());
+        shares = size > 1;
+        builder = builder.shard(rank, size);
+    }
     let Ok(loader) = builder.build() else {
         return false;
     };
     assert!(!loader.is_empty() && !loader.dataset().is_empty());
     let mut value = false;
     for batch in loader.epoch(d.number() as u64).take(3) {
-        value |=
-            batch.is_ok_and(|batch| !batch.is_empty() && batch.len() <= loader.dataset().len());
+        let fits =
+            |batch: Batch| (shares || !batch.is_empty()) && batch.len() <= loader.dataset().len();
+        value |= batch.is_ok_and(fits);
     }
     let place: Vec<u8> = loader.place().into();
     assert!(Place::try_from(&place[1..]).is_err());
     let place = Place::try_from(&place[..]).expect("its own text form");
-    assert!(place.batch() < loader.len() && loader.skipped() == 0);
+    assert!((shares || place.batch() < loader.len()) && loader.skipped() == 0);
     let _ = place.epoch();
     value && loader.resume(&place).is_ok()
 }

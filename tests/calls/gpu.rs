@@ -22,8 +22,10 @@ const ASKED: &[&str] = &[
 const BUILDER: &[&str] = &[
     "Gpu::builder",
     "GpuBuilder::adapter",
+    "GpuBuilder::number",
     "GpuBuilder::power_preference",
     "GpuBuilder::allow_software",
+    "GpuBuilder::in_turn",
     "GpuBuilder::allow_subgroups",
     "GpuBuilder::shader_checks",
     "GpuBuilder::poison",
@@ -172,6 +174,12 @@ fn device(d: &mut Draw) -> Result<(), Error> {
     }
     if d.flag() {
         builder = builder.compute_units(d.number() as u32);
+    }
+    if d.flag() {
+        builder = builder.in_turn(d.number());
+    }
+    if d.is_hostile() {
+        builder = builder.number(d.number());
     }
     if d.is_hostile() {
         builder = builder.adapter("none of this name").prefer_core("no core");

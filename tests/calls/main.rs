@@ -14,6 +14,7 @@ mod data;
 #[path = "../common/device.rs"]
 #[allow(dead_code)] // each suite takes a part of it
 mod device;
+mod distributed;
 mod draw;
 mod evaluate;
 mod gpu;

@@ -19,7 +19,7 @@ fn memory(count: usize) -> Memory {
 }
 
 /// A loader that draws all that can be drawn.
-fn random(count: usize) -> LoaderBuilder {
+pub fn random(count: usize) -> LoaderBuilder {
     let noise = Transforms::new()
         .random_crop(5, 1)
         .random_resized_crop(4)
@@ -32,7 +32,7 @@ fn random(count: usize) -> LoaderBuilder {
     loader.shuffle(true).classes(4).mixup(0.5).cutmix(1.0)
 }
 
-fn all(loader: &Loader, epoch: u64) -> Vec<Batch> {
+pub fn all(loader: &Loader, epoch: u64) -> Vec<Batch> {
     loader.epoch(epoch).collect::<Result<_>>().unwrap()
 }
 
@@ -175,7 +175,7 @@ fn the_place_of_another_loader_is_refused() {
 }
 
 /// A folder with images, of which some are damaged.
-fn damaged(name: &str, count: usize, broken: &[usize]) -> Folder {
+pub fn damaged(name: &str, count: usize, broken: &[usize]) -> Folder {
     let folder = Folder::new(name);
     let whole = std::fs::read(path("images/rgb.png")).unwrap();
     for at in 0..count {

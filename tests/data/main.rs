@@ -7,6 +7,7 @@ mod images;
 mod loader;
 mod mixing;
 mod numpy;
+mod shard;
 mod transforms;
 
 use std::collections::BTreeMap;

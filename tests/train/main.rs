@@ -14,6 +14,7 @@ mod compare;
 #[allow(dead_code)]
 mod device;
 mod direct;
+mod distributed;
 mod held;
 mod learned;
 mod predictor;

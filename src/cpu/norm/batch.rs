@@ -98,16 +98,25 @@ pub fn batch_norm_update_running<T: Real>(
     check(geometry, &[], &channels)?;
     check_momentum(momentum)?;
     geometry.check_training()?;
-    let (rest, momentum) = (T::nearest(1.0 - momentum), T::nearest(momentum));
-    let count = geometry.count() as f64;
-    let unbiased = T::nearest(count / (count - 1.0));
-    for (running, &mean) in running_mean.iter_mut().zip(mean) {
-        *running = rest * *running + momentum * mean;
-    }
-    for (running, &variance) in running_variance.iter_mut().zip(variance) {
-        *running = rest * *running + momentum * (unbiased * variance);
-    }
+    fold_running(momentum, mean, running_mean);
+    fold_running(momentum, &unbiased(geometry, variance)?, running_variance);
     Ok(())
+}
+
+/// The unbiased variances `n / (n - 1) * variance` of channels of n values.
+pub(crate) fn unbiased<T: Real>(geometry: &BatchNormGeometry, variance: &[T]) -> Result<Vec<T>> {
+    geometry.check_training()?;
+    let count = geometry.count() as f64;
+    let factor = T::nearest(count / (count - 1.0));
+    Ok(variance.iter().map(|&variance| factor * variance).collect())
+}
+
+/// `running = (1 - momentum) * running + momentum * batch`.
+pub(crate) fn fold_running<T: Real>(momentum: f64, batch: &[T], running: &mut [T]) {
+    let (rest, momentum) = (T::nearest(1.0 - momentum), T::nearest(momentum));
+    for (running, &batch) in running.iter_mut().zip(batch) {
+        *running = rest * *running + momentum * batch;
+    }
 }
 
 /// `gbeta = sum of gy` and `ggamma = sum of gy * (x - mean) / sqrt(variance + epsilon)` over each

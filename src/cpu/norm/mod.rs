@@ -13,6 +13,7 @@ pub use batch::{
     batch_norm_backward_input, batch_norm_backward_input_eval, batch_norm_backward_parameters,
     batch_norm_forward, batch_norm_moments, batch_norm_update_running,
 };
+pub(crate) use batch::{fold_running, unbiased};
 pub use channels::{
     layer_norm_channels_backward_input, layer_norm_channels_backward_parameters,
     layer_norm_channels_forward,

@@ -7,6 +7,7 @@ mod inputs;
 mod limits;
 mod look;
 mod prediction;
+mod ranks;
 mod slabs;
 mod task;
 #[cfg(test)]
@@ -32,6 +33,7 @@ use inputs::{input_places, record_numbers};
 pub(super) use limits::lower_planned;
 pub(super) use look::Asked;
 pub(super) use prediction::Predicting;
+pub(super) use ranks::Apart;
 pub(super) use slabs::Slab;
 use slabs::{Buffer, Spots, place_parameters};
 pub(crate) use task::PlanOptions;
@@ -70,6 +72,10 @@ pub(super) struct Lowered {
     pub slabs: Vec<Slab>,
     /// The buffers of the parameters that are not learned, such as running statistics.
     pub unlearned: Vec<Region>,
+    /// Where several ranks train: the batch's own means and variances, until they are folded.
+    pub apart: Option<Apart>,
+    /// How many train together.
+    pub ranks: usize,
     places: Vec<Spots>,
 }
 
@@ -112,6 +118,8 @@ pub(super) struct Ranges {
     /// What an update makes of the average, and what exchanges it with the parameters; empty where none
     /// is kept.
     pub average: Range<usize>,
+    /// What folds a batch's own means and variances into the running ones; empty where one rank trains.
+    pub fold: Range<usize>,
     pub swap: Range<usize>,
     /// A forward pass alone, in evaluation.
     pub predict: Range<usize>,
@@ -209,6 +217,8 @@ impl Lowered {
             outputs,
             slabs,
             unlearned,
+            apart: None,
+            ranks: task.options.ranks,
             places,
         })
     }
@@ -324,6 +334,7 @@ pub(super) fn lower(task: &Task, traits: Traits, batch: usize) -> Result<Lowered
     };
     lowered.recording.prepare_apart();
     record_copies(&mut lowered);
+    ranks::place_apart(task, &mut lowered);
     let mut training = Walk::new(task, &fusion, batch, Mode::Training);
     training.forward(&mut lowered)?;
     look::keep_outputs(task, &mut lowered);
@@ -353,6 +364,8 @@ pub(super) fn lower(task: &Task, traits: Traits, batch: usize) -> Result<Lowered
     lowered.ranges.average = recorded(&lowered);
     record_swap(&mut lowered);
     lowered.ranges.swap = recorded(&lowered);
+    ranks::record_fold(task, &mut lowered)?;
+    lowered.ranges.fold = recorded(&lowered);
     Walk::new(task, &fusion, batch, Mode::Evaluation).predict(&mut lowered)?;
     lowered.ranges.predict = recorded(&lowered);
     let fixed = lowered.recording.end_preparation();
@@ -459,6 +472,27 @@ pub(crate) fn record(
         accumulate: 2,
         half,
         average: Some(Average::ema(0.9)),
+        ..PlanOptions::new(batch)
+    };
+    let groups = Groups::single(&model.graph, *optimizer);
+    let task = Task::new(model, losses, &groups, options);
+    Ok(lower(&task, traits, batch)?.recording)
+}
+
+/// The same for one of two ranks.
+#[cfg(test)]
+pub(crate) fn record_of_ranks(
+    model: &crate::Model,
+    loss: &crate::Loss,
+    optimizer: &crate::Optimizer,
+    batch: usize,
+    half: bool,
+    traits: Traits,
+) -> Result<Recording> {
+    let losses = &[OutputLoss::first(loss)];
+    let options = PlanOptions {
+        ranks: 2,
+        half,
         ..PlanOptions::new(batch)
     };
     let groups = Groups::single(&model.graph, *optimizer);

@@ -27,6 +27,8 @@ pub(crate) struct PlanOptions {
     pub clip_norm: Option<f64>,
     /// Micro-batches per update.
     pub accumulate: usize,
+    /// Trainers that train together, each with a plan of its own.
+    pub ranks: usize,
     /// Whether activations, and the weights that products read, are stored as f16.
     pub half: bool,
     /// Whether the losses' gradients with respect to the inputs are asked for.
@@ -51,6 +53,7 @@ impl PlanOptions {
             seed: 0,
             clip_norm: None,
             accumulate: 1,
+            ranks: 1,
             half: false,
             input_gradients: false,
             average: None,
@@ -58,6 +61,11 @@ impl PlanOptions {
             autotune_budget: Duration::MAX,
             direct_only: false,
         }
+    }
+
+    /// Whether an update takes the gradients of several batches, here or on several ranks.
+    pub fn is_of_several(&self) -> bool {
+        self.accumulate > 1 || self.ranks > 1
     }
 }
 
@@ -136,7 +144,8 @@ impl<'a> Task<'a> {
             };
             return Err(Error::argument("model", reason));
         }
-        check_accumulate(self.losses, self.options.accumulate)
+        let several = self.options.accumulate.saturating_mul(self.options.ranks);
+        check_accumulate(self.losses, several)
     }
 
     /// Whether a loss is the caller's, who asks for the outputs in training.

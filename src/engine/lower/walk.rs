@@ -4,7 +4,7 @@ use super::slabs::{add_pieces, apart};
 use super::{Asked, Fusion, Lowered, Part, Purpose, Task, record_numbers};
 use crate::Result;
 use crate::engine::internal;
-use crate::engine::operators::{Applies, Backward, Forward, Mode, Pieces, Site, kernels};
+use crate::engine::operators::{Applies, Backward, Forward, Mode, Piece, Pieces, Site, kernels};
 use crate::gpu::kernel::Format;
 use crate::gpu::kernels::{Output, activation, loss};
 use crate::gpu::record::{Recording, Region, Storage};
@@ -66,6 +66,7 @@ impl<'a> Walk<'a> {
     fn site(&self, node: &Node) -> Site<'a> {
         Site {
             planned: self.task.options.batch,
+            folds_later: self.task.options.ranks > 1,
             ..Site::new(self.graph(), node, self.batch, self.mode)
         }
     }
@@ -84,8 +85,14 @@ impl<'a> Walk<'a> {
         // What a look makes of running statistics is nobody's.
         let looks = matches!(self.task.purpose, Purpose::Look);
         let aside = looks && self.mode(node) == Mode::Training;
+        let trains = self.mode(node) == Mode::Training;
         ids.map(|(at, &id)| {
             let pieces = lowered.read_by(node, at, id)?;
+            let own = lowered.apart.as_ref().filter(|_| trains);
+            if let Some(region) = own.and_then(|own| own.of(self.graph(), node, id)) {
+                let pieces = pieces.iter().map(|&piece| Piece { region, ..piece });
+                return Ok(Pieces(pieces.collect()));
+            }
             Ok(match aside && self.graph().parameter(id).is_statistic() {
                 true => apart(&mut lowered.recording, &pieces, "running statistics"),
                 false => pieces,

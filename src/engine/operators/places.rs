@@ -57,6 +57,9 @@ pub(in crate::engine) struct Site<'a> {
     pub layer: u32,
     /// For the reference; kernels get theirs with each step.
     pub masks: Masks,
+    /// Whether a batch's own mean and variance take the place of the running ones, which they are folded into
+    /// later.
+    pub folds_later: bool,
     /// For the reference: whether convolutions are computed by the sums that define them alone. Kernels are
     /// told by their recording.
     pub direct_only: bool,
@@ -73,6 +76,7 @@ impl<'a> Site<'a> {
             mode: mode.of(node),
             layer: node.layer,
             masks: Masks::default(),
+            folds_later: false,
             direct_only: true,
         }
     }

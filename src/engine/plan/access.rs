@@ -31,7 +31,7 @@ impl Plan {
             .compiled
             .read_pieces(&self.compiled.lowered.total_gradient(id)?)
             .await?;
-        if self.options.accumulate > 1 {
+        if self.options.is_of_several() {
             let scale = self.progress.mean();
             gradient.iter_mut().for_each(|gradient| *gradient *= scale);
         }

@@ -47,7 +47,7 @@ impl Plan {
         self.take_gradients(gradients).await?;
         let step = Step {
             made: self.progress.updates,
-            examples: self.progress.examples,
+            examples: self.progress.examples_before(),
             ..Step::FIRST
         };
         let ranges = &self.compiled.lowered.ranges;

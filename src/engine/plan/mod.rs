@@ -3,6 +3,7 @@
 mod access;
 mod held;
 mod own;
+mod ranks;
 mod run;
 mod state;
 
@@ -20,6 +21,7 @@ use crate::gpu::strategy::Choices;
 use crate::gpu::{Gpu, Mapping};
 use crate::model::{Groups, Model, OutputLoss};
 
+pub(crate) use ranks::subnormals;
 pub(crate) use run::Batch;
 use run::{Prepared, Progress};
 
@@ -37,6 +39,8 @@ pub(crate) struct Plan {
     /// For outputs and losses.
     read_back: wgpu::Buffer,
     progress: Progress,
+    /// The slabs of gradients in the host's memory, where several ranks train.
+    on_host: Vec<Vec<f32>>,
 }
 
 /// A way back that has left the gradients of inputs.
@@ -142,6 +146,7 @@ impl Plan {
             next_upload: 0,
             read_back,
             progress: Progress::default(),
+            on_host: vec![],
         };
         plan.clear_slabs().await?;
         Ok(plan)

@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::run::{Batch, Progress};
 use super::{Plan, Prepared, WentBack};
 use crate::Result;
+use crate::engine::Round;
 use crate::engine::compiled::Bytes;
 use crate::engine::step::Step;
 use crate::model::{check_forwarded, check_not_due};
@@ -32,7 +33,7 @@ impl Plan {
         ranges.push(self.compiled.lowered.ranges.forward.clone());
         let step = Step {
             made: self.progress.updates,
-            examples: self.progress.examples,
+            examples: self.progress.examples_before(),
             ..Step::FIRST
         };
         Ok((ranges, step))
@@ -79,13 +80,17 @@ impl Plan {
         let examples = self.forwarded()?;
         self.check_not_due()?;
         let micro = self.options.accumulate > 1;
-        let (begins, mut progress) = (self.progress.pending == 0, self.now());
+        let (begins, mut progress) = (self.progress.own == 0, self.now());
         let step = Step {
             made: progress.updates,
-            examples: progress.examples,
+            examples: progress.examples_before(),
             ..Step::FIRST
         };
-        self.count(&mut progress, examples, 1.0);
+        let round = match self.options.ranks {
+            1 => Round::alone(examples),
+            _ => progress.round,
+        };
+        self.count(&mut progress, round, &vec![1.0; round.batches as usize]);
         progress.gradient_scale = 1.0;
         progress.went_back = Some(WentBack {
             examples,

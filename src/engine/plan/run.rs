@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use super::{Plan, PlanOptions, WentBack};
 use crate::Result;
+use crate::engine::Round;
 use crate::engine::check_averages;
 use crate::engine::compiled::Bytes;
 use crate::engine::lower::{Ranges, Task};
 use crate::engine::step::{Setting, Step, loss_step, normalisers};
+use crate::gpu::kernels::loss::LossStep;
 use crate::gpu::record::{Dispatch, Region};
 use crate::gpu::tensor::whole_words;
 use crate::gpu::timer::Timer;
@@ -67,6 +69,10 @@ pub(super) struct Progress {
     pub has_gradients: bool,
     /// The examples whose values a forward pass has left for a backward pass.
     pub forwarded: Option<usize>,
+    /// Batches of this rank's own among those that wait for an update.
+    pub own: usize,
+    /// What the ranks compute at present.
+    pub round: Round,
     /// The last way back.
     pub went_back: Option<WentBack>,
     /// Whether the average is in place of the parameters.
@@ -82,6 +88,18 @@ impl Progress {
         } else {
             (1.0 / self.normaliser) as f32
         }
+    }
+
+    /// Counts an update, by the sum of the gradients times a scale.
+    pub fn updated(&mut self, scale: f32) {
+        (self.pending, self.own, self.examples) = (0, 0, 0);
+        self.updates += 1;
+        self.gradient_scale = scale;
+    }
+
+    /// The examples of the update whose masks come before those of this rank's batch.
+    pub fn examples_before(&self) -> u64 {
+        self.examples + self.round.before
     }
 }
 
@@ -152,12 +170,10 @@ impl Plan {
     /// The dispatches that the next batch runs, what it says to them, and how far it comes.
     fn next(&self, batch: &Batch) -> Result<(Vec<Range<usize>>, Step, Progress)> {
         self.model.graph.check_training(batch.examples)?;
-        let micro = self.options.accumulate > 1;
-        let graph = &self.model.graph;
-        let normalisers = normalisers(graph, &self.losses, batch.examples, batch.targets)?;
-        let shares = Shares::of(&self.losses, &normalisers, batch.examples);
+        let micro = self.options.is_of_several();
+        let (losses, share) = self.loss_steps(batch, micro)?;
         let (begins, mut progress) = (self.progress.pending == 0, self.now());
-        self.count(&mut progress, batch.examples, shares.batch);
+        self.count(&mut progress, Round::alone(batch.examples), &[share]);
         progress.went_back = Some(WentBack {
             examples: batch.examples,
             alone: false,
@@ -174,10 +190,24 @@ impl Plan {
         };
         if updates {
             ranges.extend(self.update_ranges());
-            (progress.pending, progress.examples) = (0, 0);
-            progress.updates += 1;
-            progress.gradient_scale = if micro { progress.mean() } else { 1.0 };
+            progress.updated(if micro { progress.mean() } else { 1.0 });
         }
+        let step = Step {
+            losses,
+            made: self.progress.updates,
+            examples: self.progress.examples,
+            update: progress.updates,
+            average_began: progress.average_began,
+            gradient_scale: progress.gradient_scale,
+        };
+        Ok((ranges, step, progress))
+    }
+
+    /// What the losses' kernels are told of a batch, and what it counts for among several.
+    pub(super) fn loss_steps(&self, batch: &Batch, micro: bool) -> Result<(Vec<LossStep>, f64)> {
+        let graph = &self.model.graph;
+        let normalisers = normalisers(graph, &self.losses, batch.examples, batch.targets)?;
+        let shares = Shares::of(&self.losses, &normalisers, batch.examples);
         let losses = self.losses.iter().zip(batch.targets).enumerate();
         let losses = losses.map(|(at, (of, target))| {
             let scale = 1.0 / normalisers[at];
@@ -188,36 +218,39 @@ impl Plan {
             };
             loss_step(of, target, [scale, gradient])
         });
-        let step = Step {
-            losses: losses.collect(),
-            made: self.progress.updates,
-            examples: self.progress.examples,
-            update: progress.updates,
-            average_began: progress.average_began,
-            gradient_scale: progress.gradient_scale,
-        };
-        Ok((ranges, step, progress))
+        Ok((losses.collect(), shares.batch))
     }
 
-    /// Counts a batch, and what it counts for in the sum of the gradients. A sum is not divided; the
-    /// means of micro-batches are summed up first and divided at last.
-    pub(super) fn count(&self, progress: &mut Progress, examples: usize, share: f64) {
-        if progress.pending == 0 {
-            (progress.examples, progress.normaliser) = (0, 0.0);
-        }
-        progress.normaliser = match self.losses.iter().all(|loss| loss.is_sum()) {
-            true => 1.0,
-            false => progress.normaliser + share,
-        };
-        progress.batches += 1;
-        progress.pending += 1;
-        progress.examples += examples as u64;
-        progress.trained = progress.trained.saturating_add(examples as u64);
+    /// Counts a round, of whose batches one is this rank's own, and what each counts for in the sum of the
+    /// gradients. A sum is not divided; the means of micro-batches are summed up first and divided at last.
+    pub(super) fn count(&self, progress: &mut Progress, round: Round, shares: &[f64]) {
+        self.count_others(progress, round, shares);
+        progress.own += 1;
         (progress.has_losses, progress.has_gradients) = (true, true);
     }
 
+    /// The same where this rank has none.
+    pub(super) fn count_others(&self, progress: &mut Progress, round: Round, shares: &[f64]) {
+        if progress.pending == 0 {
+            (progress.examples, progress.normaliser) = (0, 0.0);
+        }
+        let sums = self.losses.iter().all(|loss| loss.is_sum());
+        for share in shares {
+            progress.normaliser = if sums {
+                1.0
+            } else {
+                progress.normaliser + share
+            };
+        }
+        progress.batches += round.batches;
+        progress.pending += 1;
+        progress.examples += round.examples;
+        progress.trained = progress.trained.saturating_add(round.examples);
+        progress.round = Round::default();
+    }
+
     /// What an update runs.
-    fn update_ranges(&self) -> [Range<usize>; 2] {
+    pub(super) fn update_ranges(&self) -> [Range<usize>; 2] {
         let Ranges {
             update, average, ..
         } = &self.compiled.lowered.ranges;
@@ -278,9 +311,7 @@ impl Plan {
         }
         let mut progress = self.now();
         progress.prepared = progress.prepared.updated();
-        (progress.pending, progress.examples) = (0, 0);
-        progress.updates += 1;
-        progress.gradient_scale = progress.mean();
+        progress.updated(progress.mean());
         let step = Step {
             update: progress.updates,
             average_began: progress.average_began,
@@ -394,7 +425,7 @@ impl Plan {
         let margin = gpu.margin();
         let mut destinations = vec![(params, program.uniforms(), 0)];
         for (bytes, region) in data {
-            destinations.push((bytes, program.memory(*region)?, margin));
+            destinations.push((bytes, program.memory(*region)?, margin + region.offset));
         }
         let upload = &self.uploads[at];
         let encode = || -> std::result::Result<wgpu::SubmissionIndex, wgpu::MapRangeError> {

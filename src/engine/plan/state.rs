@@ -191,6 +191,7 @@ impl Plan {
             updates: counts.updates,
             trained: counts.trained,
             pending,
+            own: pending,
             examples: counts.examples,
             normaliser: counts.normaliser,
             average_began: counts.average_began.unwrap_or(counts.updates),

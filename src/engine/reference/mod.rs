@@ -5,6 +5,7 @@ mod look;
 mod own;
 mod pass;
 mod predict;
+mod ranks;
 mod rates;
 mod single;
 mod state;
@@ -20,6 +21,7 @@ pub(super) use single::{AveragePass, BackwardPass, Compute, ForwardPass, LossPas
 use walk::{Tape, Walk};
 
 use crate::cpu::{self, Real};
+use crate::engine::Round;
 use crate::engine::wanted::Wanted;
 use crate::model::{Groups, Inputs, Losses, OutputLoss, ParameterId, Targets, check_accumulate};
 use crate::op::{Optimizer, check_clip_norm};
@@ -55,6 +57,10 @@ pub struct Reference<T> {
     direct_only: bool,
     /// Batches per update.
     accumulate: usize,
+    /// Trainers that train together.
+    ranks: usize,
+    /// What they compute at present.
+    round: Round,
     parameters: Vec<Vec<T>>,
     /// Of the last step, each as long as its parameter; empty for what is not learned.
     gradients: Vec<Vec<T>>,
@@ -144,6 +150,8 @@ impl<T: Real> Reference<T> {
             clip_norm: None,
             direct_only: false,
             accumulate: 1,
+            ranks: 1,
+            round: Round::default(),
             parameters,
             gradients,
             has_gradients: false,
@@ -185,7 +193,7 @@ impl<T: Real> Reference<T> {
         if batches == 0 {
             return Err(Error::argument("accumulate", "must not be zero"));
         }
-        check_accumulate(&self.losses, batches)?;
+        check_accumulate(&self.losses, batches.saturating_mul(self.ranks))?;
         self.accumulate = batches;
         Ok(())
     }
@@ -321,27 +329,28 @@ impl<T: Real> Reference<T> {
         let examples = inputs.examples(&self.model.graph)?;
         let (loss, share) = self.backward_pass(&inputs, &targets, among, false)?;
         self.tape.update_statistics(&mut self.parameters);
-        self.count(examples);
+        let round = Round::alone(examples);
+        self.count(round);
         if alone {
             self.update()?;
             return Ok(loss);
         }
-        self.add_pending(examples, share);
+        self.add_pending(round, &[share], Some(share));
         if self.pending.batches >= self.accumulate {
             self.update()?;
         }
         Ok(loss)
     }
 
-    /// Counts a batch.
-    fn count(&mut self, examples: usize) {
-        self.steps += 1;
-        self.trained = self.trained.saturating_add(examples as u64);
+    /// Counts the batches of a round.
+    fn count(&mut self, round: Round) {
+        self.steps += round.batches;
+        self.trained = self.trained.saturating_add(round.examples);
     }
 
-    /// Adds the gradients to those that wait for an update. Those of a mean are multiplied with what the
-    /// batch counts for.
-    fn add_pending(&mut self, examples: usize, share: f64) {
+    /// Adds the gradients, where a batch of this rank has left any, to those that wait for an update. Those of a
+    /// mean are multiplied with what the batch counts for.
+    fn add_pending(&mut self, round: Round, shares: &[f64], own: Option<f64>) {
         let pending = &mut self.pending;
         if pending.batches == 0 {
             (pending.examples, pending.normaliser) = (0, 0.0);
@@ -349,18 +358,20 @@ impl<T: Real> Reference<T> {
             let zeros = self.gradients.iter().map(|like| vec![0.0; like.len()]);
             pending.gradients.extend(zeros);
         }
-        let factor = divisor(share);
-        for (sums, gradient) in pending.gradients.iter_mut().zip(&self.gradients) {
-            let pairs = sums.iter_mut().zip(gradient);
-            pairs.for_each(|(sum, gradient)| *sum += gradient.wide() * factor);
+        if let Some(share) = own {
+            add_times(&mut pending.gradients, &self.gradients, divisor(share));
         }
         pending.batches += 1;
-        pending.examples += examples as u64;
+        pending.examples += round.examples;
         // A sum of losses is not divided, however many batches it is over.
-        pending.normaliser = match self.losses.iter().all(OutputLoss::is_sum) {
-            true => 1.0,
-            false => pending.normaliser + share,
-        };
+        let sums = self.losses.iter().all(OutputLoss::is_sum);
+        for share in shares {
+            pending.normaliser = if sums {
+                1.0
+            } else {
+                pending.normaliser + share
+            };
+        }
         self.divide_pending();
     }
 
@@ -501,6 +512,14 @@ impl<T: Real> Reference<T> {
             cpu::optimizer_update(&group.optimizer, updates, parameter, gradient, state)?;
         }
         self.update_average()
+    }
+}
+
+/// Adds gradients times a factor to sums of them.
+fn add_times<T: Real>(sums: &mut [Vec<f64>], gradients: &[Vec<T>], factor: f64) {
+    for (sums, gradient) in sums.iter_mut().zip(gradients) {
+        let pairs = sums.iter_mut().zip(gradient);
+        pairs.for_each(|(sum, gradient)| *sum += gradient.wide() * factor);
     }
 }
 

@@ -3,6 +3,7 @@
 use super::predict::numbers;
 use super::{Reference, Tape};
 use crate::cpu::Real;
+use crate::engine::Round;
 use crate::engine::wanted::Wanted;
 use crate::model::{Inputs, check_forwarded, check_gradients, check_not_due, check_own};
 use crate::{Error, Result};
@@ -135,8 +136,12 @@ impl<T: Real> Reference<T> {
         (self.gradients, self.tape, self.forwarded) = (gradients, tape, None);
         done?;
         self.has_gradients = true;
-        self.count(examples);
-        self.add_pending(examples, 1.0);
+        let round = match self.ranks {
+            1 => Round::alone(examples),
+            _ => std::mem::take(&mut self.round),
+        };
+        self.count(round);
+        self.add_pending(round, &vec![1.0; round.batches as usize], Some(1.0));
         Ok(())
     }
 }

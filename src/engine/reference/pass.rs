@@ -32,8 +32,9 @@ impl<T: Real> Reference<T> {
             training: Some(Masks {
                 seed: self.seed,
                 updates: self.updates,
-                examples: self.pending.examples,
+                examples: self.pending.examples + self.round.before,
             }),
+            folds_later: self.ranks > 1,
             direct_only: self.direct_only,
         }
     }

@@ -33,6 +33,7 @@ pub(in crate::engine) fn predict<T: Real>(
         parameters,
         batch: inputs.examples(graph)?,
         training: None,
+        folds_later: false,
         direct_only,
     };
     tape.forward_alone(walk, &numbers(graph, inputs))?;

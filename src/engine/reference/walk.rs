@@ -16,6 +16,8 @@ pub(super) struct Walk<'a, T> {
     pub batch: usize,
     /// `None` in evaluation: no dropout, and normalisation with the running statistics.
     pub training: Option<Masks>,
+    /// Whether a batch's own mean and variance are folded into the running ones later.
+    pub folds_later: bool,
     /// Whether convolutions are computed by the sums that define them alone.
     pub direct_only: bool,
 }
@@ -28,6 +30,7 @@ impl<'a, T: Real> Walk<'a, T> {
         };
         Site {
             masks: self.training.unwrap_or_default(),
+            folds_later: self.folds_later,
             direct_only: self.direct_only,
             ..Site::new(self.graph, node, self.batch, mode)
         }
@@ -113,6 +116,7 @@ impl<T: Real> Tape<T> {
             operator(&node.op).forward(&site, &x, &parameters, &mut y, kept)?;
             let ids = node.parameters.iter();
             let statistics = ids.filter(|&&id| graph.parameter(id).is_statistic());
+            let statistics = statistics.filter(|_| !walk.folds_later);
             for (id, running) in statistics.zip(&kept.running) {
                 self.statistics[id.0].clone_from(running);
             }
@@ -225,6 +229,12 @@ impl<T: Real> Tape<T> {
             }
         }
         done
+    }
+
+    /// A batch's own means and unbiased variances, layer by layer, where they are folded later.
+    pub fn own_statistics(&self) -> impl Iterator<Item = &[Vec<T>]> {
+        let kept = self.kept.iter().map(|kept| &kept.running[..]);
+        kept.filter(|own| !own.is_empty())
     }
 
     /// Makes the running statistics those that the last forward pass of training made.

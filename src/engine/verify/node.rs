@@ -63,7 +63,11 @@ impl NodeTrial<'_> {
         };
         ForwardPass {
             op: &self.node.op,
-            site: Site { masks, ..site },
+            site: Site {
+                masks,
+                folds_later: self.rig.task.options.ranks > 1,
+                ..site
+            },
         }
     }
 

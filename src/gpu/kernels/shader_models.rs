@@ -45,6 +45,8 @@ fn recordings(traits: Traits) -> Vec<Recording> {
         let half = at % 2 == 1;
         let pieces = crate::engine::record_in_pieces(model, &loss, optimizer, 16, half, traits);
         recordings.push(pieces.unwrap());
+        let of_ranks = crate::engine::record_of_ranks(model, &loss, optimizer, 16, half, traits);
+        recordings.push(of_ranks.unwrap());
     }
     let of_bytes = Model::builder([3, 5, 5]).flatten().dense(2).build();
     let of_bytes = of_bytes.and_then(|model| model.take_bytes("input", [[0.5], [0.25]]));

@@ -79,6 +79,7 @@ pub async fn batch_norm_forward_async<'a>(
     let batches = batches.map(|batches| call.copy("number of batches", batches));
     let num_batches_tracked = batches.transpose()?;
     let running = batch::Running {
+        folds_later: false,
         mean: call.region(&running_mean),
         variance: call.region(&running_variance),
         batches: num_batches_tracked

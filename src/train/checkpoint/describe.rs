@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
+use crate::Result;
 use crate::file::safetensors::quoted;
 use crate::model::{Graph, Parameter, Rate};
 use crate::op::Optimizer;
@@ -88,6 +89,34 @@ pub(super) fn choices(trainer: &Trainer) -> BTreeMap<String, String> {
         ("schedule", exact(&trainer.schedule)),
     ];
     choices.map(|(name, text)| (name.into(), text)).into()
+}
+
+impl Trainer {
+    /// What tells this training from others: model, options, optimizer, in words, each with its name.
+    pub(in crate::train) fn described(&self) -> Vec<(String, String)> {
+        let lines = self.optimizers();
+        let own = [
+            ("model", model(&self.model().graph).join("\n")),
+            ("optimizer", format!("{lines:?}")),
+            ("rule for learning rates", format!("{:?}", rates(self))),
+        ];
+        let own = own.map(|(name, text)| (name.to_string(), text));
+        own.into_iter().chain(choices(self)).collect()
+    }
+
+    /// Tells all that is trained, and what the optimizer keeps of it, from another state of it.
+    pub(in crate::train) async fn state_hash(&self) -> Result<u64> {
+        let state = self.training_state().await?;
+        let values = state.parameters.iter().flat_map(|(_, state)| {
+            let slots = state.slots.iter().flatten();
+            let average = state.average.iter().flatten();
+            state.values.iter().chain(slots).chain(average)
+        });
+        let seed = state.counts.seed.to_le_bytes();
+        Ok(hash_of(
+            values.flat_map(|value| value.to_le_bytes()).chain(seed),
+        ))
+    }
 }
 
 /// A description as it is, or, where a loss's weights make it long, what tells it from others.

@@ -85,7 +85,8 @@ impl Checkpoints {
     }
 
     /// Writes a checkpoint with its metric, a number or `None`, and removes those that are not to be kept any
-    /// more. Gives its path.
+    /// more. Gives its path. Of [several ranks](crate::TrainerBuilder::distributed) rank 0 alone writes one; the
+    /// others are given that of the folder.
     ///
     /// # Errors
     /// Those of [`Trainer::checkpoint`], in which case none is removed; [`Error::File`] where the folder
@@ -97,6 +98,9 @@ impl Checkpoints {
     fn save_with(&self, trainer: &Trainer, metric: Option<f64>) -> Result<PathBuf> {
         // What is refused leaves no folder.
         trainer.check_checkpoint_of(metric)?;
+        if !trainer.writes() {
+            return Ok(self.folder.clone());
+        }
         let made = fs::create_dir_all(&self.folder);
         made.map_err(|error| Error::file(&self.folder, error))?;
         let last = self.entries()?.pop().map_or(0, |entry| entry.number);

@@ -132,6 +132,9 @@ impl Trainer {
     ///
     /// Until all is on the disk, what was under that name before stays there. A tensor at a time is in memory.
     ///
+    /// Of [several ranks](TrainerBuilder::distributed) rank 0 alone writes, and not while batches wait for an
+    /// update. The others write nothing and do not wait for it: [`wait_for_ranks`](Self::wait_for_ranks) does.
+    ///
     /// # Errors
     /// Those of [`save`](Self::save); [`Error::Argument`] between a [`forward`](Self::forward) and its
     /// backward pass, while an average is [in place](Self::swap_average), and for a parameter that is called as a part of a checkpoint is.
@@ -163,6 +166,9 @@ impl Trainer {
     }
 
     async fn write_checkpoint(&self, path: &Path, metric: Option<f64>) -> Result<()> {
+        if !self.writes() {
+            return self.check_between_steps();
+        }
         let mut file = Replacement::begin(path)?;
         self.write_state(metric, &mut file).await?;
         file.finish()
@@ -213,9 +219,21 @@ impl Trainer {
         &self.session.place
     }
 
+    /// Whether batches wait for an update.
+    fn has_pending(&self) -> bool {
+        match &self.backend {
+            Backend::Gpu(plan) => plan.is_pending(),
+            Backend::Cpu(reference) => reference.is_pending(),
+        }
+    }
+
     /// Refuses a state from which the next call could not be made.
     fn check_between_steps(&self) -> Result<()> {
         self.check_not_averaged()?;
+        if self.ranks() > 1 && self.has_pending() {
+            let reason = "batches wait for an update, and each rank has the sum of its own: update comes first";
+            return Err(Error::argument("checkpoint", reason));
+        }
         let forwarded = match &self.backend {
             Backend::Gpu(plan) => plan.forwarded(),
             Backend::Cpu(reference) => reference.forwarded(),

@@ -37,6 +37,8 @@ pub(super) struct Header {
     /// The average that was kept, if there was one.
     pub average: Option<String>,
     pub notes: BTreeMap<String, String>,
+    /// How many trainers had trained together.
+    pub ranks: usize,
     /// By which it was judged, if it was.
     #[cfg(feature = "native")]
     pub metric: Option<f64>,
@@ -80,6 +82,9 @@ impl Header {
             rates: described("rates")?,
             average: metadata.get("average").cloned(),
             notes: serde_json::from_str(text("notes")?).map_err(bad("notes"))?,
+            ranks: metadata
+                .get("ranks")
+                .map_or(Ok(1), |text| number("ranks", text))?,
             #[cfg(feature = "native")]
             metric: metric.map(|text| number("metric", text)).transpose()?,
         })
@@ -286,6 +291,12 @@ fn check_optimizers(trainer: &Trainer, header: &Header) -> Told<()> {
 
 /// Says what is chosen otherwise than in the file: a program may have changed its mind, or its command line.
 fn tell_choices(trainer: &Trainer, header: &Header) {
+    let (there, here) = (header.ranks, trainer.ranks());
+    if there != here {
+        log::warn!(
+            "a checkpoint of {there} ranks goes on with {here}: within rounding, not with the same bits"
+        );
+    }
     let here = [describe::choices(trainer), describe::rates(trainer)];
     let [choices, rates] = [&header.choices, &header.rates];
     let differences = |there: &Option<BTreeMap<_, _>>, here| {

@@ -42,6 +42,17 @@ enum Kept {
     File(PathBuf),
 }
 
+impl Recovery {
+    /// Whether it is time for a state. Several ranks make several batches at once.
+    fn is_due(&self, now: Moment, ranks: usize) -> bool {
+        let every = self.every.batches;
+        match ranks {
+            1 => now.batches.is_multiple_of(every),
+            _ => now.batches / every > self.at.batches / every,
+        }
+    }
+}
+
 impl TrainerBuilder {
     /// Keeps a state of the training in memory when it begins and before each `batches`-th batch, so that
     /// [`Trainer::recover`] can go on from it when the device is lost. It takes the host's memory for
@@ -56,6 +67,10 @@ impl TrainerBuilder {
     /// The same in a file, a [checkpoint](Trainer::checkpoint) as any other. The state of the beginning is in memory
     /// here too: the file is written before the first `batches`-th batch that comes after it, and what is there
     /// stays until then. That it cannot be written is an [`Error::File`] of the step before which it is due.
+    ///
+    /// Of [several ranks](Self::distributed) rank 0 writes it, before the first step that begins with an update and
+    /// with that many more batches of all ranks, and the others wait until it is there. All read it to
+    /// [recover](Trainer::recover).
     #[cfg(feature = "native")]
     pub fn checkpoint_every_to(mut self, batches: u64, path: impl Into<PathBuf>) -> Self {
         let path = Some(path.into());
@@ -192,7 +207,9 @@ impl Trainer {
             return Ok(());
         };
         let begins = now.batches == recovery.begin;
-        let due = begins || now.batches.is_multiple_of(recovery.every.batches);
+        let due = begins || recovery.is_due(now, self.ranks());
+        // The sums of gradients that wait are each rank's own.
+        let due = due && (self.ranks() == 1 || !self.has_pending());
         if !due || (recovery.at, recovery.told) == (now, told) {
             return Ok(());
         }

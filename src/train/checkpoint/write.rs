@@ -71,7 +71,11 @@ impl Trainer {
         sink: &mut impl Sink,
     ) -> Result<()> {
         self.check_between_steps()?;
-        let counts = self.counts().await?;
+        let mut counts = self.counts().await?;
+        if self.ranks() > 1 {
+            // Those of this rank's own batch.
+            counts.losses.clear();
+        }
         let tensors = self.all_tensors();
         let (header, order) = header(&tensors, &self.metadata(&counts, metric))?;
         sink.write(&header)?;
@@ -90,11 +94,7 @@ impl Trainer {
     }
 
     fn all_tensors(&self) -> Vec<Tensor> {
-        let pending = match &self.backend {
-            Backend::Gpu(plan) => plan.is_pending(),
-            Backend::Cpu(reference) => reference.is_pending(),
-        };
-        let mut tensors = self.tensors((pending, self.has_averages()));
+        let mut tensors = self.tensors((self.has_pending(), self.has_averages()));
         let log = self.log_text();
         let bytes = [
             (PLACE, Some(self.data_place().len()), Holds::Place),
@@ -151,7 +151,12 @@ impl Trainer {
         let averages = self.averages().filter(|_| self.has_averages());
         let average = averages.map(|average| ("average", describe::exact(average)));
         let metric = metric.map(|metric| ("metric", describe::exact(metric)));
-        let entries = entries.into_iter().chain(average).chain(metric);
+        let ranks = (self.ranks() > 1).then(|| ("ranks", self.ranks().to_string()));
+        let entries = entries
+            .into_iter()
+            .chain(average)
+            .chain(metric)
+            .chain(ranks);
         entries.map(|(name, text)| (name.into(), text)).collect()
     }
 

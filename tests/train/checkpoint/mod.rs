@@ -1,7 +1,7 @@
 //! A training that was interrupted goes on with the bits of one that was not.
 
 mod elsewhere;
-mod setup;
+pub mod setup;
 
 use wgpu_cnn::{Gpu, Result, Trainer, TrainerBuilder};
 

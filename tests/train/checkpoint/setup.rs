@@ -97,7 +97,7 @@ impl Setup {
         Self(features.to_vec())
     }
 
-    fn has(&self, feature: Feature) -> bool {
+    pub fn has(&self, feature: Feature) -> bool {
         self.0.contains(&feature)
     }
 
@@ -207,30 +207,13 @@ impl Setup {
         builder.half_precision(self.has(Feature::Half))
     }
 
-    /// One call of a training, with what goes with it.
-    pub fn step(&self, trainer: &mut Trainer, step: usize) {
+    /// The images of a batch, and what they should have been.
+    pub fn batch(&self, step: usize) -> (Vec<f32>, Targets) {
         let rng = &mut random(1000 + step as u64);
         let partial = self.has(Feature::PartialBatch) && step % 3 != 1;
         let examples = if partial { 1 + step % 3 } else { BATCH };
         // A batch norm needs more than one value a channel, which an image has.
         let x = uniform(rng, 32 * examples);
-        if self.has(Feature::Rate) && step % 4 == 2 {
-            trainer
-                .set_learning_rate(0.01 / (1.0 + step as f64))
-                .unwrap();
-        }
-        if self.has(Feature::Predictions) {
-            trainer.predict(&x).unwrap();
-        }
-        if self.has(Feature::OwnLoss) {
-            let outputs = trainer.forward(&x).unwrap();
-            let gradient: Vec<f32> = outputs[0].1.iter().map(|y| y.tanh() / 4.0).collect();
-            trainer.backward([&gradient]).unwrap();
-            if !self.has(Feature::Accumulate) || step % 3 == 1 {
-                trainer.update().unwrap();
-            }
-            return;
-        }
         let mut classes: Vec<i64> = labels(rng, examples, 3)
             .into_iter()
             .map(i64::from)
@@ -245,6 +228,34 @@ impl Setup {
             true => vec![classes, Target::Values(uniform(rng, 2 * examples))].into(),
             false => classes.into(),
         };
+        (x, targets)
+    }
+
+    /// The gradient of a loss of one's own.
+    pub fn own_gradient(outputs: &[(String, Vec<f32>)]) -> Vec<f32> {
+        outputs[0].1.iter().map(|y| y.tanh() / 4.0).collect()
+    }
+
+    /// One call of a training, with what goes with it.
+    pub fn step(&self, trainer: &mut Trainer, step: usize) {
+        let (x, targets) = self.batch(step);
+        if self.has(Feature::Rate) && step % 4 == 2 {
+            trainer
+                .set_learning_rate(0.01 / (1.0 + step as f64))
+                .unwrap();
+        }
+        if self.has(Feature::Predictions) {
+            trainer.predict(&x).unwrap();
+        }
+        if self.has(Feature::OwnLoss) {
+            let outputs = trainer.forward(&x).unwrap();
+            let gradient = Self::own_gradient(&outputs);
+            trainer.backward([&gradient]).unwrap();
+            if !self.has(Feature::Accumulate) || step % 3 == 1 {
+                trainer.update().unwrap();
+            }
+            return;
+        }
         trainer.step(&x, targets).unwrap();
         // An epoch that ends between two updates.
         if self.has(Feature::Accumulate) && step == 6 {

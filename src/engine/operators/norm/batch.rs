@@ -13,6 +13,27 @@ use crate::gpu::kernels::norm::batch;
 use crate::gpu::record::Recording;
 use crate::op::BatchNorm;
 
+/// The running estimates after a batch with this mean and unbiased variance, from those before: mean, variance,
+/// and the number of batches where they are averages of all of them.
+pub(in crate::engine) fn fold<T: Real>(
+    norm: &BatchNorm,
+    own: [&[T]; 2],
+    running: &[&[T]],
+) -> Vec<Vec<T>> {
+    let batches = running.get(2).map(|batches| batches[0]);
+    let share = match (norm.momentum, batches) {
+        (Some(momentum), _) => momentum,
+        (None, batches) => 1.0 / (batches.unwrap_or(T::zero()).wide() + 1.0),
+    };
+    let estimates = own.iter().zip(running).map(|(own, running)| {
+        let mut folded = running.to_vec();
+        cpu::fold_running(share, own, &mut folded);
+        folded
+    });
+    let counted = batches.map(|batches| vec![batches + T::one()]);
+    estimates.chain(counted).collect()
+}
+
 impl<T: Real> Operator<T> for BatchNorm {
     fn record_forward(
         &self,
@@ -31,11 +52,13 @@ impl<T: Real> Operator<T> for BatchNorm {
             return Ok(());
         }
         let counts = self.momentum.is_none();
+        let counts = counts && !site.folds_later;
         let batches = counts.then(|| places.whole(first + 2)).transpose()?;
         let running = batch::Running {
             mean,
             variance,
             batches,
+            folds_later: site.folds_later,
         };
         let to = (places.kept()?, running);
         batch::forward(recording, self, &geometry, read, to, output);
@@ -107,16 +130,11 @@ impl<T: Real> Operator<T> for BatchNorm {
         let mean = resized(mean, channels);
         let variance = resized(variance, channels);
         cpu::batch_norm_moments(&geometry, x[0], mean, variance)?;
-        let mut to = [estimates[0].to_vec(), estimates[1].to_vec()];
-        let [new_mean, new_variance] = &mut to;
-        let batches = estimates.get(2).map(|batches| batches[0]);
-        let share = match (self.momentum, batches) {
-            (Some(momentum), _) => momentum,
-            (None, batches) => 1.0 / (batches.unwrap_or(T::zero()).wide() + 1.0),
-        };
-        cpu::batch_norm_update_running(&geometry, share, mean, variance, new_mean, new_variance)?;
-        running.extend(to);
-        running.extend(batches.map(|batches| vec![batches + T::one()]));
+        let own = [mean.to_vec(), cpu::unbiased(&geometry, variance)?];
+        match site.folds_later {
+            true => running.extend(own),
+            false => running.extend(fold(self, own.each_ref().map(Vec::as_slice), estimates)),
+        }
         cpu::batch_norm_forward(&geometry, epsilon, x[0], mean, variance, &gamma, &beta, y)
     }
 
@@ -224,6 +242,7 @@ mod tests {
             mode: Mode::Training,
             layer: 0,
             masks: Default::default(),
+            folds_later: false,
             direct_only: true,
         };
         let x: Vec<f64> = (0..24).map(|at| f64::from(at * 37 % 11) - 5.0).collect();

@@ -7,6 +7,8 @@ mod layer;
 
 use std::borrow::Cow;
 
+pub(in crate::engine) use batch::fold;
+
 use super::{
     Applies, Backward, Case, FORMULA, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved,
     Site, Sum, chain,

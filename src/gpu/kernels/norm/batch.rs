@@ -46,6 +46,13 @@ params! {
 }
 
 params! {
+    struct FoldParams {
+        channels: u32,
+        momentum: f32,
+    }
+}
+
+params! {
     struct CountParams {
         seen: u32,
     }
@@ -68,6 +75,16 @@ pub(crate) const TOTAL: Kernel = Kernel {
     bindings: &[Read, ReadWrite, ReadWrite, ReadWrite, ReadWrite],
     formats: &[],
     params: StatisticsParams::LAYOUT,
+    constants: &[],
+};
+
+pub(crate) const FOLD: Kernel = Kernel {
+    name: "norm_batch_fold",
+    source: source!("norm_batch_fold.wgsl"),
+    blocks: &[&blocks::RUNNING, &blocks::FLAT],
+    bindings: &[Read, Read, ReadWrite, ReadWrite, ReadWrite],
+    formats: &[],
+    params: FoldParams::LAYOUT,
     constants: &[],
 };
 
@@ -140,6 +157,7 @@ pub(crate) const FROZEN_BACKWARD_INPUT: Kernel = Kernel {
 pub(in super::super) const KERNELS: &[&Kernel] = &[
     &STATISTICS,
     &TOTAL,
+    &FOLD,
     &COUNT,
     &FORWARD,
     &BACKWARD_WEIGHT,
@@ -153,6 +171,8 @@ pub(crate) struct Running {
     pub mean: Region,
     pub variance: Region,
     pub batches: Option<Region>,
+    /// Whether mean and variance are to be the batch's own, which [`fold`] makes part of the running ones.
+    pub folds_later: bool,
 }
 
 /// Batch normalisation in training: the statistics `(C, 2)`, the running estimates, and the output.
@@ -170,12 +190,41 @@ pub(crate) fn forward(
     let parts = recording.parts(|| parts);
     let to = (statistics, Some(running));
     record_statistics(recording, (geometry, parts), options, input, to);
-    if let Some(batches) = running.batches {
+    count(recording, running.batches);
+    let regions = [input, gamma, beta, Some(statistics), None];
+    normalise(recording, norm, geometry, regions, output);
+}
+
+/// Makes the mean and the unbiased variance of a batch part of the running estimates, as [`forward`] does.
+pub(crate) fn fold(
+    recording: &mut Recording,
+    norm: &BatchNorm,
+    channels: usize,
+    [mean, variance]: [Region; 2],
+    running: Running,
+) {
+    let params = FoldParams {
+        channels: channels as u32,
+        momentum: norm.momentum.unwrap_or(0.0) as f32,
+    };
+    let constants = [("CUMULATIVE", flag(running.batches.is_some()))];
+    let regions = [
+        Some(mean),
+        Some(variance),
+        Some(running.mean),
+        Some(running.variance),
+        running.batches,
+    ];
+    recording.dispatch(&FOLD, &constants, &regions, params, flat_grid(channels));
+    count(recording, running.batches);
+}
+
+/// Counts a batch, where they are counted.
+fn count(recording: &mut Recording, batches: Option<Region>) {
+    if let Some(batches) = batches {
         let params = CountParams { seen: 1 };
         recording.dispatch(&COUNT, &[], &[Some(batches)], params, [1; 3]);
     }
-    let regions = [input, gamma, beta, Some(statistics), None];
-    normalise(recording, norm, geometry, regions, output);
 }
 
 /// Mean and inverse deviation of each channel, and the running estimates where there are any. Parts of a
@@ -205,6 +254,10 @@ pub(super) fn record_statistics(
         ("SPLIT", flag(partial.is_some())),
         ("HAS_RUNNING", flag(running.is_some())),
         ("CUMULATIVE", flag(batches.is_some())),
+        (
+            "FOLDS_LATER",
+            flag(running.is_some_and(|running| running.folds_later)),
+        ),
     ];
     let estimates = running.map(|running| [running.mean, running.variance]);
     let [mean, variance] = [0, 1].map(|at| estimates.map(|estimates| estimates[at]));

@@ -1,0 +1,113 @@
+//! What ranks must have in common, told by hashes when their trainers are made.
+
+use super::frame::{Call, Head};
+use super::{Ranks, Subnormals};
+use crate::engine::subnormals;
+use crate::train::Trainer;
+use crate::train::trainer::Backend;
+use crate::{Error, Result};
+
+/// Fowler, Noll and Vo's hash.
+pub(super) fn hash_of(bytes: impl Iterator<Item = u8>) -> u64 {
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+fn hash(text: &str) -> u64 {
+    hash_of(text.bytes())
+}
+
+impl Trainer {
+    /// Refuses to train with ranks that are not as this one, where there are several.
+    pub(in crate::train) async fn agree(&mut self) -> Result<()> {
+        let Some(mut ranks) = self.several() else {
+            return Ok(());
+        };
+        self.agree_on(&ranks, Call::Begin, Ok(())).await?;
+        let own = match &self.backend {
+            Backend::Gpu(plan) => subnormals(plan.gpu()).await,
+            Backend::Cpu(_) => Ok(Subnormals::Kept),
+        };
+        // Whoever cannot tell finds its device lost in its first step.
+        let zero = own == Ok(Subnormals::Zero);
+        let all = ranks.gather_numbers(&[zero.into()])?;
+        ranks.subnormals = match all.iter().any(|zero| zero[0] != 0) {
+            true => Subnormals::Zero,
+            false => Subnormals::Kept,
+        };
+        self.made.ranks = Some(ranks);
+        own.map(drop)
+    }
+
+    /// Compares what the trainers of all ranks are and hold.
+    pub(super) async fn agree_on(
+        &self,
+        ranks: &Ranks,
+        call: Call,
+        ready: Result<()>,
+    ) -> Result<()> {
+        let state = match &ready {
+            Ok(()) => self.state_hash().await,
+            Err(_) => Ok(0),
+        };
+        let head = Head {
+            examples: 0,
+            // What differs in these is told with the rest, by name.
+            batches: 0,
+            updates: 0,
+            pending: 0,
+            learning_rate: 0.0,
+            ..self.head(call, ready.and(state.clone().map(drop)).err().as_ref())
+        };
+        ranks.meet(&head)?;
+        let mut topics = self.topics();
+        topics.push(("weights".into(), state?));
+        // Names first: ranks with other ones tell other numbers of hashes.
+        let names: Vec<&str> = topics.iter().map(|(name, _)| name.as_str()).collect();
+        let library = hash(env!("CARGO_PKG_VERSION"));
+        let first = [
+            ("version of this library", library),
+            ("list of what the ranks agree on", hash(&names.join("\n"))),
+        ];
+        compare(ranks, &first.map(|(name, hash)| (name.into(), hash)))?;
+        compare(ranks, &topics)
+    }
+
+    /// What is compared, by name.
+    fn topics(&self) -> Vec<(String, u64)> {
+        let mut topics: Vec<(String, u64)> = vec![];
+        let mut add = |name: &str, text: String| topics.push((name.into(), hash(&text)));
+        let kind = match &self.backend {
+            Backend::Gpu(_) => "a GPU",
+            Backend::Cpu(_) => "the CPU",
+        };
+        add("kind of device", kind.into());
+        for (name, text) in self.described() {
+            add(&name, text);
+        }
+        let options = &self.made.options;
+        add("seed", options.seed.to_string());
+        add("average", format!("{:?}", options.average));
+        add("learning rate", format!("{:?}", self.base_rate));
+        let counts = [self.batches(), self.updates(), self.trained()];
+        add("place in the training", format!("{counts:?}"));
+        topics.extend(self.made.agreed.iter().cloned());
+        topics
+    }
+}
+
+/// Refuses ranks of which a hash is another than that of rank 0.
+fn compare(ranks: &Ranks, topics: &[(String, u64)]) -> Result<()> {
+    let own: Vec<u64> = topics.iter().map(|(_, hash)| *hash).collect();
+    let all = ranks.gather_numbers(&own)?;
+    for (rank, theirs) in all.iter().enumerate() {
+        let pairs = theirs.iter().zip(&all[0]).zip(topics);
+        let mut other = pairs.filter(|((theirs, first), _)| theirs != first);
+        if let Some((_, (name, _))) = other.next() {
+            let reason = format!("its {name} is not that of rank 0");
+            return Err(Error::rank(rank, reason));
+        }
+    }
+    Ok(())
+}
