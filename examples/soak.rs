@@ -30,7 +30,7 @@ struct Options {
     /// Use the adapter whose name contains this
     #[arg(long, value_name = "NAME", env = "WGPU_CNN_ADAPTER")]
     adapter: Option<String>,
-    /// Take one core wherever it serves: tiled-32, tiled-64, tiled-128, subgroup, rows, strided, depthwise,
+    /// Take one core wherever it serves: tiled-32, tiled-64, tiled-128, subgroup, rows, strided, depthwise, unfolded,
     /// winograd-subgroup, winograd-tiled or direct
     #[arg(long, value_name = "NAME")]
     core: Option<String>,

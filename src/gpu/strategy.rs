@@ -92,6 +92,9 @@ pub(crate) enum Core {
     /// Convolution of single channels by strips of columns: `depthwise_forward.wgsl`,
     /// `depthwise_backward_input.wgsl`, and a kernel of its own for the weight gradient.
     Depthwise,
+    /// Convolution as one product of unfolded images, for subgroups of 8: `conv2d_unfold.wgsl`,
+    /// `product_subgroup.wgsl` and `conv2d_fold.wgsl`.
+    Unfolded,
     /// Convolution of 3x3 by Winograd's algorithm, for subgroups of 8: `conv2d_winograd_*.wgsl`.
     WinogradSubgroup,
     /// The same on the blocked product, for GPUs.
@@ -102,7 +105,7 @@ pub(crate) enum Core {
 }
 
 impl Core {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Tiled32,
         Self::Tiled64,
         Self::Tiled128,
@@ -110,6 +113,7 @@ impl Core {
         Self::Rows,
         Self::Strided,
         Self::Depthwise,
+        Self::Unfolded,
         Self::WinogradSubgroup,
         Self::WinogradTiled,
         Self::Direct,
@@ -125,6 +129,7 @@ impl Core {
             Self::Rows => "rows",
             Self::Strided => "strided",
             Self::Depthwise => "depthwise",
+            Self::Unfolded => "unfolded",
             Self::WinogradSubgroup => "winograd-subgroup",
             Self::WinogradTiled => "winograd-tiled",
             Self::Direct => "direct",
@@ -145,6 +150,7 @@ impl Core {
             | Self::Rows
             | Self::Strided
             | Self::Depthwise
+            | Self::Unfolded
             | Self::WinogradSubgroup
             | Self::WinogradTiled
             | Self::Direct => [1, 1],
@@ -165,6 +171,7 @@ pub(crate) fn candidates(traits: &Traits, work: &Work) -> Vec<Core> {
         | Core::Rows
         | Core::Strided
         | Core::Depthwise
+        | Core::Unfolded
         | Core::WinogradSubgroup
         | Core::WinogradTiled => (1, 0.0),
         Core::Tiled32 | Core::Tiled64 | Core::Tiled128 => (2, tiles::cost(traits, work, core)),
@@ -226,6 +233,10 @@ pub(crate) fn serves(core: Core, traits: &Traits, work: &Work) -> bool {
         Core::Rows => short && traits.subgroups_of_8() && rows_serve(traits, work),
         Core::Strided => short && traits.subgroups_of_8() && strided_serves(traits, work),
         Core::Depthwise => short && depthwise::serves(work),
+        Core::Unfolded => {
+            let serves = |geometry| unfolded_serves(traits, geometry);
+            traits.subgroups_of_8() && work.geometry().is_some_and(serves)
+        }
         Core::WinogradSubgroup => {
             let form = winograd::Form::Subgroup;
             short && traits.subgroups_of_8() && winograd::serves(traits, work, form)
@@ -255,6 +266,7 @@ fn scratch(core: Core, work: &Work) -> usize {
             }
         },
         Core::Depthwise => depthwise::scratch(work),
+        Core::Unfolded => work.geometry().map_or(0, unfolded_len),
         Core::WinogradSubgroup | Core::WinogradTiled => winograd::scratch(work),
         Core::Tiled32 | Core::Tiled64 | Core::Tiled128 => {
             let weights = work.image_pass();
@@ -274,6 +286,9 @@ fn table(traits: &Traits, work: &Work) -> Core {
         Some(_) if winograd::pays(work) && serves(Core::WinogradSubgroup, traits, work) => {
             Core::WinogradSubgroup
         }
+        Some(geometry) if unfolded_pays(work, geometry) && serves(Core::Unfolded, traits, work) => {
+            Core::Unfolded
+        }
         Some(_) if serves(Core::Rows, traits, work) => Core::Rows,
         Some(_) if serves(Core::Strided, traits, work) => Core::Strided,
         Some(geometry) if direct(work, geometry) && serves(Core::Direct, traits, work) => {
@@ -285,6 +300,35 @@ fn table(traits: &Traits, work: &Work) -> Core {
             if serves { tile } else { Core::Direct }
         }
     }
+}
+
+/// Elements of the larger of the two unfolded images, of which there is one on either side of a product.
+fn unfolded_len(geometry: &Conv2dGeometry) -> usize {
+    let rows = (geometry.in_channels * geometry.kernel.area()).max(geometry.out_channels);
+    geometry.batch * geometry.out_size.area() * rows
+}
+
+/// Whether a convolution can be a product of unfolded images.
+fn unfolded_serves(traits: &Traits, geometry: &Conv2dGeometry) -> bool {
+    let Size2 { height, width } = geometry.kernel;
+    let most = traits.max_workgroups as usize;
+    let pixels = geometry.in_size.area().max(geometry.out_size.area());
+    geometry.groups == 1
+        && height * (1 + width) <= LOOP_LIMIT
+        && geometry.in_channels.max(geometry.out_channels) <= most
+        && (geometry.batch * pixels).div_ceil(64) <= most
+}
+
+/// Whether that is faster than by rows of pixels, as measured on llvmpipe: where the rows are no longer than a half of a vector of
+/// four, or a whole one in a weight gradient, and channels and places fill the tiles of a product.
+fn unfolded_pays(work: &Work, geometry: &Conv2dGeometry) -> bool {
+    let longest = match work {
+        Work::Conv2dBackwardWeight(_) => 4,
+        Work::Conv2dForward(_) | Work::Conv2dBackwardInput(_) | Work::Matmul(..) => 2,
+    };
+    geometry.out_size.width <= longest
+        && geometry.in_channels.min(geometry.out_channels) >= 64
+        && geometry.batch * geometry.out_size.area() >= 16
 }
 
 /// Whether a group has channels enough on both sides for a subgroup to share what it loads.
@@ -406,6 +450,7 @@ pub(crate) fn sum_parts(traits: &Traits, work: &Work, core: Core) -> usize {
         | Core::Rows
         | Core::Strided
         | Core::Depthwise
+        | Core::Unfolded
         | Core::WinogradSubgroup
         | Core::WinogradTiled
         | Core::Direct => least,

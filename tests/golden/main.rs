@@ -183,6 +183,7 @@ fn gpus() -> &'static [Gpu] {
             "tiled-128",
             "strided",
             "depthwise",
+            "unfolded",
             "winograd-subgroup",
             "winograd-tiled",
             "direct",

@@ -4,7 +4,9 @@
 use super::product::{Product, product};
 use super::{Output, Read, ReadWrite, Recording, Region};
 use super::{blocks, flag, flat_grid, group_grid, reduce};
-use super::{conv2d_depthwise, conv2d_pack, conv2d_rows, conv2d_strided, conv2d_winograd};
+use super::{
+    conv2d_depthwise, conv2d_pack, conv2d_rows, conv2d_strided, conv2d_unfolded, conv2d_winograd,
+};
 use crate::gpu::kernel::{Format, Kernel, Params as _, params, source};
 use crate::gpu::strategy::winograd::Form;
 use crate::gpu::strategy::{self, Core, Extents, Work};
@@ -155,6 +157,9 @@ pub(crate) fn forward(
         Core::Depthwise => {
             return conv2d_depthwise::forward(recording, geometry, inputs, bias, output);
         }
+        Core::Unfolded => {
+            return conv2d_unfolded::forward(recording, geometry, inputs, bias, output);
+        }
         Core::WinogradSubgroup => {
             let form = Form::Subgroup;
             return conv2d_winograd::forward(recording, form, geometry, inputs, bias, output);
@@ -200,6 +205,9 @@ pub(crate) fn backward_input(
         }
         Core::Depthwise => {
             return conv2d_depthwise::backward_input(recording, geometry, inputs, bias, output);
+        }
+        Core::Unfolded => {
+            return conv2d_unfolded::backward_input(recording, geometry, inputs, bias, output);
         }
         Core::WinogradSubgroup => {
             let run = conv2d_winograd::backward_input;
@@ -320,6 +328,9 @@ pub(crate) fn backward_weight(
         Core::Depthwise => {
             return conv2d_depthwise::backward_weight(recording, geometry, inputs, gradient_weight);
         }
+        Core::Unfolded => {
+            return conv2d_unfolded::backward_weight(recording, geometry, inputs, gradient_weight);
+        }
         Core::Tiled32
         | Core::Tiled64
         | Core::Tiled128
@@ -341,6 +352,7 @@ pub(crate) fn backward_weight(
         | Core::Rows
         | Core::Strided
         | Core::Depthwise
+        | Core::Unfolded
         | Core::WinogradSubgroup
         | Core::WinogradTiled => strategy::sum_parts(&traits, &work, core),
     });

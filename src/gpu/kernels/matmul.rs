@@ -81,6 +81,19 @@ pub(crate) fn matmul(
     let work = Work::Matmul([m, n, k], [a.transposed, b.transposed]);
     let formats = [a.region, b.region, c.region].map(|region| region.format);
     let core = recording.core(&work, formats);
+    by(core, recording, [m, n, k], [a, b], bias, c);
+}
+
+/// The same by a core.
+pub(super) fn by(
+    core: Core,
+    recording: &mut Recording,
+    [m, n, k]: [usize; 3],
+    [a, b]: [Factor; 2],
+    bias: Option<Region>,
+    c: Output,
+) {
+    let work = Work::Matmul([m, n, k], [a.transposed, b.transposed]);
     let traits = recording.traits;
     let parts = recording.parts(|| strategy::sum_parts(&traits, &work, core));
     let (to, bias_now) = match parts {
@@ -99,6 +112,7 @@ pub(crate) fn matmul(
         | Core::Rows
         | Core::Strided
         | Core::Depthwise
+        | Core::Unfolded
         | Core::WinogradSubgroup
         | Core::WinogradTiled
         | Core::Direct => by_tiles(recording, core, extents, [a, b], bias_now, to),

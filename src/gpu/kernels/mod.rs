@@ -18,6 +18,7 @@ mod conv2d_depthwise;
 mod conv2d_pack;
 mod conv2d_rows;
 mod conv2d_strided;
+mod conv2d_unfolded;
 mod conv2d_winograd;
 pub(crate) mod dropout;
 pub(crate) mod local_response_norm;
@@ -71,6 +72,7 @@ const FAMILIES: &[(&str, &[&Kernel])] = &[
     ("conv2d", conv2d_pack::KERNELS),
     ("conv2d", conv2d_rows::KERNELS),
     ("conv2d", conv2d_strided::KERNELS),
+    ("conv2d", conv2d_unfolded::KERNELS),
     ("conv2d", conv2d_winograd::KERNELS),
     ("dropout", &[&dropout::DROPOUT]),
     ("local_response_norm", local_response_norm::KERNELS),

@@ -65,6 +65,7 @@ impl Product {
             | Core::Rows
             | Core::Strided
             | Core::Depthwise
+            | Core::Unfolded
             | Core::WinogradSubgroup
             | Core::WinogradTiled
             | Core::Direct => {
