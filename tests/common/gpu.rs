@@ -68,7 +68,7 @@ static VARIANTS: [Variant; 4] = [
 ];
 
 /// Devices that take one core wherever it serves, whatever the table of strategies says.
-static CORES: [Variant; 8] = [
+static CORES: [Variant; 9] = [
     Variant::core("tiled-32"),
     Variant::core("tiled-64"),
     Variant::core("tiled-128"),
@@ -76,6 +76,7 @@ static CORES: [Variant; 8] = [
     Variant::core("depthwise"),
     Variant::core("winograd-subgroup"),
     Variant::core("winograd-tiled"),
+    Variant::core("fft"),
     Variant::core("direct"),
 ];
 

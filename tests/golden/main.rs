@@ -185,6 +185,7 @@ fn gpus() -> &'static [Gpu] {
             "depthwise",
             "winograd-subgroup",
             "winograd-tiled",
+            "fft",
             "direct",
         ];
         let preferring = cores.map(|core| device::device(Gpu::builder().prefer_core(core)));

@@ -101,6 +101,7 @@ pub(crate) fn matmul(
         | Core::Depthwise
         | Core::WinogradSubgroup
         | Core::WinogradTiled
+        | Core::Fft
         | Core::Direct => by_tiles(recording, core, extents, [a, b], bias_now, to),
     }
     recording.flops(work.flops());

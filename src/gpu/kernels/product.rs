@@ -67,6 +67,7 @@ impl Product {
             | Core::Depthwise
             | Core::WinogradSubgroup
             | Core::WinogradTiled
+            | Core::Fft
             | Core::Direct => {
                 constants.push(("SIDE", (sides[0] / 4) as f64));
                 self.by_4x4
