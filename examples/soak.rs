@@ -31,7 +31,7 @@ struct Options {
     #[arg(long, value_name = "NAME", env = "WGPU_CNN_ADAPTER")]
     adapter: Option<String>,
     /// Take one core wherever it serves: tiled-32, tiled-64, tiled-128, subgroup, rows, strided, depthwise, unfolded,
-    /// winograd-subgroup, winograd-tiled or direct
+    /// winograd-subgroup, winograd-tiled, fft or direct
     #[arg(long, value_name = "NAME")]
     core: Option<String>,
     /// Do without subgroup operations

@@ -107,7 +107,7 @@ pub(crate) mod needs {
     /// Invocations of a workgroup.
     pub const INVOCATIONS: u32 = 256;
     /// Bytes of workgroup memory.
-    pub const WORKGROUP_MEMORY: u32 = 13_568;
+    pub const WORKGROUP_MEMORY: u32 = 16_384;
     /// Storage buffers of a stage.
     pub const STORAGE_BUFFERS: u32 = 8;
 }

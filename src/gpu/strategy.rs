@@ -1,6 +1,7 @@
 //! Which core serves which shape on which adapter, and how long sums are split.
 
 mod depthwise;
+pub(crate) mod fft;
 mod filters;
 mod tiles;
 pub(crate) mod winograd;
@@ -99,13 +100,15 @@ pub(crate) enum Core {
     WinogradSubgroup,
     /// The same on the blocked product, for GPUs.
     WinogradTiled,
+    /// Convolution with large filters by Fourier transforms of blocks: `conv2d_fft_*.wgsl`.
+    Fft,
     /// Convolution with an invocation per output, or per 16 channels of one. No file: the kernels
     /// `conv2d_direct_*.wgsl` have little in common.
     Direct,
 }
 
 impl Core {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Tiled32,
         Self::Tiled64,
         Self::Tiled128,
@@ -116,6 +119,7 @@ impl Core {
         Self::Unfolded,
         Self::WinogradSubgroup,
         Self::WinogradTiled,
+        Self::Fft,
         Self::Direct,
     ];
 
@@ -132,6 +136,7 @@ impl Core {
             Self::Unfolded => "unfolded",
             Self::WinogradSubgroup => "winograd-subgroup",
             Self::WinogradTiled => "winograd-tiled",
+            Self::Fft => "fft",
             Self::Direct => "direct",
         }
     }
@@ -153,6 +158,7 @@ impl Core {
             | Self::Unfolded
             | Self::WinogradSubgroup
             | Self::WinogradTiled
+            | Self::Fft
             | Self::Direct => [1, 1],
         }
     }
@@ -173,7 +179,8 @@ pub(crate) fn candidates(traits: &Traits, work: &Work) -> Vec<Core> {
         | Core::Depthwise
         | Core::Unfolded
         | Core::WinogradSubgroup
-        | Core::WinogradTiled => (1, 0.0),
+        | Core::WinogradTiled
+        | Core::Fft => (1, 0.0),
         Core::Tiled32 | Core::Tiled64 | Core::Tiled128 => (2, tiles::cost(traits, work, core)),
         Core::Direct => (3, 0.0),
     };
@@ -196,7 +203,7 @@ pub(crate) fn choice_key(traits: &Traits, stored: &Stored) -> String {
         ..*traits
     };
     let left_out = |core| serves(core, &others, &stored.work);
-    let fast = [Core::WinogradSubgroup, Core::WinogradTiled];
+    let fast = [Core::WinogradSubgroup, Core::WinogradTiled, Core::Fft];
     match traits.direct_only && fast.into_iter().any(left_out) {
         true => format!("{stored} by direct sums"),
         false => stored.to_string(),
@@ -242,6 +249,7 @@ pub(crate) fn serves(core: Core, traits: &Traits, work: &Work) -> bool {
             short && traits.subgroups_of_8() && winograd::serves(traits, work, form)
         }
         Core::WinogradTiled => short && winograd::serves(traits, work, winograd::Form::Tiled),
+        Core::Fft => fft::serves(traits, work),
         Core::Direct => match work {
             Work::Matmul(..) => false,
             Work::Conv2dBackwardWeight(_) => true,
@@ -268,6 +276,7 @@ fn scratch(core: Core, work: &Work) -> usize {
         Core::Depthwise => depthwise::scratch(work),
         Core::Unfolded => work.geometry().map_or(0, unfolded_len),
         Core::WinogradSubgroup | Core::WinogradTiled => winograd::scratch(work),
+        Core::Fft => fft::scratch(work),
         Core::Tiled32 | Core::Tiled64 | Core::Tiled128 => {
             let weights = work.image_pass();
             weights.map_or(0, |(geometry, backward)| tiled_len(geometry, backward))
@@ -278,6 +287,13 @@ fn scratch(core: Core, work: &Work) -> usize {
 
 /// What is known to be fast.
 fn table(traits: &Traits, work: &Work) -> Core {
+    let other = by_sums(traits, work);
+    let pays = fft::pays(traits, work, other) && serves(Core::Fft, traits, work);
+    if pays { Core::Fft } else { other }
+}
+
+/// What is known to be fast but for Fourier transforms.
+fn by_sums(traits: &Traits, work: &Work) -> Core {
     match work.geometry() {
         None if serves(Core::Subgroup, traits, work) => Core::Subgroup,
         Some(geometry) if geometry.groups > 1 && serves(Core::Depthwise, traits, work) => {
@@ -453,6 +469,7 @@ pub(crate) fn sum_parts(traits: &Traits, work: &Work, core: Core) -> usize {
         | Core::Unfolded
         | Core::WinogradSubgroup
         | Core::WinogradTiled
+        | Core::Fft
         | Core::Direct => least,
     };
     let within_loops = match traits.software {

@@ -64,21 +64,27 @@ fn every_operator_is_clean_without_subgroups() {
     clean(Gpu::builder().allow_subgroups(false));
 }
 
-/// The models that have convolutions for it, on each of its cores.
+/// The models that have convolutions for them, on each of their cores.
 #[test]
-fn every_operator_is_clean_by_winograds_algorithm() {
+fn every_operator_is_clean_by_fast_algorithms() {
+    let winograd = ["winograd-subgroup", "winograd-tiled"];
+    clean_by(&winograd, "conv2d_winograd");
+    clean_by(&["fft"], "conv2d_fft");
+}
+
+fn clean_by(cores: &[&str], kernels_begin: &str) {
     let served = |case: &ModelCase| {
         let optimizer = Optimizer::sgd(0.1).into();
-        let core = Some("winograd-tiled");
+        let core = cores.last().copied();
         let kernels = pipelines(&case.model, &case.loss, &optimizer, case.batch, false, core);
         let mut kernels = kernels.unwrap().into_iter();
-        kernels.any(|pipeline| pipeline.kernel.starts_with("conv2d_winograd"))
+        kernels.any(|pipeline| pipeline.kernel.starts_with(kernels_begin))
     };
     let learning = models().unwrap().into_iter();
     let learning = learning.filter(|case| case.model.parameter_count() > 0);
     let cases: Vec<ModelCase> = learning.filter(served).collect();
     assert!(cases.len() > 2);
-    for core in ["winograd-subgroup", "winograd-tiled"] {
+    for &core in cores {
         let Some(gpu) = device(Gpu::builder().poison(true).prefer_core(core)) else {
             return;
         };

@@ -68,7 +68,7 @@ static VARIANTS: [Variant; 4] = [
 ];
 
 /// Devices that take one core wherever it serves, whatever the table of strategies says.
-static CORES: [Variant; 9] = [
+static CORES: [Variant; 10] = [
     Variant::core("tiled-32"),
     Variant::core("tiled-64"),
     Variant::core("tiled-128"),
@@ -77,6 +77,7 @@ static CORES: [Variant; 9] = [
     Variant::core("unfolded"),
     Variant::core("winograd-subgroup"),
     Variant::core("winograd-tiled"),
+    Variant::core("fft"),
     Variant::core("direct"),
 ];
 

@@ -186,6 +186,7 @@ fn gpus() -> &'static [Gpu] {
             "unfolded",
             "winograd-subgroup",
             "winograd-tiled",
+            "fft",
             "direct",
         ];
         let preferring = cores.map(|core| device::device(Gpu::builder().prefer_core(core)));

@@ -7,7 +7,7 @@ use crate::engine::compare::Expected;
 use crate::engine::data::{Data, Fill, wide};
 use crate::engine::internal;
 use crate::engine::lower::{Fusion, NodeParts, Part};
-use crate::engine::operators::{Backward, Forward, Masks, Mode, Site, Sum, kernels};
+use crate::engine::operators::{Backward, Forward, Masks, Mode, Pieces, Site, Sum, kernels};
 use crate::engine::reference::{BackwardPass, ForwardPass};
 use crate::engine::step::Step;
 use crate::engine::tolerance::{copied, measure};
@@ -303,9 +303,11 @@ impl NodeTrial<'_> {
             let parameter = graph.parameter(node.parameters[at]);
             let unstated = || internal("a parameter's gradient has no rounding");
             let sum = *rounding.parameters.get(at).ok_or_else(unstated)?;
-            let expected = measured.expect(arriving(sum), inputs.fill);
-            let name = format!("{} gradient", parameter.spec.name);
             let to = part.places.to_parameters[at].as_ref();
+            let mut regions = to.into_iter().flat_map(Pieces::regions);
+            let spread = regions.any(|region| self.is_spread(&part.range, region));
+            let expected = measured.expect(arriving(sum).spread(spread), inputs.fill);
+            let name = format!("{} gradient", parameter.spec.name);
             trial.awaits_pieces(name, to, &parameter.shape, expected);
         }
         let additions = additions(&part.places);

@@ -151,6 +151,10 @@ pub(crate) const WINOGRAD_OUTPUT: Block = block!(
     constants: ["PAD_TOP", "PAD_LEFT", "BACKWARD", "HAS_BIAS"],
     uses: [WINOGRAD, FLAT]
 );
+const FFT_BLOCK: Block = block!("fft_block", constants: ["PLANE"]);
+pub(crate) const FFT: Block = block!("fft", uses: [FFT_BLOCK]);
+pub(crate) const FFT_TILES: Block = block!("fft_tiles");
+pub(crate) const FFT_PAIRS: Block = block!("fft_pairs", uses: [FFT_BLOCK]);
 const WALK_PARAMS: Block = block!("walk_params");
 const WALK_WEIGHT: Block = block!("walk_weight");
 pub(crate) const FILTER: Block = block!("filter");

@@ -1,11 +1,12 @@
 //! Convolution: forward, input gradient, weight gradient. A transpose convolution is the same
 //! kernels with the roles changed.
 
+use super::conv2d_winograd;
 use super::product::{Product, product};
 use super::{Output, Read, ReadWrite, Recording, Region};
 use super::{blocks, flag, flat_grid, group_grid, reduce};
 use super::{
-    conv2d_depthwise, conv2d_pack, conv2d_rows, conv2d_strided, conv2d_unfolded, conv2d_winograd,
+    conv2d_depthwise, conv2d_fft, conv2d_pack, conv2d_rows, conv2d_strided, conv2d_unfolded,
 };
 use crate::gpu::kernel::{Format, Kernel, Params as _, params, source};
 use crate::gpu::strategy::winograd::Form;
@@ -160,14 +161,11 @@ pub(crate) fn forward(
         Core::Unfolded => {
             return conv2d_unfolded::forward(recording, geometry, inputs, bias, output);
         }
-        Core::WinogradSubgroup => {
-            let form = Form::Subgroup;
+        Core::WinogradSubgroup | Core::WinogradTiled => {
+            let form = Form::of(core);
             return conv2d_winograd::forward(recording, form, geometry, inputs, bias, output);
         }
-        Core::WinogradTiled => {
-            let form = Form::Tiled;
-            return conv2d_winograd::forward(recording, form, geometry, inputs, bias, output);
-        }
+        Core::Fft => return conv2d_fft::forward(recording, geometry, inputs, bias, output),
         Core::Tiled32 | Core::Tiled64 | Core::Tiled128 | Core::Subgroup | Core::Direct => {}
     }
     let kernels = (&DIRECT_FORWARD, &FORWARD);
@@ -209,13 +207,12 @@ pub(crate) fn backward_input(
         Core::Unfolded => {
             return conv2d_unfolded::backward_input(recording, geometry, inputs, bias, output);
         }
-        Core::WinogradSubgroup => {
-            let run = conv2d_winograd::backward_input;
-            return run(recording, Form::Subgroup, geometry, inputs, bias, output);
+        Core::WinogradSubgroup | Core::WinogradTiled => {
+            let (run, form) = (conv2d_winograd::backward_input, Form::of(core));
+            return run(recording, form, geometry, inputs, bias, output);
         }
-        Core::WinogradTiled => {
-            let run = conv2d_winograd::backward_input;
-            return run(recording, Form::Tiled, geometry, inputs, bias, output);
+        Core::Fft => {
+            return conv2d_fft::backward_input(recording, geometry, inputs, bias, output);
         }
         Core::Tiled32 | Core::Tiled64 | Core::Tiled128 | Core::Subgroup | Core::Direct => {}
     }
@@ -331,6 +328,9 @@ pub(crate) fn backward_weight(
         Core::Unfolded => {
             return conv2d_unfolded::backward_weight(recording, geometry, inputs, gradient_weight);
         }
+        Core::Fft => {
+            return conv2d_fft::backward_weight(recording, geometry, inputs, gradient_weight);
+        }
         Core::Tiled32
         | Core::Tiled64
         | Core::Tiled128
@@ -354,7 +354,8 @@ pub(crate) fn backward_weight(
         | Core::Depthwise
         | Core::Unfolded
         | Core::WinogradSubgroup
-        | Core::WinogradTiled => strategy::sum_parts(&traits, &work, core),
+        | Core::WinogradTiled
+        | Core::Fft => strategy::sum_parts(&traits, &work, core),
     });
     let target = match parts {
         1 => gradient_weight,

@@ -115,6 +115,7 @@ pub(super) fn by(
         | Core::Unfolded
         | Core::WinogradSubgroup
         | Core::WinogradTiled
+        | Core::Fft
         | Core::Direct => by_tiles(recording, core, extents, [a, b], bias_now, to),
     }
     recording.flops(work.flops());

@@ -68,6 +68,7 @@ impl Product {
             | Core::Unfolded
             | Core::WinogradSubgroup
             | Core::WinogradTiled
+            | Core::Fft
             | Core::Direct => {
                 constants.push(("SIDE", (sides[0] / 4) as f64));
                 self.by_4x4

@@ -324,6 +324,95 @@ fn winograds_algorithm_takes_what_has_channels_and_tiles_enough() {
     assert_eq!(takes(software, small), [false; 3]);
 }
 
+/// Signals or images that keep their size, with the taps of a filter along either side.
+fn long(batch: usize, channels: usize, size: [usize; 2], kernel: [usize; 2]) -> Conv2dGeometry {
+    let [in_size, kernel]: [Size2; 2] = [size.into(), kernel.into()];
+    let padding = [kernel.height, kernel.width].map(|taps| [taps / 2, (taps - 1) / 2]);
+    Conv2dGeometry {
+        batch,
+        in_channels: channels,
+        in_size,
+        out_channels: channels,
+        out_size: in_size,
+        kernel,
+        padding: [padding[0][0], padding[0][1], padding[1][0], padding[1][1]],
+        ..convolution()
+    }
+}
+
+#[test]
+fn fourier_transforms_take_large_filters() {
+    let software = Traits {
+        software: true,
+        subgroup_size: 8,
+        ..Traits::DEFAULT
+    };
+    let takes = |traits: Traits, geometry| {
+        let works = [
+            Work::Conv2dForward(geometry),
+            Work::Conv2dBackwardInput(geometry),
+            Work::Conv2dBackwardWeight(geometry),
+        ];
+        works.map(|work| core(&traits, None, &work) == Core::Fft)
+    };
+    let signal = |taps| long(1, 16, [1, 16_384], [1, taps]);
+    let image = |side, taps| long(4, 16, [side; 2], [taps; 2]);
+    for (geometry, expected) in [
+        (signal(1024), true),
+        (signal(128), true),
+        (signal(32), false),
+        (image(64, 15), true),
+        (image(128, 31), true),
+        (image(64, 9), false),
+        (image(16, 15), false),
+    ] {
+        assert_eq!(takes(software, geometry), [expected; 3], "{geometry:?}");
+    }
+    assert_eq!(takes(Traits::DEFAULT, signal(1024)), [true; 3]);
+    assert_eq!(takes(Traits::DEFAULT, signal(128)), [false; 3]);
+    let direct = Traits {
+        direct_only: true,
+        preferred: Some(Core::Fft),
+        ..software
+    };
+    assert_eq!(takes(direct, signal(1024)), [false; 3]);
+    let strided = Conv2dGeometry {
+        stride: Size2::from(2),
+        out_size: Size2 {
+            height: 1,
+            width: 8192,
+        },
+        ..signal(1024)
+    };
+    assert_eq!(takes(software, strided), [false; 3]);
+}
+
+#[test]
+fn blocks_are_shared_by_taps_and_results() {
+    let plan = |size: [usize; 2], kernel| {
+        let geometry = long(1, 4, size, kernel);
+        fft::Fft::of(&geometry, geometry.out_size)
+    };
+    let side = |span, reach, parts, tiles| fft::Side {
+        span,
+        reach,
+        parts,
+        tiles,
+    };
+    assert_eq!(plan([1, 4096], [1, 64]).across, side(1985, 64, 1, 3));
+    assert_eq!(plan([1, 4096], [1, 1025]).across, side(1024, 1025, 1, 4));
+    // Beyond half a block, a filter has parts, each of which reads a tile further on.
+    let parts = plan([1, 4096], [1, 1026]);
+    assert_eq!(parts.across, side(1024, 1024, 2, 5));
+    assert_eq!((parts.down, parts.behind()), (side(1, 1, 1, 1), 1));
+    let plane = plan([40, 100], [15, 40]);
+    assert_eq!(
+        (plane.down, plane.across),
+        (side(18, 15, 1, 3), side(32, 32, 2, 5))
+    );
+    assert_eq!(plane.tiles, 15);
+}
+
 #[test]
 fn the_tiles_of_winograds_algorithm_are_shared_by_chunks_that_have_room() {
     let geometry = Conv2dGeometry {

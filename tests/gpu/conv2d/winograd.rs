@@ -46,8 +46,7 @@ fn convolutions_by_winograds_algorithm_equal_the_reference() {
 
 /// What is not finite comes out where it does by the definition, and nowhere else; and what overflows in a transform
 /// alone does not.
-#[test]
-fn winograds_algorithm_keeps_nan_and_infinity_where_they_belong() {
+pub(super) fn keeps_what_is_not_finite(case: &Case, asked: fn(&str) -> bool) {
     type Spoil = fn(&mut Data);
     let spoiled: [(&str, Spoil); 6] = [
         ("a NaN", |data| {
@@ -72,22 +71,30 @@ fn winograds_algorithm_keeps_nan_and_infinity_where_they_belong() {
             data.weight.iter_mut().for_each(|w| *w *= 1e-3);
         }),
     ];
-    for size in [[2, 3, 9, 12], [2, 3, 7, 9]] {
-        let case = case("spoiled", size, Conv2d::new(5, 3).padding(1));
-        for (name, spoil) in &spoiled {
-            let mut data = Data::new(&case.geometry(), uniform);
-            spoil(&mut data);
-            let inner = inner(&case);
-            for (at, expected) in expected(&case, &data)[..2].iter().enumerate() {
-                let fast = each_core().filter(|(device, _)| device.starts_with("winograd"));
-                for (device, gpu) in fast {
-                    let name = format!("{name}, {}, {device}", RESULTS[at]);
-                    let got = &on_gpu(gpu, &case, &data)[at];
-                    expected.spread(inner[at]).assert(&name, got);
-                }
+    for (name, spoil) in &spoiled {
+        let mut data = Data::new(&case.geometry(), uniform);
+        spoil(&mut data);
+        let (inner, expected) = (inner(case), expected(case, &data));
+        let overflows = name.starts_with("what overflows");
+        for (device, gpu) in each_core().filter(|(device, _)| asked(device)) {
+            let results = on_gpu(gpu, case, &data);
+            // The weight gradient of large numbers on both sides overflows by its definition.
+            let count = spread(device).min(if overflows { 2 } else { 3 });
+            for (at, (expected, got)) in expected.iter().zip(&results).take(count).enumerate() {
+                let name = format!("{name}, {}, {}, {device}", case.name, RESULTS[at]);
+                expected.spread(inner[at]).assert(&name, got);
                 let spoiled = expected.values.iter().any(|value| !value.is_finite());
-                assert_eq!(spoiled, !name.starts_with("what overflows"), "{name}");
+                let weights = name.contains("weight,") || name.contains("weights,");
+                assert_eq!(spoiled, !overflows && !(weights && at == 2), "{name}");
             }
         }
+    }
+}
+
+#[test]
+fn winograds_algorithm_keeps_nan_and_infinity_where_they_belong() {
+    for size in [[2, 3, 9, 12], [2, 3, 7, 9]] {
+        let case = case("spoiled", size, Conv2d::new(5, 3).padding(1));
+        keeps_what_is_not_finite(&case, |device| device.starts_with("winograd"));
     }
 }

@@ -1,0 +1,80 @@
+// The weight gradient of a convolution by Fourier transforms, where it is not finite, by its definition: a NaN or an infinity
+// among the values is in both signals of a pair, and an overflow on the way is none. An invocation has a tap of four filters.
+//
+// Grid   x: ceil(I / 4); y: O; z: 64 of the taps
+
+@group(0) @binding(0) var<storage, read> input: array<Input>;               // (N, G * IC, IH, IW)
+@group(0) @binding(1) var<storage, read> gradient_output: array<Gradient>;  // (N, G * OC, OH, OW)
+@group(0) @binding(2) var<storage, read_write> gradient_weight: array<f32>; // (O, I, KH, KW)
+@group(0) @binding(3) var<uniform> params: Params;
+
+// Pixels of the input in four channels, and how far these lie apart.
+struct Pixels { at: u32, last: u32, plane: u32, y: u32, x: u32 }
+
+// Products of an output's gradient, none beyond the last. The padding's zeros are factors too: they make NaN of an infinite gradient.
+fn products(pixels: Pixels, n: u32, gradient_at: u32, pixel: u32) -> vec4<f32> {
+    if pixel >= params.out_height * params.out_width { return vec4(0.0); }
+    let out_y = pixel / params.out_width;
+    let y = pixels.y + out_y; // wraps above the plane
+    let x = pixels.x + pixel - out_y * params.out_width;
+    var values = vec4(0.0);
+    if y < params.in_height && x < params.in_width {
+        let at = pixels.at + n * params.groups * params.in_channels * pixels.plane + y * params.in_width + x;
+        values = vec4(
+            f32(input[at]),
+            f32(input[at + min(1u, pixels.last) * pixels.plane]),
+            f32(input[at + min(2u, pixels.last) * pixels.plane]),
+            f32(input[at + min(3u, pixels.last) * pixels.plane]),
+        );
+    }
+    return f32(gradient_output[gradient_at + pixel]) * values;
+}
+
+fn four_products(pixels: Pixels, n: u32, gradient_at: u32, pixel: u32) -> vec4<f32> {
+    return products(pixels, n, gradient_at, pixel) + products(pixels, n, gradient_at, pixel + 1u)
+        + products(pixels, n, gradient_at, pixel + 2u) + products(pixels, n, gradient_at, pixel + 3u);
+}
+
+// Nothing that is added to a NaN changes it.
+fn all_nan(sum: vec4<f32>) -> bool {
+    return all((bitcast<vec4<u32>>(sum) & vec4(0x7fffffffu)) > vec4(0x7f800000u));
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let taps = params.kernel_height * params.kernel_width;
+    let tap = group.z * 64u + thread;
+    if tap >= taps { return; }
+    let channel = group.x * 4u;
+    let at = (group.y * params.in_channels + channel) * taps + tap;
+    let channels = min(params.in_channels - channel, 4u);
+    var finite = true;
+    for (var i = 0u; i < channels; i++) {
+        let bits = bitcast<u32>(gradient_weight[at + i * taps]);
+        finite = finite && (bits & 0x7f800000u) != 0x7f800000u;
+    }
+    if finite { return; }
+    let channel_group = group.y / params.out_channels;
+    let ky = tap / params.kernel_width;
+    let plane = params.in_height * params.in_width;
+    let pixels = Pixels(
+        (channel_group * params.in_channels + channel) * plane,
+        channels - 1u,
+        plane,
+        ky * params.dilation_height - u32(params.pad_top),
+        (tap - ky * params.kernel_width) * params.dilation_width - u32(params.pad_left),
+    );
+    let out_plane = params.out_height * params.out_width;
+    let batch = loop_bound(params.batch, group);
+    var sum = vec4(0.0);
+    for (var n = 0u; n < batch; n++) {
+        let gradient_at = (n * params.groups * params.out_channels + group.y) * out_plane;
+        for (var pixel = 0u; pixel < out_plane && !all_nan(sum); pixel += 8u) {
+            sum += four_products(pixels, n, gradient_at, pixel) + four_products(pixels, n, gradient_at, pixel + 4u);
+        }
+    }
+    for (var i = 0u; i < channels; i++) { gradient_weight[at + i * taps] = sum[i]; }
+}

@@ -1,0 +1,262 @@
+//! When convolution by Fourier transforms serves, and how its work is shared.
+
+use super::{Core, LOOP_LIMIT, MOST, Traits, Work};
+use crate::op::{Conv2dGeometry, Size2, saturating_product};
+
+/// Points of a block: `POINTS` of `core/fft_block.wgsl`.
+pub(crate) const POINTS: usize = 2048;
+
+/// Tiles that an invocation multiplies at once, at most.
+pub(crate) const TILES: usize = 8;
+
+/// One side of a block, and how a filter and its results share it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Side {
+    /// Results of a tile.
+    pub span: usize,
+    /// Taps of a part of the filter, gaps counted.
+    pub reach: usize,
+    /// Parts of the filter.
+    pub parts: usize,
+    /// Tiles of an image, and those whose blocks the parts of the filter read behind them.
+    pub tiles: usize,
+}
+
+impl Side {
+    /// Of a block of so many points, for a filter of so many taps, gaps counted.
+    fn of(points: usize, taps: usize, results: usize) -> Self {
+        let whole = taps <= points / 2 + 1;
+        let reach = if whole { taps } else { points / 2 };
+        let span = points + 1 - reach;
+        let (parts, span) = match whole {
+            true => (1, span),
+            false => (taps.div_ceil(reach), reach),
+        };
+        Self {
+            span,
+            reach,
+            parts,
+            tiles: results.div_ceil(span) + parts - 1,
+        }
+    }
+
+    /// By how much the first block begins before the image that is read, for a padding of so much.
+    pub fn begins(&self, padding: usize, backward: bool) -> i64 {
+        let reversed = (self.parts - 1) * self.span + self.reach - 1;
+        match backward {
+            true => reversed as i64 - padding as i64,
+            false => padding as i64,
+        }
+    }
+}
+
+/// A pass of a convolution as it runs: an input gradient is a convolution with the roles changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fft {
+    /// Whether a block has rows.
+    pub plane: bool,
+    pub down: Side,
+    pub across: Side,
+    /// Blocks of all images.
+    pub tiles: usize,
+    /// Quads of all groups' channels: those of the input, and those of the output.
+    pub quads: [usize; 2],
+    /// Elements of the filters at their frequencies.
+    pub weights: usize,
+}
+
+/// The taps of one side of a filter with the gaps between them.
+fn taps(kernel: usize, dilation: usize) -> usize {
+    (kernel - 1).saturating_mul(dilation).saturating_add(1)
+}
+
+impl Fft {
+    /// Of a pass that writes results of this size.
+    pub fn of(geometry: &Conv2dGeometry, results: Size2) -> Self {
+        let Conv2dGeometry {
+            batch,
+            groups,
+            kernel,
+            dilation,
+            ..
+        } = *geometry;
+        let plane = kernel.height > 1;
+        let [rows, columns] = if plane { [32, 64] } else { [1, POINTS] };
+        let down = Side::of(rows, taps(kernel.height, dilation.height), results.height);
+        let across = Side::of(columns, taps(kernel.width, dilation.width), results.width);
+        let of_group =
+            [geometry.in_channels, geometry.out_channels].map(|channels| channels / groups);
+        let quads = of_group.map(|channels| channels.div_ceil(4));
+        let weights = [
+            down.parts,
+            across.parts,
+            geometry.out_channels,
+            4 * quads[0],
+            POINTS,
+        ];
+        Self {
+            plane,
+            down,
+            across,
+            tiles: saturated(&[batch, down.tiles, across.tiles]),
+            quads: quads.map(|quads| groups * quads),
+            weights: saturated(&weights),
+        }
+    }
+
+    /// Of the pass that a piece of work is.
+    pub fn of_work(work: &Work) -> Option<Self> {
+        match work {
+            Work::Matmul(..) => None,
+            Work::Conv2dForward(g) | Work::Conv2dBackwardWeight(g) => Some(Self::of(g, g.out_size)),
+            Work::Conv2dBackwardInput(g) => Some(Self::of(g, g.in_size)),
+        }
+    }
+
+    /// Tiles whose blocks lie behind that of a tile whose results depend on them, in the order of tiles.
+    pub fn behind(&self) -> usize {
+        (self.down.parts - 1) * self.across.tiles + self.across.parts - 1
+    }
+
+    /// Elements of the blocks of so many tiles of the input, and of as many of the output.
+    pub fn scratch(&self, tiles: usize) -> [usize; 2] {
+        let [from, to] = self.quads;
+        [(from, tiles + self.behind()), (to, tiles)]
+            .map(|(quads, tiles)| saturated(&[4 * POINTS, quads, tiles]))
+    }
+
+    /// Chunks that the tiles are split into, so that what is between the dispatches takes little memory, as far as a
+    /// buffer holds it.
+    pub fn chunks(&self, traits: &Traits) -> usize {
+        /// Elements of both: 16 MiB, or 64 where there is a device to fill.
+        const ROOM: [usize; 2] = [1 << 22, 1 << 24];
+        let room = ROOM[usize::from(!traits.software)];
+        let [values, sums] = self.scratch(TILES);
+        let most = (room / (values + sums)).max(1);
+        let most = most.min(traits.holds(values.max(sums)).max(1));
+        self.tiles.div_ceil(TILES * most).clamp(1, MOST)
+    }
+
+    /// Tiles of a chunk.
+    pub fn chunk(&self, chunks: usize) -> usize {
+        self.tiles.div_ceil(chunks).next_multiple_of(TILES)
+    }
+
+    /// Additions and multiplications at the frequencies of so many tiles.
+    pub fn flops(&self, geometry: &Conv2dGeometry, tiles: usize) -> u64 {
+        let [from, to] = [geometry.in_channels, geometry.out_channels];
+        let parts = self.down.parts * self.across.parts;
+        saturating_product(&[8, POINTS / 2, parts, from / geometry.groups, to, tiles])
+    }
+}
+
+fn saturated(factors: &[usize]) -> usize {
+    usize::try_from(saturating_product(factors)).unwrap_or(usize::MAX)
+}
+
+/// Whether four taps are taken in a turn where results are computed again by their definition.
+pub(crate) fn long(channels: usize, kernel: Size2) -> bool {
+    channels.saturating_mul(kernel.area()) > LOOP_LIMIT / 2
+}
+
+/// Iterations that the loops of an invocation make where its results are computed again by their definition, and to
+/// store them.
+pub(crate) fn iterations(channels: usize, kernel: Size2) -> usize {
+    let turns = match long(channels, kernel) {
+        true => kernel.area().div_ceil(4),
+        false => kernel.area(),
+    };
+    channels.saturating_mul(1 + turns) + 64
+}
+
+/// The same for a weight gradient: 8 products in a turn.
+pub(crate) fn weight_iterations(geometry: &Conv2dGeometry) -> usize {
+    let turns = geometry.out_size.area().div_ceil(8) + 1;
+    geometry.batch.saturating_mul(turns) + 8
+}
+
+/// Whether it can do a piece of work.
+pub(super) fn serves(traits: &Traits, work: &Work) -> bool {
+    let (Some(plan), Some(geometry)) = (Fft::of_work(work), work.geometry()) else {
+        return false;
+    };
+    let channels = match work {
+        Work::Conv2dBackwardInput(_) => geometry.out_channels,
+        Work::Conv2dForward(_) | Work::Conv2dBackwardWeight(_) | Work::Matmul(..) => {
+            geometry.in_channels
+        }
+    };
+    let of_group = channels / geometry.groups;
+    let quads = of_group.div_ceil(4);
+    let parts = plan.down.parts * plan.across.parts;
+    let most = traits.max_workgroups as usize;
+    let (grid, loops) = match work {
+        Work::Conv2dBackwardWeight(_) => {
+            let taps = geometry.kernel.area().div_ceil(64);
+            let pairs = plan.quads[1] * quads;
+            (
+                [pairs, geometry.out_channels, parts, taps],
+                weight_iterations(geometry),
+            )
+        }
+        Work::Conv2dForward(_) | Work::Conv2dBackwardInput(_) | Work::Matmul(..) => {
+            let turns = parts.saturating_mul(quads);
+            let loops = turns.max(iterations(of_group, geometry.kernel));
+            (
+                [plan.quads[0], plan.quads[1], geometry.out_channels, parts],
+                loops,
+            )
+        }
+    };
+    !traits.direct_only
+        && geometry.stride == Size2::ONE
+        && grid.into_iter().all(|groups| groups <= most)
+        && plan.chunk(MOST) + plan.behind() <= most
+        && (!traits.software || loops <= LOOP_LIMIT)
+}
+
+/// Whether it is faster than another core that serves.
+///
+/// What it takes is counted in blocks that are transformed, and in products of blocks of four channels with four, in
+/// additions and multiplications that the core for rows makes in the time of one, as measured on llvmpipe. Counts of bytes
+/// give about the same on GPUs that make 30 operations in the time of a byte of memory and 10 in that of one of a
+/// cache; nothing was measured there, so it has to be far ahead.
+pub(super) fn pays(traits: &Traits, work: &Work, other: Core) -> bool {
+    const BLOCK: f64 = 2.8e6;
+    const PRODUCT: f64 = 0.53e6;
+    let (Some(plan), Some(geometry)) = (Fft::of_work(work), work.geometry()) else {
+        return false;
+    };
+    // How far ahead, and how much slower others are than the core for rows.
+    let (margin, few, tiled) = match traits.software {
+        true => (1.33, 30.0, 10.0),
+        false => (4.0, 4.0, 1.0),
+    };
+    let slower = match other {
+        Core::Direct => few,
+        Core::Tiled32 | Core::Tiled64 | Core::Tiled128 => tiled,
+        Core::Subgroup
+        | Core::Rows
+        | Core::Strided
+        | Core::Depthwise
+        | Core::Unfolded
+        | Core::WinogradSubgroup
+        | Core::WinogradTiled
+        | Core::Fft => 1.0,
+    };
+    let [from, to] = plan.quads.map(|quads| quads as f64);
+    let tiles = plan.tiles as f64;
+    let parts = (plan.down.parts * plan.across.parts) as f64;
+    let blocks = tiles * (from + to) + plan.weights as f64 / (4 * POINTS) as f64;
+    let products = tiles * from * to / geometry.groups as f64 * parts;
+    let taken = BLOCK * blocks + PRODUCT * products;
+    margin * taken < slower * work.flops() as f64
+}
+
+/// Elements of its largest buffer at least.
+pub(super) fn scratch(work: &Work) -> usize {
+    Fft::of_work(work).map_or(0, |plan| {
+        let [values, sums] = plan.scratch(TILES);
+        plan.weights.max(values).max(sums)
+    })
+}
