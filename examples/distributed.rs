@@ -4,6 +4,7 @@
 //! ```sh
 //! cargo run --release --example distributed                      # 1, 2 and 4 ranks, a thread each
 //! cargo run --release --example distributed -- --ranks 1,2 --device cpu
+//! cargo run --release --example distributed -- --ranks 2 --sums 1000,1000000
 //!
 //! cargo build --release --features mpi --example distributed     # needs Open MPI and libclang
 //! mpirun -n 2 target/release/examples/distributed --mpi
@@ -13,6 +14,9 @@
 //! table has a line for each number of ranks: images per second of all of them together, the efficiency, which is
 //! that rate by those of as many single ranks, the milliseconds of an update in which gradients were added up, a hash of
 //! the weights, and that of one process which accumulates as many batches. The last two are the same.
+//!
+//! With `--sums` they only add up so many numbers, and say how long it takes: what a network of as many parameters pays
+//! for an update.
 //!
 //! Ranks that share a processor or an adapter share its speed as well. By default they are one each; for what one of
 //! several machines would do, each rank can be held to a core: `LP_NUM_THREADS=0` for lavapipe,
@@ -46,6 +50,9 @@ struct Options {
     /// Updates that are timed, after a first one
     #[arg(long, default_value_t = 20)]
     updates: usize,
+    /// Train nothing, and take the time of sums of so many numbers
+    #[arg(long, value_delimiter = ',', value_name = "NUMBERS")]
+    sums: Vec<usize>,
     /// What the initial weights and the order of the images are drawn from
     #[arg(long, default_value_t = 7)]
     seed: u64,
@@ -80,6 +87,12 @@ fn run(options: &Options) -> std::result::Result<(), Box<dyn Error>> {
     if options.mpi {
         return Ok(under_mpirun(&images, options)?);
     }
+    if !options.sums.is_empty() {
+        for &ranks in &options.ranks {
+            Team::new(ranks)?.run(|member, _| sums(member, &options.sums))?;
+        }
+        return Ok(());
+    }
     let mut single = None;
     heading();
     for &ranks in &options.ranks {
@@ -100,6 +113,9 @@ fn run(options: &Options) -> std::result::Result<(), Box<dyn Error>> {
 fn under_mpirun(images: &Arc<Memory>, options: &Options) -> Result<()> {
     use wgpu_cnn::distributed::Mpi;
     let mpi = Mpi::new()?;
+    if !options.sums.is_empty() {
+        return sums(mpi, &options.sums);
+    }
     let (rank, ranks) = (mpi.rank(), mpi.size());
     let gpu = gpu(mpi.local_rank(), options)?;
     // The ranks are no more once their trainers are gone.
@@ -107,6 +123,28 @@ fn under_mpirun(images: &Arc<Memory>, options: &Options) -> Result<()> {
     if rank == 0 {
         heading();
         line(ranks, &trained, None, alone(ranks, images, options)?);
+    }
+    Ok(())
+}
+
+/// Takes the time of sums; rank 0 tells the median.
+fn sums(mut reducer: impl Reducer, counts: &[usize]) -> Result<()> {
+    const ROUNDS: usize = 21;
+    for &count in counts {
+        let mut values = vec![0.0; count];
+        let mut times = Vec::new();
+        for _ in 0..ROUNDS {
+            reducer.barrier()?;
+            let begin = Instant::now();
+            reducer.sum(&mut values, Subnormals::Kept)?;
+            times.push(begin.elapsed());
+        }
+        times.sort_unstable();
+        if reducer.rank() == 0 {
+            let [least, median] = [0, ROUNDS / 2].map(|at| 1e3 * times[at].as_secs_f64());
+            let ranks = reducer.size();
+            println!("{ranks} ranks, {count} numbers: {median:.3} ms, at least {least:.3} ms");
+        }
     }
     Ok(())
 }

@@ -97,6 +97,9 @@ impl Trainer {
             examples,
             targets: &[],
         };
+        if examples == 0 {
+            self.forget_forward();
+        }
         let outputs = match (examples, &mut self.backend) {
             (0, _) => Ok(vec![vec![]; self.model().outputs().len()]),
             (_, Backend::Gpu(plan)) => plan.forward(&batch).await,

@@ -8,6 +8,8 @@ mod limits;
 mod look;
 mod prediction;
 mod ranks;
+#[cfg(test)]
+mod record;
 mod slabs;
 mod task;
 #[cfg(test)]
@@ -23,8 +25,6 @@ use crate::gpu::strategy::Traits;
 #[cfg(test)]
 use crate::model::{Groups, OutputLoss};
 use crate::model::{Node, ParameterId, ValueId};
-#[cfg(test)]
-use crate::op::Average;
 use crate::{Error, Loss, Result};
 
 use super::operators::{Backward, Forward, Mode, Pieces};
@@ -34,6 +34,8 @@ pub(super) use limits::lower_planned;
 pub(super) use look::Asked;
 pub(super) use prediction::Predicting;
 pub(super) use ranks::Apart;
+#[cfg(test)]
+pub(crate) use record::{record, record_in_pieces, record_of_ranks};
 pub(super) use slabs::Slab;
 use slabs::{Buffer, Spots, place_parameters};
 pub(crate) use task::PlanOptions;
@@ -453,70 +455,4 @@ fn record_swap(lowered: &mut Lowered) {
             average::swap(recording, slab.vectors(), [slab.parameter, average]);
         }
     }
-}
-
-/// The kernels of a training step and of a prediction, with clipping and micro-batches, for tests
-/// that look at recordings.
-#[cfg(test)]
-pub(crate) fn record(
-    model: &crate::Model,
-    loss: &crate::Loss,
-    optimizer: &crate::Optimizer,
-    batch: usize,
-    half: bool,
-    traits: Traits,
-) -> Result<Recording> {
-    let losses = &[OutputLoss::first(loss)];
-    let options = PlanOptions {
-        clip_norm: Some(1.0),
-        accumulate: 2,
-        half,
-        average: Some(Average::ema(0.9)),
-        ..PlanOptions::new(batch)
-    };
-    let groups = Groups::single(&model.graph, *optimizer);
-    let task = Task::new(model, losses, &groups, options);
-    Ok(lower(&task, traits, batch)?.recording)
-}
-
-/// The same for one of two ranks.
-#[cfg(test)]
-pub(crate) fn record_of_ranks(
-    model: &crate::Model,
-    loss: &crate::Loss,
-    optimizer: &crate::Optimizer,
-    batch: usize,
-    half: bool,
-    traits: Traits,
-) -> Result<Recording> {
-    let losses = &[OutputLoss::first(loss)];
-    let options = PlanOptions {
-        ranks: 2,
-        half,
-        ..PlanOptions::new(batch)
-    };
-    let groups = Groups::single(&model.graph, *optimizer);
-    let task = Task::new(model, losses, &groups, options);
-    Ok(lower(&task, traits, batch)?.recording)
-}
-
-/// The same with weights in as many pieces as there can be.
-#[cfg(test)]
-pub(crate) fn record_in_pieces(
-    model: &crate::Model,
-    loss: &crate::Loss,
-    optimizer: &crate::Optimizer,
-    batch: usize,
-    half: bool,
-    traits: Traits,
-) -> Result<Recording> {
-    let losses = &[OutputLoss::first(loss)];
-    let options = PlanOptions {
-        half,
-        max_slab: slabs::tests::smallest(model),
-        ..PlanOptions::new(batch)
-    };
-    let groups = Groups::single(&model.graph, *optimizer);
-    let task = Task::new(model, losses, &groups, options);
-    Ok(lower(&task, traits, batch)?.recording)
 }

@@ -99,7 +99,7 @@ impl Progress {
 
     /// The examples of the update whose masks come before those of this rank's batch.
     pub fn examples_before(&self) -> u64 {
-        self.examples + self.round.before
+        self.examples.saturating_add(self.round.before)
     }
 }
 
@@ -244,7 +244,7 @@ impl Plan {
         }
         progress.batches += round.batches;
         progress.pending += 1;
-        progress.examples += round.examples;
+        progress.examples = progress.examples.saturating_add(round.examples);
         progress.trained = progress.trained.saturating_add(round.examples);
         progress.round = Round::default();
     }

@@ -4,6 +4,7 @@ mod average;
 mod look;
 mod own;
 mod pass;
+mod pending;
 mod predict;
 mod ranks;
 mod rates;
@@ -15,6 +16,7 @@ mod walk;
 
 use average::Averages;
 use pass::{Among, divided};
+use pending::{Pending, divisor};
 pub(super) use predict::predict;
 pub(crate) use single::loss_by_itself;
 pub(super) use single::{AveragePass, BackwardPass, Compute, ForwardPass, LossPass, UpdatePass};
@@ -80,18 +82,6 @@ pub struct Reference<T> {
     forwarded: Option<usize>,
     /// The last batch's losses, in their order.
     last_losses: Vec<T>,
-}
-
-/// The batches since the last update, where an update takes several.
-#[derive(Debug, Clone, Default)]
-struct Pending {
-    batches: usize,
-    /// The examples of these.
-    examples: u64,
-    /// The sums of their gradients, in `f64` since they may be many.
-    gradients: Vec<Vec<f64>>,
-    /// What the sums are to be divided by.
-    normaliser: f64,
 }
 
 impl<T: Real> Reference<T> {
@@ -342,39 +332,6 @@ impl<T: Real> Reference<T> {
         Ok(loss)
     }
 
-    /// Counts the batches of a round.
-    fn count(&mut self, round: Round) {
-        self.steps += round.batches;
-        self.trained = self.trained.saturating_add(round.examples);
-    }
-
-    /// Adds the gradients, where a batch of this rank has left any, to those that wait for an update. Those of a
-    /// mean are multiplied with what the batch counts for.
-    fn add_pending(&mut self, round: Round, shares: &[f64], own: Option<f64>) {
-        let pending = &mut self.pending;
-        if pending.batches == 0 {
-            (pending.examples, pending.normaliser) = (0, 0.0);
-            pending.gradients.clear();
-            let zeros = self.gradients.iter().map(|like| vec![0.0; like.len()]);
-            pending.gradients.extend(zeros);
-        }
-        if let Some(share) = own {
-            add_times(&mut pending.gradients, &self.gradients, divisor(share));
-        }
-        pending.batches += 1;
-        pending.examples += round.examples;
-        // A sum of losses is not divided, however many batches it is over.
-        let sums = self.losses.iter().all(OutputLoss::is_sum);
-        for share in shares {
-            pending.normaliser = if sums {
-                1.0
-            } else {
-                pending.normaliser + share
-            };
-        }
-        self.divide_pending();
-    }
-
     /// The losses of the last batch, in their order, each before its weight; none before the first.
     pub fn last_losses(&self) -> &[T] {
         &self.last_losses
@@ -473,17 +430,6 @@ impl<T: Real> Reference<T> {
         Ok(&self.gradients[id])
     }
 
-    /// Makes the gradients those of all pending batches together.
-    fn divide_pending(&mut self) {
-        let divisor = divisor(self.pending.normaliser);
-        for (gradient, sum) in self.gradients.iter_mut().zip(&self.pending.gradients) {
-            gradient
-                .iter_mut()
-                .zip(sum)
-                .for_each(|(gradient, sum)| *gradient = T::nearest(sum / divisor));
-        }
-    }
-
     /// Changes the parameters by the gradients.
     fn update(&mut self) -> Result<()> {
         (self.pending.batches, self.pending.examples) = (0, 0);
@@ -512,22 +458,5 @@ impl<T: Real> Reference<T> {
             cpu::optimizer_update(&group.optimizer, updates, parameter, gradient, state)?;
         }
         self.update_average()
-    }
-}
-
-/// Adds gradients times a factor to sums of them.
-fn add_times<T: Real>(sums: &mut [Vec<f64>], gradients: &[Vec<T>], factor: f64) {
-    for (sums, gradient) in sums.iter_mut().zip(gradients) {
-        let pairs = sums.iter_mut().zip(gradient);
-        pairs.for_each(|(sum, gradient)| *sum += gradient.wide() * factor);
-    }
-}
-
-/// What gradients that are added up are divided by. Where every row was ignored or has no weight they
-/// are zero, and stay so.
-fn divisor(normaliser: f64) -> f64 {
-    match normaliser {
-        0.0 => 1.0,
-        normaliser => normaliser,
     }
 }

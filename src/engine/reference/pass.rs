@@ -32,7 +32,7 @@ impl<T: Real> Reference<T> {
             training: Some(Masks {
                 seed: self.seed,
                 updates: self.updates,
-                examples: self.pending.examples + self.round.before,
+                examples: self.pending.examples.saturating_add(self.round.before),
             }),
             folds_later: self.ranks > 1,
             direct_only: self.direct_only,

@@ -1,8 +1,9 @@
 //! A step whose batch is one of several that ranks compute at the same time. What is kept between steps changes
 //! at last, once all ranks have come as far.
 
+use super::Reference;
 use super::pass::Among;
-use super::{Reference, add_times, divisor};
+use super::pending::{add_times, divisor};
 use crate::Result;
 use crate::engine::Round;
 use crate::engine::operators::{Mode, fold};

@@ -45,7 +45,7 @@ fn hash(values: &[f32]) -> u64 {
     hash_of(bits.flat_map(u32::to_le_bytes))
 }
 
-fn hash_of(bytes: impl Iterator<Item = u8>) -> u64 {
+pub(in crate::train) fn hash_of(bytes: impl Iterator<Item = u8>) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })

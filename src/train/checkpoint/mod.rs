@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub(super) use describe::hash_of;
 #[cfg(feature = "native")]
 pub use folder::Checkpoints;
 pub(super) use read::Opened;

@@ -83,7 +83,7 @@ impl Trainer {
     }
 
     /// Makes a backward pass wait for another forward pass.
-    pub(super) fn forget_forward(&mut self) {
+    pub(in crate::train) fn forget_forward(&mut self) {
         match &mut self.backend {
             Backend::Gpu(plan) => plan.forget_forward(),
             Backend::Cpu(reference) => reference.forget_forward(),

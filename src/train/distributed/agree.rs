@@ -4,15 +4,9 @@ use super::frame::{Call, Head};
 use super::{Ranks, Subnormals};
 use crate::engine::subnormals;
 use crate::train::Trainer;
+use crate::train::checkpoint::hash_of;
 use crate::train::trainer::Backend;
 use crate::{Error, Result};
-
-/// Fowler, Noll and Vo's hash.
-pub(super) fn hash_of(bytes: impl Iterator<Item = u8>) -> u64 {
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
-}
 
 fn hash(text: &str) -> u64 {
     hash_of(text.bytes())

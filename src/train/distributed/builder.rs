@@ -1,8 +1,8 @@
 //! How a [`Trainer`](crate::Trainer) becomes one of several.
 
-use super::agree::hash_of;
 use super::{Ranks, Reducer};
 use crate::TrainerBuilder;
+use crate::train::checkpoint::hash_of;
 
 impl TrainerBuilder {
     /// Makes the trainer one of several that train together, each on its own batches: with every update they
@@ -18,7 +18,7 @@ impl TrainerBuilder {
     /// |---|---|
     /// | with [`accumulate`](Self::accumulate) | a rank adds its own batches up first, then come the sums in the order of the ranks; masks and statistics are those of batches dealt out one by one: the first of each rank, then the second |
     /// | batch normalisation | by the statistics of a rank's own batch; the running ones take those of all batches in that order |
-    /// | a rank without a batch | takes part by a [`step`](crate::Trainer::step) on none: empty inputs and targets, as at the end of an epoch |
+    /// | a rank without a batch | takes part by a [`step`](crate::Trainer::step) on none, empty inputs and targets, as at the end of an epoch; so it does by a [`forward`](crate::Trainer::forward) and a [`backward`](crate::Trainer::backward) |
     /// | [`Trainer::loss`](crate::Trainer::loss) | is that of the rank's own batch; [`loss_of_all_ranks`](crate::Trainer::loss_of_all_ranks) that of all |
     /// | [`Trainer::evaluate`](crate::Trainer::evaluate) and predictions | are the rank's own, without the others |
     /// | files | are written by rank 0 alone: on the others [`checkpoint`](crate::Trainer::checkpoint) and [`save`](crate::Trainer::save) write nothing, and wait for nothing |

@@ -165,6 +165,10 @@ impl Trainer {
             return Err(ranks.own(own.clone()));
         }
         let all: Vec<u64> = all?.iter().map(|head| head.examples).collect();
+        if let Some(rank) = all.iter().position(|&own| own > self.batch as u64) {
+            let reason = format!("has {} examples in a batch of {}", all[rank], self.batch);
+            return Err(Error::rank(rank, reason));
+        }
         let sum = |examples: &[u64]| {
             let sum = examples
                 .iter()
@@ -381,11 +385,11 @@ impl Trainer {
 
     /// Ends the round of a rank without a batch of its own, where it is one: there is nothing to go back from.
     pub(in crate::train) fn skips_backward(&mut self, gradients: &Inputs<'_>) -> bool {
-        let round = match &self.backend {
-            Backend::Gpu(plan) => plan.round(),
-            Backend::Cpu(reference) => reference.round(),
+        let (round, forwarded) = match &self.backend {
+            Backend::Gpu(plan) => (plan.round(), plan.forwarded()),
+            Backend::Cpu(reference) => (reference.round(), reference.forwarded()),
         };
-        let skips = round.batches > 0 && gradients.is_empty();
+        let skips = round.batches > 0 && forwarded.is_err() && gradients.is_empty();
         if skips {
             let shares = vec![1.0; round.batches as usize];
             match &mut self.backend {

@@ -188,6 +188,23 @@ fn four_devices_in_one_process() {
     }
 }
 
+/// The kernels of a rank are those that are checked, and are right.
+#[test]
+fn a_rank_verifies_its_kernels() {
+    let setup = everything();
+    for place in places().iter().skip(1) {
+        let reports = Team::new(2).unwrap().run(|member, _| {
+            let mut trainer = rank(&setup, place, member)?;
+            let before = trainer.checkpoint_bytes()?;
+            let report = trainer.verify()?;
+            assert!(report.passed(), "{report}");
+            assert!(trainer.checkpoint_bytes()? == before);
+            trainer.wait_for_ranks()
+        });
+        reports.unwrap();
+    }
+}
+
 /// A reducer of one rank changes nothing.
 #[test]
 fn a_rank_by_itself_is_a_trainer_like_any_other() {
