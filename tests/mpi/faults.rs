@@ -164,6 +164,9 @@ pub fn kills() {
                     let named = format!("process rank {rank} ");
                     assert!(ended.printed.contains(&named), "rank {rank}: {ended:?}");
                     all_gone(&folder, *count);
+                    if killed % 20 == 0 {
+                        println!("{killed} kills of {wanted}");
+                    }
                 }
                 None => late += 1,
             }

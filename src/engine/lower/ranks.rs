@@ -1,8 +1,11 @@
 //! What is lowered otherwise where several ranks train: each batch's own mean and variance stay apart, and are
 //! folded into the running ones one rank after the other.
 
+use std::ops::Range;
+
 use super::{Lowered, Mode, Task};
 use crate::Result;
+use crate::engine::operators::{Piece, Pieces};
 use crate::gpu::kernels::norm::batch;
 use crate::gpu::record::{Region, Storage};
 use crate::model::{Graph, Node, ParameterId};
@@ -12,17 +15,19 @@ use crate::op::{BatchNorm, Op};
 #[derive(Debug, Clone)]
 pub(in crate::engine) struct Apart {
     pub region: Region,
-    layers: Vec<Own>,
+    pub layers: Vec<Own>,
 }
 
 /// Those of a layer.
 #[derive(Debug, Clone)]
-struct Own {
+pub(in crate::engine) struct Own {
     /// The layer's place in the graph.
-    node: usize,
+    pub node: usize,
     /// Mean and variance, by the running estimate that they become part of.
-    places: [(ParameterId, Region); 2],
-    channels: usize,
+    pub places: [(ParameterId, Region); 2],
+    pub channels: usize,
+    /// What folds them.
+    pub range: Range<usize>,
 }
 
 impl Apart {
@@ -38,6 +43,23 @@ impl Apart {
         let own = layers.find(|own| std::ptr::eq(&graph.nodes()[own.node], node))?;
         let mut places = own.places.iter();
         places.find(|place| place.0 == id).map(|place| place.1)
+    }
+}
+
+impl Lowered {
+    /// The places of a node's parameter in a pass of training, where these are its own otherwise.
+    pub(super) fn in_training(
+        &self,
+        graph: &Graph,
+        node: &Node,
+        id: ParameterId,
+        own: Pieces,
+    ) -> Pieces {
+        let apart = self.apart.as_ref();
+        match apart.and_then(|apart| apart.of(graph, node, id)) {
+            Some(region) => Pieces(own.iter().map(|&piece| Piece { region, ..piece }).collect()),
+            None => own,
+        }
     }
 }
 
@@ -91,6 +113,7 @@ pub(super) fn place_apart(task: &Task, lowered: &mut Lowered) {
             node,
             places,
             channels,
+            range: 0..0,
         }
     });
     let layers = layers.collect();
@@ -99,11 +122,11 @@ pub(super) fn place_apart(task: &Task, lowered: &mut Lowered) {
 
 /// Records what folds them, layer by layer, as the layers would have done it.
 pub(super) fn record_fold(task: &Task, lowered: &mut Lowered) -> Result<()> {
-    let Some(apart) = lowered.apart.clone() else {
+    let Some(mut apart) = lowered.apart.take() else {
         return Ok(());
     };
     let graph = &task.model.graph;
-    for own in &apart.layers {
+    for own in &mut apart.layers {
         let node = &graph.nodes()[own.node];
         let Op::BatchNorm(norm) = &node.op else {
             continue;
@@ -122,8 +145,12 @@ pub(super) fn record_fold(task: &Task, lowered: &mut Lowered) -> Result<()> {
             folds_later: false,
         };
         let from = own.places.map(|(_, place)| place);
-        lowered.recording.set_label(node.label());
-        batch::fold(&mut lowered.recording, norm, own.channels, from, running);
+        let recording = &mut lowered.recording;
+        recording.set_label(node.label());
+        let begin = recording.dispatches.len();
+        batch::fold(recording, norm, own.channels, from, running);
+        own.range = begin..recording.dispatches.len();
     }
+    lowered.apart = Some(apart);
     Ok(())
 }

@@ -4,7 +4,7 @@ use super::slabs::{add_pieces, apart};
 use super::{Asked, Fusion, Lowered, Part, Purpose, Task, record_numbers};
 use crate::Result;
 use crate::engine::internal;
-use crate::engine::operators::{Applies, Backward, Forward, Mode, Piece, Pieces, Site, kernels};
+use crate::engine::operators::{Applies, Backward, Forward, Mode, Pieces, Site, kernels};
 use crate::gpu::kernel::Format;
 use crate::gpu::kernels::{Output, activation, loss};
 use crate::gpu::record::{Recording, Region, Storage};
@@ -88,11 +88,10 @@ impl<'a> Walk<'a> {
         let trains = self.mode(node) == Mode::Training;
         ids.map(|(at, &id)| {
             let pieces = lowered.read_by(node, at, id)?;
-            let own = lowered.apart.as_ref().filter(|_| trains);
-            if let Some(region) = own.and_then(|own| own.of(self.graph(), node, id)) {
-                let pieces = pieces.iter().map(|&piece| Piece { region, ..piece });
-                return Ok(Pieces(pieces.collect()));
-            }
+            let pieces = match trains {
+                true => lowered.in_training(self.graph(), node, id, pieces),
+                false => pieces,
+            };
             Ok(match aside && self.graph().parameter(id).is_statistic() {
                 true => apart(&mut lowered.recording, &pieces, "running statistics"),
                 false => pieces,

@@ -86,10 +86,18 @@ impl Wiring<'_> {
     }
 
     /// Whether these places are a node's parameters, as its kernels read them.
-    fn are_parameters(&self, node: &Node, pieces: &[Pieces]) -> Result<bool> {
-        let mut same = pieces.len() == node.parameters.len();
+    fn are_parameters(&self, node: &Node, pieces: &[Pieces], mode: Mode) -> Result<bool> {
+        let (graph, mut same) = (
+            &self.task.model.graph,
+            pieces.len() == node.parameters.len(),
+        );
         for (at, (&id, pieces)) in node.parameters.iter().zip(pieces).enumerate() {
-            same &= *pieces == self.lowered.read_by(node, at, id)?;
+            let own = self.lowered.read_by(node, at, id)?;
+            same &= *pieces
+                == match mode.of(node) {
+                    Mode::Training => self.lowered.in_training(graph, node, id, own),
+                    Mode::Evaluation => own,
+                };
         }
         Ok(same)
     }
@@ -116,7 +124,7 @@ impl Wiring<'_> {
             self.values[written.0] = match part {
                 Some(part) => {
                     self.hold(node, part.mode == mode.of(node), "computes in another mode");
-                    self.node_forward(node, &part.places, &inputs)?;
+                    self.node_forward((node, mode), &part.places, &inputs)?;
                     self.arguments[written.0] = part.places.output.argument;
                     let region = part.places.output.region;
                     let own = !self.values.contains(&Some(region));
@@ -132,13 +140,13 @@ impl Wiring<'_> {
 
     fn node_forward(
         &mut self,
-        node: &Node,
+        (node, mode): (&Node, Mode),
         places: &Forward,
         inputs: &[Option<Region>],
     ) -> Result<()> {
         let read: Vec<_> = places.inputs.iter().copied().map(Some).collect();
         self.hold(node, read == inputs, "reads another value than its input");
-        let own = self.are_parameters(node, &places.parameters)?;
+        let own = self.are_parameters(node, &places.parameters, mode)?;
         self.hold(node, own, "reads another layer's parameters");
         let activation = self.fusion.activation(self.fusion.written(node.output));
         let applied = places.output.activation == activation;
@@ -198,7 +206,7 @@ impl Wiring<'_> {
         };
         let places = &part.places;
         let read: Vec<_> = places.inputs.iter().copied().map(Some).collect();
-        let own = self.are_parameters(node, &places.parameters)?;
+        let own = self.are_parameters(node, &places.parameters, Mode::Training)?;
         let written = self.fusion.written(node.output);
         let output = self.values[written.0] == Some(places.output);
         let same = read == self.inputs(node) && own && output;

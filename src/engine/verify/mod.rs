@@ -5,6 +5,7 @@
 //! there the graph says, not the recording: a gradient that no kernel writes is a failure, and so is a
 //! dispatch that no check covers.
 
+mod fold;
 mod node;
 mod report;
 mod rig;

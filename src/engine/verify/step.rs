@@ -2,6 +2,7 @@
 //! over micro-batches, the optimizer.
 
 use super::Verifier;
+use super::fold::folds;
 use super::rig::{Outcome, Rig, STEP, Trial, makers};
 use crate::cpu::bytes_to_numbers;
 use crate::engine::catalogue::{loss_name, optimizer_name};
@@ -67,6 +68,8 @@ impl Verifier {
         }
         let outcomes = averages(rig).await?;
         self.conclude(rig, "average", outcomes);
+        let outcomes = folds(rig).await?;
+        self.conclude(rig, "statistics of a rank's batch", outcomes);
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use super::{conv2d, peak};
 use crate::engine::catalogue;
 use crate::gpu::record::{Dispatch, Recording};
 use crate::gpu::strategy::{Core, Traits};
-use crate::{Activation, Conv2d, Loss, Model, Optimizer, Shape};
+use crate::{Activation, BatchNorm, Conv2d, Loss, Model, Optimizer, Shape};
 
 /// The adapters that the strategy table tells apart, with every core that can be preferred there.
 pub(crate) fn adapters() -> Vec<Traits> {
@@ -45,7 +45,17 @@ fn recordings(traits: Traits) -> Vec<Recording> {
         let half = at % 2 == 1;
         let pieces = crate::engine::record_in_pieces(model, &loss, optimizer, 16, half, traits);
         recordings.push(pieces.unwrap());
-        let of_ranks = crate::engine::record_of_ranks(model, &loss, optimizer, 16, half, traits);
+    }
+    // Several ranks fold the statistics of batches by a kernel of its own.
+    let norm = BatchNorm::new();
+    let norms = [norm, norm.momentum(None)].map(|norm| [40, 5].map(|side| (norm, side)));
+    for (norm, side) in norms.into_iter().flatten() {
+        let model = Model::builder([65, side, side])
+            .push(norm)
+            .flatten()
+            .dense(2);
+        let model = model.build().unwrap();
+        let of_ranks = crate::engine::record_of_ranks(&model, &loss, optimizer, 16, false, traits);
         recordings.push(of_ranks.unwrap());
     }
     let of_bytes = Model::builder([3, 5, 5]).flatten().dense(2).build();

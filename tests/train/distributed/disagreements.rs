@@ -125,13 +125,15 @@ fn other_calls_are_told_to_all() {
     }
 }
 
+/// What `gather` gives for what it is given.
+type Gather = fn(&[u8]) -> Result<Vec<Vec<u8>>>;
+
 /// A reducer as somebody writes it who has not read what it must do.
 #[derive(Clone, Copy)]
 struct Odd {
     rank: usize,
     size: usize,
-    /// What `gather` gives for what it is given.
-    gathers: fn(&[u8]) -> Result<Vec<Vec<u8>>>,
+    gathers: Gather,
 }
 
 impl Reducer for Odd {
@@ -162,7 +164,7 @@ impl Reducer for Odd {
 
 #[test]
 fn reducers_that_break_their_word_are_errors() {
-    let good: fn(&[u8]) -> Result<Vec<Vec<u8>>> = |bytes| Ok(vec![bytes.to_vec(); 2]);
+    let good: Gather = |bytes| Ok(vec![bytes.to_vec(); 2]);
     let made = |rank, size, gathers| {
         let odd = Odd {
             rank,
@@ -175,7 +177,7 @@ fn reducers_that_break_their_word_are_errors() {
         assert!(made(rank, size, good).is_err(), "rank {rank} of {size}");
     }
     made(1, 2, good).unwrap();
-    let lies: [fn(&[u8]) -> Result<Vec<Vec<u8>>>; 6] = [
+    let lies: [Gather; 6] = [
         |_| Ok(vec![]),
         |bytes| Ok(vec![bytes.to_vec(); 3]),
         |bytes| Ok(vec![bytes.to_vec(), vec![]]),
