@@ -23,7 +23,7 @@ pub(crate) mod verdict;
 mod work;
 
 pub use adapter::GpuBuilder;
-pub(crate) use memory::Mapping;
+pub(crate) use memory::{Buffer, Mapping};
 pub use peak::Peaks;
 pub use tensor::{Element, Tensor};
 pub use timer::Clock;

@@ -6,6 +6,7 @@ mod own;
 mod pass;
 mod predict;
 mod rates;
+mod rules;
 mod single;
 mod state;
 #[cfg(test)]
@@ -15,6 +16,7 @@ mod walk;
 use average::Averages;
 use pass::{Among, divided};
 pub(super) use predict::predict;
+pub(crate) use rules::Rules;
 pub(crate) use single::loss_by_itself;
 pub(super) use single::{AveragePass, BackwardPass, Compute, ForwardPass, LossPass, UpdatePass};
 use walk::{Tape, Walk};
@@ -43,6 +45,7 @@ use crate::{Error, Model, Result};
 /// ```
 #[derive(Debug, Clone)]
 pub struct Reference<T> {
+    rules: Rules<T>,
     model: Model,
     losses: Vec<OutputLoss>,
     /// What they depend on: the parameters that are learned here.
@@ -104,7 +107,7 @@ impl<T: Real> Reference<T> {
         let losses = losses.into().resolve(&model.graph)?;
         let groups = Groups::single(&model.graph, optimizer.into());
         let parameters = model.graph.initial_values(seed);
-        Self::with(model, losses, groups, seed, parameters)
+        Self::with(model, losses, groups, seed, parameters, Rules::ALL)
     }
 
     /// The same with these parameters, of which each is as long as the model's. The seed is that of dropout's
@@ -115,6 +118,7 @@ impl<T: Real> Reference<T> {
         groups: Groups,
         seed: u64,
         parameters: Vec<Vec<f32>>,
+        rules: Rules<T>,
     ) -> Result<Self> {
         groups.check()?;
         let wanted = Wanted::learned(&model.graph, &losses, &groups);
@@ -136,6 +140,7 @@ impl<T: Real> Reference<T> {
         });
         let state = state.collect();
         Ok(Self {
+            rules,
             model: model.clone(),
             losses,
             wanted,
@@ -226,7 +231,13 @@ impl<T: Real> Reference<T> {
         T: 'a,
     {
         let (graph, inputs) = (&self.model.graph, inputs.into());
-        predict(graph, &self.parameters, &inputs, self.direct_only)
+        predict(
+            self.rules,
+            graph,
+            &self.parameters,
+            &inputs,
+            self.direct_only,
+        )
     }
 
     /// The loss of a batch in evaluation, nothing else: the weighted sum where there are several.
@@ -498,7 +509,8 @@ impl<T: Real> Reference<T> {
                 gradient = &clipped;
             }
             let updates = group.updates(self.updates);
-            cpu::optimizer_update(&group.optimizer, updates, parameter, gradient, state)?;
+            let update = self.rules.update;
+            update(&group.optimizer, updates, parameter, gradient, state)?;
         }
         self.update_average()
     }
