@@ -39,10 +39,22 @@ const launch = flags => puppeteer.launch({
   args: ['--no-sandbox', ...flags, ...(process.env.CHROMIUM_FLAGS ?? '').split(' ').filter(Boolean)],
 });
 
-/** A page whose errors and warnings fail the test. */
-async function opened(browser, width) {
-  const page = await browser.newPage();
+/**
+ * A page whose errors and warnings fail the test, with what a script does to it before its own, in a context of its
+ * own where `apart`; `blocked` is what does not come, and `complains` whether it may.
+ */
+async function opened(browser, width, { script, blocked, complains = false, apart = false } = {}) {
+  const context = apart ? await browser.createBrowserContext() : browser;
+  const page = await context.newPage();
   await page.setViewport({ width, height: 900 });
+  if (blocked) {
+    await page.setRequestInterception(true);
+    page.on('request', request => blocked.test(request.url()) ? request.abort() : request.continue());
+  }
+  if (script) await page.evaluateOnNewDocument(script);
+  page.setDefaultTimeout(PATIENCE);
+  await page.evaluateOnNewDocument(watch);
+  if (complains) return page;
   page.on('console', message => {
     const kind = message.type();
     if (kind === 'error' || kind === 'warn') check(`the console is silent`, false, `${kind}: ${message.text()}`);
@@ -50,24 +62,41 @@ async function opened(browser, width) {
   page.on('pageerror', error => check('no error is left to the page', false, error.stack ?? error.message));
   page.on('requestfailed', request => check('every file comes', false, request.url()));
   page.on('response', answer => { if (!answer.ok()) check('every file is there', false, `${answer.status()} ${answer.url()}`); });
-  await page.evaluateOnNewDocument(() => {
-    // The longest that the page's own work kept it from drawing, and the longest between two frames.
-    globalThis.longest = { task: 0, frame: 0 };
-    new PerformanceObserver(list => {
-      for (const entry of list.getEntries()) longest.task = Math.max(longest.task, entry.duration);
-    }).observe({ type: 'longtask', buffered: true });
-    // By a copy: Chromium warns of canvases that are read often.
-    globalThis.pixelsOf = canvas => {
-      const context = new OffscreenCanvas(canvas.width, canvas.height).getContext('2d', { willReadFrequently: true });
-      context.drawImage(canvas, 0, 0);
-      return context.getImageData(0, 0, canvas.width, canvas.height).data;
-    };
-    let last = performance.now();
-    const frame = now => { longest.frame = Math.max(longest.frame, now - last); last = now; requestAnimationFrame(frame); };
-    requestAnimationFrame(frame);
-  });
-  page.setDefaultTimeout(PATIENCE);
   return page;
+}
+
+/** What runs in each page before its own scripts. */
+function watch() {
+  // The longest that the page's own work kept it from drawing, and the longest between two frames.
+  globalThis.longest = { task: 0, frame: 0 };
+  new PerformanceObserver(list => {
+    for (const entry of list.getEntries()) longest.task = Math.max(longest.task, entry.duration);
+  }).observe({ type: 'longtask', buffered: true });
+  // By a copy: Chromium warns of canvases that are read often.
+  globalThis.pixelsOf = canvas => {
+    const context = new OffscreenCanvas(canvas.width, canvas.height).getContext('2d', { willReadFrequently: true });
+    context.drawImage(canvas, 0, 0);
+    return context.getImageData(0, 0, canvas.width, canvas.height).data;
+  };
+  let last = performance.now();
+  const frame = now => { longest.frame = Math.max(longest.frame, now - last); last = now; requestAnimationFrame(frame); };
+  requestAnimationFrame(frame);
+  // Bytes of buffers that are there.
+  globalThis.bufferBytes = 0;
+  if (!globalThis.GPUDevice) return;
+  const sizes = new WeakMap();
+  const { createBuffer } = GPUDevice.prototype, { destroy } = GPUBuffer.prototype;
+  GPUDevice.prototype.createBuffer = function (descriptor) {
+    const buffer = createBuffer.call(this, descriptor);
+    sizes.set(buffer, descriptor.size);
+    bufferBytes += descriptor.size;
+    return buffer;
+  };
+  GPUBuffer.prototype.destroy = function () {
+    bufferBytes -= sizes.get(this) ?? 0;
+    sizes.delete(this);
+    return destroy.call(this);
+  };
 }
 
 async function ready(page) {
@@ -212,6 +241,164 @@ async function controls(page, folder) {
   check('what is forgotten does not come back', (await status(page)).startsWith('Ready'), await status(page));
 }
 
+/** What the page holds of the device goes when it is replaced, whenever the browser collects garbage. */
+async function memory(page) {
+  const held = () => page.evaluate(() => training.turn(() => bufferBytes));
+  const views = async () => { for (const id of ['#next', '#next', '#previous']) await click(page, id); };
+  await views();
+  const before = await held();
+  for (const batch of ['32', '128', '64']) {
+    await page.select('#batch', batch);
+    await saying(page, `From now on ${batch} images`);
+    await click(page, '#reset');
+    await saying(page, 'A new network');
+  }
+  await views();
+  const after = await held();
+  check('buffers that nobody needs are destroyed', before > 0 && after <= 1.2 * before, `${before} bytes, then ${after}`);
+}
+
+/** Start and pause in quick succession: one loop trains, or none. */
+async function hastily(page) {
+  for (const clicks of [2, 3, 4, 5]) {
+    await page.evaluate(clicks => { for (let at = 0; at < clicks; at++) document.querySelector('#run').click(); }, clicks);
+    const most = await page.evaluate(async () => {
+      let most = 0;
+      for (let at = 0; at < 5; at++) {
+        await training.turn(() => {});
+        most = Math.max(most, training.loops);
+      }
+      return most;
+    });
+    const runs = await page.$eval('#run', element => element.textContent) === 'Pause';
+    check(`after ${clicks} clicks it ${clicks % 2 ? 'trains' : 'rests'}, in one loop at most`, most <= 1 && runs === (clicks % 2 === 1), `${most} loops`);
+    if (runs) await click(page, '#run');
+    await page.waitForFunction(() => training.loops === 0);
+  }
+}
+
+/** All by keyboard, and each control says what it is. */
+async function keyboard(page) {
+  const named = await page.evaluate(() => {
+    const name = element => element.ariaLabel || element.labels?.[0]?.textContent.trim() || element.textContent.trim();
+    return [...document.querySelectorAll('button, input, select, [tabindex]')].filter(element => !name(element)).map(element => element.id);
+  });
+  check('every control has a name', named.length === 0, named.join());
+  const tree = await page.accessibility.snapshot();
+  const slider = tree.children.find(node => node.role === 'slider');
+  check('the rate is told in words', slider?.name === 'Learning rate' && /^0\.0\d+$/.test(slider.valuetext ?? slider.value), JSON.stringify(slider));
+  const reached = new Set();
+  await page.evaluate(() => { document.activeElement?.blur(); scrollTo(0, 0); });
+  for (let at = 0; at < 40; at++) {
+    await page.keyboard.press('Tab');
+    reached.add(await page.evaluate(() => document.activeElement.id));
+  }
+  const all = ['run', 'reset', 'test', 'rate', 'batch', 'drawing', 'previous', 'next', 'random', 'clear', 'layer', 'save', 'forget', 'download', 'upload'];
+  check('every control is reached by Tab', all.every(id => reached.has(id)), all.filter(id => !reached.has(id)).join());
+  await page.focus('#rate');
+  const rate = await page.evaluate(() => training.rate);
+  await page.keyboard.press('ArrowRight');
+  await page.waitForFunction(rate => training.rate > rate, {}, rate);
+  await page.focus('#run');
+  await page.keyboard.press('Space');
+  const from = await page.evaluate(() => training.updates);
+  await page.waitForFunction(from => training.updates > from + 1, {}, from);
+  await page.keyboard.press('Enter');
+  await saying(page, 'Paused');
+  check('start and pause by keyboard', true);
+}
+
+/** An epoch's test comes with its last step, and so to its checkpoint. */
+async function epochs(page) {
+  await page.select('#batch', '256');
+  await saying(page, 'From now on 256 images');
+  await click(page, '#reset');
+  await saying(page, 'A new network');
+  await trainUntil(page, 24);
+  const tested = await page.evaluate(() => training.turn(page => [...page.curve('test accuracy')]));
+  check('the test of an epoch comes with its last step', tested[0] === 24, tested.join());
+}
+
+/** A browser that keeps nothing: training goes on, and the page says so. */
+async function unkept(browser) {
+  const refuse = () => { IDBFactory.prototype.open = () => { throw new DOMException('Storage is switched off', 'SecurityError'); }; };
+  const fill = () => {
+    IDBObjectStore.prototype.put = function () {
+      this.transaction.abort();
+      throw new DOMException('The quota is exceeded', 'QuotaExceededError');
+    };
+  };
+  for (const [script, reason] of [[refuse, 'switched off'], [fill, 'quota']]) {
+    const page = await opened(browser, 800, { script, apart: true });
+    await page.goto(address);
+    await ready(page);
+    await page.select('#batch', '256');
+    await saying(page, 'From now on 256 images');
+    await trainUntil(page, 25);
+    const said = await status(page);
+    check('without storage it trains over an epoch and says that nothing is kept', said.includes('keeps nothing') && said.includes(reason), said);
+    await click(page, '#save');
+    await page.waitForFunction(() => document.querySelector('#status.error'));
+    check('and so does the button', (await status(page)).includes(reason));
+    await page.browserContext().close();
+  }
+}
+
+/** A checkpoint that cannot be gone on from stays, whatever the visitor does. */
+async function aside(browser) {
+  const page = await opened(browser, 800, { apart: true });
+  await page.goto(address);
+  await ready(page);
+  await trainUntil(page, 3);
+  const at = await page.evaluate(() => training.updates);
+  const stored = (what, given) => page.evaluate(async (what, given) => {
+    const database = await new Promise(found => { const opening = indexedDB.open('wgpu-cnn', 1); opening.onsuccess = () => found(opening.result); });
+    const store = database.transaction('kept', 'readwrite').objectStore('kept');
+    const read = key => new Promise(found => { const request = store.get(key); request.onsuccess = () => found(request.result); });
+    const training = await read('training');
+    // A byte of its header, and back.
+    if (what === 'damage') { training.bytes[9] ^= 1; store.put(training, 'training'); }
+    const others = await read('aside') ?? [];
+    if (what === 'repair') { for (const other of others) other.bytes[9] ^= 1; store.put(others, 'aside'); }
+    await new Promise(done => { store.transaction.oncomplete = done; });
+    database.close();
+    return { training: training?.bytes.length, aside: others.map(other => other.bytes.length) };
+  }, what, given);
+  const { training: size } = await stored('damage');
+  await page.reload();
+  await ready(page);
+  const said = await status(page);
+  check('a checkpoint that cannot be read is set aside', said.includes('set aside') && (await stored('look')).aside.join() === `${size}`, said);
+  await trainUntil(page, 2);
+  check('and stays when the next one is saved', (await stored('look')).aside.join() === `${size}`);
+  await click(page, '#take-back');
+  await saying(page, 'still cannot');
+  check('it can be tried again', !await page.$eval('#aside', element => element.hidden));
+  await stored('repair');
+  await click(page, '#take-back');
+  await saying(page, `Going on from step ${at}`);
+  check('and is gone on from where it can be', (await stored('look')).aside.length === 0 && await page.$eval('#aside', element => element.hidden));
+  await page.reload();
+  await ready(page);
+  check('after a reload too', (await status(page)).startsWith(`Going on from step ${at}`), await status(page));
+  await page.browserContext().close();
+}
+
+/** What is wrong with the page itself is said. */
+async function defects(browser) {
+  const page = await opened(browser, 800, { complains: true, apart: true, blocked: /\.wasm$/ });
+  await page.goto(address);
+  await page.waitForSelector('#status.error');
+  check('a program that does not come is told', (await status(page)).includes('could not begin'), await status(page));
+  await page.setRequestInterception(false);
+  await page.reload();
+  await ready(page);
+  await page.evaluate(() => setTimeout(() => { throw new WebAssembly.RuntimeError('unreachable'); }));
+  await page.waitForSelector('#status.error');
+  check('a panic is told, and switches all off', (await status(page)).includes('unreachable') && await page.$$eval('button', all => all.every(one => one.disabled)), await status(page));
+  await page.browserContext().close();
+}
+
 async function looks(browser, folder) {
   for (const [width, scheme] of [[1280, 'light'], [390, 'dark']]) {
     const page = await opened(browser, width);
@@ -232,8 +419,9 @@ async function looks(browser, folder) {
 
 async function without(folder) {
   const browser = await launch(['--disable-gpu', '--disable-features=WebGPU']);
-  const page = await opened(browser, 390);
-  await page.evaluateOnNewDocument(() => Object.defineProperty(navigator, 'gpu', { value: undefined }));
+  const script = () => Object.defineProperty(navigator, 'gpu', { value: undefined });
+  // Nothing else need come.
+  const page = await opened(browser, 390, { script, complains: true, blocked: /\.wasm$|wgpu_cnn_web\.js$|\.gz$/ });
   await page.goto(address);
   await page.waitForSelector('#missing:not([hidden])');
   check('without WebGPU there is nothing else', await page.$$eval('main > section', all => all.filter(one => !one.hidden).length) === 1);
@@ -249,7 +437,14 @@ try {
   console.log(`     ${await browser.version()}`);
   const page = await trains(browser);
   await controls(page, path.resolve(screenshots));
+  await keyboard(page);
+  await hastily(page);
+  await memory(page);
+  await epochs(page);
   await page.close();
+  await unkept(browser);
+  await aside(browser);
+  await defects(browser);
   await looks(browser, screenshots);
   await browser.close();
   await without(screenshots);

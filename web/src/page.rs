@@ -119,7 +119,7 @@ impl Page {
         self.0.trainer().learning_rate()
     }
 
-    /// Trains on the next batch. Whether it was the first of an epoch.
+    /// Trains on the next batch. Whether it was the last of its epoch.
     pub async fn step(&mut self) -> std::result::Result<bool, JsError> {
         self.0.step().await.map_err(told)
     }

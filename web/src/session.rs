@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use wgpu_cnn::data::{Dataset, Epoch, Loader, Memory};
 use wgpu_cnn::{
-    ConfusionMatrix, Error, Gpu, LoadReport, Model, Optimizer, Result, SaveOptions, Target,
+    ConfusionMatrix, Error, Gpu, LoadReport, Model, Optimizer, Probe, Result, SaveOptions, Target,
     Trainer, TrainerBuilder, Weights,
 };
 
@@ -44,6 +44,8 @@ pub struct Session {
     train: Arc<Memory>,
     test: Arc<Memory>,
     trainer: Trainer,
+    /// Made when it is first looked through.
+    probe: Option<Probe>,
     batch: usize,
     loader: Loader,
     batches: Epoch,
@@ -108,6 +110,7 @@ impl Session {
             train,
             test,
             trainer,
+            probe: None,
             batch: start.batch,
             loader,
         };
@@ -160,11 +163,10 @@ impl Session {
         self.batch
     }
 
-    /// Trains on the next batch. Whether it was the first of an epoch.
+    /// Trains on the next batch. Whether it was the last of its epoch.
     pub async fn step(&mut self) -> Result<bool> {
         let mut next = self.batches.next();
-        let begins = next.is_none();
-        if begins {
+        if next.is_none() {
             self.epoch += 1;
             self.batches = self.loader.epoch(self.epoch);
             next = self.batches.next();
@@ -174,7 +176,7 @@ impl Session {
         self.trainer
             .step_async(&batch.images, batch.targets)
             .await?;
-        Ok(begins)
+        Ok(self.loader.place().epoch() > self.epoch)
     }
 
     /// The loss of the last step, which is recorded.
@@ -226,11 +228,19 @@ impl Session {
     }
 
     /// The maps of an image behind the first convolution, `(32, 24, 24)`, or the second, `(64, 8, 8)`.
-    pub async fn maps(&self, image: &[f32], convolution: usize) -> Result<Vec<f32>> {
+    pub async fn maps(&mut self, image: &[f32], convolution: usize) -> Result<Vec<f32>> {
         let name = LOOKED_AT.get(convolution);
         let name = *name.ok_or_else(|| missing("convolution", "there are two"))?;
-        let probe = self.trainer.probe_async().await?;
-        let mut probe = probe.batch(1).values([name]).on_async(&self.gpu).await?;
+        let probe = match &mut self.probe {
+            Some(probe) => {
+                probe.follow_async(&self.trainer).await?;
+                probe
+            }
+            none => {
+                let probe = self.trainer.probe_async().await?.batch(1);
+                none.insert(probe.values(LOOKED_AT).on_async(&self.gpu).await?)
+            }
+        };
         Ok(probe.look_async(image).await?.value(name)?.to_vec())
     }
 
