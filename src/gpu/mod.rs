@@ -15,6 +15,8 @@ mod pipelines;
 pub(crate) mod program;
 pub(crate) mod record;
 mod run_once;
+#[cfg(any(target_arch = "wasm32", test))]
+pub(crate) mod short;
 pub(crate) mod strategy;
 pub(crate) mod tensor;
 pub(crate) mod timer;

@@ -254,7 +254,7 @@ function showConfusion() {
     });
     return `<tr><th scope="row">${name}</th>${cells.join('')}</tr>`;
   });
-  table.innerHTML = table.caption.outerHTML + head + `<tbody>${rows.join('')}</tbody>`;
+  table.innerHTML = head + `<tbody>${rows.join('')}</tbody>`;
 }
 
 function showClasses(probabilities) {
@@ -409,10 +409,17 @@ function missing(reason) {
   show('missing-reason', reason);
 }
 
+/** What follows the header of an IDX file: a word for its magic number, and one for each axis. */
 async function read(name) {
   const answer = await fetch(`data/${name}-ubyte.gz`);
   if (!answer.ok) throw new Error(`${answer.url}: ${answer.status}`);
-  return new Uint8Array(await answer.arrayBuffer());
+  const packed = await answer.blob();
+  const [first, second] = new Uint8Array(await packed.slice(0, 2).arrayBuffer());
+  // Some servers say that it is packed, and the browser has unpacked it.
+  const file = (first === 0x1f && second === 0x8b)
+    ? await new Response(packed.stream().pipeThrough(new DecompressionStream('gzip'))).arrayBuffer()
+    : await packed.arrayBuffer();
+  return new Uint8Array(file).subarray(4 + 4 * new Uint8Array(file)[3]);
 }
 
 /** Goes on from what was kept, or begins; gives why it could not go on. */

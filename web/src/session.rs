@@ -16,6 +16,8 @@ pub const CLASSES: [&str; 10] = [
     "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 ];
 
+/// One channel of rows of pixels.
+pub const IMAGE: [usize; 3] = [1, 28, 28];
 /// Of the first weights, the dropped units and the order of the images.
 const SEED: u64 = 7;
 /// The layers whose maps can be seen, after their activation: names of the model.
@@ -65,7 +67,7 @@ pub struct Tested {
 /// The network of the library's first page.
 fn model() -> Result<Model> {
     #[rustfmt::skip]
-    let model = Model::builder([1, 28, 28])
+    let model = Model::builder(IMAGE)
         .conv2d(32, 5).relu().max_pool2d(2)
         .conv2d(64, 5).relu().max_pool2d(2)
         .flatten().dense(128).relu().dense(CLASSES.len())
@@ -97,10 +99,9 @@ fn loader(train: &Arc<Memory>, batch: usize) -> Result<Loader> {
 }
 
 impl Session {
-    /// Makes buffers and pipelines. The files are those of MNIST's family, images and labels, gzipped or not.
-    pub async fn new(gpu: Gpu, train: [&[u8]; 2], test: [&[u8]; 2], start: Start) -> Result<Self> {
-        let [train, test] = [train, test].map(|[images, labels]| Memory::mnist(images, labels));
-        let (train, test) = (Arc::new(train?), Arc::new(test?));
+    /// Makes buffers and pipelines.
+    pub async fn new(gpu: Gpu, train: Memory, test: Memory, start: Start) -> Result<Self> {
+        let (train, test) = (Arc::new(train), Arc::new(test));
         let trainer = builder(&start)?.on_async(&gpu).await?;
         let loader = loader(&train, start.batch)?;
         let mut session = Self {
