@@ -11,9 +11,9 @@
 
 override HAS_BIAS: bool = false;
 
-const MAX_TAPS: u32 = 128u; // the host's `strategy::WIDE_TAPS`
+override ROOM: u32 = 512u; // of 128 taps, or fewer
 
-var<workgroup> filters: array<vec4<f32>, 4u * MAX_TAPS>; // (taps, 16 channels)
+var<workgroup> filters: array<vec4<f32>, ROOM>; // (taps, 16 channels)
 
 // The weights of four channels from the `first` of a group on, of one tap; zero beyond the last.
 fn load_filters(group: u32, first: u32, tap: u32, taps: u32) -> vec4<f32> {

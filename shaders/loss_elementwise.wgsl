@@ -61,22 +61,21 @@ fn main(
 // An element's loss and gradient.
 fn of_element(at: u32, x: f32, t: f32) -> vec2<f32> {
     let d = x - t;
-    switch KIND {
-        case BINARY: { return binary(at, x, t); }
-        case ABSOLUTE: { return vec2(abs(d), params.scale * sign_of(x, t)); }
-        case SMOOTH: {
-            if abs(d) >= BOUND && is_number(d) { return vec2(abs(d) - 0.5 * BOUND, params.scale * sign_of(x, t)); }
-            return vec2(0.5 * d * d / BOUND, params.scale * (d / BOUND));
-        }
-        case HUBER: {
-            if abs(d) > BOUND && is_number(d) {
-                return vec2(BOUND * (abs(d) - 0.5 * BOUND), params.scale * (BOUND * sign_of(x, t)));
-            }
-            return vec2(0.5 * d * d, params.scale * d);
-        }
-        case DIVERGENCE: { return vec2(entropy(t) - t * x, params.scale * -t); }
-        default: { return vec2(d * d, params.scale * 2.0 * d); }
+    // No switch: FXC finds that one which returns in every case may end without a value.
+    if KIND == BINARY { return binary(at, x, t); }
+    if KIND == ABSOLUTE { return vec2(abs(d), params.scale * sign_of(x, t)); }
+    if KIND == SMOOTH {
+        if abs(d) >= BOUND && is_number(d) { return vec2(abs(d) - 0.5 * BOUND, params.scale * sign_of(x, t)); }
+        return vec2(0.5 * d * d / BOUND, params.scale * (d / BOUND));
     }
+    if KIND == HUBER {
+        if abs(d) > BOUND && is_number(d) {
+            return vec2(BOUND * (abs(d) - 0.5 * BOUND), params.scale * (BOUND * sign_of(x, t)));
+        }
+        return vec2(0.5 * d * d, params.scale * d);
+    }
+    if KIND == DIVERGENCE { return vec2(entropy(t) - t * x, params.scale * -t); }
+    return vec2(d * d, params.scale * 2.0 * d);
 }
 
 fn binary(at: u32, x: f32, t: f32) -> vec2<f32> {

@@ -86,17 +86,25 @@ int main(int, char **arguments) {
         return 2;
     }
     char path[300], profile[16], by[8];
-    int accepted = 0, refused = 0;
+    int accepted = 0, refused = 0, files[2] = {};
+    ULONGLONG milliseconds[2] = {};
     while (fscanf(list, "%299s %15s %7s", path, profile, by) == 3) {
         std::string text = read(path), why;
         bool old_one = std::string(by) == "fxc";
+        ULONGLONG begun = GetTickCount64();
         bool good = !text.empty() &&
                     (old_one ? fxc(compile, text, path, profile, &why) : dxc(compiler, text, profile, &why));
+        ULONGLONG took = GetTickCount64() - begun;
         (good ? accepted : refused) += 1;
+        files[old_one] += 1;
+        milliseconds[old_one] += took;
+        if (took > 10000) printf("%s took %llu s for %s\n", by, took / 1000, path);
         if ((accepted + refused) % 100 == 0) printf("%d so far\n", accepted + refused);
         if (!good) printf("%s refuses %s as %s: %s\n", by, path, profile, why.c_str());
         fflush(stdout);
     }
+    for (int old_one = 1; old_one >= 0; old_one--)
+        printf("%s: %d files in %llu s\n", old_one ? "FXC" : "DXC", files[old_one], milliseconds[old_one] / 1000);
     printf("%d accepted, %d refused\n", accepted, refused);
     // Fewer are a fault of the list, not a success.
     return refused || accepted < 300 ? 1 : 0;

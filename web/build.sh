@@ -35,6 +35,10 @@ if ! command -v npm >/dev/null; then
     echo "    web/build.sh --install" >&2
     exit 1
 fi
+if ! node -e 'process.exit(parseInt(process.versions.node) < 18)'; then
+    echo "error: node $(node --version) is too old: 18 is the oldest that will do" >&2
+    exit 1
+fi
 if ! [ -d "$(rustc --print sysroot)/lib/rustlib/wasm32-unknown-unknown" ]; then
     rustup target add wasm32-unknown-unknown
 fi

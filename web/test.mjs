@@ -1,16 +1,20 @@
 // Drives the page in headless Chromium: node test.mjs SITE PUPPETEER LOSSES SCREENSHOTS. LOSSES is what the native
-// program printed. CHROMIUM_FLAGS are more flags for Chromium. The exit code says all.
+// program printed. CHROMIUM_FLAGS are more flags for Chromium, and PARTS, with commas between them, the parts of the test
+// that are run, where not all are. The exit code says all.
 import fs from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
+import zlib from 'node:zlib';
 import { pathToFileURL } from 'node:url';
 
 const [site, puppeteerAt, lossesAt, screenshots] = process.argv.slice(2);
 const { default: puppeteer } = await import(
-  pathToFileURL(path.join(puppeteerAt, 'lib/puppeteer/puppeteer-core.js')).href
+  pathToFileURL(path.join(puppeteerAt, 'lib/esm/puppeteer/puppeteer-core.js')).href
 );
 const native = fs.readFileSync(lossesAt, 'utf8').trim().split('\n');
 const FIRST = 30, PATIENCE = 180_000;
+/** Images that `small` trains on, in epochs of four steps. */
+const FEW = 256;
 
 const failures = [];
 function check(what, holds, detail = '') {
@@ -20,9 +24,14 @@ function check(what, holds, detail = '') {
 
 const types = { html: 'text/html', css: 'text/css', js: 'text/javascript', wasm: 'application/wasm' };
 const server = http.createServer((request, response) => {
-  const name = decodeURIComponent(new URL(request.url, 'http://page').pathname);
+  const asked = decodeURIComponent(new URL(request.url, 'http://page').pathname);
+  const name = asked.replace(/^\/small\//, '/');
   const file = path.join(site, name.endsWith('/') ? `${name}index.html` : name);
   fs.readFile(file, (error, bytes) => {
+    const data = /\/train-(images|labels)-idx.-ubyte.gz$/.exec(name);
+    if (data && asked !== name && !error) {
+      bytes = zlib.gunzipSync(bytes).subarray(0, data[1] === 'labels' ? 8 + FEW : 16 + 784 * FEW);
+    }
     response.writeHead(error ? 404 : 200, {
       'content-type': types[path.extname(file).slice(1)] ?? 'application/octet-stream',
     });
@@ -31,6 +40,8 @@ const server = http.createServer((request, response) => {
 });
 await new Promise(ready => server.listen(0, '127.0.0.1', ready));
 const address = `http://127.0.0.1:${server.address().port}/`;
+/** The same with few images. */
+const small = `${address}small/`;
 
 const launch = flags => puppeteer.launch({
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
@@ -39,10 +50,22 @@ const launch = flags => puppeteer.launch({
   args: ['--no-sandbox', ...flags, ...(process.env.CHROMIUM_FLAGS ?? '').split(' ').filter(Boolean)],
 });
 
-/** A page whose errors and warnings fail the test. */
-async function opened(browser, width) {
-  const page = await browser.newPage();
+/**
+ * A page whose errors and warnings fail the test, with what a script does to it before its own, in a context of its
+ * own where `apart`; `blocked` is what does not come, and `complains` whether it may.
+ */
+async function opened(browser, width, { script, blocked, complains = false, apart = false } = {}) {
+  const context = apart ? await browser.createBrowserContext() : browser;
+  const page = await context.newPage();
   await page.setViewport({ width, height: 900 });
+  if (blocked) {
+    await page.setRequestInterception(true);
+    page.on('request', request => blocked.test(request.url()) ? request.abort() : request.continue());
+  }
+  if (script) await page.evaluateOnNewDocument(script);
+  page.setDefaultTimeout(PATIENCE);
+  await page.evaluateOnNewDocument(watch);
+  if (complains) return page;
   page.on('console', message => {
     const kind = message.type();
     if (kind === 'error' || kind === 'warn') check(`the console is silent`, false, `${kind}: ${message.text()}`);
@@ -50,24 +73,41 @@ async function opened(browser, width) {
   page.on('pageerror', error => check('no error is left to the page', false, error.stack ?? error.message));
   page.on('requestfailed', request => check('every file comes', false, request.url()));
   page.on('response', answer => { if (!answer.ok()) check('every file is there', false, `${answer.status()} ${answer.url()}`); });
-  await page.evaluateOnNewDocument(() => {
-    // The longest that the page's own work kept it from drawing, and the longest between two frames.
-    globalThis.longest = { task: 0, frame: 0 };
-    new PerformanceObserver(list => {
-      for (const entry of list.getEntries()) longest.task = Math.max(longest.task, entry.duration);
-    }).observe({ type: 'longtask', buffered: true });
-    // By a copy: Chromium warns of canvases that are read often.
-    globalThis.pixelsOf = canvas => {
-      const context = new OffscreenCanvas(canvas.width, canvas.height).getContext('2d', { willReadFrequently: true });
-      context.drawImage(canvas, 0, 0);
-      return context.getImageData(0, 0, canvas.width, canvas.height).data;
-    };
-    let last = performance.now();
-    const frame = now => { longest.frame = Math.max(longest.frame, now - last); last = now; requestAnimationFrame(frame); };
-    requestAnimationFrame(frame);
-  });
-  page.setDefaultTimeout(PATIENCE);
   return page;
+}
+
+/** What runs in each page before its own scripts. */
+function watch() {
+  // The longest that the page's own work kept it from drawing, and the longest between two frames.
+  globalThis.longest = { task: 0, frame: 0 };
+  new PerformanceObserver(list => {
+    for (const entry of list.getEntries()) longest.task = Math.max(longest.task, entry.duration);
+  }).observe({ type: 'longtask', buffered: true });
+  // By a copy: Chromium warns of canvases that are read often.
+  globalThis.pixelsOf = canvas => {
+    const context = new OffscreenCanvas(canvas.width, canvas.height).getContext('2d', { willReadFrequently: true });
+    context.drawImage(canvas, 0, 0);
+    return context.getImageData(0, 0, canvas.width, canvas.height).data;
+  };
+  let last = performance.now();
+  const frame = now => { longest.frame = Math.max(longest.frame, now - last); last = now; requestAnimationFrame(frame); };
+  requestAnimationFrame(frame);
+  // Bytes of buffers that are there.
+  globalThis.bufferBytes = 0;
+  if (!globalThis.GPUDevice) return;
+  const sizes = new WeakMap();
+  const { createBuffer } = GPUDevice.prototype, { destroy } = GPUBuffer.prototype;
+  GPUDevice.prototype.createBuffer = function (descriptor) {
+    const buffer = createBuffer.call(this, descriptor);
+    sizes.set(buffer, descriptor.size);
+    bufferBytes += descriptor.size;
+    return buffer;
+  };
+  GPUBuffer.prototype.destroy = function () {
+    bufferBytes -= sizes.get(this) ?? 0;
+    sizes.delete(this);
+    return destroy.call(this);
+  };
 }
 
 async function ready(page) {
@@ -100,7 +140,7 @@ function compare(what, points, atLeast) {
 }
 
 async function trains(browser) {
-  const page = await opened(browser, 1280);
+  const page = await opened(browser, 1280, { apart: true });
   const begun = Date.now();
   await page.goto(address);
   await ready(page);
@@ -119,10 +159,19 @@ async function trains(browser) {
   check('a reload goes on', (await status(page)).startsWith(`Going on from step ${made}`), await status(page));
   await trainUntil(page, made + 8);
   compare('with the same bits', await losses(page), made + 8);
+  await page.browserContext().close();
+}
+
+/** A page of few images in a context of its own. */
+async function fresh(browser) {
+  const page = await opened(browser, 1280, { apart: true });
+  await page.goto(small);
+  await ready(page);
   return page;
 }
 
-async function controls(page, folder) {
+async function controls(browser, folder) {
+  const page = await fresh(browser);
   await click(page, '#test');
   await saying(page, 'On the test images');
   const counted = await page.$$eval('#confusion tbody td', cells => cells.reduce((sum, cell) => sum + Number(cell.textContent), 0));
@@ -181,7 +230,7 @@ async function controls(page, folder) {
 
   // Weights to a file and back.
   const session = await page.createCDPSession();
-  await session.send('Browser.setDownloadBehavior', { behavior: 'allow', downloadPath: folder });
+  await session.send('Page.setDownloadBehavior', { behavior: 'allow', downloadPath: folder });
   const file = path.join(folder, 'weights.safetensors');
   fs.rmSync(file, { force: true });
   await click(page, '#download');
@@ -210,6 +259,172 @@ async function controls(page, folder) {
   await page.reload();
   await ready(page);
   check('what is forgotten does not come back', (await status(page)).startsWith('Ready'), await status(page));
+  await page.browserContext().close();
+}
+
+/** What the page holds of the device goes when it is replaced, whenever the browser collects garbage. */
+async function memory(browser) {
+  const page = await fresh(browser);
+  const held = () => page.evaluate(() => training.turn(() => bufferBytes));
+  const views = async () => { for (const id of ['#next', '#next', '#previous']) await click(page, id); };
+  await views();
+  const before = await held();
+  for (const batch of ['32', '128', '64']) {
+    await page.select('#batch', batch);
+    await saying(page, `From now on ${batch} images`);
+    await click(page, '#reset');
+    await saying(page, 'A new network');
+  }
+  await views();
+  const after = await held();
+  check('buffers that nobody needs are destroyed', before > 0 && after <= 1.2 * before, `${before} bytes, then ${after}`);
+  await page.browserContext().close();
+}
+
+/** Start and pause in quick succession: one loop trains, or none. */
+async function hastily(browser) {
+  const page = await fresh(browser);
+  for (const clicks of [2, 3, 4, 5]) {
+    await page.evaluate(clicks => { for (let at = 0; at < clicks; at++) document.querySelector('#run').click(); }, clicks);
+    const most = await page.evaluate(async () => {
+      let most = 0;
+      for (let at = 0; at < 5; at++) {
+        await training.turn(() => {});
+        most = Math.max(most, training.loops);
+      }
+      return most;
+    });
+    const runs = await page.$eval('#run', element => element.textContent) === 'Pause';
+    check(`after ${clicks} clicks it ${clicks % 2 ? 'trains' : 'rests'}, in one loop at most`, most <= 1 && runs === (clicks % 2 === 1), `${most} loops`);
+    if (runs) await click(page, '#run');
+    await page.waitForFunction(() => training.loops === 0);
+  }
+  await page.browserContext().close();
+}
+
+/** All by keyboard, and each control says what it is. */
+async function keyboard(browser) {
+  const page = await fresh(browser);
+  const named = await page.evaluate(() => {
+    const name = element => element.ariaLabel || element.labels?.[0]?.textContent.trim() || element.textContent.trim();
+    return [...document.querySelectorAll('button, input, select, [tabindex]')].filter(element => !name(element)).map(element => element.id);
+  });
+  check('every control has a name', named.length === 0, named.join());
+  const find = node => node.role === 'slider' ? node : (node.children ?? []).map(find).find(Boolean);
+  const slider = find(await page.accessibility.snapshot());
+  const words = await page.$eval('#rate', element => element.ariaValueText);
+  check('the rate is told as it is, and not as its logarithm', slider?.name === 'Learning rate' && words === '0.001', words);
+  const reached = new Set();
+  await page.evaluate(() => { document.activeElement?.blur(); scrollTo(0, 0); });
+  for (let at = 0; at < 40; at++) {
+    await page.keyboard.press('Tab');
+    reached.add(await page.evaluate(() => document.activeElement.id));
+  }
+  const all = ['run', 'reset', 'test', 'rate', 'batch', 'drawing', 'previous', 'next', 'random', 'clear', 'layer', 'save', 'forget', 'download', 'upload'];
+  check('every control is reached by Tab', all.every(id => reached.has(id)), all.filter(id => !reached.has(id)).join());
+  await page.focus('#rate');
+  const rate = await page.evaluate(() => training.rate);
+  await page.keyboard.press('ArrowRight');
+  await page.waitForFunction(rate => training.rate > rate, {}, rate);
+  await page.focus('#run');
+  await page.keyboard.press('Space');
+  const from = await page.evaluate(() => training.updates);
+  await page.waitForFunction(from => training.updates > from + 1, {}, from);
+  await page.keyboard.press('Enter');
+  await saying(page, 'Paused');
+  check('start and pause by keyboard', true);
+  await page.browserContext().close();
+}
+
+/** An epoch's test comes with its last step, and so to its checkpoint. */
+async function epochs(browser) {
+  const page = await opened(browser, 800, { apart: true });
+  await page.goto(small);
+  await ready(page);
+  await trainUntil(page, 4);
+  const tested = await page.evaluate(() => training.turn(page => [...page.curve('test accuracy')]));
+  check('the test of an epoch comes with its last step', tested[0] === 4, tested.join());
+  await page.browserContext().close();
+}
+
+/** A browser that keeps nothing: training goes on, and the page says so. */
+async function unkept(browser) {
+  const refuse = () => { IDBFactory.prototype.open = () => { throw new DOMException('Storage is switched off', 'SecurityError'); }; };
+  const fill = () => {
+    IDBObjectStore.prototype.put = function () {
+      this.transaction.abort();
+      throw new DOMException('The quota is exceeded', 'QuotaExceededError');
+    };
+  };
+  for (const [script, reason] of [[refuse, 'switched off'], [fill, 'quota']]) {
+    const page = await opened(browser, 800, { script, apart: true });
+    await page.goto(small);
+    await ready(page);
+    await trainUntil(page, 5);
+    const said = await status(page);
+    check('without storage it trains over an epoch and says that nothing is kept', said.includes('keeps nothing') && said.includes(reason), said);
+    await click(page, '#save');
+    await page.waitForFunction(() => document.querySelector('#status.error'));
+    check('and so does the button', (await status(page)).includes(reason));
+    await page.browserContext().close();
+  }
+}
+
+/** A checkpoint that cannot be gone on from stays, whatever the visitor does. */
+async function aside(browser) {
+  const page = await opened(browser, 800, { apart: true });
+  await page.goto(small);
+  await ready(page);
+  await trainUntil(page, 3);
+  const at = await page.evaluate(() => training.updates);
+  const stored = (what, given) => page.evaluate(async (what, given) => {
+    const database = await new Promise(found => { const opening = indexedDB.open('wgpu-cnn', 1); opening.onsuccess = () => found(opening.result); });
+    const store = database.transaction('kept', 'readwrite').objectStore('kept');
+    const read = key => new Promise(found => { const request = store.get(key); request.onsuccess = () => found(request.result); });
+    const training = await read('training');
+    // A byte of its header, and back.
+    if (what === 'damage') { training.bytes[9] ^= 1; store.put(training, 'training'); }
+    const others = await read('aside') ?? [];
+    if (what === 'repair') { for (const other of others) other.bytes[9] ^= 1; store.put(others, 'aside'); }
+    await new Promise(done => { store.transaction.oncomplete = done; });
+    database.close();
+    return { training: training?.bytes.length, aside: others.map(other => other.bytes.length) };
+  }, what, given);
+  const { training: size } = await stored('damage');
+  await page.reload();
+  await ready(page);
+  const said = await status(page);
+  check('a checkpoint that cannot be read is set aside', said.includes('set aside') && (await stored('look')).aside.join() === `${size}`, said);
+  await trainUntil(page, 2);
+  check('and stays when the next one is saved', (await stored('look')).aside.join() === `${size}`);
+  await click(page, '#take-back');
+  await saying(page, 'still cannot');
+  check('it can be tried again', !await page.$eval('#aside', element => element.hidden));
+  await stored('repair');
+  await click(page, '#take-back');
+  await saying(page, `Going on from step ${at}`);
+  check('and is gone on from where it can be', (await stored('look')).aside.length === 0 && await page.$eval('#aside', element => element.hidden));
+  await page.reload();
+  await ready(page);
+  check('after a reload too', (await status(page)).startsWith(`Going on from step ${at}`), await status(page));
+  await page.browserContext().close();
+}
+
+/** What is wrong with the page itself is said. */
+async function defects(browser) {
+  const page = await opened(browser, 800, { complains: true, apart: true, blocked: /\.wasm$/ });
+  await page.goto(small);
+  await page.waitForSelector('#status.error');
+  check('a program that does not come is told', (await status(page)).includes('could not begin'), await status(page));
+  page.removeAllListeners('request');
+  await page.setRequestInterception(false);
+  await page.reload();
+  await ready(page);
+  // Of the page itself: browsers tell nothing of other errors.
+  await page.addScriptTag({ content: "setTimeout(() => { throw new WebAssembly.RuntimeError('unreachable'); });" });
+  await page.waitForSelector('#status.error');
+  check('a panic is told, and switches all off', (await status(page)).includes('unreachable') && await page.$$eval('button', all => all.every(one => one.disabled)), await status(page));
+  await page.browserContext().close();
 }
 
 async function looks(browser, folder) {
@@ -230,10 +445,11 @@ async function looks(browser, folder) {
   }
 }
 
-async function without(folder) {
+async function without(_, folder) {
   const browser = await launch(['--disable-gpu', '--disable-features=WebGPU']);
-  const page = await opened(browser, 390);
-  await page.evaluateOnNewDocument(() => Object.defineProperty(navigator, 'gpu', { value: undefined }));
+  const script = () => Object.defineProperty(navigator, 'gpu', { value: undefined });
+  // Nothing else need come.
+  const page = await opened(browser, 390, { script, complains: true, blocked: /\.wasm$|wgpu_cnn_web\.js$|\.gz$/ });
   await page.goto(address);
   await page.waitForSelector('#missing:not([hidden])');
   check('without WebGPU there is nothing else', await page.$$eval('main > section', all => all.filter(one => !one.hidden).length) === 1);
@@ -247,12 +463,15 @@ let browser;
 try {
   browser = await launch(['--enable-unsafe-webgpu']);
   console.log(`     ${await browser.version()}`);
-  const page = await trains(browser);
-  await controls(page, path.resolve(screenshots));
-  await page.close();
-  await looks(browser, screenshots);
+  const parts = { trains, controls, keyboard, hastily, memory, epochs, unkept, aside, defects, looks, without };
+  const wanted = process.env.PARTS?.split(',') ?? Object.keys(parts);
+  for (const name of wanted) if (!parts[name]) throw new Error(`PARTS: there is no ${name}`);
+  for (const name of Object.keys(parts).filter(name => wanted.includes(name))) {
+    const begun = Date.now();
+    await parts[name](browser, path.resolve(screenshots));
+    console.log(`     ${name}: ${((Date.now() - begun) / 1000).toFixed(0)} s`);
+  }
   await browser.close();
-  await without(screenshots);
 } catch (error) {
   check('the test comes to its end', false, error.stack);
   const pages = await browser?.pages().catch(() => []) ?? [];

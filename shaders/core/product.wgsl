@@ -38,9 +38,6 @@ struct Start {
     k_b: u32,
 }
 
-var<workgroup> tile_a: array<vec4<f32>, TILE_A_QUADS>; // (k, m / 4)
-var<workgroup> tile_b: array<vec4<f32>, TILE_B_QUADS>; // (k, n / 4)
-
 // The first row and column of this workgroup's tile.
 fn tile_corner(group: vec3<u32>, size: Size, sides: vec2<u32>) -> vec2<u32> {
     let tiles_m = (size.m + sides.x - 1u) / sides.x;

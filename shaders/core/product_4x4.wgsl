@@ -20,9 +20,11 @@
 // 16: tiles of 64 x 64. 8: tiles of 32 x 32, for small products.
 override SIDE: u32 = 16u;
 
-const TILE_A_QUADS: u32 = 272u; // 16 * 17, for the larger SIDE
-const TILE_B_QUADS: u32 = 272u;
-const TILE_COLUMNS: u32 = 64u;
+// No larger than it must be: some drivers fill it with zeros first, and its size bounds how many workgroups have room.
+override TILE_QUADS: u32 = SIDE * (SIDE + 1u);
+override TILE_COLUMNS: u32 = 4u * SIDE;
+var<workgroup> tile_a: array<vec4<f32>, TILE_QUADS>; // (k, m / 4)
+var<workgroup> tile_b: array<vec4<f32>, TILE_QUADS>; // (k, n / 4)
 // An invocation loads one quad of A.
 const QUADS_APART: u32 = 0u;
 

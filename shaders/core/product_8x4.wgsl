@@ -23,9 +23,9 @@ const SIDE: u32 = 16u; // of the invocations, and quads in a row of tile_b; thos
 const PITCH_A: u32 = 33u;
 const PITCH_B: u32 = 17u;
 
-const TILE_A_QUADS: u32 = 528u; // STEP * PITCH_A
-const TILE_B_QUADS: u32 = 272u; // STEP * PITCH_B
 const TILE_COLUMNS: u32 = 64u;
+var<workgroup> tile_a: array<vec4<f32>, STEP * PITCH_A>; // (k, m / 4)
+var<workgroup> tile_b: array<vec4<f32>, STEP * PITCH_B>; // (k, n / 4)
 // Each invocation loads two quads of A, so many apart.
 const QUADS_APART: u32 = 16u;
 

@@ -6,10 +6,10 @@ use super::MemoryReport;
 use super::lower::{Lowered, PlanOptions, Task, lower, lower_planned};
 use super::operators::{Piece, Pieces};
 use super::step::{Setting, Step};
-use crate::gpu::Gpu;
 use crate::gpu::program::Program;
 use crate::gpu::record::{Dispatch, Region};
 use crate::gpu::verdict::Verdicts;
+use crate::gpu::{Buffer, Gpu};
 use crate::model::{Inputs, OutputLoss};
 use crate::op::{Loss, Target};
 use crate::{Error, Result};
@@ -193,7 +193,7 @@ impl Compiled {
         Ok(values)
     }
 
-    pub async fn read(&self, region: Region, staging: &wgpu::Buffer) -> Result<Vec<f32>> {
+    pub async fn read(&self, region: Region, staging: &Buffer) -> Result<Vec<f32>> {
         let bytes = self.program.read_through(&self.gpu, region, staging);
         Ok(bytemuck::pod_collect_to_vec(&bytes.await?))
     }
@@ -203,7 +203,7 @@ impl Compiled {
         &self,
         len: usize,
         region: Region,
-        staging: &wgpu::Buffer,
+        staging: &Buffer,
     ) -> Result<Vec<f32>> {
         let size = len as u64 * 4;
         self.read(Region { size, ..region }, staging).await

@@ -39,6 +39,7 @@ pub(crate) use prediction::{HostPrediction, Landing, PredictionPlan, PredictionT
 pub(crate) use profile::Profiling;
 pub use profile::{Profile, ProfileEntry};
 pub use reference::Reference;
+pub(crate) use reference::Rules;
 pub(crate) use reference::loss_by_itself;
 pub(crate) use round::Round;
 pub(crate) use state::{Counts, ParameterState};

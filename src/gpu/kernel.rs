@@ -94,11 +94,25 @@ macro_rules! params {
 }
 pub(crate) use params;
 
-/// A kernel's own file.
+/// A kernel's own file; in a page, which loads all of them, without comments.
 macro_rules! source {
-    ($file:literal) => {
-        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $file))
-    };
+    ($file:literal) => {{
+        const TEXT: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $file));
+        #[cfg(target_arch = "wasm32")]
+        const TEXT_OF_PAGES: &str = {
+            const LEN: usize = $crate::gpu::short::shorten(TEXT, &mut []);
+            const BYTES: [u8; LEN] = $crate::gpu::short::shortened(TEXT);
+            match std::str::from_utf8(&BYTES) {
+                Ok(text) => text,
+                Err(_) => TEXT,
+            }
+        };
+        #[cfg(target_arch = "wasm32")]
+        let text = TEXT_OF_PAGES;
+        #[cfg(not(target_arch = "wasm32"))]
+        let text = TEXT;
+        text
+    }};
 }
 pub(crate) use source;
 

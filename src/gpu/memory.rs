@@ -1,5 +1,8 @@
 //! A device's memory: buffers, and bytes on their way to the host.
 
+use std::ops::Deref;
+use std::sync::Arc;
+
 use futures_intrusive::channel::shared::{OneshotBroadcastReceiver, oneshot_broadcast_channel};
 
 use super::Gpu;
@@ -11,6 +14,31 @@ const MARGIN: u64 = 256;
 /// A quiet NaN.
 const POISON: [u8; 4] = 0x7fc0_0000_u32.to_le_bytes();
 
+/// A buffer of the library's own. Clones share it, and its memory goes with the last of them.
+#[derive(Debug, Clone)]
+pub(crate) struct Buffer(Arc<Owned>);
+
+#[derive(Debug)]
+struct Owned(wgpu::Buffer);
+
+impl Deref for Buffer {
+    type Target = wgpu::Buffer;
+
+    fn deref(&self) -> &wgpu::Buffer {
+        &self.0.0
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        // A browser would keep the memory until it collects garbage, which it does by what the host's memory is
+        // short of. What was submitted before is not touched.
+        if cfg!(target_arch = "wasm32") {
+            self.0.destroy();
+        }
+    }
+}
+
 /// A buffer on its way to being mapped. Several may wait for it, and each is told.
 #[derive(Clone)]
 pub(crate) struct Mapping(OneshotBroadcastReceiver<Mapped>);
@@ -20,7 +48,7 @@ type Mapped = std::result::Result<(), wgpu::BufferAsyncError>;
 /// Unmaps a buffer however its reading ends, a dropped future included.
 struct Unmap<'a> {
     gpu: &'a Gpu,
-    staging: &'a wgpu::Buffer,
+    staging: &'a Buffer,
 }
 
 impl Drop for Unmap<'_> {
@@ -34,7 +62,7 @@ impl Drop for Unmap<'_> {
 
 impl Gpu {
     /// Asks for a buffer to be mapped once the queue is done with it.
-    pub(crate) fn map(&self, buffer: &wgpu::Buffer, mode: wgpu::MapMode) -> Mapping {
+    pub(crate) fn map(&self, buffer: &Buffer, mode: wgpu::MapMode) -> Mapping {
         let (sender, receiver) = oneshot_broadcast_channel();
         // The callback tells of every error; the scope keeps it from the device's own handler, which
         // may be the user's.
@@ -90,10 +118,10 @@ impl Gpu {
     /// Reads bytes back through `staging`, a buffer of usage `MAP_READ | COPY_DST`.
     pub(crate) async fn read(
         &self,
-        source: &wgpu::Buffer,
+        source: &Buffer,
         offset: u64,
         size: u64,
-        staging: &wgpu::Buffer,
+        staging: &Buffer,
     ) -> Result<Vec<u8>> {
         self.guard("read-back", || {
             let mut encoder = self
@@ -114,7 +142,7 @@ impl Gpu {
     }
 
     /// A buffer to read `size` bytes through.
-    pub(crate) async fn read_back_buffer(&self, size: u64) -> Result<wgpu::Buffer> {
+    pub(crate) async fn read_back_buffer(&self, size: u64) -> Result<Buffer> {
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         self.buffer("read-back", size, usage).await
     }
@@ -125,7 +153,7 @@ impl Gpu {
         what: &str,
         size: u64,
         usage: wgpu::BufferUsages,
-    ) -> Result<wgpu::Buffer> {
+    ) -> Result<Buffer> {
         self.create(what, size, usage, false).await
     }
 
@@ -135,8 +163,15 @@ impl Gpu {
         what: &str,
         size: u64,
         usage: wgpu::BufferUsages,
-    ) -> Result<wgpu::Buffer> {
-        self.create(what, size, usage, true).await
+    ) -> Result<Buffer> {
+        // A browser maps host memory with the buffer, and ends the program where there is none; a request is refused.
+        let asks = cfg!(target_arch = "wasm32") || self.inner.debugging.answers_later;
+        let buffer = self.create(what, size, usage, !asks).await?;
+        if asks {
+            let mapping = self.map(&buffer, wgpu::MapMode::Write);
+            self.mapped(&mapping, None).await?;
+        }
+        Ok(buffer)
     }
 
     async fn create(
@@ -145,7 +180,7 @@ impl Gpu {
         size: u64,
         usage: wgpu::BufferUsages,
         mapped_at_creation: bool,
-    ) -> Result<wgpu::Buffer> {
+    ) -> Result<Buffer> {
         let mut verdicts = Verdicts::of(self);
         let buffer = self.begin_buffer(&mut verdicts, (what, size), usage, mapped_at_creation)?;
         verdicts.known().await?;
@@ -159,7 +194,7 @@ impl Gpu {
         (what, size): (&str, u64),
         usage: wgpu::BufferUsages,
         mapped_at_creation: bool,
-    ) -> Result<wgpu::Buffer> {
+    ) -> Result<Buffer> {
         let available = self.inner.limits.max_buffer_size;
         if size > available {
             let limit = "max_buffer_size";
@@ -176,17 +211,14 @@ impl Gpu {
             usage,
             mapped_at_creation,
         };
-        verdicts.guard(what, size, || self.inner.device.create_buffer(&descriptor))
+        let create = || self.inner.device.create_buffer(&descriptor);
+        let buffer = verdicts.guard(what, size, create)?;
+        Ok(Buffer(Arc::new(Owned(buffer))))
     }
 
     /// Memory for kernels to work on, `size` bytes that begin at [`margin`](Self::margin). It is there once the
     /// verdicts are known.
-    pub(super) fn memory(
-        &self,
-        verdicts: &mut Verdicts,
-        what: &str,
-        size: u64,
-    ) -> Result<wgpu::Buffer> {
+    pub(super) fn memory(&self, verdicts: &mut Verdicts, what: &str, size: u64) -> Result<Buffer> {
         let usage = wgpu::BufferUsages::STORAGE
             | wgpu::BufferUsages::COPY_SRC
             | wgpu::BufferUsages::COPY_DST;
@@ -213,7 +245,7 @@ impl Gpu {
     /// Examines what surrounds poisoned buffers.
     pub(crate) async fn check_margins<'a>(
         &self,
-        buffers: impl IntoIterator<Item = &'a wgpu::Buffer>,
+        buffers: impl IntoIterator<Item = &'a Buffer>,
     ) -> Result<()> {
         if !self.inner.debugging.poison {
             return Ok(());

@@ -15,6 +15,8 @@ mod pipelines;
 pub(crate) mod program;
 pub(crate) mod record;
 mod run_once;
+#[cfg(any(target_arch = "wasm32", test))]
+pub(crate) mod short;
 pub(crate) mod strategy;
 pub(crate) mod tensor;
 pub(crate) mod timer;
@@ -23,7 +25,7 @@ pub(crate) mod verdict;
 mod work;
 
 pub use adapter::GpuBuilder;
-pub(crate) use memory::Mapping;
+pub(crate) use memory::{Buffer, Mapping};
 pub use peak::Peaks;
 pub use tensor::{Element, Tensor};
 pub use timer::Clock;

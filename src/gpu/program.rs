@@ -5,20 +5,20 @@ use std::ops::Range;
 
 use wgpu::BufferBinding;
 
-use super::Gpu;
 use super::kernel::{ARGUMENT, Access};
 use super::pipelines::Request;
 use super::record::{BufferId, Dispatch, Recording, Region, Storage};
 use super::verdict::Verdicts;
+use super::{Buffer, Gpu};
 use crate::Result;
 
 /// A compiled recording. Running it creates nothing.
 pub(crate) struct Program {
     stages: Vec<Stage>,
     /// The buffer of each buffer of the recording that has one.
-    buffers: Vec<Option<wgpu::Buffer>>,
+    buffers: Vec<Option<Buffer>>,
     /// The params of all dispatches.
-    uniforms: wgpu::Buffer,
+    uniforms: Buffer,
     /// Where each dispatch's params begin in `uniforms`.
     offsets: Vec<u64>,
 }
@@ -39,7 +39,7 @@ impl Program {
             let label = tenant.map_or("", |id| recording.buffers[id].label.as_str());
             physical.push(gpu.memory(&mut verdicts, label, size)?);
         }
-        let buffers: Vec<Option<wgpu::Buffer>> = (recording.buffers.iter().zip(&assignment.slots))
+        let buffers: Vec<Option<Buffer>> = (recording.buffers.iter().zip(&assignment.slots))
             .map(|(info, slot)| match &info.storage {
                 Storage::Bound(buffer) => Some(buffer.clone()),
                 Storage::Persistent | Storage::Transient | Storage::Constant(_) => {
@@ -116,7 +116,7 @@ impl Program {
     }
 
     /// The buffer that the params block is copied to before a run.
-    pub fn uniforms(&self) -> &wgpu::Buffer {
+    pub fn uniforms(&self) -> &Buffer {
         &self.uniforms
     }
 
@@ -126,7 +126,7 @@ impl Program {
     }
 
     /// The buffer that a buffer of the recording became; its contents begin at the device's margin.
-    pub fn buffer(&self, id: BufferId) -> Option<&wgpu::Buffer> {
+    pub fn buffer(&self, id: BufferId) -> Option<&Buffer> {
         self.buffers[id.0].as_ref()
     }
 
@@ -161,8 +161,8 @@ impl Program {
 fn bind_group(
     gpu: &Gpu,
     dispatch: &Dispatch,
-    buffers: &[Option<wgpu::Buffer>],
-    uniforms: &wgpu::Buffer,
+    buffers: &[Option<Buffer>],
+    uniforms: &Buffer,
     offset: u64,
 ) -> wgpu::BindGroup {
     let present = |region: &Region| {

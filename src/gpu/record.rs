@@ -1,6 +1,7 @@
 //! Recording: which kernels run in which order on which buffers. Nothing of it touches a device, so
 //! what a model will do, and what memory that takes, is known before anything is allocated.
 
+use super::Buffer;
 use super::kernel::{Access, Format, Kernel, Params, PipelineKey, Variant};
 use super::strategy::{self, Choices, Core, LOOP_LIMIT, Stored, Traits, Work};
 use super::tensor::padded;
@@ -40,7 +41,7 @@ pub(crate) enum Storage {
     /// What never changes, as it is written when the recording is compiled.
     Constant(Vec<u32>),
     /// Somebody else's.
-    Bound(wgpu::Buffer),
+    Bound(Buffer),
 }
 
 #[derive(Debug, Clone)]

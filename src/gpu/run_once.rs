@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use super::Gpu;
 use super::kernel::Format;
 use super::program::Program;
 use super::record::{BufferId, Dispatch, Recording, Region, Storage};
 use super::verdict::Verdicts;
+use super::{Buffer, Gpu};
 use crate::{Error, Result};
 
 impl Program {
@@ -76,7 +76,7 @@ impl Program {
         &self,
         gpu: &Gpu,
         region: Region,
-        staging: &wgpu::Buffer,
+        staging: &Buffer,
     ) -> Result<Vec<u8>> {
         self.check_margins(gpu).await?;
         let (buffer, offset) = (self.memory(region)?, gpu.margin() + region.offset);
@@ -84,7 +84,7 @@ impl Program {
     }
 
     /// The buffer that a region is part of.
-    pub fn memory(&self, region: Region) -> Result<&wgpu::Buffer> {
+    pub fn memory(&self, region: Region) -> Result<&Buffer> {
         let missing = || Error::Gpu {
             message: "a buffer of the plan has no memory".into(),
         };

@@ -311,7 +311,12 @@ fn by_sums(traits: &Traits, work: &Work) -> Core {
             Core::Direct
         }
         _ => {
-            let tile = tiles::fastest(traits, work);
+            // Where tiles share nothing but a CPU's memory, the smallest are compiled the fastest: SwiftShader writes
+            // an instruction for each word of them that it fills with zeros, as a browser wants it.
+            let tile = match traits.software && !traits.subgroups_of_8() {
+                true => Core::Tiled32,
+                false => tiles::fastest(traits, work),
+            };
             let serves = serves(tile, traits, work);
             if serves { tile } else { Core::Direct }
         }
@@ -436,6 +441,11 @@ pub(crate) fn wide(work: &Work) -> bool {
 
 /// Taps of all input channels of a group for which the wide direct kernel has room.
 pub(crate) const WIDE_TAPS: usize = 128;
+
+/// Taps that the filters of the wide kernel have room for, one of few numbers, since each is a pipeline of its own.
+pub(crate) fn wide_room(taps: usize) -> usize {
+    taps.next_multiple_of(32)
+}
 
 /// The longest sum of an invocation for results that are activations, of which there are many. As one chain
 /// of products of one sign it is off by 1.6e-4 of itself at most, as a chain of blocks by a few 1e-6.

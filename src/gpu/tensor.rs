@@ -2,8 +2,8 @@
 
 use std::marker::PhantomData;
 
-use super::Gpu;
 use super::verdict::Verdicts;
+use super::{Buffer, Gpu};
 use crate::{Error, Result, Shape};
 
 /// An element of a [`Tensor`]: `f32`, or `u32` for indices.
@@ -31,7 +31,7 @@ mod sealed {
 pub struct Tensor<T = f32> {
     gpu: Gpu,
     shape: Shape,
-    buffer: wgpu::Buffer,
+    buffer: Buffer,
     element: PhantomData<T>,
 }
 
@@ -152,8 +152,14 @@ impl<T: Element> Tensor<T> {
     /// The buffer that holds the elements, row-major and without gaps, for programs that also use
     /// wgpu directly. Its size is rounded up to 16 bytes. (On a device made with
     /// [`poison`](crate::GpuBuilder::poison) the elements begin 256 bytes later.)
+    /// In a browser the buffer is destroyed with the tensor's last clone; elsewhere clones of it keep it.
     pub fn buffer(&self) -> &wgpu::Buffer {
         &self.buffer
+    }
+
+    /// The same, with a part in keeping it.
+    pub(crate) fn shared_buffer(&self) -> Buffer {
+        self.buffer.clone()
     }
 }
 

@@ -3,9 +3,9 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use super::Gpu;
 use super::program::Program;
 use super::record::Dispatch;
+use super::{Buffer, Gpu};
 use crate::{Error, Result};
 
 /// What times of the device were measured with.
@@ -40,8 +40,8 @@ pub(crate) struct Timer {
 
 struct Queries {
     sets: Vec<wgpu::QuerySet>,
-    resolved: wgpu::Buffer,
-    read_back: wgpu::Buffer,
+    resolved: Buffer,
+    read_back: Buffer,
 }
 
 impl Timer {

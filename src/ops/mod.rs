@@ -130,7 +130,7 @@ impl Call {
     }
 
     fn bound<T: Element>(&self, label: &str, tensor: &Tensor<T>) -> Region {
-        let storage = Storage::Bound(tensor.buffer().clone());
+        let storage = Storage::Bound(tensor.shared_buffer());
         self.recording()
             .buffer(label, tensor.shape().len(), storage)
     }

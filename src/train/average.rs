@@ -1,10 +1,10 @@
 //! The average of the weights over the updates.
 
-#[cfg(feature = "native")]
 use std::path::Path;
 
 use super::trainer::Backend;
 use super::{Trainer, TrainerBuilder};
+use crate::model::SaveOptions;
 use crate::op::Average;
 use crate::{Error, Result};
 
@@ -51,13 +51,23 @@ impl Trainer {
     /// device's errors.
     #[cfg(feature = "native")]
     pub fn with_average<R>(&mut self, then: impl FnOnce(&mut Self) -> Result<R>) -> Result<R> {
+        pollster::block_on(self.with_average_async(async |trainer| then(trainer)))
+    }
+
+    /// [`with_average`](Self::with_average) for asynchronous programs and the browser, with an asynchronous closure:
+    /// `trainer.with_average_async(async |trainer| trainer.predict_async(&x).await)`. Await it to its end: dropped in
+    /// the middle, it leaves the average in place, which [`is_averaged`](Self::is_averaged) tells.
+    pub async fn with_average_async<R>(
+        &mut self,
+        then: impl AsyncFnOnce(&mut Self) -> Result<R>,
+    ) -> Result<R> {
         if self.is_averaged() {
             return Err(self.in_place());
         }
-        self.swap_average()?;
-        let result = then(self);
+        self.swap_average_async().await?;
+        let result = then(self).await;
         let back = match self.is_averaged() {
-            true => self.swap_average(),
+            true => self.swap_average_async().await,
             false => Ok(()),
         };
         // What failed first is what is told.
@@ -72,8 +82,34 @@ impl Trainer {
     /// Those of [`save`](Self::save) and of [`with_average`](Self::with_average).
     #[cfg(feature = "native")]
     pub fn save_average(&mut self, path: impl AsRef<Path>) -> Result<()> {
+        pollster::block_on(self.save_average_async(path, &SaveOptions::new()))
+    }
+
+    /// [`save_average`](Self::save_average) for asynchronous programs, with names, or numbers, of one's own choice. A
+    /// browser has no files: [`average_bytes_async`](Self::average_bytes_async) gives what would be in one.
+    pub async fn save_average_async(
+        &mut self,
+        path: impl AsRef<Path>,
+        options: &SaveOptions,
+    ) -> Result<()> {
         let path = path.as_ref();
-        self.with_average(|trainer| trainer.save(path))
+        self.with_average_async(async |trainer| trainer.save_async(path, options).await)
+            .await
+    }
+
+    /// The bytes of the file that [`save_average`](Self::save_average) writes.
+    ///
+    /// # Errors
+    /// Those of [`weights_bytes`](Self::weights_bytes) and of [`with_average`](Self::with_average).
+    #[cfg(feature = "native")]
+    pub fn average_bytes(&mut self, options: &SaveOptions) -> Result<Vec<u8>> {
+        pollster::block_on(self.average_bytes_async(options))
+    }
+
+    /// [`average_bytes`](Self::average_bytes) for asynchronous programs and the browser.
+    pub async fn average_bytes_async(&mut self, options: &SaveOptions) -> Result<Vec<u8>> {
+        self.with_average_async(async |trainer| trainer.weights_bytes_async(options).await)
+            .await
     }
 
     /// Exchanges the weights with their [average](TrainerBuilder::average), and back with the next call.

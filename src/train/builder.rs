@@ -11,7 +11,7 @@ use super::origin::Origin;
 use super::trainer::{Backend, Trainer};
 #[cfg(feature = "native")]
 use crate::engine::{ChoiceStore, Found, known_choices};
-use crate::engine::{MemoryReport, Plan, PlanOptions, Reference};
+use crate::engine::{MemoryReport, Plan, PlanOptions, Reference, Rules};
 use crate::gpu::strategy::Choices;
 use crate::model::{Losses, Model, OutputLoss, ParameterId, Weights};
 use crate::op::{Loss, Optimizer, check_clip_norm};
@@ -319,7 +319,12 @@ impl TrainerBuilder {
     /// Those of [`on`](Self::on) that are no device's, and [`Error::Argument`] for what only a GPU
     /// could keep: [`half_precision`](Self::half_precision), a
     /// [`memory_budget`](Self::memory_budget) and an [`autotune_file`](Self::autotune_file).
-    pub fn on_cpu(mut self) -> Result<Trainer> {
+    pub fn on_cpu(self) -> Result<Trainer> {
+        self.on_cpu_by(Rules::ALL)
+    }
+
+    /// [`on_cpu`](Self::on_cpu) by the rules of a reference that is there.
+    pub(super) fn on_cpu_by(mut self, rules: Rules<f32>) -> Result<Trainer> {
         self.check()?;
         self.check_on_cpu()?;
         let checkpoint = self.open_checkpoint()?;
@@ -327,7 +332,8 @@ impl TrainerBuilder {
         let parameters = parameters.read(&self.model.graph, self.options.seed)?;
         let (losses, options) = (self.losses.resolve(&self.model.graph)?, self.options);
         let (own, groups) = (losses.clone(), self.groups()?);
-        let mut reference = Reference::with(&self.model, own, groups, options.seed, parameters)?;
+        let mut reference =
+            Reference::with(&self.model, own, groups, options.seed, parameters, rules)?;
         reference.set_clip_norm(options.clip_norm)?;
         reference.set_accumulate(options.accumulate)?;
         reference.set_ranks(options.ranks)?;

@@ -60,7 +60,7 @@ impl Trainer {
     }
 
     async fn rebuild_with(&mut self, mut builder: TrainerBuilder) -> Result<()> {
-        check_same(&self.model().graph, &builder.model.graph)?;
+        check_same("rebuild", &self.model().graph, &builder.model.graph)?;
         builder.check_checkpoint()?;
         if builder.checkpoint.resume.is_some() || builder.has_weights() {
             let reason =
@@ -75,7 +75,7 @@ impl Trainer {
         let every = builder.checkpoint.every.take();
         let mut fresh = match &self.backend {
             Backend::Gpu(plan) => builder.on_async(&plan.gpu().clone()).await?,
-            Backend::Cpu(_) => builder.on_cpu()?,
+            Backend::Cpu(reference) => builder.on_cpu_by(reference.rules())?,
         };
         fresh.set_training_state(&state).await?;
         fresh.made.checkpoint.every = every;
@@ -106,7 +106,7 @@ impl TrainingState {
 }
 
 /// Refuses a model of other parameters.
-fn check_same(before: &Graph, after: &Graph) -> Result<()> {
+pub(super) fn check_same(what: &str, before: &Graph, after: &Graph) -> Result<()> {
     let [before, after] = [before, after].map(|graph| {
         let parameters = graph.parameters().iter();
         parameters.map(|parameter| (&parameter.name, &parameter.shape, parameter.spec.kind))
@@ -115,7 +115,7 @@ fn check_same(before: &Graph, after: &Graph) -> Result<()> {
         true => Ok(()),
         false => {
             let reason = "is for the same model: this one has other parameters";
-            Err(Error::argument("rebuild", reason))
+            Err(Error::argument(what, reason))
         }
     }
 }

@@ -13,6 +13,7 @@ const STATE: &[&str] = &[
     "TrainerBuilder::resume_bytes",
     "TrainerBuilder::checkpoint_every",
     "TrainerBuilder::checkpoint_every_to",
+    "TrainerBuilder::checkpoint_every_with",
     "Trainer::checkpoint",
     "Trainer::checkpoint_async",
     "Trainer::checkpoint_bytes",
@@ -77,6 +78,9 @@ fn resumed(d: &mut Draw) -> Result<(), Error> {
     }
     if d.is_hostile() {
         builder = builder.checkpoint_every_to(every, path(d));
+    }
+    if d.is_hostile() {
+        builder = builder.checkpoint_every_with(every, |bytes| assert!(!bytes.is_empty()));
     }
     let mut trainer = builder.on_cpu()?;
     used(d, &mut trainer)?;

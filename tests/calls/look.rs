@@ -57,6 +57,8 @@ const PROBE: &[&str] = &[
     "ProbeBuilder::direct_only",
     "ProbeBuilder::memory_budget",
     "ProbeBuilder::on_cpu",
+    "Probe::follow",
+    "Probe::follow_async",
     "Probe::look",
     "Probe::look_async",
     "Probe::run",
@@ -228,6 +230,13 @@ fn probed(d: &mut Draw, gpu: Option<&Gpu>) -> Result<(), Error> {
         (Some(gpu), false) => block_on(builder.on_async(gpu))?,
         (None, _) => builder.on_cpu()?,
     };
+    if d.is_hostile() {
+        let trainer = usual(d).on_cpu()?;
+        match d.flag() {
+            true => probe.follow(&trainer)?,
+            false => block_on(probe.follow_async(&trainer))?,
+        }
+    }
     for _ in 0..d.below(5) {
         let rows = d.number().min(1 << 10);
         let (inputs, outputs) = (d.pick(&[4, 12, 16]), d.pick(&[3, 4]));

@@ -143,12 +143,43 @@ fn every_public_function_is_called() {
     assert!(public.len() > 200, "{} functions found", public.len());
     let missing: Vec<_> = public
         .iter()
-        .filter(|name| !called.contains(&***name))
+        .filter(|(name, _)| !called.contains(&***name))
         .collect();
     assert!(missing.is_empty(), "not called: {missing:#?}");
     let gone: Vec<_> = called
         .iter()
-        .filter(|name| !public.contains(**name))
+        .filter(|name| !public.contains_key(**name))
         .collect();
     assert!(gone.is_empty(), "called, and not public: {gone:#?}");
+}
+
+/// What native programs alone have, and no asynchronous call stands for. By the beginning of the name.
+#[rustfmt::skip]
+const NATIVE_ALONE: &[(&str, &str)] = &[
+    ("Checkpoints::", "keeps files in a folder, which a browser has not"),
+    ("Log::open", "a file, where Log::from_csv takes its text"),
+    ("Log::save", "a file, where Log::to_csv gives its text"),
+    ("LoaderBuilder::ahead", "threads"),
+    ("LoaderBuilder::workers", "threads"),
+    ("PredictorBuilder::autotune_file", "a file of measurements, which a browser's clock is too coarse for"),
+    ("TrainerBuilder::autotune", "measures, for which a browser's clock is too coarse"),
+    ("Trainer::save_with", "Trainer::save_async takes the options too"),
+];
+
+#[test]
+fn every_blocking_function_has_an_asynchronous_twin() {
+    let public = surface::public_functions();
+    let blocking = public.iter().filter(|&(_, &native)| native);
+    assert!(blocking.clone().count() > 80, "few are found");
+    let missing: Vec<_> = blocking
+        .filter(|(name, _)| public.get(&format!("{name}_async")) != Some(&false))
+        .filter(|(name, _)| !NATIVE_ALONE.iter().any(|(of, _)| name.starts_with(of)))
+        .collect();
+    assert!(missing.is_empty(), "without a twin: {missing:#?}");
+    for (name, reason) in NATIVE_ALONE {
+        let found = public
+            .iter()
+            .any(|(of, native)| *native && of.starts_with(name));
+        assert!(found, "{name} ({reason}) is no function of native programs");
+    }
 }

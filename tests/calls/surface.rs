@@ -26,11 +26,11 @@ const ELSEWHERE: &str = "train/distributed/mpi.rs";
 /// Macros that write public functions, which this file knows.
 const MACROS: [&str; 3] = ["networks", "setters", "signal_layer"];
 
-/// Every public function of the crate.
-pub fn public_functions() -> BTreeSet<String> {
+/// Every public function of the crate, and whether it is there with the feature `native` alone.
+pub fn public_functions() -> BTreeMap<String, bool> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let exported = exported(&source);
-    let mut functions = BTreeSet::new();
+    let mut functions = BTreeMap::new();
     for file in files(&source) {
         if file.ends_with(ELSEWHERE) {
             continue;
@@ -44,7 +44,13 @@ pub fn public_functions() -> BTreeSet<String> {
             .unwrap_or(folder)
             .file_name()
             .map_or("".into(), |name| name.to_string_lossy());
-        for Function { owner, name } in functions_of(&text) {
+        let native_file = is_native(&file);
+        for Function {
+            owner,
+            name,
+            native,
+        } in functions_of(&text)
+        {
             // A public name of a module, or of a public type.
             let (known, name) = match owner {
                 Some(owner) => {
@@ -59,11 +65,22 @@ pub fn public_functions() -> BTreeSet<String> {
                 }
             };
             if known {
-                functions.insert(name);
+                functions.insert(name, native || native_file);
             }
         }
     }
     functions
+}
+
+/// What makes the item after it one of native programs.
+const NATIVE: &str = "#[cfg(feature = \"native\")]";
+
+/// Whether a file is a module of native programs alone.
+fn is_native(file: &Path) -> bool {
+    let stem = file.file_stem().unwrap().to_string_lossy();
+    let parent = file.with_file_name("mod.rs");
+    let parent = fs::read_to_string(parent).unwrap_or_default();
+    parent.contains(&format!("{NATIVE}\nmod {stem};\n"))
 }
 
 /// Whether a file has a type of its own by the name of a public one.
@@ -83,6 +100,7 @@ struct Function {
     /// The type whose it is.
     owner: Option<String>,
     name: String,
+    native: bool,
 }
 
 /// The functions of a file that are as public as what they belong to.
@@ -92,6 +110,7 @@ fn functions_of(text: &str) -> Vec<Function> {
     // What a macro writes, for each of its names.
     let mut written = BTreeMap::<String, Vec<String>>::new();
     let mut invoked = None::<(String, Option<String>)>;
+    let mut native = false;
     // The tests end a file.
     let text = text
         .split("\n#[cfg(test)]\nmod tests {")
@@ -102,6 +121,11 @@ fn functions_of(text: &str) -> Vec<Function> {
         if code.is_empty() || line == "{" {
             continue;
         }
+        if code.starts_with("#[") || code.starts_with("//") {
+            native |= code == NATIVE;
+            continue;
+        }
+        let native = std::mem::take(&mut native);
         if indent == 0 {
             let invocation = MACROS
                 .iter()
@@ -110,7 +134,11 @@ fn functions_of(text: &str) -> Vec<Function> {
             invoked = invocation.map(|name| (name.to_string(), None));
             owner = owner_of(code);
             if let Some(name) = public_function(code) {
-                functions.push(Function { owner: None, name });
+                functions.push(Function {
+                    owner: None,
+                    name,
+                    native,
+                });
             }
             continue;
         }
@@ -133,6 +161,7 @@ fn functions_of(text: &str) -> Vec<Function> {
             (None, Some(owner)) => functions.push(Function {
                 owner: Some(owner.trim_start_matches("trait ").into()),
                 name,
+                native,
             }),
             (None, None) => {}
         }
@@ -152,6 +181,7 @@ fn follow(
         functions.push(Function {
             owner: Some(owner.into()),
             name: name.into(),
+            native: false,
         });
     };
     match (by, &of) {
@@ -165,7 +195,11 @@ fn follow(
         }
         // `alexnet => alexnet::alexnet();`
         ("networks", _) => {
-            functions.extend(row(code).map(|name| Function { owner: None, name }));
+            functions.extend(row(code).map(|name| Function {
+                owner: None,
+                name,
+                native: false,
+            }));
         }
         // `Sgd {`, then `momentum: f64,`
         (_, None) => *of = code.strip_suffix(" {").map(String::from),
@@ -372,7 +406,7 @@ mod tests {
 ";
     let found: Vec<String> = functions_of(text)
         .into_iter()
-        .map(|Function { owner, name }| format!("{}.{name}", owner.unwrap_or_default()))
+        .map(|Function { owner, name, .. }| format!("{}.{name}", owner.unwrap_or_default()))
         .collect();
     let expected = [
         ".free",

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use pollster::block_on;
-use wgpu_cnn::{Error, Loss, MemoryReport, Model, Reference, Target, Trainer, TrainerBuilder};
+use wgpu_cnn::{
+    Error, Loss, MemoryReport, Model, Reference, SaveOptions, Target, Trainer, TrainerBuilder,
+};
 
 use crate::call::Call;
 use crate::cpu::target;
@@ -75,7 +77,11 @@ const TRAINER: &[&str] = &[
     "Trainer::learning_rate",
     "Trainer::updates",
     "Trainer::with_average",
+    "Trainer::with_average_async",
     "Trainer::save_average",
+    "Trainer::save_average_async",
+    "Trainer::average_bytes",
+    "Trainer::average_bytes_async",
     "Trainer::swap_average",
     "Trainer::swap_average_async",
     "Trainer::is_averaged",
@@ -260,10 +266,17 @@ pub fn used(d: &mut Draw, trainer: &mut Trainer) -> Result<(), Error> {
                 true => trainer.save(path(d))?,
                 false => drop(trainer.load(path(d))?),
             },
-            8 => match d.below(4) {
+            8 => match d.below(8) {
                 0 => trainer.swap_average()?,
                 1 => block_on(trainer.swap_average_async())?,
                 2 => trainer.save_average(path(d))?,
+                3 => block_on(trainer.save_average_async(path(d), &SaveOptions::new()))?,
+                4 => drop(trainer.average_bytes(&SaveOptions::new())?),
+                5 => drop(block_on(trainer.average_bytes_async(&SaveOptions::new()))?),
+                6 => {
+                    let then = async |trainer: &mut Trainer| Ok(trainer.is_averaged());
+                    assert!(block_on(trainer.with_average_async(then))?);
+                }
                 _ => {
                     let averaged = trainer.with_average(|trainer| Ok(trainer.is_averaged()));
                     assert!(averaged?);

@@ -1,8 +1,8 @@
 //! The average of the weights over the updates, and what is done with it in their place.
 
 use wgpu_cnn::{
-    Average, BatchNorm, Error, Gpu, Group, Loss, Losses, Model, Optimizer, Trainer, TrainerBuilder,
-    cpu,
+    Average, BatchNorm, Error, Gpu, Group, Loss, Losses, Model, Optimizer, SaveOptions, Trainer,
+    TrainerBuilder, cpu,
 };
 
 use crate::common::{each_gpu, random, uniform};
@@ -226,11 +226,21 @@ fn averages_are_saved_in_place_of_the_weights() {
         let now = parameters(&trainer);
         trainer.save_average(&path).unwrap();
         assert_eq!(parameters(&trainer), now, "{device}");
+        let (file, options) = (std::fs::read(&path).unwrap(), SaveOptions::new());
+        assert!(trainer.average_bytes(&options).unwrap() == file, "{device}");
+        pollster::block_on(trainer.save_average_async(&path, &options)).unwrap();
+        assert!(std::fs::read(&path).unwrap() == file, "{device}");
         let loaded = Trainer::builder(model()).weights(&path);
         let loss = Loss::mean_squared_error();
         let loaded = parameters(&loaded.loss(loss).on_cpu().unwrap());
         let averaged = trainer.with_average(|trainer| Ok(parameters(trainer)));
         assert_eq!(loaded, averaged.unwrap(), "{device}");
+        let fails = async |trainer: &mut Trainer| match trainer.is_averaged() {
+            true => Err::<(), _>(trainer.parameter("none").unwrap_err()),
+            false => Ok(()),
+        };
+        assert!(pollster::block_on(trainer.with_average_async(fails)).is_err());
+        assert_eq!(parameters(&trainer), now, "{device}");
         assert_ne!(loaded, now, "{device}");
     });
     std::fs::remove_file(path).unwrap();

@@ -285,7 +285,8 @@ fn a_trainers_probe_sees_what_the_trainer_computes() {
             None => builder.on_cpu().unwrap(),
         };
         let expected = trainer.predict(&x).unwrap();
-        let looked = on(after).look(&x).unwrap();
+        let mut follower = on(after);
+        let looked = follower.look(&x).unwrap();
         assert_eq!(
             bits(looked.value("4").unwrap()),
             bits(&expected),
@@ -299,7 +300,22 @@ fn a_trainers_probe_sees_what_the_trainer_computes() {
             expected.to_bits(),
             "{device}: {got}, {expected}"
         );
+        follower.follow(&trainer).unwrap();
+        let (looked, expected) = (follower.look(&x).unwrap(), trainer.predict(&x).unwrap());
+        let got = looked.value("4").unwrap();
+        assert_eq!(bits(got), bits(&expected), "{device} a step later");
     }
+    let mut probe = builder()
+        .on_cpu()
+        .unwrap()
+        .probe()
+        .unwrap()
+        .on_cpu()
+        .unwrap();
+    let wider = Model::builder([2, 5, 5]).conv2d(5, 3).relu().flatten();
+    let wider = wider.dropout(0.5).dense(3).build().unwrap();
+    let other = Trainer::builder(wider).on_cpu().unwrap();
+    assert_error(probe.follow(&other), "argument", &["follow"]);
     let _ = std::fs::remove_file(path);
     let half = Probe::builder(model()).half_precision(true);
     assert_error(half.on_cpu(), "argument", &["half_precision"]);

@@ -1,5 +1,6 @@
-// The page: buttons, pictures and storage. All that trains is in the module that it loads.
-import init, { Page, classes } from './wgpu_cnn_web.js';
+// The page: buttons, views and what is said. All that trains is in the module that `begin` loads.
+import * as store from './store.js';
+import { chart, grid, lights, picture, signs } from './pictures.js';
 
 const $ = id => document.getElementById(id);
 const SIDE = 28;
@@ -7,13 +8,13 @@ const FILES = ['train-images-idx3', 'train-labels-idx1', 't10k-images-idx3', 't1
 const TEST_IMAGES = 1000;
 /** Steps of which each loss is read; later ones are read some times a second. */
 const ALL_LOSSES = 100;
-/** Milliseconds between two losses that are read then. */
+/** Milliseconds between two losses that are read then, and between two changes of the figures. */
 const READ_EVERY = 100;
 
-let page, names, running = false, shown = { index: 0, label: null }, pixels = new Float32Array(SIDE * SIDE);
+let page = null, names = [], shown = { index: 0, label: null }, pixels = new Float32Array(SIDE * SIDE);
 let curves = null, drawn = null, confusion = null, filters = null, maps = null, cursor = null;
 /** For the console, and for tests. */
-const training = { turn: work => turn(() => work(page)) };
+const training = { loops: 0, turn: work => turn(() => work(page)) };
 
 // --- One call at a time ------------------------------------------------------------------------------------------
 // Only what `turn` runs may ask the training for anything: a call that waits has it for itself.
@@ -26,15 +27,34 @@ const turn = work => (last = last.catch(() => {}).then(work));
 const channel = new MessageChannel();
 const breath = () => new Promise(go => { channel.port1.onmessage = go; channel.port2.postMessage(0); });
 
+const told = new Map();
+/** Shows a text where it is another than before. */
+function show(id, text) {
+  if (told.get(id) === text) return;
+  told.set(id, text);
+  $(id).textContent = text;
+}
+
 function say(text, error = false) {
-  $('status').textContent = text;
+  show('status', text);
   $('status').classList.toggle('error', error);
 }
 
-function failed(error) {
+const reasonOf = error => String(error?.message ?? error).replace(/\.?$/, '.');
+
+const GO_ON = 'After a reload the page goes on from what was saved, if anything was.';
+
+function failed(error, advice = GO_ON) {
   running = false;
   buttons();
-  say(`${error.message ?? error} After a reload the page goes on from what was saved.`, true);
+  say(`${reasonOf(error)} ${advice}`, true);
+}
+
+/** Nothing answers any more: the module has panicked, or the page has a defect. */
+function broken(error, advice = GO_ON) {
+  page = null;
+  $('progress').hidden = true;
+  failed(error, advice);
 }
 
 /** Does what a control asks for, and shows what became of it. */
@@ -44,12 +64,21 @@ async function asked(work) {
 
 // --- Training ----------------------------------------------------------------------------------------------------
 
-let speed = null, lastRead = 0, nextViews = 0;
+let running = false, loop = null, speed = null, lastRead = 0, lastFacts = 0, nextViews = 0;
 
-async function train() {
+function start() {
   running = true;
   buttons();
   say('Training.');
+  // One that is about to pause, and has not yet, goes on.
+  loop ??= train().finally(() => {
+    loop = null;
+    if (running) start(); else buttons();
+  });
+}
+
+async function train() {
+  training.loops += 1;
   let since = performance.now(), steps = 0;
   try {
     while (running) {
@@ -69,25 +98,26 @@ async function train() {
       }
       await breath();
     }
-    await turn(async () => { await save(); facts(); });
-    say('Paused, and saved in this browser.');
+    await turn(async () => { await save(); readCurves(); facts(); });
+    if (!running) say(unkept ? `Paused. ${nothingKept()}` : 'Paused, and saved in this browser.');
   } catch (error) { failed(error); }
-  buttons();
+  training.loops -= 1;
 }
 
 async function step() {
-  const begins = await page.step();
+  const ends = await page.step();
+  training.updates = page.updates();
   const now = performance.now();
-  if (page.updates() <= ALL_LOSSES || now - lastRead > READ_EVERY) {
-    $('loss').textContent = (await page.loss()).toFixed(4);
+  if (training.updates <= ALL_LOSSES || now - lastRead > READ_EVERY) {
+    show('loss', (await page.loss()).toFixed(4));
     lastRead = now;
     readCurves();
   }
-  if (begins) {
+  if (ends) {
     await test();
     await save();
   }
-  facts();
+  if (now - lastFacts > READ_EVERY) facts();
 }
 
 /** What has been recorded. */
@@ -98,7 +128,7 @@ function readCurves() {
 async function test() {
   const [loss, accuracy, ...counts] = await page.test();
   confusion = counts;
-  $('accuracy').textContent = `${(100 * accuracy).toFixed(1)} %`;
+  show('accuracy', `${(100 * accuracy).toFixed(1)} %`);
   showConfusion();
   readCurves();
   return { loss, accuracy };
@@ -113,103 +143,84 @@ async function views() {
   showFilters();
 }
 
-async function reset() {
-  await page.restart(page.batch(), page.rate(), undefined);
-  confusion = null;
-  speed = null;
-  ['loss', 'accuracy'].forEach(id => { $(id).textContent = '–'; });
+/** Starts anew, or from what was kept. */
+async function restart(kept) {
+  await page.restart(kept?.batch ?? page.batch(), page.rate(), kept?.bytes);
+  confusion = speed = null;
+  show('loss', '–');
+  show('accuracy', '–');
   showConfusion();
   await views();
   readCurves();
-  say('A new network, which has learned nothing yet.');
 }
 
 function facts() {
+  lastFacts = performance.now();
   const [updates, batch, rate] = [page.updates(), page.batch(), page.rate()];
-  $('adapter').textContent = page.adapter();
-  $('memory').textContent = `${(page.memory() / 2 ** 20).toFixed(1)} MiB`;
-  $('steps').textContent = updates;
-  $('epoch').textContent = `${page.epoch() + 1} (of ${Math.ceil(page.examples() / batch)} steps)`;
-  $('speed').textContent = speed ? `${speed.toFixed(1)} ms, ${Math.round(1000 * batch / speed)} images/s` : '–';
+  show('adapter', page.adapter());
+  show('memory', `${(page.memory() / 2 ** 20).toFixed(1)} MiB`);
+  show('steps', updates.toLocaleString('en'));
+  show('epoch', `${page.epoch() + 1}, of ${Math.ceil(page.examples() / batch)} steps`);
+  show('speed', speed ? `${speed.toFixed(1)} ms, ${Math.round(1000 * batch / speed).toLocaleString('en')} images/s` : '–');
+  // Not under the visitor's hands.
   if (document.activeElement !== $('rate')) $('rate').value = Math.log10(rate);
-  $('rate-shown').textContent = rate.toPrecision(2);
-  $('batch').value = String(batch);
+  if (document.activeElement !== $('batch')) $('batch').value = String(batch);
+  showRate(rate);
   Object.assign(training, { updates, batch, rate });
+}
+
+function showRate(rate) {
+  const text = String(+rate.toPrecision(2));
+  show('rate-shown', text);
+  $('rate').setAttribute('aria-valuetext', text);
 }
 
 function buttons() {
   for (const control of document.querySelectorAll('button, input, select')) control.disabled = !page;
-  $('run').textContent = running ? 'Pause' : 'Start';
+  show('run', running ? 'Pause' : 'Start');
 }
 
 // --- What is kept in this browser --------------------------------------------------------------------------------
 
-const store = mode => new Promise((found, failed) => {
-  const opening = indexedDB.open('wgpu-cnn', 1);
-  opening.onupgradeneeded = () => opening.result.createObjectStore('kept');
-  opening.onerror = () => failed(opening.error);
-  opening.onsuccess = () => {
-    const transaction = opening.result.transaction('kept', mode);
-    transaction.oncomplete = () => opening.result.close();
-    found(transaction.objectStore('kept'));
-  };
-});
-const done = request => new Promise((found, failed) => {
-  request.onsuccess = () => found(request.result);
-  request.onerror = () => failed(request.error);
-});
+/** Why nothing was kept when it was last tried. */
+let unkept = null;
+const nothingKept = () => `This browser keeps nothing for the page: ${reasonOf(unkept)}`;
 
+/** Saves the training if the browser lets it. It goes on in any case. */
 async function save() {
-  const kept = { batch: page.batch(), bytes: await page.checkpoint() };
-  await done((await store('readwrite')).put(kept, 'training'));
+  const bytes = await page.checkpoint();
+  try {
+    if (overwrites) throw overwrites;
+    await store.keep({ batch: page.batch(), bytes });
+    unkept = null;
+  } catch (error) { unkept = error; }
 }
-const saved = async () => done((await store('readonly')).get('training'));
-const forget = async () => done((await store('readwrite')).delete('training'));
+
+/** Why saving would lose a training that could not be set aside. */
+let overwrites = null;
+
+async function showAside() {
+  const aside = await store.aside().catch(() => []);
+  $('aside').hidden = !aside.length;
+}
+
+async function takeBack() {
+  const newest = (await store.aside()).at(-1);
+  if (!newest) return;
+  try { await restart(newest); } catch (error) {
+    return say(`It still cannot be gone on from: ${reasonOf(error)}`, true);
+  }
+  await store.takeBack();
+  await showAside();
+  say(`Going on from step ${page.updates()}, which had been set aside.`);
+}
+
+/** Does something with the storage, and says why it cannot be done. */
+const stored = work => asked(async () => {
+  try { await work(); } catch (error) { unkept = error; say(nothingKept(), true); }
+});
 
 // --- Pictures ----------------------------------------------------------------------------------------------------
-
-const colour = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-
-/** Draws lines of points (x, y) with axes, as sharp as the screen is. */
-function chart(canvas, lines, [low, high], label) {
-  const scale = devicePixelRatio || 1, { clientWidth: width, clientHeight: height } = canvas;
-  if (!width) return;
-  canvas.width = width * scale;
-  canvas.height = height * scale;
-  const context = canvas.getContext('2d');
-  context.scale(scale, scale);
-  context.font = '12px system-ui, sans-serif';
-  const [left, right, top, bottom] = [44, width - 8, 8, height - 22];
-  const longest = Math.max(10, ...lines.map(({ points }) => points.at(-2) ?? 0));
-  const x = step => left + (right - left) * step / longest;
-  const y = value => bottom - (bottom - top) * (Math.min(Math.max(value, low), high) - low) / (high - low);
-  context.strokeStyle = colour('--line');
-  context.fillStyle = colour('--soft');
-  context.textAlign = 'right';
-  for (let tick = 0; tick <= 4; tick++) {
-    const value = low + (high - low) * tick / 4;
-    context.beginPath();
-    context.moveTo(left, y(value));
-    context.lineTo(right, y(value));
-    context.stroke();
-    context.fillText(label(value), left - 6, y(value) + 4);
-  }
-  context.fillText(`${longest} steps`, right, height - 5);
-  for (const { points, name, dots } of lines) {
-    context.strokeStyle = context.fillStyle = colour(name);
-    context.lineWidth = 1.8;
-    context.beginPath();
-    // The mean of what falls on a column of the screen.
-    for (let at = 0; at < points.length;) {
-      const column = Math.round(x(points[at]));
-      let sum = 0, count = 0;
-      for (; at < points.length && Math.round(x(points[at])) === column; at += 2) { sum += points[at + 1]; count++; }
-      context.lineTo(column, y(sum / count));
-      if (dots) context.fillRect(column - 2, y(sum / count) - 2, 4, 4);
-    }
-    context.stroke();
-  }
-}
 
 function showCurves({ losses, tested, accuracy }) {
   let most = 2.4;
@@ -220,36 +231,15 @@ function showCurves({ losses, tested, accuracy }) {
   chart($('accuracy-curve'), [{ points: percent, name: '--second', dots: true }], [0, 100], value => `${value} %`);
 }
 
-/** Planes of `side` x `side` values as a grid; `paint` gives the colour of a value. */
-function grid(canvas, values, side, columns, paint) {
-  const count = values.length / (side * side), rows = Math.ceil(count / columns), each = side + 1;
-  [canvas.width, canvas.height] = [columns * each - 1, rows * each - 1];
-  const context = canvas.getContext('2d'), image = context.createImageData(canvas.width, canvas.height);
-  for (let at = 0; at < values.length; at++) {
-    const plane = Math.floor(at / (side * side)), inside = at % (side * side);
-    const column = plane % columns * each + inside % side;
-    const row = Math.floor(plane / columns) * each + Math.floor(inside / side);
-    image.data.set([...paint(values[at], plane), 255], 4 * (row * canvas.width + column));
-  }
-  context.putImageData(image, 0, 0);
-}
-
 function showMaps() {
   if (!maps) return;
-  const second = $('layer').value === '1', most = Math.max(...maps) || 1;
-  grid($('maps'), maps, second ? 8 : 24, second ? 16 : 8, value => {
-    const light = 255 * Math.sqrt(value / most);
-    return [light, light, light];
-  });
+  const second = $('layer').value === '1';
+  grid($('maps'), maps, second ? 8 : 24, second ? 16 : 8, lights(Math.max(...maps) || 1));
 }
 
 function showFilters() {
   if (!filters) return;
-  const most = filters.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-9);
-  grid($('filters'), filters, 5, 8, value => {
-    const share = value / most, rest = 255 * (1 - Math.abs(share));
-    return share > 0 ? [255, rest, rest] : [rest, rest, 255];
-  });
+  grid($('filters'), filters, 5, 8, signs(filters.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-9)));
 }
 
 function showConfusion() {
@@ -264,27 +254,24 @@ function showConfusion() {
     });
     return `<tr><th scope="row">${name}</th>${cells.join('')}</tr>`;
   });
-  table.innerHTML = table.caption.outerHTML + head + `<tbody>${rows.join('')}</tbody>`;
+  table.innerHTML = head + `<tbody>${rows.join('')}</tbody>`;
 }
 
 function showClasses(probabilities) {
   const best = probabilities.indexOf(Math.max(...probabilities));
   [...$('classes').children].forEach((row, at) => {
+    row.classList.toggle('best', at === best);
     row.classList.toggle('true', at === shown.label);
     row.querySelector('i').style.width = `${100 * probabilities[at]}%`;
     row.querySelector('b').textContent = `${Math.round(100 * probabilities[at])} %`;
-    row.querySelector('span').textContent = (at === best ? '▸ ' : '') + names[at];
   });
 }
 
 function showPicture() {
-  const context = $('drawing').getContext('2d'), image = context.createImageData(SIDE, SIDE);
-  pixels.forEach((value, at) => image.data.set([255 * value, 255 * value, 255 * value, 255], 4 * at));
-  if (cursor) image.data.set([240, 130, 60, 255], 4 * (cursor.y * SIDE + cursor.x));
-  context.putImageData(image, 0, 0);
-  $('picture-note').textContent = shown.label === null
+  picture($('drawing'), pixels, SIDE, cursor);
+  show('picture-note', shown.label === null
     ? 'Yours: draw with the pointer, or move with the arrow keys and paint with space. The clothes are light on black.'
-    : `Test image ${shown.index}: ${names[shown.label]}.`;
+    : `Test image ${shown.index}: ${names[shown.label]}.`);
 }
 
 function choose(index) {
@@ -318,8 +305,11 @@ function paint(x, y) {
 // --- Controls ----------------------------------------------------------------------------------------------------
 
 function controls() {
-  $('run').onclick = () => { if (running) running = false; else train(); };
-  $('reset').onclick = () => asked(reset);
+  $('run').onclick = () => { if (running) { running = false; buttons(); } else start(); };
+  $('reset').onclick = () => asked(async () => {
+    await restart(undefined);
+    say('A new network, which has learned nothing yet.');
+  });
   $('test').onclick = () => asked(async () => {
     const { loss, accuracy } = await test();
     say(`On the test images: loss ${loss.toFixed(3)}, ${(100 * accuracy).toFixed(1)} % right.`);
@@ -327,19 +317,32 @@ function controls() {
   // What a control asks for is read at once: before its turn comes, the page may show what holds as yet.
   $('rate').oninput = () => {
     const rate = 10 ** $('rate').value;
+    showRate(rate);
     asked(() => page.set_rate(rate));
   };
   $('batch').onchange = () => {
     const batch = +$('batch').value;
     asked(async () => {
-      await page.set_batch(batch);
+      try { await page.set_batch(batch); } catch (error) {
+        $('batch').value = String(page.batch());
+        throw error;
+      }
       speed = null;
       say(`From now on ${page.batch()} images a step.`);
     });
   };
   $('layer').onchange = () => asked(views);
-  $('save').onclick = () => asked(async () => { await save(); say('Saved in this browser.'); });
-  $('forget').onclick = () => asked(async () => { await forget(); say('Nothing is saved any more.'); });
+  $('save').onclick = () => asked(async () => {
+    await save();
+    if (unkept) say(nothingKept(), true); else say('Saved in this browser.');
+  });
+  $('forget').onclick = () => stored(async () => {
+    await store.forget();
+    overwrites = null;
+    await showAside();
+    say('Nothing is saved any more.');
+  });
+  $('take-back').onclick = () => stored(takeBack);
   $('download').onclick = () => asked(async () => {
     const link = document.createElement('a');
     link.href = URL.createObjectURL(new Blob([await page.weights()], { type: 'application/octet-stream' }));
@@ -361,81 +364,110 @@ function controls() {
   $('next').onclick = () => chooseAndLook(shown.index + 1);
   $('random').onclick = () => chooseAndLook(Math.floor(Math.random() * TEST_IMAGES));
   $('clear').onclick = () => { pixels.fill(0); shown.label = null; showPicture(); look(); $('drawing').focus(); };
-
-  const drawing = $('drawing');
-  const at = event => {
-    const box = drawing.getBoundingClientRect();
-    return [(event.clientX - box.left) / box.width * SIDE - 0.5, (event.clientY - box.top) / box.height * SIDE - 0.5];
-  };
-  drawing.onpointerdown = event => { drawing.setPointerCapture(event.pointerId); paint(...at(event)); };
-  drawing.onpointermove = event => { if (event.buttons) paint(...at(event)); };
-  drawing.onkeydown = event => {
-    const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1], ' ': [0, 0] };
-    const move = moves[event.key];
-    if (!move) return;
-    event.preventDefault();
-    cursor ??= { x: SIDE / 2, y: SIDE / 2 };
-    const inside = place => Math.min(SIDE - 1, Math.max(0, place));
-    cursor = { x: inside(cursor.x + move[0]), y: inside(cursor.y + move[1]) };
-    if (event.key === ' ') paint(cursor.x, cursor.y); else showPicture();
-  };
-  drawing.onblur = () => { cursor = null; showPicture(); };
+  drawing($('drawing'));
 
   const again = () => { drawn = null; };
   addEventListener('resize', again);
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', again);
   document.addEventListener('visibilitychange', () => { if (document.hidden && running) asked(save); });
   const frame = () => {
-    if (drawn !== curves) showCurves(drawn = curves);
+    if (curves && drawn !== curves) showCurves(drawn = curves);
     requestAnimationFrame(frame);
   };
   frame();
+}
+
+/** Drawing by pointer and by keyboard. */
+function drawing(canvas) {
+  const at = event => {
+    const box = canvas.getBoundingClientRect();
+    return [(event.clientX - box.left) / box.width * SIDE - 0.5, (event.clientY - box.top) / box.height * SIDE - 0.5];
+  };
+  canvas.onpointerdown = event => {
+    if (!page) return;
+    canvas.setPointerCapture(event.pointerId);
+    paint(...at(event));
+  };
+  canvas.onpointermove = event => { if (page && event.buttons) paint(...at(event)); };
+  canvas.onkeydown = event => {
+    const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1], ' ': [0, 0] };
+    const move = moves[event.key];
+    if (!page || !move || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    cursor ??= { x: SIDE / 2, y: SIDE / 2 };
+    const inside = place => Math.min(SIDE - 1, Math.max(0, place));
+    cursor = { x: inside(cursor.x + move[0]), y: inside(cursor.y + move[1]) };
+    if (event.key === ' ') paint(cursor.x, cursor.y); else showPicture();
+  };
+  canvas.onblur = () => { cursor = null; showPicture(); };
 }
 
 // --- The beginning -----------------------------------------------------------------------------------------------
 
 function missing(reason) {
   for (const section of document.querySelectorAll('main > section')) section.hidden = section.id !== 'missing';
-  $('missing-reason').textContent = reason;
+  show('missing-reason', reason);
 }
 
-async function begin() {
-  const shell = await init();
-  names = classes();
-  $('classes').innerHTML = names.map(name => `<li><span>${name}</span><i></i><b>–</b></li>`).join('');
-  showConfusion();
-  if (!navigator.gpu) return missing('It does not offer navigator.gpu.');
-  if (!await navigator.gpu.requestAdapter()) return missing('It knows WebGPU, but has no adapter to offer.');
-  say('Reading the pictures…');
-  const files = await Promise.all(FILES.map(async name => {
-    const answer = await fetch(`data/${name}-ubyte.gz`);
-    if (!answer.ok) throw new Error(`${answer.url}: ${answer.status}.`);
-    return new Uint8Array(await answer.arrayBuffer());
-  }));
-  const kept = await saved().catch(() => undefined);
+/** What follows the header of an IDX file: a word for its magic number, and one for each axis. */
+async function read(name) {
+  const answer = await fetch(`data/${name}-ubyte.gz`);
+  if (!answer.ok) throw new Error(`${answer.url}: ${answer.status}`);
+  const packed = await answer.blob();
+  const [first, second] = new Uint8Array(await packed.slice(0, 2).arrayBuffer());
+  // Some servers say that it is packed, and the browser has unpacked it.
+  const file = (first === 0x1f && second === 0x8b)
+    ? await new Response(packed.stream().pipeThrough(new DecompressionStream('gzip'))).arrayBuffer()
+    : await packed.arrayBuffer();
+  return new Uint8Array(file).subarray(4 + 4 * new Uint8Array(file)[3]);
+}
+
+/** Goes on from what was kept, or begins; gives why it could not go on. */
+async function open(Page, files, kept) {
   const compiled = (made, all) => {
     if (page) return; // later ones are few
     say(`Compiling kernels: ${made} of ${all}.`);
     $('progress').value = made / all;
   };
-  const open = kept => Page.open(files, kept?.batch ?? 64, 1e-3, kept?.bytes, compiled);
-  let refused = null;
+  const opened = kept => Page.open(files, kept?.batch ?? 64, 1e-3, kept?.bytes, compiled);
+  try {
+    page = await opened(kept);
+  } catch (refused) {
+    if (!kept) throw refused;
+    page = await opened(undefined);
+    // What cannot be gone on from today may be tomorrow.
+    await store.setAside().catch(error => { overwrites = error; });
+    return refused;
+  }
+}
+
+async function begin() {
+  if (!navigator.gpu) return missing('It does not offer navigator.gpu.');
+  if (!await navigator.gpu.requestAdapter()) return missing('It knows WebGPU, but has no adapter to offer.');
+  say('Reading the program and the pictures…');
+  const [module, files, kept] = await Promise.all([
+    import('./wgpu_cnn_web.js').then(async module => ({ ...module, shell: await module.default() })),
+    Promise.all(FILES.map(read)),
+    store.kept().catch(() => undefined),
+  ]);
+  names = module.classes();
+  $('classes').innerHTML = names.map(name => `<li><span>${name}</span><i></i><b>–</b></li>`).join('');
+  showConfusion();
   const begun = performance.now();
-  page = await open(kept).catch(error => {
-    if (!kept) throw error;
-    refused = error;
-    return open(undefined);
-  });
+  const refused = await open(module.Page, files, kept);
   const ready = performance.now() - begun;
   $('progress').hidden = true;
   controls();
   buttons();
-  await chooseAndLook(0);
-  await turn(readCurves);
-  if (refused) say(`What was saved cannot be gone on from: ${refused.message}`, true);
+  await turn(async () => { choose(0); await views(); readCurves(); facts(); });
+  await showAside();
+  if (overwrites) say(`What was saved cannot be gone on from, nor set aside, so nothing is saved over it: ${reasonOf(refused)}`, true);
+  else if (refused) say(`What was saved cannot be gone on from, and is set aside: ${reasonOf(refused)}`, true);
   else if (kept) say(`Going on from step ${training.updates}, which was saved here.`);
   else say(`Ready, in ${(ready / 1000).toFixed(1)} s.`);
-  globalThis.training = Object.assign(training, { ready, memory: shell.memory });
+  globalThis.training = Object.assign(training, { ready, memory: module.shell.memory });
 }
 
-begin().catch(error => { failed(error); $('progress').hidden = true; });
+addEventListener('error', event => broken(event.error ?? event.message));
+addEventListener('unhandledrejection', event => broken(event.reason));
+begin().catch(error => broken(error, 'The page could not begin: a reload may help.'));

@@ -5,11 +5,11 @@
 //! ```
 
 use std::error::Error;
-use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
 use wgpu_cnn::Gpu;
+use wgpu_cnn::data::{Memory, Split};
 use wgpu_cnn_web::session::{Session, Start};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -22,10 +22,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         checkpoint: None,
     };
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/data/fashion-mnist");
-    let read = |name: &str| fs::read(folder.join(format!("{name}-ubyte.gz")));
-    let train = [read("train-images-idx3")?, read("train-labels-idx1")?];
-    let test = [read("t10k-images-idx3")?, read("t10k-labels-idx1")?];
-    let [train, test] = [&train, &test].map(|files| [&files[0][..], &files[1][..]]);
+    let train = Memory::read_mnist(&folder, Split::Train)?;
+    let test = Memory::read_mnist(&folder, Split::Test)?;
 
     // A browser has no subgroups as yet.
     let gpu = Gpu::builder().allow_subgroups(false).build()?;

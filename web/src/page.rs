@@ -3,9 +3,10 @@
 
 use js_sys::{Float32Array, Float64Array, Function, Uint8Array};
 use wasm_bindgen::prelude::*;
+use wgpu_cnn::data::{Array, Memory};
 use wgpu_cnn::{Error, Gpu, Result};
 
-use crate::session::{CLASSES, LOSS, Session, Start};
+use crate::session::{CLASSES, IMAGE, LOSS, Session, Start};
 
 /// A training, for the page.
 #[wasm_bindgen]
@@ -23,6 +24,13 @@ fn start(batch: usize, rate: f64, checkpoint: Option<Vec<u8>>) -> Start {
     }
 }
 
+/// Images from their pixels and their classes.
+fn images([pixels, classes]: [Vec<u8>; 2]) -> Result<Memory> {
+    let [_, height, width] = IMAGE;
+    let count = pixels.len() / (height * width);
+    Memory::new(Array::new([count, 1, height, width], pixels)?, classes)
+}
+
 /// Panics are defects: the console tells of them with what they say.
 #[wasm_bindgen(start)]
 pub fn begin() {
@@ -37,8 +45,8 @@ pub fn classes() -> Vec<String> {
 
 #[wasm_bindgen]
 impl Page {
-    /// Finds a device and makes a training on it. `files` are the training images and labels and those for tests,
-    /// `compiled` is called with the pipelines that are there and all of them.
+    /// Finds a device and makes a training on it. `files` are the pixels and classes for training and those for tests,
+    /// a byte for each; `compiled` is called with the pipelines that are there and all of them.
     pub async fn open(
         files: Vec<Uint8Array>,
         batch: usize,
@@ -46,17 +54,16 @@ impl Page {
         checkpoint: Option<Vec<u8>>,
         compiled: Function,
     ) -> std::result::Result<Page, JsError> {
-        let files: Vec<Vec<u8>> = files.iter().map(Uint8Array::to_vec).collect();
-        let [images, labels, test_images, test_labels] = &files[..] else {
-            return Err(JsError::new("four files are needed"));
-        };
+        let mut files = files.iter().map(Uint8Array::to_vec);
+        let mut next = || files.next().unwrap_or_default();
+        let (train, test) = ([next(), next()], [next(), next()]);
         let make = async {
             let gpu = Gpu::new_async().await?;
             gpu.on_compiled(move |done, all| {
                 // What a page does with it is not ours to judge.
                 let _ = compiled.call2(&JsValue::NULL, &done.into(), &all.into());
             });
-            let (train, test) = ([&images[..], labels], [&test_images[..], test_labels]);
+            let (train, test) = (images(train)?, images(test)?);
             Session::new(gpu, train, test, start(batch, rate, checkpoint)).await
         };
         make.await.map(Self).map_err(told)
@@ -119,7 +126,7 @@ impl Page {
         self.0.trainer().learning_rate()
     }
 
-    /// Trains on the next batch. Whether it was the first of an epoch.
+    /// Trains on the next batch. Whether it was the last of its epoch.
     pub async fn step(&mut self) -> std::result::Result<bool, JsError> {
         self.0.step().await.map_err(told)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use wgpu_cnn::data::{Dataset, Epoch, Loader, Memory};
 use wgpu_cnn::{
-    ConfusionMatrix, Error, Gpu, LoadReport, Model, Optimizer, Result, SaveOptions, Target,
+    ConfusionMatrix, Error, Gpu, LoadReport, Model, Optimizer, Probe, Result, SaveOptions, Target,
     Trainer, TrainerBuilder, Weights,
 };
 
@@ -16,6 +16,8 @@ pub const CLASSES: [&str; 10] = [
     "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 ];
 
+/// One channel of rows of pixels.
+pub const IMAGE: [usize; 3] = [1, 28, 28];
 /// Of the first weights, the dropped units and the order of the images.
 const SEED: u64 = 7;
 /// The layers whose maps can be seen, after their activation: names of the model.
@@ -44,6 +46,8 @@ pub struct Session {
     train: Arc<Memory>,
     test: Arc<Memory>,
     trainer: Trainer,
+    /// Made when it is first looked through.
+    probe: Option<Probe>,
     batch: usize,
     loader: Loader,
     batches: Epoch,
@@ -63,7 +67,7 @@ pub struct Tested {
 /// The network of the library's first page.
 fn model() -> Result<Model> {
     #[rustfmt::skip]
-    let model = Model::builder([1, 28, 28])
+    let model = Model::builder(IMAGE)
         .conv2d(32, 5).relu().max_pool2d(2)
         .conv2d(64, 5).relu().max_pool2d(2)
         .flatten().dense(128).relu().dense(CLASSES.len())
@@ -95,10 +99,9 @@ fn loader(train: &Arc<Memory>, batch: usize) -> Result<Loader> {
 }
 
 impl Session {
-    /// Makes buffers and pipelines. The files are those of MNIST's family, images and labels, gzipped or not.
-    pub async fn new(gpu: Gpu, train: [&[u8]; 2], test: [&[u8]; 2], start: Start) -> Result<Self> {
-        let [train, test] = [train, test].map(|[images, labels]| Memory::mnist(images, labels));
-        let (train, test) = (Arc::new(train?), Arc::new(test?));
+    /// Makes buffers and pipelines.
+    pub async fn new(gpu: Gpu, train: Memory, test: Memory, start: Start) -> Result<Self> {
+        let (train, test) = (Arc::new(train), Arc::new(test));
         let trainer = builder(&start)?.on_async(&gpu).await?;
         let loader = loader(&train, start.batch)?;
         let mut session = Self {
@@ -108,6 +111,7 @@ impl Session {
             train,
             test,
             trainer,
+            probe: None,
             batch: start.batch,
             loader,
         };
@@ -160,11 +164,10 @@ impl Session {
         self.batch
     }
 
-    /// Trains on the next batch. Whether it was the first of an epoch.
+    /// Trains on the next batch. Whether it was the last of its epoch.
     pub async fn step(&mut self) -> Result<bool> {
         let mut next = self.batches.next();
-        let begins = next.is_none();
-        if begins {
+        if next.is_none() {
             self.epoch += 1;
             self.batches = self.loader.epoch(self.epoch);
             next = self.batches.next();
@@ -174,7 +177,7 @@ impl Session {
         self.trainer
             .step_async(&batch.images, batch.targets)
             .await?;
-        Ok(begins)
+        Ok(self.loader.place().epoch() > self.epoch)
     }
 
     /// The loss of the last step, which is recorded.
@@ -226,11 +229,19 @@ impl Session {
     }
 
     /// The maps of an image behind the first convolution, `(32, 24, 24)`, or the second, `(64, 8, 8)`.
-    pub async fn maps(&self, image: &[f32], convolution: usize) -> Result<Vec<f32>> {
+    pub async fn maps(&mut self, image: &[f32], convolution: usize) -> Result<Vec<f32>> {
         let name = LOOKED_AT.get(convolution);
         let name = *name.ok_or_else(|| missing("convolution", "there are two"))?;
-        let probe = self.trainer.probe_async().await?;
-        let mut probe = probe.batch(1).values([name]).on_async(&self.gpu).await?;
+        let probe = match &mut self.probe {
+            Some(probe) => {
+                probe.follow_async(&self.trainer).await?;
+                probe
+            }
+            none => {
+                let probe = self.trainer.probe_async().await?.batch(1);
+                none.insert(probe.values(LOOKED_AT).on_async(&self.gpu).await?)
+            }
+        };
         Ok(probe.look_async(image).await?.value(name)?.to_vec())
     }
 

@@ -2,7 +2,7 @@
 
 use super::LookTask;
 use crate::Result;
-use crate::engine::Reference;
+use crate::engine::{Reference, Rules};
 use crate::model::{Groups, Inputs, Targets, ValueId};
 
 /// A look on the CPU.
@@ -18,7 +18,8 @@ impl HostLook {
         let groups = Groups::none(&task.model.graph);
         let losses = task.losses.clone();
         let seed = task.options.seed;
-        let mut reference = Reference::with(&task.model, losses, groups, seed, parameters)?;
+        let mut reference =
+            Reference::with(&task.model, losses, groups, seed, parameters, Rules::ALL)?;
         reference.set_direct_only(task.options.direct_only);
         Ok(Self { task, reference })
     }
@@ -37,6 +38,11 @@ impl HostLook {
     pub fn backward(&mut self, gradients: &[&[f32]]) -> Result<()> {
         let wanted = self.task.wanted();
         self.reference.look_backward(gradients, &wanted)
+    }
+
+    /// Takes other parameters, of the same lengths.
+    pub fn set_parameters(&mut self, parameters: Vec<Vec<f32>>) {
+        self.reference.set_parameters(parameters);
     }
 
     pub fn outputs(&self) -> Vec<Vec<f32>> {

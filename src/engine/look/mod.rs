@@ -11,10 +11,10 @@ use super::memory::memory_report;
 use super::step::{Setting, Step, loss_step, normalisers};
 use super::wanted::Wanted;
 use crate::Result;
-use crate::gpu::Gpu;
 use crate::gpu::kernel::Format;
 use crate::gpu::record::Region;
 use crate::gpu::strategy::Choices;
+use crate::gpu::{Buffer, Gpu};
 use crate::model::{Groups, Inputs, Model, Node, OutputLoss, ParameterId, ValueId};
 use crate::op::Target;
 
@@ -75,7 +75,7 @@ pub(crate) struct LookPlan {
     nothing: Groups,
     /// Whether what follows from the parameters alone follows from these.
     prepared: bool,
-    read_back: wgpu::Buffer,
+    read_back: Buffer,
 }
 
 impl LookPlan {

@@ -45,6 +45,9 @@ use crate::op::{self, Op};
 
 /// What the engine does with an operator. Nothing has a default, so that a new operator answers
 /// every question. `T` is what the reference computes in; the kernels do not depend on it.
+///
+/// What is asked of `Self: Sized` is asked by the functions of this module that have the same names: `dyn Operator`
+/// leads to the kernels alone, so that a program which asks for no reference, such as a page, has none in it.
 pub(super) trait Operator<T: Real = f32> {
     /// Records the kernels of the forward pass.
     fn record_forward(
@@ -74,7 +77,9 @@ pub(super) trait Operator<T: Real = f32> {
         parameters: &[&[T]],
         y: &mut [T],
         kept: &mut Kept<T>,
-    ) -> Result<()>;
+    ) -> Result<()>
+    where
+        Self: Sized;
 
     /// Computes the gradients that have a place from that of the output, `gy`.
     fn backward(
@@ -83,7 +88,9 @@ pub(super) trait Operator<T: Real = f32> {
         saved: &Saved<T>,
         gy: &[T],
         gradients: &mut Gradients<T>,
-    ) -> Result<()>;
+    ) -> Result<()>
+    where
+        Self: Sized;
 
     /// What its kernels can do of an activation that alone reads what they write.
     fn applies(&self) -> Applies;
@@ -92,7 +99,9 @@ pub(super) trait Operator<T: Real = f32> {
     fn hands_gradient_on(&self, site: &Site, input: usize) -> bool;
 
     /// What the kernels' results may be off by.
-    fn rounding(&self, site: &Site) -> Result<Rounding>;
+    fn rounding(&self, site: &Site) -> Result<Rounding>
+    where
+        Self: Sized;
 
     /// Shapes and options on which every test tries it, awkward ones among them.
     fn cases() -> Vec<Case>
@@ -102,10 +111,44 @@ pub(super) trait Operator<T: Real = f32> {
 
 macro_rules! operator_of {
     ($($(#[$meta:meta])* $operator:ident,)*) => {
-        /// What the engine does with an operator.
-        pub(super) fn operator<T: Real>(op: &Op) -> &dyn Operator<T> {
+        /// What the engine does with an operator on a GPU.
+        pub(super) fn kernels(op: &Op) -> &dyn Operator {
             match op {
                 $(Op::$operator(operator) => operator,)*
+            }
+        }
+
+        /// What [`Operator::forward`] of an operator computes.
+        pub(super) fn forward<T: Real>(
+            op: &Op,
+            site: &Site,
+            x: &[&[T]],
+            parameters: &[&[T]],
+            y: &mut [T],
+            kept: &mut Kept<T>,
+        ) -> Result<()> {
+            match op {
+                $(Op::$operator(operator) => operator.forward(site, x, parameters, y, kept),)*
+            }
+        }
+
+        /// What [`Operator::backward`] of an operator computes.
+        pub(super) fn backward<T: Real>(
+            op: &Op,
+            site: &Site,
+            saved: &Saved<T>,
+            gy: &[T],
+            gradients: &mut Gradients<T>,
+        ) -> Result<()> {
+            match op {
+                $(Op::$operator(operator) => operator.backward(site, saved, gy, gradients),)*
+            }
+        }
+
+        /// What the kernels of an operator may be off by.
+        pub(super) fn rounding(op: &Op, site: &Site) -> Result<Rounding> {
+            match op {
+                $(Op::$operator(operator) => Operator::<f32>::rounding(operator, site),)*
             }
         }
 
@@ -121,9 +164,4 @@ op::operators!(operator_of);
 pub fn cases() -> Vec<Case> {
     let cases = cases_by_operator().into_iter();
     cases.flat_map(|(_, cases)| cases).collect()
-}
-
-/// The kernels of an operator.
-pub(super) fn kernels(op: &Op) -> &dyn Operator {
-    operator(op)
 }

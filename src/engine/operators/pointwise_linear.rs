@@ -9,7 +9,7 @@ use crate::gpu::record::Recording;
 use crate::op::{Conv2d, PointwiseLinear};
 
 /// The operator that computes it.
-fn of<T: Real>(convolution: &Conv2d) -> &dyn Operator<T> {
+fn of<T: Real>(convolution: &Conv2d) -> &impl Operator<T> {
     convolution
 }
 

@@ -18,7 +18,7 @@ use super::memory::{largest_output, memory_report, upload_size};
 use super::verify::{Rig, VerifyReport, verify_plan};
 use crate::Result;
 use crate::gpu::strategy::Choices;
-use crate::gpu::{Gpu, Mapping};
+use crate::gpu::{Buffer, Gpu, Mapping};
 use crate::model::{Groups, Model, OutputLoss};
 
 pub(crate) use ranks::subnormals;
@@ -37,7 +37,7 @@ pub(crate) struct Plan {
     /// The upload that the next submission takes.
     next_upload: usize,
     /// For outputs and losses.
-    read_back: wgpu::Buffer,
+    read_back: Buffer,
     progress: Progress,
     /// The slabs of gradients in the host's memory, where several ranks train.
     on_host: Vec<Vec<f32>>,
@@ -53,7 +53,7 @@ struct WentBack {
 
 /// A staging buffer: the params of all dispatches, then the input, then the target.
 struct Upload {
-    buffer: wgpu::Buffer,
+    buffer: Buffer,
     /// `None` while it is known to be mapped.
     mapping: Option<(Mapping, Option<wgpu::SubmissionIndex>)>,
 }

@@ -16,7 +16,7 @@ use super::memory::{all_params_size, params_size};
 use crate::Result;
 use crate::gpu::record::{Dispatch, Region, Storage};
 use crate::gpu::strategy::Choices;
-use crate::gpu::{Gpu, give_way};
+use crate::gpu::{Buffer, Gpu, give_way};
 use crate::model::{Groups, Inputs, Model};
 
 use super::wanted::Wanted;
@@ -84,10 +84,10 @@ struct Current {
 
 /// What a prediction goes to the device and comes back through.
 struct Slot {
-    upload: wgpu::Buffer,
+    upload: Buffer,
     /// `None` while it is known to be mapped.
     mapping: Option<(crate::gpu::Mapping, Option<wgpu::SubmissionIndex>)>,
-    outputs: wgpu::Buffer,
+    outputs: Buffer,
 }
 
 impl PredictionPlan {

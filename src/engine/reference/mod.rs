@@ -8,6 +8,7 @@ mod pending;
 mod predict;
 mod ranks;
 mod rates;
+mod rules;
 mod single;
 mod state;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use average::Averages;
 use pass::{Among, divided};
 use pending::{Pending, divisor};
 pub(super) use predict::predict;
+pub(crate) use rules::Rules;
 pub(crate) use single::loss_by_itself;
 pub(super) use single::{AveragePass, BackwardPass, Compute, ForwardPass, LossPass, UpdatePass};
 use walk::{Tape, Walk};
@@ -47,6 +49,7 @@ use crate::{Error, Model, Result};
 /// ```
 #[derive(Debug, Clone)]
 pub struct Reference<T> {
+    rules: Rules<T>,
     model: Model,
     losses: Vec<OutputLoss>,
     /// What they depend on: the parameters that are learned here.
@@ -100,7 +103,7 @@ impl<T: Real> Reference<T> {
         let losses = losses.into().resolve(&model.graph)?;
         let groups = Groups::single(&model.graph, optimizer.into());
         let parameters = model.graph.initial_values(seed);
-        Self::with(model, losses, groups, seed, parameters)
+        Self::with(model, losses, groups, seed, parameters, Rules::ALL)
     }
 
     /// The same with these parameters, of which each is as long as the model's. The seed is that of dropout's
@@ -111,6 +114,7 @@ impl<T: Real> Reference<T> {
         groups: Groups,
         seed: u64,
         parameters: Vec<Vec<f32>>,
+        rules: Rules<T>,
     ) -> Result<Self> {
         groups.check()?;
         let wanted = Wanted::learned(&model.graph, &losses, &groups);
@@ -132,6 +136,7 @@ impl<T: Real> Reference<T> {
         });
         let state = state.collect();
         Ok(Self {
+            rules,
             model: model.clone(),
             losses,
             wanted,
@@ -224,7 +229,13 @@ impl<T: Real> Reference<T> {
         T: 'a,
     {
         let (graph, inputs) = (&self.model.graph, inputs.into());
-        predict(graph, &self.parameters, &inputs, self.direct_only)
+        predict(
+            self.rules,
+            graph,
+            &self.parameters,
+            &inputs,
+            self.direct_only,
+        )
     }
 
     /// The loss of a batch in evaluation, nothing else: the weighted sum where there are several.
@@ -455,7 +466,8 @@ impl<T: Real> Reference<T> {
                 gradient = &clipped;
             }
             let updates = group.updates(self.updates);
-            cpu::optimizer_update(&group.optimizer, updates, parameter, gradient, state)?;
+            let update = self.rules.update;
+            update(&group.optimizer, updates, parameter, gradient, state)?;
         }
         self.update_average()
     }

@@ -26,6 +26,7 @@ impl<T: Real> Reference<T> {
     /// A walk over the graph for a batch in training.
     pub(super) fn training(&self, batch: usize) -> Walk<'_, T> {
         Walk {
+            rules: self.rules,
             graph: &self.model.graph,
             parameters: &self.parameters,
             batch,

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::Rules;
 use super::walk::{Tape, Walk};
 use crate::Result;
 use crate::cpu::{self, Real};
@@ -22,6 +23,7 @@ pub(super) fn numbers<'a, T: Real>(graph: &Graph, inputs: &Inputs<'a, T>) -> Vec
 
 /// All outputs in evaluation. A value's memory is given back once nothing reads it any more.
 pub(in crate::engine) fn predict<T: Real>(
+    rules: Rules<T>,
     graph: &Graph,
     parameters: &[Vec<T>],
     inputs: &Inputs<T>,
@@ -29,6 +31,7 @@ pub(in crate::engine) fn predict<T: Real>(
 ) -> Result<Vec<Vec<T>>> {
     let mut tape = Tape::default();
     let walk = Walk {
+        rules,
         graph,
         parameters,
         batch: inputs.examples(graph)?,

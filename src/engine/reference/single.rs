@@ -1,7 +1,7 @@
 //! Pieces of training by themselves, in any numbers: what kernels are held to.
 
 use crate::cpu::{self, Real};
-use crate::engine::operators::{Gradients, Kept, Saved, Site, kernels, operator};
+use crate::engine::operators::{self, Gradients, Kept, Saved, Site};
 use crate::op::{Activation, Average, Loss, Op, Optimizer, Target};
 use crate::{Result, Shape};
 
@@ -37,7 +37,7 @@ impl ForwardPass<'_> {
         let (x, parameters) = inputs.split_at(self.site.inputs.len());
         let (mut y, mut kept) = (vec![T::zero(); self.site.len()], Kept::default());
         let (x, parameters) = (slices(x), slices(parameters));
-        operator(self.op).forward(&self.site, &x, &parameters, &mut y, &mut kept)?;
+        operators::forward(self.op, &self.site, &x, &parameters, &mut y, &mut kept)?;
         Ok((y, kept))
     }
 }
@@ -54,7 +54,7 @@ impl Compute for BackwardPass<'_> {
         let after = 2 + usize::from(self.through.is_some());
         let (before, after) = inputs.split_at(inputs.len() - after);
         let (x, parameters) = before.split_at(self.pass.site.inputs.len());
-        let mut kept = match kernels(self.pass.op).keeps(&self.pass.site)? {
+        let mut kept = match operators::kernels(self.pass.op).keeps(&self.pass.site)? {
             Some(_) => self.pass.run(before)?.1,
             None => Kept::default(),
         };
@@ -80,7 +80,7 @@ impl Compute for BackwardPass<'_> {
         if let (Some(activation), Some(saved)) = (self.through, after.get(2)) {
             cpu::activation_backward(activation, saved, saved, &after[1], &mut gy)?;
         }
-        operator(self.pass.op).backward(&self.pass.site, &saved, &gy, &mut gradients)?;
+        operators::backward(self.pass.op, &self.pass.site, &saved, &gy, &mut gradients)?;
         Ok(results)
     }
 }

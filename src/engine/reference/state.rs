@@ -150,4 +150,10 @@ impl Reference<f32> {
         }
         Ok(())
     }
+
+    /// Replaces all parameters by others of the same lengths.
+    pub(in crate::engine) fn set_parameters(&mut self, parameters: Vec<Vec<f32>>) {
+        self.forget_forward();
+        self.parameters = parameters;
+    }
 }

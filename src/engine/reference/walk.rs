@@ -2,15 +2,17 @@
 
 use std::borrow::Cow;
 
+use super::Rules;
 use crate::Result;
 use crate::cpu::Real;
-use crate::engine::operators::{Gradients, Kept, Masks, Mode, Saved, Site, operator};
+use crate::engine::operators::{Gradients, Kept, Masks, Mode, Saved, Site};
 use crate::engine::wanted::Wanted;
 use crate::model::{Graph, Node, ValueId};
 
 /// One walk over the graph.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Walk<'a, T> {
+    pub rules: Rules<T>,
     pub graph: &'a Graph,
     pub parameters: &'a [Vec<T>],
     pub batch: usize,
@@ -113,7 +115,7 @@ impl<T: Real> Tape<T> {
             y.resize(walk.batch * graph.shape(node.output).len(), T::zero());
             let (site, x) = (walk.site(node), inputs(&self.values, node));
             let parameters = walk.parameters(node, &self.statistics);
-            operator(&node.op).forward(&site, &x, &parameters, &mut y, kept)?;
+            (walk.rules.forward)(&node.op, &site, &x, &parameters, &mut y, kept)?;
             let ids = node.parameters.iter();
             let statistics = ids.filter(|&&id| graph.parameter(id).is_statistic());
             let statistics = statistics.filter(|_| !walk.folds_later);
@@ -211,7 +213,8 @@ impl<T: Real> Tape<T> {
             inputs: inputs.map(|(.., place)| place.as_deref_mut()).collect(),
             parameters: to_parameters.iter_mut().map(|p| p.as_deref_mut()).collect(),
         };
-        let done = operator(&node.op).backward(&walk.site(node), &saved, gy, &mut places);
+        let backward = walk.rules.backward;
+        let done = backward(&node.op, &walk.site(node), &saved, gy, &mut places);
         for (id, place) in ids().zip(to_parameters) {
             let Some(place) = place else { continue };
             match std::mem::replace(&mut begun[id.0], true) {

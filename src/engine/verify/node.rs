@@ -7,7 +7,7 @@ use crate::engine::compare::Expected;
 use crate::engine::data::{Data, Fill, wide};
 use crate::engine::internal;
 use crate::engine::lower::{Fusion, NodeParts, Part};
-use crate::engine::operators::{Backward, Forward, Masks, Mode, Pieces, Site, Sum, kernels};
+use crate::engine::operators::{self, Backward, Forward, Masks, Mode, Pieces, Site, Sum};
 use crate::engine::reference::{BackwardPass, ForwardPass};
 use crate::engine::step::Step;
 use crate::engine::tolerance::{copied, measure};
@@ -212,7 +212,7 @@ impl NodeTrial<'_> {
         let x: Vec<Vec<f32>> = x.collect();
         trial.write_all(&places.inputs, &x);
         trial.write_parameters(&places.parameters, &inputs.parameters);
-        let rounding = kernels(&self.node.op).rounding(&pass.site)?;
+        let rounding = operators::rounding(&self.node.op, &pass.site)?;
         let data = [&x[..], &inputs.parameters].concat();
         let measured = measure(&pass, &data, true)?;
         let spread = self.is_spread(&part.range, places.output.region);
@@ -280,7 +280,7 @@ impl NodeTrial<'_> {
             return Ok(vec![Outcome::missing("gradients")]);
         };
         let pass = self.pass(part.mode, inputs.seed);
-        let rounding = kernels(&node.op).rounding(&pass.site)?;
+        let rounding = operators::rounding(&node.op, &pass.site)?;
         let mut trial = self.backward_trial(kept, part, inputs, &y).await?;
         let through = part.places.through.map(|(activation, _)| activation);
         let saved = through.map(|activation| match activation.gradient_from_value() {

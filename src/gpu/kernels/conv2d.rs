@@ -92,7 +92,7 @@ pub(crate) const DIRECT_WIDE_FORWARD: Kernel = Kernel {
     bindings: &[Read, Read, Read, Read, ReadWrite],
     formats: &[(0, "Input"), (1, "Weight"), (3, "Saved"), (4, "Output")],
     params: Params::LAYOUT,
-    constants: &["HAS_BIAS"],
+    constants: &["HAS_BIAS", "ROOM"],
 };
 
 pub(crate) const DIRECT_BACKWARD_INPUT: Kernel = Kernel {
@@ -173,7 +173,8 @@ pub(crate) fn forward(
         let Extents { m, n, k, slices } = work.extents();
         let [x, y, _] = flat_grid(n);
         let grid = [x, y, (m.div_ceil(16) * slices) as u64];
-        let (constants, regions) = image_bindings(recording, geometry, inputs, bias, output);
+        let (mut constants, regions) = image_bindings(recording, geometry, inputs, bias, output);
+        constants.push(("ROOM", 4.0 * strategy::wide_room(k) as f64));
         recording.iterations(3 * k + 4 * k.div_ceil(64) + 32);
         let params = params(geometry, 1);
         recording.dispatch(&DIRECT_WIDE_FORWARD, &constants, &regions, params, grid);
@@ -428,7 +429,9 @@ mod tests {
 
     #[test]
     fn the_wide_kernel_has_room_for_the_taps_that_it_is_given() {
-        let room = format!("const MAX_TAPS: u32 = {}u;", strategy::WIDE_TAPS);
+        let most = strategy::WIDE_TAPS;
+        assert!((1..=most).all(|taps| (taps..=most).contains(&strategy::wide_room(taps))));
+        let room = format!("override ROOM: u32 = {}u;", 4 * most);
         assert!(DIRECT_WIDE_FORWARD.source.contains(&room));
     }
 

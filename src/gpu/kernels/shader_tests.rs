@@ -54,9 +54,30 @@ fn check(kernel: &Kernel) -> Result<(), String> {
 }
 
 fn check_variant(kernel: &Kernel, variant: &Variant, format: Format) -> Result<(), String> {
-    let (module, _) = parse(kernel, variant)?;
+    let (module, info) = parse(kernel, variant)?;
     check_module(kernel, &module, variant.argument.is_some())?;
+    let bytes = workgroup_memory(&module, &info)?;
+    at_most("bytes of workgroup memory", bytes, needs::WORKGROUP_MEMORY)?;
     check_formats(kernel, &module, format)
+}
+
+/// Bytes of workgroup memory. Where constants say how many, those of the file are for the most.
+fn workgroup_memory(module: &Module, info: &ModuleInfo) -> Result<u32, String> {
+    let overrides = module.overrides.iter().map(|(_, constant)| constant);
+    let missing = overrides.filter(|constant| constant.init.is_none());
+    let values: PipelineConstants = missing
+        .filter_map(|constant| Some((constant.name.clone()?, 1.0)))
+        .collect();
+    let entry = Some((ShaderStage::Compute, "main"));
+    let (module, _) = process_overrides(module, info, entry, &values)
+        .map_err(|error| format!("overrides: {error}"))?;
+    let mut layouter = naga::proc::Layouter::default();
+    layouter
+        .update(module.to_ctx())
+        .map_err(|error| error.to_string())?;
+    let shared = module.global_variables.iter();
+    let shared = shared.filter(|(_, variable)| variable.space == AddressSpace::WorkGroup);
+    Ok(shared.map(|(_, variable)| layouter[variable.ty].size).sum())
 }
 
 /// The open bindings, and no others, have elements of this format.
@@ -105,16 +126,6 @@ fn check_module(kernel: &Kernel, module: &Module, argument: bool) -> Result<(), 
         invocations,
         needs::INVOCATIONS,
     )?;
-    let mut layouter = naga::proc::Layouter::default();
-    layouter
-        .update(module.to_ctx())
-        .map_err(|error| error.to_string())?;
-    let shared = module
-        .global_variables
-        .iter()
-        .filter(|(_, v)| v.space == AddressSpace::WorkGroup);
-    let bytes: u32 = shared.map(|(_, variable)| layouter[variable.ty].size).sum();
-    at_most("bytes of workgroup memory", bytes, needs::WORKGROUP_MEMORY)?;
     let buffers = kernel.bindings.len() as u32 + u32::from(argument);
     at_most("storage buffers", buffers, needs::STORAGE_BUFFERS)
 }

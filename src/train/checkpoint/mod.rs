@@ -93,8 +93,12 @@ impl TrainerBuilder {
     }
 
     /// [`resume`](Self::resume) from the bytes that [`Trainer::checkpoint_bytes`] gave.
-    pub fn resume_bytes(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.checkpoint.resume = Some(Source::Bytes(Arc::new(bytes.into())));
+    pub fn resume_bytes(self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.resume_shared(&Arc::new(bytes.into()))
+    }
+
+    fn resume_shared(mut self, bytes: &Arc<Vec<u8>>) -> Self {
+        self.checkpoint.resume = Some(Source::Bytes(bytes.clone()));
         self
     }
 }

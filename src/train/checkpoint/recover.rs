@@ -1,6 +1,8 @@
 //! Going on after a device is lost.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::{Opened, TrainingState};
 use crate::train::{Trainer, TrainerBuilder};
@@ -10,8 +12,30 @@ use crate::{Error, Gpu, Result};
 #[derive(Debug, Clone)]
 pub(in crate::train) struct Every {
     batches: u64,
-    /// In memory where there is none.
-    path: Option<PathBuf>,
+    to: To,
+}
+
+/// Where states are kept. That of the beginning is in memory anyway.
+#[derive(Clone)]
+enum To {
+    Memory,
+    File(PathBuf),
+    /// Bytes, which the program is handed.
+    Program(Arc<dyn Keeper>),
+}
+
+/// Who is handed the bytes of a state.
+trait Keeper: Fn(&[u8]) + wgpu::WasmNotSendSync {}
+impl<F: Fn(&[u8]) + wgpu::WasmNotSendSync> Keeper for F {}
+
+impl fmt::Debug for To {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str("Memory"),
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Program(_) => f.write_str("Program"),
+        }
+    }
 }
 
 /// What a trainer keeps to go on from.
@@ -40,6 +64,7 @@ struct Moment {
 enum Kept {
     Memory(Box<TrainingState>),
     File(PathBuf),
+    Bytes(Arc<Vec<u8>>),
 }
 
 impl Recovery {
@@ -59,8 +84,8 @@ impl TrainerBuilder {
     /// parameters and the optimizer's numbers, and the time to read them back. That it cannot be read is an
     /// error of the step before which it is due.
     pub fn checkpoint_every(mut self, batches: u64) -> Self {
-        let path = None;
-        self.checkpoint.every = Some(Every { batches, path });
+        let to = To::Memory;
+        self.checkpoint.every = Some(Every { batches, to });
         self
     }
 
@@ -71,10 +96,41 @@ impl TrainerBuilder {
     /// Of [several ranks](Self::distributed) rank 0 writes it, before the first step that begins with an update and
     /// with that many more batches of all ranks, and the others wait until it is there. All read it to
     /// [recover](Trainer::recover).
-    #[cfg(feature = "native")]
+    ///
+    /// A browser has no files: [`checkpoint_every_with`](Self::checkpoint_every_with) gives what would be in one.
     pub fn checkpoint_every_to(mut self, batches: u64, path: impl Into<PathBuf>) -> Self {
-        let path = Some(path.into());
-        self.checkpoint.every = Some(Every { batches, path });
+        let to = To::File(path.into());
+        self.checkpoint.every = Some(Every { batches, to });
+        self
+    }
+
+    /// The same as bytes, which `keep` is handed: those of [`Trainer::checkpoint_bytes`], for a browser's storage or a
+    /// connection. The last ones are in memory too, for [`Trainer::recover`]. `keep` is called within the step before
+    /// which a state is due, and had better not take long.
+    ///
+    /// ```
+    /// use std::sync::{Arc, Mutex};
+    /// use wgpu_cnn::{Model, Trainer};
+    /// let model = || Model::builder([2]).dense(2).build();
+    /// let kept = Arc::new(Mutex::new(vec![]));
+    /// let last = kept.clone();
+    /// let builder = Trainer::builder(model()?)
+    ///     .checkpoint_every_with(2, move |bytes| *last.lock().unwrap() = bytes.to_vec());
+    /// let mut trainer = builder.on_cpu()?;
+    /// for _ in 0..3 {
+    ///     trainer.step(&[0.5, 1.0], &[1u8])?;
+    /// }
+    /// let bytes = kept.lock().unwrap().clone();
+    /// assert_eq!(Trainer::builder(model()?).resume_bytes(bytes).on_cpu()?.batches(), 2);
+    /// # Ok::<(), wgpu_cnn::Error>(())
+    /// ```
+    pub fn checkpoint_every_with(
+        mut self,
+        batches: u64,
+        keep: impl Fn(&[u8]) + wgpu::WasmNotSendSync + 'static,
+    ) -> Self {
+        let to = To::Program(Arc::new(keep));
+        self.checkpoint.every = Some(Every { batches, to });
         self
     }
 
@@ -177,6 +233,11 @@ impl Trainer {
                 fresh.logged = self.logged.replaced(fresh.logged);
                 fresh
             }
+            Kept::Bytes(bytes) => {
+                let mut fresh = builder.resume_shared(bytes).on_async(gpu).await?;
+                fresh.logged = self.logged.replaced(fresh.logged);
+                fresh
+            }
             Kept::Memory(state) => {
                 builder.learned.go_on_from(state);
                 let mut fresh = builder.on_async(gpu).await?;
@@ -213,16 +274,24 @@ impl Trainer {
         if !due || (recovery.at, recovery.told) == (now, told) {
             return Ok(());
         }
-        let path = recovery.every.path.clone().filter(|_| !begins);
+        let to = match begins {
+            true => To::Memory,
+            false => recovery.every.to.clone(),
+        };
         let there = recovery.at == now;
         self.forget_forward();
-        let last = match path {
-            Some(path) => {
+        let last = match to {
+            To::File(path) => {
                 self.write_checkpoint(&path, None).await?;
                 Some(Kept::File(path))
             }
-            None if there => None,
-            None => Some(Kept::Memory(Box::new(self.training_state().await?))),
+            To::Program(keep) => {
+                let bytes = self.checkpoint_bytes_async().await?;
+                keep(&bytes);
+                Some(Kept::Bytes(Arc::new(bytes)))
+            }
+            To::Memory if there => None,
+            To::Memory => Some(Kept::Memory(Box::new(self.training_state().await?))),
         };
         let Some(recovery) = &mut self.session.recovery else {
             return Ok(());

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use super::{Engine, Predictor};
 #[cfg(feature = "native")]
 use crate::engine::{ChoiceStore, known_choices};
-use crate::engine::{HostPrediction, MemoryReport, PlanOptions, PredictionPlan, PredictionTask};
+use crate::engine::{
+    HostPrediction, MemoryReport, PlanOptions, PredictionPlan, PredictionTask, Rules,
+};
 use crate::gpu::strategy::Choices;
 use crate::model::{Folded, Model, ParameterId, Weights};
 use crate::train::origin::Origin;
@@ -251,6 +253,7 @@ impl PredictorBuilder {
         let ids = (0..model.graph.parameters().len()).map(ParameterId);
         let parameters = ids.map(self.computed()?).collect::<Result<_>>()?;
         let host = HostPrediction {
+            rules: Rules::ALL,
             model,
             parameters,
             batch: self.batches.iter().copied().max().unwrap_or(1),

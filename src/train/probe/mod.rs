@@ -6,6 +6,7 @@ pub use builder::ProbeBuilder;
 
 use super::Trainer;
 use super::origin::Origin;
+use super::rebuild::check_same;
 use super::trainer::Backend;
 use crate::engine::{HostLook, LookPlan, MemoryReport, Wanted};
 use crate::model::{
@@ -169,6 +170,45 @@ impl Probe {
     /// Begins a probe for a model.
     pub fn builder(model: Model) -> ProbeBuilder {
         ProbeBuilder::new(model)
+    }
+
+    /// Takes the parameters of a trainer of the same model as they are now, as one that was just made by
+    /// [`Trainer::probe`] has them: a training is looked into as it goes on, and nothing is made anew.
+    ///
+    /// ```
+    /// use wgpu_cnn::{Model, Trainer};
+    /// let model = Model::builder([4]).dense(3).relu().dense(2).build()?;
+    /// let mut trainer = Trainer::builder(model).on_cpu()?;
+    /// let mut probe = trainer.probe()?.values(["1"]).on_cpu()?;
+    /// for _ in 0..3 {
+    ///     trainer.step(&[0.5; 4], &[1u8])?;
+    ///     probe.follow(&trainer)?;
+    ///     println!("{:?}", probe.look(&[0.5; 4])?.value("1")?);
+    /// }
+    /// # Ok::<(), wgpu_cnn::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a trainer of another model; the device's errors.
+    #[cfg(feature = "native")]
+    pub fn follow(&mut self, trainer: &Trainer) -> Result<()> {
+        pollster::block_on(self.follow_async(trainer))
+    }
+
+    /// [`follow`](Self::follow) for asynchronous programs and the browser. Await it to its end: dropped in the middle,
+    /// it leaves some of the parameters as they were.
+    pub async fn follow_async(&mut self, trainer: &Trainer) -> Result<()> {
+        check_same("follow", &trainer.model().graph, self.graph())?;
+        let parameters = trainer.all_parameters().await?;
+        match &mut self.backend {
+            Engine::Gpu(plan) => {
+                for (at, values) in parameters.iter().enumerate() {
+                    plan.set_parameter(ParameterId(at), values).await?;
+                }
+            }
+            Engine::Cpu(look) => look.set_parameters(parameters),
+        }
+        Ok(())
     }
 
     fn graph(&self) -> &Graph {

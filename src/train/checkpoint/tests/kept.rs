@@ -123,6 +123,25 @@ fn a_state_is_kept_once_and_a_file_is_written_when_it_is_due() {
     std::fs::remove_file(&path).unwrap();
 }
 
+#[test]
+fn a_program_is_handed_each_state_that_is_due() {
+    let heard = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let told = heard.clone();
+    let keep = move |bytes: &[u8]| told.lock().unwrap().push(bytes.to_vec());
+    let builder = builder().accumulate(1).checkpoint_every_with(2, keep);
+    let mut trainer = builder.clone().on_cpu().unwrap();
+    let mut expected = Vec::new();
+    for batch in 0..5 {
+        if batch == 2 || batch == 4 {
+            expected.push(trainer.checkpoint_bytes().unwrap());
+        }
+        step(&mut trainer);
+        assert!(*heard.lock().unwrap() == expected, "before batch {batch}");
+    }
+    let zero = builder.checkpoint_every_with(0, |_| {}).on_cpu();
+    assert!(zero.unwrap_err().to_string().contains("must not be zero"));
+}
+
 /// What is logged, by thread.
 struct Heard;
 
