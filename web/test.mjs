@@ -1,6 +1,6 @@
 // Drives the page in headless Chromium: node test.mjs SITE PUPPETEER LOSSES SCREENSHOTS. LOSSES is what the native
-// program printed. CHROMIUM_FLAGS are more flags for Chromium, and PARTS, with commas between them, the parts of the test
-// that are run, where not all are. The exit code says all.
+// program printed. CHROMIUM_FLAGS are more flags for Chromium, PARTS, with commas between them, the parts of the test
+// that are run, where not all are, and STEPS the losses that are compared, 30 unless it says otherwise. The exit code says all.
 import fs from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
@@ -12,7 +12,7 @@ const { default: puppeteer } = await import(
   pathToFileURL(path.join(puppeteerAt, 'lib/esm/puppeteer/puppeteer-core.js')).href
 );
 const native = fs.readFileSync(lossesAt, 'utf8').trim().split('\n');
-const FIRST = 30, PATIENCE = 180_000;
+const FIRST = Number(process.env.STEPS ?? 30), PATIENCE = 180_000;
 /** Images that `small` trains on, in epochs of four steps. */
 const FEW = 256;
 

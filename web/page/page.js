@@ -161,7 +161,8 @@ function facts() {
   show('memory', `${(page.memory() / 2 ** 20).toFixed(1)} MiB`);
   show('steps', updates.toLocaleString('en'));
   show('epoch', `${page.epoch() + 1}, of ${Math.ceil(page.examples() / batch)} steps`);
-  show('speed', speed ? `${speed.toFixed(1)} ms, ${Math.round(1000 * batch / speed).toLocaleString('en')} images/s` : '–');
+  const perSecond = milliseconds => Math.round(1000 * batch / milliseconds).toLocaleString('en');
+  show('speed', speed ? `${speed.toFixed(speed < 100 ? 1 : 0)} ms, ${perSecond(speed)} images/s` : '–');
   // Not under the visitor's hands.
   if (document.activeElement !== $('rate')) $('rate').value = Math.log10(rate);
   if (document.activeElement !== $('batch')) $('batch').value = String(batch);
@@ -225,6 +226,7 @@ const stored = work => asked(async () => {
 function showCurves({ losses, tested, accuracy }) {
   let most = 2.4;
   for (let at = 1; at < losses.length; at += 2) if (losses[at] > most) most = Math.min(losses[at], 10);
+  most = 0.4 * Math.ceil(most / 0.4 - 1e-9); // quarters are round numbers
   chart($('loss-curve'), [{ points: losses, name: '--first' }, { points: tested, name: '--second', dots: true }],
     [0, most], value => value.toFixed(2));
   const percent = accuracy.map((value, at) => at % 2 ? 100 * value : value);

@@ -31,18 +31,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut session = pollster::block_on(Session::new(gpu, train, test, start))?;
     let ready = begin.elapsed();
     let begin = Instant::now();
-    let mut losses = Vec::new();
     for _ in 0..steps {
         pollster::block_on(session.step())?;
-        losses.push(pollster::block_on(session.loss())?);
+        println!("{:08x}", pollster::block_on(session.loss())?.to_bits());
     }
     let (adapter, each) = (
         &session.gpu().info().name,
         begin.elapsed() / steps.max(1) as u32,
     );
     eprintln!("{adapter}: ready in {ready:.2?}, {each:.2?} a step");
-    for loss in losses {
-        println!("{:08x}", loss.to_bits());
-    }
     Ok(())
 }
