@@ -105,6 +105,32 @@ fn results(printed: &str) -> Vec<&str> {
     epochs.chain(printed.lines().last()).collect()
 }
 
+/// What is printed of a step by direct sums and without: both times, and losses that are near each other.
+#[test]
+fn long_filters_train_as_by_direct_sums() {
+    let mut command = Command::new(build("long_filters"));
+    command.args(["--taps", "200", "--epochs", "1", "--signals", "16"]);
+    let (printed, code) = run(&mut command, None);
+    assert_eq!(code, Some(0), "{printed}");
+    let line = |begin: &str| {
+        printed
+            .lines()
+            .find(|line| line.starts_with(begin))
+            .unwrap()
+    };
+    assert!(
+        line("a step takes ").contains(" ms by direct sums and "),
+        "{printed}"
+    );
+    let words = line("after 4 steps").split(' ');
+    let losses: Vec<f32> = words.filter_map(|word| word.parse().ok()).skip(1).collect();
+    assert!((losses[0] - losses[1]).abs() < 1e-3, "{printed}");
+    assert!(
+        line("epoch 1: loss ").contains("test accuracy"),
+        "{printed}"
+    );
+}
+
 #[test]
 fn fashion_mnist_goes_on_after_ctrl_c_to_the_same_results() {
     let (folder, program) = (Folder::new("interrupted"), build("fashion_mnist"));

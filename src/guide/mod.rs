@@ -17,6 +17,7 @@ pub mod architecture {}
 /// [half precision]: crate::guide::half_precision
 /// [peaks]: crate::Gpu::peaks
 /// [profiling]: crate::guide::profiling
+/// [accuracy]: crate::guide::accuracy#convolutions-by-fast-algorithms
 /// [contributing]: https://github.com/wgpu-cnn/wgpu-cnn/blob/main/CONTRIBUTING.md
 #[doc = include_str!("kernels.md")]
 pub mod kernels {}
@@ -35,7 +36,7 @@ pub mod cost {}
 #[doc = include_str!("benchmarks.md")]
 pub mod benchmarks {}
 
-/// How well trained networks do, beside PyTorch's.
+/// How well trained networks do, beside PyTorch's, and what fast algorithms round.
 ///
 /// [machine]: crate::guide::benchmarks#the-machine
 #[doc = include_str!("accuracy.md")]

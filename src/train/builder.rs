@@ -125,7 +125,8 @@ impl TrainerBuilder {
 
     /// Computes convolutions by the sums that define them alone, and by no fast algorithm. Default false: a 3x3
     /// convolution may be computed by Winograd's algorithm (Lavin and Gray 2016, F(4x4, 3x3)), with a quarter of
-    /// the multiplications, where that is faster.
+    /// the multiplications, and one with a large filter, on a GPU, by fast Fourier transforms of blocks (overlap-save,
+    /// Stockham 1966), where that is faster.
     ///
     /// | | `false` | `true` |
     /// |---|---|---|
@@ -133,6 +134,7 @@ impl TrainerBuilder {
     /// | NaN and infinity where the definition has them | yes | yes |
     /// | results on whole numbers, whose sums are exact | within rounding | exact |
     /// | largest error of a 3x3 convolution, as a share of its largest result | about 2e-6 | about 1e-6 |
+    /// | the same of one with 1,024 taps | about 6e-7 | about 4e-6 |
     ///
     /// It holds on a GPU and on the CPU, for autotuning and over
     /// [`Gpu::builder().prefer_core(..)`](crate::GpuBuilder::prefer_core).
@@ -183,7 +185,7 @@ impl TrainerBuilder {
 
     /// Chooses how each product and convolution is computed by measuring, when the trainer is made
     /// on a GPU, every way there is at the model's own shapes and batch. A way whose result is not
-    /// exactly the CPU reference's, on data whose sums are exact, never wins; of Winograd's algorithm, whose nearest whole
+    /// exactly the CPU reference's, on data whose sums are exact, never wins; of fast algorithms, whose nearest whole
     /// numbers are not.
     ///
     /// What was measured is kept in a JSON file that can be read and edited, by adapter and driver,

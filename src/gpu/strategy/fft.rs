@@ -1,6 +1,6 @@
 //! When convolution by Fourier transforms serves, and how its work is shared.
 
-use super::{Core, LOOP_LIMIT, MOST, Traits, Work};
+use super::{Core, LOOP_LIMIT, MOST, Traits, Work, group_channels};
 use crate::op::{Conv2dGeometry, Size2, saturating_product};
 
 /// Points of a block: `POINTS` of `core/fft_block.wgsl`.
@@ -84,9 +84,7 @@ impl Fft {
         let [rows, columns] = if plane { [32, 64] } else { [1, POINTS] };
         let down = Side::of(rows, taps(kernel.height, dilation.height), results.height);
         let across = Side::of(columns, taps(kernel.width, dilation.width), results.width);
-        let of_group =
-            [geometry.in_channels, geometry.out_channels].map(|channels| channels / groups);
-        let quads = of_group.map(|channels| channels.div_ceil(4));
+        let quads = group_channels(geometry).map(|channels| channels.div_ceil(4));
         let weights = [
             down.parts,
             across.parts,
@@ -144,9 +142,9 @@ impl Fft {
 
     /// Additions and multiplications at the frequencies of so many tiles.
     pub fn flops(&self, geometry: &Conv2dGeometry, tiles: usize) -> u64 {
-        let [from, to] = [geometry.in_channels, geometry.out_channels];
+        let [from, _] = group_channels(geometry);
         let parts = self.down.parts * self.across.parts;
-        saturating_product(&[8, POINTS / 2, parts, from / geometry.groups, to, tiles])
+        saturating_product(&[8, POINTS / 2, parts, from, geometry.out_channels, tiles])
     }
 }
 
@@ -227,30 +225,50 @@ pub(super) fn pays(traits: &Traits, work: &Work, other: Core) -> bool {
     let (Some(plan), Some(geometry)) = (Fft::of_work(work), work.geometry()) else {
         return false;
     };
-    // How far ahead, and how much slower others are than the core for rows.
-    let (margin, few, tiled) = match traits.software {
-        true => (1.33, 30.0, 10.0),
-        false => (4.0, 4.0, 1.0),
-    };
-    let slower = match other {
-        Core::Direct => few,
-        Core::Tiled32 | Core::Tiled64 | Core::Tiled128 => tiled,
-        Core::Subgroup
-        | Core::Rows
-        | Core::Strided
-        | Core::Depthwise
-        | Core::Unfolded
-        | Core::WinogradSubgroup
-        | Core::WinogradTiled
-        | Core::Fft => 1.0,
-    };
+    let margin = if traits.software { 1.2 } else { 4.0 };
     let [from, to] = plan.quads.map(|quads| quads as f64);
     let tiles = plan.tiles as f64;
     let parts = (plan.down.parts * plan.across.parts) as f64;
     let blocks = tiles * (from + to) + plan.weights as f64 / (4 * POINTS) as f64;
     let products = tiles * from * to / geometry.groups as f64 * parts;
     let taken = BLOCK * blocks + PRODUCT * products;
-    margin * taken < slower * work.flops() as f64
+    margin * taken < slower(traits, work, other) * work.flops() as f64
+}
+
+/// How many times as long another core takes for an operation as the core for rows does in full tiles.
+fn slower(traits: &Traits, work: &Work, other: Core) -> f64 {
+    let (few, tiled) = match traits.software {
+        true => (30.0, 10.0),
+        false => (4.0, 1.0),
+    };
+    match other {
+        Core::Direct => few,
+        Core::Tiled32 | Core::Tiled64 | Core::Tiled128 => tiled,
+        Core::Rows | Core::Strided => empty(work),
+        Core::Subgroup
+        | Core::Depthwise
+        | Core::Unfolded
+        | Core::WinogradSubgroup
+        | Core::WinogradTiled
+        | Core::Fft => 1.0,
+    }
+}
+
+/// The size of tiles of 16 channels, or of 8 where there are no more, beside what is in them; of a weight gradient's also
+/// that of 8 filter rows.
+fn empty(work: &Work) -> f64 {
+    let Some(geometry) = work.geometry() else {
+        return 1.0;
+    };
+    let [from, to] = group_channels(geometry);
+    let beside = |count: usize, tile: usize| count.next_multiple_of(tile) as f64 / count as f64;
+    let channels = |count: usize| beside(count, if count <= 8 { 8 } else { 16 });
+    match work {
+        Work::Matmul(..) => 1.0,
+        Work::Conv2dForward(_) => channels(to),
+        Work::Conv2dBackwardInput(_) => channels(from),
+        Work::Conv2dBackwardWeight(_) => channels(to) * beside(from * geometry.kernel.height, 8),
+    }
 }
 
 /// Elements of its largest buffer at least.

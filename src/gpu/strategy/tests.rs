@@ -368,6 +368,12 @@ fn fourier_transforms_take_large_filters() {
     ] {
         assert_eq!(takes(software, geometry), [expected; 3], "{geometry:?}");
     }
+    // Tiles of 16 channels would be nearly empty in its gradients.
+    let first = Conv2dGeometry {
+        in_channels: 1,
+        ..long(16, 16, [1, 4096], [1, 64])
+    };
+    assert_eq!(takes(software, first), [false, true, true]);
     assert_eq!(takes(Traits::DEFAULT, signal(1024)), [true; 3]);
     assert_eq!(takes(Traits::DEFAULT, signal(128)), [false; 3]);
     let direct = Traits {
