@@ -4,6 +4,7 @@ mod depthwise;
 pub(crate) mod fft;
 mod filters;
 mod tiles;
+mod unfolded;
 pub(crate) mod winograd;
 
 use std::collections::BTreeMap;
@@ -241,7 +242,7 @@ pub(crate) fn serves(core: Core, traits: &Traits, work: &Work) -> bool {
         Core::Strided => short && traits.subgroups_of_8() && strided_serves(traits, work),
         Core::Depthwise => short && depthwise::serves(work),
         Core::Unfolded => {
-            let serves = |geometry| unfolded_serves(traits, geometry);
+            let serves = |geometry| unfolded::serves(traits, geometry);
             traits.subgroups_of_8() && work.geometry().is_some_and(serves)
         }
         Core::WinogradSubgroup => {
@@ -274,7 +275,7 @@ fn scratch(core: Core, work: &Work) -> usize {
             }
         },
         Core::Depthwise => depthwise::scratch(work),
-        Core::Unfolded => work.geometry().map_or(0, unfolded_len),
+        Core::Unfolded => work.geometry().map_or(0, unfolded::scratch),
         Core::WinogradSubgroup | Core::WinogradTiled => winograd::scratch(work),
         Core::Fft => fft::scratch(work),
         Core::Tiled32 | Core::Tiled64 | Core::Tiled128 => {
@@ -302,7 +303,9 @@ fn by_sums(traits: &Traits, work: &Work) -> Core {
         Some(_) if winograd::pays(work) && serves(Core::WinogradSubgroup, traits, work) => {
             Core::WinogradSubgroup
         }
-        Some(geometry) if unfolded_pays(work, geometry) && serves(Core::Unfolded, traits, work) => {
+        Some(geometry)
+            if unfolded::pays(work, geometry) && serves(Core::Unfolded, traits, work) =>
+        {
             Core::Unfolded
         }
         Some(_) if serves(Core::Rows, traits, work) => Core::Rows,
@@ -321,35 +324,6 @@ fn by_sums(traits: &Traits, work: &Work) -> Core {
             if serves { tile } else { Core::Direct }
         }
     }
-}
-
-/// Elements of the larger of the two unfolded images, of which there is one on either side of a product.
-fn unfolded_len(geometry: &Conv2dGeometry) -> usize {
-    let rows = (geometry.in_channels * geometry.kernel.area()).max(geometry.out_channels);
-    geometry.batch * geometry.out_size.area() * rows
-}
-
-/// Whether a convolution can be a product of unfolded images.
-fn unfolded_serves(traits: &Traits, geometry: &Conv2dGeometry) -> bool {
-    let Size2 { height, width } = geometry.kernel;
-    let most = traits.max_workgroups as usize;
-    let pixels = geometry.in_size.area().max(geometry.out_size.area());
-    geometry.groups == 1
-        && height * (1 + width) <= LOOP_LIMIT
-        && geometry.in_channels.max(geometry.out_channels) <= most
-        && (geometry.batch * pixels).div_ceil(64) <= most
-}
-
-/// Whether that is faster than by rows of pixels, as measured on llvmpipe: where the rows are no longer than a half of a vector of
-/// four, or a whole one in a weight gradient, and channels and places fill the tiles of a product.
-fn unfolded_pays(work: &Work, geometry: &Conv2dGeometry) -> bool {
-    let longest = match work {
-        Work::Conv2dBackwardWeight(_) => 4,
-        Work::Conv2dForward(_) | Work::Conv2dBackwardInput(_) | Work::Matmul(..) => 2,
-    };
-    geometry.out_size.width <= longest
-        && geometry.in_channels.min(geometry.out_channels) >= 64
-        && geometry.batch * geometry.out_size.area() >= 16
 }
 
 /// Whether a group has channels enough on both sides for a subgroup to share what it loads.
