@@ -191,7 +191,7 @@ pub(super) fn backward_weight(
     let twiddles = twiddles(recording);
     let [from, to] = plan.quads.map(|quads| quads as u64);
     let of_group = from / geometry.groups as u64;
-    let parts = (plan.down.parts * plan.across.parts) as u64;
+    let parts = plan.parts() as u64;
     let plane = ("PLANE", flag(plan.plane));
     // The blocks of the output gradient are those of an input without padding.
     let of_gradient = Conv2dGeometry {
@@ -280,7 +280,7 @@ impl Run {
             ];
             let mut constants = both.to_vec();
             constants.push(("WIDE", flag(wide)));
-            let parts = plan.down.parts * plan.across.parts;
+            let parts = plan.parts();
             recording.iterations(parts * plan.quads[0] / geometry.groups);
             let regions = [values, weights, sums].map(Some);
             let grid = [
@@ -384,7 +384,7 @@ fn weights(
         parts_across: plan.across.parts as u32,
     };
     let twiddles = twiddles(recording);
-    let parts = plan.down.parts * plan.across.parts;
+    let parts = plan.parts();
     let quads = in_channels.div_ceil(4);
     let len = parts * to * quads * 4 * POINTS;
     let memory = ("weights at their frequencies", Format::F32, len);

@@ -36,7 +36,7 @@ impl Side {
             span,
             reach,
             parts,
-            tiles: results.div_ceil(span) + parts - 1,
+            tiles: results.div_ceil(span).saturating_add(parts - 1),
         }
     }
 
@@ -113,13 +113,19 @@ impl Fft {
 
     /// Tiles whose blocks lie behind that of a tile whose results depend on them, in the order of tiles.
     pub fn behind(&self) -> usize {
-        (self.down.parts - 1) * self.across.tiles + self.across.parts - 1
+        let rows = (self.down.parts - 1).saturating_mul(self.across.tiles);
+        rows.saturating_add(self.across.parts - 1)
+    }
+
+    /// Parts of a filter.
+    pub fn parts(&self) -> usize {
+        self.down.parts.saturating_mul(self.across.parts)
     }
 
     /// Elements of the blocks of so many tiles of the input, and of as many of the output.
     pub fn scratch(&self, tiles: usize) -> [usize; 2] {
         let [from, to] = self.quads;
-        [(from, tiles + self.behind()), (to, tiles)]
+        [(from, tiles.saturating_add(self.behind())), (to, tiles)]
             .map(|(quads, tiles)| saturated(&[4 * POINTS, quads, tiles]))
     }
 
@@ -143,7 +149,7 @@ impl Fft {
     /// Additions and multiplications at the frequencies of so many tiles.
     pub fn flops(&self, geometry: &Conv2dGeometry, tiles: usize) -> u64 {
         let [from, _] = group_channels(geometry);
-        let parts = self.down.parts * self.across.parts;
+        let parts = self.parts();
         saturating_product(&[8, POINTS / 2, parts, from, geometry.out_channels, tiles])
     }
 }
@@ -164,13 +170,13 @@ pub(crate) fn iterations(channels: usize, kernel: Size2) -> usize {
         true => kernel.area().div_ceil(4),
         false => kernel.area(),
     };
-    channels.saturating_mul(1 + turns) + 64
+    channels.saturating_mul(1 + turns).saturating_add(64)
 }
 
 /// The same for a weight gradient: 8 products in a turn.
 pub(crate) fn weight_iterations(geometry: &Conv2dGeometry) -> usize {
     let turns = geometry.out_size.area().div_ceil(8) + 1;
-    geometry.batch.saturating_mul(turns) + 8
+    geometry.batch.saturating_mul(turns).saturating_add(8)
 }
 
 /// Whether it can do a piece of work.
@@ -186,12 +192,12 @@ pub(super) fn serves(traits: &Traits, work: &Work) -> bool {
     };
     let of_group = channels / geometry.groups;
     let quads = of_group.div_ceil(4);
-    let parts = plan.down.parts * plan.across.parts;
+    let parts = plan.parts();
     let most = traits.max_workgroups as usize;
     let (grid, loops) = match work {
         Work::Conv2dBackwardWeight(_) => {
             let taps = geometry.kernel.area().div_ceil(64);
-            let pairs = plan.quads[1] * quads;
+            let pairs = plan.quads[1].saturating_mul(quads);
             (
                 [pairs, geometry.out_channels, parts, taps],
                 weight_iterations(geometry),
@@ -209,8 +215,18 @@ pub(super) fn serves(traits: &Traits, work: &Work) -> bool {
     !traits.direct_only
         && geometry.stride == Size2::ONE
         && grid.into_iter().all(|groups| groups <= most)
-        && plan.chunk(MOST) + plan.behind() <= most
+        && plan.chunk(MOST).saturating_add(plan.behind()) <= most
+        && counts(geometry)
         && (!traits.software || loops <= LOOP_LIMIT)
+}
+
+/// Whether positions before and behind an image can be counted in `i32`.
+fn counts(geometry: &Conv2dGeometry) -> bool {
+    const MOST: usize = 1 << 29;
+    let [top, _, left, _] = geometry.padding;
+    let sides = [geometry.in_size, geometry.out_size, geometry.dilation];
+    let sides = sides.into_iter().flat_map(|size| [size.height, size.width]);
+    sides.chain([top, left]).all(|extent| extent <= MOST)
 }
 
 /// Whether it is faster than another core that serves.
@@ -228,7 +244,7 @@ pub(super) fn pays(traits: &Traits, work: &Work, other: Core) -> bool {
     let margin = if traits.software { 1.2 } else { 4.0 };
     let [from, to] = plan.quads.map(|quads| quads as f64);
     let tiles = plan.tiles as f64;
-    let parts = (plan.down.parts * plan.across.parts) as f64;
+    let parts = plan.parts() as f64;
     let blocks = tiles * (from + to) + plan.weights as f64 / (4 * POINTS) as f64;
     let products = tiles * from * to / geometry.groups as f64 * parts;
     let taken = BLOCK * blocks + PRODUCT * products;

@@ -382,6 +382,17 @@ fn fourier_transforms_take_large_filters() {
         ..software
     };
     assert_eq!(takes(direct, signal(1024)), [false; 3]);
+    // Numbers that are not counted with are refused, and not multiplied.
+    let huge = Conv2dGeometry {
+        dilation: Size2::from(1 << 50),
+        padding: [1 << 61; 4],
+        ..image(64, 15)
+    };
+    let preferring = Traits {
+        preferred: Some(Core::Fft),
+        ..software
+    };
+    assert_eq!(takes(preferring, huge), [false; 3]);
     let strided = Conv2dGeometry {
         stride: Size2::from(2),
         out_size: Size2 {

@@ -65,6 +65,7 @@ fn fourier_transforms_keep_nan_and_infinity_where_they_belong() {
         case("a signal", [2, 3, 1, 400], signal),
         case("images in groups", [2, 6, 9, 13], dilated),
         case("two parts", [1, 2, 1, 1500], Conv2d::new(2, [1, 1030])),
+        case("a long sum", [1, 30, 1, 1060], Conv2d::new(9, [1, 1030])),
     ] {
         winograd::keeps_what_is_not_finite(&case, |device| device == "fft");
     }
