@@ -294,7 +294,7 @@ fn tell_choices(trainer: &Trainer, header: &Header) {
     let (there, here) = (header.ranks, trainer.ranks());
     if there != here {
         log::warn!(
-            "a checkpoint of {there} ranks goes on with {here}: within rounding, not with the same bits"
+            "a checkpoint of {there} ranks goes on with {here}: within rounding where as many batches make an update"
         );
     }
     let here = [describe::choices(trainer), describe::rates(trainer)];

@@ -34,7 +34,8 @@ impl TrainerBuilder {
     /// [`Error::Rank`](crate::Error::Rank) on the others, and every trainer is as it was before. After a device
     /// is lost all ranks go on by [`recover`](crate::Trainer::recover), with states of the same moment;
     /// after a rank is gone by new trainers that [resume](Self::resume) the last checkpoint. With as many ranks
-    /// as before it goes on with the same bits, with others within rounding, and a warning is logged.
+    /// as before it goes on with the same bits. With another number a warning is logged: it is the same training
+    /// within rounding where as many batches make an update, and another one where they do not.
     ///
     /// Two ranks in threads of one process:
     ///

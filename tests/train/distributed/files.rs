@@ -66,8 +66,16 @@ fn rank_0_writes_and_all_go_on_with_the_same_bits() {
             goes_on(RANKS) == whole[0],
             "other bytes from a checkpoint on"
         );
-        // With another number it is another training, which goes on all the same.
+        // With fewer batches to an update it is another training, which goes on all the same.
         assert!(tensors(&goes_on(1)) != tensors(&whole[0]));
+        // One trainer that takes as many goes on where the ranks were.
+        let builder = setup.builder().accumulate(RANKS).resume(&path);
+        let mut alone = place.make(builder).unwrap();
+        for number in 6..10 {
+            let (x, targets) = setup.batch(number);
+            alone.step(&x, targets).unwrap();
+        }
+        assert!(tensors(&alone.checkpoint_bytes().unwrap()) == tensors(&whole[0]));
         std::fs::remove_dir_all(folder).unwrap();
     }
 }
