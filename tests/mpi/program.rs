@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Far more than any run takes. One that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(180);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A folder of one run, deleted at its end.
 pub struct Folder(pub PathBuf);
@@ -80,7 +80,9 @@ impl Ranks {
         }
         let hangs = !self.has_ended();
         if hangs {
-            self.mpirun.kill().unwrap();
+            // It ends its ranks, which it could not if it were killed.
+            let id = self.mpirun.id().to_string();
+            let _ = Command::new("kill").args(["-TERM", &id]).status();
         }
         let ended = Ended {
             code: self.mpirun.wait().unwrap().code(),
