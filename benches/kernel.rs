@@ -281,7 +281,7 @@ fn check(name: &str, got: &[f32], expected: &[f32]) {
     }
 }
 
-/// Whether a result is that whole number, but for what Winograd's algorithm rounds.
+/// Whether a result is that whole number, but for what fast algorithms round.
 fn near(got: f32, expected: f32) -> bool {
     (got - expected).abs() < 0.25
 }

@@ -7,8 +7,8 @@
 //! from the one in f64. Where functions of the driver have a part, a share of the largest result is
 //! added: some drivers are that inexact.
 //!
-//! On whole numbers plain sums have no rounding at all, and must be equal. Winograd's algorithm has some, which it
-//! spreads over a tile: there the magnitude is the largest of all, and the whole number that is nearest must be right.
+//! On whole numbers plain sums have no rounding at all, and must be equal. Winograd's algorithm and Fourier transforms have
+//! some, which they spread over a tile or a block: there the magnitude is the largest of all, and the whole number that is nearest must be right.
 
 use half::f16;
 
