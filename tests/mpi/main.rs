@@ -28,11 +28,10 @@ fn main() {
         }
         return;
     }
-    // Filters, as other suites have them; options of the test harness mean nothing here.
-    let filters: Vec<&str> = arguments
-        .into_iter()
-        .filter(|word| !word.starts_with('-'))
-        .collect();
+    // Filters, as other suites have them. Options of the test harness mean nothing here.
+    let option = arguments.iter().find(|word| word.starts_with('-'));
+    assert_eq!(option, None, "options are not known here");
+    let filters = arguments;
     let tests: [(&str, fn()); 6] = [
         ("reduce", program::reduce),
         ("train_on_cpu", program::train_on_cpu),
@@ -41,14 +40,15 @@ fn main() {
         ("end", program::end),
         ("kills", faults::kills),
     ];
-    for (name, test) in tests {
-        if filters.is_empty() || filters.iter().any(|filter| name.contains(filter)) {
-            let begin = Instant::now();
-            test();
-            println!(
-                "test mpi::{name} ... ok, {:.1} s",
-                begin.elapsed().as_secs_f32()
-            );
-        }
+    let asked = |name: &str| filters.is_empty() || filters.iter().any(|word| name.contains(word));
+    let asked: Vec<_> = tests.into_iter().filter(|(name, _)| asked(name)).collect();
+    assert!(!asked.is_empty(), "no test is named as {filters:?} say");
+    for (name, test) in asked {
+        let begin = Instant::now();
+        test();
+        println!(
+            "test mpi::{name} ... ok, {:.1} s",
+            begin.elapsed().as_secs_f32()
+        );
     }
 }
