@@ -225,7 +225,7 @@ impl Trainer {
     }
 
     /// Whether batches wait for an update.
-    fn has_pending(&self) -> bool {
+    pub(super) fn has_pending(&self) -> bool {
         match &self.backend {
             Backend::Gpu(plan) => plan.is_pending(),
             Backend::Cpu(reference) => reference.is_pending(),
