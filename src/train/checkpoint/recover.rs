@@ -119,7 +119,8 @@ impl TrainerBuilder {
 
     /// The same as bytes, which `keep` is handed: those of [`Trainer::checkpoint_bytes`], for a browser's storage or a
     /// connection. The last ones are in memory too, for [`Trainer::recover`]. `keep` is called within the step before
-    /// which a state is due, and had better not take long.
+    /// which a state is due, and had better not take long. Of [several ranks](Self::distributed) that of rank 0 alone is
+    /// called.
     ///
     /// ```
     /// use std::sync::{Arc, Mutex};
@@ -217,6 +218,14 @@ impl Trainer {
     /// }
     /// # Ok::<(), Error>(())
     /// ```
+    ///
+    /// Of [several ranks](TrainerBuilder::distributed) all call it, those that have heard of the loss by an
+    /// [`Error::Rank`] with the GPU that they have, and all go on from a state of the same moment. Where one is ahead, in a step that
+    /// the others have not heard of a loss in, it is an [`Error::Rank`] here and there, and is called again: in the loop
+    /// above, `Error::DeviceLost { .. } | Error::Rank { .. }` of a step or of this. The number counts the batches of
+    /// all ranks, of which a rank may have none in a round, so that what to call again is told by
+    /// the [place in the data](Self::set_data_place): set before each step, and given to
+    /// `data::Loader::resume`.
     ///
     /// # Errors
     /// [`Error::Argument`] for a trainer that keeps no states, and one on the CPU; those of

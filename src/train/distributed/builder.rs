@@ -31,10 +31,17 @@ impl TrainerBuilder {
     /// [`Error::Rank`](crate::Error::Rank) with the rank and the name of it.
     ///
     /// Where a rank's batch is refused, its device is lost or it is gone, the step is an
-    /// [`Error::Rank`](crate::Error::Rank) on the others, and every trainer is as it was before. After a device
-    /// is lost all ranks go on by [`recover`](crate::Trainer::recover), with states of the same moment;
+    /// [`Error::Rank`](crate::Error::Rank) on the others, and every trainer is as it was before, but that the losses and
+    /// gradients of the last batch may be those of the one that did not count. What a rank meets alone, once all have
+    /// told what they have computed, the others hear in their next call: a loss of its device, that is. After a
+    /// device is lost all ranks go on by [`recover`](crate::Trainer::recover), with states of the same moment;
     /// after a rank is gone by new trainers that [resume](Self::resume) the last checkpoint. With as many ranks
-    /// as before it goes on with the same bits, with others within rounding, and a warning is logged.
+    /// as before it goes on with the same bits. With others it does within rounding where ranks times
+    /// [`accumulate`](Self::accumulate) stay what they were: two ranks and `accumulate(2)` for four. Else updates are of
+    /// more or fewer batches, another training. A warning is logged.
+    ///
+    /// Ranks wait for each other within these calls, and hold their thread meanwhile: so does each of their `_async`
+    /// forms, which a program with an executor had better await on a thread of its own.
     ///
     /// Two ranks in threads of one process:
     ///
