@@ -183,7 +183,7 @@ fn held_values_of_one_rank_that_are_refused_and_of_one_that_has_none() {
             let given = if rank == 0 { &x } else { &wrong };
             let refused = trainer.forward_held(&[given]).map(drop);
             match rank {
-                0 => assert_names(refused, 1, "shape"),
+                0 => assert_names(refused, 1, "expected [3, 2]"),
                 _ => assert!(matches!(refused, Err(Error::Shape { .. })), "{refused:?}"),
             }
             // Of the second nothing is held.
