@@ -230,7 +230,9 @@ fn train(
         reducer,
         nanoseconds: adding.clone(),
     };
+    let order = format!("shuffled by {}", options.seed);
     let builder = builder(images, options)?.distributed(timed);
+    let builder = builder.ranks_agree_on("data order", order);
     let mut trainer = on(builder, gpu)?;
     let share = loader(images, options).shard(rank, ranks).build()?;
     // However few images there are.

@@ -8,6 +8,7 @@ use super::mix::Mix;
 use super::place::{Layout, Shard};
 use super::random::{Purpose, Random};
 use super::{Array, Dataset, Example, Transforms, Values};
+use crate::error::words_of_panic;
 use crate::op::Target;
 use crate::{Error, Result, Shape};
 
@@ -132,9 +133,7 @@ impl Task {
         };
         let made = catch_unwind(AssertUnwindSafe(|| self.try_make(batch)));
         made.unwrap_or_else(|panic| {
-            let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
-            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-            let text = text.unwrap_or_default();
+            let text = words_of_panic(&*panic);
             let reason = format!("panicked in batch {batch} of epoch {}: {text}", self.epoch);
             Err(Error::argument("data set", reason))
         })

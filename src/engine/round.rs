@@ -10,6 +10,8 @@ pub(crate) struct Round {
     pub examples: u64,
     /// Batches of all ranks: some may have none.
     pub batches: u64,
+    /// Whether it has begun: one without a batch on any rank is none the less a round.
+    pub begun: bool,
 }
 
 impl Round {
@@ -19,6 +21,7 @@ impl Round {
             before: 0,
             examples: examples as u64,
             batches: 1,
+            begun: true,
         }
     }
 }

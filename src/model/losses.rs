@@ -324,7 +324,6 @@ impl Targets {
         }
     }
 
-    /// Refuses another number than there are losses.
     /// Whether they are those of no example.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.iter().all(|target| match target {
@@ -334,6 +333,7 @@ impl Targets {
         })
     }
 
+    /// Refuses another number than there are losses.
     fn check_count(&self, losses: &[OutputLoss]) -> Result<()> {
         if self.0.len() == losses.len() {
             return Ok(());

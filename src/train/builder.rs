@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 
 use super::Schedule;
 use super::checkpoint::{self, CheckpointOptions, at_once};
-use super::distributed::Ranks;
+use super::distributed::{Ranks, agreed};
 use super::groups::Learned;
 use super::origin::Origin;
 use super::trainer::{Backend, Trainer};
@@ -283,7 +283,13 @@ impl TrainerBuilder {
     }
 
     /// [`on`](Self::on) for asynchronous programs and the browser.
-    pub async fn on_async(mut self, gpu: &Gpu) -> Result<Trainer> {
+    pub async fn on_async(self, gpu: &Gpu) -> Result<Trainer> {
+        let ranks = self.ranks.clone();
+        agreed(ranks, self.made_on(gpu).await).await
+    }
+
+    /// A trainer on a GPU that is not held to those of other ranks yet.
+    pub(super) async fn made_on(mut self, gpu: &Gpu) -> Result<Trainer> {
         self.check_on(gpu)?;
         let checkpoint = self.open_checkpoint()?;
         let (model, seed) = (self.model.clone(), self.options.seed);
@@ -322,11 +328,12 @@ impl TrainerBuilder {
     /// could keep: [`half_precision`](Self::half_precision), a
     /// [`memory_budget`](Self::memory_budget) and an [`autotune_file`](Self::autotune_file).
     pub fn on_cpu(self) -> Result<Trainer> {
-        self.on_cpu_by(Rules::ALL)
+        let ranks = self.ranks.clone();
+        at_once(agreed(ranks, self.made_on_cpu(Rules::ALL)))
     }
 
-    /// [`on_cpu`](Self::on_cpu) by the rules of a reference that is there.
-    pub(super) fn on_cpu_by(mut self, rules: Rules<f32>) -> Result<Trainer> {
+    /// One by the rules of a reference that is there, and that is not held to those of other ranks yet.
+    pub(super) fn made_on_cpu(mut self, rules: Rules<f32>) -> Result<Trainer> {
         self.check()?;
         self.check_on_cpu()?;
         let checkpoint = self.open_checkpoint()?;
@@ -362,7 +369,6 @@ impl TrainerBuilder {
             self.clone(),
         );
         self.begin(&mut trainer, checkpoint).await?;
-        trainer.agree().await?;
         Ok(trainer)
     }
 

@@ -182,28 +182,42 @@ impl Trainer {
 
     /// [`forward_held`](Self::forward_held) for asynchronous programs and the browser.
     pub async fn forward_held_async(&mut self, inputs: &[&Held]) -> Result<Vec<(String, Held)>> {
-        check_own(&self.losses, "forward_held")?;
-        self.check_not_averaged()?;
         let ranks = self.several();
-        let ready = match self.held_examples(inputs) {
-            Ok(examples) => self.keep_if_due().await.map(|()| examples),
-            Err(error) => Err(error),
+        // A rank without a batch holds nothing.
+        let ready = match ranks.is_some() && inputs.is_empty() {
+            true => self.before_none("forward_held"),
+            false => self.before_forward_held(inputs),
         };
-        if let Some(ranks) = &ranks {
-            self.meet(ranks, true, &ready)?;
+        match &ranks {
+            Some(ranks) => self.meet(ranks, true, &ready).await.map(drop)?,
+            None if ready.is_ok() => self.keep_if_due().await?,
+            None => {}
         }
         let examples = ready?;
         self.session.changes += 1;
         let graph = &self.model().graph;
         let shapes = graph.outputs().iter();
         let shapes: Vec<Shape> = shapes.map(|&o| graph.shape(o).batched(examples)).collect();
-        let outputs = self.forward_on(inputs, examples, shapes).await;
+        let outputs = match examples {
+            0 => {
+                self.forget_forward();
+                Ok(vec![])
+            }
+            _ => self.forward_on(inputs, examples, shapes).await,
+        };
         if let Some(ranks) = &ranks {
             let done = outputs.as_ref().map(drop).map_err(Clone::clone);
             self.forwarded_together(ranks, examples, done).await?;
         }
         let names = self.model().outputs().map(|(name, _)| name);
         Ok(names.zip(outputs?).collect())
+    }
+
+    /// What comes before a forward pass. Gives the examples.
+    fn before_forward_held(&self, inputs: &[&Held]) -> Result<usize> {
+        check_own(&self.losses, "forward_held")?;
+        self.check_not_averaged()?;
+        self.held_examples(inputs)
     }
 
     async fn forward_on(
@@ -243,6 +257,10 @@ impl Trainer {
 
     /// [`backward_held`](Self::backward_held) for asynchronous programs and the browser.
     pub async fn backward_held_async(&mut self, gradients: &[&Held]) -> Result<()> {
+        check_own(&self.losses, "backward_held")?;
+        if self.skips_backward(gradients.is_empty())? {
+            return Ok(());
+        }
         self.check_held_gradients(gradients, "backward_held")?;
         match &mut self.backend {
             Backend::Gpu(plan) => {

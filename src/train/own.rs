@@ -55,7 +55,8 @@ impl Trainer {
         if let Some(ranks) = self.several() {
             return self.forward_with_ranks(&ranks, inputs).await;
         }
-        let examples = self.before_forward(&inputs).await?;
+        let examples = self.before_forward(&inputs)?;
+        self.keep_if_due().await?;
         self.session.changes += 1;
         let batch = Batch {
             inputs: &inputs,
@@ -70,13 +71,19 @@ impl Trainer {
     }
 
     /// What comes before a forward pass. Gives the examples.
-    async fn before_forward(&mut self, inputs: &Inputs<'_>) -> Result<usize> {
+    fn before_forward(&self, inputs: &Inputs<'_>) -> Result<usize> {
         check_own(&self.losses, "forward")?;
         self.check_not_averaged()?;
         let examples = self.check_inputs(inputs)?;
         self.model().graph.check_training(examples)?;
-        self.keep_if_due().await?;
         Ok(examples)
+    }
+
+    /// The same where a rank has no batch.
+    pub(super) fn before_none(&self, what: &str) -> Result<usize> {
+        check_own(&self.losses, what)?;
+        self.check_not_averaged()?;
+        Ok(0)
     }
 
     /// The same as one of several ranks, each on its own batch or on none.
@@ -86,10 +93,10 @@ impl Trainer {
         inputs: Inputs<'_>,
     ) -> Result<Vec<(String, Vec<f32>)>> {
         let ready = match inputs.is_empty() {
-            true => check_own(&self.losses, "forward").map(|()| 0),
-            false => self.before_forward(&inputs).await,
+            true => self.before_none("forward"),
+            false => self.before_forward(&inputs),
         };
-        self.meet(ranks, true, &ready)?;
+        self.meet(ranks, true, &ready).await?;
         let examples = ready?;
         self.session.changes += 1;
         let batch = Batch {
@@ -134,7 +141,7 @@ impl Trainer {
     async fn backward_with(&mut self, gradients: Inputs<'_>) -> Result<()> {
         check_own(&self.losses, "backward")?;
         self.check_not_averaged()?;
-        if self.skips_backward(&gradients) {
+        if self.skips_backward(gradients.is_empty())? {
             return Ok(());
         }
         let examples = match &self.backend {

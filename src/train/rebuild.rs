@@ -1,5 +1,6 @@
 //! A trainer made anew, which goes on from the state of another.
 
+use super::distributed::agreed;
 use super::trainer::{Backend, Trainer};
 use super::{TrainerBuilder, checkpoint::TrainingState};
 use crate::model::{Graph, Groups};
@@ -59,12 +60,27 @@ impl Trainer {
         self.rebuild_with(builder).await
     }
 
-    async fn rebuild_with(&mut self, mut builder: TrainerBuilder) -> Result<()> {
+    async fn rebuild_with(&mut self, builder: TrainerBuilder) -> Result<()> {
+        let ranks = builder.ranks.clone();
+        let fresh = self.rebuilt(builder).await;
+        let mut fresh = agreed(ranks, fresh).await?;
+        fresh.logged = self.logged.take();
+        fresh.keep_told();
+        *self = fresh;
+        Ok(())
+    }
+
+    /// The new trainer, which is not held to those of other ranks yet.
+    async fn rebuilt(&self, mut builder: TrainerBuilder) -> Result<Self> {
         check_same("rebuild", &self.model().graph, &builder.model.graph)?;
         builder.check_checkpoint()?;
         if builder.checkpoint.resume.is_some() || builder.has_weights() {
             let reason =
                 "goes on from the state of the trainer: resume and weights are for a new one";
+            return Err(Error::argument("rebuild", reason));
+        }
+        if self.ranks() > 1 && self.has_pending() {
+            let reason = "batches wait for an update, and each rank has the sum of its own: update comes first";
             return Err(Error::argument("rebuild", reason));
         }
         let mut state = self.training_state().await?;
@@ -74,16 +90,13 @@ impl Trainer {
         // States are kept once it is where this one is, so that none of its beginning takes the place of one.
         let every = builder.checkpoint.every.take();
         let mut fresh = match &self.backend {
-            Backend::Gpu(plan) => builder.on_async(&plan.gpu().clone()).await?,
-            Backend::Cpu(reference) => builder.on_cpu_by(reference.rules())?,
+            Backend::Gpu(plan) => builder.made_on(plan.gpu()).await?,
+            Backend::Cpu(reference) => builder.made_on_cpu(reference.rules())?,
         };
         fresh.set_training_state(&state).await?;
         fresh.made.checkpoint.every = every;
         fresh.keep_states().await?;
-        fresh.logged = self.logged.take();
-        fresh.keep_told();
-        *self = fresh;
-        Ok(())
+        Ok(fresh)
     }
 }
 

@@ -101,7 +101,10 @@ impl Trainer {
     /// has happened; [`Error::DeviceLost`]. An error of the device may come with a later call. Where
     /// [a file of states](TrainerBuilder::checkpoint_every_to) is due and cannot be written, [`Error::File`];
     /// nothing has happened then either. Of [several ranks](TrainerBuilder::distributed), [`Error::Rank`] with the
-    /// one that has failed: nothing has happened on any of the others.
+    /// one that has failed: nothing has happened on any, but that [`loss`](Self::loss), [`losses`](Self::losses) and
+    /// [`gradient`](Self::gradient) may be of the batch that did not count. An [`Error::DeviceLost`] of the last
+    /// turn, in which ranks no longer wait for each other, is of this rank alone: the others have made the step, and
+    /// hear of it in their next call. All [recover](Self::recover) then.
     #[cfg(feature = "native")]
     pub fn step<'a>(
         &mut self,
@@ -361,7 +364,9 @@ impl Trainer {
 
     /// The gradient of the last step's loss with respect to a learned parameter, by name, before any
     /// clipping. With [`accumulate`](TrainerBuilder::accumulate) it is that of all batches since the
-    /// last update, or, where there are none, of those that it took.
+    /// last update, or, where there are none, of those that it took. Of
+    /// [several ranks](TrainerBuilder::distributed) it is that of all once an update has taken it; until then it is
+    /// the rank's own part of it.
     ///
     /// # Errors
     /// [`Error::Argument`] for a name that is none of a learned parameter and before the first step,

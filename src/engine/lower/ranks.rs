@@ -3,13 +3,13 @@
 
 use std::ops::Range;
 
-use super::{Lowered, Mode, Task};
+use super::{Lowered, Task};
 use crate::Result;
-use crate::engine::operators::{Piece, Pieces};
+use crate::engine::operators::{Piece, Pieces, normalisations};
 use crate::gpu::kernels::norm::batch;
 use crate::gpu::record::{Region, Storage};
 use crate::model::{Graph, Node, ParameterId};
-use crate::op::{BatchNorm, Op};
+use crate::op::Op;
 
 /// A batch's own means and unbiased variances, of all layers in one buffer.
 #[derive(Debug, Clone)]
@@ -61,18 +61,6 @@ impl Lowered {
             None => own,
         }
     }
-}
-
-/// The normalisations that training folds batches into, by their places.
-fn normalisations(graph: &Graph) -> impl Iterator<Item = (usize, &Node, &BatchNorm)> {
-    let nodes = graph.nodes().iter().enumerate();
-    let trained = nodes.filter(|(_, node)| Mode::Training.of(node) == Mode::Training);
-    trained.filter_map(|(at, node)| {
-        let Op::BatchNorm(norm) = &node.op else {
-            return None;
-        };
-        Some((at, node, norm))
-    })
 }
 
 /// Finds places for the batch's own means and variances, where several ranks train.

@@ -31,7 +31,7 @@ mod upsample2d;
 mod view;
 
 pub use case::Case;
-pub(super) use norm::fold;
+pub(super) use norm::{fold, normalisations};
 pub(super) use pieces::{Piece, Pieces};
 pub(super) use places::{
     Applies, Backward, Forward, Gradients, Keeps, Kept, Masks, Mode, Saved, Site,

@@ -6,9 +6,9 @@ use super::pass::Among;
 use super::pending::{add_times, divisor};
 use crate::Result;
 use crate::engine::Round;
-use crate::engine::operators::{Mode, fold};
+use crate::engine::operators::{fold, normalisations};
 use crate::model::{Graph, Inputs, Node, Targets, check_accumulate};
-use crate::op::{BatchNorm, Op};
+use crate::op::BatchNorm;
 
 impl Reference<f32> {
     /// Sets how many trainers train together.
@@ -55,7 +55,7 @@ impl Reference<f32> {
         let graph = &self.model.graph;
         let layers = normalisations(graph);
         layers
-            .map(|(node, norm)| 2 * channels(graph, node, norm))
+            .map(|(_, node, norm)| 2 * channels(graph, node, norm))
             .sum()
     }
 
@@ -64,7 +64,7 @@ impl Reference<f32> {
         let graph = &self.model.graph;
         for own in statistics {
             let mut rest = &own[..];
-            for (node, norm) in normalisations(graph) {
+            for (_, node, norm) in normalisations(graph) {
                 let (first, len) = (norm.first_statistic(), channels(graph, node, norm));
                 let [mean, variance] = [(); 2].map(|()| {
                     let (own, others) = rest.split_at(len.min(rest.len()));
@@ -134,18 +134,6 @@ impl Reference<f32> {
         self.divide_pending();
         self.update()
     }
-}
-
-/// The normalisations that training folds batches into, in the order in which they compute.
-fn normalisations(graph: &Graph) -> impl Iterator<Item = (&Node, &BatchNorm)> {
-    let nodes = graph.nodes().iter();
-    let trained = nodes.filter(|node| Mode::Training.of(node) == Mode::Training);
-    trained.filter_map(|node| {
-        let Op::BatchNorm(norm) = &node.op else {
-            return None;
-        };
-        Some((node, norm))
-    })
 }
 
 fn channels(graph: &Graph, node: &Node, norm: &BatchNorm) -> usize {

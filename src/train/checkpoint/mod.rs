@@ -85,6 +85,11 @@ impl TrainerBuilder {
     /// batch are those of this builder, as a program may have changed its mind; each that is another than in the
     /// checkpoint is logged as a warning.
     ///
+    /// [Several ranks](Self::distributed) go on from any checkpoint that was not written within an update, also from
+    /// that of another number of ranks, or of one trainer: within rounding where ranks times the
+    /// [batches of an update](Self::accumulate) stay what they were, and else as another training, with larger or
+    /// smaller updates. Either is logged as a warning.
+    ///
     /// That the checkpoint cannot be read, is damaged, or is of another model or optimizer is an
     /// [`Error::File`] of [`on`](Self::on) and its like.
     pub fn resume(mut self, path: impl Into<PathBuf>) -> Self {
@@ -225,7 +230,7 @@ impl Trainer {
     }
 
     /// Whether batches wait for an update.
-    fn has_pending(&self) -> bool {
+    pub(super) fn has_pending(&self) -> bool {
         match &self.backend {
             Backend::Gpu(plan) => plan.is_pending(),
             Backend::Cpu(reference) => reference.is_pending(),

@@ -203,6 +203,10 @@ impl Opened {
         };
         check_model(trainer, &header).map_err(fail)?;
         check_optimizers(trainer, &header).map_err(fail)?;
+        if header.counts.pending > 0 && trainer.ranks() > 1 {
+            let reason = "was written within an update, whose sums are of one trainer: several ranks go on from one between updates";
+            return Err(fail(reason.into()));
+        }
         let tensors = trainer.tensors((header.counts.pending > 0, header.average.is_some()));
         check_average(trainer, &header).map_err(fail)?;
         tell_choices(trainer, &header);
@@ -293,9 +297,19 @@ fn check_optimizers(trainer: &Trainer, header: &Header) -> Told<()> {
 fn tell_choices(trainer: &Trainer, header: &Header) {
     let (there, here) = (header.ranks, trainer.ranks());
     if there != here {
-        log::warn!(
-            "a checkpoint of {there} ranks goes on with {here}: within rounding where as many batches make an update"
-        );
+        let own = trainer.made.options.accumulate;
+        let [there_all, here_all] = [
+            header.counts.accumulate.saturating_mul(there as u64),
+            (own as u64).saturating_mul(here as u64),
+        ];
+        match there_all == here_all {
+            true => log::warn!(
+                "a checkpoint of {there} ranks goes on with {here}: within rounding, not with the same bits"
+            ),
+            false => log::warn!(
+                "a checkpoint of {there} ranks, with {there_all} batches of an update, goes on with {here} and {here_all}: another training"
+            ),
+        }
     }
     let here = [describe::choices(trainer), describe::rates(trainer)];
     let [choices, rates] = [&header.choices, &header.rates];

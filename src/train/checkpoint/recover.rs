@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Opened, TrainingState};
+use crate::train::distributed::agreed;
 use crate::train::{Trainer, TrainerBuilder};
 use crate::{Error, Gpu, Result};
 
@@ -67,6 +68,18 @@ enum Kept {
     Bytes(Arc<Vec<u8>>),
 }
 
+/// A state that it is time for.
+pub(in crate::train) struct Due {
+    to: To,
+    now: Moment,
+    told: u64,
+    /// Whether there is one of this moment, but for what the program has told since.
+    there: bool,
+}
+
+/// One that was made, and is not kept yet; none where that of this moment is there.
+pub(in crate::train) struct State(Option<Kept>);
+
 impl Recovery {
     /// Whether it is time for a state. Several ranks make several batches at once.
     fn is_due(&self, now: Moment, ranks: usize) -> bool {
@@ -106,7 +119,8 @@ impl TrainerBuilder {
 
     /// The same as bytes, which `keep` is handed: those of [`Trainer::checkpoint_bytes`], for a browser's storage or a
     /// connection. The last ones are in memory too, for [`Trainer::recover`]. `keep` is called within the step before
-    /// which a state is due, and had better not take long.
+    /// which a state is due, and had better not take long. Of [several ranks](Self::distributed) that of rank 0 alone is
+    /// called.
     ///
     /// ```
     /// use std::sync::{Arc, Mutex};
@@ -205,6 +219,14 @@ impl Trainer {
     /// # Ok::<(), Error>(())
     /// ```
     ///
+    /// Of [several ranks](TrainerBuilder::distributed) all call it, those that have heard of the loss by an
+    /// [`Error::Rank`] with the GPU that they have, and all go on from a state of the same moment. Where one is ahead, in a step that
+    /// the others have not heard of a loss in, it is an [`Error::Rank`] here and there, and is called again: in the loop
+    /// above, `Error::DeviceLost { .. } | Error::Rank { .. }` of a step or of this. The number counts the batches of
+    /// all ranks, of which a rank may have none in a round, so that what to call again is told by
+    /// the [place in the data](Self::set_data_place): set before each step, and given to
+    /// `data::Loader::resume`.
+    ///
     /// # Errors
     /// [`Error::Argument`] for a trainer that keeps no states, and one on the CPU; those of
     /// [`on`](TrainerBuilder::on) and, from a file, of [`resume`](TrainerBuilder::resume). The trainer is then
@@ -216,40 +238,22 @@ impl Trainer {
 
     /// [`recover`](Self::recover) for asynchronous programs and the browser.
     pub async fn recover_async(&mut self, gpu: &Gpu) -> Result<u64> {
-        let Some(recovery) = &self.session.recovery else {
-            let reason = "needs checkpoint_every, and what it has kept";
-            return Err(Error::argument("recover", reason));
-        };
-        if self.gpu().is_none() {
-            let reason = "is for GPUs: the CPU is not lost";
-            return Err(Error::argument("recover", reason));
-        }
-        let mut builder = TrainerBuilder::clone(&self.made);
+        let fresh = self.from_last(gpu).await;
+        // Held to the others as it goes on, and not as it began.
+        let mut fresh = agreed(self.several(), fresh).await?;
         // What there is is kept until the new trainer is there.
-        let every = builder.checkpoint.every.take();
-        let mut fresh = match &recovery.last {
-            Kept::File(path) => {
-                let mut fresh = builder.resume(path).on_async(gpu).await?;
-                fresh.logged = self.logged.replaced(fresh.logged);
-                fresh
-            }
-            Kept::Bytes(bytes) => {
-                let mut fresh = builder.resume_shared(bytes).on_async(gpu).await?;
-                fresh.logged = self.logged.replaced(fresh.logged);
-                fresh
-            }
-            Kept::Memory(state) => {
-                builder.learned.go_on_from(state);
-                let mut fresh = builder.on_async(gpu).await?;
-                fresh.set_training_state(state).await?;
-                fresh.logged = self.logged.take();
-                fresh.logged.rewind(state.rows);
-                fresh
-            }
-        };
-        fresh.made.checkpoint.every = every;
+        fresh.made.checkpoint.every = self.made.checkpoint.every.take();
         let (at, told) = (fresh.moment(), fresh.session.told);
         if let Some(recovery) = self.session.recovery.take() {
+            match &recovery.last {
+                Kept::File(_) | Kept::Bytes(_) => {
+                    fresh.logged = self.logged.replaced(fresh.logged);
+                }
+                Kept::Memory(state) => {
+                    fresh.logged = self.logged.take();
+                    fresh.logged.rewind(state.rows);
+                }
+            }
             let recovery = Recovery {
                 at,
                 told,
@@ -261,47 +265,97 @@ impl Trainer {
         Ok(self.batches())
     }
 
+    /// A trainer as the last state has this one, which keeps no states yet.
+    async fn from_last(&self, gpu: &Gpu) -> Result<Self> {
+        let Some(recovery) = &self.session.recovery else {
+            let reason = "needs checkpoint_every, and what it has kept";
+            return Err(Error::argument("recover", reason));
+        };
+        if self.gpu().is_none() {
+            let reason = "is for GPUs: the CPU is not lost";
+            return Err(Error::argument("recover", reason));
+        }
+        let mut builder = TrainerBuilder::clone(&self.made);
+        builder.checkpoint.every = None;
+        match &recovery.last {
+            Kept::File(path) => builder.resume(path).made_on(gpu).await,
+            Kept::Bytes(bytes) => builder.resume_shared(bytes).made_on(gpu).await,
+            Kept::Memory(state) => {
+                builder.learned.go_on_from(state);
+                let mut fresh = builder.made_on(gpu).await?;
+                fresh.set_training_state(state).await?;
+                Ok(fresh)
+            }
+        }
+    }
+
     /// Keeps a state where it is time, just before a batch, unless there is one of this moment.
     pub(in crate::train) async fn keep_if_due(&mut self) -> Result<()> {
+        if let Some(due) = self.due() {
+            let state = self.state_of(&due).await?;
+            self.keep(due, state);
+        }
+        Ok(())
+    }
+
+    /// Whether it is time for a state, of which there is none of this moment.
+    pub(in crate::train) fn due(&self) -> Option<Due> {
         let (now, told) = (self.moment(), self.session.told);
-        let Some(recovery) = &self.session.recovery else {
-            return Ok(());
-        };
+        let recovery = self.session.recovery.as_ref()?;
         let begins = now.batches == recovery.begin;
         let due = begins || recovery.is_due(now, self.ranks());
         // The sums of gradients that wait are each rank's own.
         let due = due && (self.ranks() == 1 || !self.has_pending());
         if !due || (recovery.at, recovery.told) == (now, told) {
-            return Ok(());
+            return None;
         }
         let to = match begins {
             true => To::Memory,
             false => recovery.every.to.clone(),
         };
         let there = recovery.at == now;
+        Some(Due {
+            to,
+            now,
+            told,
+            there,
+        })
+    }
+
+    /// A state that is due. Until it is [kept](Self::keep) the one before is what there is to go on from; a file
+    /// alone is of this moment already.
+    pub(in crate::train) async fn state_of(&mut self, due: &Due) -> Result<State> {
         self.forget_forward();
-        let last = match to {
+        let kept = match &due.to {
             To::File(path) => {
-                self.write_checkpoint(&path, None).await?;
-                Some(Kept::File(path))
+                self.write_checkpoint(path, None).await?;
+                Some(Kept::File(path.clone()))
             }
-            To::Program(keep) => {
+            To::Program(_) => {
                 let bytes = self.checkpoint_bytes_async().await?;
-                keep(&bytes);
                 Some(Kept::Bytes(Arc::new(bytes)))
             }
-            To::Memory if there => None,
+            To::Memory if due.there => None,
             To::Memory => Some(Kept::Memory(Box::new(self.training_state().await?))),
         };
+        Ok(State(kept))
+    }
+
+    /// Keeps a state that was due in place of the one before.
+    pub(in crate::train) fn keep(&mut self, due: Due, state: State) {
+        if let (To::Program(keep), Some(Kept::Bytes(bytes))) = (&due.to, &state.0)
+            && self.writes()
+        {
+            keep(bytes);
+        }
         let Some(recovery) = &mut self.session.recovery else {
-            return Ok(());
+            return;
         };
-        (recovery.at, recovery.told) = (now, told);
-        match last {
+        (recovery.at, recovery.told) = (due.now, due.told);
+        match state.0 {
             Some(last) => recovery.last = last,
             None => self.keep_told(),
         }
-        Ok(())
     }
 
     /// Makes what the program has told part of the state that is kept in memory.

@@ -12,26 +12,49 @@ fn hash(text: &str) -> u64 {
     hash_of(text.bytes())
 }
 
+/// A trainer that is as those of all ranks are, where there are several. Where it could not be made the others,
+/// which wait for it, are told why.
+pub(in crate::train) async fn agreed(
+    ranks: Option<Ranks>,
+    made: Result<Trainer>,
+) -> Result<Trainer> {
+    match made {
+        Ok(mut trainer) => {
+            trainer.agree().await?;
+            Ok(trainer)
+        }
+        Err(error) => {
+            // What are no ranks is part of what is refused.
+            if let Some(ranks) = ranks.filter(|of| of.check().is_ok() && of.size() > 1) {
+                let head = Head::of_trainer(Call::Begin, Some(&error));
+                // The others' answer changes nothing.
+                let _ = ranks.meet(&head);
+                return Err(ranks.own(error));
+            }
+            Err(error)
+        }
+    }
+}
+
 impl Trainer {
     /// Refuses to train with ranks that are not as this one, where there are several.
-    pub(in crate::train) async fn agree(&mut self) -> Result<()> {
+    async fn agree(&mut self) -> Result<()> {
         let Some(mut ranks) = self.several() else {
             return Ok(());
         };
-        self.agree_on(&ranks, Call::Begin, Ok(())).await?;
         let own = match &self.backend {
             Backend::Gpu(plan) => subnormals(plan.gpu()).await,
             Backend::Cpu(_) => Ok(Subnormals::Kept),
         };
-        // Whoever cannot tell finds its device lost in its first step.
         let zero = own == Ok(Subnormals::Zero);
+        self.agree_on(&ranks, Call::Begin, own.map(drop)).await?;
         let all = ranks.gather_numbers(&[zero.into()])?;
         ranks.subnormals = match all.iter().any(|zero| zero[0] != 0) {
             true => Subnormals::Zero,
             false => Subnormals::Kept,
         };
         self.made.ranks = Some(ranks);
-        own.map(drop)
+        Ok(())
     }
 
     /// Compares what the trainers of all ranks are and hold.
@@ -45,16 +68,10 @@ impl Trainer {
             Ok(()) => self.state_hash().await,
             Err(_) => Ok(0),
         };
-        let head = Head {
-            examples: 0,
-            // What differs in these is told with the rest, by name.
-            batches: 0,
-            updates: 0,
-            pending: 0,
-            learning_rate: 0.0,
-            ..self.head(call, ready.and(state.clone().map(drop)).err().as_ref())
-        };
-        ranks.meet(&head)?;
+        let ready = ready.and(state.clone().map(drop));
+        let told = ranks.meet(&Head::of_trainer(call, ready.as_ref().err()));
+        ready.map_err(|error| ranks.own(error))?;
+        told?;
         let mut topics = self.topics();
         topics.push(("weights".into(), state?));
         // Names first: ranks with other ones tell other numbers of hashes.

@@ -18,7 +18,7 @@ impl TrainerBuilder {
     /// |---|---|
     /// | with [`accumulate`](Self::accumulate) | a rank adds its own batches up first, then come the sums in the order of the ranks; masks and statistics are those of batches dealt out one by one: the first of each rank, then the second |
     /// | batch normalisation | by the statistics of a rank's own batch; the running ones take those of all batches in that order |
-    /// | a rank without a batch | takes part by a [`step`](crate::Trainer::step) on none, empty inputs and targets, as at the end of an epoch; so it does by a [`forward`](crate::Trainer::forward) and a [`backward`](crate::Trainer::backward) |
+    /// | a rank without a batch | takes part by a [`step`](crate::Trainer::step) on none, empty inputs and targets, as at the end of an epoch; so it does by a [`forward`](crate::Trainer::forward) and a [`backward`](crate::Trainer::backward), of nothing, too, where values are held |
     /// | [`Trainer::loss`](crate::Trainer::loss) | is that of the rank's own batch; [`loss_of_all_ranks`](crate::Trainer::loss_of_all_ranks) that of all |
     /// | [`Trainer::evaluate`](crate::Trainer::evaluate) and predictions | are the rank's own, without the others |
     /// | files | are written by rank 0 alone: on the others [`checkpoint`](crate::Trainer::checkpoint) and [`save`](crate::Trainer::save) write nothing, and wait for nothing |
@@ -28,14 +28,21 @@ impl TrainerBuilder {
     /// making of a trainer, a [`rebuild`](crate::Trainer::rebuild), a [`recover`](crate::Trainer::recover).
     /// They are held to each other when a trainer is made: library, model, options, optimizer, seed, weights,
     /// and what the program adds by [`ranks_agree_on`](Self::ranks_agree_on). What differs is an
-    /// [`Error::Rank`](crate::Error::Rank) with the rank and the name of it.
+    /// [`Error::Rank`](crate::Error::Rank) with the rank and the name of it, and so it is for the others where one cannot
+    /// make its trainer.
     ///
     /// Where a rank's batch is refused, its device is lost or it is gone, the step is an
-    /// [`Error::Rank`](crate::Error::Rank) on the others, and every trainer is as it was before. After a device
-    /// is lost all ranks go on by [`recover`](crate::Trainer::recover), with states of the same moment;
+    /// [`Error::Rank`](crate::Error::Rank) on the others, and every trainer is as it was before, but that the losses and
+    /// gradients of the last batch may be those of the one that did not count. What a rank meets alone, once all have
+    /// told what they have computed, the others hear in their next call: a loss of its device, that is. After a
+    /// device is lost all ranks go on by [`recover`](crate::Trainer::recover), with states of the same moment;
     /// after a rank is gone by new trainers that [resume](Self::resume) the last checkpoint. With as many ranks
-    /// as before it goes on with the same bits. With another number a warning is logged: it is the same training
-    /// within rounding where as many batches make an update, and another one where they do not.
+    /// as before it goes on with the same bits. With others it does within rounding where ranks times
+    /// [`accumulate`](Self::accumulate) stay what they were: two ranks and `accumulate(2)` for four. Else updates are of
+    /// more or fewer batches, another training. A warning is logged.
+    ///
+    /// Ranks wait for each other within these calls, and hold their thread meanwhile: so does each of their `_async`
+    /// forms, which a program with an executor had better await on a thread of its own.
     ///
     /// Two ranks in threads of one process:
     ///

@@ -120,16 +120,33 @@ pub(super) struct Head {
     pub updates: u64,
     /// Rounds that wait for an update.
     pub pending: u64,
+    /// Whether it is to keep a state of the training before that.
+    pub keeps: bool,
     pub learning_rate: f64,
 }
 
 impl Head {
+    /// That of a trainer which is compared with the others: what differs is told with the rest, by name.
+    pub fn of_trainer(call: Call, failed: Option<&Error>) -> Self {
+        Self {
+            call,
+            failed: failed.map(Error::to_string),
+            examples: 0,
+            batches: 0,
+            updates: 0,
+            pending: 0,
+            keeps: false,
+            learning_rate: 0.0,
+        }
+    }
+
     pub fn frame(&self) -> Frame {
         let frame = Frame::default()
             .number(self.call as u64)
             .number(self.failed.is_some().into())
             .words(self.failed.as_deref().unwrap_or_default());
         let counts = [self.examples, self.batches, self.updates, self.pending];
+        let counts = [&counts[..], &[self.keeps.into()]].concat();
         let frame = counts.into_iter().fold(frame, Frame::number);
         frame.number(self.learning_rate.to_bits())
     }
@@ -146,6 +163,7 @@ impl Head {
             batches: read.number(),
             updates: read.number(),
             pending: read.number(),
+            keeps: read.number() != 0,
             learning_rate: f64::from_bits(read.number()),
         })
     }

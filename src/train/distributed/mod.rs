@@ -15,6 +15,7 @@ mod step;
 #[cfg(feature = "native")]
 mod team;
 
+pub(in crate::train) use agree::agreed;
 #[cfg(feature = "mpi")]
 pub use mpi::Mpi;
 pub(in crate::train) use ranks::Ranks;

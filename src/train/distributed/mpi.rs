@@ -33,6 +33,8 @@ use crate::{Error, Gpu, Result};
 ///   their next call is an [`Error::Rank`] with its number. One that is killed, or that calls
 ///   `std::process::exit`, can tell nobody: there `mpirun` names it and ends the others. A rank that
 ///   neither ends nor answers is waited for.
+/// * **The last clone** is dropped on the thread that called [`Mpi::new`](Self::new), which is that of `MPI_Finalize`:
+///   trainers on other threads are dropped before it.
 /// * **MPI itself** ends the program, with a message, where the network fails.
 #[derive(Clone)]
 pub struct Mpi {

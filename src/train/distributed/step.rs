@@ -3,7 +3,7 @@
 use super::Ranks;
 use super::frame::{Call, Done, Head};
 use crate::engine::Round;
-use crate::model::{Inputs, Targets};
+use crate::model::{Inputs, Targets, check_not_due};
 use crate::train::Trainer;
 use crate::train::trainer::Backend;
 use crate::{Error, Result};
@@ -23,7 +23,8 @@ struct Own {
     sums: Option<Sums>,
 }
 
-/// The losses of a rank's last batch, and what they count for among those of all.
+/// What a rank's last batch counts for among those of all: nothing where it had none, and where the last step
+/// has failed.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::train) struct LastShare(Option<f64>);
 
@@ -125,7 +126,10 @@ impl Trainer {
             }
         }
         match (sums, all.iter().any(|told| told[0] != 0)) {
-            (_, false) => Err(Error::argument("loss", "no step has been made")),
+            (_, false) => {
+                let reason = "no step has been made, or the last one has failed";
+                Err(Error::argument("loss", reason))
+            }
             (true, true) => Ok(sum as f32),
             (false, true) => Ok((sum / count) as f32),
         }
@@ -144,12 +148,14 @@ impl Trainer {
             batches: self.batches(),
             updates: self.updates(),
             pending: pending as u64,
+            keeps: false,
             learning_rate: self.learning_rate(),
         }
     }
 
-    /// Meets the other ranks before each computes on the examples that it has. Gives the round.
-    pub(in crate::train) fn meet(
+    /// Meets the other ranks before each computes on the examples that it has, and keeps a state with them where
+    /// one is due. Gives the round.
+    pub(in crate::train) async fn meet(
         &mut self,
         ranks: &Ranks,
         forward: bool,
@@ -158,13 +164,16 @@ impl Trainer {
         let call = if forward { Call::Forward } else { Call::Step };
         let head = Head {
             examples: *examples.as_ref().unwrap_or(&0) as u64,
+            keeps: self.due().is_some(),
             ..self.head(call, examples.as_ref().err())
         };
         let all = ranks.meet(&head);
         if let Err(own) = examples {
             return Err(ranks.own(own.clone()));
         }
-        let all: Vec<u64> = all?.iter().map(|head| head.examples).collect();
+        let all = all?;
+        let keeps = all.iter().any(|head| head.keeps);
+        let all: Vec<u64> = all.iter().map(|head| head.examples).collect();
         if let Some(rank) = all.iter().position(|&own| own > self.batch as u64) {
             let reason = format!("has {} examples in a batch of {}", all[rank], self.batch);
             return Err(Error::rank(rank, reason));
@@ -179,9 +188,33 @@ impl Trainer {
             before: sum(&all[..ranks.rank()])?,
             examples: sum(&all)?,
             batches: all.iter().filter(|&&examples| examples > 0).count() as u64,
+            begun: true,
         };
+        if keeps {
+            self.keep_together(ranks).await?;
+        }
         self.set_round(round);
         Ok(round)
+    }
+
+    /// Keeps a state: on all ranks, or on none where one of them cannot, so that all go on from the same moment.
+    async fn keep_together(&mut self, ranks: &Ranks) -> Result<()> {
+        let due = self.due();
+        let state = match &due {
+            Some(due) => self.state_of(due).await.map(Some),
+            None => Ok(None),
+        };
+        let done = Done {
+            failed: state.as_ref().err().map(Error::to_string),
+            ..Done::default()
+        };
+        let told = ranks.tell(&done, 0);
+        let state = state.map_err(|error| ranks.own(error))?;
+        told?;
+        if let (Some(due), Some(state)) = (due, state) {
+            self.keep(due, state);
+        }
+        Ok(())
     }
 
     fn set_round(&mut self, round: Round) {
@@ -198,10 +231,11 @@ impl Trainer {
         inputs: Inputs<'_>,
         targets: Targets,
     ) -> Result<()> {
-        let ready = self.ready(&inputs, &targets).await;
-        let round = self.meet(ranks, false, &ready)?;
+        let ready = self.ready(&inputs, &targets);
+        let round = self.meet(ranks, false, &ready).await?;
         let examples = ready?;
         if round.batches == 0 {
+            self.set_round(Round::default());
             return Ok(());
         }
         let done = self.compute(ranks, examples, &inputs, &targets).await;
@@ -218,7 +252,7 @@ impl Trainer {
     }
 
     /// What comes before a step. Gives the examples of its batch, 0 for none.
-    async fn ready(&mut self, inputs: &Inputs<'_>, targets: &Targets) -> Result<usize> {
+    fn ready(&mut self, inputs: &Inputs<'_>, targets: &Targets) -> Result<usize> {
         self.follow_schedule()?;
         let none = inputs.is_empty() && targets.is_empty();
         for loss in &self.losses {
@@ -231,7 +265,6 @@ impl Trainer {
         if examples > 0 {
             self.model().graph.check_training(examples)?;
         }
-        self.keep_if_due().await?;
         Ok(examples)
     }
 
@@ -378,26 +411,35 @@ impl Trainer {
             Err(error) => Err(error),
         };
         if folded.is_err() {
+            // Nothing is there to go back from, on any rank.
+            self.forget_forward();
             self.set_round(Round::default());
         }
         folded.map_err(|error| ranks.own(error))
     }
 
     /// Ends the round of a rank without a batch of its own, where it is one: there is nothing to go back from.
-    pub(in crate::train) fn skips_backward(&mut self, gradients: &Inputs<'_>) -> bool {
+    /// `none` says that the caller has no gradients.
+    pub(in crate::train) fn skips_backward(&mut self, none: bool) -> Result<bool> {
         let (round, forwarded) = match &self.backend {
             Backend::Gpu(plan) => (plan.round(), plan.forwarded()),
             Backend::Cpu(reference) => (reference.round(), reference.forwarded()),
         };
-        let skips = round.batches > 0 && forwarded.is_err() && gradients.is_empty();
-        if skips {
-            let shares = vec![1.0; round.batches as usize];
-            match &mut self.backend {
-                Backend::Gpu(plan) => plan.skip_round(round, &shares),
-                Backend::Cpu(reference) => reference.skip_round(round, &shares),
-            }
+        if !round.begun || forwarded.is_ok() || !none {
+            return Ok(false);
         }
-        skips
+        if round.batches == 0 {
+            self.set_round(Round::default());
+            return Ok(true);
+        }
+        let pending = self.head(Call::Forward, None).pending as usize;
+        check_not_due(self.made.options.accumulate, pending)?;
+        let shares = vec![1.0; round.batches as usize];
+        match &mut self.backend {
+            Backend::Gpu(plan) => plan.skip_round(round, &shares),
+            Backend::Cpu(reference) => reference.skip_round(round, &shares),
+        }
+        Ok(true)
     }
 
     /// An update from the batches of all ranks that wait for one.

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{Reducer, Subnormals, add};
+use crate::error::words_of_panic;
 use crate::{Error, Gpu, Result};
 
 /// Ranks in threads of one process: several devices of one machine, without MPI.
@@ -189,7 +190,7 @@ impl Team {
             let rank = member.rank;
             let done = catch_unwind(AssertUnwindSafe(|| work(member, rank)));
             done.unwrap_or_else(|panic| {
-                let reason = format!("has panicked: {}", words_of(&*panic));
+                let reason = format!("has panicked: {}", words_of_panic(&*panic));
                 Err(Error::rank(rank, reason))
             })
         };
@@ -267,13 +268,6 @@ impl Team {
         }
         self.run(|member, rank| work(member, &gpus[rank], rank))
     }
-}
-
-/// What a panic says.
-fn words_of(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_string());
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    text.unwrap_or_else(|| "without words".into())
 }
 
 impl Shared {

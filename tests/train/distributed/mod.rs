@@ -4,6 +4,8 @@ mod bits;
 mod disagreements;
 mod faults;
 mod files;
+mod refused;
+mod states;
 
 use wgpu_cnn::distributed::Member;
 use wgpu_cnn::{Error, Gpu, Result, Trainer, TrainerBuilder};

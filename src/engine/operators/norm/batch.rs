@@ -7,11 +7,27 @@ use super::{
 };
 use crate::Result;
 use crate::cpu::Real;
+use crate::engine::operators::Mode;
 use crate::engine::operators::places::resized;
 use crate::gpu::kernels::activation;
 use crate::gpu::kernels::norm::batch;
 use crate::gpu::record::Recording;
-use crate::op::BatchNorm;
+use crate::model::{Graph, Node};
+use crate::op::{BatchNorm, Op};
+
+/// The normalisations that training folds batches into, with their places, in the order in which they compute.
+pub(in crate::engine) fn normalisations(
+    graph: &Graph,
+) -> impl Iterator<Item = (usize, &Node, &BatchNorm)> {
+    let nodes = graph.nodes().iter().enumerate();
+    let trained = nodes.filter(|(_, node)| Mode::Training.of(node) == Mode::Training);
+    trained.filter_map(|(at, node)| {
+        let Op::BatchNorm(norm) = &node.op else {
+            return None;
+        };
+        Some((at, node, norm))
+    })
+}
 
 /// The running estimates after a batch with this mean and unbiased variance, from those before: mean, variance,
 /// and the number of batches where they are averages of all of them.

@@ -7,7 +7,7 @@ mod layer;
 
 use std::borrow::Cow;
 
-pub(in crate::engine) use batch::fold;
+pub(in crate::engine) use batch::{fold, normalisations};
 
 use super::{
     Applies, Backward, Case, FORMULA, Forward, Gradients, Keeps, Kept, Operator, Rounding, Saved,
