@@ -4,7 +4,7 @@
 //
 // Grid  x: 64 pixels of all images   y: channels
 
-@group(0) @binding(0) var<storage, read> products: array<f32>;              // (C, KH, KW, N, OH, OW)
+@group(0) @binding(0) var<storage, read> products: array<f32>;              // (C, KH, KW, N * OH * OW filled up)
 @group(0) @binding(1) var<storage, read> bias: array<f32>;                  // (C), or a dummy
 @group(0) @binding(2) var<storage, read> saved: array<Saved>;               // (N, C, IH, IW)
 @group(0) @binding(3) var<storage, read_write> output: array<Output>;       // (N, C, IH, IW)
@@ -34,7 +34,8 @@ fn main(
     let left = i32(pixel - row * params.in_width + PAD_LEFT);
     let height = i32(params.out_height * STRIDE_H);
     let width = i32(params.out_width * STRIDE_W);
-    let places = params.out_height * params.out_width;
+    let area = params.out_height * params.out_width;
+    let places = (params.batch * area + 3u) / 4u * 4u;
     var sum = 0.0;
     for (var kh = 0u; kh < KERNEL_H; kh++) {
         // The place of the window that has the pixel under this tap, times the stride.
@@ -45,10 +46,10 @@ fn main(
             if x < 0 || x >= width || x % i32(STRIDE_W) != 0 { continue; }
             let tap = (group.y * KERNEL_H + kh) * KERNEL_W + kw;
             let place = u32(y) / STRIDE_H * params.out_width + u32(x) / STRIDE_W;
-            sum += products[(tap * params.batch + image) * places + place];
+            sum += products[tap * places + image * area + place];
         }
     }
     if HAS_BIAS { sum += bias[group.y]; }
-    let area = params.in_height * params.in_width;
-    store((image * params.channels + group.y) * area + pixel - image * area, sum);
+    let pixels = params.in_height * params.in_width;
+    store((image * params.channels + group.y) * pixels + pixel - image * pixels, sum);
 }

@@ -35,7 +35,7 @@ if ! command -v npm >/dev/null; then
     echo "    web/build.sh --install" >&2
     exit 1
 fi
-if ! node -e 'process.exit(parseInt(process.versions.node) < 18)'; then
+if ! node -e 'process.exit(Number(parseInt(process.versions.node) < 18))'; then
     echo "error: node $(node --version) is too old: 18 is the oldest that will do" >&2
     exit 1
 fi

@@ -178,8 +178,11 @@ mod tests {
     #[test]
     fn whole_trainings_take_little_more_than_what_lives_at_once() {
         use crate::gpu::kernels::shader_models::{adapters, trainings};
+        use crate::gpu::strategy::{Core, Traits};
         let (mut all_taken, mut all_least) = (0, 0);
-        for recording in adapters().into_iter().flat_map(trainings) {
+        // Large images that are unfolded, as nobody does who does not prefer it, outgrow all else at their time.
+        let even = |traits: &Traits| traits.preferred != Some(Core::Unfolded);
+        for recording in adapters().into_iter().filter(even).flat_map(trainings) {
             let assignment = recording.assign();
             let sizes = assignment.sizes.iter().zip(&assignment.transient);
             let taken: u64 = sizes

@@ -78,11 +78,11 @@ impl Window {
         }
     }
 
-    /// Rows and columns of the images once they are unfolded.
+    /// Rows and columns of the images once they are unfolded: whole vectors of four, whatever the batch.
     fn extents(&self) -> [usize; 2] {
         [
             self.channels * self.kernel.area(),
-            self.batch * self.places.area(),
+            (self.batch * self.places.area()).next_multiple_of(4),
         ]
     }
 

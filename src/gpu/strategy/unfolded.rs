@@ -6,7 +6,7 @@ use crate::op::{Conv2dGeometry, Size2};
 /// Elements of the larger of the two unfolded images, of which there is one on either side of a product.
 pub(super) fn scratch(geometry: &Conv2dGeometry) -> usize {
     let rows = (geometry.in_channels * geometry.kernel.area()).max(geometry.out_channels);
-    geometry.batch * geometry.out_size.area() * rows
+    (geometry.batch * geometry.out_size.area()).next_multiple_of(4) * rows
 }
 
 /// Whether a convolution can be a product of unfolded images.
@@ -20,14 +20,15 @@ pub(super) fn serves(traits: &Traits, geometry: &Conv2dGeometry) -> bool {
         && (geometry.batch * pixels).div_ceil(64) <= most
 }
 
-/// Whether that is faster than by rows of pixels, as measured on llvmpipe: where the rows are no longer than a half of a vector of
-/// four, or a whole one in a weight gradient, and channels and places fill the tiles of a product.
+/// Whether that is faster than by rows of pixels, as measured on llvmpipe: where the images are so small that half of a
+/// strip of four pixels is empty, or in a weight gradient no strip has a neighbour, and channels fill the tiles of a
+/// product. By the sizes of an image alone, so that batches of all sizes share their weights.
 pub(super) fn pays(work: &Work, geometry: &Conv2dGeometry) -> bool {
-    let longest = match work {
-        Work::Conv2dBackwardWeight(_) => 4,
-        Work::Conv2dForward(_) | Work::Conv2dBackwardInput(_) | Work::Matmul(..) => 2,
+    let (width, area) = match work {
+        Work::Conv2dBackwardWeight(_) => (4, 16),
+        Work::Conv2dForward(_) | Work::Conv2dBackwardInput(_) | Work::Matmul(..) => (2, 4),
     };
-    geometry.out_size.width <= longest
+    geometry.out_size.width <= width
+        && geometry.out_size.area() <= area
         && geometry.in_channels.min(geometry.out_channels) >= 64
-        && geometry.batch * geometry.out_size.area() >= 16
 }
