@@ -163,6 +163,7 @@ const NATIVE_ALONE: &[(&str, &str)] = &[
     ("Team::", "threads"),
     ("LoaderBuilder::workers", "threads"),
     ("PredictorBuilder::autotune_file", "a file of measurements, which a browser's clock is too coarse for"),
+    ("Team::", "threads"),
     ("TrainerBuilder::autotune", "measures, for which a browser's clock is too coarse"),
     ("Trainer::save_with", "Trainer::save_async takes the options too"),
 ];

@@ -27,17 +27,14 @@ impl Plan {
 
     /// The gradient that the last update took; with micro-batches pending, their mean so far.
     pub async fn gradient(&self, id: ParameterId) -> Result<Vec<f32>> {
-        let (lowered, progress) = (&self.compiled.lowered, &self.progress);
-        // Of several ranks, what waits for an update is each one's own.
-        let waits = self.options.ranks > 1 && progress.pending > 0;
-        if waits && progress.own == 0 {
+        if self.progress.pending > 0 && self.progress.own == 0 {
+            // Of the batches of several ranks that wait for an update none is this one's, and what is there is older.
             return Ok(vec![0.0; self.model.graph.parameter(id).shape.len()]);
         }
-        let place = match waits && self.options.accumulate == 1 {
-            true => lowered.gradient(id)?,
-            false => lowered.total_gradient(id)?,
-        };
-        let mut gradient = self.compiled.read_pieces(&place).await?;
+        let mut gradient = self
+            .compiled
+            .read_pieces(&self.compiled.lowered.total_gradient(id)?)
+            .await?;
         if self.options.is_of_several() {
             let scale = self.progress.mean();
             gradient.iter_mut().for_each(|gradient| *gradient *= scale);

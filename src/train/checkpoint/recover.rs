@@ -238,7 +238,7 @@ impl Trainer {
 
     /// [`recover`](Self::recover) for asynchronous programs and the browser.
     pub async fn recover_async(&mut self, gpu: &Gpu) -> Result<u64> {
-        let fresh = self.from_last(gpu).await;
+        let fresh = self.made_as_kept(gpu).await;
         // Held to the others as it goes on, and not as it began.
         let mut fresh = agreed(self.several(), fresh).await?;
         // What there is is kept until the new trainer is there.
@@ -266,7 +266,7 @@ impl Trainer {
     }
 
     /// A trainer as the last state has this one, which keeps no states yet.
-    async fn from_last(&self, gpu: &Gpu) -> Result<Self> {
+    async fn made_as_kept(&self, gpu: &Gpu) -> Result<Self> {
         let Some(recovery) = &self.session.recovery else {
             let reason = "needs checkpoint_every, and what it has kept";
             return Err(Error::argument("recover", reason));
