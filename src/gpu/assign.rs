@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn whole_trainings_take_little_more_than_what_lives_at_once() {
         use crate::gpu::kernels::shader_models::{adapters, trainings};
-        use crate::gpu::strategy::{Core, Traits};
+        use crate::gpu::strategy::Core;
         let (mut all_taken, mut all_least) = (0, 0);
         // Large images that are unfolded, as nobody does who does not prefer it, outgrow all else at their time.
         let even = |traits: &Traits| traits.preferred != Some(Core::Unfolded);
