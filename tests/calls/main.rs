@@ -160,7 +160,6 @@ const NATIVE_ALONE: &[(&str, &str)] = &[
     ("Log::open", "a file, where Log::from_csv takes its text"),
     ("Log::save", "a file, where Log::to_csv gives its text"),
     ("LoaderBuilder::ahead", "threads"),
-    ("Team::", "threads"),
     ("LoaderBuilder::workers", "threads"),
     ("PredictorBuilder::autotune_file", "a file of measurements, which a browser's clock is too coarse for"),
     ("Team::", "threads"),
