@@ -144,7 +144,7 @@ pub(super) fn forward(
     let run = Run {
         geometry: *geometry,
         backward: false,
-        plan: Fft::of(geometry, geometry.out_size),
+        plan: Fft::of(geometry),
     };
     run.record(recording, inputs, bias, output);
 }
@@ -157,17 +157,10 @@ pub(super) fn backward_input(
     bias: Option<Region>,
     output: Output,
 ) {
-    let swapped = Conv2dGeometry {
-        in_channels: geometry.out_channels,
-        in_size: geometry.out_size,
-        out_channels: geometry.in_channels,
-        out_size: geometry.in_size,
-        ..*geometry
-    };
     let run = Run {
-        geometry: swapped,
+        geometry: fft::swapped(geometry),
         backward: true,
-        plan: Fft::of(&swapped, swapped.out_size),
+        plan: Fft::of_input_gradient(geometry),
     };
     run.record(recording, inputs, bias, output);
 }
@@ -180,7 +173,7 @@ pub(super) fn backward_weight(
     [input, gradient_output]: [Region; 2],
     gradient_weight: Region,
 ) {
-    let plan = &Fft::of(geometry, geometry.out_size);
+    let plan = &Fft::of(geometry);
     let traits = recording.traits;
     let chunks = recording.parts(|| plan.chunks(&traits));
     let most = plan.chunk(chunks);
@@ -386,8 +379,7 @@ fn weights(
     let twiddles = twiddles(recording);
     let parts = plan.parts();
     let quads = in_channels.div_ceil(4);
-    let len = parts * to * quads * 4 * POINTS;
-    let memory = ("weights at their frequencies", Format::F32, len);
+    let memory = ("weights at their frequencies", Format::F32, plan.weights);
     let record = |recording: &mut Recording, values| {
         let regions = [Some(weight), Some(values), Some(twiddles)];
         let grid = [quads, to, parts].map(|count| count as u64);

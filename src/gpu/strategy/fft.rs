@@ -70,14 +70,26 @@ fn taps(kernel: usize, dilation: usize) -> usize {
     (kernel - 1).saturating_mul(dilation).saturating_add(1)
 }
 
+/// The convolution that an input gradient is: of the output gradient.
+pub(crate) fn swapped(geometry: &Conv2dGeometry) -> Conv2dGeometry {
+    Conv2dGeometry {
+        in_channels: geometry.out_channels,
+        in_size: geometry.out_size,
+        out_channels: geometry.in_channels,
+        out_size: geometry.in_size,
+        ..*geometry
+    }
+}
+
 impl Fft {
-    /// Of a pass that writes results of this size.
-    pub fn of(geometry: &Conv2dGeometry, results: Size2) -> Self {
+    /// Of a convolution that runs as it is: forward, or for a weight gradient.
+    pub fn of(geometry: &Conv2dGeometry) -> Self {
         let Conv2dGeometry {
             batch,
             groups,
             kernel,
             dilation,
+            out_size: results,
             ..
         } = *geometry;
         let plane = kernel.height > 1;
@@ -102,12 +114,22 @@ impl Fft {
         }
     }
 
+    /// Of the input gradient of a convolution, whose filters lie as those of the forward pass do.
+    pub fn of_input_gradient(geometry: &Conv2dGeometry) -> Self {
+        Self {
+            weights: Self::of(geometry).weights,
+            ..Self::of(&swapped(geometry))
+        }
+    }
+
     /// Of the pass that a piece of work is.
     pub fn of_work(work: &Work) -> Option<Self> {
         match work {
             Work::Matmul(..) => None,
-            Work::Conv2dForward(g) | Work::Conv2dBackwardWeight(g) => Some(Self::of(g, g.out_size)),
-            Work::Conv2dBackwardInput(g) => Some(Self::of(g, g.in_size)),
+            Work::Conv2dForward(geometry) | Work::Conv2dBackwardWeight(geometry) => {
+                Some(Self::of(geometry))
+            }
+            Work::Conv2dBackwardInput(geometry) => Some(Self::of_input_gradient(geometry)),
         }
     }
 
@@ -136,7 +158,7 @@ impl Fft {
         const ROOM: [usize; 2] = [1 << 22, 1 << 24];
         let room = ROOM[usize::from(!traits.software)];
         let [values, sums] = self.scratch(TILES);
-        let most = (room / (values + sums)).max(1);
+        let most = (room / values.saturating_add(sums)).max(1);
         let most = most.min(traits.holds(values.max(sums)).max(1));
         self.tiles.div_ceil(TILES * most).clamp(1, MOST)
     }
@@ -287,10 +309,10 @@ fn empty(work: &Work) -> f64 {
     }
 }
 
-/// Elements of its largest buffer at least.
+/// Elements of its largest buffer at least: as many chunks as there may be leave each the fewest tiles.
 pub(super) fn scratch(work: &Work) -> usize {
     Fft::of_work(work).map_or(0, |plan| {
-        let [values, sums] = plan.scratch(TILES);
+        let [values, sums] = plan.scratch(plan.chunk(MOST));
         plan.weights.max(values).max(sums)
     })
 }

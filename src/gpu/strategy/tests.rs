@@ -405,10 +405,60 @@ fn fourier_transforms_take_large_filters() {
 }
 
 #[test]
+fn blocks_of_fourier_transforms_that_serve_have_room() {
+    let software = Traits {
+        software: true,
+        subgroup_size: 8,
+        ..Traits::DEFAULT
+    };
+    let signal = |from, to, size, kernel| Conv2dGeometry {
+        in_channels: from,
+        out_channels: to,
+        ..long(1, 1, size, kernel)
+    };
+    let mut served = [0; 2];
+    for geometry in [
+        signal(1, 128, [8, 8192], [40, 40]),
+        signal(128, 1, [8, 8192], [40, 40]),
+        signal(4, 300, [1, 9000], [1, 2000]),
+        signal(1000, 4, [1, 9000], [1, 70]),
+        signal(1 << 11, 1, [1, 90], [1, 70]),
+        signal(1, 1 << 11, [1, 90], [1, 70]),
+    ] {
+        for work in [
+            Work::Conv2dForward(geometry),
+            Work::Conv2dBackwardInput(geometry),
+            Work::Conv2dBackwardWeight(geometry),
+        ] {
+            let serves = serves(Core::Fft, &software, &work);
+            served[usize::from(serves)] += 1;
+            if !serves {
+                continue;
+            }
+            let plan = fft::Fft::of_work(&work).unwrap();
+            let [values, sums] = plan.scratch(plan.chunk(plan.chunks(&software)));
+            for elements in [values, sums, plan.weights] {
+                assert!(software.holds(elements) > 0, "{work}: {elements}");
+            }
+        }
+    }
+    assert!(served[0] > 0 && served[1] > 6, "{served:?}");
+    // What an input gradient reads has the channels of the output, and its weights are those of the forward pass.
+    let geometry = signal(1, 128, [8, 8192], [40, 40]);
+    let [forward, gradient] = [
+        Work::Conv2dForward(geometry),
+        Work::Conv2dBackwardInput(geometry),
+    ]
+    .map(|work| fft::Fft::of_work(&work).unwrap());
+    assert_eq!((forward.quads, gradient.quads), ([1, 32], [32, 1]));
+    assert_eq!(forward.weights, gradient.weights);
+}
+
+#[test]
 fn blocks_are_shared_by_taps_and_results() {
     let plan = |size: [usize; 2], kernel| {
         let geometry = long(1, 4, size, kernel);
-        fft::Fft::of(&geometry, geometry.out_size)
+        fft::Fft::of(&geometry)
     };
     let side = |span, reach, parts, tiles| fft::Side {
         span,
