@@ -21,7 +21,7 @@ pub(super) fn serves(traits: &Traits, geometry: &Conv2dGeometry) -> bool {
 }
 
 /// Whether that is faster than by rows of pixels, as measured on llvmpipe: where the rows are no longer than a half of a vector of
-/// four, or a whole one in a weight gradient, and channels and places fill the tiles of a product.
+/// four, or a whole one in a weight gradient, and few, and channels and places fill the tiles of a product.
 pub(super) fn pays(work: &Work, geometry: &Conv2dGeometry) -> bool {
     let longest = match work {
         Work::Conv2dBackwardWeight(_) => 4,
@@ -29,5 +29,6 @@ pub(super) fn pays(work: &Work, geometry: &Conv2dGeometry) -> bool {
     };
     geometry.out_size.width <= longest
         && geometry.in_channels.min(geometry.out_channels) >= 64
+        && geometry.out_size.area() <= 16
         && geometry.batch * geometry.out_size.area() >= 16
 }
