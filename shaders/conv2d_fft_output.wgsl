@@ -62,13 +62,6 @@ fn exponents(most: vec4<u32>, v: vec4<f32>) -> vec4<u32> {
     return max(most, bitcast<vec4<u32>>(v) & vec4(0x7f800000u));
 }
 
-// By its bits, as a compiler may take zero for whatever is multiplied with zero.
-fn times_zero(w: f32) -> f32 {
-    let bits = bitcast<u32>(w);
-    let finite = (bits & 0x7f800000u) != 0x7f800000u;
-    return bitcast<f32>(select(bits | 0x7fc00000u, 0u, finite));
-}
-
 // A pixel of the input, times the weights of a tap. What a forward pass pads with is multiplied too; in the gradient of its
 // input a tap that met padding has no part.
 fn products(plane: u32, y: u32, x: u32, w: vec4<f32>) -> vec4<f32> {

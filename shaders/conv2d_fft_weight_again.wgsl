@@ -8,6 +8,9 @@
 @group(0) @binding(2) var<storage, read_write> gradient_weight: array<f32>; // (O, I, KH, KW)
 @group(0) @binding(3) var<uniform> params: Params;
 
+// Whether 32 products are taken in a turn of the loop, and not 8, as some drivers end long ones.
+override LONG: bool = false;
+
 // Pixels of the input in four channels, and how far these lie apart.
 struct Pixels { at: u32, last: u32, plane: u32, y: u32, x: u32 }
 
@@ -17,22 +20,26 @@ fn products(pixels: Pixels, n: u32, gradient_at: u32, pixel: u32) -> vec4<f32> {
     let out_y = pixel / params.out_width;
     let y = pixels.y + out_y; // wraps above the plane
     let x = pixels.x + pixel - out_y * params.out_width;
-    var values = vec4(0.0);
+    let gradient = f32(gradient_output[gradient_at + pixel]);
     if y < params.in_height && x < params.in_width {
         let at = pixels.at + n * params.groups * params.in_channels * pixels.plane + y * params.in_width + x;
-        values = vec4(
+        return gradient * vec4(
             f32(input[at]),
             f32(input[at + min(1u, pixels.last) * pixels.plane]),
             f32(input[at + min(2u, pixels.last) * pixels.plane]),
             f32(input[at + min(3u, pixels.last) * pixels.plane]),
         );
     }
-    return f32(gradient_output[gradient_at + pixel]) * values;
+    return vec4(times_zero(gradient));
 }
 
 fn four_products(pixels: Pixels, n: u32, gradient_at: u32, pixel: u32) -> vec4<f32> {
     return products(pixels, n, gradient_at, pixel) + products(pixels, n, gradient_at, pixel + 1u)
         + products(pixels, n, gradient_at, pixel + 2u) + products(pixels, n, gradient_at, pixel + 3u);
+}
+
+fn eight_products(pixels: Pixels, n: u32, gradient_at: u32, pixel: u32) -> vec4<f32> {
+    return four_products(pixels, n, gradient_at, pixel) + four_products(pixels, n, gradient_at, pixel + 4u);
 }
 
 // Nothing that is added to a NaN changes it.
@@ -72,9 +79,17 @@ fn main(
     var sum = vec4(0.0);
     for (var n = 0u; n < batch; n++) {
         let gradient_at = (n * params.groups * params.out_channels + group.y) * out_plane;
-        for (var pixel = 0u; pixel < out_plane && !all_nan(sum); pixel += 8u) {
-            sum += four_products(pixels, n, gradient_at, pixel) + four_products(pixels, n, gradient_at, pixel + 4u);
+        var of_image = vec4(0.0);
+        for (var pixel = 0u; pixel < out_plane && !all_nan(sum + of_image); pixel += select(8u, 32u, LONG)) {
+            var of_turn = eight_products(pixels, n, gradient_at, pixel);
+            if LONG {
+                of_turn += eight_products(pixels, n, gradient_at, pixel + 8u);
+                of_turn += eight_products(pixels, n, gradient_at, pixel + 16u);
+                of_turn += eight_products(pixels, n, gradient_at, pixel + 24u);
+            }
+            of_image += of_turn;
         }
+        sum += of_image;
     }
     for (var i = 0u; i < channels; i++) { gradient_weight[at + i * taps] = sum[i]; }
 }

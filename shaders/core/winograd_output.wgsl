@@ -60,13 +60,6 @@ fn product_at(plane: u32, y: i32, x: i32, w: f32) -> f32 {
     return times_zero(w);
 }
 
-// By its bits, as a compiler may take zero for whatever is multiplied with zero.
-fn times_zero(w: f32) -> f32 {
-    let bits = bitcast<u32>(w);
-    let finite = (bits & 0x7f800000u) != 0x7f800000u;
-    return bitcast<f32>(select(bits | 0x7fc00000u, 0u, finite));
-}
-
 fn products_at(plane: u32, y: i32, x: i32, w: f32) -> vec4<f32> {
     return vec4(
         product_at(plane, y, x, w),

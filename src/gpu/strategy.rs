@@ -165,11 +165,13 @@ impl Core {
     }
 }
 
-/// The cores that can do a piece of work on an adapter, the one first that is expected to be the fastest: the
+/// The cores that can do a piece of work on an adapter and are not known to be far slower, the one first that is expected to be the fastest: the
 /// table's choice, those that are for a kind of work alone, tiles by what they are estimated to take.
 #[cfg(feature = "native")]
 pub(crate) fn candidates(traits: &Traits, work: &Work) -> Vec<Core> {
-    let serves = |core: &Core| serves(*core, traits, work);
+    let other = by_sums(traits, work);
+    let worth = |core: Core| core != Core::Fft || fft::may_pay(traits, work, other);
+    let serves = |core: &Core| serves(*core, traits, work) && worth(*core);
     let mut cores: Vec<Core> = Core::ALL.into_iter().filter(serves).collect();
     let table = table(traits, work);
     let place = |core: Core| match core {

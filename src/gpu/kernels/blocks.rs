@@ -149,8 +149,9 @@ pub(crate) const WINOGRAD_INPUT: Block =
 pub(crate) const WINOGRAD_OUTPUT: Block = block!(
     "winograd_output",
     constants: ["PAD_TOP", "PAD_LEFT", "BACKWARD", "HAS_BIAS"],
-    uses: [WINOGRAD, FLAT]
+    uses: [WINOGRAD, FLAT, TIMES_ZERO]
 );
+pub(crate) const TIMES_ZERO: Block = block!("times_zero");
 const FFT_BLOCK: Block = block!("fft_block", constants: ["PLANE"]);
 pub(crate) const FFT: Block = block!("fft", uses: [FFT_BLOCK]);
 pub(crate) const FFT_TILES: Block = block!("fft_tiles");

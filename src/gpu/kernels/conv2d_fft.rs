@@ -88,6 +88,7 @@ pub(crate) const OUTPUT: Kernel = Kernel {
         &blocks::FFT_TILES,
         &blocks::EPILOGUE,
         &blocks::FLAT,
+        &blocks::TIMES_ZERO,
     ],
     bindings: &[Read, Read, Read, ReadWrite, Read, Read, Read],
     formats: &[(2, "Saved"), (3, "Output"), (4, "Input"), (5, "Weight")],
@@ -115,11 +116,11 @@ pub(crate) const WEIGHT_OUTPUT: Kernel = Kernel {
 pub(crate) const WEIGHT_AGAIN: Kernel = Kernel {
     name: "conv2d_fft_weight_again",
     source: source!("conv2d_fft_weight_again.wgsl"),
-    blocks: &[&blocks::FFT_TILES, &blocks::FLAT],
+    blocks: &[&blocks::FFT_TILES, &blocks::FLAT, &blocks::TIMES_ZERO],
     bindings: &[Read, Read, ReadWrite],
     formats: &[(0, "Input"), (1, "Gradient")],
     params: Params::LAYOUT,
-    constants: &[],
+    constants: &["LONG"],
 };
 
 #[cfg(test)]
@@ -144,7 +145,7 @@ pub(super) fn forward(
     let run = Run {
         geometry: *geometry,
         backward: false,
-        plan: Fft::of(geometry, geometry.out_size),
+        plan: Fft::of(geometry),
     };
     run.record(recording, inputs, bias, output);
 }
@@ -157,17 +158,10 @@ pub(super) fn backward_input(
     bias: Option<Region>,
     output: Output,
 ) {
-    let swapped = Conv2dGeometry {
-        in_channels: geometry.out_channels,
-        in_size: geometry.out_size,
-        out_channels: geometry.in_channels,
-        out_size: geometry.in_size,
-        ..*geometry
-    };
     let run = Run {
-        geometry: swapped,
+        geometry: fft::swapped(geometry),
         backward: true,
-        plan: Fft::of(&swapped, swapped.out_size),
+        plan: Fft::of_input_gradient(geometry),
     };
     run.record(recording, inputs, bias, output);
 }
@@ -180,7 +174,7 @@ pub(super) fn backward_weight(
     [input, gradient_output]: [Region; 2],
     gradient_weight: Region,
 ) {
-    let plan = &Fft::of(geometry, geometry.out_size);
+    let plan = &Fft::of(geometry);
     let traits = recording.traits;
     let chunks = recording.parts(|| plan.chunks(&traits));
     let most = plan.chunk(chunks);
@@ -234,7 +228,9 @@ pub(super) fn backward_weight(
     let taps = geometry.kernel.area().div_ceil(64) as u64;
     let grid = [of_group, geometry.out_channels as u64, taps];
     recording.iterations(fft::weight_iterations(geometry));
-    recording.dispatch(&WEIGHT_AGAIN, &[], &regions, all, grid);
+    let long = traits.software && fft::long_weight(geometry);
+    let constants = [("LONG", flag(long))];
+    recording.dispatch(&WEIGHT_AGAIN, &constants, &regions, all, grid);
 }
 
 /// A convolution as it runs.
@@ -261,6 +257,7 @@ impl Run {
         let [values, sums] = plan.scratch(most);
         let values = recording.transient("blocks at their frequencies", values);
         let sums = recording.transient("sums at the frequencies", sums);
+        let together = recording.parts(|| plan.together(&traits));
         let twiddles = twiddles(recording);
         for chunk in 0..chunks {
             let first = chunk * most;
@@ -273,21 +270,16 @@ impl Run {
             let grid = [from, (here + plan.behind()) as u64, 1];
             recording.dispatch(&INPUT, &constants, &regions, params, grid);
 
-            let wide = traits.software && most > TILES / 2;
             let both = [
                 ("PLANE", flag(plan.plane)),
                 ("BACKWARD", flag(self.backward)),
             ];
             let mut constants = both.to_vec();
-            constants.push(("WIDE", flag(wide)));
+            constants.push(("WIDE", flag(together == TILES)));
             let parts = plan.parts();
             recording.iterations(parts * plan.quads[0] / geometry.groups);
             let regions = [values, weights, sums].map(Some);
-            let grid = [
-                frequencies(plan),
-                to,
-                here.div_ceil(if wide { TILES } else { TILES / 2 }) as u64,
-            ];
+            let grid = [frequencies(plan), to, here.div_ceil(together) as u64];
             recording.dispatch(&PRODUCT, &constants, &regions, params, grid);
             // None where the chunk is empty.
             let tiles = here.min(plan.tiles.saturating_sub(first));
@@ -386,8 +378,7 @@ fn weights(
     let twiddles = twiddles(recording);
     let parts = plan.parts();
     let quads = in_channels.div_ceil(4);
-    let len = parts * to * quads * 4 * POINTS;
-    let memory = ("weights at their frequencies", Format::F32, len);
+    let memory = ("weights at their frequencies", Format::F32, plan.weights);
     let record = |recording: &mut Recording, values| {
         let regions = [Some(weight), Some(values), Some(twiddles)];
         let grid = [quads, to, parts].map(|count| count as u64);

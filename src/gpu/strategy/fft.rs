@@ -70,14 +70,26 @@ fn taps(kernel: usize, dilation: usize) -> usize {
     (kernel - 1).saturating_mul(dilation).saturating_add(1)
 }
 
+/// The convolution that an input gradient is: of the output gradient.
+pub(crate) fn swapped(geometry: &Conv2dGeometry) -> Conv2dGeometry {
+    Conv2dGeometry {
+        in_channels: geometry.out_channels,
+        in_size: geometry.out_size,
+        out_channels: geometry.in_channels,
+        out_size: geometry.in_size,
+        ..*geometry
+    }
+}
+
 impl Fft {
-    /// Of a pass that writes results of this size.
-    pub fn of(geometry: &Conv2dGeometry, results: Size2) -> Self {
+    /// Of a convolution that runs as it is: forward, or for a weight gradient.
+    pub fn of(geometry: &Conv2dGeometry) -> Self {
         let Conv2dGeometry {
             batch,
             groups,
             kernel,
             dilation,
+            out_size: results,
             ..
         } = *geometry;
         let plane = kernel.height > 1;
@@ -102,12 +114,22 @@ impl Fft {
         }
     }
 
+    /// Of the input gradient of a convolution, whose filters lie as those of the forward pass do.
+    pub fn of_input_gradient(geometry: &Conv2dGeometry) -> Self {
+        Self {
+            weights: Self::of(geometry).weights,
+            ..Self::of(&swapped(geometry))
+        }
+    }
+
     /// Of the pass that a piece of work is.
     pub fn of_work(work: &Work) -> Option<Self> {
         match work {
             Work::Matmul(..) => None,
-            Work::Conv2dForward(g) | Work::Conv2dBackwardWeight(g) => Some(Self::of(g, g.out_size)),
-            Work::Conv2dBackwardInput(g) => Some(Self::of(g, g.in_size)),
+            Work::Conv2dForward(geometry) | Work::Conv2dBackwardWeight(geometry) => {
+                Some(Self::of(geometry))
+            }
+            Work::Conv2dBackwardInput(geometry) => Some(Self::of_input_gradient(geometry)),
         }
     }
 
@@ -136,9 +158,30 @@ impl Fft {
         const ROOM: [usize; 2] = [1 << 22, 1 << 24];
         let room = ROOM[usize::from(!traits.software)];
         let [values, sums] = self.scratch(TILES);
-        let most = (room / (values + sums)).max(1);
-        let most = most.min(traits.holds(values.max(sums)).max(1));
+        let most = (room / values.saturating_add(sums)).max(1);
+        // The blocks that are read behind each chunk are transformed for it: no more than those of its own.
+        let most = most.max(self.behind() / TILES);
+        let [from, to] = self
+            .quads
+            .map(|quads| traits.holds(saturated(&[4 * POINTS, quads])));
+        let held = from.saturating_sub(self.behind()).min(to) / TILES;
+        let most = most.min(held.max(1));
         self.tiles.div_ceil(TILES * most).clamp(1, MOST)
+    }
+
+    /// Blocks of the input that are transformed in all chunks.
+    pub fn read(&self, chunks: usize) -> usize {
+        let behind = chunks.saturating_mul(self.behind());
+        self.tiles.saturating_add(behind)
+    }
+
+    /// Tiles that an invocation multiplies at once: the more the fewer loads, which cost more than registers on a software
+    /// adapter, unless most of them were none.
+    pub fn together(&self, traits: &Traits) -> usize {
+        match traits.software && self.tiles > TILES / 2 {
+            true => TILES,
+            false => TILES / 2,
+        }
     }
 
     /// Tiles of a chunk.
@@ -173,10 +216,20 @@ pub(crate) fn iterations(channels: usize, kernel: Size2) -> usize {
     channels.saturating_mul(1 + turns).saturating_add(64)
 }
 
-/// The same for a weight gradient: 8 products in a turn.
+/// Whether 32 products are taken in a turn where a weight gradient is computed again by its definition, and not 8.
+pub(crate) fn long_weight(geometry: &Conv2dGeometry) -> bool {
+    weight_turns(geometry, 8) > LOOP_LIMIT / 2
+}
+
+fn weight_turns(geometry: &Conv2dGeometry, products: usize) -> usize {
+    let turns = geometry.out_size.area().div_ceil(products);
+    geometry.batch.saturating_mul(turns + 1)
+}
+
+/// The same for a weight gradient.
 pub(crate) fn weight_iterations(geometry: &Conv2dGeometry) -> usize {
-    let turns = geometry.out_size.area().div_ceil(8) + 1;
-    geometry.batch.saturating_mul(turns).saturating_add(8)
+    let products = if long_weight(geometry) { 32 } else { 8 };
+    weight_turns(geometry, products).saturating_add(8)
 }
 
 /// Whether it can do a piece of work.
@@ -229,26 +282,37 @@ fn counts(geometry: &Conv2dGeometry) -> bool {
     sides.chain([top, left]).all(|extent| extent <= MOST)
 }
 
-/// Whether it is faster than another core that serves.
+/// Whether it is known to be faster than another core that serves, as measured on llvmpipe.
+pub(super) fn pays(traits: &Traits, work: &Work, other: Core) -> bool {
+    traits.software && gain(traits, work, other) > 1.2
+}
+
+/// Whether it may be faster than another core that serves, so that it is worth the time to measure it.
+#[cfg(feature = "native")]
+pub(super) fn may_pay(traits: &Traits, work: &Work, other: Core) -> bool {
+    gain(traits, work, other) > 0.2
+}
+
+/// How many times as long another core is counted to take.
 ///
 /// What it takes is counted in blocks that are transformed, and in products of blocks of four channels with four, in
 /// additions and multiplications that the core for rows makes in the time of one, as measured on llvmpipe. Counts of bytes
 /// give about the same on GPUs that make 30 operations in the time of a byte of memory and 10 in that of one of a
-/// cache; nothing was measured there, so it has to be far ahead.
-pub(super) fn pays(traits: &Traits, work: &Work, other: Core) -> bool {
+/// cache; nothing was measured there.
+fn gain(traits: &Traits, work: &Work, other: Core) -> f64 {
     const BLOCK: f64 = 2.8e6;
     const PRODUCT: f64 = 0.53e6;
     let (Some(plan), Some(geometry)) = (Fft::of_work(work), work.geometry()) else {
-        return false;
+        return 0.0;
     };
-    let margin = if traits.software { 1.2 } else { 4.0 };
     let [from, to] = plan.quads.map(|quads| quads as f64);
     let tiles = plan.tiles as f64;
     let parts = plan.parts() as f64;
-    let blocks = tiles * (from + to) + plan.weights as f64 / (4 * POINTS) as f64;
+    let read = plan.read(plan.chunks(traits)) as f64;
+    let blocks = read * from + tiles * to + plan.weights as f64 / (4 * POINTS) as f64;
     let products = tiles * from * to / geometry.groups as f64 * parts;
     let taken = BLOCK * blocks + PRODUCT * products;
-    margin * taken < slower(traits, work, other) * work.flops() as f64
+    slower(traits, work, other) * work.flops() as f64 / taken
 }
 
 /// How many times as long another core takes for an operation as the core for rows does in full tiles.
@@ -287,10 +351,10 @@ fn empty(work: &Work) -> f64 {
     }
 }
 
-/// Elements of its largest buffer at least.
+/// Elements of its largest buffer at least: as many chunks as there may be leave each the fewest tiles.
 pub(super) fn scratch(work: &Work) -> usize {
     Fft::of_work(work).map_or(0, |plan| {
-        let [values, sums] = plan.scratch(TILES);
+        let [values, sums] = plan.scratch(plan.chunk(MOST));
         plan.weights.max(values).max(sums)
     })
 }

@@ -1,3 +1,5 @@
+mod fourier;
+
 use super::*;
 use crate::gpu::work::tests::{convolution, variations};
 
@@ -324,112 +326,6 @@ fn winograds_algorithm_takes_what_has_channels_and_tiles_enough() {
     assert_eq!(takes(software, small), [false; 3]);
 }
 
-/// Signals or images that keep their size, with the taps of a filter along either side.
-fn long(batch: usize, channels: usize, size: [usize; 2], kernel: [usize; 2]) -> Conv2dGeometry {
-    let [in_size, kernel]: [Size2; 2] = [size.into(), kernel.into()];
-    let padding = [kernel.height, kernel.width].map(|taps| [taps / 2, (taps - 1) / 2]);
-    Conv2dGeometry {
-        batch,
-        in_channels: channels,
-        in_size,
-        out_channels: channels,
-        out_size: in_size,
-        kernel,
-        padding: [padding[0][0], padding[0][1], padding[1][0], padding[1][1]],
-        ..convolution()
-    }
-}
-
-#[test]
-fn fourier_transforms_take_large_filters() {
-    let software = Traits {
-        software: true,
-        subgroup_size: 8,
-        ..Traits::DEFAULT
-    };
-    let takes = |traits: Traits, geometry| {
-        let works = [
-            Work::Conv2dForward(geometry),
-            Work::Conv2dBackwardInput(geometry),
-            Work::Conv2dBackwardWeight(geometry),
-        ];
-        works.map(|work| core(&traits, None, &work) == Core::Fft)
-    };
-    let signal = |taps| long(1, 16, [1, 16_384], [1, taps]);
-    let image = |side, taps| long(4, 16, [side; 2], [taps; 2]);
-    for (geometry, expected) in [
-        (signal(1024), true),
-        (signal(128), true),
-        (signal(32), false),
-        (image(64, 15), true),
-        (image(128, 31), true),
-        (image(64, 9), false),
-        (image(16, 15), false),
-    ] {
-        assert_eq!(takes(software, geometry), [expected; 3], "{geometry:?}");
-    }
-    // Tiles of 16 channels would be nearly empty in its gradients.
-    let first = Conv2dGeometry {
-        in_channels: 1,
-        ..long(16, 16, [1, 4096], [1, 64])
-    };
-    assert_eq!(takes(software, first), [false, true, true]);
-    assert_eq!(takes(Traits::DEFAULT, signal(1024)), [true; 3]);
-    assert_eq!(takes(Traits::DEFAULT, signal(128)), [false; 3]);
-    let direct = Traits {
-        direct_only: true,
-        preferred: Some(Core::Fft),
-        ..software
-    };
-    assert_eq!(takes(direct, signal(1024)), [false; 3]);
-    // Numbers that are not counted with are refused, and not multiplied.
-    let huge = Conv2dGeometry {
-        dilation: Size2::from(1 << 50),
-        padding: [1 << 61; 4],
-        ..image(64, 15)
-    };
-    let preferring = Traits {
-        preferred: Some(Core::Fft),
-        ..software
-    };
-    assert_eq!(takes(preferring, huge), [false; 3]);
-    let strided = Conv2dGeometry {
-        stride: Size2::from(2),
-        out_size: Size2 {
-            height: 1,
-            width: 8192,
-        },
-        ..signal(1024)
-    };
-    assert_eq!(takes(software, strided), [false; 3]);
-}
-
-#[test]
-fn blocks_are_shared_by_taps_and_results() {
-    let plan = |size: [usize; 2], kernel| {
-        let geometry = long(1, 4, size, kernel);
-        fft::Fft::of(&geometry, geometry.out_size)
-    };
-    let side = |span, reach, parts, tiles| fft::Side {
-        span,
-        reach,
-        parts,
-        tiles,
-    };
-    assert_eq!(plan([1, 4096], [1, 64]).across, side(1985, 64, 1, 3));
-    assert_eq!(plan([1, 4096], [1, 1025]).across, side(1024, 1025, 1, 4));
-    // Beyond half a block, a filter has parts, each of which reads a tile further on.
-    let parts = plan([1, 4096], [1, 1026]);
-    assert_eq!(parts.across, side(1024, 1024, 2, 5));
-    assert_eq!((parts.down, parts.behind()), (side(1, 1, 1, 1), 1));
-    let plane = plan([40, 100], [15, 40]);
-    assert_eq!(
-        (plane.down, plane.across),
-        (side(18, 15, 1, 3), side(32, 32, 2, 5))
-    );
-    assert_eq!(plane.tiles, 15);
-}
-
 #[test]
 fn the_tiles_of_winograds_algorithm_are_shared_by_chunks_that_have_room() {
     let geometry = Conv2dGeometry {
@@ -457,4 +353,48 @@ fn the_tiles_of_winograds_algorithm_are_shared_by_chunks_that_have_room() {
         ..software
     };
     assert_eq!(plan.chunk(plan.chunks(&tight)), 64);
+}
+
+#[test]
+fn unfolded_images_take_short_rows_with_channels_enough() {
+    let software = Traits {
+        software: true,
+        subgroup_size: 8,
+        ..Traits::DEFAULT
+    };
+    let takes = |traits: Traits, geometry| {
+        let works = [
+            Work::Conv2dForward(geometry),
+            Work::Conv2dBackwardInput(geometry),
+            Work::Conv2dBackwardWeight(geometry),
+        ];
+        works.map(|work| core(&traits, None, &work) == Core::Unfolded)
+    };
+    let with = |change: fn(&mut Conv2dGeometry)| {
+        let mut geometry = square(8, [64, 64], 2);
+        change(&mut geometry);
+        geometry
+    };
+    assert_eq!(takes(software, with(|_| ())), [true; 3]);
+    // Batches of all sizes share their weights.
+    assert_eq!(takes(software, with(|g| g.batch = 1)), [true; 3]);
+    let wide = |side| square(2, [64, 64], side);
+    assert_eq!(takes(software, wide(4)), [false, false, true]);
+    assert_eq!(takes(software, wide(5)), [false; 3]);
+    for refused in [
+        with(|g| g.groups = 2),
+        with(|g| g.in_channels = 63),
+        with(|g| g.out_channels = 63),
+        // Columns of many pixels, as of signals on their side.
+        with(|g| (g.in_size.height, g.out_size.height) = (4096, 4096)),
+    ] {
+        assert_eq!(takes(software, refused), [false; 3], "{refused:?}");
+    }
+    assert_eq!(takes(Traits::DEFAULT, with(|_| ())), [false; 3]);
+    let preferring = Traits {
+        preferred: Some(Core::Unfolded),
+        ..software
+    };
+    assert_eq!(takes(preferring, wide(5)), [true; 3]);
+    assert_eq!(takes(preferring, with(|g| g.groups = 2)), [false; 3]);
 }

@@ -73,7 +73,7 @@ fn faults_in_winograds_algorithm_fail() {
 }
 
 /// The same for Fourier transforms. What is not finite leads to results that are computed again, as there.
-const FFT_FAULTS: [KernelFault; 20] = [
+const FFT_FAULTS: [KernelFault; 23] = [
     ("conv2d_fft_input", |d| {
         set_param(d, "pad_left", |pad| pad + 1)
     }),
@@ -125,6 +125,15 @@ const FFT_FAULTS: [KernelFault; 20] = [
     ("conv2d_fft_weight_product", |d| {
         set_param(d, "chunk_tiles", |tiles| tiles - 1)
     }),
+    ("conv2d_fft_output", |d| {
+        set_param(d, "first_tile", |tile| tile - tile.min(1))
+    }),
+    ("conv2d_fft_weight_product", |d| {
+        set_param(d, "first_tile", |tile| tile - tile.min(1))
+    }),
+    ("conv2d_fft_weight_product", |d| {
+        set_constant(d, "CONTINUED", |_| 0.0)
+    }),
     ("conv2d_fft_weight_product", |d| {
         set_param(d, "batch", |batch| batch - 1)
     }),
@@ -136,13 +145,15 @@ const FFT_FAULTS: [KernelFault; 20] = [
     }),
 ];
 
-/// A signal longer than a block, with more channels than a quad, and images.
-fn models_for_fft() -> [Model; 2] {
+/// A signal longer than a block, with more channels than a quad; images; and parts of filters for blocks of several chunks.
+fn models_for_fft() -> [Model; 3] {
     let signal = Model::builder([6, 2100]).push(Conv1d::new(5, 40));
     let signal = signal.leaky_relu(0.25).push(Conv1d::new(6, 9));
     let layer = |channels| Conv2d::new(channels, [3, 4]).padding(1);
     let images = Model::builder([5, 9, 12]).push(layer(8)).leaky_relu(0.25);
-    [signal, images.push(layer(6).padding(0))].map(|model| {
+    let chunks = Model::builder([36, 60, 9]).push(Conv2d::new(36, [18, 2]).groups(36));
+    let images = images.push(layer(6).padding(0));
+    [signal, images, chunks].map(|model| {
         let model = model.avg_pool2d([1, 7]).flatten().dense(3);
         model.build().unwrap()
     })
