@@ -86,7 +86,7 @@ cp examples/data/fashion-mnist/*.gz examples/data/fashion-mnist/LICENSE "$site/d
 # All but the data, as a server sends it.
 size=$(cd "$site" && for file in *; do [ -f "$file" ] && gzip -9c "$file"; done | wc -c)
 echo "$site: $size bytes compressed, without the data"
-if [ "$size" -gt 600000 ]; then
-    echo "error: more than 600,000 bytes" >&2
+if [ "$size" -gt 660000 ]; then
+    echo "error: more than 660,000 bytes" >&2
     exit 1
 fi
