@@ -242,7 +242,7 @@ fn a_device_too_small_for_the_kernels_is_refused_by_name() {
     ];
     let names = [
         "max_compute_invocations_per_workgroup of 256, the device has 128",
-        "max_compute_workgroup_storage_size of 13568, the device has 4096",
+        "max_compute_workgroup_storage_size of 16384, the device has 4096",
         "max_storage_buffers_per_shader_stage of 8, the device has 4",
     ];
     for (limits, name) in devices.into_iter().zip(names) {
