@@ -257,6 +257,18 @@ pub struct Conv2dGeometry {
 }
 
 impl Conv2dGeometry {
+    /// The same with the roles of input and output changed: an input gradient is a convolution of the output's gradient.
+    /// What the padding is then is the caller's to say.
+    pub(crate) fn swapped(&self) -> Self {
+        Self {
+            in_channels: self.out_channels,
+            in_size: self.out_size,
+            out_channels: self.in_channels,
+            out_size: self.in_size,
+            ..*self
+        }
+    }
+
     /// `[N, C, H, W]`.
     pub fn input_shape(&self) -> [usize; 4] {
         let Size2 { height, width } = self.in_size;

@@ -17,7 +17,6 @@ pub(crate) fn record(
     half: bool,
     traits: Traits,
 ) -> Result<Recording> {
-    let losses = &[OutputLoss::first(loss)];
     let options = PlanOptions {
         clip_norm: Some(1.0),
         accumulate: 2,
@@ -25,9 +24,7 @@ pub(crate) fn record(
         average: Some(Average::ema(0.9)),
         ..PlanOptions::new(batch)
     };
-    let groups = Groups::single(&model.graph, *optimizer);
-    let task = Task::new(model, losses, &groups, options);
-    Ok(lower(&task, traits, batch)?.recording)
+    recorded(model, loss, optimizer, options, traits)
 }
 
 /// The same for one of two ranks.
@@ -39,15 +36,12 @@ pub(crate) fn record_of_ranks(
     half: bool,
     traits: Traits,
 ) -> Result<Recording> {
-    let losses = &[OutputLoss::first(loss)];
     let options = PlanOptions {
         ranks: 2,
         half,
         ..PlanOptions::new(batch)
     };
-    let groups = Groups::single(&model.graph, *optimizer);
-    let task = Task::new(model, losses, &groups, options);
-    Ok(lower(&task, traits, batch)?.recording)
+    recorded(model, loss, optimizer, options, traits)
 }
 
 /// The same with weights in as many pieces as there can be.
@@ -59,13 +53,23 @@ pub(crate) fn record_in_pieces(
     half: bool,
     traits: Traits,
 ) -> Result<Recording> {
-    let losses = &[OutputLoss::first(loss)];
     let options = PlanOptions {
         half,
         max_slab: slabs::tests::smallest(model),
         ..PlanOptions::new(batch)
     };
+    recorded(model, loss, optimizer, options, traits)
+}
+
+fn recorded(
+    model: &crate::Model,
+    loss: &crate::Loss,
+    optimizer: &crate::Optimizer,
+    options: PlanOptions,
+    traits: Traits,
+) -> Result<Recording> {
+    let losses = &[OutputLoss::first(loss)];
     let groups = Groups::single(&model.graph, *optimizer);
     let task = Task::new(model, losses, &groups, options);
-    Ok(lower(&task, traits, batch)?.recording)
+    Ok(lower(&task, traits, options.batch)?.recording)
 }

@@ -123,19 +123,12 @@ pub(super) fn backward_input(
     bias: Option<Region>,
     output: Output,
 ) {
-    let swapped = Conv2dGeometry {
-        in_channels: geometry.out_channels,
-        in_size: geometry.out_size,
-        out_channels: geometry.in_channels,
-        out_size: geometry.in_size,
-        ..*geometry
-    };
     let kernels = [&BACKWARD_INPUT, &ODD_BACKWARD_INPUT];
     let (stride, [top, ..]) = (geometry.stride, geometry.padding);
     // A row of the gradient completes a stride's rows, of which the first may lie above the image.
     let rows = (geometry.in_size.height + top % stride.height).div_ceil(stride.height);
     let how = (kernels, stride.width, rows);
-    walk(recording, &swapped, how, inputs, bias, output);
+    walk(recording, &geometry.swapped(), how, inputs, bias, output);
 }
 
 /// Either of the two on a geometry as it runs: with a kernel for rows of whole vectors and one for any, so

@@ -159,7 +159,7 @@ pub(super) fn backward_input(
     output: Output,
 ) {
     let run = Run {
-        geometry: fft::swapped(geometry),
+        geometry: geometry.swapped(),
         backward: true,
         plan: Fft::of_input_gradient(geometry),
     };

@@ -121,16 +121,9 @@ pub(super) fn backward_input(
         geometry.kernel.height - 1 - top,
         geometry.kernel.width - 1 - left,
     ];
-    let swapped = Conv2dGeometry {
-        in_channels: geometry.out_channels,
-        in_size: geometry.out_size,
-        out_channels: geometry.in_channels,
-        out_size: geometry.in_size,
-        ..*geometry
-    };
     rows(
         recording,
-        &swapped,
+        &geometry.swapped(),
         padding,
         [gradient_output, packed],
         bias,

@@ -77,15 +77,8 @@ pub(super) fn backward_input(
         return;
     }
     let packed = conv2d_pack::rows(recording, geometry, weight, true);
-    let swapped = Conv2dGeometry {
-        in_channels: geometry.out_channels,
-        in_size: geometry.out_size,
-        out_channels: geometry.in_channels,
-        out_size: geometry.in_size,
-        ..*geometry
-    };
     let inputs = [gradient_output, packed];
-    strided(recording, &swapped, true, inputs, bias, output);
+    strided(recording, &geometry.swapped(), true, inputs, bias, output);
 }
 
 /// Where the filter covers each pixel once, as it cuts an image of few channels into patches: the convolution of one

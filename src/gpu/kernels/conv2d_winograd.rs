@@ -146,15 +146,8 @@ pub(super) fn backward_input(
     output: Output,
 ) {
     let [top, _, left, _] = geometry.padding;
-    let swapped = Conv2dGeometry {
-        in_channels: geometry.out_channels,
-        in_size: geometry.out_size,
-        out_channels: geometry.in_channels,
-        out_size: geometry.in_size,
-        ..*geometry
-    };
     let run = Run {
-        geometry: swapped,
+        geometry: geometry.swapped(),
         padding: [2 - top, 2 - left],
         backward: true,
         plan: Winograd::of(geometry, true),

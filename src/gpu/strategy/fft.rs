@@ -70,17 +70,6 @@ fn taps(kernel: usize, dilation: usize) -> usize {
     (kernel - 1).saturating_mul(dilation).saturating_add(1)
 }
 
-/// The convolution that an input gradient is: of the output gradient.
-pub(crate) fn swapped(geometry: &Conv2dGeometry) -> Conv2dGeometry {
-    Conv2dGeometry {
-        in_channels: geometry.out_channels,
-        in_size: geometry.out_size,
-        out_channels: geometry.in_channels,
-        out_size: geometry.in_size,
-        ..*geometry
-    }
-}
-
 impl Fft {
     /// Of a convolution that runs as it is: forward, or for a weight gradient.
     pub fn of(geometry: &Conv2dGeometry) -> Self {
@@ -118,7 +107,7 @@ impl Fft {
     pub fn of_input_gradient(geometry: &Conv2dGeometry) -> Self {
         Self {
             weights: Self::of(geometry).weights,
-            ..Self::of(&swapped(geometry))
+            ..Self::of(&geometry.swapped())
         }
     }
 
