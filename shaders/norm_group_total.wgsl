@@ -31,10 +31,9 @@ fn main(
         }
         found += block_sums;
     }
-    let sum = reduce_sum(thread, found.x);
-    let product = reduce_sum(thread, found.y);
+    let sums = reduce_sums(thread, found);
     if thread == 0u {
-        total[2u * row] = sum;
-        total[2u * row + 1u] = product;
+        total[2u * row] = sums.x;
+        total[2u * row + 1u] = sums.y;
     }
 }

@@ -34,12 +34,11 @@ fn main(
         }
         found += block_sums;
     }
-    let mean_sum = reduce_sum(thread, found.x) / f32(params.len);
-    let mean_product = reduce_sum(thread, found.y) / f32(params.len);
+    let means = reduce_sums(thread, found) / f32(params.len);
     for (var i = thread; i < params.len; i += 64u) {
         let normal = (f32(input[first + i]) - mean) * inverse;
         let h = scaled(i, gradient_output[first + i]);
-        let change = inverse * (h - mean_sum - normal * mean_product);
+        let change = inverse * (h - means.x - normal * means.y);
         // A row of one value has no gradient; where the product is fused with the difference, its rounding would be one.
         store(first + i, select(change, 0.0, params.len == 1u));
     }

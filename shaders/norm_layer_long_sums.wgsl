@@ -37,10 +37,9 @@ fn main(
         }
         found += block_sums;
     }
-    let sum = reduce_sum(thread, found.x);
-    let product = reduce_sum(thread, found.y);
+    let total = reduce_sums(thread, found);
     if thread == 0u {
-        sums[2u * slot] = sum;
-        sums[2u * slot + 1u] = product;
+        sums[2u * slot] = total.x;
+        sums[2u * slot + 1u] = total.y;
     }
 }

@@ -23,6 +23,23 @@ fn sum_of_four(at: u32) -> f32 {
     return (reduced[at] + reduced[at + 32u]) + (reduced[at + 16u] + reduced[at + 48u]);
 }
 
+// Two sums in the time of one.
+var<workgroup> reduced_pairs: array<vec2<f32>, 64>;
+var<workgroup> eighths_of_pairs: array<vec2<f32>, 8>;
+
+fn reduce_sums(thread: u32, values: vec2<f32>) -> vec2<f32> {
+    reduced_pairs[thread] = values;
+    workgroupBarrier();
+    if thread < 8u { eighths_of_pairs[thread] = sums_of_four(thread) + sums_of_four(thread + 8u); }
+    workgroupBarrier();
+    let first = (eighths_of_pairs[0] + eighths_of_pairs[4]) + (eighths_of_pairs[2] + eighths_of_pairs[6]);
+    return first + ((eighths_of_pairs[1] + eighths_of_pairs[5]) + (eighths_of_pairs[3] + eighths_of_pairs[7]));
+}
+
+fn sums_of_four(at: u32) -> vec2<f32> {
+    return (reduced_pairs[at] + reduced_pairs[at + 32u]) + (reduced_pairs[at + 16u] + reduced_pairs[at + 48u]);
+}
+
 fn reduce_max(thread: u32, value: f32) -> f32 {
     reduced[thread] = value;
     workgroupBarrier();

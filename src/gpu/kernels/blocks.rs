@@ -25,12 +25,13 @@ macro_rules! block {
 pub(crate) const FLAT: Block = block!("flat");
 pub(crate) const REDUCE: Block = block!("reduce");
 pub(crate) const CORRECTED: Block = block!("corrected", uses: [NAN]);
-pub(crate) const MOMENTS: Block = block!("moments", uses: [REDUCE, CORRECTED]);
+pub(crate) const PLANES: Block = block!("planes", constants: ["PLANE_VEC4"]);
+pub(crate) const MOMENTS: Block = block!("moments", uses: [PLANES, REDUCE, CORRECTED]);
 pub(crate) const RUNNING: Block = block!("running", constants: ["CUMULATIVE"]);
 pub(crate) const STATISTICS: Block = block!(
     "statistics",
     constants: ["HAS_RUNNING", "FOLDS_LATER"],
-    uses: [RUNNING, REDUCE, CORRECTED]
+    uses: [PLANES, RUNNING, REDUCE, CORRECTED]
 );
 pub(crate) const CHANNELS: Block = block!("channels", constants: ["PLANE_VEC4"]);
 pub(crate) const AFFINE: Block = block!("affine", constants: ["AFFINE"]);

@@ -3,7 +3,7 @@
 
 use super::layer::{LongRows, backward_normalised, normalise, row_statistics};
 use super::{Incoming, Output, Read, ReadWrite, Recording, Region};
-use super::{affine, blocks, group_grid, sum_gradients, sum_parts};
+use super::{affine, blocks, group_grid, plane_unit, sum_gradients, sum_parts, whole_vectors};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::gpu::strategy::{self, group_iterations};
 use crate::op::GroupNormGeometry;
@@ -28,7 +28,12 @@ params! {
 pub(crate) const SUMS: Kernel = Kernel {
     name: "norm_group_sums",
     source: source!("norm_group_sums.wgsl"),
-    blocks: &[&blocks::GRADIENT, &blocks::REDUCE, &blocks::FLAT],
+    blocks: &[
+        &blocks::GRADIENT,
+        &blocks::PLANES,
+        &blocks::REDUCE,
+        &blocks::FLAT,
+    ],
     bindings: &[Read, Read, Read, ReadWrite, ReadWrite],
     formats: &[(0, "Input"), (1, "Given")],
     params: SumsParams::LAYOUT,
@@ -118,15 +123,17 @@ fn plane_sums(
     let parts = recording.parts(|| strategy::group_parts(planes, geometry.plane));
     let to = [(); 2].map(|()| recording.transient("norm gradient planes", planes));
     let partial = super::partial_gradients(recording, to, parts, planes);
+    let unit = plane_unit(geometry.plane);
     let params = SumsParams {
         planes: planes as u32,
         per_group: (geometry.channels / geometry.groups) as u32,
-        plane: geometry.plane as u32,
+        plane: (geometry.plane / unit) as u32,
         parts: parts as u32,
     };
-    let constants = incoming.constants(recording);
+    let mut constants = vec![("PLANE_VEC4", whole_vectors(geometry.plane))];
+    constants.extend(incoming.constants(recording));
     let regions = [input, incoming.given(), statistics, partial[0], partial[1]].map(Some);
-    recording.iterations(group_iterations(geometry.plane.div_ceil(parts)));
+    recording.iterations(group_iterations((geometry.plane / unit).div_ceil(parts)));
     let grid = group_grid(planes * parts);
     recording.dispatch(&SUMS, &constants, &regions, params, grid);
     sum_gradients(recording, partial, to, parts, planes);

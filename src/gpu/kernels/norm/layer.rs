@@ -3,7 +3,8 @@
 use super::batch::record_statistics;
 use super::{Output, Read, ReadWrite, Recording, Region};
 use super::{
-    added, affine, blocks, flat_grid, group_grid, partial_gradients, sum_gradients, sum_parts,
+    added, affine, blocks, flat_grid, group_grid, partial_gradients, plane_unit, sum_gradients,
+    sum_parts, whole_vectors,
 };
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::gpu::strategy::{self, LONGEST_GROUP_SUM, group_iterations};
@@ -230,10 +231,11 @@ pub(crate) fn forward(
         len: len as u32,
         epsilon: epsilon as f32,
     };
-    let mut constants = vec![affine(gamma)];
+    let mut constants = vec![affine(gamma), ("PLANE_VEC4", whole_vectors(len))];
     constants.extend(output.activation_constants(recording));
     let regions = [&read[..], &[Some(output.region)]].concat();
-    recording.iterations(2 * group_iterations(len) + len.div_ceil(64));
+    let places = len / plane_unit(len);
+    recording.iterations(2 * group_iterations(places) + len.div_ceil(64));
     recording.dispatch(&FORWARD, &constants, &regions, params, group_grid(rows));
 }
 
