@@ -24,7 +24,7 @@ struct Params {
 override TRAINING: bool = true;
 override BY_POSITION: bool = false; // without PLANE_VEC4
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(INVOCATIONS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
@@ -45,11 +45,11 @@ fn main(
     var gammas = vec4<f32>();
     var betas = vec4<f32>();
     var place = place_of(part.x + thread, params.plane);
-    for (var block = part.x + thread; block < part.y; block += BLOCK) {
-        let end = min(block + BLOCK, part.y);
+    for (var block = part.x + thread; block < part.y; block += 16u * INVOCATIONS) {
+        let end = min(block + 16u * INVOCATIONS, part.y);
         var block_gammas = vec4<f32>();
         var block_betas = vec4<f32>();
-        for (var i = block; i < end; i += 64u) {
+        for (var i = block; i < end; i += INVOCATIONS) {
             let at = index_of(place, channel, params.channels, params.plane);
             place = next_place(place, params.plane);
             if BY_POSITION {

@@ -15,7 +15,7 @@ fn count_of(part: u32) -> f32 {
     return values_in(range.y - range.x);
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(INVOCATIONS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
@@ -24,13 +24,13 @@ fn main(
     if channel >= params.channels { return; }
     let all = values_in(params.batch * params.plane);
     var sum = 0.0;
-    for (var part = thread; part < params.parts; part += 64u) {
+    for (var part = thread; part < params.parts; part += INVOCATIONS) {
         sum += count_of(part) / all * parts[2u * (part * params.channels + channel)];
     }
     let rough = reduce_sum(thread, sum);
     var differences = 0.0;
     var squares = 0.0;
-    for (var part = thread; part < params.parts; part += 64u) {
+    for (var part = thread; part < params.parts; part += INVOCATIONS) {
         let count = count_of(part);
         if count > 0.0 {
             let at = 2u * (part * params.channels + channel);

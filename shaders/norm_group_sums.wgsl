@@ -16,7 +16,7 @@ struct Params {
     parts: u32,
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(INVOCATIONS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
@@ -30,11 +30,11 @@ fn main(
     let inverse = statistics[2u * row + 1u];
     var found_products = vec4<f32>();
     var found_sums = vec4<f32>();
-    for (var block = part.x + thread; block < part.y; block += BLOCK) {
-        let end = min(block + BLOCK, part.y);
+    for (var block = part.x + thread; block < part.y; block += 16u * INVOCATIONS) {
+        let end = min(block + 16u * INVOCATIONS, part.y);
         var block_products = vec4<f32>();
         var block_sums = vec4<f32>();
-        for (var i = block; i < end; i += 64u) {
+        for (var i = block; i < end; i += INVOCATIONS) {
             let at = plane * params.plane + i;
             if PLANE_VEC4 {
                 let gradient = gradients_at(at);

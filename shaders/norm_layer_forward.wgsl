@@ -24,7 +24,7 @@ fn load_value(at: u32) -> f32 {
     return f32(input[at / 4u][at % 4u]);
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(INVOCATIONS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
@@ -34,7 +34,7 @@ fn main(
     let places = params.len / select(1u, 4u, PLANE_VEC4);
     let found = moments(thread, row, 0u, places, places);
     let inverse = 1.0 / sqrt(found.squares / f32(params.len) + params.epsilon);
-    for (var i = thread; i < params.len; i += 64u) {
+    for (var i = thread; i < params.len; i += INVOCATIONS) {
         let at = row * params.len + i;
         let normal = (load_value(at) - found.mean) * inverse;
         var y = scaled(i, normal);

@@ -13,7 +13,7 @@ struct Params {
     parts: u32,
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(INVOCATIONS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
@@ -24,10 +24,10 @@ fn main(
     let part = part_of(params.batch * params.plane, params.parts, slot / params.channels);
     var sum = vec4<f32>();
     var place = place_of(part.x + thread, params.plane);
-    for (var block = part.x + thread; block < part.y; block += BLOCK) {
-        let end = min(block + BLOCK, part.y);
+    for (var block = part.x + thread; block < part.y; block += 16u * INVOCATIONS) {
+        let end = min(block + 16u * INVOCATIONS, part.y);
         var block_sum = vec4<f32>();
-        for (var i = block; i < end; i += 64u) {
+        for (var i = block; i < end; i += INVOCATIONS) {
             let at = index_of(place, channel, params.channels, params.plane);
             place = next_place(place, params.plane);
             if PLANE_VEC4 {

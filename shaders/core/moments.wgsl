@@ -1,5 +1,5 @@
 
-// Mean and squared differences from it of values that a workgroup of 64 shares, in two passes so that
+// Mean and squared differences from it of values that a workgroup shares, in two passes so that
 // a large mean costs no digits.
 //
 // Calls  load_values(which, place) -> vec4   those of a place in one of several rows or channels, see core/planes.wgsl
@@ -18,10 +18,10 @@ fn moments(thread: u32, which: u32, begin: u32, end: u32, plane: u32) -> Moments
     let first = place_of(begin + thread, plane);
     var sum = vec4<f32>();
     var place = first;
-    for (var block = begin + thread; block < end; block += BLOCK) {
-        let block_end = min(block + BLOCK, end);
+    for (var block = begin + thread; block < end; block += 16u * INVOCATIONS) {
+        let block_end = min(block + 16u * INVOCATIONS, end);
         var part = vec4<f32>();
-        for (var i = block; i < block_end; i += 64u) {
+        for (var i = block; i < block_end; i += INVOCATIONS) {
             part += SCALE * load_values(which, place);
             place = next_place(place, plane);
         }
@@ -31,11 +31,11 @@ fn moments(thread: u32, which: u32, begin: u32, end: u32, plane: u32) -> Moments
     var differences = vec4<f32>();
     var squares = vec4<f32>();
     place = first;
-    for (var block = begin + thread; block < end; block += BLOCK) {
-        let block_end = min(block + BLOCK, end);
+    for (var block = begin + thread; block < end; block += 16u * INVOCATIONS) {
+        let block_end = min(block + 16u * INVOCATIONS, end);
         var part_differences = vec4<f32>();
         var part_squares = vec4<f32>();
-        for (var i = block; i < block_end; i += 64u) {
+        for (var i = block; i < block_end; i += INVOCATIONS) {
             let difference = load_values(which, place) - for_each(mean);
             part_differences += SCALE * difference;
             part_squares += difference * difference;

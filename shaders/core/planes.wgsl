@@ -1,10 +1,10 @@
 
-// Walks over a channel's values in (N, C, plane), counted over images and then pixels, as a workgroup of 64 shares
+// Walks over a channel's values in (N, C, plane), counted over images and then pixels, as a workgroup shares
 // them: one by one, or four by four where planes consist of whole vectors. `plane` counts in what is walked by.
 
 override PLANE_VEC4: bool = false;
 
-// Where an invocation is. Divided once: from then on image and pixel advance by 64 at a time.
+// Where an invocation is. Divided once: from then on image and pixel advance by the workgroup's size at a time.
 struct Place {
     image: u32,
     pixel: u32,
@@ -13,7 +13,7 @@ struct Place {
 }
 
 fn place_of(i: u32, plane: u32) -> Place {
-    return Place(i / plane, i % plane, 64u / plane, 64u % plane);
+    return Place(i / plane, i % plane, INVOCATIONS / plane, INVOCATIONS % plane);
 }
 
 fn next_place(p: Place, plane: u32) -> Place {

@@ -515,7 +515,12 @@ pub(crate) fn group_parts(sums: usize, values: usize) -> usize {
 
 /// Iterations that the loops of an invocation make where 64 share so many values, in blocks.
 pub(crate) fn group_iterations(values: usize) -> usize {
-    let turns = values.div_ceil(64);
+    shared_iterations(values, 64)
+}
+
+/// The same where so many share them.
+pub(crate) fn shared_iterations(values: usize, invocations: usize) -> usize {
+    let turns = values.div_ceil(invocations);
     turns + turns.div_ceil(16)
 }
 

@@ -23,15 +23,28 @@ macro_rules! block {
 }
 
 pub(crate) const FLAT: Block = block!("flat");
-pub(crate) const REDUCE: Block = block!("reduce");
+/// By 64 invocations.
+pub(crate) const REDUCE: Block = Block {
+    name: "reduce",
+    wgsl: |_| concat!(core!("reduce_by_64"), core!("reduce")),
+    constants: &[],
+    uses: &[],
+};
+/// By as many as suit the adapter.
+pub(crate) const REDUCE_BY_SOME: Block = Block {
+    name: "reduce_by_some",
+    wgsl: |_| concat!(core!("reduce_by_some"), core!("reduce")),
+    constants: &["INVOCATIONS"],
+    uses: &[],
+};
 pub(crate) const CORRECTED: Block = block!("corrected", uses: [NAN]);
 pub(crate) const PLANES: Block = block!("planes", constants: ["PLANE_VEC4"]);
-pub(crate) const MOMENTS: Block = block!("moments", uses: [PLANES, REDUCE, CORRECTED]);
+pub(crate) const MOMENTS: Block = block!("moments", uses: [PLANES, REDUCE_BY_SOME, CORRECTED]);
 pub(crate) const RUNNING: Block = block!("running", constants: ["CUMULATIVE"]);
 pub(crate) const STATISTICS: Block = block!(
     "statistics",
     constants: ["HAS_RUNNING", "FOLDS_LATER"],
-    uses: [PLANES, RUNNING, REDUCE, CORRECTED]
+    uses: [PLANES, RUNNING, REDUCE_BY_SOME, CORRECTED]
 );
 pub(crate) const CHANNELS: Block = block!("channels", constants: ["PLANE_VEC4"]);
 pub(crate) const AFFINE: Block = block!("affine", constants: ["AFFINE"]);

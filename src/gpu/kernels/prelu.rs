@@ -1,6 +1,6 @@
 //! ReLU with learned slopes.
 
-use super::reduce::sum_parts;
+use super::reduce::{by_some, reduce_iterations, sum_parts};
 use super::{Output, Read, ReadWrite, Recording, Region};
 use super::{blocks, flag, flat_grid, group_grid, plane_unit, vectors, whole_vectors};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
@@ -39,7 +39,7 @@ pub(crate) const BACKWARD_WEIGHT: Kernel = Kernel {
     source: source!("prelu_backward_weight.wgsl"),
     blocks: &[
         &blocks::PLANES,
-        &blocks::REDUCE,
+        &blocks::REDUCE_BY_SOME,
         &blocks::FLAT,
         &blocks::NAN,
     ],
@@ -122,8 +122,11 @@ pub(crate) fn backward_weight(
     };
     let regions = [input, gradient_output, partial].map(Some);
     let of_part = (values / unit).div_ceil(parts);
-    recording.iterations(strategy::group_iterations(of_part));
-    let constants = [("PLANE_VEC4", whole_vectors(geometry.plane))];
+    recording.iterations(reduce_iterations(recording, of_part));
+    let constants = [
+        by_some(recording),
+        ("PLANE_VEC4", whole_vectors(geometry.plane)),
+    ];
     let grid = group_grid(channels * parts);
     recording.dispatch(&BACKWARD_WEIGHT, &constants, &regions, params, grid);
     if parts > 1 {

@@ -47,6 +47,21 @@ pub(crate) const PARTS: Kernel = Kernel {
 #[cfg(test)]
 pub(super) const KERNELS: &[&Kernel] = &[&BIAS, &PARTS];
 
+/// How many invocations share a sum in kernels with `blocks::REDUCE_BY_SOME`.
+pub(super) fn reducers(recording: &Recording) -> usize {
+    if recording.traits.software { 8 } else { 64 }
+}
+
+/// The constant that says so.
+pub(super) fn by_some(recording: &Recording) -> (&'static str, f64) {
+    ("INVOCATIONS", reducers(recording) as f64)
+}
+
+/// Iterations of each of them where they share so many values, in blocks.
+pub(super) fn reduce_iterations(recording: &Recording, values: usize) -> usize {
+    strategy::shared_iterations(values, reducers(recording))
+}
+
 /// The sum of `(N, C, plane)` over all but the channels.
 pub(crate) fn bias_gradient(
     recording: &mut Recording,

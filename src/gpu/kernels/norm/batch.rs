@@ -4,9 +4,9 @@ use super::{Incoming, Output, Read, ReadWrite, Recording, Region};
 use super::{
     added, affine, blocks, flag, flat_grid, group_grid, plane_unit, vectors, whole_vectors,
 };
-use super::{partial_gradients, sum_gradients};
+use super::{by_some, partial_gradients, reduce_iterations, reducers, sum_gradients};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
-use crate::gpu::strategy::{self, group_iterations};
+use crate::gpu::strategy;
 use crate::op::{BatchNorm, BatchNormGeometry};
 
 params! {
@@ -121,7 +121,7 @@ pub(crate) const BACKWARD_WEIGHT: Kernel = Kernel {
     blocks: &[
         &blocks::GRADIENT,
         &blocks::PLANES,
-        &blocks::REDUCE,
+        &blocks::REDUCE_BY_SOME,
         &blocks::FLAT,
     ],
     bindings: &[Read, Read, Read, Read, Read, ReadWrite, ReadWrite],
@@ -260,6 +260,7 @@ pub(super) fn record_statistics(
     let batches = running.and_then(|running| running.batches);
     let constants = [
         ("SPLIT", flag(partial.is_some())),
+        by_some(recording),
         plane_vec4(geometry),
         ("HAS_RUNNING", flag(running.is_some())),
         ("CUMULATIVE", flag(batches.is_some())),
@@ -272,7 +273,7 @@ pub(super) fn record_statistics(
     let [mean, variance] = [0, 1].map(|at| estimates.map(|estimates| estimates[at]));
     let to = [Some(statistics), mean, variance, batches];
     let of_part = (geometry.batch * geometry.plane / unit).div_ceil(parts);
-    recording.iterations(2 * group_iterations(of_part));
+    recording.iterations(2 * reduce_iterations(recording, of_part));
     let grid = group_grid(geometry.channels * parts);
     let first = match partial {
         None => to,
@@ -281,7 +282,7 @@ pub(super) fn record_statistics(
     let regions = [&[input][..], &first].concat();
     recording.dispatch(&STATISTICS, &constants, &regions, params, grid);
     if partial.is_some() {
-        recording.iterations(2 * parts.div_ceil(64));
+        recording.iterations(2 * parts.div_ceil(reducers(recording)));
         let regions = [&[partial][..], &to].concat();
         let grid = group_grid(geometry.channels);
         recording.dispatch(&TOTAL, &constants[1..], &regions, params, grid);
@@ -373,6 +374,7 @@ pub(super) fn backward_parameters(
     let mut constants = vec![
         ("TRAINING", flag(found[0].is_some())),
         ("PLANE_VEC4", flag(unit == 4)),
+        by_some(recording),
         (
             "BY_POSITION",
             flag(matches!(moments, Moments::Positions(_))),
@@ -381,7 +383,8 @@ pub(super) fn backward_parameters(
     constants.extend(incoming.constants(recording));
     let read = [Some(input), Some(incoming.given())];
     let regions = [&read[..], &found, &partial.map(Some)].concat();
-    recording.iterations(group_iterations((values / unit).div_ceil(parts)));
+    let of_part = (values / unit).div_ceil(parts);
+    recording.iterations(reduce_iterations(recording, of_part));
     let grid = group_grid(geometry.channels * parts);
     recording.dispatch(&BACKWARD_WEIGHT, &constants, &regions, params, grid);
     sum_gradients(recording, partial, gradients, parts, geometry.channels);

@@ -5,7 +5,7 @@ pub(crate) mod channels;
 pub(crate) mod group;
 pub(crate) mod layer;
 
-use super::reduce::sum_parts;
+use super::reduce::{by_some, reduce_iterations, reducers, sum_parts};
 use super::{Incoming, Output, Read, ReadWrite, Recording, Region};
 use super::{blocks, flag, flat_grid, group_grid, plane_unit, vectors, whole_vectors};
 
