@@ -467,6 +467,19 @@ pub(crate) fn sum_parts(traits: &Traits, work: &Work, core: Core) -> usize {
     wanted.min(MOST / slices.max(1)).max(1)
 }
 
+/// Rows of a tile of the core for subgroups: 16, or 64, which make half as many loads but take lavapipe half a
+/// second to compile, where that pays and leaves work for all cores.
+pub(crate) fn subgroup_rows(traits: &Traits, [m, n, k]: [usize; 3], parts: usize) -> usize {
+    /// Multiply-adds of a product that takes tens of milliseconds.
+    const LARGE: usize = 1 << 26;
+    let tall = m.div_ceil(64) * n.div_ceil(32) * parts;
+    let pays = m > 32 && m.saturating_mul(n).saturating_mul(k) >= LARGE;
+    match pays && tall >= 2 * traits.compute_units as usize {
+        true => 64,
+        false => 16,
+    }
+}
+
 /// Iterations that the loops of an invocation of the tiled cores make for sums of length `k`: a turn
 /// for each block, 4 at most for its steps, and one for each term.
 pub(crate) fn tiled_iterations(k: usize) -> usize {
