@@ -1,7 +1,9 @@
 // Compiles HLSL as Windows does: hlsl.exe LIST. A line of LIST is a file, a profile, and the compiler, fxc or dxc, whose
-// libraries lie beside the program. Built and run by tests/hlsl.sh. The exit code says whether all were accepted.
+// libraries lie beside the program. Built and run by tests/hlsl.sh. The exit code says whether all were accepted. A file that
+// takes longer than a minute ends the run: a program that waited for it would look as if it hung.
 #include <windows.h>
 
+#include <atomic>
 #include <cstdio>
 #include <string>
 #include <vector>
@@ -74,6 +76,21 @@ static bool dxc(Compiler *compiler, const std::string &text, const char *profile
     return SUCCEEDED(status);
 }
 
+static const ULONGLONG LIMIT = 60000;
+static std::atomic<ULONGLONG> begun_at;
+static char path[300], profile[16], by[8];
+
+// Ends the program where a file takes too long; a thread within a compiler cannot be ended safely.
+static DWORD WINAPI watch(void *) {
+    for (;; Sleep(500)) {
+        ULONGLONG begun = begun_at;
+        if (!begun || GetTickCount64() - begun < LIMIT) continue;
+        printf("%s has not done with %s after %llu s\n", by, path, LIMIT / 1000);
+        fflush(stdout);
+        TerminateProcess(GetCurrentProcess(), 1);
+    }
+}
+
 int main(int, char **arguments) {
     HMODULE old = LoadLibraryA("d3dcompiler_47.dll"), recent = LoadLibraryA("dxcompiler.dll");
     auto compile = old ? (D3DCompile)GetProcAddress(old, "D3DCompile") : nullptr;
@@ -85,15 +102,17 @@ int main(int, char **arguments) {
         printf("error: no FXC, no DXC, or no list\n");
         return 2;
     }
-    char path[300], profile[16], by[8];
+    CreateThread(nullptr, 0, watch, nullptr, 0, nullptr);
     int accepted = 0, refused = 0, files[2] = {};
     ULONGLONG milliseconds[2] = {};
     while (fscanf(list, "%299s %15s %7s", path, profile, by) == 3) {
         std::string text = read(path), why;
         bool old_one = std::string(by) == "fxc";
         ULONGLONG begun = GetTickCount64();
+        begun_at = begun;
         bool good = !text.empty() &&
                     (old_one ? fxc(compile, text, path, profile, &why) : dxc(compiler, text, profile, &why));
+        begun_at = 0;
         ULONGLONG took = GetTickCount64() - begun;
         (good ? accepted : refused) += 1;
         files[old_one] += 1;

@@ -246,8 +246,11 @@ pub(super) fn translate(
             .map_err(|error| format!("overrides: {error}"))?;
         let subgroups = kernel.wgsl(variant).contains("subgroup");
 
+        // As a device is asked for it: see `Kernel::module` and `Kernel::pipeline`.
         let options = spv::Options {
             lang_version: (1, 3),
+            zero_initialize_workgroup_memory: spv::ZeroInitializeWorkgroupMemoryMode::None,
+            force_loop_bounding: false,
             ..Default::default()
         };
         let entry = spv::PipelineOptions {
@@ -258,6 +261,8 @@ pub(super) fn translate(
             .map_err(|error| format!("SPIR-V: {error}"))?;
         let options = msl::Options {
             lang_version: (2, 4),
+            zero_initialize_workgroup_memory: false,
+            force_loop_bounding: false,
             ..Default::default()
         };
         let (metal, translation) =
@@ -276,6 +281,10 @@ pub(super) fn translate(
         };
         let options = hlsl::Options {
             shader_model,
+            // FXC takes minutes for a fill that is written as an assignment of a whole array.
+            zero_initialize_workgroup_memory: false,
+            restrict_indexing: false,
+            force_loop_bounding: false,
             ..Default::default()
         };
         let (mut text, entry) = (String::new(), hlsl::PipelineOptions::default());
