@@ -166,9 +166,12 @@ pub(crate) const WINOGRAD_OUTPUT: Block = block!(
     constants: ["PAD_TOP", "PAD_LEFT", "BACKWARD", "HAS_BIAS"],
     uses: [WINOGRAD, FLAT, TIMES_ZERO]
 );
+pub(crate) const ENDED: Block = block!("ended");
 pub(crate) const TIMES_ZERO: Block = block!("times_zero");
 const FFT_BLOCK: Block = block!("fft_block", constants: ["PLANE"]);
 pub(crate) const FFT: Block = block!("fft", uses: [FFT_BLOCK]);
+pub(crate) const FFT_STORE: Block = block!("fft_store");
+pub(crate) const FFT_FILTERS: Block = block!("fft_filters", uses: [FFT_BLOCK]);
 pub(crate) const FFT_TILES: Block = block!("fft_tiles");
 pub(crate) const FFT_PAIRS: Block = block!("fft_pairs", uses: [FFT_BLOCK]);
 const WALK_PARAMS: Block = block!("walk_params");
