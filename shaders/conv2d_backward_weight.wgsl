@@ -78,24 +78,17 @@ fn product_step(step: u32) -> Walk {
 
 // Their sum: each digit carries once at most.
 fn product_after(inner: Inner, walk: Walk) -> Inner {
-    var next = Inner(
+    let x = inner.x + walk.x;
+    let row = x >= params.out_width;
+    let y = inner.y + walk.y + u32(row);
+    let image = y >= params.out_height;
+    return Inner(
         inner.k + walk.step,
-        inner.y + walk.y,
-        inner.x + walk.x,
-        inner.gradient + walk.gradient,
-        inner.first + walk.first,
+        select(y, y - params.out_height, image),
+        select(x, x - params.out_width, row),
+        inner.gradient + walk.gradient + select(0u, walk.image_gradient, image),
+        inner.first + walk.first + select(0u, walk.row_first, row) + select(0u, walk.image_first, image),
     );
-    if next.x >= params.out_width {
-        next.x -= params.out_width;
-        next.y += 1u;
-        next.first += walk.row_first;
-    }
-    if next.y >= params.out_height {
-        next.y -= params.out_height;
-        next.gradient += walk.image_gradient;
-        next.first += walk.image_first;
-    }
-    return next;
 }
 
 fn load_a(row: Row, inner: Inner) -> f32 {
@@ -106,8 +99,9 @@ fn load_b(column: Column, inner: Inner) -> f32 {
     // Above and left of the image the casts wrap to large numbers.
     let y = u32(column.y + i32(inner.y * STRIDE_H));
     let x = u32(column.x + i32(inner.x * STRIDE_W));
-    if y >= params.in_height || x >= params.in_width { return 0.0; }
-    return f32(input[column.first + i32(inner.first)]);
+    let inside = (y < params.in_height) & (x < params.in_width);
+    let at = select(0u, u32(column.first) + inner.first, inside);
+    return select(0.0, f32(input[at]), inside);
 }
 
 fn store_c(slice: u32, m: u32, n: u32, value: f32) {

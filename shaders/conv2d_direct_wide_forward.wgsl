@@ -1,6 +1,6 @@
 // Convolution with few taps and many filters, the first layer of a network above all: an invocation
-// computes one pixel of 16 output channels, so that each input element that it loads serves 16
-// multiplications. The filters of the 16 channels are in workgroup memory.
+// computes one pixel of 16 or 32 output channels, so that each input element that it loads serves as many
+// multiplications. The filters of these channels are in workgroup memory.
 
 @group(0) @binding(0) var<storage, read> input: array<Input>;         // (N, C, H, W)
 @group(0) @binding(1) var<storage, read> weight: array<Weight>;       // (O, C / groups, KH, KW)
@@ -11,9 +11,11 @@
 
 override HAS_BIAS: bool = false;
 
-override ROOM: u32 = 512u; // of 128 taps, or fewer
+// Quads of channels that an invocation computes: 4, or 8.
+override QUADS: u32 = 4u;
+override ROOM: u32 = 512u; // of 128 taps of as many, or fewer
 
-var<workgroup> filters: array<vec4<f32>, ROOM>; // (taps, 16 channels)
+var<workgroup> filters: array<vec4<f32>, ROOM>; // (taps, quads of channels)
 
 // The weights of four channels from the `first` of a group on, of one tap; zero beyond the last.
 fn load_filters(group: u32, first: u32, tap: u32, taps: u32) -> vec4<f32> {
@@ -30,18 +32,18 @@ fn load_filter(group: u32, channel: u32, tap: u32, taps: u32) -> f32 {
     return f32(weight[(group * params.out_channels + channel) * taps + tap]);
 }
 
-// Grid   x, y: blocks of 64 pixels of all images, folded; z: blocks of 16 channels of all groups
+// Grid   x, y: blocks of 64 pixels of all images, folded; z: blocks of 4 QUADS channels of all groups
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let blocks = (params.out_channels + 15u) / 16u;
+    let blocks = (params.out_channels + 4u * QUADS - 1u) / (4u * QUADS);
     let group = workgroup.z / blocks;
-    let first = workgroup.z % blocks * 16u;
+    let first = workgroup.z % blocks * 4u * QUADS;
     let taps = params.in_channels * KERNEL_H * KERNEL_W;
-    for (var i = thread; i < 4u * taps; i += 64u) {
-        filters[i] = load_filters(group, first + i % 4u * 4u, i / 4u, taps);
+    for (var i = thread; i < QUADS * taps; i += 64u) {
+        filters[i] = load_filters(group, first + i % QUADS * 4u, i / QUADS, taps);
     }
     workgroupBarrier();
 
@@ -55,25 +57,41 @@ fn main(
     var c1 = vec4<f32>();
     var c2 = vec4<f32>();
     var c3 = vec4<f32>();
+    var c4 = vec4<f32>();
+    var c5 = vec4<f32>();
+    var c6 = vec4<f32>();
+    var c7 = vec4<f32>();
+    // Above and left of the plane these wrap to large numbers.
+    let top = y * STRIDE_H - PAD_TOP;
+    let left = x * STRIDE_W - PAD_LEFT;
+    let plane = params.in_height * params.in_width;
+    var first_of_plane = (n * params.groups + group) * params.in_channels * plane;
     let in_channels = loop_bound(params.in_channels, workgroup);
     for (var c = 0u; c < in_channels; c++) {
-        let plane = (n * params.groups + group) * params.in_channels + c;
+        // There are no more: so compilers can tell that a tap's place behind the first one does not overflow.
+        let weights = min(QUADS * c * KERNEL_H * KERNEL_W, ROOM - 1u);
         for (var ky = 0u; ky < KERNEL_H; ky++) {
-            let iy = y * STRIDE_H + ky * DILATION_H - PAD_TOP; // wraps to a large number above the plane
+            let iy = top + ky * DILATION_H;
             for (var kx = 0u; kx < KERNEL_W; kx++) {
-                let ix = x * STRIDE_W + kx * DILATION_W - PAD_LEFT;
-                // The padding's zeros are factors too, as in PyTorch.
-                var value = 0.0;
-                if iy < params.in_height && ix < params.in_width {
-                    value = f32(input[(plane * params.in_height + iy) * params.in_width + ix]);
-                }
-                let tap = 4u * ((c * KERNEL_H + ky) * KERNEL_W + kx);
+                let ix = left + kx * DILATION_W;
+                // The padding's zeros are factors too, as in PyTorch. Without a branch for each element.
+                let inside = (iy < params.in_height) & (ix < params.in_width);
+                let at = select(0u, first_of_plane + iy * params.in_width + ix, inside);
+                let value = select(0.0, f32(input[at]), inside);
+                let tap = weights + QUADS * (ky * KERNEL_W + kx);
                 c0 += value * filters[tap];
                 c1 += value * filters[tap + 1u];
                 c2 += value * filters[tap + 2u];
                 c3 += value * filters[tap + 3u];
+                if QUADS > 4u {
+                    c4 += value * filters[tap + 4u];
+                    c5 += value * filters[tap + 5u];
+                    c6 += value * filters[tap + 6u];
+                    c7 += value * filters[tap + 7u];
+                }
             }
         }
+        first_of_plane += plane;
     }
 
     let area = params.out_height * params.out_width;
@@ -83,6 +101,12 @@ fn main(
     store_channels(group, first + 4u, at + 4u * area, area, c1);
     store_channels(group, first + 8u, at + 8u * area, area, c2);
     store_channels(group, first + 12u, at + 12u * area, area, c3);
+    if QUADS > 4u {
+        store_channels(group, first + 16u, at + 16u * area, area, c4);
+        store_channels(group, first + 20u, at + 20u * area, area, c5);
+        store_channels(group, first + 24u, at + 24u * area, area, c6);
+        store_channels(group, first + 28u, at + 28u * area, area, c7);
+    }
 }
 
 // A pixel of four channels from the `first` of a group on.

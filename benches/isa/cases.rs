@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use wgpu_cnn::engine::catalogue::{Pipeline, pipelines};
 use wgpu_cnn::{Conv2d, Loss, Model, ModelBuilder, Optimizer};
 
+use super::compilers::Vendor;
 use crate::networks;
 
 /// Cores that serve on a GPU.
@@ -28,10 +29,10 @@ pub struct Nest {
     pub multiply_adds: usize,
 }
 
-/// Each pipeline once, under the first name that it has.
-pub fn all() -> Result<Vec<Case>, String> {
+/// Each pipeline that a vendor's GPUs are given once, under the first name that it has.
+pub fn all(vendor: Vendor) -> Result<Vec<Case>, String> {
     let (mut cases, mut known, mut names) = (Vec::new(), HashSet::new(), HashSet::new());
-    for pipeline in pipelines_of_all().map_err(|error| error.to_string())? {
+    for pipeline in pipelines_of_all(vendor).map_err(|error| error.to_string())? {
         if !known.insert((pipeline.wgsl.clone(), format!("{:?}", pipeline.constants))) {
             continue;
         }
@@ -50,18 +51,19 @@ pub fn all() -> Result<Vec<Case>, String> {
     Ok(cases)
 }
 
-fn pipelines_of_all() -> wgpu_cnn::Result<Vec<Pipeline>> {
+fn pipelines_of_all(vendor: Vendor) -> wgpu_cnn::Result<Vec<Pipeline>> {
+    let few = vendor == Vendor::Intel;
     let (loss, momentum) = (Loss::default(), Optimizer::sgd(0.01).momentum(0.9).into());
     let mut all = Vec::new();
     for (model, optimizer) in [
         (networks::lenet([1, 28, 28]), momentum),
         (networks::vgg([3, 32, 32]), Optimizer::adam(1e-3).into()),
     ] {
-        all.extend(pipelines(&model, &loss, &optimizer, 64, false, None)?);
+        all.extend(pipelines(&model, &loss, &optimizer, 64, false, None, few)?);
     }
     let squares = Loss::mean_squared_error();
     let mut add = |model: &Model, half, core| -> wgpu_cnn::Result<()> {
-        let found = pipelines(model, &squares, &momentum, 64, half, core)?;
+        let found = pipelines(model, &squares, &momentum, 64, half, core, few)?;
         let is_product = |pipeline: &Pipeline| {
             ["matmul", "conv2d"]
                 .iter()
@@ -139,8 +141,11 @@ fn core(pipeline: &Pipeline) -> Option<(String, Option<Nest>)> {
     Some(match constant(pipeline, "SIDE") {
         // Steps of a block of 32, and along k within one.
         side @ 1.. => (format!("tiled-{}", 4 * side), nest(&[32 / side, side], 16)),
-        0 if kernel.ends_with("_8x4") => ("tiled-128".into(), nest(&[4, 16], 32)),
-        0 if kernel == "conv2d_direct_wide_forward" => ("direct".into(), nest(&window, 16)),
+        0 if kernel.ends_with("_8x4") => ("tiled-128".into(), nest(&[4, 2, 8], 32)),
+        0 if kernel == "conv2d_direct_wide_forward" => {
+            let channels = 4 * constant(pipeline, "QUADS");
+            ("direct".into(), nest(&window, channels))
+        }
         // The values of a block of the sum over pixels.
         0 if kernel == "conv2d_direct_backward_weight" => ("direct".into(), nest(&[16], 1)),
         0 if kernel.starts_with("conv2d_direct") => ("direct".into(), nest(&window, 1)),
@@ -162,7 +167,7 @@ fn name(pipeline: &Pipeline, core: Option<String>) -> String {
     }
     for &(name, value) in &pipeline.constants {
         // What the core and the transpositions say already, and what is in the words above.
-        let said = ["KERNEL_", "SIDE", "A_ALONG_K", "B_ALONG_K"]
+        let said = ["KERNEL_", "SIDE", "INNER", "A_ALONG_K", "B_ALONG_K"]
             .iter()
             .any(|p| name.starts_with(p));
         let usual = value == 0.0

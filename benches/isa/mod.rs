@@ -45,21 +45,10 @@ const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/isa.json");
 /// arguments with which this program comes to [`serve`].
 pub fn run(task: Task, filter: &str, child: &[&str]) -> Result<(), String> {
     let compilers = compilers::found();
-    let mut cases = cases::all()?;
-    cases.retain(|case| case.name.contains(filter));
-    let requests = cases.iter().map(|case| {
-        let words = spirv::words(&case.pipeline).map_err(|e| format!("{}: {e}", case.name))?;
-        Ok(Request {
-            words,
-            storage: case.pipeline.storage.clone(),
-            uniform: case.pipeline.uniform,
-        })
-    });
-    let requests: Vec<Request> = requests.collect::<Result<_, String>>()?;
     let mut tables = Vec::new();
     for compiler in &compilers {
         let title = compiler.target.title;
-        match table(compiler, &cases, &requests, child) {
+        match table(compiler, filter, child) {
             Ok(table) => {
                 if task == Task::Print {
                     table.print(title);
@@ -92,13 +81,11 @@ pub fn run(task: Task, filter: &str, child: &[&str]) -> Result<(), String> {
     }
 }
 
-fn table(
-    compiler: &Compiler,
-    cases: &[Case],
-    requests: &[Request],
-    child: &[&str],
-) -> Result<Table, String> {
-    let report = compiler.compile(requests, child)?;
+fn table(compiler: &Compiler, filter: &str, child: &[&str]) -> Result<Table, String> {
+    let mut cases = cases::all(compiler.target.vendor)?;
+    cases.retain(|case| case.name.contains(filter));
+    let requests: Result<Vec<_>, String> = cases.iter().map(request).collect();
+    let report = compiler.compile(&requests?, child)?;
     let rows = cases.iter().zip(report.compiled).map(|(case, compiled)| {
         let vendor = compiler.target.vendor;
         let read = |compiled| Reading::of(vendor, &compiled, case.nest.as_ref());
@@ -108,6 +95,15 @@ fn table(
         name: compiler.target.name.into(),
         driver: report.driver,
         rows: rows.collect(),
+    })
+}
+
+fn request(case: &Case) -> Result<Request, String> {
+    let words = spirv::words(&case.pipeline).map_err(|e| format!("{}: {e}", case.name))?;
+    Ok(Request {
+        words,
+        storage: case.pipeline.storage.clone(),
+        uniform: case.pipeline.uniform,
     })
 }
 

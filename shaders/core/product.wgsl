@@ -38,6 +38,16 @@ struct Start {
     k_b: u32,
 }
 
+var<workgroup> agreed: vec2<u32>;
+
+// Where this slice's range of k begins and ends, as one value of the whole workgroup. Where a compiler does not see
+// that all invocations leave a loop together, it keeps what each of them left with beside what the others go on with:
+// by Mesa's for NVIDIA every sum takes two registers then.
+fn agreed_range(size: Size, thread: u32) -> vec2<u32> {
+    if thread == 0u { agreed = vec2(size.k_begin, size.k_end); }
+    return workgroupUniformLoad(&agreed);
+}
+
 // The first row and column of this workgroup's tile.
 fn tile_corner(group: vec3<u32>, size: Size, sides: vec2<u32>) -> vec2<u32> {
     let tiles_m = (size.m + sides.x - 1u) / sides.x;

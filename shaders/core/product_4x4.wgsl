@@ -40,38 +40,41 @@ fn main(
     let size = product_size(slice);
     let corner = tile_corner(group, size, vec2(4u * SIDE));
 
+    // One quad more than a tile has, so that a column of it lies in different banks.
+    let pitch = SIDE + 1u;
     // What this invocation loads: a quad of A at one k, a quad of B at one k.
     let a_k = select(thread / SIDE, thread % SIDE, A_ALONG_K);
     let a_quad = select(thread % SIDE, thread / SIDE, A_ALONG_K);
     let b_k = select(thread / SIDE, thread % SIDE, B_ALONG_K);
     let b_quad = select(thread % SIDE, thread / SIDE, B_ALONG_K);
+    let at_a = a_k * pitch + a_quad;
+    let at_b = b_k * pitch + b_quad;
     // What it computes.
     let own = own_of(thread);
     let high = own.x;
     let low = own.y;
-    // One quad more than a tile has, so that a column of it lies in different banks.
-    let pitch = SIDE + 1u;
 
     var total0 = vec4<f32>();
     var total1 = vec4<f32>();
     var total2 = vec4<f32>();
     var total3 = vec4<f32>();
-    let k_end = loop_bound(size.k_end, group);
+    let range = agreed_range(size, thread);
+    let k_end = range.y;
     let start = Start(
         slice, size, corner, thread, a_quad, b_quad, SIDE, SIDE, size.k_begin + a_k, size.k_begin + b_k);
     let walk = product_walk(start, SIDE);
     var place = product_start(start);
     var next_a = load_quad_a(place, k_end);
     var next_b = load_quad_b(place, k_end);
-    for (var block = size.k_begin; block < k_end; block += BLOCK_K) {
+    for (var block = range.x; block < k_end; block += BLOCK_K) {
         let block_end = min(block + BLOCK_K, k_end);
         var c0 = vec4<f32>();
         var c1 = vec4<f32>();
         var c2 = vec4<f32>();
         var c3 = vec4<f32>();
         for (var k0 = block; k0 < block_end; k0 += SIDE) {
-            tile_a[a_k * pitch + a_quad] = next_a;
-            tile_b[b_k * pitch + b_quad] = next_b;
+            tile_a[at_a] = next_a;
+            tile_b[at_b] = next_b;
             workgroupBarrier();
             place = product_next(place, walk);
             next_a = load_quad_a(place, k_end);

@@ -29,6 +29,10 @@ var<workgroup> tile_b: array<vec4<f32>, STEP * PITCH_B>; // (k, n / 4)
 // Each invocation loads two quads of A, so many apart.
 const QUADS_APART: u32 = 16u;
 
+// Along k, so many turns of a step are a loop of their own: drivers unroll it, and leave one of 16 as it is. 1 where
+// registers are too few for that.
+override INNER: u32 = 8u;
+
 // Sums of 64 products are made by themselves, so that none is long enough to lose digits.
 const BLOCK_K: u32 = 64u;
 
@@ -47,6 +51,9 @@ fn main(
     let b_k = select(thread / SIDE, thread % STEP, B_ALONG_K);
     let b_quad = select(thread % SIDE, thread / STEP, B_ALONG_K);
 
+    let at_a = a_k * PITCH_A + a_quad;
+    let at_b = b_k * PITCH_B + b_quad;
+
     // What it computes.
     let own = own_of(thread);
     let high = own.x;
@@ -60,7 +67,8 @@ fn main(
     var total30 = vec4<f32>();
     var total31 = vec4<f32>();
 
-    let k_end = loop_bound(size.k_end, group);
+    let range = agreed_range(size, thread);
+    let k_end = range.y;
     let start = Start(
         slice, size, corner, thread, a_quad, b_quad, 2u * SIDE, SIDE, size.k_begin + a_k, size.k_begin + b_k);
     let walk = product_walk(start, STEP);
@@ -68,7 +76,7 @@ fn main(
     var next_a0 = load_quad_a(place, k_end);
     var next_a1 = load_other_a(place, k_end);
     var next_b = load_quad_b(place, k_end);
-    for (var block = size.k_begin; block < k_end; block += BLOCK_K) {
+    for (var block = range.x; block < k_end; block += BLOCK_K) {
         let block_end = min(block + BLOCK_K, k_end);
         var c00 = vec4<f32>();
         var c01 = vec4<f32>();
@@ -79,26 +87,29 @@ fn main(
         var c30 = vec4<f32>();
         var c31 = vec4<f32>();
         for (var k0 = block; k0 < block_end; k0 += STEP) {
-            tile_a[a_k * PITCH_A + a_quad] = next_a0;
-            tile_a[a_k * PITCH_A + a_quad + QUADS_APART] = next_a1;
-            tile_b[b_k * PITCH_B + b_quad] = next_b;
+            tile_a[at_a] = next_a0;
+            tile_a[at_a + QUADS_APART] = next_a1;
+            tile_b[at_b] = next_b;
             workgroupBarrier();
             place = product_next(place, walk);
             next_a0 = load_quad_a(place, k_end);
             next_a1 = load_other_a(place, k_end);
             next_b = load_quad_b(place, k_end);
-            for (var k = 0u; k < STEP; k++) {
-                let a0 = tile_a[k * PITCH_A + high];
-                let a1 = tile_a[k * PITCH_A + high + QUADS_APART];
-                let b = tile_b[k * PITCH_B + low];
-                c00 += a0.x * b;
-                c10 += a0.y * b;
-                c20 += a0.z * b;
-                c30 += a0.w * b;
-                c01 += a1.x * b;
-                c11 += a1.y * b;
-                c21 += a1.z * b;
-                c31 += a1.w * b;
+            for (var first = 0u; first < STEP; first += INNER) {
+                for (var i = 0u; i < INNER; i++) {
+                    let k = first + i;
+                    let a0 = tile_a[k * PITCH_A + high];
+                    let a1 = tile_a[k * PITCH_A + high + QUADS_APART];
+                    let b = tile_b[k * PITCH_B + low];
+                    c00 += a0.x * b;
+                    c10 += a0.y * b;
+                    c20 += a0.z * b;
+                    c30 += a0.w * b;
+                    c01 += a1.x * b;
+                    c11 += a1.y * b;
+                    c21 += a1.z * b;
+                    c31 += a1.w * b;
+                }
             }
             workgroupBarrier();
         }

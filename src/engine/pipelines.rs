@@ -44,7 +44,7 @@ impl Pipeline {
 }
 
 /// The pipelines of a training step of `batch` examples on a GPU that is not there: no software adapter, and
-/// with room for every buffer. Each comes once, in the order in which they first run. With `core`, one of
+/// with room for every buffer; with `few_registers` one such as Intel's. Each comes once, in the order in which they first run. With `core`, one of
 /// those that [`GpuBuilder::prefer_core`](crate::GpuBuilder::prefer_core) takes, that core is taken wherever it
 /// serves.
 ///
@@ -58,11 +58,13 @@ pub fn pipelines(
     batch: usize,
     half: bool,
     core: Option<&str>,
+    few_registers: bool,
 ) -> Result<Vec<Pipeline>> {
     let named = |name| {
         Core::named(name).ok_or_else(|| Error::argument("core", format!("{name:?} names no core")))
     };
     let traits = Traits {
+        few_registers,
         max_binding: 4 << 30,
         max_buffer: 4 << 30,
         preferred: core.map(named).transpose()?,

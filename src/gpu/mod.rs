@@ -298,9 +298,11 @@ impl Gpu {
         let (info, features) = (&self.inner.info, self.inner.device.features());
         let fixed = info.subgroup_min_size == info.subgroup_max_size;
         let subgroups = features.contains(wgpu::Features::SUBGROUP) && fixed;
+        let software = info.device_type == wgpu::DeviceType::Cpu;
         Traits {
-            software: info.device_type == wgpu::DeviceType::Cpu,
+            software,
             subgroup_size: if subgroups { info.subgroup_min_size } else { 0 },
+            few_registers: !software && info.subgroup_min_size == 8,
             storage_alignment: self.inner.limits.min_storage_buffer_offset_alignment.into(),
             uniform_alignment: self.inner.limits.min_uniform_buffer_offset_alignment.into(),
             // Shaders count elements in 32 bits.

@@ -31,6 +31,8 @@ pub(crate) struct Traits {
     pub software: bool,
     /// Invocations in every subgroup, or 0 where that is not fixed or subgroups cannot be used.
     pub subgroup_size: u32,
+    /// Whether a GPU has 128 vectors of registers for an invocation and no more, as Intel's for subgroups of 8.
+    pub few_registers: bool,
     pub storage_alignment: u64,
     pub uniform_alignment: u64,
     /// The largest storage binding in bytes.
@@ -52,6 +54,7 @@ impl Traits {
     pub const DEFAULT: Self = Self {
         software: false,
         subgroup_size: 0,
+        few_registers: false,
         storage_alignment: 256,
         uniform_alignment: 256,
         max_binding: 128 << 20,
@@ -324,7 +327,7 @@ fn direct(work: &Work, geometry: &Conv2dGeometry) -> bool {
     few || (from <= 4 && wide(work))
 }
 
-/// Whether the direct core computes 16 channels of a pixel at once.
+/// Whether the direct core computes 16 or 32 channels of a pixel at once.
 pub(crate) fn wide(work: &Work) -> bool {
     let Extents { m, k, .. } = work.extents();
     matches!(work, Work::Conv2dForward(_)) && m >= 8 && k <= WIDE_TAPS
@@ -337,6 +340,14 @@ pub(crate) const WIDE_TAPS: usize = 128;
 pub(crate) fn wide_room(taps: usize) -> usize {
     taps.next_multiple_of(32)
 }
+
+/// Quads of channels that an invocation of the wide kernel computes: 8 where there are as many, the filters leave room
+/// for many workgroups, and registers are enough.
+pub(crate) fn wide_quads(traits: &Traits, extents: &Extents) -> usize {
+    let many = extents.m > 16 && extents.k <= 32;
+    if many && !traits.few_registers { 8 } else { 4 }
+}
+
 /// Rows of a tile of the core for subgroups: 16, or 64, which make half as many loads but take lavapipe half a
 /// second to compile, where that pays and leaves work for all cores.
 pub(crate) fn subgroup_rows(traits: &Traits, [m, n, k]: [usize; 3], parts: usize) -> usize {

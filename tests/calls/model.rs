@@ -137,9 +137,9 @@ pub fn calls() -> Vec<Call> {
             let classes = d.below(9);
             let (loss, optimizer) = (op::loss(d, classes), op::optimizer(d));
             let core = d.pick(&[None, Some("tiled-128"), Some("direct"), Some("none")]);
-            let (batch, half) = (d.number(), d.flag());
+            let (batch, half, few) = (d.number(), d.flag(), d.flag());
             random(d).is_ok_and(|model| {
-                catalogue::pipelines(&model, &loss, &optimizer, batch, half, core).is_ok()
+                catalogue::pipelines(&model, &loss, &optimizer, batch, half, core, few).is_ok()
             })
         }),
     ]

@@ -76,7 +76,8 @@ fn clean_by(cores: &[&str], kernels_begin: &str) {
     let served = |case: &ModelCase| {
         let optimizer = Optimizer::sgd(0.1).into();
         let core = cores.last().copied();
-        let kernels = pipelines(&case.model, &case.loss, &optimizer, case.batch, false, core);
+        let (model, loss, batch) = (&case.model, &case.loss, case.batch);
+        let kernels = pipelines(model, loss, &optimizer, batch, false, core, false);
         let mut kernels = kernels.unwrap().into_iter();
         kernels.any(|pipeline| pipeline.kernel.starts_with(kernels_begin))
     };

@@ -147,7 +147,8 @@ pub(crate) const ELEMENT_QUADS: Block = block!("element_quads");
 pub(crate) const TAP_QUADS: Block = block!("tap_quads", constants: ["TAPS_APART"]);
 pub(crate) const PRODUCT_4X4: Block =
     block!("product_4x4", constants: ["SIDE"], uses: [PRODUCT, FLAT]);
-pub(crate) const PRODUCT_8X4: Block = block!("product_8x4", uses: [PRODUCT, FLAT]);
+pub(crate) const PRODUCT_8X4: Block =
+    block!("product_8x4", constants: ["INNER"], uses: [PRODUCT, FLAT]);
 pub(crate) const PRODUCT_SUBGROUP: Block =
     block!("product_subgroup", constants: ["TALL"], uses: [FLAT]);
 

@@ -123,7 +123,7 @@ pub(crate) const DIRECT_WIDE_FORWARD: Kernel = Kernel {
     bindings: &[Read, Read, Read, Read, ReadWrite],
     formats: &[(0, "Input"), (1, "Weight"), (3, "Saved"), (4, "Output")],
     params: Params::LAYOUT,
-    constants: &["HAS_BIAS", "ROOM"],
+    constants: &["HAS_BIAS", "QUADS", "ROOM"],
 };
 
 pub(crate) const DIRECT_BACKWARD_INPUT: Kernel = Kernel {
@@ -201,12 +201,15 @@ pub(crate) fn forward(
     }
     let kernels = (&DIRECT_FORWARD, &FORWARD);
     if core == Core::Direct && strategy::wide(&work) {
-        let Extents { m, n, k, slices } = work.extents();
+        let extents = work.extents();
+        let Extents { m, n, k, slices } = extents;
+        let quads = strategy::wide_quads(&recording.traits, &extents);
         let [x, y, _] = flat_grid(n);
-        let grid = [x, y, (m.div_ceil(16) * slices) as u64];
+        let grid = [x, y, (m.div_ceil(4 * quads) * slices) as u64];
         let (mut constants, regions) = image_bindings(recording, geometry, inputs, bias, output);
-        constants.push(("ROOM", 4.0 * strategy::wide_room(k) as f64));
-        recording.iterations(3 * k + 4 * k.div_ceil(64) + 32);
+        constants.push(("QUADS", quads as f64));
+        constants.push(("ROOM", (quads * strategy::wide_room(k)) as f64));
+        recording.iterations(3 * k + quads * k.div_ceil(64) + 32);
         let params = params(geometry, 1);
         recording.dispatch(&DIRECT_WIDE_FORWARD, &constants, &regions, params, grid);
         recording.flops(work.flops());

@@ -89,3 +89,32 @@ fn a_core_that_serves_keeps_within_the_limits_of_loops() {
         }
     }
 }
+
+/// GPUs whose registers are few unroll nothing, and compute fewer channels of a first layer at once.
+#[test]
+fn few_registers_are_not_asked_for_more() {
+    let constants = |core, channels, few_registers| {
+        let layer = Conv2d::new(64, 3).padding(1);
+        let geometry = layer.geometry(8, &Shape::from([channels, 16, 16])).unwrap();
+        let mut recording = Recording::new(Traits {
+            few_registers,
+            preferred: Some(core),
+            ..Traits::DEFAULT
+        });
+        let lengths = [geometry.input_len(), geometry.weight_len()];
+        let inputs = lengths.map(|len| recording.transient("values", len));
+        let y = recording.transient("values", geometry.output_len());
+        forward(&mut recording, &geometry, inputs, None, y.into());
+        let constants = recording
+            .dispatches
+            .iter()
+            .flat_map(|d| d.constants.clone());
+        constants
+            .filter(|(name, _)| ["INNER", "QUADS"].contains(name))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(constants(Core::Tiled128, 16, true), [("INNER", 1.0)]);
+    assert_eq!(constants(Core::Tiled128, 16, false), []);
+    assert_eq!(constants(Core::Direct, 3, true), [("QUADS", 4.0)]);
+    assert_eq!(constants(Core::Direct, 3, false), [("QUADS", 8.0)]);
+}

@@ -58,7 +58,12 @@ impl Product {
     ) {
         let sides = core.tile();
         let kernel = match core {
-            Core::Tiled128 => self.by_8x4,
+            Core::Tiled128 => {
+                if recording.traits.few_registers {
+                    constants.push(("INNER", 1.0));
+                }
+                self.by_8x4
+            }
             Core::Tiled32
             | Core::Tiled64
             | Core::Subgroup

@@ -19,7 +19,12 @@ pub(crate) fn adapters() -> Vec<Traits> {
         preferred: Some(core),
         ..software
     });
-    [&[Traits::DEFAULT, software][..], &preferring].concat()
+    let few_registers = Traits {
+        few_registers: true,
+        preferred: Some(Core::Tiled128),
+        ..Traits::DEFAULT
+    };
+    [&[Traits::DEFAULT, software, few_registers][..], &preferring].concat()
 }
 
 /// Every model of the catalogue, every case of every operator, and each of them with an activation
@@ -100,7 +105,7 @@ pub(super) fn pipelines() -> Vec<Dispatch> {
     let mut pipelines = BTreeMap::new();
     for dispatch in recordings
         .chain(measurements)
-        .chain([large()])
+        .chain([false, true].map(large))
         .flat_map(|r| r.dispatches)
     {
         let (constants, variant) = (&dispatch.constants, dispatch.variant());
@@ -120,10 +125,11 @@ fn measurements(traits: Traits) -> Recording {
 }
 
 /// A convolution that is larger than those of the models, which takes the largest tiles of its core.
-fn large() -> Recording {
+fn large(few_registers: bool) -> Recording {
     let layer = Conv2d::new(128, 3).padding(1);
     let geometry = layer.geometry(16, &Shape::from([128, 64, 64])).unwrap();
     let mut recording = Recording::new(Traits {
+        few_registers,
         preferred: Some(Core::WinogradTiled),
         ..Traits::DEFAULT
     });
