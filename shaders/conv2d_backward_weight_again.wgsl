@@ -62,10 +62,6 @@ fn four_products(pixels: Pixels, n: u32, gradient_at: u32, pixel: u32) -> vec4<f
         + products(pixels, n, gradient_at, pixel + 2u) + products(pixels, n, gradient_at, pixel + 3u);
 }
 
-fn eight_products(pixels: Pixels, n: u32, gradient_at: u32, pixel: u32) -> vec4<f32> {
-    return four_products(pixels, n, gradient_at, pixel) + four_products(pixels, n, gradient_at, pixel + 4u);
-}
-
 fn ended(sum: vec4<f32>) -> bool {
     return all_nan(fewest(vec4(0x7fffffffu), sum));
 }
@@ -80,8 +76,8 @@ fn share_of(pixels: Pixels, row: u32, share: u32, batch: u32) -> vec4<f32> {
         let gradient_at = (n * params.groups * params.out_channels + row) * out_plane;
         let begin = (block - n * of_image) * BLOCK;
         var of_block = vec4(0.0);
-        for (var pixel = begin; pixel < min(begin + BLOCK, out_plane); pixel += 8u) {
-            of_block += eight_products(pixels, n, gradient_at, pixel);
+        for (var pixel = begin; pixel < min(begin + BLOCK, out_plane); pixel += 4u) {
+            of_block += four_products(pixels, n, gradient_at, pixel);
         }
         sum += of_block;
     }

@@ -8,6 +8,9 @@
 @group(0) @binding(1) var<storage, read_write> values: array<vec4<f32>>;         // (36, octet, G * OC / 4, 8 tiles, 4 channels)
 @group(0) @binding(2) var<uniform> params: Params;
 
+// Whether rows are whole vectors.
+override WHOLE: bool = false;
+
 // Four channels of a tile: the plane of the first one, and how many there are.
 struct Place { plane: u32, planes: u32, tile: TilePlace }
 
@@ -17,16 +20,15 @@ fn pixels(at: Place, channel: u32, row: u32) -> vec4<f32> {
     let x = at.tile.x * 4u;
     if !at.tile.inside || channel >= at.planes || y >= params.out_height { return vec4(0.0); }
     let i = ((at.plane + channel) * params.out_height + y) * params.out_width + x;
-    let first = i % 4u;
     var a = vec4<f32>(gradient_output[i / 4u]);
-    var b = vec4<f32>();
+    if WHOLE { return a; }
+    let first = i % 4u;
     let there = min(params.out_width - x, 4u);
-    if first + there > 4u { b = vec4<f32>(gradient_output[i / 4u + 1u]); }
-    if (first & 1u) != 0u {
-        a = vec4(a.yzw, b.x);
-        b = vec4(b.yzw, 0.0);
-    }
-    if (first & 2u) != 0u { a = vec4(a.zw, b.xy); }
+    let b = vec4<f32>(gradient_output[i / 4u + select(0u, 1u, first + there > 4u)]);
+    let odd = (first & 1u) != 0u;
+    let c = select(a, vec4(a.yzw, b.x), odd);
+    let d = select(b, vec4(b.yzw, 0.0), odd);
+    a = select(c, vec4(c.zw, d.xy), (first & 2u) != 0u);
     return select(vec4<f32>(), a, vec4(0u, 1u, 2u, 3u) < vec4(there));
 }
 

@@ -98,13 +98,13 @@ pub(crate) const GRADIENT: Kernel = Kernel {
     bindings: &[Read, ReadWrite],
     formats: &[(0, "Gradient")],
     params: Params::LAYOUT,
-    constants: &[],
+    constants: &["WHOLE"],
 };
 
 pub(crate) const WEIGHT_PRODUCT: Kernel = Kernel {
     name: "conv2d_winograd_weight_product",
     source: source!("conv2d_winograd_weight_product.wgsl"),
-    constants: &["WIDE", "CONTINUED"],
+    constants: &["WIDE"],
     ..PRODUCT
 };
 
@@ -289,7 +289,8 @@ impl Run {
             let regions = [gradient_output, gradients].map(Some);
             let quads = (geometry.groups * out_quads) as u64;
             let grid = [quads, here.div_ceil(64) as u64, 1];
-            recording.dispatch(&GRADIENT, &[], &regions, params, grid);
+            let whole = [("WHOLE", whole_vectors(geometry.out_size.width))];
+            recording.dispatch(&GRADIENT, &whole, &regions, params, grid);
             let regions = [values, gradients, sums].map(Some);
             let octets = if plan.wide { 4 } else { 2 };
             let grid = [
@@ -297,7 +298,7 @@ impl Run {
                 in_quads.div_ceil(8) as u64,
                 POINTS as u64,
             ];
-            let constants = [("WIDE", flag(plan.wide)), ("CONTINUED", flag(chunk > 0))];
+            let constants = [("WIDE", flag(plan.wide))];
             recording.iterations(here.div_ceil(8));
             recording.dispatch(&WEIGHT_PRODUCT, &constants, &regions, params, grid);
             let tiles = here.min(plan.tiles.saturating_sub(first));

@@ -22,12 +22,12 @@ pub(crate) fn invocations(geometry: &Conv2dGeometry, shares: usize) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }
 
-/// Iterations that the loops of an invocation make for its share: blocks of 512 products, eight in a turn.
+/// Iterations that the loops of an invocation make for its share: blocks of 512 products, four in a turn.
 pub(crate) fn weight_iterations(geometry: &Conv2dGeometry, shares: usize) -> usize {
     const BLOCK: usize = 512;
     let products = geometry.out_size.area();
     let blocks = geometry.batch.saturating_mul(products.div_ceil(BLOCK));
-    let turns = 1 + products.min(BLOCK).div_ceil(8);
+    let turns = 1 + products.min(BLOCK).div_ceil(4);
     let of_blocks = blocks.div_ceil(shares).saturating_mul(turns);
     of_blocks.saturating_add(shares + 8)
 }

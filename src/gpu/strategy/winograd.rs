@@ -134,10 +134,10 @@ impl Winograd {
     }
 }
 
-/// Iterations that the loops of an invocation make where a tile is computed again by its definition: 4 for each
-/// channel, of each of 4 rows of 4 channels.
+/// Iterations that the loops of an invocation make where a tile is computed again by its definition: of each of 4 rows 4 to
+/// store it, and 13 for each channel that is read.
 pub(crate) fn iterations(channels: usize) -> usize {
-    4 * 4 * (1 + 4 * channels)
+    4 * (5 + 13 * channels)
 }
 
 /// The convolution that a piece of work is, and whether it runs backward to its input.

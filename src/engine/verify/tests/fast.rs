@@ -76,7 +76,7 @@ const WINOGRAD_WEIGHT_FAULTS: [KernelFault; 6] = [
     ("conv2d_winograd_gradient", Param("out_height", |rows| rows - 1)),
     ("conv2d_winograd_gradient", Param("first_tile", |tile| tile + 1)),
     ("conv2d_winograd_weight_product", Param("chunk_octets", |octets| octets - 1)),
-    ("conv2d_winograd_weight_product", Constant("CONTINUED", |_| 0.0)),
+    ("conv2d_winograd_weight_product", Param("first_tile", |_| 0)),
     ("conv2d_winograd_weight_output", Param("in_channels", |channels| channels - 1)),
 ];
 
