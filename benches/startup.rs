@@ -1,12 +1,12 @@
-//! From nothing to the first loss: `cargo bench --bench startup`, or `cargo bench --bench startup -- vgg` for those
-//! whose names contain that.
+//! From nothing to the first loss: `cargo bench --bench startup`, or `cargo bench --bench startup -- vgg-64/cold` for
+//! those whose names contain that.
 //!
 //! Each sample is a process of its own. `cold` runs without the driver's own cache of compiled shaders
 //! (Mesa's, which `MESA_SHADER_CACHE_DISABLE` turns off; that of another driver stays), `warm` with it,
 //! and `cached` with `Gpu::builder().pipeline_cache` in its place. `device` is the time to a device,
 //! `plan` from there to a trainer, `first step` from there to the first loss; `start-up` is the last two
 //! together. Of each the smallest sample and the middle one are printed. `vgg-64` is with Winograd's algorithm where the
-//! adapter takes it, and `vgg-64-direct` without; the two take turns, as a machine's speed changes.
+//! adapter takes it, and `direct-vgg-64` without; the two take turns, as a machine's speed changes.
 //!
 //! `recording` is the time until a call of `step` returns that finds the device idle: one submission is
 //! recorded and handed to the driver. With 64 images most of the difference to one image is their copy.
@@ -48,7 +48,7 @@ const VGG: Case = Case {
     direct_only: false,
 };
 const VGG_DIRECT: Case = Case {
-    name: "vgg-64-direct",
+    name: "direct-vgg-64",
     direct_only: true,
     ..VGG
 };
@@ -66,17 +66,18 @@ fn main() {
     println!("cpu: {cpus} threads\n");
     let asked: Vec<String> = std::env::args().skip(1).collect();
     let names: Vec<&String> = asked.iter().filter(|arg| !arg.starts_with('-')).collect();
-    let is_asked = |case: &&Case| {
+    let is_asked = |name: &str| {
         let mut names = names.iter();
-        names.len() == 0 || names.any(|name| case.name.contains(name.as_str()))
+        names.len() == 0 || names.any(|asked| name.contains(asked.as_str()))
     };
     for cases in CASES {
-        let cases: Vec<&Case> = cases.iter().filter(is_asked).collect();
         for mode in ["cold", "warm", "cached"] {
+            let asked = |case: &&Case| is_asked(&format!("startup/{}/{mode}", case.name));
+            let cases: Vec<&Case> = cases.iter().filter(asked).collect();
             compare(&cases, mode);
         }
     }
-    if is_asked(&&LENET) {
+    if is_asked("recording/lenet-64") {
         recording(&gpu, BATCH);
         recording(&gpu, 1);
     }

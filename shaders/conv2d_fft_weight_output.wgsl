@@ -1,5 +1,5 @@
 // The weight gradient of a convolution by Fourier transforms, from its sums at the frequencies. What is not finite in it is
-// left to conv2d_fft_weight_again.wgsl.
+// left to conv2d_backward_weight_again.wgsl.
 //
 // Grid   x: ceil(I / 4); y: O; z: the parts of the filter
 

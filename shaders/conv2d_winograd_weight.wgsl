@@ -20,19 +20,19 @@ struct Params {
 
 override BACKWARD: bool = false;
 
-// Where the filter of a pair of channels lies, if there is one.
+// Where the filter of a pair of channels lies, if there is one; and the first filter where there is none.
 struct Filter { at: u32, there: bool }
 
 fn filter_of(channel_group: u32, o: u32, i: u32) -> Filter {
     let there = o < params.out_channels && i < params.in_channels;
-    if BACKWARD { return Filter(((channel_group * params.in_channels + i) * params.out_channels + o) * 9u, there); }
-    return Filter(((channel_group * params.out_channels + o) * params.in_channels + i) * 9u, there);
+    var at = ((channel_group * params.out_channels + o) * params.in_channels + i) * 9u;
+    if BACKWARD { at = ((channel_group * params.in_channels + i) * params.out_channels + o) * 9u; }
+    return Filter(select(0u, at, there), there);
 }
 
+// Loaded in any case: a driver takes long over a branch for each of so many.
 fn tap(f: Filter, at: u32) -> f32 {
-    var v = 0.0;
-    if f.there { v = f32(weight[f.at + select(at, 8u - at, BACKWARD)]); }
-    return v;
+    return select(0.0, f32(weight[f.at + select(at, 8u - at, BACKWARD)]), f.there);
 }
 
 // The filters of four channels that are read.

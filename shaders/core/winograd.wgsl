@@ -15,6 +15,7 @@ struct Params {
     first_tile: u32, // of the chunk of tiles that is at work
     octets: u32,     // of tiles in a chunk
     out_quads: u32,  // of the channels that are written, filled up
+    chunk_octets: u32, // of tiles that are at work
 }
 
 // Where a tile lies: its image, and its place among the image's tiles.

@@ -49,43 +49,50 @@ fn store_row(plane: u32, place: TilePlace, row: u32, r: vec4<f32>) {
     store_pixels(plane, place.y * 4u + row, place.x * 4u, r);
 }
 
-// A pixel of the input, times a weight. What a forward pass pads with is multiplied too; in the gradient of its input
-// a tap that met padding has no part.
-fn product_at(plane: u32, y: i32, x: i32, w: f32) -> f32 {
+// A pixel of the input, times the weights of four channels. What a forward pass pads with is multiplied too; in the gradient
+// of its input a tap that met padding has no part.
+fn products_at(plane: u32, y: i32, x: i32, w: vec4<f32>) -> vec4<f32> {
     if y >= 0 && x >= 0 && y < i32(params.in_height) && x < i32(params.in_width) {
         let i = (plane * params.in_height + u32(y)) * params.in_width + u32(x);
         return w * f32(input[i / 4u][i % 4u]);
     }
-    if BACKWARD { return 0.0; }
-    return times_zero(w);
+    if BACKWARD { return vec4(0.0); }
+    return vec4(times_zero(w.x), times_zero(w.y), times_zero(w.z), times_zero(w.w));
 }
 
-fn products_at(plane: u32, y: i32, x: i32, w: f32) -> vec4<f32> {
+// The weights of a channel that is read and of four that are written, at a tap; those that are missing are like the last.
+fn weights_at(channel_group: u32, channel: u32, c: u32, tap: u32) -> vec4<f32> {
+    var at = ((channel_group * params.out_channels + channel) * params.in_channels + c) * 9u + tap;
+    var stride = params.in_channels * 9u;
+    if BACKWARD {
+        at = ((channel_group * params.in_channels + c) * params.out_channels + channel) * 9u + 8u - tap;
+        stride = 9u;
+    }
+    let last = params.out_channels - channel - 1u;
     return vec4(
-        product_at(plane, y, x, w),
-        product_at(plane, y, x + 1, w),
-        product_at(plane, y, x + 2, w),
-        product_at(plane, y, x + 3, w),
+        f32(weight[at]),
+        f32(weight[at + min(1u, last) * stride]),
+        f32(weight[at + min(2u, last) * stride]),
+        f32(weight[at + min(3u, last) * stride]),
     );
 }
 
-fn weight_at(filter_at: u32, tap: u32) -> f32 {
-    return f32(weight[filter_at + select(tap, 8u - tap, BACKWARD)]);
-}
-
-// Four pixels of a row of one channel, by the sums that define them.
-fn direct(place: TilePlace, channel_group: u32, channel: u32, row: u32, in_channels: u32) -> vec4<f32> {
-    let y = i32(place.y * 4u + row) - i32(PAD_TOP);
+// Four pixels of a row of four channels, by the sums that define them.
+fn direct(place: TilePlace, channel_group: u32, channel: u32, row: u32, in_channels: u32) -> Four {
     let x = i32(place.x * 4u) - i32(PAD_LEFT);
-    var sum = vec4(bias_of(channel_group, channel));
+    var sum = Four();
     for (var c = 0u; c < in_channels; c++) {
         let plane = (place.n * params.groups + channel_group) * params.in_channels + c;
-        var filter_at = ((channel_group * params.out_channels + channel) * params.in_channels + c) * 9u;
-        if BACKWARD { filter_at = ((channel_group * params.in_channels + c) * params.out_channels + channel) * 9u; }
         for (var kh = 0u; kh < 3u; kh++) {
-            sum += products_at(plane, y + i32(kh), x, weight_at(filter_at, 3u * kh));
-            sum += products_at(plane, y + i32(kh), x + 1, weight_at(filter_at, 3u * kh + 1u));
-            sum += products_at(plane, y + i32(kh), x + 2, weight_at(filter_at, 3u * kh + 2u));
+            let y = i32(place.y * 4u + row + kh) - i32(PAD_TOP);
+            for (var kw = 0u; kw < 3u; kw++) {
+                let w = weights_at(channel_group, channel, c, 3u * kh + kw);
+                let first = x + i32(kw);
+                sum.v0 += products_at(plane, y, first, w);
+                sum.v1 += products_at(plane, y, first + 1, w);
+                sum.v2 += products_at(plane, y, first + 2, w);
+                sum.v3 += products_at(plane, y, first + 3, w);
+            }
         }
     }
     return sum;
@@ -123,9 +130,11 @@ fn main(
     let there = vec4(0u, 1u, 2u, 3u) < vec4(channels);
     if any(there & (most == vec4(0x7f800000u))) {
         let in_channels = loop_bound(params.in_channels, group);
-        for (var i = 0u; i < channels; i++) {
-            for (var row = 0u; row < 4u; row++) {
-                store_row(plane + i, place, row, direct(place, channel_group, channel + i, row, in_channels));
+        for (var row = 0u; row < 4u; row++) {
+            let r = direct(place, channel_group, channel, row, in_channels);
+            for (var i = 0u; i < channels; i++) {
+                let b = vec4(bias_of(channel_group, channel + i));
+                store_row(plane + i, place, row, vec4(r.v0[i], r.v1[i], r.v2[i], r.v3[i]) + b);
             }
         }
         return;

@@ -42,6 +42,15 @@ fn weight_at_points(g0: vec4<f32>, g1: vec4<f32>, g2: vec4<f32>) -> Six {
     return Six(g0, near_even + near_odd, near_even - near_odd, far_even + far_odd, far_even - far_odd, g2);
 }
 
+// F with the roles changed: four gradients of results at the six points, for those of three weights.
+fn gradient_at_points(g0: vec4<f32>, g1: vec4<f32>, g2: vec4<f32>, g3: vec4<f32>) -> Six {
+    let near_even = (-2.0 / 3.0) * g0 + (-1.0 / 3.0) * g2;
+    let near_odd = (HALF_ROOT * -2.0 / 3.0) * g1 + (HALF_ROOT * -1.0 / 3.0) * g3;
+    let far_even = (1.0 / 6.0) * g0 + (1.0 / 3.0) * g2;
+    let far_odd = (ROOT / 6.0) * g1 + (ROOT / 3.0) * g3;
+    return Six(g0, near_even + near_odd, near_even - near_odd, far_even + far_odd, far_even - far_odd, g3);
+}
+
 // A^T: four results from their values at the six points.
 fn output_from_points(m: Six) -> Four {
     let near_even = m.v1 + m.v2;

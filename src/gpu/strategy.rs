@@ -1,5 +1,6 @@
 //! Which core serves which shape on which adapter, and how long sums are split.
 
+mod again;
 mod cores;
 mod depthwise;
 pub(crate) mod fft;
@@ -11,6 +12,7 @@ pub(crate) mod winograd;
 
 use std::collections::BTreeMap;
 
+pub(crate) use again::{invocations, shares, weight_iterations};
 pub(crate) use cores::Core;
 pub(crate) use depthwise::{segment_parts, segments};
 use filters::longest_split;

@@ -366,11 +366,13 @@ pub(crate) fn backward_weight(
         Core::Fft => {
             return conv2d_fft::backward_weight(recording, geometry, inputs, gradient_weight);
         }
+        Core::WinogradSubgroup => {
+            return conv2d_winograd::backward_weight(recording, geometry, inputs, gradient_weight);
+        }
         Core::Tiled32
         | Core::Tiled64
         | Core::Tiled128
         | Core::Subgroup
-        | Core::WinogradSubgroup
         | Core::WinogradTiled
         | Core::Direct => {}
     }

@@ -1,6 +1,7 @@
 //! Convolution at stride 1 by Fourier transforms of blocks: the core `fft`.
 
 use super::conv2d::conv2d_params;
+use super::conv2d_again;
 use super::{Output, Read, ReadWrite, Recording, Region};
 use super::{blocks, flag};
 use crate::gpu::kernel::{Format, Kernel, Params as _, params, source};
@@ -105,21 +106,6 @@ pub(crate) const WEIGHT_OUTPUT: Kernel = Kernel {
     constants: &[],
 };
 
-pub(crate) const WEIGHT_AGAIN: Kernel = Kernel {
-    name: "conv2d_fft_weight_again",
-    source: source!("conv2d_fft_weight_again.wgsl"),
-    blocks: &[
-        &blocks::FFT_TILES,
-        &blocks::FLAT,
-        &blocks::TIMES_ZERO,
-        &blocks::ENDED,
-    ],
-    bindings: &[Read, Read, ReadWrite],
-    formats: &[(0, "Input"), (1, "Gradient")],
-    params: Params::LAYOUT,
-    constants: &["SHARES"],
-};
-
 #[cfg(test)]
 pub(super) const KERNELS: &[&Kernel] = &[
     &INPUT,
@@ -128,7 +114,6 @@ pub(super) const KERNELS: &[&Kernel] = &[
     &OUTPUT,
     &WEIGHT_PRODUCT,
     &WEIGHT_OUTPUT,
-    &WEIGHT_AGAIN,
 ];
 
 /// `y = conv(x, w) + b` through the output's epilogue.
@@ -221,13 +206,12 @@ pub(super) fn backward_weight(
     let grid = [of_group, geometry.out_channels as u64, parts];
     recording.dispatch(&WEIGHT_OUTPUT, &[plane], &regions, all, grid);
     recording.stands_for(geometry.flops().max(1));
-    let regions = [input, gradient_output, gradient_weight].map(Some);
-    let shares = recording.parts(|| fft::shares(geometry));
-    let taps = fft::taps_by(geometry, shares) as u64;
-    let grid = [of_group, geometry.out_channels as u64, taps];
-    recording.iterations(fft::weight_iterations(geometry, shares));
-    let constants = [("SHARES", shares as f64)];
-    recording.dispatch(&WEIGHT_AGAIN, &constants, &regions, all, grid);
+    conv2d_again::weight(
+        recording,
+        geometry,
+        [input, gradient_output],
+        gradient_weight,
+    );
 }
 
 /// A convolution as it runs.

@@ -1,6 +1,7 @@
 //! Convolution of 3x3 at stride 1 by Winograd's algorithm: the cores `winograd-subgroup` and `winograd-tiled`.
 
 use super::conv2d::conv2d_params;
+use super::conv2d_again;
 use super::conv2d_rows::needs_edge_loads;
 use super::product::{Product, product};
 use super::{Output, Read, ReadWrite, Recording, Region};
@@ -16,6 +17,7 @@ conv2d_params! {
         first_tile: u32,
         octets: u32,
         out_quads: u32,
+        chunk_octets: u32,
     }
 }
 
@@ -88,6 +90,34 @@ pub(crate) const OUTPUT: Kernel = Kernel {
     constants: &[],
 };
 
+/// Of a weight gradient: the output's gradient at the points.
+pub(crate) const GRADIENT: Kernel = Kernel {
+    name: "conv2d_winograd_gradient",
+    source: source!("conv2d_winograd_gradient.wgsl"),
+    blocks: &[&blocks::WINOGRAD],
+    bindings: &[Read, ReadWrite],
+    formats: &[(0, "Gradient")],
+    params: Params::LAYOUT,
+    constants: &["WHOLE"],
+};
+
+pub(crate) const WEIGHT_PRODUCT: Kernel = Kernel {
+    name: "conv2d_winograd_weight_product",
+    source: source!("conv2d_winograd_weight_product.wgsl"),
+    constants: &["WIDE"],
+    ..PRODUCT
+};
+
+pub(crate) const WEIGHT_OUTPUT: Kernel = Kernel {
+    name: "conv2d_winograd_weight_output",
+    source: source!("conv2d_winograd_weight_output.wgsl"),
+    blocks: &[&blocks::WINOGRAD, &blocks::FLAT],
+    bindings: &[Read, ReadWrite],
+    formats: &[],
+    params: Params::LAYOUT,
+    constants: &[],
+};
+
 pub(crate) const OUTPUT_ODD: Kernel = Kernel {
     name: "conv2d_winograd_output_odd",
     source: source!("conv2d_winograd_output_odd.wgsl"),
@@ -105,6 +135,9 @@ pub(super) const KERNELS: &[&Kernel] = &[
     PRODUCT_TILED.by_8x4,
     &OUTPUT,
     &OUTPUT_ODD,
+    &GRADIENT,
+    &WEIGHT_PRODUCT,
+    &WEIGHT_OUTPUT,
 ];
 
 /// `y = conv(x, w) + b` through the output's epilogue.
@@ -147,6 +180,26 @@ pub(super) fn backward_input(
     run.record(recording, inputs, bias, output);
 }
 
+/// The weight gradient: chunk by chunk, the tiles of the input and of the output's gradient at the points, and what their
+/// products add to the sums there; then what comes of these.
+pub(super) fn backward_weight(
+    recording: &mut Recording,
+    geometry: &Conv2dGeometry,
+    inputs: [Region; 2],
+    gradient_weight: Region,
+) {
+    let [top, _, left, _] = geometry.padding;
+    let run = Run {
+        geometry: *geometry,
+        padding: [top, left],
+        backward: false,
+        plan: Winograd::of(geometry, false),
+        form: Form::Subgroup,
+    };
+    run.record_weight(recording, inputs, gradient_weight);
+    conv2d_again::weight(recording, geometry, inputs, gradient_weight);
+}
+
 /// A convolution as it runs.
 struct Run {
     geometry: Conv2dGeometry,
@@ -177,9 +230,9 @@ impl Run {
         let product = recording.parts(|| plan.product(&traits, plan.tiles.min(most)).tile()[0]);
         for chunk in 0..chunks {
             let first = chunk * most;
-            let params = self.params(first, most);
             // Of a smaller batch than was planned for, the last chunks may be empty.
             let here = plan.tiles.saturating_sub(first).clamp(1, most);
+            let params = self.params(first, most, here);
             self.input(recording, [input, values], params, here);
             let regions = [values, weights, sums];
             match self.form {
@@ -212,11 +265,59 @@ impl Run {
         }
     }
 
-    fn params(&self, first_tile: usize, tiles: usize) -> Params {
+    fn record_weight(
+        &self,
+        recording: &mut Recording,
+        [input, gradient_output]: [Region; 2],
+        gradient_weight: Region,
+    ) {
+        let (plan, geometry) = (&self.plan, &self.geometry);
+        let traits = recording.traits;
+        let chunks = recording.parts(|| plan.weight_chunks(&traits));
+        let most = plan.chunk(chunks);
+        let [values, gradients] = plan.weight_scratch(geometry, most);
+        let values = recording.transient("tiles at Winograd's points", values);
+        let gradients = recording.transient("gradients at Winograd's points", gradients);
+        let sums = recording.transient("weight gradient at Winograd's points", plan.weights());
+        let [in_quads, out_quads] = [geometry.in_channels, geometry.out_channels]
+            .map(|channels| (channels / geometry.groups).div_ceil(4));
+        for chunk in 0..chunks {
+            let first = chunk * most;
+            let here = plan.tiles.saturating_sub(first).clamp(1, most);
+            let params = self.params(first, most, here);
+            self.input(recording, [input, values], params, here);
+            let regions = [gradient_output, gradients].map(Some);
+            let quads = (geometry.groups * out_quads) as u64;
+            let grid = [quads, here.div_ceil(64) as u64, 1];
+            let whole = [("WHOLE", whole_vectors(geometry.out_size.width))];
+            recording.dispatch(&GRADIENT, &whole, &regions, params, grid);
+            let regions = [values, gradients, sums].map(Some);
+            let octets = if plan.wide { 4 } else { 2 };
+            let grid = [
+                (geometry.groups * plan.octets / octets) as u64,
+                in_quads.div_ceil(8) as u64,
+                POINTS as u64,
+            ];
+            let constants = [("WIDE", flag(plan.wide))];
+            recording.iterations(here.div_ceil(8));
+            recording.dispatch(&WEIGHT_PRODUCT, &constants, &regions, params, grid);
+            let tiles = here.min(plan.tiles.saturating_sub(first));
+            recording.flops(plan.flops(geometry, tiles));
+        }
+        let params = self.params(0, most, 0);
+        let regions = [sums, gradient_weight].map(Some);
+        let grid = flat_grid(geometry.out_channels * in_quads);
+        recording.dispatch(&WEIGHT_OUTPUT, &[], &regions, params, grid);
+        recording.stands_for(geometry.flops().max(1));
+    }
+
+    /// Of a chunk of at most so many tiles, and those that there are.
+    fn params(&self, first_tile: usize, tiles: usize, here: usize) -> Params {
         Params {
             first_tile: first_tile as u32,
             octets: (tiles / 8) as u32,
             out_quads: (2 * self.plan.octets) as u32,
+            chunk_octets: here.div_ceil(8) as u32,
             ..Params::of(&self.geometry)
         }
     }

@@ -14,6 +14,7 @@ pub(crate) mod broadcast;
 pub(crate) mod bytes;
 pub(crate) mod concat;
 pub(crate) mod conv2d;
+mod conv2d_again;
 mod conv2d_depthwise;
 mod conv2d_fft;
 mod conv2d_pack;
@@ -70,6 +71,7 @@ const FAMILIES: &[(&str, &[&Kernel])] = &[
     ("concat", &[&concat::COPY]),
     ("conv2d", conv2d::KERNELS),
     ("conv2d", conv2d_depthwise::KERNELS),
+    ("conv2d", conv2d_again::KERNELS),
     ("conv2d", conv2d_fft::KERNELS),
     ("conv2d", conv2d_pack::KERNELS),
     ("conv2d", conv2d_rows::KERNELS),

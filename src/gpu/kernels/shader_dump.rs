@@ -93,6 +93,7 @@ fn a_browser_is_told_of_subgroups_and_nobody_else() {
         "conv2d_strided_taps",
         "conv2d_winograd_input_shared",
         "conv2d_winograd_product",
+        "conv2d_winograd_weight_product",
         "matmul_subgroup",
     ];
     assert_eq!(with_subgroups, expected.into());

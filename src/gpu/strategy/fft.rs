@@ -1,6 +1,6 @@
 //! When convolution by Fourier transforms serves, and how its work is shared.
 
-use super::{Core, LOOP_LIMIT, MOST, Traits, Work, group_channels};
+use super::{Core, LOOP_LIMIT, MOST, Traits, Work, again, group_channels};
 use crate::op::{Conv2dGeometry, Size2, saturating_product};
 
 /// Points of a block: `POINTS` of `core/fft_block.wgsl`.
@@ -205,32 +205,6 @@ pub(crate) fn iterations(channels: usize, kernel: Size2) -> usize {
     channels.saturating_mul(1 + turns).saturating_add(64)
 }
 
-/// Invocations of a workgroup that share each sum of a weight gradient where it is computed again by its definition.
-const MOST_SHARES: usize = 64;
-
-/// Invocations that share such a sum, as long as it is.
-pub(crate) fn shares(geometry: &Conv2dGeometry) -> usize {
-    let fits = |shares: &usize| weight_iterations(geometry, *shares) <= LOOP_LIMIT;
-    let powers = (0..).map(|power| 1 << power);
-    let mut shares = powers.take_while(|shares| *shares < MOST_SHARES);
-    shares.find(fits).unwrap_or(MOST_SHARES)
-}
-
-/// Workgroups that have all taps of a filter.
-pub(crate) fn taps_by(geometry: &Conv2dGeometry, shares: usize) -> usize {
-    geometry.kernel.area().div_ceil(MOST_SHARES / shares)
-}
-
-/// Iterations that the loops of an invocation make for its share: blocks of 512 products, eight in a turn.
-pub(crate) fn weight_iterations(geometry: &Conv2dGeometry, shares: usize) -> usize {
-    const BLOCK: usize = 512;
-    let products = geometry.out_size.area();
-    let blocks = geometry.batch.saturating_mul(products.div_ceil(BLOCK));
-    let turns = 1 + products.min(BLOCK).div_ceil(8);
-    let of_blocks = blocks.div_ceil(shares).saturating_mul(turns);
-    of_blocks.saturating_add(shares + 8)
-}
-
 /// Whether it can do a piece of work.
 pub(super) fn serves(traits: &Traits, work: &Work) -> bool {
     let (Some(plan), Some(geometry)) = (Fft::of_work(work), work.geometry()) else {
@@ -246,35 +220,26 @@ pub(super) fn serves(traits: &Traits, work: &Work) -> bool {
     let quads = of_group.div_ceil(4);
     let parts = plan.parts();
     let most = traits.max_workgroups as usize;
-    let (grid, loops) = match work {
+    let turns = parts.saturating_mul(quads);
+    let (grid, fits) = match work {
         Work::Conv2dBackwardWeight(_) => {
             let pairs = plan.quads[1].saturating_mul(quads);
-            let shares = shares(geometry);
             (
-                [
-                    pairs,
-                    geometry.out_channels,
-                    parts,
-                    taps_by(geometry, shares),
-                ],
-                weight_iterations(geometry, shares),
+                [pairs, geometry.out_channels, parts, 1],
+                again::serves(traits, geometry),
             )
         }
-        Work::Conv2dForward(_) | Work::Conv2dBackwardInput(_) | Work::Matmul(..) => {
-            let turns = parts.saturating_mul(quads);
-            let loops = turns.max(iterations(of_group, geometry.kernel));
-            (
-                [plan.quads[0], plan.quads[1], geometry.out_channels, parts],
-                loops,
-            )
-        }
+        Work::Conv2dForward(_) | Work::Conv2dBackwardInput(_) | Work::Matmul(..) => (
+            [plan.quads[0], plan.quads[1], geometry.out_channels, parts],
+            traits.allows(turns.max(iterations(of_group, geometry.kernel))),
+        ),
     };
     !traits.direct_only
         && geometry.stride == Size2::ONE
         && grid.into_iter().all(|groups| groups <= most)
         && plan.chunk(MOST).saturating_add(plan.behind()) <= most
         && counts(geometry)
-        && (!traits.software || loops <= LOOP_LIMIT)
+        && fits
 }
 
 /// Whether positions before and behind an image can be counted in `i32`.

@@ -302,8 +302,7 @@ fn winograds_algorithm_takes_what_has_channels_and_tiles_enough() {
         ];
         works.map(|work| core(&traits, None, &work) == Core::WinogradSubgroup)
     };
-    let both = [true, true, false];
-    assert_eq!(takes(software, with(|_| ())), both);
+    assert_eq!(takes(software, with(|_| ())), [true; 3]);
     assert_eq!(takes(Traits::DEFAULT, with(|_| ())), [false; 3]);
     let direct = Traits {
         direct_only: true,
@@ -312,7 +311,7 @@ fn winograds_algorithm_takes_what_has_channels_and_tiles_enough() {
     };
     assert_eq!(takes(direct, with(|_| ())), [false; 3]);
     let wide = with(|g| (g.in_channels, g.out_channels) = (16, 64));
-    assert_eq!(takes(software, wide), [true, false, false]);
+    assert_eq!(takes(software, wide), [true, false, true]);
     assert_eq!(takes(software, with(|g| g.in_channels = 16)), [false; 3]);
     assert_eq!(takes(software, with(|g| g.batch = 1)), [false; 3]);
     assert_eq!(takes(software, with(|g| g.groups = 2)), [false; 3]);
@@ -320,7 +319,7 @@ fn winograds_algorithm_takes_what_has_channels_and_tiles_enough() {
     assert_eq!(takes(software, with(|g| g.kernel.height = 2)), [false; 3]);
     assert_eq!(
         takes(software, with(|g| g.padding[2] = 3)),
-        [true, false, false]
+        [true, false, true]
     );
     let small = with(|g| (g.batch, g.in_size, g.out_size) = (64, Size2::from(5), Size2::from(5)));
     assert_eq!(takes(software, small), [false; 3]);
@@ -353,6 +352,16 @@ fn the_tiles_of_winograds_algorithm_are_shared_by_chunks_that_have_room() {
         ..software
     };
     assert_eq!(plan.chunk(plan.chunks(&tight)), 64);
+    // A weight gradient's sums over a chunk are no longer than 1,024.
+    let few = Conv2dGeometry {
+        batch: 64,
+        in_channels: 4,
+        out_channels: 4,
+        ..geometry
+    };
+    let plan = winograd::Winograd::of(&few, false);
+    let counts = [plan.chunks(&software), plan.weight_chunks(&software)];
+    assert_eq!(counts.map(|count| plan.chunk(count)), [1408, 1024]);
 }
 
 #[test]

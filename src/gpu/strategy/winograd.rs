@@ -1,6 +1,6 @@
 //! When Winograd's algorithm serves, and how its work is shared.
 
-use super::{Core, LOOP_LIMIT, MOST, Traits, Work, group_channels, shared};
+use super::{Core, MOST, Traits, Work, again, group_channels, shared};
 use crate::op::{Conv2dGeometry, Size2, saturating_product};
 
 /// Results of a tile along either side, and the points that a tile is made at.
@@ -92,6 +92,20 @@ impl Winograd {
         self.tiles.div_ceil(TILES * room.min(most)).clamp(1, MOST)
     }
 
+    /// Elements of so many tiles of the input and of the output's gradient at the points, for a weight gradient.
+    pub fn weight_scratch(&self, geometry: &Conv2dGeometry, tiles: usize) -> [usize; 2] {
+        let quads = group_channels(geometry)[1].div_ceil(4);
+        [self.quads, quads].map(|quads| POINTS * self.groups * 4 * quads * tiles)
+    }
+
+    /// Chunks that the tiles of a weight gradient are split into: each sum over a chunk is one chain.
+    pub fn weight_chunks(&self, traits: &Traits) -> usize {
+        const LONGEST: usize = 1024;
+        self.chunks(traits)
+            .max(self.tiles.div_ceil(LONGEST))
+            .min(MOST)
+    }
+
     /// Additions and multiplications for so many tiles, but for the transforms.
     pub fn flops(&self, geometry: &Conv2dGeometry, tiles: usize) -> u64 {
         let [from, to] = group_channels(geometry);
@@ -120,15 +134,25 @@ impl Winograd {
     }
 }
 
-/// Iterations that the loops of an invocation make where a tile is computed again by its definition: 4 for each
-/// channel, of each of 4 rows of 4 channels.
+/// Iterations that the loops of an invocation make where a tile is computed again by its definition: of each of 4 rows 4 to
+/// store it, and 13 for each channel that is read.
 pub(crate) fn iterations(channels: usize) -> usize {
-    4 * 4 * (1 + 4 * channels)
+    4 * (5 + 13 * channels)
+}
+
+/// The convolution that a piece of work is, and whether it runs backward to its input.
+fn pass(work: &Work) -> Option<(&Conv2dGeometry, bool)> {
+    match work {
+        Work::Conv2dBackwardWeight(geometry) => Some((geometry, false)),
+        Work::Conv2dForward(_) | Work::Conv2dBackwardInput(_) | Work::Matmul(..) => {
+            work.image_pass()
+        }
+    }
 }
 
 /// Whether it can do a piece of work.
 pub(super) fn serves(traits: &Traits, work: &Work, form: Form) -> bool {
-    let Some((geometry, backward)) = work.image_pass() else {
+    let Some((geometry, backward)) = pass(work) else {
         return false;
     };
     let three = Size2 {
@@ -146,21 +170,31 @@ pub(super) fn serves(traits: &Traits, work: &Work, form: Form) -> bool {
         ..
     } = Winograd::of(geometry, backward);
     let grid = groups * POINTS.max(quads).max(2 * octets) <= traits.max_workgroups as usize;
-    let loops = !traits.software || iterations(4 * quads) <= LOOP_LIMIT;
+    let again = match work {
+        Work::Conv2dBackwardWeight(_) => form == Form::Subgroup && again::serves(traits, geometry),
+        Work::Conv2dForward(_) | Work::Conv2dBackwardInput(_) | Work::Matmul(..) => {
+            traits.allows(iterations(4 * quads))
+        }
+    };
     !traits.direct_only
         && geometry.kernel == three
         && plain
         && reached
         && (shared(geometry) || form == Form::Tiled)
         && grid
-        && loops
+        && again
 }
 
 /// Elements of its largest buffer at least.
 pub(super) fn scratch(work: &Work) -> usize {
-    work.image_pass().map_or(0, |(geometry, backward)| {
+    pass(work).map_or(0, |(geometry, backward)| {
         let winograd = Winograd::of(geometry, backward);
-        let [values, sums] = winograd.scratch(TILES);
+        let [values, sums] = match work {
+            Work::Conv2dBackwardWeight(_) => winograd.weight_scratch(geometry, TILES),
+            Work::Conv2dForward(_) | Work::Conv2dBackwardInput(_) | Work::Matmul(..) => {
+                winograd.scratch(TILES)
+            }
+        };
         winograd.weights().max(values).max(sums)
     })
 }
@@ -172,7 +206,7 @@ pub(super) fn pays(work: &Work) -> bool {
     const FEWEST: [usize; 2] = [16, 32];
     const PRODUCT: usize = 1024;
     const TILES: usize = 32;
-    let Some((geometry, backward)) = work.image_pass() else {
+    let Some((geometry, backward)) = pass(work) else {
         return false;
     };
     let ([from, to], size) = ends(geometry, backward);

@@ -69,6 +69,27 @@ const WINOGRAD_FAULTS: [KernelFault; 10] = [
     ("conv2d_winograd_output", Param("first_tile", |tile| tile + 1)),
 ];
 
+/// The same of weight gradients, which subgroups make.
+#[rustfmt::skip]
+const WINOGRAD_WEIGHT_FAULTS: [KernelFault; 6] = [
+    ("conv2d_winograd_gradient", Param("out_width", |columns| columns - 1)),
+    ("conv2d_winograd_gradient", Param("out_height", |rows| rows - 1)),
+    ("conv2d_winograd_gradient", Param("first_tile", |tile| tile + 1)),
+    ("conv2d_winograd_weight_product", Param("chunk_octets", |octets| octets - 1)),
+    ("conv2d_winograd_weight_product", Param("first_tile", |_| 0)),
+    ("conv2d_winograd_weight_output", Param("in_channels", |channels| channels - 1)),
+];
+
+/// Channels for several quads; and tiles for several chunks.
+fn models_for_winograd() -> [Model; 2] {
+    let layer = |channels| Conv2d::new(channels, 3).padding(1);
+    let small = Model::builder([5, 9, 12]).push(layer(8)).leaky_relu(0.25);
+    let small = small.push(layer(6).padding(0)).flatten().dense(3);
+    let large = Model::builder([5, 76, 76]).push(layer(6));
+    let large = large.avg_pool2d(19).flatten().dense(3);
+    [small, large].map(|model| model.build().unwrap())
+}
+
 #[test]
 fn faults_in_winograds_algorithm_fail() {
     for core in ["winograd-subgroup", "winograd-tiled"] {
@@ -78,13 +99,18 @@ fn faults_in_winograds_algorithm_fail() {
         if !crate::device::Capability::Subgroups8.is_on(&gpu) && core == "winograd-subgroup" {
             continue;
         }
-        let layer = |channels| Conv2d::new(channels, 3).padding(1);
-        let model = Model::builder([5, 9, 12]).push(layer(8)).leaky_relu(0.25);
-        let model = model.push(layer(6).padding(0)).flatten().dense(3);
-        let model = model.build().unwrap();
         // A fault names the kernels of all variants.
-        let begins = |name: &str, kernel: &str| name.starts_with(kernel);
-        all_are_found(&gpu, core, &[model], &WINOGRAD_FAULTS, begins);
+        let is_of = |name: &str, kernel: &str| {
+            let variant = name.strip_prefix(kernel);
+            let variants = ["_shared", "_odd", "_tiled"];
+            let is_variant = |name: &str| variants.iter().any(|begin| name.starts_with(begin));
+            variant.is_some_and(|variant| variant.is_empty() || is_variant(variant))
+        };
+        let models = models_for_winograd();
+        all_are_found(&gpu, core, &models, &WINOGRAD_FAULTS, is_of);
+        if core == "winograd-subgroup" {
+            all_are_found(&gpu, core, &models, &WINOGRAD_WEIGHT_FAULTS, is_of);
+        }
     }
 }
 

@@ -1,12 +1,30 @@
-// The weight gradient of a convolution by Fourier transforms, where it is not finite, by its definition: a NaN or an infinity
-// among the values is in both signals of a pair, and an overflow on the way is none. An invocation has a tap of four filters,
-// or a share of one.
+// The weight gradient of a convolution at stride 1 by a fast algorithm, where it is not finite, by its definition: a NaN or an
+// infinity among the values is in taps that it has no part in, and an overflow on the way is none. An invocation has a tap of
+// four filters, or a share of one.
 //
-// Grid   x: ceil(I / 4); y: O; z: 64 / SHARES of the taps
+// Grid   ceil(O * ceil(I / 4) * KH * KW * SHARES / 64), folded
 
 @group(0) @binding(0) var<storage, read> input: array<Input>;               // (N, G * IC, IH, IW)
 @group(0) @binding(1) var<storage, read> gradient_output: array<Gradient>;  // (N, G * OC, OH, OW)
 @group(0) @binding(2) var<storage, read_write> gradient_weight: array<f32>; // (O, I, KH, KW)
+
+// Channels are those of one group.
+struct Params {
+    batch: u32,
+    groups: u32,
+    in_channels: u32,
+    in_height: u32,
+    in_width: u32,
+    out_channels: u32,
+    out_height: u32,
+    out_width: u32,
+    kernel_height: u32,
+    kernel_width: u32,
+    dilation_height: u32,
+    dilation_width: u32,
+    pad_top: u32,
+    pad_left: u32,
+}
 @group(0) @binding(3) var<uniform> params: Params;
 
 // Invocations that share a sum: some drivers end long loops.
@@ -44,10 +62,6 @@ fn four_products(pixels: Pixels, n: u32, gradient_at: u32, pixel: u32) -> vec4<f
         + products(pixels, n, gradient_at, pixel + 2u) + products(pixels, n, gradient_at, pixel + 3u);
 }
 
-fn eight_products(pixels: Pixels, n: u32, gradient_at: u32, pixel: u32) -> vec4<f32> {
-    return four_products(pixels, n, gradient_at, pixel) + four_products(pixels, n, gradient_at, pixel + 4u);
-}
-
 fn ended(sum: vec4<f32>) -> bool {
     return all_nan(fewest(vec4(0x7fffffffu), sum));
 }
@@ -62,8 +76,8 @@ fn share_of(pixels: Pixels, row: u32, share: u32, batch: u32) -> vec4<f32> {
         let gradient_at = (n * params.groups * params.out_channels + row) * out_plane;
         let begin = (block - n * of_image) * BLOCK;
         var of_block = vec4(0.0);
-        for (var pixel = begin; pixel < min(begin + BLOCK, out_plane); pixel += 8u) {
-            of_block += eight_products(pixels, n, gradient_at, pixel);
+        for (var pixel = begin; pixel < min(begin + BLOCK, out_plane); pixel += 4u) {
+            of_block += four_products(pixels, n, gradient_at, pixel);
         }
         sum += of_block;
     }
@@ -76,29 +90,36 @@ fn main(
     @builtin(local_invocation_index) thread: u32,
 ) {
     let taps = params.kernel_height * params.kernel_width;
-    let tap = group.z * (64u / SHARES) + thread / SHARES;
+    let quads = (params.in_channels + 3u) / 4u;
+    let index = flat_index(group, 64u, thread) / SHARES;
     let share = thread % SHARES;
-    let channel = group.x * 4u;
-    let at = (group.y * params.in_channels + channel) * taps + tap;
+    let filters = index / taps;
+    let tap = index - filters * taps;
+    let o = filters / quads;
+    let channel = (filters - o * quads) * 4u;
+    let there = o < params.groups * params.out_channels;
+    let at = (o * params.in_channels + channel) * taps + tap;
     let channels = min(params.in_channels - channel, 4u);
     var finite = true;
-    for (var i = 0u; i < channels && tap < taps; i++) {
+    for (var i = 0u; i < channels && there; i++) {
         let bits = bitcast<u32>(gradient_weight[at + i * taps]);
         finite = finite && (bits & 0x7f800000u) != 0x7f800000u;
     }
     let ky = tap / params.kernel_width;
     let plane = params.in_height * params.in_width;
     let pixels = Pixels(
-        (group.y / params.out_channels * params.in_channels + channel) * plane,
+        (o / params.out_channels * params.in_channels + channel) * plane,
         channels - 1u,
         plane,
-        ky * params.dilation_height - u32(params.pad_top),
-        (tap - ky * params.kernel_width) * params.dilation_width - u32(params.pad_left),
+        ky * params.dilation_height - params.pad_top,
+        (tap - ky * params.kernel_width) * params.dilation_width - params.pad_left,
     );
     var sum = vec4(0.0);
-    if !finite { sum = share_of(pixels, group.y, share, loop_bound(params.batch, group)); }
-    shares[thread] = sum;
-    workgroupBarrier();
+    if !finite { sum = share_of(pixels, o, share, loop_bound(params.batch, group)); }
+    if SHARES > 1u {
+        shares[thread] = sum;
+        workgroupBarrier();
+    }
     if finite || share > 0u { return; }
     for (var i = 1u; i < SHARES; i++) { sum += shares[thread + i]; }
     for (var i = 0u; i < channels; i++) { gradient_weight[at + i * taps] = sum[i]; }
