@@ -142,6 +142,21 @@ impl Core {
         }
     }
 
+    /// Whether this program has it. A page has the cores alone that it can meet: browsers offer no subgroups, Winograd's
+    /// algorithm on tiles is the autotuner's choice, and Fourier transforms are that or a software adapter's.
+    pub const fn exists(self) -> bool {
+        match self {
+            Self::Tiled32 | Self::Tiled64 | Self::Tiled128 | Self::Depthwise | Self::Direct => true,
+            Self::Subgroup
+            | Self::Rows
+            | Self::Strided
+            | Self::Unfolded
+            | Self::WinogradSubgroup
+            | Self::WinogradTiled
+            | Self::Fft => !cfg!(target_arch = "wasm32"),
+        }
+    }
+
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|core| core.name() == name)
     }
@@ -227,7 +242,7 @@ pub(crate) fn core(traits: &Traits, chosen: Option<Core>, work: &Work) -> Core {
 
 /// Whether a core can do a piece of work on an adapter.
 pub(crate) fn serves(core: Core, traits: &Traits, work: &Work) -> bool {
-    if traits.holds(scratch(core, work)) == 0 {
+    if !core.exists() || traits.holds(scratch(core, work)) == 0 {
         return false;
     }
     let k = work.extents().k;
@@ -291,7 +306,8 @@ fn scratch(core: Core, work: &Work) -> usize {
 /// What is known to be fast.
 fn table(traits: &Traits, work: &Work) -> Core {
     let other = by_sums(traits, work);
-    let pays = fft::pays(traits, work, other) && serves(Core::Fft, traits, work);
+    let exists = Core::Fft.exists();
+    let pays = exists && fft::pays(traits, work, other) && serves(Core::Fft, traits, work);
     if pays { Core::Fft } else { other }
 }
 
