@@ -13,12 +13,12 @@ override ALONE: bool = false;
 
 struct Source { plane: u32, channels: u32, y: i32, x: i32 }
 
-fn pixels(source: Source, n: u32) -> vec4<f32> {
-    let point = point_of(n);
-    let y = source.y + i32(point.x);
-    let x = source.x + i32(point.y);
+fn point(source: Source, n: u32) -> vec4<f32> {
+    let place = point_of(n);
+    let y = source.y + i32(place.x);
+    let x = source.x + i32(place.y);
     var there = y >= 0 && x >= 0 && y < i32(params.in_height) && x < i32(params.in_width);
-    if ALONE { there = there && point.x < params.span_height && point.y < params.span_width; }
+    if ALONE { there = there && place.x < params.span_height && place.y < params.span_width; }
     if !there { return vec4(0.0); }
     let plane = params.in_height * params.in_width;
     let at = source.plane * plane + u32(y) * params.in_width + u32(x);
@@ -48,24 +48,6 @@ fn main(
         i32(tile.y * params.span_height) - params.pad_top,
         i32(tile.x * params.span_width) - params.pad_left,
     );
-    let block = Eight(
-        pixels(source, thread),
-        pixels(source, thread + 256u),
-        pixels(source, thread + 512u),
-        pixels(source, thread + 768u),
-        pixels(source, thread + 1024u),
-        pixels(source, thread + 1280u),
-        pixels(source, thread + 1536u),
-        pixels(source, thread + 1792u),
-    );
-    let result = transformed(block, thread);
     let at = (group.y * params.groups * quads + group.x) * POINTS + thread;
-    values[at] = result.v0;
-    values[at + 256u] = result.v1;
-    values[at + 512u] = result.v2;
-    values[at + 768u] = result.v3;
-    values[at + 1024u] = result.v4;
-    values[at + 1280u] = result.v5;
-    values[at + 1536u] = result.v6;
-    values[at + 1792u] = result.v7;
+    store_block(at, transformed(block_of(source, thread), thread));
 }

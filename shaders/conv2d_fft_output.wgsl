@@ -21,6 +21,12 @@ override HAS_BIAS: bool = false;
 // Whether sums by their definition take four taps in a turn of their loop, as some drivers end long ones.
 override LONG: bool = false;
 
+alias Source = u32;
+
+fn point(at: u32, n: u32) -> vec4<f32> {
+    return sums[at + n];
+}
+
 // Four channels of a tile: the first plane that is read, and that is written.
 struct Place { tile: Tile, in_plane: u32, out_plane: u32, channel_group: u32, channel: u32, channels: u32 }
 
@@ -29,9 +35,9 @@ struct Place { tile: Tile, in_plane: u32, out_plane: u32, channel_group: u32, ch
 struct Result { y: u32, x: u32, there: bool }
 
 fn result_of(tile: Tile, n: u32) -> Result {
-    let point = point_of(n);
-    var y = point.x;
-    var x = point.y;
+    let place = point_of(n);
+    var y = place.x;
+    var x = place.y;
     if BACKWARD {
         y -= params.reach_height - 1u; // wraps, beyond any tile
         x -= params.reach_width - 1u;
@@ -139,15 +145,10 @@ fn start(place: Place, n: u32) -> vec4<f32> {
     return vec4(bitcast<f32>(bits));
 }
 
-fn fewest(least: vec4<u32>, v: vec4<f32>) -> vec4<u32> {
-    return min(least, bitcast<vec4<u32>>(v) & vec4(0x7fffffffu));
-}
-
-// Nothing that is added to a NaN changes it.
-fn all_nan(v: Eight) -> bool {
+fn have_ended(v: Eight) -> bool {
     let most = vec4(0x7fffffffu);
     let early = fewest(fewest(fewest(fewest(most, v.v0), v.v1), v.v2), v.v3);
-    return all(fewest(fewest(fewest(fewest(early, v.v4), v.v5), v.v6), v.v7) > vec4(0x7f800000u));
+    return all_nan(fewest(fewest(fewest(fewest(early, v.v4), v.v5), v.v6), v.v7));
 }
 
 // An invocation's points, by the sums that define them.
@@ -164,11 +165,11 @@ fn direct(place: Place, thread: u32, in_channels: u32) -> Eight {
         start(place, thread + 1536u),
         start(place, thread + 1792u),
     );
-    for (var c = 0u; c < in_channels && !all_nan(sums); c++) {
+    for (var c = 0u; c < in_channels && !have_ended(sums); c++) {
         let plane = (place.in_plane + c) * params.in_height * params.in_width;
         var of_channel = Eight(zero, zero, zero, zero, zero, zero, zero, zero);
         for (var tap = 0u; tap < taps; tap += select(1u, 4u, LONG)) {
-            if tap % 16u == 0u && all_nan(added(sums, of_channel)) { break; }
+            if tap % 16u == 0u && have_ended(added(sums, of_channel)) { break; }
             of_channel = with_tap(of_channel, place, thread, plane, c, tap);
             if LONG {
                 if tap + 1u < taps { of_channel = with_tap(of_channel, place, thread, plane, c, tap + 1u); }
@@ -213,19 +214,9 @@ fn main(
         channel,
         min(params.out_channels - channel, 4u),
     );
-    let at = (group.y * params.groups * out_quads + group.x) * POINTS + thread;
-    let block = Eight(
-        sums[at],
-        sums[at + 256u],
-        sums[at + 512u],
-        sums[at + 768u],
-        sums[at + 1024u],
-        sums[at + 1280u],
-        sums[at + 1536u],
-        sums[at + 1792u],
-    );
+    let at = (group.y * params.groups * out_quads + group.x) * POINTS;
     // Real and imaginary parts have changed places.
-    let swapped = transformed(block, thread);
+    let swapped = transformed(block_of(at, thread), thread);
     var r = Eight(
         swapped.v0.yxwz,
         swapped.v1.yxwz,

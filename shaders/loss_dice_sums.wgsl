@@ -37,10 +37,9 @@ fn main(
         both += block_both;
         all += block_all;
     }
-    both = reduce_sum(thread, both);
-    all = reduce_sum(thread, all);
+    let total = reduce_sums(thread, vec2(both, all));
     if thread == 0u {
-        sums[2u * slot] = both;
-        sums[2u * slot + 1u] = all;
+        sums[2u * slot] = total.x;
+        sums[2u * slot + 1u] = total.y;
     }
 }

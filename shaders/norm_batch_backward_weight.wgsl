@@ -3,8 +3,8 @@
 // estimates; of layer normalisation over the channels, with BY_POSITION, they are those of each position. A
 // workgroup per channel and part of its values. Where there are several parts, reduce_parts.wgsl adds them.
 
-@group(0) @binding(0) var<storage, read> input: array<Input>;              // (N, C, plane)
-@group(0) @binding(1) var<storage, read> given: array<Given>;              // (N, C, plane), see core/gradient.wgsl
+@group(0) @binding(0) var<storage, read> input: array<vec4<Input>>;        // (N, C, plane)
+@group(0) @binding(1) var<storage, read> given: array<vec4<Given>>;        // (N, C, plane), see core/gradient.wgsl
 // (C, 2) or with BY_POSITION (N, plane, 2): mean, 1 / deviation
 @group(0) @binding(2) var<storage, read> statistics: array<f32>;
 @group(0) @binding(3) var<storage, read> running_mean: array<f32>;         // (C), in evaluation
@@ -16,15 +16,15 @@
 struct Params {
     batch: u32,
     channels: u32,
-    plane: u32,
+    plane: u32, // in vectors of four with PLANE_VEC4
     parts: u32,
     epsilon: f32,
 }
 
 override TRAINING: bool = true;
-override BY_POSITION: bool = false;
+override BY_POSITION: bool = false; // without PLANE_VEC4
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(INVOCATIONS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
@@ -42,25 +42,36 @@ fn main(
         mean = statistics[2u * channel];
         inverse = statistics[2u * channel + 1u];
     }
-    var sums = vec2<f32>();
-    for (var block = part.x + thread; block < part.y; block += BLOCK) {
-        let end = min(block + BLOCK, part.y);
-        var block_sums = vec2<f32>();
-        for (var i = block; i < end; i += 64u) {
-            let at = (i / params.plane * params.channels + channel) * params.plane + i % params.plane;
+    var gammas = vec4<f32>();
+    var betas = vec4<f32>();
+    var place = place_of(part.x + thread, params.plane);
+    for (var block = part.x + thread; block < part.y; block += 16u * INVOCATIONS) {
+        let end = min(block + 16u * INVOCATIONS, part.y);
+        var block_gammas = vec4<f32>();
+        var block_betas = vec4<f32>();
+        for (var i = block; i < end; i += INVOCATIONS) {
+            let at = index_of(place, channel, params.channels, params.plane);
+            place = next_place(place, params.plane);
             if BY_POSITION {
                 mean = statistics[2u * i];
                 inverse = statistics[2u * i + 1u];
             }
-            let normal = (f32(input[at]) - mean) * inverse;
-            block_sums += gradient_at(at) * vec2(normal, 1.0);
+            if PLANE_VEC4 {
+                let gradient = gradients_at(at);
+                block_gammas += gradient * ((vec4<f32>(input[at]) - mean) * inverse);
+                block_betas += gradient;
+            } else {
+                let gradient = gradient_at(at);
+                block_gammas.x += gradient * ((f32(input[at / 4u][at % 4u]) - mean) * inverse);
+                block_betas.x += gradient;
+            }
         }
-        sums += block_sums;
+        gammas += block_gammas;
+        betas += block_betas;
     }
-    let gamma = reduce_sum(thread, sums.x);
-    let beta = reduce_sum(thread, sums.y);
+    let total = reduce_sums(thread, vec2(sum_of(gammas), sum_of(betas)));
     if thread == 0u {
-        gradient_gamma[slot] = gamma;
-        gradient_beta[slot] = beta;
+        gradient_gamma[slot] = total.x;
+        gradient_beta[slot] = total.y;
     }
 }

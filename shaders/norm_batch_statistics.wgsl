@@ -2,7 +2,7 @@
 // and variance. A workgroup per channel; or, with SPLIT, per channel and part of its values, and
 // norm_batch_total.wgsl makes one of the parts.
 
-@group(0) @binding(0) var<storage, read> input: array<Input>; // (N, C, plane)
+@group(0) @binding(0) var<storage, read> input: array<vec4<Input>>; // (N, C, plane)
 // (C, 2): mean, 1 / deviation; with SPLIT (parts, C, 2): mean, sum of the squared differences from it
 @group(0) @binding(1) var<storage, read_write> statistics: array<f32>;
 @group(0) @binding(2) var<storage, read_write> running_mean: array<f32>;     // (C)
@@ -12,7 +12,7 @@
 
 override SPLIT: bool = false;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(INVOCATIONS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
@@ -20,21 +20,21 @@ fn main(
     let slot = flat_group(group); // part * channels + channel
     let channel = slot % params.channels;
     if slot / params.channels >= params.parts { return; }
-    let values = params.batch * params.plane;
-    let part = part_of(values, params.parts, slot / params.channels);
-    let found = moments(thread, channel, part.x, part.y);
+    let places = params.batch * params.plane;
+    let part = part_of(places, params.parts, slot / params.channels);
+    let found = moments(thread, channel, part.x, part.y, params.plane);
     if thread == 0u {
         if SPLIT {
             statistics[2u * slot] = found.mean;
             statistics[2u * slot + 1u] = found.squares;
         } else {
-            store_statistics(channel, found.mean, found.squares / f32(values));
+            store_statistics(channel, found.mean, found.squares / values_in(places));
         }
     }
 }
 
-// Value i of a channel, counted over images and then pixels.
-fn load_value(channel: u32, i: u32) -> f32 {
-    let plane = i / params.plane * params.channels + channel;
-    return f32(input[plane * params.plane + i % params.plane]);
+fn load_values(channel: u32, place: Place) -> vec4<f32> {
+    let at = index_of(place, channel, params.channels, params.plane);
+    if PLANE_VEC4 { return vec4<f32>(input[at]); }
+    return for_each(f32(input[at / 4u][at % 4u]));
 }

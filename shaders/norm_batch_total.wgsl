@@ -12,25 +12,25 @@
 // How many values a part has.
 fn count_of(part: u32) -> f32 {
     let range = part_of(params.batch * params.plane, params.parts, part);
-    return f32(range.y - range.x);
+    return values_in(range.y - range.x);
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(INVOCATIONS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
     let channel = flat_group(group);
     if channel >= params.channels { return; }
-    let all = f32(params.batch * params.plane);
+    let all = values_in(params.batch * params.plane);
     var sum = 0.0;
-    for (var part = thread; part < params.parts; part += 64u) {
+    for (var part = thread; part < params.parts; part += INVOCATIONS) {
         sum += count_of(part) / all * parts[2u * (part * params.channels + channel)];
     }
     let rough = reduce_sum(thread, sum);
     var differences = 0.0;
     var squares = 0.0;
-    for (var part = thread; part < params.parts; part += 64u) {
+    for (var part = thread; part < params.parts; part += INVOCATIONS) {
         let count = count_of(part);
         if count > 0.0 {
             let at = 2u * (part * params.channels + channel);
@@ -39,7 +39,7 @@ fn main(
             squares += parts[at + 1u] + count * difference * difference;
         }
     }
-    let rest = reduce_sum(thread, differences);
-    let variance = corrected(reduce_sum(thread, squares) / all, rest * rest);
-    if thread == 0u { store_statistics(channel, rough + rest, variance); }
+    let found = reduce_sums(thread, vec2(differences, squares));
+    let variance = corrected(found.y / all, found.x * found.x);
+    if thread == 0u { store_statistics(channel, rough + found.x, variance); }
 }

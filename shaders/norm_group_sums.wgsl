@@ -2,8 +2,8 @@
 // x^ is the normalised input. A workgroup per plane and part of it; where there are several parts,
 // reduce_parts.wgsl adds them.
 
-@group(0) @binding(0) var<storage, read> input: array<Input>;         // (N, C, plane)
-@group(0) @binding(1) var<storage, read> given: array<Given>;         // (N, C, plane), see core/gradient.wgsl
+@group(0) @binding(0) var<storage, read> input: array<vec4<Input>>;   // (N, C, plane)
+@group(0) @binding(1) var<storage, read> given: array<vec4<Given>>;   // (N, C, plane), see core/gradient.wgsl
 @group(0) @binding(2) var<storage, read> statistics: array<f32>;      // (N, groups, 2): mean, 1 / deviation
 @group(0) @binding(3) var<storage, read_write> products: array<f32>;  // (parts, N, C)
 @group(0) @binding(4) var<storage, read_write> sums: array<f32>;      // (parts, N, C)
@@ -12,11 +12,11 @@
 struct Params {
     planes: u32,    // N * C
     per_group: u32, // channels
-    plane: u32,
+    plane: u32,     // in vectors of four with PLANE_VEC4
     parts: u32,
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(INVOCATIONS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
@@ -28,21 +28,30 @@ fn main(
     let row = plane / params.per_group;
     let mean = statistics[2u * row];
     let inverse = statistics[2u * row + 1u];
-    var found = vec2<f32>();
-    for (var block = part.x + thread; block < part.y; block += BLOCK) {
-        let end = min(block + BLOCK, part.y);
-        var block_sums = vec2<f32>();
-        for (var i = block; i < end; i += 64u) {
+    var found_products = vec4<f32>();
+    var found_sums = vec4<f32>();
+    for (var block = part.x + thread; block < part.y; block += 16u * INVOCATIONS) {
+        let end = min(block + 16u * INVOCATIONS, part.y);
+        var block_products = vec4<f32>();
+        var block_sums = vec4<f32>();
+        for (var i = block; i < end; i += INVOCATIONS) {
             let at = plane * params.plane + i;
-            let normal = (f32(input[at]) - mean) * inverse;
-            block_sums += gradient_at(at) * vec2(normal, 1.0);
+            if PLANE_VEC4 {
+                let gradient = gradients_at(at);
+                block_products += gradient * ((vec4<f32>(input[at]) - mean) * inverse);
+                block_sums += gradient;
+            } else {
+                let gradient = gradient_at(at);
+                block_products.x += gradient * ((f32(input[at / 4u][at % 4u]) - mean) * inverse);
+                block_sums.x += gradient;
+            }
         }
-        found += block_sums;
+        found_products += block_products;
+        found_sums += block_sums;
     }
-    let product = reduce_sum(thread, found.x);
-    let sum = reduce_sum(thread, found.y);
+    let total = reduce_sums(thread, vec2(sum_of(found_products), sum_of(found_sums)));
     if thread == 0u {
-        products[slot] = product;
-        sums[slot] = sum;
+        products[slot] = total.x;
+        sums[slot] = total.y;
     }
 }

@@ -13,7 +13,7 @@ struct Params {
     channels: u32,  // of an example
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(INVOCATIONS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
@@ -22,19 +22,18 @@ fn main(
     if row >= params.rows { return; }
     let first = row * params.per_group;
     var found = vec2<f32>();
-    for (var block = thread; block < params.per_group; block += BLOCK) {
-        let end = min(block + BLOCK, params.per_group);
+    for (var block = thread; block < params.per_group; block += 16u * INVOCATIONS) {
+        let end = min(block + 16u * INVOCATIONS, params.per_group);
         var block_sums = vec2<f32>();
-        for (var i = block; i < end; i += 64u) {
+        for (var i = block; i < end; i += INVOCATIONS) {
             let c = (first + i) % params.channels;
             block_sums += vec2(scaled(c, sums[first + i]), scaled(c, products[first + i]));
         }
         found += block_sums;
     }
-    let sum = reduce_sum(thread, found.x);
-    let product = reduce_sum(thread, found.y);
+    let sums = reduce_sums(thread, found);
     if thread == 0u {
-        total[2u * row] = sum;
-        total[2u * row + 1u] = product;
+        total[2u * row] = sums.x;
+        total[2u * row + 1u] = sums.y;
     }
 }

@@ -14,7 +14,7 @@ struct Params {
     len: u32,
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(INVOCATIONS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
@@ -25,21 +25,20 @@ fn main(
     let mean = statistics[2u * row];
     let inverse = statistics[2u * row + 1u];
     var found = vec2<f32>();
-    for (var block = thread; block < params.len; block += BLOCK) {
-        let end = min(block + BLOCK, params.len);
+    for (var block = thread; block < params.len; block += 16u * INVOCATIONS) {
+        let end = min(block + 16u * INVOCATIONS, params.len);
         var block_sums = vec2<f32>();
-        for (var i = block; i < end; i += 64u) {
+        for (var i = block; i < end; i += INVOCATIONS) {
             let h = scaled(i, gradient_output[first + i]);
             block_sums += h * vec2(1.0, (f32(input[first + i]) - mean) * inverse);
         }
         found += block_sums;
     }
-    let mean_sum = reduce_sum(thread, found.x) / f32(params.len);
-    let mean_product = reduce_sum(thread, found.y) / f32(params.len);
-    for (var i = thread; i < params.len; i += 64u) {
+    let means = reduce_sums(thread, found) / f32(params.len);
+    for (var i = thread; i < params.len; i += INVOCATIONS) {
         let normal = (f32(input[first + i]) - mean) * inverse;
         let h = scaled(i, gradient_output[first + i]);
-        let change = inverse * (h - mean_sum - normal * mean_product);
+        let change = inverse * (h - means.x - normal * means.y);
         // A row of one value has no gradient; where the product is fused with the difference, its rounding would be one.
         store(first + i, select(change, 0.0, params.len == 1u));
     }

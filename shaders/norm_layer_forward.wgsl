@@ -1,7 +1,7 @@
 // Layer normalisation: each row by itself, y = f(gamma * (x - mean) * inverse deviation + beta).
 // A workgroup per row.
 
-@group(0) @binding(0) var<storage, read> input: array<Input>;          // (rows, len)
+@group(0) @binding(0) var<storage, read> input: array<vec4<Input>>;    // (rows, len)
 @group(0) @binding(1) var<storage, read> gamma: array<f32>;            // (len)
 @group(0) @binding(2) var<storage, read> beta: array<f32>;             // (len)
 @group(0) @binding(3) var<storage, read_write> statistics: array<f32>; // (rows, 2): mean, 1 / deviation
@@ -14,24 +14,31 @@ struct Params {
     epsilon: f32,
 }
 
-fn load_value(row: u32, i: u32) -> f32 {
-    return f32(input[row * params.len + i]);
+// A row is what a channel is in core/planes.wgsl, with one image.
+fn load_values(row: u32, place: Place) -> vec4<f32> {
+    if PLANE_VEC4 { return vec4<f32>(input[row * (params.len / 4u) + place.pixel]); }
+    return for_each(load_value(row * params.len + place.pixel));
 }
 
-@compute @workgroup_size(64)
+fn load_value(at: u32) -> f32 {
+    return f32(input[at / 4u][at % 4u]);
+}
+
+@compute @workgroup_size(INVOCATIONS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
     let row = flat_group(group);
     if row >= params.rows { return; }
-    let found = moments(thread, row, 0u, params.len);
+    let places = params.len / select(1u, 4u, PLANE_VEC4);
+    let found = moments(thread, row, 0u, places, places);
     let inverse = 1.0 / sqrt(found.squares / f32(params.len) + params.epsilon);
-    for (var i = thread; i < params.len; i += 64u) {
-        let normal = (load_value(row, i) - found.mean) * inverse;
+    for (var i = thread; i < params.len; i += INVOCATIONS) {
+        let at = row * params.len + i;
+        let normal = (load_value(at) - found.mean) * inverse;
         var y = scaled(i, normal);
         if AFFINE { y += beta[i]; }
-        let at = row * params.len + i;
         output[at] = Output(activated(at, y));
     }
     if thread == 0u {

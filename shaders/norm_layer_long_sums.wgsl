@@ -15,7 +15,7 @@ struct Params {
     parts: u32,
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(INVOCATIONS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
@@ -27,20 +27,19 @@ fn main(
     let mean = statistics[2u * row];
     let inverse = statistics[2u * row + 1u];
     var found = vec2<f32>();
-    for (var block = part.x + thread; block < part.y; block += BLOCK) {
-        let end = min(block + BLOCK, part.y);
+    for (var block = part.x + thread; block < part.y; block += 16u * INVOCATIONS) {
+        let end = min(block + 16u * INVOCATIONS, part.y);
         var block_sums = vec2<f32>();
-        for (var i = block; i < end; i += 64u) {
+        for (var i = block; i < end; i += INVOCATIONS) {
             let at = row * params.len + i;
             let normal = (f32(input[at]) - mean) * inverse;
             block_sums += scaled(i, gradient_output[at]) * vec2(1.0, normal);
         }
         found += block_sums;
     }
-    let sum = reduce_sum(thread, found.x);
-    let product = reduce_sum(thread, found.y);
+    let total = reduce_sums(thread, found);
     if thread == 0u {
-        sums[2u * slot] = sum;
-        sums[2u * slot + 1u] = product;
+        sums[2u * slot] = total.x;
+        sums[2u * slot + 1u] = total.y;
     }
 }

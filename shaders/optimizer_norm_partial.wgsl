@@ -27,11 +27,10 @@ fn main(
             sums += vec2(dot(g, g), dot(small, small));
         }
     }
-    let total = reduce_sum(thread, sums.x);
-    let scaled = reduce_sum(thread, sums.y);
+    let total = reduce_sums(thread, sums);
     if thread == 0u && first < params.len {
         let at = 2u * (params.first + flat_group(group));
-        squares[at] = total;
-        squares[at + 1u] = scaled;
+        squares[at] = total.x;
+        squares[at + 1u] = total.y;
     }
 }

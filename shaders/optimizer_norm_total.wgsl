@@ -22,8 +22,9 @@ fn main(@builtin(local_invocation_index) thread: u32) {
         for (var i = block; i < end; i += 64u) { block_sums += vec2(squares[2u * i], squares[2u * i + 1u]); }
         sums += block_sums;
     }
-    let root = params.gradient_scale * sqrt(reduce_sum(thread, sums.x));
-    let scaled_root = params.gradient_scale * sqrt(reduce_sum(thread, sums.y));
+    let roots = params.gradient_scale * sqrt(reduce_sums(thread, sums));
+    let root = roots.x;
+    let scaled_root = roots.y;
     if thread == 0u {
         if (bitcast<u32>(root) & 0x7fffffffu) == 0x7f800000u {
             clip[0] = HUGE_SCALE;

@@ -13,8 +13,6 @@ struct Params {
     parts: u32,
 }
 
-override PLANE_VEC4: bool = false;
-
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -25,28 +23,18 @@ fn main(
     let part = slot / params.channels;
     if part >= params.parts { return; }
     let range = part_of(params.batch * params.plane, params.parts, part);
-    // Divided once: from then on image and pixel advance by 64 values at a time.
-    let first = range.x + thread;
-    let images = 64u / params.plane;
-    let pixels = 64u % params.plane;
-    var n = first / params.plane;
-    var pixel = first % params.plane;
+    var place = place_of(range.x + thread, params.plane);
     var sum = 0.0;
-    for (var block = first; block < range.y; block += BLOCK) {
+    for (var block = range.x + thread; block < range.y; block += BLOCK) {
         let end = min(block + BLOCK, range.y);
         var block_sum = 0.0;
         for (var i = block; i < end; i += 64u) {
-            let at = (n * params.channels + channel) * params.plane + pixel;
+            let at = index_of(place, channel, params.channels, params.plane);
+            place = next_place(place, params.plane);
             if PLANE_VEC4 {
                 block_sum += dot(gradient_output[at], vec4(1.0));
             } else {
                 block_sum += gradient_output[at / 4u][at % 4u];
-            }
-            n += images;
-            pixel += pixels;
-            if pixel >= params.plane {
-                pixel -= params.plane;
-                n += 1u;
             }
         }
         sum += block_sum;

@@ -43,11 +43,10 @@ fn main(
         }
         sums += block_sums;
     }
-    let total = reduce_sum(thread, sums.x);
-    let weighted = reduce_sum(thread, sums.y);
+    let total = reduce_sums(thread, sums);
     if thread == 0u {
         partial[3u * slot] = largest;
-        partial[3u * slot + 1u] = total;
-        partial[3u * slot + 2u] = weighted;
+        partial[3u * slot + 1u] = total.x;
+        partial[3u * slot + 2u] = total.y;
     }
 }

@@ -32,11 +32,10 @@ fn main(
         let at = 3u * (part * params.lines + line);
         sums += exponential(partial[at] - largest) * vec2(partial[at + 1u], partial[at + 2u]);
     }
-    let total = reduce_sum(thread, sums.x);
-    let weighted = reduce_sum(thread, sums.y);
+    let total = reduce_sums(thread, sums);
     if thread == 0u {
         statistics[2u * line] = largest;
-        statistics[2u * line + 1u] = total;
-        if WEIGHTED { output[line] = Output(weighted / total); }
+        statistics[2u * line + 1u] = total.x;
+        if WEIGHTED { output[line] = Output(total.y / total.x); }
     }
 }

@@ -5,7 +5,9 @@
 //
 // Before a pass, and after the last, an invocation has the points `thread + 256 * j`.
 //
-// A kernel provides the buffer `twiddles`, of exp(-2 pi i n / 2048) for n < 256.
+// A kernel provides the buffer `twiddles`, of exp(-2 pi i n / 2048) for n < 256, and of its own blocks
+//   Source                        what a block is of
+//   point(source, n) -> vec4<f32> its nth point
 
 var<workgroup> points: array<vec2<f32>, POINTS>;
 
@@ -21,6 +23,20 @@ struct Eight {
 }
 
 struct Four { v0: vec4<f32>, v1: vec4<f32>, v2: vec4<f32>, v3: vec4<f32> }
+
+// The points that an invocation has at first.
+fn block_of(source: Source, thread: u32) -> Eight {
+    return Eight(
+        point(source, thread),
+        point(source, thread + 256u),
+        point(source, thread + 512u),
+        point(source, thread + 768u),
+        point(source, thread + 1024u),
+        point(source, thread + 1280u),
+        point(source, thread + 1536u),
+        point(source, thread + 1792u),
+    );
+}
 
 // Where a point lies in workgroup memory: points that are written at once, 8 or 64 apart, lie in different banks.
 fn bank_of(point: u32) -> u32 {

@@ -1,6 +1,7 @@
 
-// The gradient that arrives, from the kernel's buffer `given`, array<Given>: `gradient_at` is that of
-// gradient_given.wgsl or gradient_turned.wgsl. A kernel calls it once for each element.
+// The gradient that arrives, from the kernel's buffer `given`, array<vec4<Given>>: `gradient_at` an element, and
+// `gradients_at` a vector, are those of gradient_given.wgsl or gradient_turned.wgsl. A kernel calls one of them,
+// once for each element.
 
 // The function that it goes through, `Activation::code` on the host, where 0 is none, and the numbers that the
 // function depends on.

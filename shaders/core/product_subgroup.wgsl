@@ -1,10 +1,11 @@
 
 // Blocked matrix product without workgroup memory, for subgroups of exactly 8 lanes.
 //
-// A subgroup computes 16 rows x 32 columns of C; lane l owns 4 neighbouring columns, so it holds
-// 16 vec4 accumulators. Four k at a time, the subgroup loads a 16 x 4 tile of A (two vec4 a lane,
-// which the lanes then share: every lane needs all of it) and each lane its own 4 x 4 tile of B.
-// Memory is what costs on lavapipe: 6 vec4 loads a lane serve 256 multiply-adds.
+// A subgroup computes 16 or 64 rows x 32 columns of C; lane l owns 4 neighbouring columns, so it holds
+// as many vec4 accumulators. Four k at a time, the subgroup loads tiles of 16 x 4 of A (two vec4 a lane,
+// which the lanes then share: every lane needs all of them) and each lane its own 4 x 4 tile of B.
+// Loads are what costs on lavapipe, which makes them lane by lane: 6 of a vec4 serve 256 multiply-adds of
+// 16 rows, 12 of them 1024 of 64.
 //
 // Calls  load_a(m, k, lane) -> TileA      zero outside A
 //        quad_a(tile, q) -> Block         rows m + 4 q .. + 3
@@ -12,7 +13,9 @@
 //        initial_c(n) -> vec4             what the sums start from: zero or a bias
 //        product_part(part) -> vec2       where this part of the sums begins, a multiple of 4, and ends
 //        store_c(part, m, n, vec4)
-// Grid   x, y: tiles of 16 rows x 32 columns, folded; z: parts
+// Grid   x, y: tiles of 16 or 64 rows x 32 columns, folded; z: parts
+
+override TALL: bool = false; // 64 rows
 
 // What one lane holds of 16 x 4 elements of A.
 struct TileA { low: vec4<f32>, high: vec4<f32> }
@@ -45,11 +48,34 @@ fn quad_sum(a: Quad, b: Quad) -> Quad {
     return Quad(a.c0 + b.c0, a.c1 + b.c1, a.c2 + b.c2, a.c3 + b.c3);
 }
 
+// 16 rows of C.
+struct Strip { q0: Quad, q1: Quad, q2: Quad, q3: Quad }
+
+fn multiply_add_tile(s: Strip, a: TileA, b: Block) -> Strip {
+    return Strip(
+        multiply_add(s.q0, quad_a(a, 0u), b),
+        multiply_add(s.q1, quad_a(a, 1u), b),
+        multiply_add(s.q2, quad_a(a, 2u), b),
+        multiply_add(s.q3, quad_a(a, 3u), b),
+    );
+}
+
+fn strip_sum(a: Strip, b: Strip) -> Strip {
+    return Strip(quad_sum(a.q0, b.q0), quad_sum(a.q1, b.q1), quad_sum(a.q2, b.q2), quad_sum(a.q3, b.q3));
+}
+
 fn store_quad(part: u32, m: u32, n: u32, q: Quad) {
     store_c(part, m, n, q.c0);
     store_c(part, m + 1u, n, q.c1);
     store_c(part, m + 2u, n, q.c2);
     store_c(part, m + 3u, n, q.c3);
+}
+
+fn store_strip(part: u32, m: u32, n: u32, s: Strip) {
+    store_quad(part, m, n, s.q0);
+    store_quad(part, m + 4u, n, s.q1);
+    store_quad(part, m + 8u, n, s.q2);
+    store_quad(part, m + 12u, n, s.q3);
 }
 
 // Sums of so many products are made by themselves, so that none is long enough to lose digits.
@@ -58,11 +84,13 @@ const BLOCK_K: u32 = 128u;
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
     let tile = flat_group(group);
-    let tiles_m = (params.m + 15u) / 16u;
-    let m = tile % tiles_m * 16u;
+    let rows = select(16u, 64u, TALL);
+    let tiles_m = (params.m + rows - 1u) / rows;
+    let m = tile % tiles_m * rows;
     let n = tile / tiles_m * 32u + lane * 4u;
     let start = initial_c(n);
-    var total0 = Quad(start, start, start, start);
+    let quad = Quad(start, start, start, start);
+    var total0 = Strip(quad, quad, quad, quad);
     var total1 = total0;
     var total2 = total0;
     var total3 = total0;
@@ -70,25 +98,28 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
     let k_end = loop_bound(range.y, group);
     for (var block = range.x; block < k_end; block += BLOCK_K) {
         let block_end = min(block + BLOCK_K, k_end);
-        var q0 = Quad();
-        var q1 = Quad();
-        var q2 = Quad();
-        var q3 = Quad();
+        var s0 = Strip();
+        var s1 = Strip();
+        var s2 = Strip();
+        var s3 = Strip();
         for (var k = block; k < block_end; k += 4u) {
-            let a = load_a(m, k, lane);
             let b = load_b(k, n);
-            q0 = multiply_add(q0, quad_a(a, 0u), b);
-            q1 = multiply_add(q1, quad_a(a, 1u), b);
-            q2 = multiply_add(q2, quad_a(a, 2u), b);
-            q3 = multiply_add(q3, quad_a(a, 3u), b);
+            s0 = multiply_add_tile(s0, load_a(m, k, lane), b);
+            if TALL {
+                s1 = multiply_add_tile(s1, load_a(m + 16u, k, lane), b);
+                s2 = multiply_add_tile(s2, load_a(m + 32u, k, lane), b);
+                s3 = multiply_add_tile(s3, load_a(m + 48u, k, lane), b);
+            }
         }
-        total0 = quad_sum(total0, q0);
-        total1 = quad_sum(total1, q1);
-        total2 = quad_sum(total2, q2);
-        total3 = quad_sum(total3, q3);
+        total0 = strip_sum(total0, s0);
+        total1 = strip_sum(total1, s1);
+        total2 = strip_sum(total2, s2);
+        total3 = strip_sum(total3, s3);
     }
-    store_quad(group.z, m, n, total0);
-    store_quad(group.z, m + 4u, n, total1);
-    store_quad(group.z, m + 8u, n, total2);
-    store_quad(group.z, m + 12u, n, total3);
+    store_strip(group.z, m, n, total0);
+    if TALL {
+        store_strip(group.z, m + 16u, n, total1);
+        store_strip(group.z, m + 32u, n, total2);
+        store_strip(group.z, m + 48u, n, total3);
+    }
 }

@@ -5,7 +5,7 @@
 struct Params {
     batch: u32,
     channels: u32,
-    plane: u32,
+    plane: u32, // in vectors of four with PLANE_VEC4
     parts: u32, // that the values of a channel are split into
     epsilon: f32,
     momentum: f32,
@@ -20,7 +20,7 @@ fn store_statistics(channel: u32, mean: f32, variance: f32) {
     statistics[2u * channel] = mean;
     statistics[2u * channel + 1u] = 1.0 / sqrt(variance + params.epsilon);
     if HAS_RUNNING {
-        let count = f32(params.batch * params.plane);
+        let count = values_in(params.batch * params.plane);
         let unbiased = variance * (count / (count - 1.0));
         if FOLDS_LATER {
             running_mean[channel] = mean;

@@ -1,17 +1,25 @@
 //! Which core serves which shape on which adapter, and how long sums are split.
 
+mod cores;
 mod depthwise;
 pub(crate) mod fft;
 mod filters;
+mod sums;
 mod tiles;
 mod unfolded;
 pub(crate) mod winograd;
 
 use std::collections::BTreeMap;
 
+pub(crate) use cores::Core;
 pub(crate) use depthwise::{segment_parts, segments};
 use filters::longest_split;
 pub(crate) use filters::{packed_len, tap_splits, tap_sums, tap_tiles, tiled_len};
+pub(crate) use sums::{
+    LONGEST_GROUP_SUM, LOOP_LIMIT, SUMMED_SLABS, direct_iterations, group_iterations, group_parts,
+    row_taps, rows_iterations, shared_iterations, strided_iterations, sum_parts, tiled_iterations,
+};
+use sums::{LONGEST_OF_IMAGES, MOST, ROOM};
 
 pub(crate) use super::work::{Extents, Stored, Work};
 use crate::op::{Conv2dGeometry, Size2};
@@ -69,114 +77,6 @@ impl Traits {
     /// Whether the loops of one invocation may make so many iterations.
     fn allows(&self, iterations: usize) -> bool {
         !self.software || iterations <= LOOP_LIMIT
-    }
-}
-
-/// A way to compute a product or a convolution. Most are files of `shaders/core`, which the kernels
-/// of several operations build on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Core {
-    /// The blocked product, with tiles in workgroup memory that have 32 rows and columns:
-    /// `product_4x4.wgsl` with `product.wgsl`.
-    Tiled32,
-    /// The same with 64: the same two files.
-    Tiled64,
-    /// Tiles of 128 x 64: `product_8x4.wgsl` with `product.wgsl`.
-    Tiled128,
-    /// The blocked product without workgroup memory, for subgroups of 8: `product_subgroup.wgsl`.
-    Subgroup,
-    /// Convolution by rows of pixels, shared by a subgroup of 8: `rows.wgsl`, and `taps.wgsl` for
-    /// the weight gradient.
-    Rows,
-    /// Convolution by strips of pixels with any stride and dilation, for the same subgroups:
-    /// `strided.wgsl`, and `strided_taps.wgsl` for the weight gradient.
-    Strided,
-    /// Convolution of single channels by strips of columns: `depthwise_forward.wgsl`,
-    /// `depthwise_backward_input.wgsl`, and a kernel of its own for the weight gradient.
-    Depthwise,
-    /// Convolution as one product of unfolded images, for subgroups of 8: `conv2d_unfold.wgsl`,
-    /// `product_subgroup.wgsl` and `conv2d_fold.wgsl`.
-    Unfolded,
-    /// Convolution of 3x3 by Winograd's algorithm, for subgroups of 8: `conv2d_winograd_*.wgsl`.
-    WinogradSubgroup,
-    /// The same on the blocked product, for GPUs.
-    WinogradTiled,
-    /// Convolution with large filters by Fourier transforms of blocks: `conv2d_fft_*.wgsl`.
-    Fft,
-    /// Convolution with an invocation per output, or per 16 channels of one. No file: the kernels
-    /// `conv2d_direct_*.wgsl` have little in common.
-    Direct,
-}
-
-impl Core {
-    pub const ALL: [Self; 12] = [
-        Self::Tiled32,
-        Self::Tiled64,
-        Self::Tiled128,
-        Self::Subgroup,
-        Self::Rows,
-        Self::Strided,
-        Self::Depthwise,
-        Self::Unfolded,
-        Self::WinogradSubgroup,
-        Self::WinogradTiled,
-        Self::Fft,
-        Self::Direct,
-    ];
-
-    /// Its name in files and options.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Tiled32 => "tiled-32",
-            Self::Tiled64 => "tiled-64",
-            Self::Tiled128 => "tiled-128",
-            Self::Subgroup => "subgroup",
-            Self::Rows => "rows",
-            Self::Strided => "strided",
-            Self::Depthwise => "depthwise",
-            Self::Unfolded => "unfolded",
-            Self::WinogradSubgroup => "winograd-subgroup",
-            Self::WinogradTiled => "winograd-tiled",
-            Self::Fft => "fft",
-            Self::Direct => "direct",
-        }
-    }
-
-    /// Whether this program has it. A page has the cores alone that it can meet: browsers offer no subgroups, Winograd's
-    /// algorithm on tiles is the autotuner's choice, and Fourier transforms are that or a software adapter's.
-    pub const fn exists(self) -> bool {
-        match self {
-            Self::Tiled32 | Self::Tiled64 | Self::Tiled128 | Self::Depthwise | Self::Direct => true,
-            Self::Subgroup
-            | Self::Rows
-            | Self::Strided
-            | Self::Unfolded
-            | Self::WinogradSubgroup
-            | Self::WinogradTiled
-            | Self::Fft => !cfg!(target_arch = "wasm32"),
-        }
-    }
-
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|core| core.name() == name)
-    }
-
-    /// Rows and columns of C that a workgroup of the tiled cores computes. The others have no tiles.
-    pub fn tile(self) -> [usize; 2] {
-        match self {
-            Self::Tiled32 => [32, 32],
-            Self::Tiled64 => [64, 64],
-            Self::Tiled128 => [128, 64],
-            Self::Subgroup
-            | Self::Rows
-            | Self::Strided
-            | Self::Depthwise
-            | Self::Unfolded
-            | Self::WinogradSubgroup
-            | Self::WinogradTiled
-            | Self::Fft
-            | Self::Direct => [1, 1],
-        }
     }
 }
 
@@ -438,106 +338,18 @@ pub(crate) const WIDE_TAPS: usize = 128;
 pub(crate) fn wide_room(taps: usize) -> usize {
     taps.next_multiple_of(32)
 }
-
-/// The longest sum of an invocation for results that are activations, of which there are many. As one chain
-/// of products of one sign it is off by 1.6e-4 of itself at most, as a chain of blocks by a few 1e-6.
-const LONGEST_OF_IMAGES: usize = 16_384;
-
-/// Results of all parts of split sums: 16 MiB.
-const ROOM: usize = 1 << 22;
-
-/// Parts of split sums at most: within the workgroups of one dimension.
-const MOST: usize = 32_768;
-
-/// Parts that the sums of a product are split into; the parts are added in a fixed order. Few tiles fill the
-/// device so, and no sum is long enough to lose digits. Where many parts have no room, there are
-/// at least so many that none is longer than those of images, as far as a buffer holds them.
-pub(crate) fn sum_parts(traits: &Traits, work: &Work, core: Core) -> usize {
-    /// The longest sum of an invocation, where there is room.
-    const LONGEST: usize = 1024;
-    let Extents { m, n, k, slices } = work.extents();
-    let longest = match work {
-        Work::Conv2dForward(_) | Work::Conv2dBackwardInput(_) => LONGEST_OF_IMAGES,
-        Work::Matmul(..) | Work::Conv2dBackwardWeight(_) => LONGEST,
-    };
-    let short = (k / longest).min(ROOM / (m * n * slices).max(1));
-    let least = short.max(k.div_ceil(LONGEST_OF_IMAGES)).max(1);
-    let wanted = match core {
-        Core::Tiled32 | Core::Tiled64 | Core::Tiled128 => tiles::parts(traits, work, core, least),
-        Core::Subgroup
-        | Core::Rows
-        | Core::Strided
-        | Core::Depthwise
-        | Core::Unfolded
-        | Core::WinogradSubgroup
-        | Core::WinogradTiled
-        | Core::Fft
-        | Core::Direct => least,
-    };
-    let within_loops = match traits.software {
-        true => k.div_ceil(LOOP_LIMIT / 37 * 32),
-        false => 1,
-    };
-    let most = traits.holds(m * n * slices).max(1);
-    let wanted = wanted.min(most).max(within_loops);
-    wanted.min(MOST / slices.max(1)).max(1)
+/// Rows of a tile of the core for subgroups: 16, or 64, which make half as many loads but take lavapipe half a
+/// second to compile, where that pays and leaves work for all cores.
+pub(crate) fn subgroup_rows(traits: &Traits, [m, n, k]: [usize; 3], parts: usize) -> usize {
+    /// Multiply-adds of a product that takes tens of milliseconds.
+    const LARGE: usize = 1 << 26;
+    let tall = m.div_ceil(64) * n.div_ceil(32) * parts;
+    let pays = m > 32 && m.saturating_mul(n).saturating_mul(k) >= LARGE;
+    match pays && tall >= 2 * traits.compute_units as usize {
+        true => 64,
+        false => 16,
+    }
 }
-
-/// Iterations that the loops of an invocation of the tiled cores make for sums of length `k`: a turn
-/// for each block, 4 at most for its steps, and one for each term.
-pub(crate) fn tiled_iterations(k: usize) -> usize {
-    k.div_ceil(32) * 37
-}
-
-/// Iterations that the loops of an invocation of the direct core make for sums of length `k`: a turn for each
-/// tap, filter row and channel, and the search for the first taps of a phase.
-pub(crate) fn direct_iterations(geometry: &Conv2dGeometry, k: usize) -> usize {
-    3 * k + geometry.kernel.height + geometry.kernel.width
-}
-
-/// Iterations that the loops of an invocation of the strided core make for sums of length `k`: a turn
-/// for each term, and the search for the first taps of a phase.
-pub(crate) fn strided_iterations(geometry: &Conv2dGeometry, k: usize) -> usize {
-    k + geometry.kernel.height + geometry.kernel.width
-}
-
-/// Iterations that the loops of an invocation of the core for rows of pixels make: a turn for each filter row
-/// of each channel, and within it one for each vector of taps.
-pub(crate) fn rows_iterations(channels: usize, kernel: Size2) -> usize {
-    channels * kernel.height * (1 + kernel.width.div_ceil(row_taps(kernel.width)))
-}
-
-/// Taps of a filter row that the core for rows of pixels takes at once: all of a short one.
-pub(crate) fn row_taps(width: usize) -> usize {
-    if width <= 5 { width } else { 4 }
-}
-
-/// Values that a workgroup of 64 adds up at most: 256 an invocation, in blocks of 16.
-pub(crate) const LONGEST_GROUP_SUM: usize = 16_384;
-
-/// Slabs that an invocation adds up at most, in blocks of 16.
-pub(crate) const SUMMED_SLABS: usize = 256;
-
-/// Parts that each of several sums of so many values is split into, a workgroup of 64 for each part: as
-/// many as fill a device, and enough that none is too long.
-pub(crate) fn group_parts(sums: usize, values: usize) -> usize {
-    /// Workgroups that keep a device busy.
-    const WANTED: usize = 512;
-    /// The shortest sum worth a workgroup of its own.
-    const SHORTEST: usize = 4096;
-    let busy = (WANTED / sums.max(1)).clamp(1, (values / SHORTEST).max(1));
-    busy.max(values.div_ceil(LONGEST_GROUP_SUM))
-}
-
-/// Iterations that the loops of an invocation make where 64 share so many values, in blocks.
-pub(crate) fn group_iterations(values: usize) -> usize {
-    let turns = values.div_ceil(64);
-    turns + turns.div_ceil(16)
-}
-
-/// Iterations that the loops of one invocation may make in all on a software adapter. Mesa's
-/// llvmpipe ends every loop without a word after 65,535 of them.
-pub(crate) const LOOP_LIMIT: usize = 60_000;
 
 #[cfg(test)]
 mod tests;

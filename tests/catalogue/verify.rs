@@ -91,6 +91,20 @@ fn clean_by(cores: &[&str], kernels_begin: &str) {
         for case in &cases {
             let report = gpu.verify(&case.model, case.batch).unwrap();
             assert!(report.passed(), "{} on {core}: {report}", case.name);
+            if !gpu.has_half_precision() {
+                continue;
+            }
+            let builder = Trainer::builder(case.model.clone())
+                .batch(case.batch)
+                .loss(case.loss.clone())
+                .optimizer(Optimizer::sgd(0.1))
+                .half_precision(true);
+            let report = builder.on(&gpu).unwrap().verify().unwrap();
+            assert!(
+                report.passed(),
+                "{} in halves on {core}: {report}",
+                case.name
+            );
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::engine::lower::{Fusion, NodeParts, Part};
 use crate::engine::operators::{self, Backward, Forward, Masks, Mode, Pieces, Site, Sum};
 use crate::engine::reference::{BackwardPass, ForwardPass};
 use crate::engine::step::Step;
-use crate::engine::tolerance::{copied, measure};
+use crate::engine::tolerance::{Measured, copied, measure};
 use crate::gpu::record::Region;
 use crate::model::{Graph, Node, ValueId};
 use crate::{Result, Shape};
@@ -319,18 +319,9 @@ impl NodeTrial<'_> {
             if !pass.wanted[node.parameters.len() + at] || handed_on && to.is_none() {
                 continue; // handed on as it is, by no kernel
             }
-            let spread = to.is_some_and(|to| self.is_spread(&part.range, to.region));
-            let sum = arriving(rounding.input(at)).spread(spread);
-            let mut expected = measured.expect(sum, inputs.fill);
-            if rounding.from_stored_value {
-                let format = part.places.output.format;
-                expected = expected.with_value_stored(format, &after[0], &inputs.gy);
-            }
-            // A gradient reaches no more places than it comes from.
-            expected.needed = expected.needed.min(inputs.gy.len().div_ceil(50));
-            if let Some((activation, _)) = to.and_then(|to| to.gradient_of) {
-                expected = expected.through(activation, &wide(&inputs.x[at]))?;
-            }
+            let sum = arriving(rounding.input(at));
+            let stored = rounding.from_stored_value.then_some(&after[0][..]);
+            let mut expected = self.input_gradient(part, inputs, at, (measured, sum), stored)?;
             let region = to.map(|to| to.region);
             match sums.iter_mut().find(|sum| to.is_some() && sum.1 == region) {
                 Some((_, _, sum)) => *sum = expected.plus(sum, additions),
@@ -349,6 +340,30 @@ impl NodeTrial<'_> {
             trial.awaits(input_name(part, at, several), region, &shape, expected);
         }
         self.rig.run(trial, step(inputs.seed)).await
+    }
+
+    /// What is expected of the gradient of one of the inputs, which may depend on a value as it is `stored`.
+    fn input_gradient(
+        &self,
+        part: &Part<Backward>,
+        inputs: &Inputs,
+        at: usize,
+        (measured, sum): (&Measured, Sum),
+        stored: Option<&[f32]>,
+    ) -> Result<Expected> {
+        let to = part.places.to_inputs[at];
+        let spread = to.is_some_and(|to| self.is_spread(&part.range, to.region));
+        let mut expected = measured.expect(sum.spread(spread), inputs.fill);
+        if let Some(y) = stored {
+            let format = part.places.output.format;
+            expected = expected.with_value_stored(format, y, &inputs.gy);
+        }
+        // A gradient reaches no more places than it comes from.
+        expected.needed = expected.needed.min(inputs.gy.len().div_ceil(50));
+        match to.and_then(|to| to.gradient_of) {
+            Some((activation, _)) => expected.through(activation, &wide(&inputs.x[at])),
+            None => Ok(expected),
+        }
     }
 
     /// Whether kernels of a fast algorithm, which spread roundings, have a part in a result.

@@ -23,14 +23,28 @@ macro_rules! block {
 }
 
 pub(crate) const FLAT: Block = block!("flat");
-pub(crate) const REDUCE: Block = block!("reduce");
+/// By 64 invocations.
+pub(crate) const REDUCE: Block = Block {
+    name: "reduce",
+    wgsl: |_| core!("reduce_by_64", "reduce"),
+    constants: &[],
+    uses: &[],
+};
+/// By as many as suit the adapter.
+pub(crate) const REDUCE_BY_SOME: Block = Block {
+    name: "reduce_by_some",
+    wgsl: |_| core!("reduce_by_some", "reduce"),
+    constants: &["INVOCATIONS"],
+    uses: &[],
+};
 pub(crate) const CORRECTED: Block = block!("corrected", uses: [NAN]);
-pub(crate) const MOMENTS: Block = block!("moments", uses: [REDUCE, CORRECTED]);
+pub(crate) const PLANES: Block = block!("planes", constants: ["PLANE_VEC4"]);
+pub(crate) const MOMENTS: Block = block!("moments", uses: [PLANES, REDUCE_BY_SOME, CORRECTED]);
 pub(crate) const RUNNING: Block = block!("running", constants: ["CUMULATIVE"]);
 pub(crate) const STATISTICS: Block = block!(
     "statistics",
     constants: ["HAS_RUNNING", "FOLDS_LATER"],
-    uses: [RUNNING, REDUCE, CORRECTED]
+    uses: [PLANES, RUNNING, REDUCE_BY_SOME, CORRECTED]
 );
 pub(crate) const CHANNELS: Block = block!("channels", constants: ["PLANE_VEC4"]);
 pub(crate) const AFFINE: Block = block!("affine", constants: ["AFFINE"]);
@@ -127,7 +141,8 @@ pub(crate) const TAP_QUADS: Block = block!("tap_quads", constants: ["TAPS_APART"
 pub(crate) const PRODUCT_4X4: Block =
     block!("product_4x4", constants: ["SIDE"], uses: [PRODUCT, FLAT]);
 pub(crate) const PRODUCT_8X4: Block = block!("product_8x4", uses: [PRODUCT, FLAT]);
-pub(crate) const PRODUCT_SUBGROUP: Block = block!("product_subgroup", uses: [FLAT]);
+pub(crate) const PRODUCT_SUBGROUP: Block =
+    block!("product_subgroup", constants: ["TALL"], uses: [FLAT]);
 
 pub(crate) const SLIDE: Block = block!("slide");
 const ROWS_TILE: Block = block!("rows_tile", constants: ["HAS_BIAS", "HALF"]);
@@ -144,9 +159,12 @@ pub(crate) const WINOGRAD_OUTPUT: Block = block!(
     constants: ["PAD_TOP", "PAD_LEFT", "BACKWARD", "HAS_BIAS"],
     uses: [WINOGRAD, FLAT, TIMES_ZERO]
 );
+pub(crate) const ENDED: Block = block!("ended");
 pub(crate) const TIMES_ZERO: Block = block!("times_zero");
 const FFT_BLOCK: Block = block!("fft_block", constants: ["PLANE"]);
 pub(crate) const FFT: Block = block!("fft", uses: [FFT_BLOCK]);
+pub(crate) const FFT_STORE: Block = block!("fft_store");
+pub(crate) const FFT_FILTERS: Block = block!("fft_filters", uses: [FFT_BLOCK]);
 pub(crate) const FFT_TILES: Block = block!("fft_tiles");
 pub(crate) const FFT_PAIRS: Block = block!("fft_pairs", uses: [FFT_BLOCK]);
 const WALK_PARAMS: Block = block!("walk_params");

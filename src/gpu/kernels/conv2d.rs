@@ -8,23 +8,54 @@ use super::{blocks, flag, flat_grid, group_grid, reduce};
 use super::{
     conv2d_depthwise, conv2d_fft, conv2d_pack, conv2d_rows, conv2d_strided, conv2d_unfolded,
 };
-use crate::gpu::kernel::{Format, Kernel, Params as _, params, source};
+use crate::gpu::kernel::{Format, Kernel, Params as _, source};
 use crate::gpu::strategy::winograd::Form;
 use crate::gpu::strategy::{self, Core, Extents, Work};
 use crate::gpu::work::{Phases, period};
 use crate::op::{Conv2dGeometry, Size2};
 
-params! {
-    /// Channels are those of one group; `parts` is what a weight gradient's sums are split into.
+/// Params that begin with the extents of a convolution. Channels are those of one group.
+macro_rules! conv2d_params {
+    ($(#[$meta:meta])* struct $name:ident { $($field:ident: $type:ident),* $(,)? }) => {
+        $crate::gpu::kernel::params! {
+            $(#[$meta])*
+            struct $name {
+                batch: u32,
+                groups: u32,
+                in_channels: u32,
+                in_height: u32,
+                in_width: u32,
+                out_channels: u32,
+                out_height: u32,
+                out_width: u32,
+                $($field: $type),*
+            }
+        }
+        impl $name {
+            /// Those of a convolution, with zeros behind its extents.
+            fn of(geometry: &$crate::op::Conv2dGeometry) -> Self {
+                let [batch, groups, in_channels, in_height, in_width, out_channels, out_height, out_width] =
+                    $crate::gpu::kernels::conv2d::extents(geometry);
+                Self {
+                    batch,
+                    groups,
+                    in_channels,
+                    in_height,
+                    in_width,
+                    out_channels,
+                    out_height,
+                    out_width,
+                    ..bytemuck::Zeroable::zeroed()
+                }
+            }
+        }
+    };
+}
+pub(super) use conv2d_params;
+
+conv2d_params! {
+    /// `parts` is what a weight gradient's sums are split into.
     struct Params {
-        batch: u32,
-        groups: u32,
-        in_channels: u32,
-        in_height: u32,
-        in_width: u32,
-        out_channels: u32,
-        out_height: u32,
-        out_width: u32,
         parts: u32,
     }
 }
@@ -400,11 +431,11 @@ pub(super) fn extents(geometry: &Conv2dGeometry) -> [u32; 8] {
     .map(|extent| extent as u32)
 }
 
-#[rustfmt::skip]
 fn params(geometry: &Conv2dGeometry, parts: usize) -> Params {
-    let [batch, groups, in_channels, in_height, in_width, out_channels, out_height, out_width] = extents(geometry);
-    let parts = parts as u32;
-    Params { batch, groups, in_channels, in_height, in_width, out_channels, out_height, out_width, parts }
+    Params {
+        parts: parts as u32,
+        ..Params::of(geometry)
+    }
 }
 
 fn window_constants(geometry: &Conv2dGeometry) -> [(&'static str, f64); 8] {

@@ -1,24 +1,15 @@
 //! Convolution at stride 1 by Fourier transforms of blocks: the core `fft`.
 
-use super::conv2d::extents;
+use super::conv2d::conv2d_params;
 use super::{Output, Read, ReadWrite, Recording, Region};
 use super::{blocks, flag};
 use crate::gpu::kernel::{Format, Kernel, Params as _, params, source};
 use crate::gpu::strategy::fft::{self, Fft, POINTS, TILES};
 use crate::op::Conv2dGeometry;
 
-params! {
-    /// Of the convolution that runs: for an input gradient, the roles are swapped. Channels are those of one
-    /// group.
+conv2d_params! {
+    /// Of the convolution that runs: for an input gradient, the roles are swapped.
     struct Params {
-        batch: u32,
-        groups: u32,
-        in_channels: u32,
-        in_height: u32,
-        in_width: u32,
-        out_channels: u32,
-        out_height: u32,
-        out_width: u32,
         kernel_height: u32,
         kernel_width: u32,
         dilation_height: u32,
@@ -53,7 +44,7 @@ params! {
 pub(crate) const INPUT: Kernel = Kernel {
     name: "conv2d_fft_input",
     source: source!("conv2d_fft_input.wgsl"),
-    blocks: &[&blocks::FFT, &blocks::FFT_TILES],
+    blocks: &[&blocks::FFT, &blocks::FFT_STORE, &blocks::FFT_TILES],
     bindings: &[Read, Read, ReadWrite],
     formats: &[(0, "Input")],
     params: Params::LAYOUT,
@@ -63,7 +54,7 @@ pub(crate) const INPUT: Kernel = Kernel {
 pub(crate) const WEIGHT: Kernel = Kernel {
     name: "conv2d_fft_weight",
     source: source!("conv2d_fft_weight.wgsl"),
-    blocks: &[&blocks::FFT],
+    blocks: &[&blocks::FFT, &blocks::FFT_STORE, &blocks::FFT_FILTERS],
     bindings: &[Read, ReadWrite, Read],
     formats: &[(0, "Weight")],
     params: WeightParams::LAYOUT,
@@ -89,6 +80,7 @@ pub(crate) const OUTPUT: Kernel = Kernel {
         &blocks::EPILOGUE,
         &blocks::FLAT,
         &blocks::TIMES_ZERO,
+        &blocks::ENDED,
     ],
     bindings: &[Read, Read, Read, ReadWrite, Read, Read, Read],
     formats: &[(2, "Saved"), (3, "Output"), (4, "Input"), (5, "Weight")],
@@ -106,7 +98,7 @@ pub(crate) const WEIGHT_PRODUCT: Kernel = Kernel {
 pub(crate) const WEIGHT_OUTPUT: Kernel = Kernel {
     name: "conv2d_fft_weight_output",
     source: source!("conv2d_fft_weight_output.wgsl"),
-    blocks: &[&blocks::FFT, &blocks::FFT_TILES],
+    blocks: &[&blocks::FFT, &blocks::FFT_TILES, &blocks::FFT_FILTERS],
     bindings: &[Read, Read, ReadWrite],
     formats: &[],
     params: Params::LAYOUT,
@@ -116,11 +108,16 @@ pub(crate) const WEIGHT_OUTPUT: Kernel = Kernel {
 pub(crate) const WEIGHT_AGAIN: Kernel = Kernel {
     name: "conv2d_fft_weight_again",
     source: source!("conv2d_fft_weight_again.wgsl"),
-    blocks: &[&blocks::FFT_TILES, &blocks::FLAT, &blocks::TIMES_ZERO],
+    blocks: &[
+        &blocks::FFT_TILES,
+        &blocks::FLAT,
+        &blocks::TIMES_ZERO,
+        &blocks::ENDED,
+    ],
     bindings: &[Read, Read, ReadWrite],
     formats: &[(0, "Input"), (1, "Gradient")],
     params: Params::LAYOUT,
-    constants: &["LONG"],
+    constants: &["SHARES"],
 };
 
 #[cfg(test)]
@@ -225,11 +222,11 @@ pub(super) fn backward_weight(
     recording.dispatch(&WEIGHT_OUTPUT, &[plane], &regions, all, grid);
     recording.stands_for(geometry.flops().max(1));
     let regions = [input, gradient_output, gradient_weight].map(Some);
-    let taps = geometry.kernel.area().div_ceil(64) as u64;
+    let shares = recording.parts(|| fft::shares(geometry));
+    let taps = fft::taps_by(geometry, shares) as u64;
     let grid = [of_group, geometry.out_channels as u64, taps];
-    recording.iterations(fft::weight_iterations(geometry));
-    let long = traits.software && fft::long_weight(geometry);
-    let constants = [("LONG", flag(long))];
+    recording.iterations(fft::weight_iterations(geometry, shares));
+    let constants = [("SHARES", shares as f64)];
     recording.dispatch(&WEIGHT_AGAIN, &constants, &regions, all, grid);
 }
 
@@ -313,13 +310,15 @@ fn frequencies(plan: &Fft) -> u64 {
     count.div_ceil(64) as u64
 }
 
-#[rustfmt::skip]
-fn params(geometry: &Conv2dGeometry, plan: &Fft, backward: bool, [first_tile, tiles]: [usize; 2]) -> Params {
-    let [batch, groups, in_channels, in_height, in_width, out_channels, out_height, out_width] = extents(geometry);
+fn params(
+    geometry: &Conv2dGeometry,
+    plan: &Fft,
+    backward: bool,
+    [first_tile, tiles]: [usize; 2],
+) -> Params {
     let [top, _, left, _] = geometry.padding;
     let Fft { down, across, .. } = plan;
     Params {
-        batch, groups, in_channels, in_height, in_width, out_channels, out_height, out_width,
         kernel_height: geometry.kernel.height as u32,
         kernel_width: geometry.kernel.width as u32,
         dilation_height: geometry.dilation.height as u32,
@@ -336,6 +335,7 @@ fn params(geometry: &Conv2dGeometry, plan: &Fft, backward: bool, [first_tile, ti
         tiles_across: across.tiles as u32,
         first_tile: first_tile as u32,
         chunk_tiles: tiles as u32,
+        ..Params::of(geometry)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Convolution of 3x3 at stride 1 by Winograd's algorithm: the cores `winograd-subgroup` and `winograd-tiled`.
 
-use super::conv2d::extents;
+use super::conv2d::conv2d_params;
 use super::conv2d_rows::needs_edge_loads;
 use super::product::{Product, product};
 use super::{Output, Read, ReadWrite, Recording, Region};
@@ -10,18 +10,9 @@ use crate::gpu::strategy::winograd::{self, Form, POINTS, TILES, Winograd};
 use crate::gpu::strategy::{Core, Extents};
 use crate::op::Conv2dGeometry;
 
-params! {
-    /// Of the convolution that runs: for an input gradient, the roles are swapped. Channels are those of one
-    /// group.
+conv2d_params! {
+    /// Of the convolution that runs: for an input gradient, the roles are swapped.
     struct Params {
-        batch: u32,
-        groups: u32,
-        in_channels: u32,
-        in_height: u32,
-        in_width: u32,
-        out_channels: u32,
-        out_height: u32,
-        out_width: u32,
         first_tile: u32,
         octets: u32,
         out_quads: u32,
@@ -221,15 +212,12 @@ impl Run {
         }
     }
 
-    #[rustfmt::skip]
     fn params(&self, first_tile: usize, tiles: usize) -> Params {
-        let [batch, groups, in_channels, in_height, in_width, out_channels, out_height, out_width] =
-            extents(&self.geometry);
         Params {
-            batch, groups, in_channels, in_height, in_width, out_channels, out_height, out_width,
             first_tile: first_tile as u32,
             octets: (tiles / 8) as u32,
             out_quads: (2 * self.plan.octets) as u32,
+            ..Params::of(&self.geometry)
         }
     }
 

@@ -142,12 +142,15 @@ fn by_subgroups(
     bias: Option<Region>,
     c: Output,
 ) {
+    let traits = recording.traits;
+    let rows = recording.parts(|| strategy::subgroup_rows(&traits, [m, n, k], parts));
     let a_width = if a.transposed { m } else { k };
     let b_width = if b.transposed { k } else { n };
     let mut constants = vec![
         ("TRANSPOSE_A", flag(a.transposed)),
         ("TRANSPOSE_B", flag(b.transposed)),
         ("HAS_BIAS", flag(bias.is_some())),
+        ("TALL", flag(rows == 64)),
         ("A_VEC4", whole_vectors(a_width)),
         ("B_VEC4", whole_vectors(b_width)),
         ("OUTPUT_VEC4", whole_vectors(n)),
@@ -157,7 +160,7 @@ fn by_subgroups(
     let regions = [a, b, bias, c.saved(), Some(c.region)];
     let length = k.div_ceil(parts).next_multiple_of(4);
     recording.iterations(length / 4 + length.div_ceil(128));
-    let [x, y, _] = group_grid(m.div_ceil(16) * n.div_ceil(32));
+    let [x, y, _] = group_grid(m.div_ceil(rows) * n.div_ceil(32));
     let (params, grid) = (params([m, n, k], parts), [x, y, parts as u64]);
     recording.dispatch(&SUBGROUP, &constants, &regions, params, grid);
 }

@@ -246,6 +246,11 @@ fn whole_vectors(width: usize) -> f64 {
     flag(width.is_multiple_of(4))
 }
 
+/// How many neighbours a reduction over planes of this length takes at once.
+fn plane_unit(plane: usize) -> usize {
+    if plane.is_multiple_of(4) { 4 } else { 1 }
+}
+
 /// The grid of a kernel with an invocation per item, in workgroups of 64.
 fn flat_grid(items: usize) -> [u64; 3] {
     group_grid(items.div_ceil(64))

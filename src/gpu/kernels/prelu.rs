@@ -1,8 +1,8 @@
 //! ReLU with learned slopes.
 
-use super::reduce::sum_parts;
+use super::reduce::{by_some, reduce_iterations, sum_parts};
 use super::{Output, Read, ReadWrite, Recording, Region};
-use super::{blocks, flag, flat_grid, group_grid, vectors};
+use super::{blocks, flag, flat_grid, group_grid, plane_unit, vectors, whole_vectors};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::gpu::strategy;
 use crate::op::PreluGeometry;
@@ -37,7 +37,12 @@ pub(crate) const FORWARD: Kernel = Kernel {
 pub(crate) const BACKWARD_WEIGHT: Kernel = Kernel {
     name: "prelu_backward_weight",
     source: source!("prelu_backward_weight.wgsl"),
-    blocks: &[&blocks::REDUCE, &blocks::FLAT, &blocks::NAN],
+    blocks: &[
+        &blocks::PLANES,
+        &blocks::REDUCE_BY_SOME,
+        &blocks::FLAT,
+        &blocks::NAN,
+    ],
     bindings: &[Read, Read, ReadWrite],
     formats: &[(0, "Input")],
     params: SumParams::LAYOUT,
@@ -108,16 +113,22 @@ pub(crate) fn backward_weight(
         1 => gradient_weight,
         _ => recording.transient("prelu gradient parts", parts * channels),
     };
+    let unit = plane_unit(geometry.plane);
     let params = SumParams {
         batch: geometry.batch as u32,
         channels: channels as u32,
-        plane: geometry.plane as u32,
+        plane: (geometry.plane / unit) as u32,
         parts: parts as u32,
     };
     let regions = [input, gradient_output, partial].map(Some);
-    recording.iterations(strategy::group_iterations(values.div_ceil(parts)));
+    let of_part = (values / unit).div_ceil(parts);
+    recording.iterations(reduce_iterations(recording, of_part));
+    let constants = [
+        by_some(recording),
+        ("PLANE_VEC4", whole_vectors(geometry.plane)),
+    ];
     let grid = group_grid(channels * parts);
-    recording.dispatch(&BACKWARD_WEIGHT, &[], &regions, params, grid);
+    recording.dispatch(&BACKWARD_WEIGHT, &constants, &regions, params, grid);
     if parts > 1 {
         let to = gradient_weight.into();
         sum_parts(recording, partial, parts, [1, channels, 1], None, to);

@@ -1,7 +1,7 @@
 //! Sums in a fixed order: bias gradients, and the parts of a split sum.
 
 use super::{Output, Read, ReadWrite, Recording, Region};
-use super::{blocks, flag, flat_grid, group_grid, whole_vectors};
+use super::{blocks, flag, flat_grid, group_grid, plane_unit, whole_vectors};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::gpu::strategy;
 
@@ -27,11 +27,11 @@ params! {
 pub(crate) const BIAS: Kernel = Kernel {
     name: "reduce_bias",
     source: source!("reduce_bias.wgsl"),
-    blocks: &[&blocks::REDUCE, &blocks::FLAT],
+    blocks: &[&blocks::PLANES, &blocks::REDUCE, &blocks::FLAT],
     bindings: &[Read, ReadWrite],
     formats: &[],
     params: BiasParams::LAYOUT,
-    constants: &["PLANE_VEC4"],
+    constants: &[],
 };
 
 pub(crate) const PARTS: Kernel = Kernel {
@@ -46,6 +46,21 @@ pub(crate) const PARTS: Kernel = Kernel {
 
 #[cfg(test)]
 pub(super) const KERNELS: &[&Kernel] = &[&BIAS, &PARTS];
+
+/// How many invocations share a sum in kernels with `blocks::REDUCE_BY_SOME`.
+pub(super) fn reducers(recording: &Recording) -> usize {
+    if recording.traits.software { 8 } else { 64 }
+}
+
+/// The constant that says so.
+pub(super) fn by_some(recording: &Recording) -> (&'static str, f64) {
+    ("INVOCATIONS", reducers(recording) as f64)
+}
+
+/// Iterations of each of them where they share so many values, in blocks.
+pub(super) fn reduce_iterations(recording: &Recording, values: usize) -> usize {
+    strategy::shared_iterations(values, reducers(recording))
+}
 
 /// The sum of `(N, C, plane)` over all but the channels.
 pub(crate) fn bias_gradient(
@@ -84,7 +99,7 @@ fn sum_planes(
     values: Region,
     partial: Region,
 ) {
-    let unit = if plane.is_multiple_of(4) { 4 } else { 1 };
+    let unit = plane_unit(plane);
     let params = BiasParams {
         batch: batch as u32,
         channels: channels as u32,

@@ -205,20 +205,30 @@ pub(crate) fn iterations(channels: usize, kernel: Size2) -> usize {
     channels.saturating_mul(1 + turns).saturating_add(64)
 }
 
-/// Whether 32 products are taken in a turn where a weight gradient is computed again by its definition, and not 8.
-pub(crate) fn long_weight(geometry: &Conv2dGeometry) -> bool {
-    weight_turns(geometry, 8) > LOOP_LIMIT / 2
+/// Invocations of a workgroup that share each sum of a weight gradient where it is computed again by its definition.
+const MOST_SHARES: usize = 64;
+
+/// Invocations that share such a sum, as long as it is.
+pub(crate) fn shares(geometry: &Conv2dGeometry) -> usize {
+    let fits = |shares: &usize| weight_iterations(geometry, *shares) <= LOOP_LIMIT;
+    let powers = (0..).map(|power| 1 << power);
+    let mut shares = powers.take_while(|shares| *shares < MOST_SHARES);
+    shares.find(fits).unwrap_or(MOST_SHARES)
 }
 
-fn weight_turns(geometry: &Conv2dGeometry, products: usize) -> usize {
-    let turns = geometry.out_size.area().div_ceil(products);
-    geometry.batch.saturating_mul(turns + 1)
+/// Workgroups that have all taps of a filter.
+pub(crate) fn taps_by(geometry: &Conv2dGeometry, shares: usize) -> usize {
+    geometry.kernel.area().div_ceil(MOST_SHARES / shares)
 }
 
-/// The same for a weight gradient.
-pub(crate) fn weight_iterations(geometry: &Conv2dGeometry) -> usize {
-    let products = if long_weight(geometry) { 32 } else { 8 };
-    weight_turns(geometry, products).saturating_add(8)
+/// Iterations that the loops of an invocation make for its share: blocks of 512 products, eight in a turn.
+pub(crate) fn weight_iterations(geometry: &Conv2dGeometry, shares: usize) -> usize {
+    const BLOCK: usize = 512;
+    let products = geometry.out_size.area();
+    let blocks = geometry.batch.saturating_mul(products.div_ceil(BLOCK));
+    let turns = 1 + products.min(BLOCK).div_ceil(8);
+    let of_blocks = blocks.div_ceil(shares).saturating_mul(turns);
+    of_blocks.saturating_add(shares + 8)
 }
 
 /// Whether it can do a piece of work.
@@ -238,11 +248,16 @@ pub(super) fn serves(traits: &Traits, work: &Work) -> bool {
     let most = traits.max_workgroups as usize;
     let (grid, loops) = match work {
         Work::Conv2dBackwardWeight(_) => {
-            let taps = geometry.kernel.area().div_ceil(64);
             let pairs = plan.quads[1].saturating_mul(quads);
+            let shares = shares(geometry);
             (
-                [pairs, geometry.out_channels, parts, taps],
-                weight_iterations(geometry),
+                [
+                    pairs,
+                    geometry.out_channels,
+                    parts,
+                    taps_by(geometry, shares),
+                ],
+                weight_iterations(geometry, shares),
             )
         }
         Work::Conv2dForward(_) | Work::Conv2dBackwardInput(_) | Work::Matmul(..) => {

@@ -398,3 +398,24 @@ fn unfolded_images_take_short_rows_with_channels_enough() {
     assert_eq!(takes(preferring, wide(5)), [true; 3]);
     assert_eq!(takes(preferring, with(|g| g.groups = 2)), [false; 3]);
 }
+
+#[test]
+fn tiles_of_64_rows_are_for_large_products_that_fill_all_cores() {
+    let traits = Traits {
+        software: true,
+        subgroup_size: 8,
+        compute_units: 4,
+        ..Traits::DEFAULT
+    };
+    let rows = |extents, parts| subgroup_rows(&traits, extents, parts);
+    assert_eq!(rows([512, 32, 4608], 1), 64);
+    assert_eq!(rows([448, 32, 4608], 1), 16, "seven tiles for four cores");
+    assert_eq!(rows([448, 32, 4682], 2), 64, "fourteen");
+    assert_eq!(
+        rows([32, 4096, 4096], 1),
+        16,
+        "no more rows than half a tile"
+    );
+    assert_eq!(rows([64, 128, 1024], 4), 16, "small");
+    assert_eq!(rows([usize::MAX, 3, 3], 1), 64, "no overflow");
+}

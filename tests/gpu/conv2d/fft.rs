@@ -125,6 +125,11 @@ fn fourier_transforms_keep_nan_and_infinity_where_they_belong() {
             Conv2d::new(3, [2, 9]).padding(1),
         ),
         case("a long sum", [1, 30, 1, 1060], Conv2d::new(9, [1, 1030])),
+        case(
+            "shares of a long sum",
+            [31, 1, 1, 15_000],
+            Conv2d::new(4, [1, 9]),
+        ),
     ] {
         winograd::keeps_what_is_not_finite(&case, |device| device == "fft");
     }

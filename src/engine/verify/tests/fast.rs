@@ -1,44 +1,72 @@
 //! Faults that are seeded into the kernels of fast algorithms, and found.
 
+use Change::{Constant, Param};
+
 use super::*;
 use crate::Conv1d;
 
-/// A fault in the kernels whose names begin like this.
-type KernelFault = (&'static str, fn(&mut Dispatch));
+/// What of a dispatch is another.
+#[derive(Clone, Copy)]
+enum Change {
+    Param(&'static str, fn(u32) -> u32),
+    Constant(&'static str, fn(f64) -> f64),
+}
+
+impl Change {
+    fn make(self, dispatch: &mut Dispatch) {
+        match self {
+            Param(name, change) => set_param(dispatch, name, change),
+            Constant(name, change) => set_constant(dispatch, name, change),
+        }
+    }
+}
+
+/// A fault in the dispatches of a kernel.
+type KernelFault = (&'static str, Change);
+
+/// Some models pass, and with each of some faults one of them fails. `is_of` says whether a kernel is the one that a fault
+/// names.
+fn all_are_found(
+    gpu: &Gpu,
+    core: &str,
+    models: &[Model],
+    faults: &[KernelFault],
+    is_of: fn(&str, &str) -> bool,
+) {
+    for model in models {
+        let report = gpu.verify(model, 3).unwrap();
+        assert!(report.passed(), "{core}: {report}");
+    }
+    for (number, &(kernel, change)) in faults.iter().enumerate() {
+        let tamper = |lowered: &mut Lowered| {
+            let dispatches = lowered.recording.dispatches.iter_mut();
+            dispatches
+                .filter(|dispatch| is_of(dispatch.kernel.name, kernel))
+                .for_each(|dispatch| change.make(dispatch));
+        };
+        let found = |model: &Model| {
+            let report = pollster::block_on(verify(gpu, model, 3, &tamper)).unwrap();
+            !report.passed()
+        };
+        let found = models.iter().any(found);
+        assert!(found, "{core}: fault {number} in {kernel} passes");
+    }
+}
 
 /// Faults in the kernels of Winograd's algorithm, whose results have a tolerance also on whole numbers. What is not
 /// written at all is none: the NaN that is there before leads to a tile that is computed again by its definition.
+#[rustfmt::skip]
 const WINOGRAD_FAULTS: [KernelFault; 10] = [
-    ("conv2d_winograd_input", |d| {
-        set_constant(d, "PAD_LEFT", |pad| pad + 1.0)
-    }),
-    ("conv2d_winograd_input", |d| {
-        set_param(d, "in_height", |rows| rows - 1)
-    }),
-    ("conv2d_winograd_input", |d| {
-        set_param(d, "first_tile", |tile| tile + 1)
-    }),
-    ("conv2d_winograd_weight", |d| {
-        set_constant(d, "BACKWARD", |backward| 1.0 - backward)
-    }),
-    ("conv2d_winograd_weight", |d| {
-        set_param(d, "out_channels", |channels| channels - 1)
-    }),
-    ("conv2d_winograd_product", |d| {
-        set_param(d, "in_channels", |channels| channels - 4)
-    }),
-    ("conv2d_winograd_output", |d| {
-        set_param(d, "batch", |batch| batch - 1)
-    }),
-    ("conv2d_winograd_output", |d| {
-        set_constant(d, "HAS_BIAS", |_| 0.0)
-    }),
-    ("conv2d_winograd_output", |d| {
-        set_constant(d, "ACTIVATION_A", |slope| slope + 1e-3)
-    }),
-    ("conv2d_winograd_output", |d| {
-        set_param(d, "first_tile", |tile| tile + 1)
-    }),
+    ("conv2d_winograd_input", Constant("PAD_LEFT", |pad| pad + 1.0)),
+    ("conv2d_winograd_input", Param("in_height", |rows| rows - 1)),
+    ("conv2d_winograd_input", Param("first_tile", |tile| tile + 1)),
+    ("conv2d_winograd_weight", Constant("BACKWARD", |backward| 1.0 - backward)),
+    ("conv2d_winograd_weight", Param("out_channels", |channels| channels - 1)),
+    ("conv2d_winograd_product", Param("in_channels", |channels| channels - 4)),
+    ("conv2d_winograd_output", Param("batch", |batch| batch - 1)),
+    ("conv2d_winograd_output", Constant("HAS_BIAS", |_| 0.0)),
+    ("conv2d_winograd_output", Constant("ACTIVATION_A", |slope| slope + 1e-3)),
+    ("conv2d_winograd_output", Param("first_tile", |tile| tile + 1)),
 ];
 
 #[test]
@@ -54,95 +82,38 @@ fn faults_in_winograds_algorithm_fail() {
         let model = Model::builder([5, 9, 12]).push(layer(8)).leaky_relu(0.25);
         let model = model.push(layer(6).padding(0)).flatten().dense(3);
         let model = model.build().unwrap();
-        let report = gpu.verify(&model, 3).unwrap();
-        assert!(report.passed(), "{core}: {report}");
-        for (number, (kernel, change)) in WINOGRAD_FAULTS.into_iter().enumerate() {
-            let tamper = |lowered: &mut Lowered| {
-                let dispatches = lowered.recording.dispatches.iter_mut();
-                dispatches
-                    .filter(|dispatch| dispatch.kernel.name.starts_with(kernel))
-                    .for_each(change);
-            };
-            let report = pollster::block_on(verify(&gpu, &model, 3, &tamper)).unwrap();
-            assert!(
-                !report.passed(),
-                "{core}: fault {number} in {kernel} passes"
-            );
-        }
+        // A fault names the kernels of all variants.
+        let begins = |name: &str, kernel: &str| name.starts_with(kernel);
+        all_are_found(&gpu, core, &[model], &WINOGRAD_FAULTS, begins);
     }
 }
 
 /// The same for Fourier transforms. What is not finite leads to results that are computed again, as there.
+#[rustfmt::skip]
 const FFT_FAULTS: [KernelFault; 23] = [
-    ("conv2d_fft_input", |d| {
-        set_param(d, "pad_left", |pad| pad + 1)
-    }),
-    ("conv2d_fft_input", |d| {
-        set_param(d, "in_height", |rows| rows - 1)
-    }),
-    ("conv2d_fft_input", |d| {
-        set_param(d, "in_channels", |channels| channels - 1)
-    }),
-    ("conv2d_fft_input", |d| {
-        set_param(d, "first_tile", |tile| tile + 1)
-    }),
-    ("conv2d_fft_input", |d| {
-        set_constant(d, "ALONE", |alone| 1.0 - alone)
-    }),
-    ("conv2d_fft_weight", |d| {
-        set_param(d, "kernel_width", |taps| taps - 1)
-    }),
-    ("conv2d_fft_weight", |d| {
-        set_param(d, "reach_width", |taps| taps - 1)
-    }),
-    ("conv2d_fft_weight", |d| {
-        set_constant(d, "PLANE", |plane| 1.0 - plane)
-    }),
-    ("conv2d_fft_product", |d| {
-        set_constant(d, "BACKWARD", |backward| 1.0 - backward)
-    }),
-    ("conv2d_fft_product", |d| {
-        set_param(d, "in_channels", |channels| channels - 4)
-    }),
-    ("conv2d_fft_product", |d| {
-        set_param(d, "parts_across", |parts| parts + 1)
-    }),
-    ("conv2d_fft_output", |d| {
-        set_param(d, "batch", |batch| batch - 1)
-    }),
-    ("conv2d_fft_output", |d| {
-        set_constant(d, "HAS_BIAS", |_| 0.0)
-    }),
-    ("conv2d_fft_output", |d| {
-        set_constant(d, "ACTIVATION_A", |slope| slope + 1e-3)
-    }),
-    ("conv2d_fft_output", |d| {
-        set_param(d, "reach_width", |taps| taps + 1)
-    }),
-    ("conv2d_fft_output", |d| {
-        set_param(d, "span_width", |results| results - 1)
-    }),
-    ("conv2d_fft_weight_product", |d| {
-        set_param(d, "chunk_tiles", |tiles| tiles - 1)
-    }),
-    ("conv2d_fft_output", |d| {
-        set_param(d, "first_tile", |tile| tile - tile.min(1))
-    }),
-    ("conv2d_fft_weight_product", |d| {
-        set_param(d, "first_tile", |tile| tile - tile.min(1))
-    }),
-    ("conv2d_fft_weight_product", |d| {
-        set_constant(d, "CONTINUED", |_| 0.0)
-    }),
-    ("conv2d_fft_weight_product", |d| {
-        set_param(d, "batch", |batch| batch - 1)
-    }),
-    ("conv2d_fft_weight_output", |d| {
-        set_param(d, "kernel_width", |taps| taps - 1)
-    }),
-    ("conv2d_fft_weight_output", |d| {
-        set_constant(d, "PLANE", |plane| 1.0 - plane)
-    }),
+    ("conv2d_fft_input", Param("pad_left", |pad| pad + 1)),
+    ("conv2d_fft_input", Param("in_height", |rows| rows - 1)),
+    ("conv2d_fft_input", Param("in_channels", |channels| channels - 1)),
+    ("conv2d_fft_input", Param("first_tile", |tile| tile + 1)),
+    ("conv2d_fft_input", Constant("ALONE", |alone| 1.0 - alone)),
+    ("conv2d_fft_weight", Param("kernel_width", |taps| taps - 1)),
+    ("conv2d_fft_weight", Param("reach_width", |taps| taps - 1)),
+    ("conv2d_fft_weight", Constant("PLANE", |plane| 1.0 - plane)),
+    ("conv2d_fft_product", Constant("BACKWARD", |backward| 1.0 - backward)),
+    ("conv2d_fft_product", Param("in_channels", |channels| channels - 4)),
+    ("conv2d_fft_product", Param("parts_across", |parts| parts + 1)),
+    ("conv2d_fft_output", Param("batch", |batch| batch - 1)),
+    ("conv2d_fft_output", Constant("HAS_BIAS", |_| 0.0)),
+    ("conv2d_fft_output", Constant("ACTIVATION_A", |slope| slope + 1e-3)),
+    ("conv2d_fft_output", Param("reach_width", |taps| taps + 1)),
+    ("conv2d_fft_output", Param("span_width", |results| results - 1)),
+    ("conv2d_fft_weight_product", Param("chunk_tiles", |tiles| tiles - 1)),
+    ("conv2d_fft_output", Param("first_tile", |tile| tile - tile.min(1))),
+    ("conv2d_fft_weight_product", Param("first_tile", |tile| tile - tile.min(1))),
+    ("conv2d_fft_weight_product", Constant("CONTINUED", |_| 0.0)),
+    ("conv2d_fft_weight_product", Param("batch", |batch| batch - 1)),
+    ("conv2d_fft_weight_output", Param("kernel_width", |taps| taps - 1)),
+    ("conv2d_fft_weight_output", Constant("PLANE", |plane| 1.0 - plane)),
 ];
 
 /// A signal longer than a block, with more channels than a quad; images; and parts of filters for blocks of several chunks.
@@ -164,25 +135,6 @@ fn faults_in_fourier_transforms_fail() {
     let Some(gpu) = crate::device::device(Gpu::builder().prefer_core("fft")) else {
         return;
     };
-    let models = models_for_fft();
-    for model in &models {
-        let report = gpu.verify(model, 3).unwrap();
-        assert!(report.passed(), "{report}");
-    }
-    for (number, (kernel, change)) in FFT_FAULTS.into_iter().enumerate() {
-        let tamper = |lowered: &mut Lowered| {
-            let dispatches = lowered.recording.dispatches.iter_mut();
-            dispatches
-                .filter(|dispatch| dispatch.kernel.name == kernel)
-                .for_each(change);
-        };
-        let found = |model: &Model| {
-            let report = pollster::block_on(verify(&gpu, model, 3, &tamper)).unwrap();
-            !report.passed()
-        };
-        assert!(
-            models.iter().any(found),
-            "fault {number} in {kernel} passes"
-        );
-    }
+    let is = |name: &str, kernel: &str| name == kernel;
+    all_are_found(&gpu, "fft", &models_for_fft(), &FFT_FAULTS, is);
 }

@@ -1,10 +1,12 @@
 //! Batch normalisation.
 
 use super::{Incoming, Output, Read, ReadWrite, Recording, Region};
-use super::{added, affine, blocks, flag, flat_grid, group_grid, vectors, whole_vectors};
-use super::{partial_gradients, sum_gradients};
+use super::{
+    added, affine, blocks, flag, flat_grid, group_grid, plane_unit, vectors, whole_vectors,
+};
+use super::{by_some, partial_gradients, reduce_iterations, reducers, sum_gradients};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
-use crate::gpu::strategy::{self, group_iterations};
+use crate::gpu::strategy;
 use crate::op::{BatchNorm, BatchNormGeometry};
 
 params! {
@@ -116,7 +118,12 @@ pub(crate) const FORWARD: Kernel = Kernel {
 pub(crate) const BACKWARD_WEIGHT: Kernel = Kernel {
     name: "norm_batch_backward_weight",
     source: source!("norm_batch_backward_weight.wgsl"),
-    blocks: &[&blocks::GRADIENT, &blocks::REDUCE, &blocks::FLAT],
+    blocks: &[
+        &blocks::GRADIENT,
+        &blocks::PLANES,
+        &blocks::REDUCE_BY_SOME,
+        &blocks::FLAT,
+    ],
     bindings: &[Read, Read, Read, Read, Read, ReadWrite, ReadWrite],
     formats: &[(0, "Input"), (1, "Given")],
     params: PartsParams::LAYOUT,
@@ -237,10 +244,11 @@ pub(super) fn record_statistics(
     (statistics, running): (Region, Option<Running>),
 ) {
     let [batch, channels, plane] = extents(geometry);
+    let unit = plane_unit(geometry.plane);
     let params = StatisticsParams {
         batch,
         channels,
-        plane,
+        plane: plane / unit as u32,
         parts: parts as u32,
         epsilon: epsilon as f32,
         momentum: momentum as f32,
@@ -252,6 +260,8 @@ pub(super) fn record_statistics(
     let batches = running.and_then(|running| running.batches);
     let constants = [
         ("SPLIT", flag(partial.is_some())),
+        by_some(recording),
+        plane_vec4(geometry),
         ("HAS_RUNNING", flag(running.is_some())),
         ("CUMULATIVE", flag(batches.is_some())),
         (
@@ -262,8 +272,8 @@ pub(super) fn record_statistics(
     let estimates = running.map(|running| [running.mean, running.variance]);
     let [mean, variance] = [0, 1].map(|at| estimates.map(|estimates| estimates[at]));
     let to = [Some(statistics), mean, variance, batches];
-    let of_part = (geometry.batch * geometry.plane).div_ceil(parts);
-    recording.iterations(2 * group_iterations(of_part));
+    let of_part = (geometry.batch * geometry.plane / unit).div_ceil(parts);
+    recording.iterations(2 * reduce_iterations(recording, of_part));
     let grid = group_grid(geometry.channels * parts);
     let first = match partial {
         None => to,
@@ -272,7 +282,7 @@ pub(super) fn record_statistics(
     let regions = [&[input][..], &first].concat();
     recording.dispatch(&STATISTICS, &constants, &regions, params, grid);
     if partial.is_some() {
-        recording.iterations(2 * parts.div_ceil(64));
+        recording.iterations(2 * parts.div_ceil(reducers(recording)));
         let regions = [&[partial][..], &to].concat();
         let grid = group_grid(geometry.channels);
         recording.dispatch(&TOTAL, &constants[1..], &regions, params, grid);
@@ -350,15 +360,21 @@ pub(super) fn backward_parameters(
             ([None, Some(mean), Some(variance)], epsilon)
         }
     };
+    let unit = match moments {
+        Moments::Positions(_) => 1,
+        Moments::Channels(_) | Moments::Running(..) => plane_unit(geometry.plane),
+    };
     let params = PartsParams {
         batch,
         channels,
-        plane,
+        plane: plane / unit as u32,
         parts: parts as u32,
         epsilon: epsilon as f32,
     };
     let mut constants = vec![
         ("TRAINING", flag(found[0].is_some())),
+        ("PLANE_VEC4", flag(unit == 4)),
+        by_some(recording),
         (
             "BY_POSITION",
             flag(matches!(moments, Moments::Positions(_))),
@@ -367,7 +383,8 @@ pub(super) fn backward_parameters(
     constants.extend(incoming.constants(recording));
     let read = [Some(input), Some(incoming.given())];
     let regions = [&read[..], &found, &partial.map(Some)].concat();
-    recording.iterations(group_iterations(values.div_ceil(parts)));
+    let of_part = (values / unit).div_ceil(parts);
+    recording.iterations(reduce_iterations(recording, of_part));
     let grid = group_grid(geometry.channels * parts);
     recording.dispatch(&BACKWARD_WEIGHT, &constants, &regions, params, grid);
     sum_gradients(recording, partial, gradients, parts, geometry.channels);

@@ -3,9 +3,12 @@
 
 use super::layer::{LongRows, backward_normalised, normalise, row_statistics};
 use super::{Incoming, Output, Read, ReadWrite, Recording, Region};
-use super::{affine, blocks, group_grid, sum_gradients, sum_parts};
+use super::{
+    affine, blocks, by_some, group_grid, plane_unit, reduce_iterations, sum_gradients, sum_parts,
+    whole_vectors,
+};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
-use crate::gpu::strategy::{self, group_iterations};
+use crate::gpu::strategy;
 use crate::op::GroupNormGeometry;
 
 params! {
@@ -28,7 +31,12 @@ params! {
 pub(crate) const SUMS: Kernel = Kernel {
     name: "norm_group_sums",
     source: source!("norm_group_sums.wgsl"),
-    blocks: &[&blocks::GRADIENT, &blocks::REDUCE, &blocks::FLAT],
+    blocks: &[
+        &blocks::GRADIENT,
+        &blocks::PLANES,
+        &blocks::REDUCE_BY_SOME,
+        &blocks::FLAT,
+    ],
     bindings: &[Read, Read, Read, ReadWrite, ReadWrite],
     formats: &[(0, "Input"), (1, "Given")],
     params: SumsParams::LAYOUT,
@@ -38,7 +46,7 @@ pub(crate) const SUMS: Kernel = Kernel {
 pub(crate) const TOTAL: Kernel = Kernel {
     name: "norm_group_total",
     source: source!("norm_group_total.wgsl"),
-    blocks: &[&blocks::AFFINE, &blocks::REDUCE, &blocks::FLAT],
+    blocks: &[&blocks::AFFINE, &blocks::REDUCE_BY_SOME, &blocks::FLAT],
     bindings: &[Read, Read, Read, ReadWrite],
     formats: &[],
     params: TotalParams::LAYOUT,
@@ -100,9 +108,10 @@ pub(crate) fn backward(
         per_group: per_group as u32,
         channels: geometry.channels as u32,
     };
-    recording.iterations(group_iterations(per_group));
+    recording.iterations(reduce_iterations(recording, per_group));
+    let constants = [affine(gamma), by_some(recording)];
     let regions = [Some(products), Some(sums), gamma, Some(total)];
-    recording.dispatch(&TOTAL, &[affine(gamma)], &regions, params, group_grid(rows));
+    recording.dispatch(&TOTAL, &constants, &regions, params, group_grid(rows));
     let read = [input, incoming.region, statistics].map(Some);
     let read = [read[0], read[1], read[2], gamma, Some(total)];
     backward_normalised(recording, long_rows(geometry), read, output);
@@ -118,15 +127,21 @@ fn plane_sums(
     let parts = recording.parts(|| strategy::group_parts(planes, geometry.plane));
     let to = [(); 2].map(|()| recording.transient("norm gradient planes", planes));
     let partial = super::partial_gradients(recording, to, parts, planes);
+    let unit = plane_unit(geometry.plane);
     let params = SumsParams {
         planes: planes as u32,
         per_group: (geometry.channels / geometry.groups) as u32,
-        plane: geometry.plane as u32,
+        plane: (geometry.plane / unit) as u32,
         parts: parts as u32,
     };
-    let constants = incoming.constants(recording);
+    let mut constants = vec![
+        by_some(recording),
+        ("PLANE_VEC4", whole_vectors(geometry.plane)),
+    ];
+    constants.extend(incoming.constants(recording));
     let regions = [input, incoming.given(), statistics, partial[0], partial[1]].map(Some);
-    recording.iterations(group_iterations(geometry.plane.div_ceil(parts)));
+    let of_part = (geometry.plane / unit).div_ceil(parts);
+    recording.iterations(reduce_iterations(recording, of_part));
     let grid = group_grid(planes * parts);
     recording.dispatch(&SUMS, &constants, &regions, params, grid);
     sum_gradients(recording, partial, to, parts, planes);

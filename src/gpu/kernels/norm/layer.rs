@@ -3,10 +3,11 @@
 use super::batch::record_statistics;
 use super::{Output, Read, ReadWrite, Recording, Region};
 use super::{
-    added, affine, blocks, flat_grid, group_grid, partial_gradients, sum_gradients, sum_parts,
+    added, affine, blocks, by_some, flat_grid, group_grid, partial_gradients, plane_unit,
+    reduce_iterations, reducers, sum_gradients, sum_parts, whole_vectors,
 };
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
-use crate::gpu::strategy::{self, LONGEST_GROUP_SUM, group_iterations};
+use crate::gpu::strategy::{self, LONGEST_GROUP_SUM};
 use crate::op::BatchNormGeometry;
 
 params! {
@@ -82,7 +83,7 @@ pub(crate) const BACKWARD_INPUT: Kernel = Kernel {
     blocks: &[
         &blocks::AFFINE,
         &blocks::EPILOGUE,
-        &blocks::REDUCE,
+        &blocks::REDUCE_BY_SOME,
         &blocks::FLAT,
     ],
     bindings: &[Read, Read, Read, Read, Read, ReadWrite],
@@ -94,7 +95,7 @@ pub(crate) const BACKWARD_INPUT: Kernel = Kernel {
 pub(crate) const LONG_SUMS: Kernel = Kernel {
     name: "norm_layer_long_sums",
     source: source!("norm_layer_long_sums.wgsl"),
-    blocks: &[&blocks::AFFINE, &blocks::REDUCE, &blocks::FLAT],
+    blocks: &[&blocks::AFFINE, &blocks::REDUCE_BY_SOME, &blocks::FLAT],
     bindings: &[Read, Read, Read, Read, ReadWrite],
     formats: &[(0, "Input")],
     params: PartsParams::LAYOUT,
@@ -230,10 +231,16 @@ pub(crate) fn forward(
         len: len as u32,
         epsilon: epsilon as f32,
     };
-    let mut constants = vec![affine(gamma)];
+    let mut constants = vec![
+        affine(gamma),
+        by_some(recording),
+        ("PLANE_VEC4", whole_vectors(len)),
+    ];
     constants.extend(output.activation_constants(recording));
     let regions = [&read[..], &[Some(output.region)]].concat();
-    recording.iterations(2 * group_iterations(len) + len.div_ceil(64));
+    let places = len / plane_unit(len);
+    let turns = 2 * reduce_iterations(recording, places) + len.div_ceil(reducers(recording));
+    recording.iterations(turns);
     recording.dispatch(&FORWARD, &constants, &regions, params, group_grid(rows));
 }
 
@@ -288,10 +295,11 @@ fn backward_input(
             rows: rows as u32,
             len: len as u32,
         };
-        let mut constants = vec![affine(gamma)];
+        let mut constants = vec![affine(gamma), by_some(recording)];
         constants.extend(output.constants(recording));
         let regions = [&read[..], &[output.saved(), Some(output.region)]].concat();
-        recording.iterations(group_iterations(len) + len.div_ceil(64));
+        let turns = reduce_iterations(recording, len) + len.div_ceil(reducers(recording));
+        recording.iterations(turns);
         recording.dispatch(
             &BACKWARD_INPUT,
             &constants,
@@ -308,8 +316,9 @@ fn backward_input(
         parts: parts as u32,
     };
     let regions = [&read[..], &[Some(partial)]].concat();
-    recording.iterations(group_iterations(len.div_ceil(parts)));
-    let (constants, grid) = ([affine(gamma)], group_grid(parts * rows));
+    recording.iterations(reduce_iterations(recording, len.div_ceil(parts)));
+    let constants = [affine(gamma), by_some(recording)];
+    let grid = group_grid(parts * rows);
     recording.dispatch(&LONG_SUMS, &constants, &regions, params, grid);
     let sums = recording.transient("norm gradient sums", 2 * rows);
     sum_parts(

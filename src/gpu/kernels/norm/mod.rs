@@ -5,9 +5,9 @@ pub(crate) mod channels;
 pub(crate) mod group;
 pub(crate) mod layer;
 
-use super::reduce::sum_parts;
+use super::reduce::{by_some, reduce_iterations, reducers, sum_parts};
 use super::{Incoming, Output, Read, ReadWrite, Recording, Region};
-use super::{blocks, flag, flat_grid, group_grid, vectors, whole_vectors};
+use super::{blocks, flag, flat_grid, group_grid, plane_unit, vectors, whole_vectors};
 
 /// Whether a kernel finds gamma, and beta with it.
 fn affine(gamma: Option<Region>) -> (&'static str, f64) {

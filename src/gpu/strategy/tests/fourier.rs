@@ -46,6 +46,14 @@ fn fourier_transforms_take_large_filters() {
     ] {
         assert_eq!(takes(software, geometry), [expected; 3], "{geometry:?}");
     }
+    // Sums that are too long for an invocation, where they are made again, are shared by several.
+    let many = Conv2dGeometry {
+        batch: 200,
+        ..signal(1024)
+    };
+    assert_eq!(takes(software, many), [true; 3]);
+    let shares = [1, 30, 200, 5000].map(|batch| fft::shares(&Conv2dGeometry { batch, ..many }));
+    assert_eq!(shares, [1, 2, 8, 64]);
     // Tiles of 16 channels would be nearly empty in its gradients.
     let first = Conv2dGeometry {
         in_channels: 1,

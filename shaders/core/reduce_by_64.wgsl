@@ -1,0 +1,2 @@
+
+const INVOCATIONS: u32 = 64u;
