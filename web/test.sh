@@ -4,14 +4,20 @@
 #
 #   web/test.sh                  where there are Chromium, node, npm and the target wasm32-unknown-unknown
 #   web/test.sh --install        installs them if needed
+#   web/test.sh --fast           a part of it, with the page as build.sh --fast makes it: it trains, is paused, reset and
+#                                reloaded, and each control is used, with fewer steps, at one width, and without the page's
+#                                size, keyboard alone, memory, and what it does where something fails
 #
 # CHROMIUM is the browser, and SWIFTSHADER the file that leads Vulkan to its software driver, where they are not Debian's.
 set -eu
 
 # npm's package that drives Chromium, and downloads none. Later ones want a node that Debian 12 has not.
 puppeteer=24.43.1
-# Losses that the native program prints: more than the page's are compared with.
+# Losses of the first training, and losses that the native program prints: more than the page's are compared with.
+compared=30
 steps=80
+# Parts of test.mjs, where not all.
+parts=
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then
@@ -22,24 +28,46 @@ as_root() {
 }
 
 cd "$(dirname "$0")/.."
-case ${1:-} in
-    --install)
-        if ! command -v chromium >/dev/null; then
-            as_root apt-get update
-            as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium
-        fi
-        ;;
-    -h | --help)
-        sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p;}' web/test.sh
-        exit
-        ;;
-esac
+install=no
+into=web
+for argument in "$@"; do
+    case $argument in
+        --install) install=yes ;;
+        --fast)
+            into=web/fast
+            compared=3
+            steps=14
+            parts=trains,controls
+            ;;
+        -h | --help)
+            sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p;}' web/test.sh
+            exit
+            ;;
+        *)
+            echo "error: $argument is no option: --help has them" >&2
+            exit 1
+            ;;
+    esac
+done
+if [ "$install" = yes ] && [ -z "${CHROMIUM:-$(command -v chromium)}" ]; then
+    as_root apt-get update
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium
+fi
 # Before the minutes that building takes.
 chromium=${CHROMIUM:-$(command -v chromium || true)}
 driver=${SWIFTSHADER:-/usr/lib/chromium/vk_swiftshader_icd.json}
-if [ -z "$chromium" ] || ! [ -f "$driver" ]; then
-    echo "error: this machine has no Chromium, or none of Debian's. To install it and test:" >&2
-    echo "    web/test.sh --install" >&2
+missing=
+[ -f "$driver" ] || missing="Chromium's software driver, $driver"
+[ -x "$chromium" ] || missing="Chromium${chromium:+ at $chromium}"
+if [ -n "$missing" ]; then
+    echo "error: this machine has no $missing." >&2
+    if [ "$install" = yes ]; then
+        echo "apt-get has not brought it, as it does on Debian. Where there is another:" >&2
+        echo "    CHROMIUM=... SWIFTSHADER=.../vk_swiftshader_icd.json web/test.sh" >&2
+    else
+        echo "To install it and test:" >&2
+        echo "    web/test.sh --install" >&2
+    fi
     exit 1
 fi
 web/build.sh "$@"
@@ -49,20 +77,21 @@ case $target in
     /*) ;;
     *) target=$PWD/$target ;;
 esac
-folder=$target/web
-drives=$folder/tools/puppeteer-core-$puppeteer
+folder=$target/$into
+drives=$target/web/tools/puppeteer-core-$puppeteer
 if ! [ -d "$drives" ]; then
-    part=$(mktemp -d "$folder/tools/part.XXXXXX")
+    part=$(mktemp -d "$target/web/tools/part.XXXXXX")
     trap 'rm -rf "$part"' EXIT
     npm install --prefix "$part" --no-save --no-package-lock --no-audit --no-fund \
         --ignore-scripts "puppeteer-core@$puppeteer"
     mv "$part" "$drives"
 fi
 
-# In the folder of the other tests, which have compiled most of it.
+# Compiled as the other tests are, which have compiled all but the program itself.
 CARGO_TARGET_DIR=$target VK_DRIVER_FILES=$driver VK_ICD_FILENAMES=$driver WGPU_CNN_ADAPTER=SwiftShader \
     XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-/tmp}" \
-    cargo run --locked --manifest-path web/Cargo.toml --features native -- "$steps" >"$folder/losses"
+    cargo run --locked --example page -- "$steps" >"$folder/losses"
 screenshots=$folder/screenshots
 rm -rf "$screenshots"
-CHROMIUM=$chromium node web/test.mjs "$folder/site" "$drives/node_modules/puppeteer-core" "$folder/losses" "$screenshots"
+CHROMIUM=$chromium PARTS=${PARTS:-$parts} STEPS=${STEPS:-$compared} \
+    node web/test.mjs "$folder/site" "$drives/node_modules/puppeteer-core" "$folder/losses" "$screenshots"

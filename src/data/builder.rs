@@ -112,14 +112,14 @@ impl LoaderBuilder {
     /// batch from Beta(`alpha`, `alpha`) (Zhang et al. 2018): torchvision's `MixUp`. The batch's targets are a
     /// probability for each class then, for [`Loss::cross_entropy`](crate::Loss::cross_entropy).
     pub fn mixup(mut self, alpha: f64) -> Self {
-        self.mix.mixup = Some(alpha);
+        self.mix = self.mix.mixup(alpha);
         self
     }
 
     /// Puts a random rectangle of the image before in each one's place, and mixes targets by its area (Yun et al.
     /// 2019): torchvision's `CutMix`. With [`mixup`](Self::mixup) as well, each batch gets either of them.
     pub fn cutmix(mut self, alpha: f64) -> Self {
-        self.mix.cutmix = Some(alpha);
+        self.mix = self.mix.cutmix(alpha);
         self
     }
 

@@ -10,11 +10,31 @@ use crate::{Error, Result};
 /// Which of the two, with the parameter of its distribution; where both, each batch gets one of them.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Mix {
-    pub mixup: Option<f64>,
-    pub cutmix: Option<f64>,
+    mixup: Option<f64>,
+    cutmix: Option<f64>,
+    /// [`mixed`], which a program that asks for neither has not.
+    mixed: Option<Mixed>,
 }
 
+type Mixed = fn(Mix, &mut Batch, usize, &mut Random) -> Result<()>;
+
 impl Mix {
+    pub fn mixup(self, alpha: f64) -> Self {
+        Self {
+            mixup: Some(alpha),
+            mixed: Some(mixed),
+            ..self
+        }
+    }
+
+    pub fn cutmix(self, alpha: f64) -> Self {
+        Self {
+            cutmix: Some(alpha),
+            mixed: Some(mixed),
+            ..self
+        }
+    }
+
     pub fn is_none(self) -> bool {
         self.mixup.is_none() && self.cutmix.is_none()
     }
@@ -32,18 +52,25 @@ impl Mix {
 
     /// Mixes each example of a batch with the one before it, the first with the last, as torchvision does.
     pub fn apply(self, batch: &mut Batch, classes: usize, random: &mut Random) -> Result<()> {
-        let share = match (self.mixup, self.cutmix) {
-            (None, None) => return Ok(()),
-            (Some(alpha), None) => mixup(batch, random.beta(alpha)),
-            (None, Some(alpha)) => cutmix(batch, alpha, random)?,
-            (Some(alpha), Some(_)) if random.flag(0.5) => mixup(batch, random.beta(alpha)),
-            (Some(_), Some(alpha)) => cutmix(batch, alpha, random)?,
-        };
-        let mut values = probabilities(&batch.targets, batch.len(), classes)?;
-        blend(&mut values, batch.len(), share);
-        batch.targets = Target::Values(values);
-        Ok(())
+        match self.mixed {
+            Some(mixed) => mixed(self, batch, classes, random),
+            None => Ok(()),
+        }
     }
+}
+
+fn mixed(mix: Mix, batch: &mut Batch, classes: usize, random: &mut Random) -> Result<()> {
+    let share = match (mix.mixup, mix.cutmix) {
+        (None, None) => return Ok(()),
+        (Some(alpha), None) => mixup(batch, random.beta(alpha)),
+        (None, Some(alpha)) => cutmix(batch, alpha, random)?,
+        (Some(alpha), Some(_)) if random.flag(0.5) => mixup(batch, random.beta(alpha)),
+        (Some(_), Some(alpha)) => cutmix(batch, alpha, random)?,
+    };
+    let mut values = probabilities(&batch.targets, batch.len(), classes)?;
+    blend(&mut values, batch.len(), share);
+    batch.targets = Target::Values(values);
+    Ok(())
 }
 
 /// `share` times each example plus `1 - share` times the one before it (Zhang et al. 2018).

@@ -38,9 +38,12 @@ pub struct Transforms(Vec<Step>);
 
 type Function = dyn Fn(Array, &mut Random) -> Result<Array> + Send + Sync;
 
+/// [`Geometry::apply`]: it is named where such a step is made, so that a program that makes none has it not.
+type OfImage = fn(&Geometry, Array, &mut Random) -> Result<Array>;
+
 #[derive(Clone)]
 enum Step {
-    Image(Geometry),
+    Image(Geometry, OfImage),
     Normalise { mean: Vec<f32>, deviation: Vec<f32> },
     Map(Arc<Function>),
 }
@@ -48,7 +51,7 @@ enum Step {
 impl fmt::Debug for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Image(step) => step.fmt(f),
+            Self::Image(step, _) => step.fmt(f),
             Self::Normalise { mean, deviation } => {
                 write!(f, "Normalise([{mean:?}, {deviation:?}])")
             }
@@ -85,7 +88,7 @@ impl Transforms {
     }
 
     fn image(self, step: Geometry) -> Self {
-        self.with(Step::Image(step))
+        self.with(Step::Image(step, Geometry::apply))
     }
 
     /// Makes the shorter side this long, and the other in proportion, rounded down: torchvision's
@@ -194,7 +197,7 @@ impl Transforms {
 impl Step {
     fn check(&self) -> Result<()> {
         match self {
-            Self::Image(step) => step.check(),
+            Self::Image(step, _) => step.check(),
             Self::Normalise { mean, deviation } => check_normalise("normalise", mean, deviation),
             Self::Map(_) => Ok(()),
         }
@@ -202,7 +205,7 @@ impl Step {
 
     fn apply(&self, input: Array, random: &mut Random) -> Result<Array> {
         match self {
-            Self::Image(step) => step.apply(input, random),
+            Self::Image(step, apply) => apply(step, input, random),
             Self::Normalise { mean, deviation } => normalise(input, mean, deviation),
             Self::Map(function) => function(input, random),
         }

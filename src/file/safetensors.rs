@@ -104,7 +104,7 @@ pub(crate) fn header<'a>(
 ) -> std::result::Result<(Vec<u8>, Vec<usize>), String> {
     let tensors: Vec<_> = tensors.into_iter().collect();
     let mut order: Vec<usize> = (0..tensors.len()).collect();
-    order.sort_by_key(|&at| (std::cmp::Reverse(tensors[at].1), tensors[at].0));
+    order.sort_unstable_by_key(|&at| (std::cmp::Reverse(tensors[at].1), tensors[at].0, at));
     let mut entries = Vec::new();
     if !metadata.is_empty() {
         entries.push((METADATA, serde_json::to_string(metadata)));
@@ -307,7 +307,7 @@ impl<'de, V: Deserialize<'de>> Visitor<'de> for Each<V> {
 fn parse(header: &[u8]) -> std::result::Result<Told, String> {
     let Entries(mut entries): Entries<&RawValue> =
         serde_json::from_slice(header).map_err(|error| format!("the header: {error}"))?;
-    entries.sort_by(|(name, _), (other, _)| name.cmp(other));
+    entries.sort_unstable_by(|(name, _), (other, _)| name.cmp(other));
     let (mut tensors, mut metadata) = (Vec::new(), BTreeMap::new());
     for (name, value) in entries {
         if name == METADATA {
@@ -320,7 +320,7 @@ fn parse(header: &[u8]) -> std::result::Result<Told, String> {
             tensors.push((name, info));
         }
     }
-    tensors.sort_by(|(name, info), (other_name, other)| {
+    tensors.sort_unstable_by(|(name, info), (other_name, other)| {
         let order = info.data_offsets.cmp(&other.data_offsets);
         order.then_with(|| name.cmp(other_name))
     });

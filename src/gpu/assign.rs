@@ -42,7 +42,8 @@ impl Recording {
                 (Storage::Transient, None) | (Storage::Bound(_), _) => {}
             }
         }
-        transients.sort_by_key(|&(id, life)| (std::cmp::Reverse(self.buffers[id].size), life));
+        let size = |id: usize| std::cmp::Reverse(self.buffers[id].size);
+        transients.sort_unstable_by_key(|&(id, life)| (size(id), life, id));
         let mut tenants: Vec<Vec<(usize, usize)>> = vec![vec![]; assignment.sizes.len()];
         for (id, life) in transients {
             let apart = |other: &(usize, usize)| other.1 < life.0 || life.1 < other.0;

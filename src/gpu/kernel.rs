@@ -94,10 +94,10 @@ macro_rules! params {
 }
 pub(crate) use params;
 
-/// A kernel's own file; in a page, which loads all of them, without comments.
-macro_rules! source {
-    ($file:literal) => {{
-        const TEXT: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $file));
+/// A text of WGSL; in a page, which loads all of it, without comments.
+macro_rules! text {
+    ($text:expr) => {{
+        const TEXT: &str = $text;
         #[cfg(target_arch = "wasm32")]
         const TEXT_OF_PAGES: &str = {
             const LEN: usize = $crate::gpu::short::shorten(TEXT, &mut []);
@@ -113,6 +113,18 @@ macro_rules! source {
         let text = TEXT;
         text
     }};
+}
+pub(crate) use text;
+
+/// A kernel's own file.
+macro_rules! source {
+    ($file:literal) => {
+        $crate::gpu::kernel::text!(include_str!(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/shaders/",
+            $file
+        )))
+    };
 }
 pub(crate) use source;
 

@@ -147,7 +147,7 @@ pub(crate) fn core(traits: &Traits, chosen: Option<Core>, work: &Work) -> Core {
 
 /// Whether a core can do a piece of work on an adapter.
 pub(crate) fn serves(core: Core, traits: &Traits, work: &Work) -> bool {
-    if traits.holds(scratch(core, work)) == 0 {
+    if !core.exists() || traits.holds(scratch(core, work)) == 0 {
         return false;
     }
     let k = work.extents().k;
@@ -211,7 +211,8 @@ fn scratch(core: Core, work: &Work) -> usize {
 /// What is known to be fast.
 fn table(traits: &Traits, work: &Work) -> Core {
     let other = by_sums(traits, work);
-    let pays = fft::pays(traits, work, other) && serves(Core::Fft, traits, work);
+    let exists = Core::Fft.exists();
+    let pays = exists && fft::pays(traits, work, other) && serves(Core::Fft, traits, work);
     if pays { Core::Fft } else { other }
 }
 

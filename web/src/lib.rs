@@ -2,4 +2,5 @@
 
 #[cfg(target_arch = "wasm32")]
 mod page;
-pub mod session;
+#[cfg(target_arch = "wasm32")]
+mod session;

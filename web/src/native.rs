@@ -1,8 +1,11 @@
 //! The page's training as a program: prints the loss of each step, as bits, for the tests to compare.
 //!
 //! ```sh
-//! cargo run --manifest-path web/Cargo.toml --features native -- 30 64 0.001
+//! cargo run --example page -- 30 64 0.001
 //! ```
+
+#[allow(dead_code)] // the page calls the rest
+mod session;
 
 use std::error::Error;
 use std::path::Path;
@@ -10,7 +13,8 @@ use std::time::Instant;
 
 use wgpu_cnn::Gpu;
 use wgpu_cnn::data::{Memory, Split};
-use wgpu_cnn_web::session::{Session, Start};
+
+use session::{Session, Start};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -21,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         rate: next("0.001").parse()?,
         checkpoint: None,
     };
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/data/fashion-mnist");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data/fashion-mnist");
     let train = Memory::read_mnist(&folder, Split::Train)?;
     let test = Memory::read_mnist(&folder, Split::Test)?;
 

@@ -1,12 +1,12 @@
 //! The files of `shaders/core`, each with the constants that it declares and the other files that it
 //! builds on. A kernel names those that its own file calls or defines functions for.
 
-use crate::gpu::kernel::{Block, Functions};
+use crate::gpu::kernel::{Block, Functions, text};
 
-/// The file of `shaders/core` with this name.
+/// The files of `shaders/core` with these names, one after the other.
 macro_rules! core {
-    ($name:literal) => {
-        include_str!(concat!("../../../shaders/core/", $name, ".wgsl"))
+    ($($name:literal),+) => {
+        text!(concat!($(include_str!(concat!("../../../shaders/core/", $name, ".wgsl"))),+))
     };
 }
 
@@ -26,14 +26,14 @@ pub(crate) const FLAT: Block = block!("flat");
 /// By 64 invocations.
 pub(crate) const REDUCE: Block = Block {
     name: "reduce",
-    wgsl: |_| concat!(core!("reduce_by_64"), core!("reduce")),
+    wgsl: |_| core!("reduce_by_64", "reduce"),
     constants: &[],
     uses: &[],
 };
 /// By as many as suit the adapter.
 pub(crate) const REDUCE_BY_SOME: Block = Block {
     name: "reduce_by_some",
-    wgsl: |_| concat!(core!("reduce_by_some"), core!("reduce")),
+    wgsl: |_| core!("reduce_by_some", "reduce"),
     constants: &["INVOCATIONS"],
     uses: &[],
 };
@@ -88,20 +88,13 @@ const FUNCTIONS: Block = Block {
     name: "functions",
     wgsl: |variant| match variant.functions {
         Functions::Relu => core!("activation_relu"),
-        Functions::Straight => concat!(
-            core!("activation_straight"),
-            core!("activation_straight_alone")
+        Functions::Straight => core!("activation_straight", "activation_straight_alone"),
+        Functions::Simple => core!(
+            "activation_straight",
+            "activation_simple",
+            "activation_simple_alone"
         ),
-        Functions::Simple => concat!(
-            core!("activation_straight"),
-            core!("activation_simple"),
-            core!("activation_simple_alone")
-        ),
-        Functions::All => concat!(
-            core!("activation_straight"),
-            core!("activation_simple"),
-            core!("activation_all")
-        ),
+        Functions::All => core!("activation_straight", "activation_simple", "activation_all"),
     },
     constants: &[],
     uses: &[],
@@ -131,8 +124,8 @@ pub(crate) const EPILOGUE4: Block = block!(
 pub(crate) const GRADIENT: Block = Block {
     name: "gradient",
     wgsl: |variant| match variant.argument {
-        Some(_) => concat!(core!("gradient"), core!("gradient_turned")),
-        None => concat!(core!("gradient"), core!("gradient_given")),
+        Some(_) => core!("gradient", "gradient_turned"),
+        None => core!("gradient", "gradient_given"),
     },
     constants: &["FUNCTION", "FUNCTION_A", "FUNCTION_B"],
     uses: &[&FUNCTIONS, &NAN],

@@ -171,6 +171,61 @@ pub(super) const KERNELS: &[&Kernel] = &[
     &DIRECT_BACKWARD_WEIGHT,
 ];
 
+/// A pass from images and weights to images.
+type ToImages = fn(&mut Recording, &Conv2dGeometry, [Region; 2], Option<Region>, Output);
+/// A pass from images and the gradient of others to that of the weights.
+type ToWeights = fn(&mut Recording, &Conv2dGeometry, [Region; 2], Region);
+
+/// The passes of a core that has kernels of its own.
+struct Own {
+    forward: ToImages,
+    backward_input: ToImages,
+    backward_weight: Option<ToWeights>,
+}
+
+macro_rules! own {
+    ($core:ident) => {
+        Some(Own {
+            forward: $core::forward,
+            backward_input: $core::backward_input,
+            backward_weight: Some($core::backward_weight),
+        })
+    };
+    ($core:ident, $form:expr, $backward_weight:expr) => {
+        Some(Own {
+            forward: |to, geometry, inputs, bias, output| {
+                $core::forward(to, $form, geometry, inputs, bias, output)
+            },
+            backward_input: |to, geometry, inputs, bias, output| {
+                $core::backward_input(to, $form, geometry, inputs, bias, output)
+            },
+            backward_weight: $backward_weight,
+        })
+    };
+}
+
+impl Own {
+    /// Those of a core that there is in this program. The other cores are the product, and the direct kernels of this file.
+    fn of(core: Core) -> Option<Self> {
+        if !core.exists() {
+            return None;
+        }
+        match core {
+            Core::Rows => own!(conv2d_rows),
+            Core::Strided => own!(conv2d_strided),
+            Core::Depthwise => own!(conv2d_depthwise),
+            Core::Unfolded => own!(conv2d_unfolded),
+            Core::Fft => own!(conv2d_fft),
+            Core::WinogradSubgroup => {
+                let to_weights = conv2d_winograd::backward_weight as ToWeights;
+                own!(conv2d_winograd, Form::Subgroup, Some(to_weights))
+            }
+            Core::WinogradTiled => own!(conv2d_winograd, Form::Tiled, None),
+            Core::Tiled32 | Core::Tiled64 | Core::Tiled128 | Core::Subgroup | Core::Direct => None,
+        }
+    }
+}
+
 /// `y = conv(x, w) + b` through the output's epilogue.
 pub(crate) fn forward(
     recording: &mut Recording,
@@ -181,23 +236,8 @@ pub(crate) fn forward(
 ) {
     let work = Work::Conv2dForward(*geometry);
     let core = recording.core(&work, formats(inputs, output.region));
-    match core {
-        Core::Rows => return conv2d_rows::forward(recording, geometry, inputs, bias, output),
-        Core::Strided => {
-            return conv2d_strided::forward(recording, geometry, inputs, bias, output);
-        }
-        Core::Depthwise => {
-            return conv2d_depthwise::forward(recording, geometry, inputs, bias, output);
-        }
-        Core::Unfolded => {
-            return conv2d_unfolded::forward(recording, geometry, inputs, bias, output);
-        }
-        Core::WinogradSubgroup | Core::WinogradTiled => {
-            let form = Form::of(core);
-            return conv2d_winograd::forward(recording, form, geometry, inputs, bias, output);
-        }
-        Core::Fft => return conv2d_fft::forward(recording, geometry, inputs, bias, output),
-        Core::Tiled32 | Core::Tiled64 | Core::Tiled128 | Core::Subgroup | Core::Direct => {}
+    if let Some(own) = Own::of(core) {
+        return (own.forward)(recording, geometry, inputs, bias, output);
     }
     let kernels = (&DIRECT_FORWARD, &FORWARD);
     if core == Core::Direct && strategy::wide(&work) {
@@ -229,27 +269,8 @@ pub(crate) fn backward_input(
 ) {
     let work = Work::Conv2dBackwardInput(*geometry);
     let core = recording.core(&work, formats(inputs, output.region));
-    match core {
-        Core::Rows => {
-            return conv2d_rows::backward_input(recording, geometry, inputs, bias, output);
-        }
-        Core::Strided => {
-            return conv2d_strided::backward_input(recording, geometry, inputs, bias, output);
-        }
-        Core::Depthwise => {
-            return conv2d_depthwise::backward_input(recording, geometry, inputs, bias, output);
-        }
-        Core::Unfolded => {
-            return conv2d_unfolded::backward_input(recording, geometry, inputs, bias, output);
-        }
-        Core::WinogradSubgroup | Core::WinogradTiled => {
-            let (run, form) = (conv2d_winograd::backward_input, Form::of(core));
-            return run(recording, form, geometry, inputs, bias, output);
-        }
-        Core::Fft => {
-            return conv2d_fft::backward_input(recording, geometry, inputs, bias, output);
-        }
-        Core::Tiled32 | Core::Tiled64 | Core::Tiled128 | Core::Subgroup | Core::Direct => {}
+    if let Some(own) = Own::of(core) {
+        return (own.backward_input)(recording, geometry, inputs, bias, output);
     }
     let kernels = (&DIRECT_BACKWARD_INPUT, &BACKWARD_INPUT);
     to_images(recording, core, &work, kernels, inputs, bias, output);
@@ -350,31 +371,8 @@ pub(crate) fn backward_weight(
     let work = Work::Conv2dBackwardWeight(*geometry);
     let inputs = [input, gradient_output];
     let core = recording.core(&work, formats(inputs, gradient_weight));
-    match core {
-        Core::Rows => {
-            return conv2d_rows::backward_weight(recording, geometry, inputs, gradient_weight);
-        }
-        Core::Strided => {
-            return conv2d_strided::backward_weight(recording, geometry, inputs, gradient_weight);
-        }
-        Core::Depthwise => {
-            return conv2d_depthwise::backward_weight(recording, geometry, inputs, gradient_weight);
-        }
-        Core::Unfolded => {
-            return conv2d_unfolded::backward_weight(recording, geometry, inputs, gradient_weight);
-        }
-        Core::Fft => {
-            return conv2d_fft::backward_weight(recording, geometry, inputs, gradient_weight);
-        }
-        Core::WinogradSubgroup => {
-            return conv2d_winograd::backward_weight(recording, geometry, inputs, gradient_weight);
-        }
-        Core::Tiled32
-        | Core::Tiled64
-        | Core::Tiled128
-        | Core::Subgroup
-        | Core::WinogradTiled
-        | Core::Direct => {}
+    if let Some(pass) = Own::of(core).and_then(|own| own.backward_weight) {
+        return pass(recording, geometry, inputs, gradient_weight);
     }
     let (extents, len) = (work.extents(), geometry.weight_len());
     let traits = recording.traits;

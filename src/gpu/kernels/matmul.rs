@@ -105,8 +105,9 @@ pub(super) fn by(
     };
     let extents = ([m, n, k], parts);
     match core {
-        Core::Subgroup => by_subgroups(recording, extents, [a, b], bias_now, to),
-        Core::Tiled32
+        Core::Subgroup if core.exists() => by_subgroups(recording, extents, [a, b], bias_now, to),
+        Core::Subgroup
+        | Core::Tiled32
         | Core::Tiled64
         | Core::Tiled128
         | Core::Rows

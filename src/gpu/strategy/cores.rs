@@ -70,6 +70,21 @@ impl Core {
         }
     }
 
+    /// Whether this program has it. A page has the cores alone that it can meet: browsers offer no subgroups, Winograd's
+    /// algorithm on tiles is the autotuner's choice, and Fourier transforms are that or a software adapter's.
+    pub const fn exists(self) -> bool {
+        match self {
+            Self::Tiled32 | Self::Tiled64 | Self::Tiled128 | Self::Depthwise | Self::Direct => true,
+            Self::Subgroup
+            | Self::Rows
+            | Self::Strided
+            | Self::Unfolded
+            | Self::WinogradSubgroup
+            | Self::WinogradTiled
+            | Self::Fft => !cfg!(target_arch = "wasm32"),
+        }
+    }
+
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|core| core.name() == name)
     }

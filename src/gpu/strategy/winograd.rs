@@ -19,16 +19,6 @@ pub(crate) enum Form {
     Tiled,
 }
 
-impl Form {
-    /// That of one of the two cores.
-    pub fn of(core: Core) -> Self {
-        match core == Core::WinogradTiled {
-            true => Self::Tiled,
-            false => Self::Subgroup,
-        }
-    }
-}
-
 /// A convolution as it runs, for one group: an input gradient is one with the roles changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Winograd {
