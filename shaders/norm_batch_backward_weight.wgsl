@@ -45,8 +45,8 @@ fn main(
     var gammas = vec4<f32>();
     var betas = vec4<f32>();
     var place = place_of(part.x + thread, params.plane);
-    for (var block = part.x + thread; block < part.y; block += 16u * INVOCATIONS) {
-        let end = min(block + 16u * INVOCATIONS, part.y);
+    for (var block = part.x + thread; block < part.y; block += block_len()) {
+        let end = min(block + block_len(), part.y);
         var block_gammas = vec4<f32>();
         var block_betas = vec4<f32>();
         for (var i = block; i < end; i += INVOCATIONS) {

@@ -30,8 +30,8 @@ fn main(
     let inverse = statistics[2u * row + 1u];
     var found_products = vec4<f32>();
     var found_sums = vec4<f32>();
-    for (var block = part.x + thread; block < part.y; block += 16u * INVOCATIONS) {
-        let end = min(block + 16u * INVOCATIONS, part.y);
+    for (var block = part.x + thread; block < part.y; block += block_len()) {
+        let end = min(block + block_len(), part.y);
         var block_products = vec4<f32>();
         var block_sums = vec4<f32>();
         for (var i = block; i < end; i += INVOCATIONS) {

@@ -22,8 +22,8 @@ fn main(
     if row >= params.rows { return; }
     let first = row * params.per_group;
     var found = vec2<f32>();
-    for (var block = thread; block < params.per_group; block += 16u * INVOCATIONS) {
-        let end = min(block + 16u * INVOCATIONS, params.per_group);
+    for (var block = thread; block < params.per_group; block += block_len()) {
+        let end = min(block + block_len(), params.per_group);
         var block_sums = vec2<f32>();
         for (var i = block; i < end; i += INVOCATIONS) {
             let c = (first + i) % params.channels;

@@ -25,8 +25,8 @@ fn main(
     let mean = statistics[2u * row];
     let inverse = statistics[2u * row + 1u];
     var found = vec2<f32>();
-    for (var block = thread; block < params.len; block += 16u * INVOCATIONS) {
-        let end = min(block + 16u * INVOCATIONS, params.len);
+    for (var block = thread; block < params.len; block += block_len()) {
+        let end = min(block + block_len(), params.len);
         var block_sums = vec2<f32>();
         for (var i = block; i < end; i += INVOCATIONS) {
             let h = scaled(i, gradient_output[first + i]);

@@ -27,8 +27,8 @@ fn main(
     let mean = statistics[2u * row];
     let inverse = statistics[2u * row + 1u];
     var found = vec2<f32>();
-    for (var block = part.x + thread; block < part.y; block += 16u * INVOCATIONS) {
-        let end = min(block + 16u * INVOCATIONS, part.y);
+    for (var block = part.x + thread; block < part.y; block += block_len()) {
+        let end = min(block + block_len(), part.y);
         var block_sums = vec2<f32>();
         for (var i = block; i < end; i += INVOCATIONS) {
             let at = row * params.len + i;

@@ -24,8 +24,8 @@ fn main(
     let part = part_of(params.batch * params.plane, params.parts, slot / params.channels);
     var sum = vec4<f32>();
     var place = place_of(part.x + thread, params.plane);
-    for (var block = part.x + thread; block < part.y; block += 16u * INVOCATIONS) {
-        let end = min(block + 16u * INVOCATIONS, part.y);
+    for (var block = part.x + thread; block < part.y; block += block_len()) {
+        let end = min(block + block_len(), part.y);
         var block_sum = vec4<f32>();
         for (var i = block; i < end; i += INVOCATIONS) {
             let at = index_of(place, channel, params.channels, params.plane);

@@ -18,8 +18,8 @@ fn moments(thread: u32, which: u32, begin: u32, end: u32, plane: u32) -> Moments
     let first = place_of(begin + thread, plane);
     var sum = vec4<f32>();
     var place = first;
-    for (var block = begin + thread; block < end; block += 16u * INVOCATIONS) {
-        let block_end = min(block + 16u * INVOCATIONS, end);
+    for (var block = begin + thread; block < end; block += block_len()) {
+        let block_end = min(block + block_len(), end);
         var part = vec4<f32>();
         for (var i = block; i < block_end; i += INVOCATIONS) {
             part += SCALE * load_values(which, place);
@@ -31,8 +31,8 @@ fn moments(thread: u32, which: u32, begin: u32, end: u32, plane: u32) -> Moments
     var differences = vec4<f32>();
     var squares = vec4<f32>();
     place = first;
-    for (var block = begin + thread; block < end; block += 16u * INVOCATIONS) {
-        let block_end = min(block + 16u * INVOCATIONS, end);
+    for (var block = begin + thread; block < end; block += block_len()) {
+        let block_end = min(block + block_len(), end);
         var part_differences = vec4<f32>();
         var part_squares = vec4<f32>();
         for (var i = block; i < block_end; i += INVOCATIONS) {

@@ -69,7 +69,7 @@ impl Traits {
 
     /// Whether cores for subgroups of exactly 8 serve: on software adapters, where workgroup memory
     /// is no faster than any other and sharing by shuffles is.
-    fn subgroups_of_8(&self) -> bool {
+    pub fn subgroups_of_8(&self) -> bool {
         self.software && self.subgroup_size == 8
     }
 
@@ -211,6 +211,7 @@ fn scratch(core: Core, work: &Work) -> usize {
 /// What is known to be fast.
 fn table(traits: &Traits, work: &Work) -> Core {
     let other = by_sums(traits, work);
+    // Asked first, so that what follows is not in a program without the core.
     let exists = Core::Fft.exists();
     let pays = exists && fft::pays(traits, work, other) && serves(Core::Fft, traits, work);
     if pays { Core::Fft } else { other }

@@ -124,8 +124,8 @@ impl TrainerBuilder {
     }
 
     /// Computes convolutions by the sums that define them alone, and by no fast algorithm. Default false: a 3x3
-    /// convolution may be computed by Winograd's algorithm (Lavin and Gray 2016, F(4x4, 3x3)), with a quarter of
-    /// the multiplications, and one with a large filter, on a GPU, by fast Fourier transforms of blocks (overlap-save,
+    /// convolution may be computed by Winograd's algorithm (Lavin and Gray 2016; F(4x4, 3x3), its weight gradient
+    /// F(3x3, 4x4)), with a quarter of the multiplications, and one with a large filter, on a GPU, by fast Fourier transforms of blocks (overlap-save,
     /// Stockham 1966), where that is faster.
     ///
     /// | | `false` | `true` |

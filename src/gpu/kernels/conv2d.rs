@@ -177,22 +177,22 @@ type ToImages = fn(&mut Recording, &Conv2dGeometry, [Region; 2], Option<Region>,
 type ToWeights = fn(&mut Recording, &Conv2dGeometry, [Region; 2], Region);
 
 /// The passes of a core that has kernels of its own.
-struct Own {
+struct Passes {
     forward: ToImages,
     backward_input: ToImages,
     backward_weight: Option<ToWeights>,
 }
 
-macro_rules! own {
+macro_rules! passes {
     ($core:ident) => {
-        Some(Own {
+        Some(Passes {
             forward: $core::forward,
             backward_input: $core::backward_input,
             backward_weight: Some($core::backward_weight),
         })
     };
     ($core:ident, $form:expr, $backward_weight:expr) => {
-        Some(Own {
+        Some(Passes {
             forward: |to, geometry, inputs, bias, output| {
                 $core::forward(to, $form, geometry, inputs, bias, output)
             },
@@ -204,23 +204,23 @@ macro_rules! own {
     };
 }
 
-impl Own {
+impl Passes {
     /// Those of a core that there is in this program. The other cores are the product, and the direct kernels of this file.
     fn of(core: Core) -> Option<Self> {
         if !core.exists() {
             return None;
         }
         match core {
-            Core::Rows => own!(conv2d_rows),
-            Core::Strided => own!(conv2d_strided),
-            Core::Depthwise => own!(conv2d_depthwise),
-            Core::Unfolded => own!(conv2d_unfolded),
-            Core::Fft => own!(conv2d_fft),
+            Core::Rows => passes!(conv2d_rows),
+            Core::Strided => passes!(conv2d_strided),
+            Core::Depthwise => passes!(conv2d_depthwise),
+            Core::Unfolded => passes!(conv2d_unfolded),
+            Core::Fft => passes!(conv2d_fft),
             Core::WinogradSubgroup => {
                 let to_weights = conv2d_winograd::backward_weight as ToWeights;
-                own!(conv2d_winograd, Form::Subgroup, Some(to_weights))
+                passes!(conv2d_winograd, Form::Subgroup, Some(to_weights))
             }
-            Core::WinogradTiled => own!(conv2d_winograd, Form::Tiled, None),
+            Core::WinogradTiled => passes!(conv2d_winograd, Form::Tiled, None),
             Core::Tiled32 | Core::Tiled64 | Core::Tiled128 | Core::Subgroup | Core::Direct => None,
         }
     }
@@ -236,8 +236,8 @@ pub(crate) fn forward(
 ) {
     let work = Work::Conv2dForward(*geometry);
     let core = recording.core(&work, formats(inputs, output.region));
-    if let Some(own) = Own::of(core) {
-        return (own.forward)(recording, geometry, inputs, bias, output);
+    if let Some(passes) = Passes::of(core) {
+        return (passes.forward)(recording, geometry, inputs, bias, output);
     }
     let kernels = (&DIRECT_FORWARD, &FORWARD);
     if core == Core::Direct && strategy::wide(&work) {
@@ -269,8 +269,8 @@ pub(crate) fn backward_input(
 ) {
     let work = Work::Conv2dBackwardInput(*geometry);
     let core = recording.core(&work, formats(inputs, output.region));
-    if let Some(own) = Own::of(core) {
-        return (own.backward_input)(recording, geometry, inputs, bias, output);
+    if let Some(passes) = Passes::of(core) {
+        return (passes.backward_input)(recording, geometry, inputs, bias, output);
     }
     let kernels = (&DIRECT_BACKWARD_INPUT, &BACKWARD_INPUT);
     to_images(recording, core, &work, kernels, inputs, bias, output);
@@ -371,7 +371,7 @@ pub(crate) fn backward_weight(
     let work = Work::Conv2dBackwardWeight(*geometry);
     let inputs = [input, gradient_output];
     let core = recording.core(&work, formats(inputs, gradient_weight));
-    if let Some(pass) = Own::of(core).and_then(|own| own.backward_weight) {
+    if let Some(pass) = Passes::of(core).and_then(|passes| passes.backward_weight) {
         return pass(recording, geometry, inputs, gradient_weight);
     }
     let (extents, len) = (work.extents(), geometry.weight_len());

@@ -105,6 +105,7 @@ pub(super) fn by(
     };
     let extents = ([m, n, k], parts);
     match core {
+        // Where it does not, its kernel is not in the program.
         Core::Subgroup if core.exists() => by_subgroups(recording, extents, [a, b], bias_now, to),
         Core::Subgroup
         | Core::Tiled32

@@ -49,7 +49,10 @@ pub(super) const KERNELS: &[&Kernel] = &[&BIAS, &PARTS];
 
 /// How many invocations share a sum in kernels with `blocks::REDUCE_BY_SOME`.
 pub(super) fn reducers(recording: &Recording) -> usize {
-    if recording.traits.software { 8 } else { 64 }
+    match recording.traits.subgroups_of_8() {
+        true => 8,
+        false => 64,
+    }
 }
 
 /// The constant that says so.

@@ -27,11 +27,11 @@ pub(crate) enum Core {
     Unfolded,
     /// Convolution of 3x3 by Winograd's algorithm, for subgroups of 8: `conv2d_winograd_*.wgsl`.
     WinogradSubgroup,
-    /// The same on the blocked product, for GPUs.
+    /// The same on the blocked product, for GPUs, without weight gradients.
     WinogradTiled,
     /// Convolution with large filters by Fourier transforms of blocks: `conv2d_fft_*.wgsl`.
     Fft,
-    /// Convolution with an invocation per output, or per 16 channels of one. No file: the kernels
+    /// Convolution with an invocation per output, or per 16 or 32 channels of one. No file: the kernels
     /// `conv2d_direct_*.wgsl` have little in common.
     Direct,
 }

@@ -76,7 +76,7 @@ pub(crate) fn row_taps(width: usize) -> usize {
     if width <= 5 { width } else { 4 }
 }
 
-/// Values that a workgroup of 64 adds up at most: 256 an invocation, in blocks of 16.
+/// Values that a workgroup adds up at most, in blocks of 16: 256 an invocation, or 2048 where there are 8.
 pub(crate) const LONGEST_GROUP_SUM: usize = 16_384;
 
 /// Slabs that an invocation adds up at most, in blocks of 16.

@@ -427,4 +427,12 @@ fn tiles_of_64_rows_are_for_large_products_that_fill_all_cores() {
     );
     assert_eq!(rows([64, 128, 1024], 4), 16, "small");
     assert_eq!(rows([usize::MAX, 3, 3], 1), 64, "no overflow");
+    // Those of tests/gpu/matmul.rs, on devices with as many units as those of that suite.
+    let traits = Traits {
+        compute_units: 256,
+        ..traits
+    };
+    for extents in [[1030, 990, 67], [1088, 1024, 64]] {
+        assert_eq!(subgroup_rows(&traits, extents, 1), 64);
+    }
 }

@@ -41,10 +41,12 @@ fn rate(work: &Work, core: Core) -> Rate {
     Rate { share, least }
 }
 
-/// The tile that is estimated to be the fastest.
+/// The tile that is estimated to be the fastest, of those that a GPU has registers for.
 pub(super) fn fastest(traits: &Traits, work: &Work) -> Core {
-    let costs = TILES.map(|core| (core, cost(traits, work, core)));
-    let best = costs.into_iter().min_by(|(_, a), (_, b)| a.total_cmp(b));
+    let fits = |core: &Core| *core != Core::Tiled128 || !traits.few_registers;
+    let tiles = TILES.into_iter().filter(fits);
+    let costs = tiles.map(|core| (core, cost(traits, work, core)));
+    let best = costs.min_by(|(_, a), (_, b)| a.total_cmp(b));
     best.map_or(Core::Tiled32, |(core, _)| core)
 }
 
