@@ -188,8 +188,16 @@ async function controls(browser, folder) {
   }
   await click(page, '#next');
   await page.waitForFunction(() => document.querySelector('#picture-note').textContent.startsWith('Test image 1:'));
-  await click(page, '#previous');
-  await click(page, '#random');
+  const haste = async (...ids) => {
+    await page.evaluate(ids => { for (const id of ids) document.querySelector(id).click(); }, ids);
+    await page.evaluate(() => training.turn(() => {}));
+    return page.$eval('#picture-note', element => element.textContent);
+  };
+  const third = await haste('#next', '#next');
+  check('two clicks at once go two images on', third.startsWith('Test image 3:'), third);
+  const own = await haste('#previous', '#random', '#clear');
+  check('a drawing is not replaced by an image that was chosen before it', own.startsWith('Yours'), own);
+  await haste('#random');
   const widthBefore = await page.$eval('#maps', canvas => canvas.width);
   await page.select('#layer', '1');
   await page.waitForFunction(before => document.querySelector('#maps').width !== before, {}, widthBefore);

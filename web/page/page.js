@@ -277,7 +277,6 @@ function showPicture() {
 }
 
 function choose(index) {
-  index = (index + TEST_IMAGES) % TEST_IMAGES;
   const found = page.test_image(index);
   shown = { index, label: found[SIDE * SIDE] };
   pixels = found.slice(0, SIDE * SIDE);
@@ -292,9 +291,21 @@ async function look() {
   await asked(async () => { looking = false; await views(); });
 }
 
-const chooseAndLook = index => asked(async () => { choose(index); await views(); });
+/** The image chosen last, and how often one was chosen or drawn: what waits for its turn gives way to what followed. */
+let chosen = 0, wishes = 0;
+
+function chooseAndLook(index) {
+  chosen = (index + TEST_IMAGES) % TEST_IMAGES;
+  const wish = ++wishes;
+  return asked(async () => {
+    if (wish !== wishes) return;
+    choose(chosen);
+    await views();
+  });
+}
 
 function paint(x, y) {
+  wishes++;
   for (let row = 0; row < SIDE; row++) for (let column = 0; column < SIDE; column++) {
     const light = Math.max(0, 1.3 - Math.hypot(column - x, row - y) * 0.6);
     pixels[row * SIDE + column] = Math.min(1, Math.max(pixels[row * SIDE + column], light));
@@ -362,10 +373,10 @@ function controls() {
     } catch (error) { say(error.message, true); } // nothing has changed
     $('upload').value = '';
   });
-  $('previous').onclick = () => chooseAndLook(shown.index - 1);
-  $('next').onclick = () => chooseAndLook(shown.index + 1);
+  $('previous').onclick = () => chooseAndLook(chosen - 1);
+  $('next').onclick = () => chooseAndLook(chosen + 1);
   $('random').onclick = () => chooseAndLook(Math.floor(Math.random() * TEST_IMAGES));
-  $('clear').onclick = () => { pixels.fill(0); shown.label = null; showPicture(); look(); $('drawing').focus(); };
+  $('clear').onclick = () => { wishes++; pixels.fill(0); shown.label = null; showPicture(); look(); $('drawing').focus(); };
   drawing($('drawing'));
 
   const again = () => { drawn = null; };
