@@ -1,6 +1,6 @@
 //! What the compilers of real GPUs make of the kernels, on a machine that has none: registers, how many
 //! subgroups have room at once, and what share of the hot loops multiply-adds are.
-//! `cargo bench --bench isa`; the guide's page on kernels says how to read it.
+//! `cargo bench --bench isa`; the guide's page `isa` says how to read it.
 //!
 //! ```text
 //! cargo bench --bench isa -- forward    the kernels with this in their names

@@ -101,6 +101,14 @@ if [ "$fast" = yes ]; then
     exit
 fi
 
+# Cores that a page does not have (`Core::exists`) are not sent.
+for kernel in conv2d_rows conv2d_strided conv2d_unfold conv2d_winograd conv2d_fft matmul_subgroup; do
+    if grep -q "$kernel" "$site/wgpu_cnn_web_bg.wasm"; then
+        echo "error: the page has kernels named $kernel, of a core that pages do without" >&2
+        exit 1
+    fi
+done
+
 # All but the data, as a server sends it.
 size=$(cd "$site" && for file in *; do [ -f "$file" ] && gzip -9c "$file"; done | wc -c)
 echo "$site: $size bytes compressed, without the data"

@@ -49,20 +49,24 @@ for argument in "$@"; do
             ;;
     esac
 done
-if [ "$install" = yes ] && [ -z "${CHROMIUM:-$(command -v chromium)}" ]; then
-    as_root apt-get update
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium
-fi
-# Before the minutes that building takes.
-chromium=${CHROMIUM:-$(command -v chromium || true)}
 driver=${SWIFTSHADER:-/usr/lib/chromium/vk_swiftshader_icd.json}
-missing=
-[ -f "$driver" ] || missing="Chromium's software driver, $driver"
-[ -x "$chromium" ] || missing="Chromium${chromium:+ at $chromium}"
+look() {
+    chromium=$(command -v "${CHROMIUM:-chromium}" || true)
+    missing=
+    [ -f "$driver" ] || missing="Chromium's software driver, $driver"
+    [ -n "$chromium" ] || missing="Chromium${CHROMIUM:+ at $CHROMIUM}"
+}
+# Before the minutes that building takes.
+look
+if [ "$install" = yes ] && [ -n "$missing" ] && command -v apt-get >/dev/null; then
+    as_root apt-get update
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium chromium-common
+    look
+fi
 if [ -n "$missing" ]; then
     echo "error: this machine has no $missing." >&2
     if [ "$install" = yes ]; then
-        echo "apt-get has not brought it, as it does on Debian. Where there is another:" >&2
+        echo "apt-get brings it on Debian alone. Where there is another:" >&2
         echo "    CHROMIUM=... SWIFTSHADER=.../vk_swiftshader_icd.json web/test.sh" >&2
     else
         echo "To install it and test:" >&2

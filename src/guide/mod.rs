@@ -17,10 +17,15 @@ pub mod architecture {}
 /// [half precision]: crate::guide::half_precision
 /// [peaks]: crate::Gpu::peaks
 /// [profiling]: crate::guide::profiling
+/// [isa]: crate::guide::isa
 /// [accuracy]: crate::guide::accuracy#convolutions-by-fast-algorithms
 /// [contributing]: https://github.com/wgpu-cnn/wgpu-cnn/blob/main/CONTRIBUTING.md
 #[doc = include_str!("kernels.md")]
 pub mod kernels {}
+
+/// What the compilers of real GPUs make of the kernels, and how to read their table.
+#[doc = include_str!("isa.md")]
+pub mod isa {}
 
 /// What a training step costs: how time and memory grow with batch, channels and image size.
 ///

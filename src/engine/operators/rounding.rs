@@ -33,9 +33,6 @@ pub(in crate::engine) struct Sum {
 /// Roundings of a formula around a sum: a division counts as three, a square root as four.
 pub(in crate::engine) const FORMULA: usize = 16;
 
-/// Invocations of a workgroup that share a sum.
-const LANES: usize = 64;
-
 impl Sum {
     /// A value that is copied.
     pub fn copy() -> Self {
@@ -93,14 +90,16 @@ impl Sum {
 }
 
 /// The longest chain of additions in a sum over so many values that workgroups share, and the formula around
-/// it. An invocation adds up blocks of 16, at most 16 of them; a workgroup its invocations' sums in 6 levels;
-/// and the sums of workgroups are added up in blocks in their turn.
+/// it. An invocation adds up blocks of 16, at most 16 of them; a workgroup its 64 invocations' sums in 6 levels;
+/// and the sums of workgroups are added up in blocks in their turn. Workgroups of 8 have 3 levels and up to 128 blocks.
 pub(in crate::engine) fn chain(values: usize) -> usize {
-    let blocks = |terms: usize| terms.min(16) + terms.div_ceil(16).min(16);
-    let mut chain = FORMULA + 6 + blocks(values.div_ceil(LANES));
+    let blocks = |terms: usize, most: usize| terms.min(16) + terms.div_ceil(16).min(most);
+    let by_64 = 6 + blocks(values.div_ceil(64), 16);
+    let by_8 = 3 + blocks(values.div_ceil(8), 128);
+    let mut chain = FORMULA + by_64.max(by_8);
     let mut sums = values / 4096;
     while sums > 1 {
-        chain += 6 + blocks(sums);
+        chain += 6 + blocks(sums, 16);
         sums /= 256;
     }
     chain
