@@ -13,6 +13,7 @@
 
 // 32 channels of the output rather than 16.
 override WIDE: bool = false;
+
 // The gradients of four channels in four of the input's.
 fn plus(sum: Four, g: vec4<f32>, v: vec4<f32>) -> Four {
     return Four(sum.v0 + g.x * v, sum.v1 + g.y * v, sum.v2 + g.z * v, sum.v3 + g.w * v);
@@ -32,21 +33,21 @@ fn plus_octet(sum: Four, g: vec4<f32>, v: Eight) -> Four {
     return plus(plus(c, subgroupBroadcast(g, 6u), v.v6), subgroupBroadcast(g, 7u), v.v7);
 }
 
-// With what the chunks before have come to.
-fn continued(at: u32, stride: u32, sum: Four) -> Four {
-    return Four(
-        sums[at] + sum.v0,
-        sums[at + stride] + sum.v1,
-        sums[at + 2u * stride] + sum.v2,
-        sums[at + 3u * stride] + sum.v3,
-    );
-}
-
+// Four channels of the output, with what the chunks before have come to.
 fn store_sums(at: u32, stride: u32, sum: Four) {
-    sums[at] = sum.v0;
-    sums[at + stride] = sum.v1;
-    sums[at + 2u * stride] = sum.v2;
-    sums[at + 3u * stride] = sum.v3;
+    var all = sum;
+    if params.first_tile > 0u {
+        all = Four(
+            sums[at] + sum.v0,
+            sums[at + stride] + sum.v1,
+            sums[at + 2u * stride] + sum.v2,
+            sums[at + 3u * stride] + sum.v3,
+        );
+    }
+    sums[at] = all.v0;
+    sums[at + stride] = all.v1;
+    sums[at + 2u * stride] = all.v2;
+    sums[at + 3u * stride] = all.v3;
 }
 
 @compute @workgroup_size(8)
@@ -107,18 +108,6 @@ fn main(
     let all_rows = params.groups * params.out_quads * 4u;
     let row = (channel_group * params.out_quads + first_quad) * 4u;
     let at = (group.z * all_rows + row) * in_quads + own_quad;
-    if params.first_tile > 0u {
-        s0 = continued(at, in_quads, s0);
-        s1 = continued(at + 4u * in_quads, in_quads, s1);
-        s2 = continued(at + 8u * in_quads, in_quads, s2);
-        s3 = continued(at + 12u * in_quads, in_quads, s3);
-        if WIDE {
-            s4 = continued(at + 16u * in_quads, in_quads, s4);
-            s5 = continued(at + 20u * in_quads, in_quads, s5);
-            s6 = continued(at + 24u * in_quads, in_quads, s6);
-            s7 = continued(at + 28u * in_quads, in_quads, s7);
-        }
-    }
     store_sums(at, in_quads, s0);
     store_sums(at + 4u * in_quads, in_quads, s1);
     store_sums(at + 8u * in_quads, in_quads, s2);

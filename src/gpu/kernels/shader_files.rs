@@ -126,6 +126,44 @@ fn parts_of_vectors_are_stored_on_software_adapters_alone() {
     }
 }
 
+/// The lines that store to an element of an element, as a component of a vector in a buffer is.
+fn stores_of_components(text: &str) -> Vec<&str> {
+    let stores = |line: &&str| {
+        line.split("][").skip(1).any(|index| {
+            let behind = index.split_once(']').map_or("", |(_, behind)| behind);
+            let behind = behind.trim_start().trim_start_matches(['+', '-', '*']);
+            behind.starts_with('=') && !behind.starts_with("==")
+        })
+    };
+    text.lines().filter(stores).collect()
+}
+
+/// Some compilers store a component by writing the whole vector. No other shader stores one.
+#[test]
+fn one_function_alone_stores_components() {
+    let texts = [shaders("shaders"), shaders("shaders/core")];
+    let texts = texts.iter().flatten();
+    let stored: Vec<_> = texts
+        .flat_map(|(stem, text)| {
+            stores_of_components(text)
+                .into_iter()
+                .map(move |line| (stem.as_str(), line.trim()))
+        })
+        .collect();
+    assert_eq!(stored, [("epilogue4", "output[vector][lane] = Output(r);")]);
+    let seeded = [
+        "a[i / 4u][i % 4u] = 1.0;",
+        "a[i][j] += v;",
+        "a[at[i]][j]= v;",
+    ];
+    for line in seeded {
+        assert_eq!(stores_of_components(line), [line]);
+    }
+    for line in ["if a[i][j] == 1.0 {", "let v = a[i][j];", "a[i] = b[i][j];"] {
+        assert!(stores_of_components(line).is_empty(), "{line}");
+    }
+}
+
 #[test]
 fn every_seeded_fault_in_names_is_found() {
     let files = shaders("shaders");
