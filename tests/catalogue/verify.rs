@@ -64,21 +64,28 @@ fn every_operator_is_clean_without_subgroups() {
     clean(Gpu::builder().allow_subgroups(false));
 }
 
-/// The models that have convolutions for them, on each of their cores; every third one in halves too, another third on
-/// each core of an algorithm, since most of the time is that of compiling.
 #[test]
-fn every_operator_is_clean_by_fast_algorithms() {
-    let winograd = ["winograd-subgroup", "winograd-tiled"];
-    clean_by(&winograd, "conv2d_winograd");
-    clean_by(&["fft"], "conv2d_fft");
+fn every_operator_is_clean_by_winograds_algorithm_on_subgroups() {
+    clean_by("winograd-subgroup", "conv2d_winograd", 0);
 }
 
-fn clean_by(cores: &[&str], kernels_begin: &str) {
+#[test]
+fn every_operator_is_clean_by_winograds_algorithm_on_tiles() {
+    clean_by("winograd-tiled", "conv2d_winograd", 1);
+}
+
+#[test]
+fn every_operator_is_clean_by_fourier_transforms() {
+    clean_by("fft", "conv2d_fft", 2);
+}
+
+/// The models that have convolutions for a core; every third one in halves too, another third on each, since most
+/// of the time is that of compiling.
+fn clean_by(core: &str, kernels_begin: &str, third: usize) {
     let served = |case: &ModelCase| {
         let optimizer = Optimizer::sgd(0.1).into();
-        let core = cores.last().copied();
         let (model, loss, batch) = (&case.model, &case.loss, case.batch);
-        let kernels = pipelines(model, loss, &optimizer, batch, false, core, false);
+        let kernels = pipelines(model, loss, &optimizer, batch, false, Some(core), false);
         let mut kernels = kernels.unwrap().into_iter();
         kernels.any(|pipeline| pipeline.kernel.starts_with(kernels_begin))
     };
@@ -86,28 +93,23 @@ fn clean_by(cores: &[&str], kernels_begin: &str) {
     let learning = learning.filter(|case| case.model.parameter_count() > 0);
     let cases: Vec<ModelCase> = learning.filter(served).collect();
     assert!(cases.len() > 2);
-    for (turn, &core) in cores.iter().enumerate() {
-        let Some(gpu) = device(Gpu::builder().poison(true).prefer_core(core)) else {
-            return;
-        };
-        for (at, case) in cases.iter().enumerate() {
-            let report = gpu.verify(&case.model, case.batch).unwrap();
-            assert!(report.passed(), "{} on {core}: {report}", case.name);
-            if !gpu.has_half_precision() || at % 3 != turn {
-                continue;
-            }
-            let builder = Trainer::builder(case.model.clone())
-                .batch(case.batch)
-                .loss(case.loss.clone())
-                .optimizer(Optimizer::sgd(0.1))
-                .half_precision(true);
-            let report = builder.on(&gpu).unwrap().verify().unwrap();
-            assert!(
-                report.passed(),
-                "{} in halves on {core}: {report}",
-                case.name
-            );
+    let Some(gpu) = device(Gpu::builder().poison(true).prefer_core(core)) else {
+        return;
+    };
+    for (at, case) in cases.iter().enumerate() {
+        let report = gpu.verify(&case.model, case.batch).unwrap();
+        assert!(report.passed(), "{} on {core}: {report}", case.name);
+        if !gpu.has_half_precision() || at % 3 != third {
+            continue;
         }
+        let builder = Trainer::builder(case.model.clone())
+            .batch(case.batch)
+            .loss(case.loss.clone())
+            .optimizer(Optimizer::sgd(0.1))
+            .half_precision(true);
+        let report = builder.on(&gpu).unwrap().verify().unwrap();
+        let name = case.name;
+        assert!(report.passed(), "{name} in halves on {core}: {report}");
     }
 }
 
