@@ -1,7 +1,7 @@
 //! Convolution at stride 1 by rows of pixels, for subgroups of 8: the cores `rows` and `taps`. What
 //! `conv2d_strided` has in common with them is here too.
 
-use super::conv2d::extents;
+use super::conv2d::{conv2d_params, extents};
 use super::{Output, Read, ReadWrite, Recording, Region};
 use super::{blocks, conv2d_pack, flag, group_grid, reduce, whole_vectors};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
@@ -23,16 +23,8 @@ params! {
     }
 }
 
-params! {
+conv2d_params! {
     struct TapsParams {
-        batch: u32,
-        groups: u32,
-        in_channels: u32,
-        in_height: u32,
-        in_width: u32,
-        out_channels: u32,
-        out_height: u32,
-        out_width: u32,
         rows_per_split: u32,
     }
 }
@@ -229,21 +221,10 @@ pub(super) fn weight_sums(
     let splits = recording.parts(|| strategy::tap_splits(geometry, tiles * chunks, most));
     let partial = recording.transient("weight gradient parts", splits * sums);
 
-    let [
-        batch,
-        groups,
-        in_channels,
-        in_height,
-        in_width,
-        out_channels,
-        out_height,
-        out_width,
-    ] = extents(geometry);
     let rows_per_split = rows.div_ceil(splits);
-    #[rustfmt::skip]
     let params = TapsParams {
-        batch, groups, in_channels, in_height, in_width, out_channels, out_height, out_width,
         rows_per_split: rows_per_split as u32,
+        ..TapsParams::of(geometry)
     };
     let regions = [Some(gradient_output), Some(input), Some(partial)];
     let grid = [tiles, splits, chunks].map(|extent| extent as u64);
@@ -253,8 +234,8 @@ pub(super) fn weight_sums(
 
     let (partial, splits) = reduce::fewer_slabs(recording, partial, splits, sums);
     let params = TapsSumParams {
-        in_channels,
-        out_channels,
+        in_channels: params.in_channels,
+        out_channels: params.out_channels,
         splits: splits as u32,
     };
     let regions = [Some(partial), Some(gradient_weight)];
