@@ -99,9 +99,8 @@ fn load_b(column: Column, inner: Inner) -> f32 {
     // Above and left of the image the casts wrap to large numbers.
     let y = u32(column.y + i32(inner.y * STRIDE_H));
     let x = u32(column.x + i32(inner.x * STRIDE_W));
-    let inside = (y < params.in_height) & (x < params.in_width);
-    let at = select(0u, u32(column.first) + inner.first, inside);
-    return select(0.0, f32(input[at]), inside);
+    if y >= params.in_height || x >= params.in_width { return 0.0; }
+    return f32(input[u32(column.first) + inner.first]);
 }
 
 fn store_c(slice: u32, m: u32, n: u32, value: f32) {

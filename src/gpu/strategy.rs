@@ -227,6 +227,9 @@ fn by_sums(traits: &Traits, work: &Work) -> Core {
         Some(_) if winograd::pays(work) && serves(Core::WinogradSubgroup, traits, work) => {
             Core::WinogradSubgroup
         }
+        Some(_) if winograd::fills(traits, work) && serves(Core::WinogradTiled, traits, work) => {
+            Core::WinogradTiled
+        }
         Some(geometry)
             if unfolded::pays(work, geometry) && serves(Core::Unfolded, traits, work) =>
         {

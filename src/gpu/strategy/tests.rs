@@ -69,22 +69,22 @@ fn with_units(compute_units: u32) -> Traits {
     }
 }
 
-/// What an NVIDIA H100 took with each tile, in its order in `Core::ALL`, in microseconds.
+/// What an NVIDIA H100 or H200, of 132 units both, took with each tile, in its order in `Core::ALL`, in microseconds.
 #[test]
 fn the_tile_that_is_taken_is_one_that_was_measured_to_be_fast() {
     let forward = |batch, channels, side| Work::Conv2dForward(square(batch, channels, side));
     let weight = |batch, channels, side| Work::Conv2dBackwardWeight(square(batch, channels, side));
     let measured = [
-        (forward(64, [64, 64], 56), [653, 454, 783]),
-        (forward(64, [128, 128], 28), [627, 439, 389]),
-        (forward(64, [256, 256], 14), [613, 438, 392]),
-        (forward(64, [512, 512], 7), [679, 453, 428]),
+        (forward(64, [64, 64], 56), [526, 451, 764]),
+        (forward(64, [128, 128], 28), [496, 435, 382]),
+        (forward(64, [256, 256], 14), [495, 429, 384]),
+        (forward(64, [512, 512], 7), [495, 425, 383]),
         (forward(64, [64, 64], 16), [65, 45, 71]),
         (forward(64, [32, 32], 32), [68, 87, 143]),
-        (weight(64, [64, 64], 56), [812, 495, 851]),
-        (weight(64, [128, 128], 28), [726, 486, 431]),
-        (weight(64, [256, 256], 14), [743, 487, 430]),
-        (weight(64, [512, 512], 7), [663, 528, 510]),
+        (weight(64, [64, 64], 56), [593, 499, 836]),
+        (weight(64, [128, 128], 28), [588, 498, 428]),
+        (weight(64, [256, 256], 14), [587, 499, 427]),
+        (weight(64, [512, 512], 7), [588, 548, 474]),
         (weight(64, [64, 64], 16), [75, 50, 76]),
         (weight(32, [64, 64], 56), [394, 260, 438]),
     ];
@@ -434,5 +434,42 @@ fn tiles_of_64_rows_are_for_large_products_that_fill_all_cores() {
     };
     for extents in [[1030, 990, 67], [1088, 1024, 64]] {
         assert_eq!(subgroup_rows(&traits, extents, 1), 64);
+    }
+}
+
+#[test]
+fn winograd_on_the_blocked_product_is_for_many_channels_that_fill_a_gpu() {
+    let takes = |traits: &Traits, geometry| {
+        let works = [
+            Work::Conv2dForward(geometry),
+            Work::Conv2dBackwardInput(geometry),
+            Work::Conv2dBackwardWeight(geometry),
+        ];
+        works.map(|work| core(traits, None, &work) == Core::WinogradTiled)
+    };
+    let (gpu, both) = (with_units(132), [true, true, false]);
+    for large in [
+        square(64, [64, 64], 56),
+        square(64, [128, 128], 8),
+        square(32, [512, 512], 7),
+    ] {
+        assert_eq!(takes(&gpu, large), both);
+        let direct = Traits {
+            direct_only: true,
+            ..gpu
+        };
+        assert_eq!(takes(&direct, large), [false; 3]);
+        let software = Traits {
+            software: true,
+            ..gpu
+        };
+        assert_eq!(takes(&software, large), [false; 3]);
+    }
+    for small in [
+        square(64, [32, 64], 56),
+        square(8, [128, 128], 8),
+        square(8, [512, 512], 2),
+    ] {
+        assert_eq!(takes(&gpu, small), [false; 3]);
     }
 }
