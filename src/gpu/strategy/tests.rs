@@ -449,7 +449,7 @@ fn winograd_on_the_blocked_product_is_for_many_channels_that_fill_a_gpu() {
     };
     let (gpu, both) = (with_units(132), [true, true, false]);
     for large in [
-        square(64, [64, 64], 56),
+        square(64, [128, 128], 28),
         square(64, [128, 128], 8),
         square(32, [512, 512], 7),
     ] {
@@ -466,7 +466,7 @@ fn winograd_on_the_blocked_product_is_for_many_channels_that_fill_a_gpu() {
         assert_eq!(takes(&software, large), [false; 3]);
     }
     for small in [
-        square(64, [32, 64], 56),
+        square(64, [64, 64], 56),
         square(8, [128, 128], 8),
         square(8, [512, 512], 2),
     ] {
