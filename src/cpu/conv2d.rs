@@ -9,12 +9,15 @@
 //!
 //! In `f32` they are tiles on vectors: `sliding` has the output and the input gradient, from windows of all channels
 //! at once, and `weight` the weight gradient, over some pixels at a time. `winograd` and `winograd_weight` compute the
-//! same of 3x3 filters at stride 1, with fewer multiplications. The plain loops are left for what these would waste
+//! same of 3x3 and 5x5 filters at stride 1, with fewer multiplications. The plain loops are left for what these would waste
 //! memory or time on: far more padding than pixels, very long or very few filters, strides with many phases, and, of
 //! the input gradient, weights that are not finite.
 
 mod parts;
+mod points;
 mod sliding;
+mod taps;
+mod tiles;
 mod weight;
 mod winograd;
 mod winograd_weight;
@@ -197,9 +200,7 @@ pub(crate) fn conv2d_backward_weight_by<T: Real>(
     if sizes.group_outputs >= ROWS
         && let Some((x, gy, gw)) = singles(x, gy, gw)
     {
-        if !direct_only && winograd_weight::pays(geometry, sizes) {
-            winograd_weight::backward_weight(geometry, sizes, x, gy, gw);
-        } else {
+        if direct_only || !winograd_weight::backward_weight(geometry, sizes, x, gy, gw) {
             weight::backward_weight(geometry, sizes, x, gy, gw);
         }
         return Ok(());

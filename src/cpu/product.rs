@@ -24,26 +24,38 @@ const TASK: usize = 16;
 
 /// `A B` for a tile: rows of A, of which each has at least as many elements as the panel rows.
 #[inline(always)]
-pub(super) fn tile(a: [&[f32]; ROWS], b: &[Row]) -> [Row; ROWS] {
-    if b.len() <= TERMS {
-        return block(a, b);
+pub(super) fn tile(mut a: [&[f32]; ROWS], b: &[Row]) -> [Row; ROWS] {
+    let (first, rest) = b.split_at(b.len().min(TERMS));
+    let mut sums = block(a, first);
+    if rest.is_empty() {
+        return sums;
     }
     let mut totals = [[0.0; COLUMNS]; ROWS];
-    for (at, b) in b.chunks(TERMS).enumerate() {
-        let sums = block(a.map(|row| &row[at * TERMS..]), b);
-        for (totals, sums) in totals.iter_mut().zip(&sums) {
+    for (totals, sums) in totals.iter_mut().zip(&sums) {
+        for (total, &sum) in totals.iter_mut().zip(sums) {
+            *total = f64::from(sum);
+        }
+    }
+    for b in rest.chunks(TERMS) {
+        a.iter_mut().for_each(|row| *row = &row[TERMS..]);
+        for (totals, sums) in totals.iter_mut().zip(&block(a, b)) {
             for (total, &sum) in totals.iter_mut().zip(sums) {
                 *total += f64::from(sum);
             }
         }
     }
-    totals.map(|totals| totals.map(|total| total as f32))
+    for (sums, totals) in sums.iter_mut().zip(&totals) {
+        for (sum, &total) in sums.iter_mut().zip(totals) {
+            *sum = total as f32;
+        }
+    }
+    sums
 }
 
 /// The sums over a block of K.
 #[inline(always)]
-fn block(a: [&[f32]; ROWS], b: &[Row]) -> [Row; ROWS] {
-    let a = a.map(|row| &row[..b.len()]);
+fn block(mut a: [&[f32]; ROWS], b: &[Row]) -> [Row; ROWS] {
+    a.iter_mut().for_each(|row| *row = &row[..b.len()]);
     let mut sums = [[0.0; COLUMNS]; ROWS];
     for (p, b) in b.iter().enumerate() {
         for (row, sums) in a.iter().zip(&mut sums) {
@@ -58,7 +70,11 @@ fn block(a: [&[f32]; ROWS], b: &[Row]) -> [Row; ROWS] {
 /// A tile's rows of `a (count, k)` from row `first` on: where these are fewer, the last one again.
 #[inline(always)]
 pub(super) fn rows_from(a: &[f32], [count, k]: [usize; 2], first: usize) -> [&[f32]; ROWS] {
-    std::array::from_fn(|i| &a[(first + i).min(count - 1) * k..][..k])
+    let mut rows = [a; ROWS];
+    for (i, row) in rows.iter_mut().enumerate() {
+        *row = &a[(first + i).min(count - 1) * k..][..k];
+    }
+    rows
 }
 
 /// `C = A B` as [`super::matmul`] has it, of slices that have the right lengths, none of them empty.

@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use super::winograd::TILE;
 use crate::op::Size2;
 
 /// Some images, or some rows of one.
@@ -64,11 +63,11 @@ impl Around {
         (image * self.rows + row) * self.columns + column
     }
 
-    /// Where tile `at` of the planes' tiles begins.
-    pub fn place(&self, tiles: Size2, at: usize) -> usize {
+    /// Where tile `at` of the planes' tiles begins, of which each is so far from the one before.
+    pub fn place(&self, step: usize, tiles: Size2, at: usize) -> usize {
         let (image, at) = (at / tiles.area(), at % tiles.area());
         let (row, column) = (at / tiles.width, at % tiles.width);
-        self.at(image, TILE * row, TILE * column)
+        self.at(image, step * row, step * column)
     }
 
     /// Copies a plane to its place among the zeros of `to`.

@@ -11,8 +11,9 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::parts::{Around, Part, split};
+use super::taps::{Tap, taps, weights};
 use super::winograd;
-use crate::cpu::parallel::{for_each, for_each_with};
+use crate::cpu::parallel::for_each_with;
 use crate::cpu::product::{COLUMNS, ROWS, rows_from, tile};
 use crate::cpu::wide::{Work, widest};
 use crate::op::{Conv2dGeometry, Size2};
@@ -25,14 +26,6 @@ const PHASES: usize = 64;
 
 /// Rows of B at most.
 const LONGEST: usize = 1 << 16;
-
-/// A tap, and where it is from a window's place.
-#[derive(Clone, Copy)]
-struct Tap {
-    at: usize,
-    down: isize,
-    right: isize,
-}
 
 /// The windows of one remainder by the target's spread.
 struct Phase<'a> {
@@ -164,13 +157,18 @@ impl<'a> Sliding<'a> {
 
     /// Computes `y (N, groups * to, target)` from `x (N, groups * from, source)`, and adds the bias of each channel.
     pub fn compute(&self, direct_only: bool, x: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
-        let images = y.len() / (self.groups * self.to * self.target.area());
-        if direct_only || !winograd::pays(self, images) {
-            self.run(x, bias, y);
-        } else if !winograd::run(self, x, bias, y) {
-            let mut direct = vec![0.0; y.len()];
-            self.run(x, bias, &mut direct);
-            winograd::replace(y, &direct);
+        let fast = match direct_only {
+            true => None,
+            false => winograd::run(self, x, bias, y),
+        };
+        match fast {
+            Some(true) => {}
+            Some(false) => {
+                let mut direct = vec![0.0; y.len()];
+                self.run(x, bias, &mut direct);
+                winograd::replace(y, &direct);
+            }
+            None => self.run(x, bias, y),
         }
     }
 
@@ -234,14 +232,16 @@ impl<'a> Sliding<'a> {
         }
     }
 
-    /// Whether the one phase there is has the taps of a square of such an extent, side by side, in steps of 1.
-    pub fn has_square(&self, extent: usize) -> bool {
-        let ones = [self.step, self.spread].map(Size2::area) == [1, 1];
+    /// The extent of the square that the taps of the one phase there is make up, side by side, in steps of 1.
+    pub fn square(&self) -> Option<usize> {
         let (places, _) = self.filters();
+        let extent = places.len().isqrt();
         let inside = |&(p, q): &(usize, usize)| p < extent && q < extent;
-        ones && self.phases.len() == 1
+        let is_square = self.phases.len() == 1
+            && [self.step, self.spread] == [1.into(); 2]
             && places.len() == extent * extent
-            && places.iter().all(inside)
+            && places.iter().all(inside);
+        is_square.then_some(extent)
     }
 
     /// The first phase's filters, `(group, m, c, tap)`, and the row and column of each of its taps.
@@ -270,15 +270,6 @@ impl Phase<'_> {
     }
 }
 
-/// Each tap of the filter: its number, and how far down and right it is from the first.
-fn taps(geometry: &Conv2dGeometry) -> impl Iterator<Item = (usize, usize, usize)> {
-    let (kernel, dilation) = (geometry.kernel, geometry.dilation);
-    (0..kernel.area()).map(move |at| {
-        let (p, q) = (at / kernel.width, at % kernel.width);
-        (at, p * dilation.height, q * dilation.width)
-    })
-}
-
 /// Input and output channels of a group.
 fn channels(geometry: &Conv2dGeometry) -> (usize, usize) {
     let groups = geometry.groups;
@@ -286,44 +277,6 @@ fn channels(geometry: &Conv2dGeometry) -> (usize, usize) {
         geometry.in_channels / groups,
         geometry.out_channels / groups,
     )
-}
-
-/// Filters that are gathered at a time, which lie side by side.
-const FILTERS: usize = 16;
-
-/// `(group, m, c, tap)` of these taps, of `w (group, c, m, area)`.
-fn weights(
-    groups: usize,
-    [to, from]: [usize; 2],
-    (taps, area): (&[Tap], usize),
-    w: &[f32],
-) -> Vec<f32> {
-    let k = from * taps.len();
-    let mut weights = vec![0.0; groups * to * k];
-    if weights.is_empty() {
-        return weights;
-    }
-    let group = weights
-        .chunks_exact_mut(to * k)
-        .zip(w.chunks_exact(from * to * area));
-    let tasks = group.flat_map(|(weights, w)| {
-        let filters = weights.chunks_mut(FILTERS * k).enumerate();
-        filters.map(move |(at, weights)| (at * FILTERS * area, weights, w))
-    });
-    for_each(tasks, |(first, weights, w)| {
-        for (c, w) in w.chunks_exact(to * area).enumerate() {
-            let filters = weights
-                .chunks_exact_mut(k)
-                .zip(w[first..].chunks_exact(area));
-            for (weights, w) in filters {
-                let weights = &mut weights[c * taps.len()..][..taps.len()];
-                for (weight, tap) in weights.iter_mut().zip(taps) {
-                    *weight = w[tap.at];
-                }
-            }
-        }
-    });
-    weights
 }
 
 /// Memory that a task leaves to the next.

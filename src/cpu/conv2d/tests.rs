@@ -84,7 +84,7 @@ impl Case {
 /// few and with many channels, planes smaller than a tile, rows of no multiple, more padding than the filter has taps,
 /// filters of more taps than a block of a sum, and those for Winograd's algorithm.
 fn cases() -> Vec<Case> {
-    vec![
+    let mut cases = vec![
         Case::new(Conv2d::new(5, 3).padding(1), 2, [3, 7, 7]),
         Case::new(
             Conv2d::new(6, 3).padding(1).stride(2).groups(2),
@@ -121,11 +121,24 @@ fn cases() -> Vec<Case> {
             2,
             [2, 4, 300],
         ),
+    ];
+    cases.extend(winograd_cases());
+    cases
+}
+
+/// Those that go through Winograd's algorithm in every pass: extents that are no multiples of a tile's, panels that are
+/// not full, one image, groups, sums of more than a block's terms, and a row of more tiles than a weight gradient
+/// transforms at a time.
+fn winograd_cases() -> Vec<Case> {
+    vec![
         Case::new(Conv2d::new(20, 3).padding([2, 0, 1, 1]), 3, [17, 19, 21]),
-        // A row of more tiles than are transformed at a time.
         Case::new(Conv2d::new(16, 3).padding(1), 1, [17, 6, 205]),
         Case::new(Conv2d::new(66, 3).padding(1), 9, [70, 8, 8]),
         Case::new(Conv2d::new(48, 3).padding(1).groups(2), 2, [32, 17, 40]),
+        Case::new(Conv2d::new(20, 5).padding([3, 0, 1, 2]), 3, [17, 13, 15]),
+        Case::new(Conv2d::new(16, 5).padding(2), 1, [18, 5, 103]),
+        Case::new(Conv2d::new(66, 5), 7, [70, 12, 12]),
+        Case::new(Conv2d::new(48, 5).padding(4).groups(2), 2, [32, 9, 20]),
     ]
 }
 
@@ -156,17 +169,22 @@ fn products_of_single_precision_are_near_the_plain_ones_of_double() {
 
 #[test]
 fn winograd_is_there_for_large_layers_and_is_kept_away() {
-    let [.., square, groups] = &cases()[..] else {
-        unreachable!()
-    };
-    for case in [square, groups] {
-        let pairs = [true, false].map(|direct_only| case.run::<f32>(direct_only));
-        for (direct, fast) in pairs[0].iter().zip(&pairs[1]) {
-            assert_ne!(direct, fast, "{:?}", case.geometry);
+    for case in winograd_cases() {
+        let [direct, fast] = [true, false].map(|direct_only| case.run::<f32>(direct_only));
+        for (pass, (direct, fast)) in direct.iter().zip(&fast).enumerate() {
+            assert!(direct != fast, "{:?}: pass {pass}", case.geometry);
         }
     }
-    let few = Case::new(Conv2d::new(8, 3).padding(1), 9, [70, 8, 8]);
-    assert_eq!(few.run::<f32>(true), few.run::<f32>(false));
+    for taps in [3, 5] {
+        for case in [
+            Case::new(Conv2d::new(8, taps).padding(1), 9, [70, 8, 8]),
+            Case::new(Conv2d::new(32, taps).stride([1, 2]), 2, [32, 20, 20]),
+            Case::new(Conv2d::new(32, taps).dilation(2), 2, [32, 20, 20]),
+        ] {
+            let same = case.run::<f32>(true) == case.run::<f32>(false);
+            assert!(same, "{:?}", case.geometry);
+        }
+    }
 }
 
 #[test]

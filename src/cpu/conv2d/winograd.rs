@@ -1,11 +1,10 @@
-//! Winograd's F(4x4, 3x3) in `f32`: 3x3 filters at stride 1, and input gradients of them.
+//! Winograd's F(4x4, 3x3) and F(2x2, 5x5) in `f32`: filters of 3x3 and 5x5 at stride 1, and input gradients of them.
 //!
-//! Of 4x4 outputs, which 6x6 pixels decide, a direct sum takes 144 products for each pair of channels. Here the pixels
-//! `d` and the filter `w` are evaluated as polynomials at the points 0, +-1/sqrt(2), +-sqrt(2) and infinity in both
-//! directions, which takes 36, and the outputs follow from those: `y = A^T ((G w G^T) * (B^T d B)) A` (Lavin and Gray,
-//! 2016, with other points: of all that were tried these round least, about twice as much as a direct sum).
+//! Of 4x4 outputs of a 3x3 filter, which 6x6 pixels decide, a direct sum takes 144 products for each pair of channels,
+//! and of 2x2 outputs of a 5x5 filter, which as many pixels decide, 100. Here it is 36, at as many pairs of
+//! [`points`](super::points), which round about twice as much as a direct sum.
 //!
-//! A task takes some tiles of 4x4 outputs, [`COLUMNS`] side by side as lanes. For each of the 36 positions there is a
+//! A task takes some tiles of outputs, [`COLUMNS`] side by side as lanes. For each of the 36 positions there is a
 //! product over the channels, of weights that were transformed once and pixels that the task transforms.
 //!
 //! The outputs of a tile share its pixels' rounding, so a large number spoils its neighbours' precision, and one that is
@@ -14,116 +13,79 @@
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::parts::{Around, Part};
+use super::parts::Part;
+use super::points::{self, PIXELS, POSITIONS, Square, both_ways, from_points};
 use super::sliding::Sliding;
+use super::tiles::{self, Tiles};
 use crate::cpu::parallel::{for_each, for_each_with};
 use crate::cpu::product::{COLUMNS, ROWS, Row, tile};
 use crate::cpu::wide::{Work, widest};
 use crate::op::Size2;
 
-/// Outputs of a tile in each direction.
-pub(super) const TILE: usize = 4;
+/// Channels from which on it pays, where the smaller number of a group's inputs and outputs counts.
+pub(super) const CHANNELS: usize = 16;
 
-/// Pixels of a tile in each direction.
-pub(super) const PIXELS: usize = 6;
-
-/// Positions at which there is a product.
-pub(super) const POSITIONS: usize = PIXELS * PIXELS;
-
-/// Half of the root of two, and the root.
-pub(super) const HALF_ROOT: f32 = std::f32::consts::FRAC_1_SQRT_2;
-pub(super) const ROOT: f32 = std::f32::consts::SQRT_2;
-
-/// `B^T d`: pixels at the points.
-#[inline(always)]
-fn pixels(d: [f32; PIXELS]) -> [f32; PIXELS] {
-    let (near, far) = (d[4] - 2.0 * d[2], d[4] - 0.5 * d[2]);
-    let odd_near = HALF_ROOT * (d[3] - 2.0 * d[1]);
-    let odd_far = ROOT * (d[3] - 0.5 * d[1]);
-    [
-        d[0] - 2.5 * d[2] + d[4],
-        near + odd_near,
-        near - odd_near,
-        far + odd_far,
-        far - odd_far,
-        d[1] - 2.5 * d[3] + d[5],
-    ]
+/// How many tiles of so many outputs in each direction cover a plane, down and across.
+pub(super) fn covering(outputs: usize, size: Size2) -> Size2 {
+    Size2 {
+        height: size.height.div_ceil(outputs),
+        width: size.width.div_ceil(outputs),
+    }
 }
 
-/// `G w`: a filter's row or column at the points.
-#[inline(always)]
-fn filter(w: [f64; 3]) -> [f64; PIXELS] {
-    const ROOT: f64 = std::f64::consts::SQRT_2;
-    const HALF_ROOT: f64 = std::f64::consts::FRAC_1_SQRT_2;
-    const NEAR: f64 = -2.0 / 3.0;
-    const FAR: f64 = 1.0 / 6.0;
-    let (near, odd_near) = (NEAR * (w[0] + 0.5 * w[2]), NEAR * HALF_ROOT * w[1]);
-    let (far, odd_far) = (FAR * (w[0] + 2.0 * w[2]), FAR * ROOT * w[1]);
-    [
-        w[0],
-        near + odd_near,
-        near - odd_near,
-        far + odd_far,
-        far - odd_far,
-        w[2],
-    ]
+/// Computes what [`Sliding::compute`] does, where that pays; gives whether all sums are finite.
+pub(super) fn run(
+    sliding: &Sliding,
+    x: &[f32],
+    bias: Option<&[f32]>,
+    y: &mut [f32],
+) -> Option<bool> {
+    match sliding.square()? {
+        3 => run_of::<4, 3>(sliding, x, bias, y),
+        5 => run_of::<2, 5>(sliding, x, bias, y),
+        _ => None,
+    }
 }
 
-/// `A^T m`: outputs from their values at the points.
-#[inline(always)]
-fn outputs(m: [f32; PIXELS]) -> [f32; TILE] {
-    let (near, odd_near) = (m[1] + m[2], HALF_ROOT * (m[1] - m[2]));
-    let (far, odd_far) = (m[3] + m[4], ROOT * (m[3] - m[4]));
-    [
-        m[0] + near + far,
-        odd_near + odd_far,
-        0.5 * near + 2.0 * far,
-        0.5 * odd_near + 2.0 * odd_far + m[5],
-    ]
-}
-
-/// Whether it pays: 3x3 filters at stride 1, with so many channels that the products take more time than the
-/// transforms, and so many tiles that they fill the lanes and outweigh the transform of the filters. A task takes whole
-/// rows of tiles, which must not need more than [`ROW`] numbers.
-pub(super) fn pays(sliding: &Sliding, images: usize) -> bool {
-    // Multiplications for a pair of channels, or what takes as long.
-    const FILTER: usize = 400;
-    let direct = images * sliding.target.area() * 9;
-    let tiles = images * tiles(sliding.target).area();
-    let ours = tiles.next_multiple_of(COLUMNS) * POSITIONS + FILTER;
-    let row = self::tiles(sliding.target).width * POSITIONS * sliding.from;
-    sliding.has_square(3)
-        && sliding.from.min(sliding.to) >= CHANNELS
-        && row <= ROW
-        && 10 * ours <= 7 * direct
+/// Whether it pays: with so many channels that the products take more time than the transforms, and so many tiles that
+/// they fill the lanes and outweigh the transform of the filters. A task takes whole rows of tiles, which must not need
+/// more than [`ROW`] numbers.
+fn pays<const OUTPUTS: usize, const TAPS: usize>(sliding: &Sliding, images: usize) -> bool {
+    if sliding.from.min(sliding.to) < CHANNELS {
+        return false;
+    }
+    // Multiplications for a pair of channels, or what takes as long: the transform of a filter.
+    let filter = if TAPS == 3 { 400 } else { 1600 };
+    let plane = covering(OUTPUTS, sliding.target);
+    let direct = images * sliding.target.area() * TAPS * TAPS;
+    let ours = (images * plane.area()).next_multiple_of(COLUMNS) * POSITIONS + filter;
+    plane.width * POSITIONS * sliding.from <= ROW && 10 * ours <= 7 * direct
 }
 
 /// Transformed pixels of a row of tiles at most, in all channels of a group: 16 MiB for each thread.
 const ROW: usize = 1 << 22;
 
-/// Channels from which on it pays, where the smaller number of a group's inputs and outputs counts.
-pub(super) const CHANNELS: usize = 16;
-
-/// How many tiles cover a plane, down and across.
-pub(super) fn tiles(size: Size2) -> Size2 {
-    Size2 {
-        height: size.height.div_ceil(TILE),
-        width: size.width.div_ceil(TILE),
+/// As [`run`], by tiles of so many outputs in each direction and filters of so many taps.
+fn run_of<const OUTPUTS: usize, const TAPS: usize>(
+    sliding: &Sliding,
+    x: &[f32],
+    bias: Option<&[f32]>,
+    y: &mut [f32],
+) -> Option<bool> {
+    let images = y.len() / (sliding.groups * sliding.to * sliding.target.area());
+    if !pays::<OUTPUTS, TAPS>(sliding, images) {
+        return None;
     }
-}
-
-/// Computes what [`Sliding::compute`] does; gives whether all sums are finite.
-pub(super) fn run(sliding: &Sliding, x: &[f32], bias: Option<&[f32]>, y: &mut [f32]) -> bool {
     let all_finite = AtomicBool::new(true);
-    let weights = weights(sliding);
-    let plane = tiles(sliding.target);
+    let weights = weights::<TAPS>(sliding);
+    let plane = covering(OUTPUTS, sliding.target);
     // Tiles of a task: four panels of lanes, as far as their pixels fit into the cache.
     let most = COLUMNS * (CACHE / (POSITIONS * COLUMNS * sliding.from)).clamp(1, 4);
-    let images = (most / plane.area()).max(1);
-    let rows = TILE * (most / plane.width).clamp(1, plane.height);
+    let [images, rows] = extents(most, images, plane);
+    let rows = OUTPUTS * rows;
     let tasks = sliding.split([images, rows], x, y);
     for_each_with(tasks.into_iter(), Memory::default, |memory, part| {
-        widest(Task {
+        widest(Task::<OUTPUTS> {
             sliding,
             weights: &weights,
             bias,
@@ -132,22 +94,43 @@ pub(super) fn run(sliding: &Sliding, x: &[f32], bias: Option<&[f32]>, y: &mut [f
             memory,
         });
     });
-    all_finite.into_inner()
+    Some(all_finite.into_inner())
+}
+
+/// Images of a task and rows of their tiles, of at most so many tiles: those with which the fewest lanes are empty.
+fn extents(most: usize, images: usize, plane: Size2) -> [usize; 2] {
+    let panels = |[some, rows]: [usize; 2]| {
+        let mut panels = 0;
+        for (times, some) in [(images / some, some), (1, images % some)] {
+            for (bands, rows) in [(plane.height / rows, rows), (1, plane.height % rows)] {
+                panels += times * bands * (some * rows * plane.width).div_ceil(COLUMNS);
+            }
+        }
+        panels
+    };
+    let highest = (most / plane.width).clamp(1, plane.height);
+    let extents = (1..=highest).rev().map(|rows| {
+        let tiles = rows * plane.width;
+        [(most / tiles).clamp(1, images), rows]
+    });
+    extents
+        .min_by_key(|&extents| panels(extents))
+        .unwrap_or([1; 2])
 }
 
 /// Numbers that a core's cache holds beside what passes through it.
 const CACHE: usize = 1 << 17;
 
 /// The weights at each position, `(group, m, position, c)`.
-fn weights(sliding: &Sliding) -> Vec<f32> {
+fn weights<const TAPS: usize>(sliding: &Sliding) -> Vec<f32> {
     let from = sliding.from;
     let (places, w) = sliding.filters();
-    let mut weights = vec![0.0; w.len() / 9 * POSITIONS];
+    let mut weights = vec![0.0; w.len() / places.len() * POSITIONS];
     let rows = weights
         .chunks_exact_mut(POSITIONS * from)
-        .zip(w.chunks_exact(9 * from));
+        .zip(w.chunks_exact(places.len() * from));
     for_each(rows, |(to, w)| {
-        widest(Filters {
+        widest(Filters::<TAPS> {
             places: &places,
             w,
             to,
@@ -157,7 +140,7 @@ fn weights(sliding: &Sliding) -> Vec<f32> {
 }
 
 /// The filters of one output channel.
-struct Filters<'a> {
+struct Filters<'a, const TAPS: usize> {
     /// The row and column of each tap.
     places: &'a [(usize, usize)],
     /// `(c, tap)`.
@@ -166,39 +149,25 @@ struct Filters<'a> {
     to: &'a mut [f32],
 }
 
-impl Work for Filters<'_> {
+impl<const TAPS: usize> Work for Filters<'_, TAPS> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
-        let from = self.w.len() / 9;
-        for (at, w) in self.w.chunks(9 * COLUMNS).enumerate() {
-            let lanes = w.len() / 9;
-            let mut square = [[[0.0; COLUMNS]; 3]; 3];
-            for (lane, w) in w.chunks_exact(9).enumerate() {
+        let area = TAPS * TAPS;
+        let from = self.w.len() / area;
+        for (at, w) in self.w.chunks(area * COLUMNS).enumerate() {
+            let mut square = [[[0.0; COLUMNS]; TAPS]; TAPS];
+            for (lane, w) in w.chunks_exact(area).enumerate() {
                 for (&(p, q), &w) in self.places.iter().zip(w) {
                     square[p][q][lane] = f64::from(w);
                 }
             }
-            let mut rows = [[[0.0; COLUMNS]; PIXELS]; 3];
-            for (row, [a, b, c]) in rows.iter_mut().zip(&square) {
-                let [u, v, w, x, y, z] = row;
-                for l in 0..COLUMNS {
-                    [u[l], v[l], w[l], x[l], y[l], z[l]] = filter([a[l], b[l], c[l]]);
-                }
-            }
-            let [a, b, c] = &rows;
-            for q in 0..PIXELS {
-                let (a, b, c) = (&a[q], &b[q], &c[q]);
-                let mut column = [[0.0; COLUMNS]; PIXELS];
-                let [u, v, w, x, y, z] = &mut column;
-                for l in 0..COLUMNS {
-                    let values = filter([a[l], b[l], c[l]]);
-                    [u[l], v[l], w[l], x[l], y[l], z[l]] = values.map(|value| value as f32);
-                }
-                for (p, values) in column.iter().enumerate() {
-                    let to = &mut self.to[(p * PIXELS + q) * from + at * COLUMNS..][..lanes];
-                    to.copy_from_slice(&values[..lanes]);
+            let values = both_ways(&square, points::filter);
+            for (position, values) in values.as_flattened().iter().enumerate() {
+                let to = &mut self.to[position * from + at * COLUMNS..][..w.len() / area];
+                for (to, &value) in to.iter_mut().zip(values) {
+                    *to = value as f32;
                 }
             }
         }
@@ -208,14 +177,13 @@ impl Work for Filters<'_> {
 /// Memory that a task leaves to the next.
 #[derive(Default)]
 struct Memory {
-    /// A channel's planes in zeros, `(image, rows, columns)`.
-    planes: Vec<f32>,
+    tiles: tiles::Memory,
     /// Transformed pixels, `(panel, position, c, tile)`.
     pixels: Vec<Row>,
 }
 
 /// Some images, or some rows of one.
-struct Task<'a> {
+struct Task<'a, const OUTPUTS: usize> {
     sliding: &'a Sliding<'a>,
     weights: &'a [f32],
     bias: Option<&'a [f32]>,
@@ -232,13 +200,13 @@ struct Tile {
     column: usize,
 }
 
-impl Work for Task<'_> {
+impl<const OUTPUTS: usize> Work for Task<'_, OUTPUTS> {
     type Output = ();
 
     #[inline(always)]
     fn run(mut self) {
-        let rows = (0..self.part.rows.len()).step_by(TILE);
-        let columns = (0..self.sliding.target.width).step_by(TILE);
+        let rows = (0..self.part.rows.len()).step_by(OUTPUTS);
+        let columns = (0..self.sliding.target.width).step_by(OUTPUTS);
         let mut tiles = Vec::new();
         for image in 0..self.part.images {
             for row in rows.clone() {
@@ -246,16 +214,16 @@ impl Work for Task<'_> {
             }
         }
         for group in 0..self.sliding.groups {
-            self.transform(group, &tiles);
+            self.transform(group);
             self.multiply(group, &tiles);
         }
     }
 }
 
-impl Task<'_> {
+impl<const OUTPUTS: usize> Task<'_, OUTPUTS> {
     /// Transforms the pixels of a group.
     #[inline(always)]
-    fn transform(&mut self, group: usize, tiles: &[Tile]) {
+    fn transform(&mut self, group: usize) {
         let &Sliding {
             groups,
             from,
@@ -264,48 +232,28 @@ impl Task<'_> {
             ..
         } = self.sliding;
         let first = self.sliding.first();
-        let around = Around {
-            down: first.0 + self.part.rows.start as isize,
-            right: first.1,
-            rows: self.part.rows.len().next_multiple_of(TILE) + 2,
-            columns: target.width.next_multiple_of(TILE) + 2,
-        };
-        let Memory { planes, pixels } = &mut *self.memory;
-        planes.clear();
-        planes.resize(self.part.images * around.area(), 0.0);
-        pixels.resize(
-            tiles.len().div_ceil(COLUMNS) * POSITIONS * from,
-            [0.0; COLUMNS],
-        );
+        let first = (first.0 + self.part.rows.start as isize, first.1);
+        let size = covering(OUTPUTS, [self.part.rows.len(), target.width].into());
+        let Memory { tiles, pixels } = &mut *self.memory;
+        let mut tiles = Tiles::<OUTPUTS>::new(self.part.images, size, first, std::mem::take(tiles));
+        let panels = tiles.count().div_ceil(COLUMNS);
+        pixels.resize(panels * POSITIONS * from, [0.0; COLUMNS]);
+        let mut square = [[[0.0; COLUMNS]; PIXELS]; PIXELS];
         for c in 0..from {
-            for (image, plane) in planes.chunks_exact_mut(around.area()).enumerate() {
-                let channel = (image * groups + group) * from + c;
-                around.copy(
-                    source,
-                    &self.part.x[channel * source.area()..][..source.area()],
-                    plane,
-                );
-            }
-            for (tiles, pixels) in tiles
-                .chunks(COLUMNS)
-                .zip(pixels.chunks_exact_mut(POSITIONS * from))
-            {
-                let mut square = [[[0.0; COLUMNS]; PIXELS]; PIXELS];
-                for (lane, tile) in tiles.iter().enumerate() {
-                    let place = around.at(tile.image, tile.row, tile.column);
-                    for (i, row) in square.iter_mut().enumerate() {
-                        let from = &planes[place + i * around.columns..][..PIXELS];
-                        for (to, &from) in row.iter_mut().zip(from) {
-                            to[lane] = from;
-                        }
-                    }
-                }
-                transform_pixels(&mut square);
+            let x = self.part.x;
+            let planes = (0..self.part.images).map(|image| {
+                let plane = (image * groups + group) * from + c;
+                &x[plane * source.area()..][..source.area()]
+            });
+            tiles.take(source, planes);
+            for (at, panel) in pixels.chunks_exact_mut(POSITIONS * from).enumerate() {
+                tiles.panel(at, &mut square);
                 for (position, row) in square.as_flattened().iter().enumerate() {
-                    pixels[position * from + c] = *row;
+                    panel[position * from + c] = *row;
                 }
             }
         }
+        self.memory.tiles = tiles.memory();
     }
 
     /// The products of a group, and its outputs.
@@ -313,19 +261,22 @@ impl Task<'_> {
     fn multiply(&mut self, group: usize, tiles: &[Tile]) {
         let &Sliding { from, to, .. } = self.sliding;
         let weights = &self.weights[group * to * POSITIONS * from..][..to * POSITIONS * from];
+        let mut products = [[[[0.0; COLUMNS]; PIXELS]; PIXELS]; ROWS];
         for first in (0..to).step_by(ROWS) {
             for (at, tiles) in tiles.chunks(COLUMNS).enumerate() {
-                let mut products = [[[0.0; COLUMNS]; ROWS]; POSITIONS];
-                for (position, product) in products.iter_mut().enumerate() {
+                for position in 0..POSITIONS {
                     let panel = &self.memory.pixels[(at * POSITIONS + position) * from..][..from];
-                    let rows = std::array::from_fn(|i| {
-                        let m = (first + i).min(to - 1);
-                        &weights[(m * POSITIONS + position) * from..][..from]
-                    });
-                    *product = tile(rows, panel);
+                    let mut rows = [weights; ROWS];
+                    for (m, row) in (first..).zip(&mut rows) {
+                        let m = m.min(to - 1);
+                        *row = &weights[(m * POSITIONS + position) * from..][..from];
+                    }
+                    for (products, sums) in products.iter_mut().zip(&tile(rows, panel)) {
+                        products.as_flattened_mut()[position] = *sums;
+                    }
                 }
-                for (i, m) in (first..to).take(ROWS).enumerate() {
-                    let y = transform_outputs(&products, i);
+                for (m, products) in (first..to).zip(&products) {
+                    let y = both_ways(products, from_points);
                     self.store(group * to + m, tiles, &y);
                 }
             }
@@ -334,7 +285,7 @@ impl Task<'_> {
 
     /// Writes the outputs of some tiles to a channel.
     #[inline(always)]
-    fn store(&mut self, channel: usize, tiles: &[Tile], y: &[[Row; TILE]; TILE]) {
+    fn store(&mut self, channel: usize, tiles: &[Tile], y: &Square<f32, OUTPUTS>) {
         let &Sliding {
             groups, to, target, ..
         } = self.sliding;
@@ -350,16 +301,25 @@ impl Task<'_> {
         }
         let height = self.part.rows.len();
         for (lane, tile) in tiles.iter().enumerate() {
-            let rows = TILE.min(height - tile.row);
-            let columns = TILE.min(target.width - tile.column);
+            let rows = OUTPUTS.min(height - tile.row);
+            let columns = OUTPUTS.min(target.width - tile.column);
             let plane = &mut self.part.targets[tile.image * groups * to + channel];
             for (p, y) in y.iter().enumerate().take(rows) {
                 let to = &mut plane[(tile.row + p) * target.width + tile.column..][..columns];
-                for (to, y) in to.iter_mut().zip(y) {
-                    *to = y[lane] + bias;
+                match <&mut [f32; OUTPUTS]>::try_from(&mut *to) {
+                    Ok(to) => write(to, y, lane, bias),
+                    Err(_) => write(to, y, lane, bias),
                 }
             }
         }
+    }
+}
+
+/// A lane of a row of outputs.
+#[inline(always)]
+fn write(to: &mut [f32], y: &[Row], lane: usize, bias: f32) {
+    for (to, y) in to.iter_mut().zip(y) {
+        *to = y[lane] + bias;
     }
 }
 
@@ -371,53 +331,19 @@ pub(super) fn replace(values: &mut [f32], others: &[f32]) {
     }
 }
 
-/// `B^T d B` of [`COLUMNS`] tiles.
-#[inline(always)]
-pub(super) fn transform_pixels(square: &mut [[Row; PIXELS]; PIXELS]) {
-    for [a, b, c, d, e, f] in square.iter_mut() {
-        for l in 0..COLUMNS {
-            [a[l], b[l], c[l], d[l], e[l], f[l]] = pixels([a[l], b[l], c[l], d[l], e[l], f[l]]);
-        }
-    }
-    let [a, b, c, d, e, f] = square;
-    for q in 0..PIXELS {
-        let [a, b, c, d, e, f] = [
-            &mut a[q], &mut b[q], &mut c[q], &mut d[q], &mut e[q], &mut f[q],
-        ];
-        for l in 0..COLUMNS {
-            [a[l], b[l], c[l], d[l], e[l], f[l]] = pixels([a[l], b[l], c[l], d[l], e[l], f[l]]);
-        }
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// `A^T m A` of one of the channels of [`COLUMNS`] tiles.
-#[inline(always)]
-fn transform_outputs(products: &[[Row; ROWS]; POSITIONS], channel: usize) -> [[Row; TILE]; TILE] {
-    let mut halves = [[[0.0; COLUMNS]; TILE]; PIXELS];
-    for (half, row) in halves.iter_mut().zip(products.as_chunks::<PIXELS>().0) {
-        let [a, b, c, d, e, f] = row;
-        let [a, b, c, d, e, f] = [
-            &a[channel],
-            &b[channel],
-            &c[channel],
-            &d[channel],
-            &e[channel],
-            &f[channel],
-        ];
-        let [u, v, w, x] = half;
-        for l in 0..COLUMNS {
-            [u[l], v[l], w[l], x[l]] = outputs([a[l], b[l], c[l], d[l], e[l], f[l]]);
-        }
+    #[test]
+    fn tasks_are_of_such_extents_that_few_lanes_are_empty() {
+        // A whole plane leaves 12 of 48 lanes empty, two rows of four images none.
+        assert_eq!(extents(48, 64, [6, 6].into()), [4, 2]);
+        // 55 panels, where nine images of a row each, seven at last, and one whole image take 56 and 64.
+        assert_eq!(extents(64, 16, [7, 7].into()), [3, 3]);
+        // Nothing to choose: the highest, which reads least twice.
+        assert_eq!(extents(64, 1, [7, 7].into()), [1, 7]);
+        // A row of more tiles than a task should have.
+        assert_eq!(extents(16, 2, [3, 40].into()), [1, 1]);
     }
-    let mut y = [[[0.0; COLUMNS]; TILE]; TILE];
-    let [a, b, c, d, e, f] = &halves;
-    let [u, v, w, x] = &mut y;
-    for q in 0..TILE {
-        let [a, b, c, d, e, f] = [&a[q], &b[q], &c[q], &d[q], &e[q], &f[q]];
-        let [u, v, w, x] = [&mut u[q], &mut v[q], &mut w[q], &mut x[q]];
-        for l in 0..COLUMNS {
-            [u[l], v[l], w[l], x[l]] = outputs([a[l], b[l], c[l], d[l], e[l], f[l]]);
-        }
-    }
-    y
 }

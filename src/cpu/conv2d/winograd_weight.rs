@@ -1,17 +1,17 @@
-//! Winograd's F(3x3, 4x4) in `f32`: the weight gradient of 3x3 filters at stride 1.
+//! Winograd's F(3x3, 4x4) and F(5x5, 2x2) in `f32`: the weight gradient of 3x3 and of 5x5 filters at stride 1.
 //!
-//! Each tile of 4x4 output gradients `g` adds to a filter's gradient what [`winograd`](super::winograd) would compute
-//! with the roles changed: `A^T (sum over tiles of (G g G^T) * (B^T d B)) A`, of the same pixels `d` at the same
-//! points. The sums over the tiles are products, one for each of the 36 positions, and are transformed once.
+//! Each tile of 4x4 or of 2x2 output gradients `g` adds to a filter's gradient what [`winograd`](super::winograd) would
+//! compute with the roles changed: `A^T (sum over tiles of (G g G^T) * (B^T d B)) A`, of the same pixels `d` at the same
+//! [`points`](super::points). The sums over the tiles are products, one for each of the 36 positions, and are transformed once.
 //!
 //! What is not finite is computed again directly.
 
-use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
 use std::ops::Range;
 
 use super::parts::Around;
-use super::winograd::{HALF_ROOT, PIXELS, POSITIONS, ROOT, TILE};
-use super::winograd::{replace, tiles, transform_pixels};
+use super::points::{self, PIXELS, POSITIONS, both_ways, from_points};
+use super::tiles::{self, Tiles};
+use super::winograd::{covering, replace};
 use super::{Sizes, weight};
 use crate::cpu::parallel::{for_each, for_each_with};
 use crate::cpu::product::{COLUMNS, ROWS, Row, rows_from, tile};
@@ -28,34 +28,55 @@ const TILES: usize = 48;
 /// Tasks that there are at least, where there are as many images.
 const TASKS: usize = 8;
 
-/// Taps of a filter.
-const TAPS: usize = 9;
-
-/// Whether it pays: where the filters and channels are those for [`super::winograd`], and there are so many tiles that
-/// they outweigh the transform of the sums.
-pub(super) fn pays(geometry: &Conv2dGeometry, sizes: Sizes) -> bool {
-    let ones = [geometry.stride, geometry.dilation].map(Size2::area);
-    let size = geometry.out_size;
-    let tiles = tiles(size).area();
-    geometry.kernel == 3.into()
-        && ones == [1, 1]
-        && sizes.group_inputs.min(sizes.group_outputs) >= super::winograd::CHANNELS
-        && geometry.batch * tiles >= LEAST
-        && 10 * tiles * POSITIONS <= 7 * size.area() * TAPS
-}
-
-/// Tiles of a task that are worth its sums, and from which on it pays.
-const PART: usize = 64;
-const LEAST: usize = 32;
-
-/// As [`super::conv2d_backward_weight`], of slices that have the geometry's lengths.
+/// As [`super::conv2d_backward_weight`], of slices that have the geometry's lengths, where that pays; gives whether it
+/// does.
 pub(super) fn backward_weight(
     geometry: &Conv2dGeometry,
     sizes: Sizes,
     x: &[f32],
     gy: &[f32],
     gw: &mut [f32],
-) {
+) -> bool {
+    match [geometry.kernel.height, geometry.kernel.width] {
+        [3, 3] => backward_weight_of::<4, 3>(geometry, sizes, x, gy, gw),
+        [5, 5] => backward_weight_of::<2, 5>(geometry, sizes, x, gy, gw),
+        _ => false,
+    }
+}
+
+/// Whether it pays: where the channels are those for [`super::winograd`], and there are so many tiles that they outweigh
+/// the transform of the sums.
+fn pays<const OUTPUTS: usize, const TAPS: usize>(geometry: &Conv2dGeometry, sizes: Sizes) -> bool {
+    let size = geometry.out_size;
+    let tiles = covering(OUTPUTS, size).area();
+    [geometry.stride, geometry.dilation] == [1.into(); 2]
+        && sizes.group_inputs.min(sizes.group_outputs) >= super::winograd::CHANNELS
+        && geometry.batch * tiles >= least(TAPS)
+        && 10 * tiles * POSITIONS <= 7 * size.area() * TAPS * TAPS
+}
+
+/// Tiles of a task that are worth its sums.
+const fn part(taps: usize) -> usize {
+    if taps == 3 { 64 } else { 128 }
+}
+
+/// Tiles from which on it pays.
+const fn least(taps: usize) -> usize {
+    if taps == 3 { 32 } else { 96 }
+}
+
+/// As [`backward_weight`], by tiles of so many outputs in each direction and filters of so many taps.
+fn backward_weight_of<const OUTPUTS: usize, const TAPS: usize>(
+    geometry: &Conv2dGeometry,
+    sizes: Sizes,
+    x: &[f32],
+    gy: &[f32],
+    gw: &mut [f32],
+) -> bool {
+    if !pays::<OUTPUTS, TAPS>(geometry, sizes) {
+        return false;
+    }
+    let taps = TAPS * TAPS;
     let (inputs, outputs) = (sizes.group_inputs, sizes.group_outputs);
     let counts = [
         geometry.groups,
@@ -63,15 +84,15 @@ pub(super) fn backward_weight(
         outputs.div_ceil(CHANNELS),
     ];
     let blocks: usize = counts.iter().product();
-    let tiles = geometry.batch * tiles(geometry.out_size).area();
+    let tiles = geometry.batch * covering(OUTPUTS, geometry.out_size).area();
     let parts = TASKS
         .div_ceil(blocks)
-        .min(tiles / PART)
+        .min(tiles / part(TAPS))
         .clamp(1, geometry.batch);
     let images = geometry.batch.div_ceil(parts);
     let parts = geometry.batch.div_ceil(images);
     // Of each task `(c, o, tap)`.
-    let len = CHANNELS.min(inputs) * CHANNELS.min(outputs) * TAPS;
+    let len = CHANNELS.min(inputs) * CHANNELS.min(outputs) * taps;
     let mut sums = vec![0.0; blocks * parts * len];
     let channels = |at: usize, of: usize| at * CHANNELS..of.min((at + 1) * CHANNELS);
     for_each_with(
@@ -79,7 +100,7 @@ pub(super) fn backward_weight(
         Memory::default,
         |memory, (at, sums)| {
             let (block, start) = (at / parts, at % parts * images);
-            widest(Task {
+            widest(Task::<OUTPUTS, TAPS> {
                 geometry,
                 sizes,
                 x,
@@ -94,23 +115,24 @@ pub(super) fn backward_weight(
         },
     );
     for_each(
-        gw.chunks_exact_mut(inputs * TAPS).enumerate(),
+        gw.chunks_exact_mut(inputs * taps).enumerate(),
         |(filter, gw)| {
             let (group, o) = (filter / outputs, filter % outputs);
-            for (c, gw) in gw.chunks_exact_mut(TAPS).enumerate() {
+            for (c, gw) in gw.chunks_exact_mut(taps).enumerate() {
                 let block = (group * counts[1] + c / CHANNELS) * counts[2] + o / CHANNELS;
                 let width = channels(o / CHANNELS, outputs).len();
-                let at = (c % CHANNELS * width + o % CHANNELS) * TAPS;
+                let at = (c % CHANNELS * width + o % CHANNELS) * taps;
                 let parts = sums[block * parts * len..][..parts * len].chunks_exact(len);
-                let mut totals = [0.0; TAPS];
+                let mut totals = [[0.0; TAPS]; TAPS];
                 for part in parts {
                     totals
+                        .as_flattened_mut()
                         .iter_mut()
                         .zip(&part[at..])
                         .for_each(|(total, sum)| *total += sum);
                 }
-                for (gw, total) in gw.iter_mut().zip(totals) {
-                    *gw = total as f32;
+                for (gw, total) in gw.iter_mut().zip(totals.as_flattened()) {
+                    *gw = *total as f32;
                 }
             }
         },
@@ -120,12 +142,14 @@ pub(super) fn backward_weight(
         weight::backward_weight(geometry, sizes, x, gy, &mut direct);
         replace(gw, &direct);
     }
+    true
 }
 
 /// Memory that a task leaves to the next.
 #[derive(Default)]
 struct Memory {
-    /// Planes in zeros: one channel's, `(image, rows, columns)`, and of [`COLUMNS`] channels of gradients.
+    tiles: tiles::Memory,
+    /// Planes of gradients in zeros, of [`COLUMNS`] channels, `(o, image, row, column)`.
     planes: Vec<f32>,
     /// Transformed pixels, `(position, c, tile)`.
     pixels: Vec<f32>,
@@ -136,7 +160,7 @@ struct Memory {
 }
 
 /// The sums over some images, for some channels of a group.
-struct Task<'a> {
+struct Task<'a, const OUTPUTS: usize, const TAPS: usize> {
     geometry: &'a Conv2dGeometry,
     sizes: Sizes,
     x: &'a [f32],
@@ -163,12 +187,12 @@ impl Part {
     }
 }
 
-impl Work for Task<'_> {
+impl<const OUTPUTS: usize, const TAPS: usize> Work for Task<'_, OUTPUTS, TAPS> {
     type Output = ();
 
     #[inline(always)]
     fn run(mut self) {
-        let Size2 { height, width } = tiles(self.geometry.out_size);
+        let Size2 { height, width } = covering(OUTPUTS, self.geometry.out_size);
         let images = (TILES / (height * width)).max(1);
         // Parts of much the same height, and of a row that is longer than a part of much the same width.
         let rows = (TILES / width).clamp(1, height);
@@ -183,7 +207,7 @@ impl Work for Task<'_> {
                 for left in (0..width).step_by(columns) {
                     let part = Part {
                         images: start..self.images.end.min(start + images),
-                        first: [top * TILE, left * TILE],
+                        first: [top * OUTPUTS, left * OUTPUTS],
                         tiles: [rows.min(height - top), columns.min(width - left)].into(),
                     };
                     self.transform_pixels(&part);
@@ -196,46 +220,28 @@ impl Work for Task<'_> {
     }
 }
 
-impl Task<'_> {
+impl<const OUTPUTS: usize, const TAPS: usize> Task<'_, OUTPUTS, TAPS> {
     #[inline(always)]
     fn transform_pixels(&mut self, part: &Part) {
-        let [top, _, left, _] = self.geometry.padding;
-        let around = Around {
-            down: part.first[0] as isize - top as isize,
-            right: part.first[1] as isize - left as isize,
-            rows: part.tiles.height * TILE + 2,
-            columns: part.tiles.width * TILE + 2,
-        };
+        let [top, _, left, _] = self.geometry.padding.map(|extent| extent as isize);
+        let first = part.first.map(|first| first as isize);
+        let first = (first[0] - top, first[1] - left);
         let (count, channels) = (part.count(), self.inputs.len());
-        let Memory { planes, pixels, .. } = &mut *self.memory;
-        planes.clear();
-        planes.resize(part.images.len() * around.area(), 0.0);
+        let Memory { tiles, pixels, .. } = &mut *self.memory;
+        let (images, memory) = (part.images.len(), std::mem::take(tiles));
+        let mut tiles = Tiles::<OUTPUTS>::new(images, part.tiles, first, memory);
         pixels.resize(POSITIONS * channels * count, 0.0);
+        let mut square = [[[0.0; COLUMNS]; PIXELS]; PIXELS];
         for (c, channel) in self.inputs.clone().enumerate() {
-            for (image, plane) in part
-                .images
-                .clone()
-                .zip(planes.chunks_exact_mut(around.area()))
-            {
-                let from = image * self.geometry.in_channels
-                    + self.group * self.sizes.group_inputs
-                    + channel;
-                let from = &self.x[from * self.sizes.inputs..][..self.sizes.inputs];
-                around.copy(self.geometry.in_size, from, plane);
-            }
+            let channel = self.group * self.sizes.group_inputs + channel;
+            let planes = part.images.clone().map(|image| {
+                let plane = image * self.geometry.in_channels + channel;
+                &self.x[plane * self.sizes.inputs..][..self.sizes.inputs]
+            });
+            tiles.take(self.geometry.in_size, planes);
             for first in (0..count).step_by(COLUMNS) {
                 let lanes = COLUMNS.min(count - first);
-                let mut square = [[[0.0; COLUMNS]; PIXELS]; PIXELS];
-                for lane in 0..lanes {
-                    let place = around.place(part.tiles, first + lane);
-                    for (i, row) in square.iter_mut().enumerate() {
-                        let from = &planes[place + i * around.columns..][..PIXELS];
-                        for (to, &from) in row.iter_mut().zip(from) {
-                            to[lane] = from;
-                        }
-                    }
-                }
-                transform_pixels(&mut square);
+                tiles.panel(first / COLUMNS, &mut square);
                 for (position, row) in square.as_flattened().iter().enumerate() {
                     let to = &mut pixels[(position * channels + c) * count + first..];
                     match to.first_chunk_mut::<COLUMNS>() {
@@ -245,6 +251,7 @@ impl Task<'_> {
                 }
             }
         }
+        self.memory.tiles = tiles.memory();
     }
 
     #[inline(always)]
@@ -252,8 +259,8 @@ impl Task<'_> {
         let around = Around {
             down: part.first[0] as isize,
             right: part.first[1] as isize,
-            rows: part.tiles.height * TILE,
-            columns: part.tiles.width * TILE,
+            rows: part.tiles.height * OUTPUTS,
+            columns: part.tiles.width * OUTPUTS,
         };
         let (count, panels) = (part.count(), self.outputs.len().div_ceil(COLUMNS));
         let Memory {
@@ -281,18 +288,18 @@ impl Task<'_> {
                 }
             }
             for at in 0..count {
-                let place = around.place(part.tiles, at);
-                let mut square = [[[0.0; COLUMNS]; TILE]; TILE];
+                let place = around.place(OUTPUTS, part.tiles, at);
+                let mut square = [[[0.0; COLUMNS]; OUTPUTS]; OUTPUTS];
                 for lane in 0..lanes {
                     for (i, row) in square.iter_mut().enumerate() {
-                        let from = &planes[lane * len + place + i * around.columns..][..TILE];
+                        let from = &planes[lane * len + place + i * around.columns..][..OUTPUTS];
                         for (to, &from) in row.iter_mut().zip(from) {
                             to[lane] = from;
                         }
                     }
                 }
-                let square = transform_gradients(&square);
-                for (position, row) in square.as_flattened().iter().enumerate() {
+                let values = both_ways(&square, points::gradients);
+                for (position, row) in values.as_flattened().iter().enumerate() {
                     gradients[(position * panels + panel) * count + at] = *row;
                 }
             }
@@ -334,11 +341,12 @@ impl Task<'_> {
     fn finish(self) {
         let totals = &self.memory.totals;
         let pairs = totals.len() / POSITIONS;
-        for (at, sums) in self.sums[..pairs * TAPS]
-            .chunks_mut(TAPS * COLUMNS)
+        let taps = TAPS * TAPS;
+        for (at, sums) in self.sums[..pairs * taps]
+            .chunks_mut(taps * COLUMNS)
             .enumerate()
         {
-            let lanes = sums.len() / TAPS;
+            let lanes = sums.len() / taps;
             let mut square = [[[0.0; COLUMNS]; PIXELS]; PIXELS];
             for (position, row) in square.as_flattened_mut().iter_mut().enumerate() {
                 let totals = &totals[position * pairs + at * COLUMNS..];
@@ -347,73 +355,12 @@ impl Task<'_> {
                     None => row[..lanes].copy_from_slice(&totals[..lanes]),
                 }
             }
-            let mut halves = [[[0.0; COLUMNS]; 3]; PIXELS];
-            for ([u, v, w], [a, b, c, d, e, f]) in halves.iter_mut().zip(&square) {
-                for l in 0..COLUMNS {
-                    [u[l], v[l], w[l]] = taps([a[l], b[l], c[l], d[l], e[l], f[l]]);
-                }
-            }
-            let [a, b, c, d, e, f] = &halves;
-            for q in 0..3 {
-                let [a, b, c, d, e, f] = [&a[q], &b[q], &c[q], &d[q], &e[q], &f[q]];
-                for (l, sums) in sums.chunks_exact_mut(TAPS).enumerate() {
-                    [sums[q], sums[3 + q], sums[6 + q]] =
-                        taps([a[l], b[l], c[l], d[l], e[l], f[l]]);
+            let values = both_ways::<_, PIXELS, TAPS>(&square, from_points);
+            for (lane, sums) in sums.chunks_exact_mut(taps).enumerate() {
+                for (sum, values) in sums.iter_mut().zip(values.as_flattened()) {
+                    *sum = values[lane];
                 }
             }
         }
     }
-}
-
-/// `A^T m`: a filter's row or column from its values at the points.
-#[inline(always)]
-fn taps(m: [f64; PIXELS]) -> [f64; 3] {
-    let (near, far) = (m[1] + m[2], m[3] + m[4]);
-    [
-        m[0] + near + far,
-        FRAC_1_SQRT_2 * (m[1] - m[2]) + SQRT_2 * (m[3] - m[4]),
-        0.5 * near + 2.0 * far + m[5],
-    ]
-}
-
-/// `G g`: gradients at the points.
-#[inline(always)]
-fn gradients(g: [f32; TILE]) -> [f32; PIXELS] {
-    let near = (g[0] + 0.5 * g[2], HALF_ROOT * (g[1] + 0.5 * g[3]));
-    let far = (g[0] + 2.0 * g[2], ROOT * (g[1] + 2.0 * g[3]));
-    const NEAR: f32 = -2.0 / 3.0;
-    const FAR: f32 = 1.0 / 6.0;
-    [
-        g[0],
-        NEAR * (near.0 + near.1),
-        NEAR * (near.0 - near.1),
-        FAR * (far.0 + far.1),
-        FAR * (far.0 - far.1),
-        g[3],
-    ]
-}
-
-/// `G g G^T` of a tile of [`COLUMNS`] channels.
-#[inline(always)]
-fn transform_gradients(square: &[[Row; TILE]; TILE]) -> [[Row; PIXELS]; PIXELS] {
-    let mut halves = [[[0.0; COLUMNS]; PIXELS]; TILE];
-    for ([a, b, c, d], half) in square.iter().zip(&mut halves) {
-        let [u, v, w, x, y, z] = half;
-        for l in 0..COLUMNS {
-            [u[l], v[l], w[l], x[l], y[l], z[l]] = gradients([a[l], b[l], c[l], d[l]]);
-        }
-    }
-    let mut values = [[[0.0; COLUMNS]; PIXELS]; PIXELS];
-    let [a, b, c, d] = &halves;
-    let [u, v, w, x, y, z] = &mut values;
-    for q in 0..PIXELS {
-        let [a, b, c, d] = [&a[q], &b[q], &c[q], &d[q]];
-        let [u, v, w, x, y, z] = [
-            &mut u[q], &mut v[q], &mut w[q], &mut x[q], &mut y[q], &mut z[q],
-        ];
-        for l in 0..COLUMNS {
-            [u[l], v[l], w[l], x[l], y[l], z[l]] = gradients([a[l], b[l], c[l], d[l]]);
-        }
-    }
-    values
 }

@@ -1,0 +1,146 @@
+//! The points of Winograd's algorithm in `f32`, and how numbers get there and back.
+//!
+//! In a row, F(m, r) makes `m` outputs of `m + r - 1` pixels and a filter of `r` taps. Pixels and filter are evaluated
+//! as polynomials at as many points, where a product each takes the place of `m * r`; the outputs `y` follow from
+//! these: `y = A^T ((G w) * (B^T d))` of a filter `w` and pixels `d`. In two directions each transform is made along
+//! rows and then along columns: `A^T ((G w G^T) * (B^T d B)) A` (Lavin and Gray 2016).
+//!
+//! With six pixels the points are 0, +-1/sqrt(2), +-sqrt(2) and infinity: of all that were tried these round least.
+//! `B` depends on them alone, so F(4, 3) and F(2, 5) have it in common, and so has what gives a weight gradient: there
+//! the gradients of `m` outputs take the filter's place and the taps the outputs', F(r, m). `G` and `A` have as many
+//! columns as there are taps and outputs.
+
+use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
+
+use crate::cpu::Real;
+use crate::cpu::product::COLUMNS;
+
+/// Pixels of a tile in each direction, and points.
+pub(super) const PIXELS: usize = 6;
+
+/// Positions at which there is a product.
+pub(super) const POSITIONS: usize = PIXELS * PIXELS;
+
+/// What a polynomial is multiplied by at the points near 0 and far from it.
+const NEAR: f64 = -2.0 / 3.0;
+const FAR: f64 = 1.0 / 6.0;
+
+/// A square of numbers, of which each is [`COLUMNS`] side by side.
+pub(super) type Square<T, const N: usize> = [[[T; COLUMNS]; N]; N];
+
+/// `M s M^T`, where `transform` makes `M v` of `v`.
+#[inline(always)]
+pub(super) fn both_ways<T: Real, const FROM: usize, const TO: usize>(
+    square: &Square<T, FROM>,
+    transform: impl Fn([T; FROM]) -> [T; TO],
+) -> Square<T, TO> {
+    let mut halves = [[[T::zero(); COLUMNS]; TO]; FROM];
+    for (half, row) in halves.iter_mut().zip(square) {
+        for l in 0..COLUMNS {
+            let mut from = [T::zero(); FROM];
+            for (from, row) in from.iter_mut().zip(row) {
+                *from = row[l];
+            }
+            for (half, to) in half.iter_mut().zip(transform(from)) {
+                half[l] = to;
+            }
+        }
+    }
+    let mut values = [[[T::zero(); COLUMNS]; TO]; TO];
+    for q in 0..TO {
+        for l in 0..COLUMNS {
+            let mut from = [T::zero(); FROM];
+            for (from, half) in from.iter_mut().zip(&halves) {
+                *from = half[q][l];
+            }
+            for (row, to) in values.iter_mut().zip(transform(from)) {
+                row[q][l] = to;
+            }
+        }
+    }
+    values
+}
+
+/// `B^T d`: pixels at the points.
+#[inline(always)]
+pub(super) fn pixels(d: [f32; PIXELS]) -> [f32; PIXELS] {
+    let (near, far) = (d[4] - 2.0 * d[2], d[4] - 0.5 * d[2]);
+    let odd_near = FRAC_1_SQRT_2 as f32 * (d[3] - 2.0 * d[1]);
+    let odd_far = SQRT_2 as f32 * (d[3] - 0.5 * d[1]);
+    [
+        d[0] - 2.5 * d[2] + d[4],
+        near + odd_near,
+        near - odd_near,
+        far + odd_far,
+        far - odd_far,
+        d[1] - 2.5 * d[3] + d[5],
+    ]
+}
+
+/// `G w`: a filter's row or column at the points.
+#[inline(always)]
+pub(super) fn filter<const TAPS: usize>(w: [f64; TAPS]) -> [f64; PIXELS] {
+    let near = NEAR * terms(w, 0, 0.5);
+    let odd_near = NEAR * FRAC_1_SQRT_2 * terms(w, 1, 0.5);
+    let far = FAR * terms(w, 0, 2.0);
+    let odd_far = FAR * SQRT_2 * terms(w, 1, 2.0);
+    [
+        w[0],
+        near + odd_near,
+        near - odd_near,
+        far + odd_far,
+        far - odd_far,
+        w[TAPS - 1],
+    ]
+}
+
+/// `G g`: a row or column of outputs' gradients at the points.
+#[inline(always)]
+pub(super) fn gradients<const OUTPUTS: usize>(g: [f32; OUTPUTS]) -> [f32; PIXELS] {
+    let (near, far) = (terms(g, 0, 0.5), terms(g, 0, 2.0));
+    let odd_near = FRAC_1_SQRT_2 as f32 * terms(g, 1, 0.5);
+    let odd_far = SQRT_2 as f32 * terms(g, 1, 2.0);
+    [
+        g[0],
+        NEAR as f32 * (near + odd_near),
+        NEAR as f32 * (near - odd_near),
+        FAR as f32 * (far + odd_far),
+        FAR as f32 * (far - odd_far),
+        g[OUTPUTS - 1],
+    ]
+}
+
+/// Every second term of a polynomial from `first` on, as one in the point's square.
+#[inline(always)]
+fn terms<T: Real, const N: usize>(w: [T; N], first: usize, square: f64) -> T {
+    let mut at = N - 1 - (N - 1 - first) % 2;
+    let mut sum = w[at];
+    while at > first {
+        at -= 2;
+        sum = w[at] + T::nearest(square) * sum;
+    }
+    sum
+}
+
+/// `A^T m`: a row or column of outputs, or of a filter's gradient, from the values at the points.
+#[inline(always)]
+pub(super) fn from_points<T: Real, const N: usize>(m: [T; PIXELS]) -> [T; N] {
+    let number = |value: f64| T::nearest(value);
+    let (near, far) = (m[1] + m[2], m[3] + m[4]);
+    let odd_near = number(FRAC_1_SQRT_2) * (m[1] - m[2]);
+    let odd_far = number(SQRT_2) * (m[3] - m[4]);
+    let mut values = [T::zero(); N];
+    values[0] = m[0] + near + far;
+    values[1] = odd_near + odd_far;
+    let (mut small, mut large) = (1.0, 1.0);
+    for (k, value) in values.iter_mut().enumerate().skip(2) {
+        if k % 2 == 0 {
+            (small, large) = (small * 0.5, large * 2.0);
+            *value = number(small) * near + number(large) * far;
+        } else {
+            *value = number(small) * odd_near + number(large) * odd_far;
+        }
+    }
+    values[N - 1] += m[5];
+    values
+}

@@ -1,0 +1,59 @@
+//! The taps of a filter, and the weights of some of them.
+
+use crate::cpu::parallel::for_each;
+use crate::op::Conv2dGeometry;
+
+/// A tap, and where it is from a window's place.
+#[derive(Clone, Copy)]
+pub(super) struct Tap {
+    pub at: usize,
+    pub down: isize,
+    pub right: isize,
+}
+
+/// Each tap of the filter: its number, and how far down and right it is from the first.
+pub(super) fn taps(geometry: &Conv2dGeometry) -> impl Iterator<Item = (usize, usize, usize)> {
+    let (kernel, dilation) = (geometry.kernel, geometry.dilation);
+    (0..kernel.area()).map(move |at| {
+        let (p, q) = (at / kernel.width, at % kernel.width);
+        (at, p * dilation.height, q * dilation.width)
+    })
+}
+
+/// Filters that are gathered at a time, which lie side by side.
+const FILTERS: usize = 16;
+
+/// `(group, m, c, tap)` of these taps, of `w (group, c, m, area)`.
+pub(super) fn weights(
+    groups: usize,
+    [to, from]: [usize; 2],
+    (taps, area): (&[Tap], usize),
+    w: &[f32],
+) -> Vec<f32> {
+    let k = from * taps.len();
+    let mut weights = vec![0.0; groups * to * k];
+    if weights.is_empty() {
+        return weights;
+    }
+    let group = weights
+        .chunks_exact_mut(to * k)
+        .zip(w.chunks_exact(from * to * area));
+    let tasks = group.flat_map(|(weights, w)| {
+        let filters = weights.chunks_mut(FILTERS * k).enumerate();
+        filters.map(move |(at, weights)| (at * FILTERS * area, weights, w))
+    });
+    for_each(tasks, |(first, weights, w)| {
+        for (c, w) in w.chunks_exact(to * area).enumerate() {
+            let filters = weights
+                .chunks_exact_mut(k)
+                .zip(w[first..].chunks_exact(area));
+            for (weights, w) in filters {
+                let weights = &mut weights[c * taps.len()..][..taps.len()];
+                for (weight, tap) in weights.iter_mut().zip(taps) {
+                    *weight = w[tap.at];
+                }
+            }
+        }
+    });
+    weights
+}
