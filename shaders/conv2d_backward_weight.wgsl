@@ -1,12 +1,16 @@
 // The weight gradient of a convolution as a product: M output channels of a group, N taps of all
 // input channels of the group, K output pixels of all images. A is the output gradient, B the input
 // patch. The long sum over pixels is split into parts, each written to its own slab, which
-// reduce_parts.wgsl then adds in order.
+// reduce_parts.wgsl then adds in order. The sums of A's rows are the gradient of the bias,
+// which is behind the weights' in each slab.
 
 @group(0) @binding(0) var<storage, read> gradient_output: array<Gradient>;  // (N, O, OH, OW)
 @group(0) @binding(1) var<storage, read> input: array<Input>;               // (N, C, H, W)
-@group(0) @binding(2) var<storage, read_write> gradient_weight: array<f32>; // (parts, O, C / groups, KH, KW)
-@group(0) @binding(3) var<uniform> params: Params;
+@group(0) @binding(2) var<storage, read_write> gradient_weight: array<f32>; // (parts, O, C / groups, KH, KW), and (O)
+@group(0) @binding(3) var<storage, read_write> gradient_bias: array<f32>;   // (O), of one part
+@group(0) @binding(4) var<uniform> params: Params;
+
+override ROW_SUMS: bool = false;
 
 // The plane of an output channel in memory, from that of an image on.
 struct Row { plane: u32 }
@@ -103,9 +107,26 @@ fn load_b(column: Column, inner: Inner) -> f32 {
     return f32(input[u32(column.first) + inner.first]);
 }
 
+// Elements of the weights' gradient.
+fn weights() -> u32 {
+    return params.groups * params.out_channels * params.in_channels * KERNEL_H * KERNEL_W;
+}
+
+// Where the slab of a slice's part begins.
+fn slab_of(slice: u32) -> u32 {
+    return slice % params.parts * (weights() + select(0u, params.groups * params.out_channels, ROW_SUMS));
+}
+
 fn store_c(slice: u32, m: u32, n: u32, value: f32) {
-    let group = slice / params.parts;
-    let part = slice % params.parts;
-    let row = (part * params.groups + group) * params.out_channels + m;
-    gradient_weight[row * params.in_channels * KERNEL_H * KERNEL_W + n] = value;
+    let row = slice / params.parts * params.out_channels + m;
+    gradient_weight[slab_of(slice) + row * params.in_channels * KERNEL_H * KERNEL_W + n] = value;
+}
+
+fn store_row_sum(slice: u32, m: u32, value: f32) {
+    let channel = slice / params.parts * params.out_channels + m;
+    if params.parts == 1u {
+        gradient_bias[channel] = value;
+    } else {
+        gradient_weight[slab_of(slice) + weights() + channel] = value;
+    }
 }

@@ -1,7 +1,7 @@
 // Packs a filter (O, I, KH, KW) for core/rows.wgsl and core/strided.wgsl:
 // (group, channel tile, ic, kh, kw padded, 16 channels), where channels are those that the convolution writes, and missing ones are zero.
-//   BACKWARD = false  conv2d forward:        channel = o, ic = i
-//   BACKWARD = true   conv2d backward input: channel = i, ic = o, filter flipped both ways
+//   backward = 0  conv2d forward:        channel = o, ic = i
+//   backward = 1  conv2d backward input: channel = i, ic = o, filter flipped both ways
 // One invocation packs one tap of one input channel: 16 floats. Grid: ceil(groups * tiles * ic * KH * padded / 64).
 
 @group(0) @binding(0) var<storage, read> weight: array<Weight>; // (O, I, KH, KW)
@@ -12,19 +12,20 @@ struct Params {
     groups: u32,
     in_channels: u32,  // of the convolution that will run: O for an input gradient
     out_channels: u32, // I for an input gradient
+    backward: u32,
 }
 @group(0) @binding(2) var<uniform> params: Params;
 
 override KERNEL_H: u32 = 3u;
 override KERNEL_W: u32 = 3u;
-override BACKWARD: bool = false;
 
 fn load(channel_group: u32, channel: u32, ic: u32, kh: u32, kw: u32) -> f32 {
     if channel >= params.out_channels || kw >= KERNEL_W { return 0.0; }
-    if BACKWARD {
-        return f32(weight[(((channel_group * params.in_channels + ic) * params.out_channels + channel) * KERNEL_H + KERNEL_H - 1u - kh) * KERNEL_W + KERNEL_W - 1u - kw]);
+    var at = (((channel_group * params.out_channels + channel) * params.in_channels + ic) * KERNEL_H + kh) * KERNEL_W + kw;
+    if params.backward != 0u {
+        at = (((channel_group * params.in_channels + ic) * params.out_channels + channel) * KERNEL_H + KERNEL_H - 1u - kh) * KERNEL_W + KERNEL_W - 1u - kw;
     }
-    return f32(weight[(((channel_group * params.out_channels + channel) * params.in_channels + ic) * KERNEL_H + kh) * KERNEL_W + kw]);
+    return f32(weight[at]);
 }
 
 @compute @workgroup_size(64)

@@ -3,7 +3,7 @@
 // One kernel serves two operations, both a stride-1 convolution with packed weights:
 //   conv2d forward          input = x,  output = y,  PAD = padding
 //   conv2d backward input   input = gy, output = gx, PAD = kernel - 1 - padding
-// They differ in how conv2d_pack_weight.wgsl packed the filter (BACKWARD), and in the fused
+// They differ in how conv2d_pack_weight.wgsl packed the filter (`backward`), and in the fused
 // flags below. `in_*` and `out_*` are those of the convolution that runs here, so for backward
 // input `in_channels` is the layer's number of output channels.
 

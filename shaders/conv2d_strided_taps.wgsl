@@ -6,7 +6,8 @@
 // Bound as vec4: the binding must cover its length rounded up to 4 floats.
 @group(0) @binding(0) var<storage, read> gradient_output: array<vec4<Gradient>>; // (N, OC, OH, OW)
 @group(0) @binding(1) var<storage, read> input: array<Input>;                    // (N, IC, IH, IW)
-// (splits, kw chunks, channel tiles, row tiles, 16 channels, TAPS, 8 rows)
+// (splits, kw chunks, channel tiles, row tiles, 16 channels, TAPS, 8 rows); with ROW_SUMS (channel tiles, 16 channels) behind
+// each split
 @group(0) @binding(2) var<storage, read_write> partial_sums: array<vec4<f32>>;
 @group(0) @binding(3) var<uniform> params: Params;
 

@@ -1,25 +1,25 @@
 // The weight gradient of a convolution by Winograd's algorithm, F(3x3, 4x4), second of four: the tiles of the output's gradient at
 // the points of core/winograd_points.wgsl, as conv2d_winograd_input.wgsl has those of the input. An invocation has one tile of
-// 4x4 pixels and four channels.
+// 4x4 pixels and one channel.
 //
-// Grid   x: groups * ceil(OC / 4); y: 64 of the chunk's tiles
+// Grid   x: groups * ceil(OC / 4); y: 16 of the chunk's tiles
 
 @group(0) @binding(0) var<storage, read> gradient_output: array<vec4<Gradient>>; // (N, G * OC, OH, OW)
-@group(0) @binding(1) var<storage, read_write> values: array<vec4<f32>>;         // (36, octet, G * OC / 4, 8 tiles, 4 channels)
+@group(0) @binding(1) var<storage, read_write> values: array<f32>;               // (36, octet, G * OC / 4, 8 tiles, 4 channels)
 @group(0) @binding(2) var<uniform> params: Params;
 
 // Whether rows are whole vectors.
 override WHOLE: bool = false;
 
-// Four channels of a tile: the plane of the first one, and how many there are.
-struct Place { plane: u32, planes: u32, tile: TilePlace }
+// A tile of a plane, if there are both.
+struct Place { plane: u32, tile: TilePlace, there: bool }
 
-// A row of four pixels of one of the channels.
-fn pixels(at: Place, channel: u32, row: u32) -> vec4<f32> {
+// A row of four pixels.
+fn pixels(at: Place, row: u32) -> vec4<f32> {
     let y = at.tile.y * 4u + row;
     let x = at.tile.x * 4u;
-    if !at.tile.inside || channel >= at.planes || y >= params.out_height { return vec4(0.0); }
-    let i = ((at.plane + channel) * params.out_height + y) * params.out_width + x;
+    if !at.there || y >= params.out_height { return vec4(0.0); }
+    let i = (at.plane * params.out_height + y) * params.out_width + x;
     var a = vec4<f32>(gradient_output[i / 4u]);
     if WHOLE { return a; }
     let first = i % 4u;
@@ -33,19 +33,11 @@ fn pixels(at: Place, channel: u32, row: u32) -> vec4<f32> {
 }
 
 fn row_at_points(at: Place, row: u32) -> Six {
-    let p0 = pixels(at, 0u, row);
-    let p1 = pixels(at, 1u, row);
-    let p2 = pixels(at, 2u, row);
-    let p3 = pixels(at, 3u, row);
-    return gradient_at_points(
-        vec4(p0.x, p1.x, p2.x, p3.x),
-        vec4(p0.y, p1.y, p2.y, p3.y),
-        vec4(p0.z, p1.z, p2.z, p3.z),
-        vec4(p0.w, p1.w, p2.w, p3.w),
-    );
+    let p = pixels(at, row);
+    return gradient_at_points(p.x, p.y, p.z, p.w);
 }
 
-fn store_column(at: u32, stride: u32, g0: vec4<f32>, g1: vec4<f32>, g2: vec4<f32>, g3: vec4<f32>) {
+fn store_column(at: u32, stride: u32, g0: f32, g1: f32, g2: f32, g3: f32) {
     let v = gradient_at_points(g0, g1, g2, g3);
     values[at] = v.v0;
     values[at + 6u * stride] = v.v1;
@@ -60,23 +52,22 @@ fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let octet = group.y * 8u + thread / 8u;
-    let tile = tile_place(params.first_tile + group.y * 64u + thread);
+    let tile = tile_place(params.first_tile + group.y * 16u + thread / 4u);
     let quads = (params.out_channels + 3u) / 4u;
     let channel_group = group.x / quads;
-    let channel = (group.x - channel_group * quads) * 4u;
+    let channel = (group.x - channel_group * quads) * 4u + thread % 4u;
     let place = Place(
         (tile.n * params.groups + channel_group) * params.out_channels + channel,
-        min(params.out_channels - channel, 4u),
         tile,
+        tile.inside && channel < params.out_channels,
     );
     let r0 = row_at_points(place, 0u);
     let r1 = row_at_points(place, 1u);
     let r2 = row_at_points(place, 2u);
     let r3 = row_at_points(place, 3u);
     let all_quads = params.groups * quads;
-    let stride = params.octets * all_quads * 8u;
-    let at = (octet * all_quads + group.x) * 8u + thread % 8u;
+    let stride = params.octets * all_quads * 32u;
+    let at = element_of(group.y * 2u + thread / 32u, all_quads, group.x, thread);
     store_column(at, stride, r0.v0, r1.v0, r2.v0, r3.v0);
     store_column(at + stride, stride, r0.v1, r1.v1, r2.v1, r3.v1);
     store_column(at + 2u * stride, stride, r0.v2, r1.v2, r2.v2, r3.v2);

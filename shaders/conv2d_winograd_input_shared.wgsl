@@ -1,16 +1,18 @@
 // Winograd convolution, first of three: the tiles of the input at the points of core/winograd_points.wgsl, for subgroups
 // of exactly 8 lanes and rows of whole vectors.
 //
-// A lane has one tile of 6x6 pixels and four channels. Neighbouring tiles overlap by two columns: a lane loads one block
+// A lane has one tile of 6x6 pixels and four channels, one after the other. Neighbouring tiles overlap by two columns: a lane loads one block
 // of 4 pixels of a row and gets the others from its neighbours by shuffle, as in core/rows.wgsl. All lanes stay, since
 // shuffles need them, and those without work load nothing.
 //
 // Grid   x: groups * ceil(IC / 4); y: octets of the chunk's tiles
 
 @group(0) @binding(0) var<storage, read> input: array<vec4<Input>>;       // (N, G * IC, IH, IW)
-@group(0) @binding(1) var<storage, read_write> values: array<vec4<f32>>;  // (36, octet, G * IC / 4, 8 tiles, 4 channels)
+@group(0) @binding(1) var<storage, read_write> values: array<f32>;        // (36, octet, G * IC / 4, 8 tiles, 4 channels)
 @group(0) @binding(2) var<uniform> params: Params;
 
+// As in the params: pixels move by it within vectors.
+override PAD_LEFT: u32 = 1u;
 // False only where no tile needs a block that no neighbouring lane has loaded.
 override EDGE_LOADS: bool = true;
 
@@ -48,5 +50,8 @@ fn main(
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
     let tile = tile_place(params.first_tile + group.y * 8u + lane);
-    tile_at_points(place_of(tile, lane, group.x), group.y, group.x);
+    let place = place_of(tile, lane, group.x);
+    for (var channel = 0u; channel < 4u; channel++) {
+        tile_at_points(place, channel, group.y, group.x);
+    }
 }

@@ -28,6 +28,8 @@ fn shared_weights(w: vec4<f32>) -> Eight {
     );
 }
 
+struct Four { v0: vec4<f32>, v1: vec4<f32>, v2: vec4<f32>, v3: vec4<f32> }
+
 // The values of four tiles, a vector of them for each of four channels.
 fn load_tiles(at: u32, stride: u32) -> Four {
     let a = values[at];
@@ -53,16 +55,10 @@ fn multiply_add(t: Eight, w: Eight, v: Four) -> Eight {
     );
 }
 
-// 8 channels of four tiles.
-fn store_tiles(at: u32, stride: u32, t: Eight) {
-    sums[at] = vec4(t.c0.x, t.c1.x, t.c2.x, t.c3.x);
-    sums[at + 8u] = vec4(t.c4.x, t.c5.x, t.c6.x, t.c7.x);
-    sums[at + stride] = vec4(t.c0.y, t.c1.y, t.c2.y, t.c3.y);
-    sums[at + stride + 8u] = vec4(t.c4.y, t.c5.y, t.c6.y, t.c7.y);
-    sums[at + 2u * stride] = vec4(t.c0.z, t.c1.z, t.c2.z, t.c3.z);
-    sums[at + 2u * stride + 8u] = vec4(t.c4.z, t.c5.z, t.c6.z, t.c7.z);
-    sums[at + 3u * stride] = vec4(t.c0.w, t.c1.w, t.c2.w, t.c3.w);
-    sums[at + 3u * stride + 8u] = vec4(t.c4.w, t.c5.w, t.c6.w, t.c7.w);
+// 8 channels of one of four tiles.
+fn store_tile(at: u32, tile: u32, t: Eight) {
+    sums[at] = vec4(t.c0[tile], t.c1[tile], t.c2[tile], t.c3[tile]);
+    sums[at + 8u] = vec4(t.c4[tile], t.c5[tile], t.c6[tile], t.c7[tile]);
 }
 
 @compute @workgroup_size(8)
@@ -114,14 +110,19 @@ fn main(
     let all_out_quads = params.groups * params.out_quads;
     let stride = all_out_quads * 8u;
     let at = ((group.z * params.octets + group.y * 8u) * all_out_quads + group.x * octets_of_tile * 2u) * 8u + lane;
-    store_tiles(at, stride, a0);
-    store_tiles(at + 4u * stride, stride, a1);
-    store_tiles(at + 16u, stride, b0);
-    store_tiles(at + 16u + 4u * stride, stride, b1);
-    if WIDE {
-        store_tiles(at + 32u, stride, c0);
-        store_tiles(at + 32u + 4u * stride, stride, c1);
-        store_tiles(at + 48u, stride, d0);
-        store_tiles(at + 48u + 4u * stride, stride, d1);
+    // A loop that compilers do not unroll: see core/product_subgroup.wgsl.
+    for (var tile = 0u; tile < loop_bound(4u, group); tile++) {
+        let to0 = at + tile * stride;
+        let to1 = to0 + 4u * stride;
+        store_tile(to0, tile, a0);
+        store_tile(to1, tile, a1);
+        store_tile(to0 + 16u, tile, b0);
+        store_tile(to1 + 16u, tile, b1);
+        if WIDE {
+            store_tile(to0 + 32u, tile, c0);
+            store_tile(to1 + 32u, tile, c1);
+            store_tile(to0 + 48u, tile, d0);
+            store_tile(to1 + 48u, tile, d1);
+        }
     }
 }

@@ -1,13 +1,13 @@
 // The filters (O, I, 3, 3) of a Winograd convolution at the points of core/winograd_points.wgsl: (36, group, octet of channels
 // that are written, quad of those that are read, 8, 4), where missing channels are zero.
-//   BACKWARD = false  conv2d forward:        o is written, i is read
-//   BACKWARD = true   conv2d backward input: i is written, o is read, filter flipped both ways
-// One invocation transforms the filters of a channel that is written and four that are read. What comes of them is f32
-// whatever they are.
-// Grid   ceil(groups * octets * 8 * quads / 64), folded
+//   backward = 0  conv2d forward:        o is written, i is read
+//   backward = 1  conv2d backward input: i is written, o is read, filter flipped both ways
+// One invocation transforms the filter of a channel that is written and one that is read. What comes of it is f32
+// whatever it is.
+// Grid   ceil(groups * octets * 8 * quads * 4 / 64), folded
 
 @group(0) @binding(0) var<storage, read> weight: array<Weight>; // (O, I, 3, 3)
-@group(0) @binding(1) var<storage, read_write> values: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> values: array<f32>;
 
 // Channels are those of one group.
 struct Params {
@@ -15,10 +15,9 @@ struct Params {
     in_channels: u32,  // that are read
     out_channels: u32, // that are written
     octets: u32,       // of these, filled up
+    backward: u32,
 }
 @group(0) @binding(2) var<uniform> params: Params;
-
-override BACKWARD: bool = false;
 
 // Where the filter of a pair of channels lies, if there is one; and the first filter where there is none.
 struct Filter { at: u32, there: bool }
@@ -26,27 +25,20 @@ struct Filter { at: u32, there: bool }
 fn filter_of(channel_group: u32, o: u32, i: u32) -> Filter {
     let there = o < params.out_channels && i < params.in_channels;
     var at = ((channel_group * params.out_channels + o) * params.in_channels + i) * 9u;
-    if BACKWARD { at = ((channel_group * params.in_channels + i) * params.out_channels + o) * 9u; }
+    if params.backward != 0u { at = ((channel_group * params.in_channels + i) * params.out_channels + o) * 9u; }
     return Filter(select(0u, at, there), there);
 }
 
 // Loaded in any case: a driver takes long over a branch for each of so many.
 fn tap(f: Filter, at: u32) -> f32 {
-    return select(0.0, f32(weight[f.at + select(at, 8u - at, BACKWARD)]), f.there);
+    return select(0.0, f32(weight[f.at + select(at, 8u - at, params.backward != 0u)]), f.there);
 }
 
-// The filters of four channels that are read.
-struct Filters { a: Filter, b: Filter, c: Filter, d: Filter }
-
-fn taps(f: Filters, at: u32) -> vec4<f32> {
-    return vec4(tap(f.a, at), tap(f.b, at), tap(f.c, at), tap(f.d, at));
+fn row_at_points(f: Filter, row: u32) -> Six {
+    return weight_at_points(tap(f, 3u * row), tap(f, 3u * row + 1u), tap(f, 3u * row + 2u));
 }
 
-fn row_at_points(f: Filters, row: u32) -> Six {
-    return weight_at_points(taps(f, 3u * row), taps(f, 3u * row + 1u), taps(f, 3u * row + 2u));
-}
-
-fn store_column(at: u32, stride: u32, g0: vec4<f32>, g1: vec4<f32>, g2: vec4<f32>) {
+fn store_column(at: u32, stride: u32, g0: f32, g1: f32, g2: f32) {
     let v = weight_at_points(g0, g1, g2);
     values[at] = v.v0;
     values[at + 6u * stride] = v.v1;
@@ -63,21 +55,16 @@ fn main(
 ) {
     let at = flat_index(group, 64u, thread);
     let quads = (params.in_channels + 3u) / 4u;
-    let octet = at / 8u / quads;
+    let octet = at / 32u / quads;
     let channel_group = octet / params.octets;
     if channel_group >= params.groups { return; }
-    let o = (octet - channel_group * params.octets) * 8u + at % 8u;
-    let i = (at / 8u - octet * quads) * 4u;
-    let filters = Filters(
-        filter_of(channel_group, o, i),
-        filter_of(channel_group, o, i + 1u),
-        filter_of(channel_group, o, i + 2u),
-        filter_of(channel_group, o, i + 3u),
-    );
-    let r0 = row_at_points(filters, 0u);
-    let r1 = row_at_points(filters, 1u);
-    let r2 = row_at_points(filters, 2u);
-    let stride = params.groups * params.octets * quads * 8u;
+    let o = (octet - channel_group * params.octets) * 8u + at / 4u % 8u;
+    let i = (at / 32u - octet * quads) * 4u + at % 4u;
+    let f = filter_of(channel_group, o, i);
+    let r0 = row_at_points(f, 0u);
+    let r1 = row_at_points(f, 1u);
+    let r2 = row_at_points(f, 2u);
+    let stride = params.groups * params.octets * quads * 32u;
     store_column(at, stride, r0.v0, r1.v0, r2.v0);
     store_column(at + stride, stride, r0.v1, r1.v1, r2.v1);
     store_column(at + 2u * stride, stride, r0.v2, r1.v2, r2.v2);

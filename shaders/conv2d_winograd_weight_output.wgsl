@@ -1,14 +1,14 @@
 // The weight gradient of a convolution by Winograd's algorithm, last of four: filters of 3x3 from their sums at the points of
-// core/winograd_points.wgsl. An invocation has those of one channel of the output and four of the input. What is not finite in
-// them is left to conv2d_backward_weight_again.wgsl.
+// core/winograd_points.wgsl. An invocation has that of one channel of the output and one of the input. What is not finite in
+// it is left to conv2d_backward_weight_again.wgsl.
 //
-// Grid   ceil(groups * OC * ceil(IC / 4) / 64), folded
+// Grid   ceil(groups * OC * ceil(IC / 4) * 4 / 64), folded
 
-@group(0) @binding(0) var<storage, read> sums: array<vec4<f32>>;            // (36, G * OC, filled up, IC / 4)
+@group(0) @binding(0) var<storage, read> sums: array<f32>;                  // (36, G * OC, filled up, IC / 4, 4)
 @group(0) @binding(1) var<storage, read_write> gradient_weight: array<f32>; // (O, I, 3, 3)
 @group(0) @binding(2) var<uniform> params: Params;
 
-struct Three { v0: vec4<f32>, v1: vec4<f32>, v2: vec4<f32> }
+struct Three { v0: f32, v1: f32, v2: f32 }
 
 fn load_column(at: u32, stride: u32) -> Three {
     return taps(Six(
@@ -38,14 +38,14 @@ fn main(
     @builtin(local_invocation_index) thread: u32,
 ) {
     let index = flat_index(group, 64u, thread);
-    let quads = (params.in_channels + 3u) / 4u;
-    let o = index / quads;
-    if o >= params.groups * params.out_channels { return; }
-    let quad = index - o * quads;
+    let channels = (params.in_channels + 3u) / 4u * 4u;
+    let o = index / channels;
+    let channel = index - o * channels;
+    if o >= params.groups * params.out_channels || channel >= params.in_channels { return; }
     let channel_group = o / params.out_channels;
     let rows = params.out_quads * 4u;
-    let stride = params.groups * rows * quads;
-    let at = (channel_group * rows + o - channel_group * params.out_channels) * quads + quad;
+    let stride = params.groups * rows * channels;
+    let at = (channel_group * rows + o - channel_group * params.out_channels) * channels + channel;
     let c0 = load_column(at, stride);
     let c1 = load_column(at + stride, stride);
     let c2 = load_column(at + 2u * stride, stride);
@@ -55,18 +55,14 @@ fn main(
     let r0 = taps(Six(c0.v0, c1.v0, c2.v0, c3.v0, c4.v0, c5.v0));
     let r1 = taps(Six(c0.v1, c1.v1, c2.v1, c3.v1, c4.v1, c5.v1));
     let r2 = taps(Six(c0.v2, c1.v2, c2.v2, c3.v2, c4.v2, c5.v2));
-    let channel = quad * 4u;
     let to = (o * params.in_channels + channel) * 9u;
-    for (var i = 0u; i < min(params.in_channels - channel, 4u); i++) {
-        let filter_at = to + i * 9u;
-        gradient_weight[filter_at] = r0.v0[i];
-        gradient_weight[filter_at + 1u] = r0.v1[i];
-        gradient_weight[filter_at + 2u] = r0.v2[i];
-        gradient_weight[filter_at + 3u] = r1.v0[i];
-        gradient_weight[filter_at + 4u] = r1.v1[i];
-        gradient_weight[filter_at + 5u] = r1.v2[i];
-        gradient_weight[filter_at + 6u] = r2.v0[i];
-        gradient_weight[filter_at + 7u] = r2.v1[i];
-        gradient_weight[filter_at + 8u] = r2.v2[i];
-    }
+    gradient_weight[to] = r0.v0;
+    gradient_weight[to + 1u] = r0.v1;
+    gradient_weight[to + 2u] = r0.v2;
+    gradient_weight[to + 3u] = r1.v0;
+    gradient_weight[to + 4u] = r1.v1;
+    gradient_weight[to + 5u] = r1.v2;
+    gradient_weight[to + 6u] = r2.v0;
+    gradient_weight[to + 7u] = r2.v1;
+    gradient_weight[to + 8u] = r2.v2;
 }

@@ -14,6 +14,8 @@
 // 32 channels of the output rather than 16.
 override WIDE: bool = false;
 
+struct Four { v0: vec4<f32>, v1: vec4<f32>, v2: vec4<f32>, v3: vec4<f32> }
+
 // The gradients of four channels in four of the input's.
 fn plus(sum: Four, g: vec4<f32>, v: vec4<f32>) -> Four {
     return Four(sum.v0 + g.x * v, sum.v1 + g.y * v, sum.v2 + g.z * v, sum.v3 + g.w * v);
@@ -33,21 +35,14 @@ fn plus_octet(sum: Four, g: vec4<f32>, v: Eight) -> Four {
     return plus(plus(c, subgroupBroadcast(g, 6u), v.v6), subgroupBroadcast(g, 7u), v.v7);
 }
 
-// Four channels of the output, with what the chunks before have come to.
-fn store_sums(at: u32, stride: u32, sum: Four) {
-    var all = sum;
-    if params.first_tile > 0u {
-        all = Four(
-            sums[at] + sum.v0,
-            sums[at + stride] + sum.v1,
-            sums[at + 2u * stride] + sum.v2,
-            sums[at + 3u * stride] + sum.v3,
-        );
-    }
-    sums[at] = all.v0;
-    sums[at + stride] = all.v1;
-    sums[at + 2u * stride] = all.v2;
-    sums[at + 3u * stride] = all.v3;
+// One of four channels of the output, with what the chunks before have come to.
+fn store_sum(at: u32, row: u32, sum: Four) {
+    var all = sum.v0;
+    if row == 1u { all = sum.v1; }
+    if row == 2u { all = sum.v2; }
+    if row == 3u { all = sum.v3; }
+    if params.first_tile > 0u { all = sums[at] + all; }
+    sums[at] = all;
 }
 
 @compute @workgroup_size(8)
@@ -108,14 +103,18 @@ fn main(
     let all_rows = params.groups * params.out_quads * 4u;
     let row = (channel_group * params.out_quads + first_quad) * 4u;
     let at = (group.z * all_rows + row) * in_quads + own_quad;
-    store_sums(at, in_quads, s0);
-    store_sums(at + 4u * in_quads, in_quads, s1);
-    store_sums(at + 8u * in_quads, in_quads, s2);
-    store_sums(at + 12u * in_quads, in_quads, s3);
-    if WIDE {
-        store_sums(at + 16u * in_quads, in_quads, s4);
-        store_sums(at + 20u * in_quads, in_quads, s5);
-        store_sums(at + 24u * in_quads, in_quads, s6);
-        store_sums(at + 28u * in_quads, in_quads, s7);
+    // A loop that compilers do not unroll: see core/product_subgroup.wgsl.
+    for (var own = 0u; own < loop_bound(4u, group); own++) {
+        let to = at + own * in_quads;
+        store_sum(to, own, s0);
+        store_sum(to + 4u * in_quads, own, s1);
+        store_sum(to + 8u * in_quads, own, s2);
+        store_sum(to + 12u * in_quads, own, s3);
+        if WIDE {
+            store_sum(to + 16u * in_quads, own, s4);
+            store_sum(to + 20u * in_quads, own, s5);
+            store_sum(to + 24u * in_quads, own, s6);
+            store_sum(to + 28u * in_quads, own, s7);
+        }
     }
 }

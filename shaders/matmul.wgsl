@@ -1,12 +1,14 @@
 // C = A B of row-major matrices, either of them transposed on request, with an optional bias along
-// the columns and an activation, or an activation's gradient, on the way out.
+// the columns and an activation, or an activation's gradient, on the way out. The sums of A's rows are a second
+// output: of a weight gradient, that of the bias.
 
 @group(0) @binding(0) var<storage, read> a: array<A>;                 // (M, K), or (K, M) if transposed
 @group(0) @binding(1) var<storage, read> b: array<B>;                 // (K, N), or (N, K) if transposed
 @group(0) @binding(2) var<storage, read> bias: array<f32>;            // (N)
 @group(0) @binding(3) var<storage, read> saved: array<Saved>;         // (M, N)
 @group(0) @binding(4) var<storage, read_write> output: array<Output>; // (parts, M, N)
-@group(0) @binding(5) var<uniform> params: Params;
+@group(0) @binding(5) var<storage, read_write> row_sums: array<f32>;  // (M)
+@group(0) @binding(6) var<uniform> params: Params;
 
 struct Params {
     m: u32,
@@ -18,6 +20,7 @@ struct Params {
 override TRANSPOSE_A: bool = false;
 override TRANSPOSE_B: bool = false;
 override HAS_BIAS: bool = false;
+override ROW_SUMS: bool = false;
 
 struct Row { first: u32, step: u32 }
 struct Column { first: u32, step: u32 }
@@ -57,6 +60,11 @@ fn load_a(row: Row, inner: Inner) -> f32 {
 
 fn load_b(column: Column, inner: Inner) -> f32 {
     return f32(b[column.first + inner.k * column.step]);
+}
+
+// Where the sums are not in parts.
+fn store_row_sum(part: u32, m: u32, value: f32) {
+    row_sums[m] = value;
 }
 
 fn store_c(part: u32, m: u32, n: u32, value: f32) {

@@ -4,6 +4,7 @@
 //   dense forward         y  = x  W^T + b   A = x (M, K)           B = W (N, K): TRANSPOSE_B
 //   dense backward input  gx = gy W         A = gy (M, K)          B = W (K, N)
 //   dense backward weight gW = gy^T x       A = gy (K, M): TRANSPOSE_A   B = x (K, N)
+//                         gb = rows of A    ROW_SUMS
 
 // Matrices are bound as vec4: the binding must cover their length rounded up to 4 floats.
 @group(0) @binding(0) var<storage, read> matrix_a: array<vec4<A>>;
@@ -18,7 +19,8 @@ struct Params {
     k: u32,
     parts: u32, // that the sums are split into, each with a slab of C of its own
 }
-@group(0) @binding(5) var<uniform> params: Params;
+@group(0) @binding(5) var<storage, read_write> row_sums: array<f32>;        // (M)
+@group(0) @binding(6) var<uniform> params: Params;
 
 override TRANSPOSE_A: bool = false; // A is stored (K, M)
 override TRANSPOSE_B: bool = false; // B is stored (N, K)
@@ -27,6 +29,7 @@ override A_VEC4: bool = false;
 override B_VEC4: bool = false;
 override OUTPUT_VEC4: bool = false; // n % 4 == 0
 override HAS_BIAS: bool = false;    // along n
+override ROW_SUMS: bool = false;    // of a transposed A
 
 // Elements `column` .. + 3 of a stored row of `width` elements; zero beyond its end.
 fn load_a4(row: u32, column: u32, width: u32) -> vec4<f32> {
@@ -65,25 +68,38 @@ fn load_a(m: u32, k: u32, lane: u32) -> TileA {
     return a;
 }
 
-// A[m + 4 q .. + 3, k .. k + 3] out of that tile, in all lanes.
-fn quad_a(a: TileA, q: u32) -> Block {
+// The rows of that tile, four by four, in all lanes.
+fn shared_a(a: TileA) -> Blocks {
+    let low = shared_lanes(a.low);
+    let high = shared_lanes(a.high);
     if TRANSPOSE_A {
-        return Block(
-            subgroupShuffle(a.low, q),
-            subgroupShuffle(a.low, q + 4u),
-            subgroupShuffle(a.high, q),
-            subgroupShuffle(a.high, q + 4u),
+        return Blocks(
+            Block(low.v0, low.v4, high.v0, high.v4),
+            Block(low.v1, low.v5, high.v1, high.v5),
+            Block(low.v2, low.v6, high.v2, high.v6),
+            Block(low.v3, low.v7, high.v3, high.v7),
         );
     }
-    var half = a.low;
-    if q >= 2u { half = a.high; }
-    let first = q % 2u * 4u;
-    return transposed(Block(
-        subgroupShuffle(half, first),
-        subgroupShuffle(half, first + 1u),
-        subgroupShuffle(half, first + 2u),
-        subgroupShuffle(half, first + 3u),
-    ));
+    return Blocks(
+        transposed(Block(low.v0, low.v1, low.v2, low.v3)),
+        transposed(Block(low.v4, low.v5, low.v6, low.v7)),
+        transposed(Block(high.v0, high.v1, high.v2, high.v3)),
+        transposed(Block(high.v4, high.v5, high.v6, high.v7)),
+    );
+}
+
+// What this lane holds of rows m + 4 (l % 4) .. + 3 of a transposed A, summed.
+fn sum_a(a: TileA) -> vec4<f32> {
+    return a.low + a.high;
+}
+
+// The sums of 16 rows, of which lanes four apart have a half each.
+fn store_row_sums(m: u32, lane: u32, sum: vec4<f32>) {
+    let total = sum + subgroupShuffle(sum, (lane + 4u) % 8u);
+    let row = m + lane % 4u * 4u;
+    for (var i = 0u; i < 4u; i++) {
+        if lane < 4u && row + i < params.m { row_sums[row + i] = total[i]; }
+    }
 }
 
 // B[k .. k + 3, n .. n + 3] of this lane.

@@ -1,12 +1,14 @@
 // Adds the parts of a split sum in order, with an optional bias along the columns and an activation,
 // or an activation's gradient, on the way out. Many parts are added in several turns: first those of
-// each group of neighbours, to a slab of its own. An invocation per element and group.
+// each group of neighbours, to a slab of its own. Slabs may hold a second result behind the first. An invocation
+// per element and group.
 
 @group(0) @binding(0) var<storage, read> partial: array<f32>;         // (parts, outer, columns, inner)
 @group(0) @binding(1) var<storage, read> bias: array<f32>;            // (columns)
 @group(0) @binding(2) var<storage, read> saved: array<Saved>;         // as the output
 @group(0) @binding(3) var<storage, read_write> output: array<Output>; // (groups, outer, columns, inner)
-@group(0) @binding(4) var<uniform> params: Params;
+@group(0) @binding(4) var<storage, read_write> rest: array<f32>;      // what lies behind the first `rest_begin` elements
+@group(0) @binding(5) var<uniform> params: Params;
 
 struct Params {
     len: u32, // outer * columns * inner
@@ -14,9 +16,11 @@ struct Params {
     inner: u32,
     parts: u32,
     groups: u32,
+    rest_begin: u32,
 }
 
 override HAS_BIAS: bool = false;
+override HAS_REST: bool = false; // of a single group
 
 @compute @workgroup_size(64)
 fn main(
@@ -35,6 +39,10 @@ fn main(
             block_sum += partial[part * params.len + at % params.len];
         }
         sum += block_sum;
+    }
+    if HAS_REST && at >= params.rest_begin {
+        rest[at - params.rest_begin] = sum;
+        return;
     }
     if HAS_BIAS { sum += bias[at / params.inner % params.columns]; }
     store(at, sum);

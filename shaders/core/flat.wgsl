@@ -12,7 +12,8 @@ fn flat_index(group: vec3<u32>, size: u32, thread: u32) -> u32 {
 }
 
 // A loop's bound, as it is. Mesa's llvmpipe compiles a kernel anew, at every dispatch, for each value
-// of a uniform that alone bounds a loop; mixing in what only the dispatch knows keeps it from that.
+// of a uniform that alone bounds a loop; mixing in what only the dispatch knows keeps it from that. And it keeps compilers
+// from unrolling a loop of a constant number of turns, where its code is large.
 // Bounds are below 2^31, and the numbers of workgroups below 2^16.
 fn loop_bound(bound: u32, group: vec3<u32>) -> u32 {
     return min(bound, ~group.z);

@@ -4,6 +4,8 @@
 // A kernel provides
 //   product_size(slice) -> Size          M, N and the range of k that this slice sums over
 //   store_c(slice, m, n, value)          for m < M and n < N
+//   ROW_SUMS: bool                       whether the rows of A are summed as well
+//   store_row_sum(slice, m, value)       for m < M, of the sum over k of A[m, k]
 // and, by core/element_quads.wgsl or core/tap_quads.wgsl,
 //   product_walk(start, step) -> Walk    what leads from a k to the one `step` further on
 //   product_start(start) -> Place        what is known of a quad of A and a quad of B, each at a k
@@ -79,4 +81,41 @@ fn store_quad(slice: u32, size: Size, m: u32, n: u32, distance: u32, c: vec4<f32
     if n + distance < size.n { store_c(slice, m, n + distance, c.y); }
     if n + 2u * distance < size.n { store_c(slice, m, n + 2u * distance, c.z); }
     if n + 3u * distance < size.n { store_c(slice, m, n + 3u * distance, c.w); }
+}
+
+// Stores the sums over k of the tile's rows of A, once the tile of C is stored: each invocation adds up the quads that
+// it has loaded, a step apart, and leaves the sums in `tile_a`, where it put the quads. What is summed on the way takes
+// registers that the accumulators need.
+fn sum_rows(start: Start, walk: Walk, range: vec2<u32>, at_a: u32, step: u32) {
+    var place = product_start(start);
+    var sum = vec4<f32>();
+    var other = vec4<f32>();
+    // In blocks, so that no sum is long enough to lose digits.
+    for (var block = range.x; block < range.y; block += 16u * step) {
+        let block_end = min(block + 16u * step, range.y);
+        var block_sum = vec4<f32>();
+        var block_other = vec4<f32>();
+        for (var k0 = block; k0 < block_end; k0 += step) {
+            block_sum += load_quad_a(place, range.y);
+            if QUADS_APART > 0u { block_other += load_other_a(place, range.y); }
+            place = product_next(place, walk);
+        }
+        sum += block_sum;
+        other += block_other;
+    }
+    tile_a[at_a] = sum;
+    if QUADS_APART > 0u { tile_a[at_a + QUADS_APART] = other; }
+    workgroupBarrier();
+    // The first invocations take a quad of rows each, of which there are as many as lie between two of its rows.
+    let quads = start.rows_apart;
+    if start.thread >= quads { return; }
+    var total = vec4<f32>();
+    for (var k = 0u; k < step; k++) { total += tile_a[k * (quads + 1u) + start.thread]; }
+    let m = start.corner.x + row_of(start.thread);
+    let down = row_distance(quads);
+    let last = start.size.m;
+    if m < last { store_row_sum(start.slice, m, total.x); }
+    if m + down < last { store_row_sum(start.slice, m + down, total.y); }
+    if m + 2u * down < last { store_row_sum(start.slice, m + 2u * down, total.z); }
+    if m + 3u * down < last { store_row_sum(start.slice, m + 3u * down, total.w); }
 }

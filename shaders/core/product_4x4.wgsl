@@ -102,4 +102,5 @@ fn main(
     store_quad(slice, size, m + down, n, SIDE, total1);
     store_quad(slice, size, m + 2u * down, n, SIDE, total2);
     store_quad(slice, size, m + 3u * down, n, SIDE, total3);
+    if ROW_SUMS && corner.y == 0u { sum_rows(start, walk, range, at_a, SIDE); }
 }

@@ -135,4 +135,5 @@ fn main(
     store_quad(slice, size, m1 + down, n, SIDE, total11);
     store_quad(slice, size, m1 + 2u * down, n, SIDE, total21);
     store_quad(slice, size, m1 + 3u * down, n, SIDE, total31);
+    if ROW_SUMS && corner.y == 0u { sum_rows(start, walk, range, at_a, STEP); }
 }

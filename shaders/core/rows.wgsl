@@ -117,6 +117,6 @@ fn main(
     }
 
     if in_grid {
-        store_tile(n, o, y, column * 4u, t);
+        store_tile(n, o, y, column * 4u, t, group);
     }
 }

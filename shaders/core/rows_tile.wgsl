@@ -66,39 +66,34 @@ fn tap_high(t: Tile, w: vec4<f32>, p: vec4<f32>) -> Tile {
     return tap(t, subgroupBroadcast(w, 4u), subgroupBroadcast(w, 5u), subgroupBroadcast(w, 6u), subgroupBroadcast(w, 7u), p);
 }
 
-// One lane's value, in all lanes and for 4 pixels.
-fn spread(v: f32, lane: u32) -> vec4<f32> {
-    return vec4(subgroupShuffle(v, lane));
-}
-
 // Sums of a group's channels from `o` on, which start from the bias: two channels a lane, shared.
 fn initial_tile(group: u32, o: u32, lane: u32) -> Tile {
     let b0 = initial_output(group, o + lane);
     let b1 = initial_output(group, o + 8u + lane);
     return Tile(
-        spread(b0, 0u), spread(b0, 1u), spread(b0, 2u), spread(b0, 3u),
-        spread(b0, 4u), spread(b0, 5u), spread(b0, 6u), spread(b0, 7u),
-        spread(b1, 0u), spread(b1, 1u), spread(b1, 2u), spread(b1, 3u),
-        spread(b1, 4u), spread(b1, 5u), spread(b1, 6u), spread(b1, 7u),
+        vec4(subgroupBroadcast(b0, 0u)), vec4(subgroupBroadcast(b0, 1u)), vec4(subgroupBroadcast(b0, 2u)), vec4(subgroupBroadcast(b0, 3u)),
+        vec4(subgroupBroadcast(b0, 4u)), vec4(subgroupBroadcast(b0, 5u)), vec4(subgroupBroadcast(b0, 6u)), vec4(subgroupBroadcast(b0, 7u)),
+        vec4(subgroupBroadcast(b1, 0u)), vec4(subgroupBroadcast(b1, 1u)), vec4(subgroupBroadcast(b1, 2u)), vec4(subgroupBroadcast(b1, 3u)),
+        vec4(subgroupBroadcast(b1, 4u)), vec4(subgroupBroadcast(b1, 5u)), vec4(subgroupBroadcast(b1, 6u)), vec4(subgroupBroadcast(b1, 7u)),
     );
 }
 
-fn store_tile(n: u32, o: u32, y: u32, x: u32, t: Tile) {
-    store_output(n, o, y, x, t.c0);
-    store_output(n, o + 1u, y, x, t.c1);
-    store_output(n, o + 2u, y, x, t.c2);
-    store_output(n, o + 3u, y, x, t.c3);
-    store_output(n, o + 4u, y, x, t.c4);
-    store_output(n, o + 5u, y, x, t.c5);
-    store_output(n, o + 6u, y, x, t.c6);
-    store_output(n, o + 7u, y, x, t.c7);
-    if HALF { return; }
-    store_output(n, o + 8u, y, x, t.c8);
-    store_output(n, o + 9u, y, x, t.c9);
-    store_output(n, o + 10u, y, x, t.c10);
-    store_output(n, o + 11u, y, x, t.c11);
-    store_output(n, o + 12u, y, x, t.c12);
-    store_output(n, o + 13u, y, x, t.c13);
-    store_output(n, o + 14u, y, x, t.c14);
-    store_output(n, o + 15u, y, x, t.c15);
+// Four channels of a tile.
+struct Quad { c0: vec4<f32>, c1: vec4<f32>, c2: vec4<f32>, c3: vec4<f32> }
+
+// In a loop that compilers do not unroll: see core/product_subgroup.wgsl.
+fn store_tile(n: u32, o: u32, y: u32, x: u32, t: Tile, group: vec3<u32>) {
+    for (var i = 0u; i < loop_bound(select(4u, 2u, HALF), group); i++) {
+        var q = Quad(t.c0, t.c1, t.c2, t.c3);
+        if i == 1u { q = Quad(t.c4, t.c5, t.c6, t.c7); }
+        if !HALF {
+            if i == 2u { q = Quad(t.c8, t.c9, t.c10, t.c11); }
+            if i == 3u { q = Quad(t.c12, t.c13, t.c14, t.c15); }
+        }
+        let first = o + 4u * i;
+        store_output(n, first, y, x, q.c0);
+        store_output(n, first + 1u, y, x, q.c1);
+        store_output(n, first + 2u, y, x, q.c2);
+        store_output(n, first + 3u, y, x, q.c3);
+    }
 }

@@ -121,7 +121,7 @@ fn main(
     }
 
     if in_grid {
-        store_tile(n, o, y, x, low);
-        if WIDE { store_tile(n, o + 16u, y, x, high); }
+        store_tile(n, o, y, x, low, group);
+        if WIDE { store_tile(n, o + 16u, y, x, high, group); }
     }
 }

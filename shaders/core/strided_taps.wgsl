@@ -73,6 +73,7 @@ fn main(
     var block = 0u;
     var total_a = Sums();
     var total_b = Sums();
+    var gradients = Gradients();
     let turns = (end - begin) * blocks;
     for (var first = 0u; first < turns; first += BLOCKS) {
         let last = loop_bound(min(first + BLOCKS, turns), group);
@@ -81,6 +82,7 @@ fn main(
         var t2 = Pair();
         var t3 = Pair();
         var t4 = Pair();
+        var block_gradients = Gradients();
         // One loop over rows and blocks, since llvmpipe runs the body of a loop once more than it counts.
         for (var turn = first; turn < last; turn++) {
             let image = n * params.groups + channel_group; // a group of an image is as an image of its own
@@ -89,6 +91,7 @@ fn main(
             var g1 = vec4<f32>();
             if channel < params.out_channels { g0 = load_gradient_output(out_row, block); }
             if !HALF && channel + 8u < params.out_channels { g1 = load_gradient_output(out_row + 8u * params.out_height, block); }
+            if ROW_SUMS { block_gradients = gradients_sum(block_gradients, Gradients(g0, g1)); }
 
             // Above and left of the image the differences wrap to large numbers.
             let in_y = y * STRIDE_H + kh * DILATION_H - PAD_TOP;
@@ -125,9 +128,15 @@ fn main(
         }
         total_a = sums_sum(total_a, Sums(t0.a, t1.a, t2.a, t3.a, t4.a));
         total_b = sums_sum(total_b, Sums(t0.b, t1.b, t2.b, t3.b, t4.b));
+        if ROW_SUMS { gradients = gradients_sum(gradients, block_gradients); }
     }
 
-    let tile = (group.y * groups.z + group.z) * groups.x + group.x;
-    store_sums((tile * 16u + lane) * TAPS * 2u, total_a);
-    store_sums((tile * 16u + lane + 8u) * TAPS * 2u, total_b);
+    let begin_of_split = split_begin(group.y, groups.z * groups.x, groups.x / row_tiles);
+    let tile = group.z * groups.x + group.x;
+    store_sums(begin_of_split + (tile * 16u + lane) * TAPS * 2u, total_a, group);
+    store_sums(begin_of_split + (tile * 16u + lane + 8u) * TAPS * 2u, total_b, group);
+    if ROW_SUMS && group.z == 0u && group.x == any_tile * row_tiles {
+        let behind = begin_of_split + groups.z * groups.x * 32u * TAPS;
+        store_gradients(behind + any_tile * 4u, lane, gradients);
+    }
 }

@@ -74,10 +74,12 @@ fn main(
     let rows_per_block = max(BLOCKS / max(out_blocks, 1u), 1u);
     var total0 = Sums();
     var total1 = Sums();
+    var gradients = Gradients();
     for (var first = begin; first < end; first += rows_per_block) {
         let last = min(first + rows_per_block, end);
         var s0 = Sums();
         var s1 = Sums();
+        var block_gradients = Gradients();
         for (var r = first; r < last; r++) {
             let in_y = i32(y + kh) - i32(PAD_TOP);
             let row_inside = filter_row < filter_rows && in_y >= 0 && in_y < i32(params.in_height);
@@ -95,6 +97,7 @@ fn main(
                 var g1 = vec4<f32>();
                 if channel < params.out_channels { g0 = load_gradient_output(out_row, block); }
                 if !HALF && channel + 8u < params.out_channels { g1 = load_gradient_output(out_row + 8u * params.out_height, block); }
+                if ROW_SUMS { block_gradients = gradients_sum(block_gradients, Gradients(g0, g1)); }
                 let next = first_block + i32(block + blocks) - 1;
                 var c = vec4<f32>();
                 if row_inside && next >= 0 && next < in_blocks { c = load_input(in_row, u32(next)); }
@@ -124,9 +127,15 @@ fn main(
         }
         total0 = sums_sum(total0, s0);
         total1 = sums_sum(total1, s1);
+        if ROW_SUMS { gradients = gradients_sum(gradients, block_gradients); }
     }
 
-    let tile = (group.y * groups.z + group.z) * groups.x + group.x;
-    store_sums((tile * 16u + lane) * TAPS * 2u, total0);
-    store_sums((tile * 16u + lane + 8u) * TAPS * 2u, total1);
+    let begin_of_split = split_begin(group.y, groups.z * groups.x, groups.x / row_tiles);
+    let tile = group.z * groups.x + group.x;
+    store_sums(begin_of_split + (tile * 16u + lane) * TAPS * 2u, total0, group);
+    store_sums(begin_of_split + (tile * 16u + lane + 8u) * TAPS * 2u, total1, group);
+    if ROW_SUMS && group.z == 0u && group.x == any_tile * row_tiles {
+        let behind = begin_of_split + groups.z * groups.x * 32u * TAPS;
+        store_gradients(behind + any_tile * 4u, lane, gradients);
+    }
 }

@@ -22,6 +22,9 @@ override OUTPUT_VEC4: bool = false;
 // A group has at most 8 output channels: a lane owns one.
 override HALF: bool = false;
 
+// The gradient is summed by itself too: that of a bias.
+override ROW_SUMS: bool = false;
+
 // Taps of a filter row that are taken at once.
 override TAPS: u32 = select(4u, KERNEL_W, KERNEL_W <= 5u);
 
@@ -29,6 +32,13 @@ override TAPS: u32 = select(4u, KERNEL_W, KERNEL_W <= 5u);
 struct Rows { low: vec4<f32>, high: vec4<f32> }
 // All sums of one output channel.
 struct Sums { t0: Rows, t1: Rows, t2: Rows, t3: Rows, t4: Rows }
+
+// The sums of the gradient of a lane's two channels, by column of a block.
+struct Gradients { low: vec4<f32>, high: vec4<f32> }
+
+fn gradients_sum(a: Gradients, b: Gradients) -> Gradients {
+    return Gradients(a.low + b.low, a.high + b.high);
+}
 
 // About so many blocks of pixels are summed by themselves, so that no sum is long enough to lose digits.
 const BLOCKS: u32 = 32u;
@@ -47,17 +57,41 @@ fn sums_sum(a: Sums, b: Sums) -> Sums {
     return s;
 }
 
-fn store_rows(i: u32, r: Rows) {
-    partial_sums[i] = r.low;
-    partial_sums[i + 1u] = r.high;
+// In a loop that compilers do not unroll: see core/product_subgroup.wgsl.
+fn store_sums(at: u32, s: Sums, group: vec3<u32>) {
+    for (var t = 0u; t < loop_bound(TAPS, group); t++) {
+        var r = s.t0;
+        if t == 1u { r = s.t1; }
+        if t == 2u { r = s.t2; }
+        if t == 3u { r = s.t3; }
+        if t == 4u { r = s.t4; }
+        partial_sums[at + 2u * t] = r.low;
+        partial_sums[at + 2u * t + 1u] = r.high;
+    }
 }
 
-fn store_sums(i: u32, s: Sums) {
-    store_rows(i, s.t0);
-    if TAPS > 1u { store_rows(i + 2u, s.t1); }
-    if TAPS > 2u { store_rows(i + 4u, s.t2); }
-    if TAPS > 3u { store_rows(i + 6u, s.t3); }
-    if TAPS > 4u { store_rows(i + 8u, s.t4); }
+// Where a split begins, in vectors: behind the tiles of the one before, and the sums of 16 channels for each tile of them.
+fn split_begin(split: u32, tiles: u32, channel_tiles: u32) -> u32 {
+    return split * (tiles * 32u * TAPS + select(0u, channel_tiles * 4u, ROW_SUMS));
+}
+
+// Stores the sums of 16 channels. A lane has those of channels lane and lane + 8; two of them put them together.
+fn store_gradients(i: u32, lane: u32, s: Gradients) {
+    let low = dot(s.low, vec4(1.0));
+    let high = dot(s.high, vec4(1.0));
+    let first = lane % 2u * 4u;
+    let lows = vec4(
+        subgroupShuffle(low, first), subgroupShuffle(low, first + 1u),
+        subgroupShuffle(low, first + 2u), subgroupShuffle(low, first + 3u),
+    );
+    let highs = vec4(
+        subgroupShuffle(high, first), subgroupShuffle(high, first + 1u),
+        subgroupShuffle(high, first + 2u), subgroupShuffle(high, first + 3u),
+    );
+    if lane < 2u {
+        partial_sums[i + lane] = lows;
+        partial_sums[i + 2u + lane] = highs;
+    }
 }
 
 // Columns 4 * block .. 4 * block + 3 of one row, zero beyond its end. Called under a lane mask.

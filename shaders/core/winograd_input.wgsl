@@ -1,11 +1,8 @@
 
-// Tiles of 6x6 pixels of four channels, at the points of core/winograd_points.wgsl: for core/winograd.wgsl.
+// Tiles of 6x6 pixels, at the points of core/winograd_points.wgsl: for core/winograd.wgsl.
 //
-// Calls  pixels(at, channel, in_row) -> Pixels   of one of the channels
-// Uses the kernel's buffers `input`, array<vec4<Input>>, and `values`, array<vec4<f32>>.
-
-override PAD_TOP: u32 = 1u;
-override PAD_LEFT: u32 = 1u;
+// Calls  pixels(at, channel, in_row) -> Pixels   of one of four channels
+// Uses the kernel's buffers `input`, array<vec4<Input>>, and `values`, array<f32>.
 
 // What an invocation knows of its tile.
 struct Place {
@@ -28,8 +25,8 @@ fn place_of(tile: TilePlace, lane: u32, quad: u32) -> Place {
     return Place(
         (tile.n * params.groups + channel_group) * params.in_channels + channel,
         min(params.in_channels - channel, 4u),
-        i32(tile.y * 4u) - i32(PAD_TOP),
-        i32(tile.x * 4u) - i32(PAD_LEFT),
+        i32(tile.y * 4u) - i32(params.pad_top),
+        i32(tile.x * 4u) - i32(params.pad_left),
         tile.inside,
         tile.x,
         lane,
@@ -76,20 +73,10 @@ fn own_pixels(at: Place, in_row: InputRow) -> Pixels {
     return Pixels(low, vec4(low.zw, select(vec2<f32>(), b.xy, (more >= vec2(0)) & (more < vec2(width)))));
 }
 
-// A row of six pixels of four channels, at the points.
-fn row_at_points(at: Place, row: u32) -> Six {
-    let p0 = pixels(at, 0u, row);
-    let p1 = pixels(at, 1u, row);
-    let p2 = pixels(at, 2u, row);
-    let p3 = pixels(at, 3u, row);
-    return input_at_points(Six(
-        vec4(p0.low.x, p1.low.x, p2.low.x, p3.low.x),
-        vec4(p0.low.y, p1.low.y, p2.low.y, p3.low.y),
-        vec4(p0.low.z, p1.low.z, p2.low.z, p3.low.z),
-        vec4(p0.low.w, p1.low.w, p2.low.w, p3.low.w),
-        vec4(p0.high.z, p1.high.z, p2.high.z, p3.high.z),
-        vec4(p0.high.w, p1.high.w, p2.high.w, p3.high.w),
-    ));
+// A row of six pixels at the points.
+fn row_at_points(at: Place, channel: u32, row: u32) -> Six {
+    let p = pixels(at, channel, row);
+    return input_at_points(Six(p.low.x, p.low.y, p.low.z, p.low.w, p.high.z, p.high.w));
 }
 
 // The points' values of one column of points, each a stride after the one before.
@@ -103,17 +90,18 @@ fn store_column(at: u32, stride: u32, column: Six) {
     values[at + 30u * stride] = v.v5;
 }
 
-// All of a tile. `octet` is the place of its octet in the chunk, and `quad` that of its channels among all.
-fn tile_at_points(at: Place, octet: u32, quad: u32) {
-    let r0 = row_at_points(at, 0u);
-    let r1 = row_at_points(at, 1u);
-    let r2 = row_at_points(at, 2u);
-    let r3 = row_at_points(at, 3u);
-    let r4 = row_at_points(at, 4u);
-    let r5 = row_at_points(at, 5u);
+// All of a tile of one of four channels. `octet` is the place of its octet in the chunk, and `quad` that of its channels
+// among all.
+fn tile_at_points(at: Place, channel: u32, octet: u32, quad: u32) {
+    let r0 = row_at_points(at, channel, 0u);
+    let r1 = row_at_points(at, channel, 1u);
+    let r2 = row_at_points(at, channel, 2u);
+    let r3 = row_at_points(at, channel, 3u);
+    let r4 = row_at_points(at, channel, 4u);
+    let r5 = row_at_points(at, channel, 5u);
     let all_quads = params.groups * ((params.in_channels + 3u) / 4u);
-    let stride = params.octets * all_quads * 8u;
-    let first = (octet * all_quads + quad) * 8u + at.lane;
+    let stride = params.octets * all_quads * 32u;
+    let first = element_of(octet, all_quads, quad, at.lane * 4u + channel);
     store_column(first, stride, Six(r0.v0, r1.v0, r2.v0, r3.v0, r4.v0, r5.v0));
     store_column(first + stride, stride, Six(r0.v1, r1.v1, r2.v1, r3.v1, r4.v1, r5.v1));
     store_column(first + 2u * stride, stride, Six(r0.v2, r1.v2, r2.v2, r3.v2, r4.v2, r5.v2));

@@ -9,13 +9,14 @@
 // these points an error is a quarter of what it is with 0, 1, -1, 2, -2 (Barabasz et al., "Error Analysis and Improving
 // the Accuracy of Winograd Convolution for Deep Neural Networks", 2020).
 //
-// The functions transform along one dimension, four of whatever a vector holds.
+// The functions transform along one dimension. A kernel's invocation transforms one tile of one channel: with four channels
+// in vectors it would hold 144 numbers, and a driver that makes code for each component loaded or stored four times as much.
 
 const HALF_ROOT: f32 = 0.70710678118654752; // sqrt(1/2)
 const ROOT: f32 = 1.41421356237309505;      // sqrt(2)
 
-struct Four { v0: vec4<f32>, v1: vec4<f32>, v2: vec4<f32>, v3: vec4<f32> }
-struct Six { v0: vec4<f32>, v1: vec4<f32>, v2: vec4<f32>, v3: vec4<f32>, v4: vec4<f32>, v5: vec4<f32> }
+struct Four { v0: f32, v1: f32, v2: f32, v3: f32 }
+struct Six { v0: f32, v1: f32, v2: f32, v3: f32, v4: f32, v5: f32 }
 
 // B^T: six pixels at the six points.
 fn input_at_points(d: Six) -> Six {
@@ -34,7 +35,7 @@ fn input_at_points(d: Six) -> Six {
 }
 
 // F: three weights at the six points.
-fn weight_at_points(g0: vec4<f32>, g1: vec4<f32>, g2: vec4<f32>) -> Six {
+fn weight_at_points(g0: f32, g1: f32, g2: f32) -> Six {
     let near_even = (-2.0 / 3.0) * g0 + (-1.0 / 3.0) * g2;
     let near_odd = (HALF_ROOT * -2.0 / 3.0) * g1;
     let far_even = (1.0 / 6.0) * g0 + (1.0 / 3.0) * g2;
@@ -43,7 +44,7 @@ fn weight_at_points(g0: vec4<f32>, g1: vec4<f32>, g2: vec4<f32>) -> Six {
 }
 
 // F with the roles changed: four gradients of results at the six points, for those of three weights.
-fn gradient_at_points(g0: vec4<f32>, g1: vec4<f32>, g2: vec4<f32>, g3: vec4<f32>) -> Six {
+fn gradient_at_points(g0: f32, g1: f32, g2: f32, g3: f32) -> Six {
     let near_even = (-2.0 / 3.0) * g0 + (-1.0 / 3.0) * g2;
     let near_odd = (HALF_ROOT * -2.0 / 3.0) * g1 + (HALF_ROOT * -1.0 / 3.0) * g3;
     let far_even = (1.0 / 6.0) * g0 + (1.0 / 3.0) * g2;

@@ -218,18 +218,19 @@ impl Recording {
         count
     }
 
-    /// What a kernel with these constants makes of `parameter`, recorded by `record` if it is not there
+    /// What a kernel with these constants and params makes of `parameter`, recorded by `record` if it is not there
     /// yet. It is handed a buffer of `len` elements for that.
     pub fn prepared(
         &mut self,
         kernel: &'static Kernel,
-        constants: &[(&'static str, f64)],
+        (constants, params): (&[(&'static str, f64)], impl Params),
         parameter: Region,
         (label, format, len): (&str, Format, usize),
         record: impl FnOnce(&mut Self, Region),
     ) -> Region {
         let is_it = |dispatch: &&Dispatch| {
             let same = dispatch.kernel.name == kernel.name && dispatch.constants == constants;
+            let same = same && dispatch.params == bytemuck::bytes_of(&params);
             same && dispatch.bindings.first() == Some(&Some(parameter))
         };
         let known = self.preparation.iter().flatten().find(is_it);

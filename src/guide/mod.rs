@@ -38,6 +38,7 @@ pub mod cost {}
 /// [half precision]: crate::guide::half_precision
 /// [cost]: crate::guide::cost
 /// [kernels]: crate::guide::kernels#long-sums-few-tiles
+/// [isa]: crate::guide::isa
 #[doc = include_str!("benchmarks.md")]
 pub mod benchmarks {}
 

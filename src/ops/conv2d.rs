@@ -126,7 +126,7 @@ pub async fn conv2d_backward_weight_async(
     let [input, gradient] = call.inputs([("x", x), ("output gradient", gradient_output)])?;
     let inputs = [padded(&call, layer, x.shape(), input)?, gradient];
     let to = call.region(&output);
-    conv2d::backward_weight(&mut call.recording(), &geometry, inputs, to);
+    conv2d::backward_weight(&mut call.recording(), &geometry, inputs, (to, None));
     call.run().await?;
     Ok(output)
 }
@@ -239,7 +239,7 @@ pub async fn conv_transpose2d_backward_weight_async(
     // The convolution whose transpose this is goes from this layer's output to its input.
     let inputs = call.inputs([("output gradient", gradient_output), ("x", x)])?;
     let to = call.region(&output);
-    conv2d::backward_weight(&mut call.recording(), &geometry, inputs, to);
+    conv2d::backward_weight(&mut call.recording(), &geometry, inputs, (to, None));
     call.run().await?;
     Ok(output)
 }

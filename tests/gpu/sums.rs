@@ -1,6 +1,7 @@
 //! Long sums: that they are made at all, where a driver lets an invocation make only so many iterations,
 //! and that they keep their digits.
 
+mod biases;
 mod products;
 
 use wgpu_cnn::op::Softmax;

@@ -164,7 +164,7 @@ fn record(recording: &mut Recording, work: &Work, [a, b]: [Region; 2], output: R
             conv2d::backward_input(recording, geometry, [a, b], None, to);
         }
         Work::Conv2dBackwardWeight(geometry) => {
-            conv2d::backward_weight(recording, geometry, [a, b], output);
+            conv2d::backward_weight(recording, geometry, [a, b], (output, None));
         }
     }
 }

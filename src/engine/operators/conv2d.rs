@@ -73,15 +73,17 @@ impl<T: Real> Operator<T> for Conv2d {
             true => layer.rows_of(recording, gradient),
             false => vec![],
         };
+        let [bias_too, bias_alone] = layer.bias_gradient(places)?;
         if let Some(to) = places.to_pieces(0) {
             let input = self.pad(site, recording, input)?;
             let input = layer.columns_of(recording, input);
             let values = [&gradients[..], &input];
             layer.to_weights(recording, values, to, |recording, part, [gy, x], to| {
-                conv2d::backward_weight(recording, &part.geometry(&geometry), [x, gy], to);
+                let geometry = part.geometry(&geometry);
+                conv2d::backward_weight(recording, &geometry, [x, gy], (to, bias_too));
             });
         }
-        if let Some(to) = places.to_parameter(1)? {
+        if let Some(to) = bias_alone {
             let area = geometry.out_size.area();
             let extents = [geometry.batch, geometry.out_channels, area];
             reduce::bias_gradient(recording, extents, gradient, to);

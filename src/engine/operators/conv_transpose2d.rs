@@ -48,7 +48,7 @@ impl<T: Real> Operator<T> for ConvTranspose2d {
             let input = layer.rows_of(recording, input);
             let values = [&input[..], &gradients];
             layer.to_weights(recording, values, to, |recording, part, [x, gy], to| {
-                conv2d::backward_weight(recording, &part.geometry(&geometry), [gy, x], to);
+                conv2d::backward_weight(recording, &part.geometry(&geometry), [gy, x], (to, None));
             });
         }
         if let Some(to) = places.to_parameter(1)? {

@@ -43,15 +43,16 @@ impl<T: Real> Operator<T> for Linear {
             true => layer.rows_of(recording, gradient),
             false => vec![],
         };
+        let [bias_too, bias_alone] = layer.bias_gradient(places)?;
         if let Some(to) = places.to_pieces(0) {
             let input = layer.columns_of(recording, input);
             let values = [&gradients[..], &input];
             layer.to_weights(recording, values, to, |recording, part, [gy, x], to| {
                 let geometry = of_part(&geometry, part);
-                matmul::linear_backward_weight(recording, &geometry, [x, gy], to);
+                matmul::linear_backward_weight(recording, &geometry, [x, gy], (to, bias_too));
             });
         }
-        if let Some(to) = places.to_parameter(1)? {
+        if let Some(to) = bias_alone {
             let extents = [geometry.rows, geometry.out_features, 1];
             reduce::bias_gradient(recording, extents, gradient, to);
         }

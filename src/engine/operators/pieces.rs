@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use super::Backward;
 use crate::Result;
 use crate::engine::internal;
 use crate::gpu::kernel::Format;
@@ -240,6 +241,16 @@ impl Layer {
         for ((part, (&rows, &columns)), to) in self.parts.iter().zip(values).zip(to.regions()) {
             product(recording, part, [rows, columns], to);
         }
+    }
+
+    /// Where the gradient of the rows' bias goes: as the weights' is made, or by itself, as where these have none or
+    /// lie in several pieces.
+    pub fn bias_gradient(&self, places: &Backward) -> Result<[Option<Region>; 2]> {
+        let (to, whole) = (places.to_parameter(1)?, self.parts.len() == 1);
+        Ok(match whole && places.to_pieces(0).is_some() {
+            true => [to, None],
+            false => [None, to],
+        })
     }
 
     /// The part of a bias for channels of a side.

@@ -147,19 +147,16 @@ pub(crate) const PRODUCT_SUBGROUP: Block =
 
 pub(crate) const SLIDE: Block = block!("slide");
 const ROWS_TILE: Block = block!("rows_tile", constants: ["HAS_BIAS", "HALF"]);
-const TAPS_SUMS: Block = block!("taps_sums", constants: ["OUTPUT_VEC4", "HALF"]);
+const TAPS_SUMS: Block = block!("taps_sums", constants: ["OUTPUT_VEC4", "HALF", "ROW_SUMS"]);
 pub(crate) const ROWS: Block = block!("rows", uses: [ROWS_TILE, SLIDE, FLAT]);
 pub(crate) const TAPS: Block = block!("taps", uses: [TAPS_SUMS, SLIDE, FLAT]);
 pub(crate) const STRIDED: Block = block!("strided", uses: [ROWS_TILE, PHASES, FLAT]);
 pub(crate) const WINOGRAD_POINTS: Block = block!("winograd_points");
-pub(crate) const WINOGRAD: Block = block!("winograd", uses: [WINOGRAD_POINTS]);
+pub(crate) const WINOGRAD: Block = block!("winograd");
 pub(crate) const WINOGRAD_INPUT: Block =
-    block!("winograd_input", constants: ["PAD_TOP", "PAD_LEFT"], uses: [WINOGRAD]);
-pub(crate) const WINOGRAD_OUTPUT: Block = block!(
-    "winograd_output",
-    constants: ["PAD_TOP", "PAD_LEFT", "BACKWARD", "HAS_BIAS"],
-    uses: [WINOGRAD, FLAT, TIMES_ZERO]
-);
+    block!("winograd_input", uses: [WINOGRAD, WINOGRAD_POINTS]);
+pub(crate) const WINOGRAD_OUTPUT: Block =
+    block!("winograd_output", uses: [WINOGRAD, WINOGRAD_POINTS, FLAT, TIMES_ZERO]);
 pub(crate) const ENDED: Block = block!("ended");
 pub(crate) const TIMES_ZERO: Block = block!("times_zero");
 const FFT_BLOCK: Block = block!("fft_block", constants: ["PLANE"]);

@@ -88,10 +88,10 @@ pub(crate) const BACKWARD_INPUT: Product = product!(
 
 pub(crate) const BACKWARD_WEIGHT: Product = product!(
     "conv2d_backward_weight",
-    bindings: &[Read, Read, ReadWrite],
+    bindings: &[Read, Read, ReadWrite, ReadWrite],
     formats: &[(0, "Gradient"), (1, "Input")],
     params: Params,
-    constants: [],
+    constants: ["ROW_SUMS"],
     source: "conv2d_backward_weight.wgsl",
     blocks: [&blocks::CONV2D_PARAMS, &blocks::WINDOW, &blocks::ELEMENT_QUADS]
 );
@@ -173,22 +173,34 @@ pub(super) const KERNELS: &[&Kernel] = &[
 
 /// A pass from images and weights to images.
 type ToImages = fn(&mut Recording, &Conv2dGeometry, [Region; 2], Option<Region>, Output);
-/// A pass from images and the gradient of others to that of the weights.
-type ToWeights = fn(&mut Recording, &Conv2dGeometry, [Region; 2], Region);
+/// A pass from images and the gradient of others to that of the weights, and of a bias where the pass sums the outputs' gradient
+/// on the way. Gives the bias's place if its gradient is yet to be made.
+type ToParameters =
+    fn(&mut Recording, &Conv2dGeometry, [Region; 2], (Region, Option<Region>)) -> Option<Region>;
 
 /// The passes of a core that has kernels of its own.
 struct Passes {
     forward: ToImages,
     backward_input: ToImages,
-    backward_weight: Option<ToWeights>,
+    backward_weight: Option<ToParameters>,
+}
+
+/// The weight gradient's pass of a core that does not sum the outputs' gradient.
+macro_rules! to_weights {
+    ($core:ident) => {
+        Some(|to, geometry, inputs, (weight, bias)| {
+            $core::backward_weight(to, geometry, inputs, weight);
+            bias
+        })
+    };
 }
 
 macro_rules! passes {
-    ($core:ident) => {
+    ($core:ident, $backward_weight:expr) => {
         Some(Passes {
             forward: $core::forward,
             backward_input: $core::backward_input,
-            backward_weight: Some($core::backward_weight),
+            backward_weight: $backward_weight,
         })
     };
     ($core:ident, $form:expr, $backward_weight:expr) => {
@@ -211,14 +223,14 @@ impl Passes {
             return None;
         }
         match core {
-            Core::Rows => passes!(conv2d_rows),
-            Core::Strided => passes!(conv2d_strided),
-            Core::Depthwise => passes!(conv2d_depthwise),
-            Core::Unfolded => passes!(conv2d_unfolded),
-            Core::Fft => passes!(conv2d_fft),
+            Core::Rows => passes!(conv2d_rows, Some(conv2d_rows::backward_weight)),
+            Core::Strided => passes!(conv2d_strided, Some(conv2d_strided::backward_weight)),
+            Core::Depthwise => passes!(conv2d_depthwise, to_weights!(conv2d_depthwise)),
+            Core::Unfolded => passes!(conv2d_unfolded, to_weights!(conv2d_unfolded)),
+            Core::Fft => passes!(conv2d_fft, to_weights!(conv2d_fft)),
             Core::WinogradSubgroup => {
-                let to_weights = conv2d_winograd::backward_weight as ToWeights;
-                passes!(conv2d_winograd, Form::Subgroup, Some(to_weights))
+                let to_weights: Option<ToParameters> = to_weights!(conv2d_winograd);
+                passes!(conv2d_winograd, Form::Subgroup, to_weights)
             }
             Core::WinogradTiled => passes!(conv2d_winograd, Form::Tiled, None),
             Core::Tiled32 | Core::Tiled64 | Core::Tiled128 | Core::Subgroup | Core::Direct => None,
@@ -361,19 +373,35 @@ fn image_bindings(
 }
 
 /// The gradient with respect to the weights, from the input and the gradient with respect to the
-/// output.
+/// output; and that with respect to a bias.
 pub(crate) fn backward_weight(
     recording: &mut Recording,
     geometry: &Conv2dGeometry,
-    [input, gradient_output]: [Region; 2],
-    gradient_weight: Region,
+    inputs: [Region; 2],
+    to: (Region, Option<Region>),
 ) {
     let work = Work::Conv2dBackwardWeight(*geometry);
-    let inputs = [input, gradient_output];
-    let core = recording.core(&work, formats(inputs, gradient_weight));
-    if let Some(pass) = Passes::of(core).and_then(|passes| passes.backward_weight) {
-        return pass(recording, geometry, inputs, gradient_weight);
+    let core = recording.core(&work, formats(inputs, to.0));
+    let bias = match Passes::of(core).and_then(|passes| passes.backward_weight) {
+        Some(pass) => pass(recording, geometry, inputs, to),
+        None => product_of_gradients(recording, core, geometry, inputs, to),
+    };
+    if let Some(bias) = bias {
+        let area = geometry.out_size.area();
+        let extents = [geometry.batch, geometry.out_channels, area];
+        reduce::bias_gradient(recording, extents, inputs[1], bias);
     }
+}
+
+/// The same by the direct kernel, or by the product. Gives the bias's place if its gradient is yet to be made.
+fn product_of_gradients(
+    recording: &mut Recording,
+    core: Core,
+    geometry: &Conv2dGeometry,
+    [input, gradient_output]: [Region; 2],
+    (gradient_weight, gradient_bias): (Region, Option<Region>),
+) -> Option<Region> {
+    let work = Work::Conv2dBackwardWeight(*geometry);
     let (extents, len) = (work.extents(), geometry.weight_len());
     let traits = recording.traits;
     let parts = recording.parts(|| match core {
@@ -392,27 +420,35 @@ pub(crate) fn backward_weight(
         | Core::WinogradTiled
         | Core::Fft => strategy::sum_parts(&traits, &work, core),
     });
+    // In parts, the bias's is behind the weights'.
+    let slab = len + geometry.out_channels;
+    let sums = core != Core::Direct && parts <= traits.holds(slab);
+    let [bias, rest] = [sums, !sums].map(|here| gradient_bias.filter(|_| here));
     let target = match parts {
         1 => gradient_weight,
-        _ => recording.transient("weight gradient parts", parts * len),
+        _ => recording.transient("weight gradient parts", parts * bias.map_or(len, |_| slab)),
     };
-    let regions = [Some(gradient_output), Some(input), Some(target)];
+    let bias_now = bias.filter(|_| parts == 1);
+    let regions = [Some(gradient_output), Some(input), Some(target), bias_now];
     let mut constants = window_constants(geometry).to_vec();
     let params = params(geometry, parts);
     if core == Core::Direct {
         recording.iterations(strategy::group_iterations(extents.k.div_ceil(parts)));
         let grid = group_grid(parts * len);
+        let [regions @ .., _] = regions;
         recording.dispatch(&DIRECT_BACKWARD_WEIGHT, &constants, &regions, params, grid);
     } else {
         constants.extend([("A_ALONG_K", 1.0), ("B_ALONG_K", 1.0)]);
+        constants.extend(bias.map(|_| ("ROW_SUMS", flag(true))));
         let extents = extents.split(parts);
         BACKWARD_WEIGHT.dispatch(recording, core, extents, constants, &regions, params);
     }
     recording.flops(work.flops());
     if parts > 1 {
-        let to = gradient_weight.into();
-        reduce::sum_parts(recording, target, parts, [1, len, 1], None, to);
+        let (lens, to) = ([len, slab - len], (gradient_weight, bias));
+        reduce::sum_parts_of_two(recording, target, parts, lens, to);
     }
+    rest
 }
 
 /// How the inputs and the result of a pass lie in memory.

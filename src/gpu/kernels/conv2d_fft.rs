@@ -368,5 +368,5 @@ fn weights(
         let grid = [quads, to, parts].map(|count| count as u64);
         recording.dispatch(&WEIGHT, &constants, &regions, params, grid);
     };
-    recording.prepared(&WEIGHT, &constants, weight, memory, record)
+    recording.prepared(&WEIGHT, (&constants, params), weight, memory, record)
 }

@@ -8,7 +8,17 @@ use crate::gpu::work::Phases;
 use crate::op::{Conv2dGeometry, Size2};
 
 params! {
-    struct Params {
+    /// Of the convolution that will run.
+    struct RowsParams {
+        groups: u32,
+        in_channels: u32,
+        out_channels: u32,
+        backward: u32,
+    }
+}
+
+params! {
+    struct TilesParams {
         groups: u32,
         in_channels: u32,
         out_channels: u32,
@@ -21,8 +31,8 @@ pub(crate) const PACK_WEIGHT: Kernel = Kernel {
     blocks: &[&blocks::FLAT],
     bindings: &[Read, ReadWrite],
     formats: &[(0, "Weight"), (1, "Packed")],
-    params: Params::LAYOUT,
-    constants: &["KERNEL_H", "KERNEL_W", "BACKWARD"],
+    params: RowsParams::LAYOUT,
+    constants: &["KERNEL_H", "KERNEL_W"],
 };
 
 pub(crate) const PACK_TILES: Kernel = Kernel {
@@ -31,7 +41,7 @@ pub(crate) const PACK_TILES: Kernel = Kernel {
     blocks: &[&blocks::FLAT],
     bindings: &[Read, ReadWrite],
     formats: &[(0, "Weight"), (1, "Packed")],
-    params: Params::LAYOUT,
+    params: TilesParams::LAYOUT,
     constants: &["KERNEL_H", "KERNEL_W", "PHASES_H", "PHASES_W", "BACKWARD"],
 };
 
@@ -53,33 +63,19 @@ pub(super) fn rows(
         channels
     };
     let len = strategy::packed_len(geometry, backward);
-    let constants = [
-        ("KERNEL_H", height as f64),
-        ("KERNEL_W", width as f64),
-        ("BACKWARD", flag(backward)),
-    ];
-    let params = Params {
+    let constants = [("KERNEL_H", height as f64), ("KERNEL_W", width as f64)];
+    let params = RowsParams {
         groups: geometry.groups as u32,
         in_channels: in_channels as u32,
         out_channels: out_channels as u32,
+        backward: backward.into(),
     };
     let memory = ("packed weights", weight.format, len);
-    recording.prepared(
-        &PACK_WEIGHT,
-        &constants,
-        weight,
-        memory,
-        |recording, packed| {
-            let regions = [Some(weight), Some(packed)];
-            recording.dispatch(
-                &PACK_WEIGHT,
-                &constants,
-                &regions,
-                params,
-                flat_grid(len / 16),
-            );
-        },
-    )
+    let record = |recording: &mut Recording, packed| {
+        let (regions, grid) = ([Some(weight), Some(packed)], flat_grid(len / 16));
+        recording.dispatch(&PACK_WEIGHT, &constants, &regions, params, grid);
+    };
+    recording.prepared(&PACK_WEIGHT, (&constants, params), weight, memory, record)
 }
 
 /// The weights as the tiled cores read them.
@@ -101,7 +97,7 @@ pub(super) fn tiles(
         ("PHASES_W", phases.width as f64),
         ("BACKWARD", flag(backward)),
     ];
-    let params = Params {
+    let params = TilesParams {
         groups: geometry.groups as u32,
         in_channels: (geometry.in_channels / geometry.groups) as u32,
         out_channels: (geometry.out_channels / geometry.groups) as u32,
@@ -112,5 +108,5 @@ pub(super) fn tiles(
         let (regions, grid) = ([Some(weight), Some(packed)], flat_grid(len / 4));
         recording.dispatch(&PACK_TILES, &constants, &regions, params, grid);
     };
-    recording.prepared(&PACK_TILES, &constants, weight, memory, record)
+    recording.prepared(&PACK_TILES, (&constants, params), weight, memory, record)
 }

@@ -69,10 +69,10 @@ pub(crate) const BACKWARD_WEIGHT_SUM: Kernel = Kernel {
     name: "conv2d_backward_weight_sum",
     source: source!("conv2d_backward_weight_sum.wgsl"),
     blocks: &[&blocks::FLAT],
-    bindings: &[Read, ReadWrite],
+    bindings: &[Read, ReadWrite, ReadWrite],
     formats: &[],
     params: TapsSumParams::LAYOUT,
-    constants: &["KERNEL_H", "KERNEL_W"],
+    constants: &["KERNEL_H", "KERNEL_W", "ROW_SUMS"],
 };
 
 #[cfg(test)]
@@ -180,13 +180,13 @@ pub(super) fn needs_edge_loads(geometry: &Conv2dGeometry, left: usize) -> bool {
     !(whole_rows && covered)
 }
 
-/// The weight gradient by the taps core.
+/// The weight gradient by the taps core, and a bias's on the way. Gives the bias's place if its gradient is yet to be made.
 pub(super) fn backward_weight(
     recording: &mut Recording,
     geometry: &Conv2dGeometry,
     inputs: [Region; 2],
-    gradient_weight: Region,
-) {
+    to: (Region, Option<Region>),
+) -> Option<Region> {
     let [top, _, left, _] = geometry.padding;
     let constants = [
         ("HALF", half(geometry)),
@@ -198,18 +198,18 @@ pub(super) fn backward_weight(
         ("OUTPUT_VEC4", whole_vectors(geometry.out_size.width)),
     ];
     let kernel = (&BACKWARD_WEIGHT_TAPS, &constants[..]);
-    weight_sums(recording, geometry, kernel, inputs, gradient_weight);
+    weight_sums(recording, geometry, kernel, inputs, to)
 }
 
-/// The weight gradient by a kernel with its constants: partial sums over parts of the output rows, then
-/// those in order.
+/// The weight gradient by a kernel with its constants, and a bias's: partial sums over parts of the output
+/// rows, then those in order. Gives the bias's place where a buffer has no room for its sums.
 pub(super) fn weight_sums(
     recording: &mut Recording,
     geometry: &Conv2dGeometry,
     (kernel, constants): (&'static Kernel, &[(&'static str, f64)]),
     [input, gradient_output]: [Region; 2],
-    gradient_weight: Region,
-) {
+    (gradient_weight, gradient_bias): (Region, Option<Region>),
+) -> Option<Region> {
     let Size2 { height, width } = geometry.kernel;
     let chunks = width.div_ceil(row_taps(width));
     let [row_tiles, channel_tiles] = strategy::tap_tiles(geometry);
@@ -219,6 +219,12 @@ pub(super) fn weight_sums(
     let sums = strategy::tap_sums(geometry);
     let most = recording.traits.holds(sums);
     let splits = recording.parts(|| strategy::tap_splits(geometry, tiles * chunks, most));
+    // Behind the sums of each split lie those of the gradient itself, by tiles of 16 channels.
+    let with_gradients = sums + channel_tiles * 16;
+    let room = splits <= recording.traits.holds(with_gradients);
+    let bias_now = gradient_bias.filter(|_| room);
+    let summed = bias_now.map(|_| ("ROW_SUMS", flag(true)));
+    let sums = summed.map_or(sums, |_| with_gradients);
     let partial = recording.transient("weight gradient parts", splits * sums);
 
     let rows_per_split = rows.div_ceil(splits);
@@ -229,7 +235,8 @@ pub(super) fn weight_sums(
     let regions = [Some(gradient_output), Some(input), Some(partial)];
     let grid = [tiles, splits, chunks].map(|extent| extent as u64);
     recording.iterations(rows_per_split * (2 + strips));
-    recording.dispatch(kernel, constants, &regions, params, grid);
+    let constants: Vec<_> = constants.iter().copied().chain(summed).collect();
+    recording.dispatch(kernel, &constants, &regions, params, grid);
     recording.flops(geometry.flops());
 
     let (partial, splits) = reduce::fewer_slabs(recording, partial, splits, sums);
@@ -238,11 +245,14 @@ pub(super) fn weight_sums(
         out_channels: params.out_channels,
         splits: splits as u32,
     };
-    let regions = [Some(partial), Some(gradient_weight)];
-    recording.iterations((splits + splits.div_ceil(16)) * row_taps(width).div_ceil(2));
+    let regions = [Some(partial), Some(gradient_weight), bias_now];
+    let turns = row_taps(width).div_ceil(2) + summed.iter().len();
+    recording.iterations((splits + splits.div_ceil(16)) * turns);
     let size = [("KERNEL_H", height as f64), ("KERNEL_W", width as f64)];
+    let constants: Vec<_> = size.into_iter().chain(summed).collect();
     let grid = [row_tiles, channel_tiles, chunks].map(|extent| extent as u64);
-    recording.dispatch(&BACKWARD_WEIGHT_SUM, &size, &regions, params, grid);
+    recording.dispatch(&BACKWARD_WEIGHT_SUM, &constants, &regions, params, grid);
+    gradient_bias.filter(|_| !room)
 }
 
 /// Tiles of 16 channels that a convolution writes, in all groups.

@@ -211,16 +211,17 @@ fn window(geometry: &Conv2dGeometry, backward: bool) -> [(&'static str, f64); 8]
     constants
 }
 
-/// The weight gradient, as partial sums and their sum.
+/// The weight gradient, as partial sums and their sum, and a bias's on the way. Gives the
+/// bias's place if its gradient is yet to be made.
 pub(super) fn backward_weight(
     recording: &mut Recording,
     geometry: &Conv2dGeometry,
     inputs: [Region; 2],
-    gradient_weight: Region,
-) {
+    to: (Region, Option<Region>),
+) -> Option<Region> {
     let mut constants = window(geometry, false).to_vec();
     constants.push(("OUTPUT_VEC4", whole_vectors(geometry.out_size.width)));
     constants.push(("HALF", half(geometry)));
     let kernel = (&STRIDED_TAPS, &constants[..]);
-    weight_sums(recording, geometry, kernel, inputs, gradient_weight);
+    weight_sums(recording, geometry, kernel, inputs, to)
 }

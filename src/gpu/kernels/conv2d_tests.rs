@@ -82,7 +82,8 @@ fn a_core_that_serves_keeps_within_the_limits_of_loops() {
             let y = place(&mut recording, geometry.output_len());
             forward(&mut recording, &geometry, [x, w], None, y.into());
             backward_input(&mut recording, &geometry, [y, w], None, x.into());
-            backward_weight(&mut recording, &geometry, [x, y], w);
+            let bias = place(&mut recording, geometry.out_channels);
+            backward_weight(&mut recording, &geometry, [x, y], (w, Some(bias)));
             if let Err(error) = recording.finish() {
                 panic!("{geometry:?} on {}: {error}", core.name());
             }

@@ -1,6 +1,6 @@
 //! Convolution as one product of unfolded images ("im2col"), for subgroups of 8: the core `unfolded`.
 
-use super::matmul::{self, Factor};
+use super::matmul::{self, Factor, Vectors};
 use super::{Output, Read, ReadWrite, Recording, Region, blocks, flag, window_constants};
 use crate::gpu::kernel::{Kernel, Params as _, params, source};
 use crate::gpu::strategy::Core;
@@ -200,5 +200,12 @@ pub(super) fn backward_weight(
 }
 
 fn product(recording: &mut Recording, extents: [usize; 3], factors: [Factor; 2], to: Region) {
-    matmul::by(Core::Subgroup, recording, extents, factors, None, to.into());
+    matmul::by(
+        Core::Subgroup,
+        recording,
+        extents,
+        factors,
+        Vectors::default(),
+        to.into(),
+    );
 }

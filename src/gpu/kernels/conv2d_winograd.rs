@@ -18,6 +18,10 @@ conv2d_params! {
         octets: u32,
         out_quads: u32,
         chunk_octets: u32,
+        pad_top: u32,
+        pad_left: u32,
+        backward: u32,
+        has_bias: u32,
     }
 }
 
@@ -27,6 +31,7 @@ params! {
         in_channels: u32,
         out_channels: u32,
         octets: u32,
+        backward: u32,
     }
 }
 
@@ -46,7 +51,7 @@ pub(crate) const INPUT_SHARED: Kernel = Kernel {
     name: "conv2d_winograd_input_shared",
     source: source!("conv2d_winograd_input_shared.wgsl"),
     blocks: &[&blocks::WINOGRAD_INPUT, &blocks::SLIDE],
-    constants: &["EDGE_LOADS"],
+    constants: &["PAD_LEFT", "EDGE_LOADS"],
     ..INPUT
 };
 
@@ -57,7 +62,7 @@ pub(crate) const WEIGHT: Kernel = Kernel {
     bindings: &[Read, ReadWrite],
     formats: &[(0, "Weight")],
     params: WeightParams::LAYOUT,
-    constants: &["BACKWARD"],
+    constants: &[],
 };
 
 pub(crate) const PRODUCT: Kernel = Kernel {
@@ -94,7 +99,7 @@ pub(crate) const OUTPUT: Kernel = Kernel {
 pub(crate) const GRADIENT: Kernel = Kernel {
     name: "conv2d_winograd_gradient",
     source: source!("conv2d_winograd_gradient.wgsl"),
-    blocks: &[&blocks::WINOGRAD],
+    blocks: &[&blocks::WINOGRAD, &blocks::WINOGRAD_POINTS],
     bindings: &[Read, ReadWrite],
     formats: &[(0, "Gradient")],
     params: Params::LAYOUT,
@@ -111,7 +116,7 @@ pub(crate) const WEIGHT_PRODUCT: Kernel = Kernel {
 pub(crate) const WEIGHT_OUTPUT: Kernel = Kernel {
     name: "conv2d_winograd_weight_output",
     source: source!("conv2d_winograd_weight_output.wgsl"),
-    blocks: &[&blocks::WINOGRAD, &blocks::FLAT],
+    blocks: &[&blocks::WINOGRAD, &blocks::WINOGRAD_POINTS, &blocks::FLAT],
     bindings: &[Read, ReadWrite],
     formats: &[],
     params: Params::LAYOUT,
@@ -232,7 +237,10 @@ impl Run {
             let first = chunk * most;
             // Of a smaller batch than was planned for, the last chunks may be empty.
             let here = plan.tiles.saturating_sub(first).clamp(1, most);
-            let params = self.params(first, most, here);
+            let params = Params {
+                has_bias: bias.is_some().into(),
+                ..self.params(first, most, here)
+            };
             self.input(recording, [input, values], params, here);
             let regions = [values, weights, sums];
             match self.form {
@@ -243,7 +251,7 @@ impl Run {
             let tiles = here.min(plan.tiles.saturating_sub(first));
             recording.flops(plan.flops(&self.geometry, tiles));
 
-            let constants = self.output_constants(recording, bias.is_some(), &output);
+            let constants = output.constants(recording);
             let regions = [
                 Some(sums),
                 bias,
@@ -254,7 +262,7 @@ impl Run {
             ];
             recording.iterations(winograd::iterations(4 * plan.quads));
             let quads = 2 * self.geometry.groups * plan.octets;
-            let grid = [quads as u64, here.div_ceil(64) as u64, 1];
+            let grid = [quads as u64, here.div_ceil(16) as u64, 1];
             let kernel = match whole_vectors(self.geometry.out_size.width) {
                 1.0 => &OUTPUT,
                 _ => &OUTPUT_ODD,
@@ -288,7 +296,7 @@ impl Run {
             self.input(recording, [input, values], params, here);
             let regions = [gradient_output, gradients].map(Some);
             let quads = (geometry.groups * out_quads) as u64;
-            let grid = [quads, here.div_ceil(64) as u64, 1];
+            let grid = [quads, here.div_ceil(16) as u64, 1];
             let whole = [("WHOLE", whole_vectors(geometry.out_size.width))];
             recording.dispatch(&GRADIENT, &whole, &regions, params, grid);
             let regions = [values, gradients, sums].map(Some);
@@ -306,7 +314,7 @@ impl Run {
         }
         let params = self.params(0, most, 0);
         let regions = [sums, gradient_weight].map(Some);
-        let grid = flat_grid(geometry.out_channels * in_quads);
+        let grid = flat_grid(geometry.out_channels * 4 * in_quads);
         recording.dispatch(&WEIGHT_OUTPUT, &[], &regions, params, grid);
         recording.stands_for(geometry.flops().max(1));
     }
@@ -318,28 +326,26 @@ impl Run {
             octets: (tiles / 8) as u32,
             out_quads: (2 * self.plan.octets) as u32,
             chunk_octets: here.div_ceil(8) as u32,
+            pad_top: self.padding[0] as u32,
+            pad_left: self.padding[1] as u32,
+            backward: self.backward.into(),
             ..Params::of(&self.geometry)
         }
-    }
-
-    fn padding_constants(&self) -> [(&'static str, f64); 2] {
-        let [top, left] = self.padding.map(|padding| padding as f64);
-        [("PAD_TOP", top), ("PAD_LEFT", left)]
     }
 
     /// So many tiles of the input at the points.
     fn input(&self, recording: &mut Recording, regions: [Region; 2], params: Params, tiles: usize) {
         let (regions, [_, left]) = (regions.map(Some), self.padding);
-        let mut constants = self.padding_constants().to_vec();
+        let mut constants = Vec::new();
         let quads = (self.geometry.groups * self.plan.quads) as u64;
         let whole = whole_vectors(self.geometry.in_size.width) == 1.0;
         let (kernel, side) = match self.form {
             Form::Subgroup if whole => {
                 let edges = needs_edge_loads(&self.geometry, left);
-                constants.push(("EDGE_LOADS", flag(edges)));
+                constants.extend([("PAD_LEFT", left as f64), ("EDGE_LOADS", flag(edges))]);
                 (&INPUT_SHARED, 8)
             }
-            Form::Subgroup | Form::Tiled => (&INPUT, 64),
+            Form::Subgroup | Form::Tiled => (&INPUT, 16),
         };
         let grid = [quads, tiles.div_ceil(side) as u64, 1];
         recording.dispatch(kernel, &constants, &regions, params, grid);
@@ -388,21 +394,6 @@ impl Run {
         PRODUCT_TILED.dispatch(recording, core, extents, constants, &regions, params);
     }
 
-    fn output_constants(
-        &self,
-        recording: &mut Recording,
-        has_bias: bool,
-        output: &Output,
-    ) -> Vec<(&'static str, f64)> {
-        let mut constants = self.padding_constants().to_vec();
-        constants.extend([
-            ("BACKWARD", flag(self.backward)),
-            ("HAS_BIAS", flag(has_bias)),
-        ]);
-        constants.extend(output.constants(recording));
-        constants
-    }
-
     /// The filters at the points.
     fn weights(&self, recording: &mut Recording, weight: Region) -> Region {
         let Conv2dGeometry {
@@ -411,19 +402,19 @@ impl Run {
             out_channels,
             ..
         } = self.geometry;
-        let constants = [("BACKWARD", flag(self.backward))];
         let params = WeightParams {
             groups: groups as u32,
             in_channels: (in_channels / groups) as u32,
             out_channels: (out_channels / groups) as u32,
             octets: self.plan.octets as u32,
+            backward: self.backward.into(),
         };
         let len = self.plan.weights();
         let memory = ("weights at Winograd's points", Format::F32, len);
         let record = |recording: &mut Recording, values| {
-            let (regions, grid) = ([Some(weight), Some(values)], flat_grid(len / (4 * POINTS)));
-            recording.dispatch(&WEIGHT, &constants, &regions, params, grid);
+            let (regions, grid) = ([Some(weight), Some(values)], flat_grid(len / POINTS));
+            recording.dispatch(&WEIGHT, &[], &regions, params, grid);
         };
-        recording.prepared(&WEIGHT, &constants, weight, memory, record)
+        recording.prepared(&WEIGHT, (&[], params), weight, memory, record)
     }
 }

@@ -18,10 +18,10 @@ params! {
 
 pub(crate) const TILED: Product = product!(
     "matmul",
-    bindings: &[Read, Read, Read, Read, ReadWrite],
+    bindings: &[Read, Read, Read, Read, ReadWrite, ReadWrite],
     formats: &[(0, "A"), (1, "B"), (3, "Saved"), (4, "Output")],
     params: Params,
-    constants: ["TRANSPOSE_A", "TRANSPOSE_B", "HAS_BIAS"],
+    constants: ["TRANSPOSE_A", "TRANSPOSE_B", "HAS_BIAS", "ROW_SUMS"],
     source: "matmul.wgsl",
     blocks: [&blocks::ELEMENT_QUADS, &blocks::EPILOGUE]
 );
@@ -30,7 +30,7 @@ pub(crate) const SUBGROUP: Kernel = Kernel {
     name: "matmul_subgroup",
     source: source!("matmul_subgroup.wgsl"),
     blocks: &[&blocks::PRODUCT_SUBGROUP, &blocks::EPILOGUE4],
-    bindings: &[Read, Read, Read, Read, ReadWrite],
+    bindings: &[Read, Read, Read, Read, ReadWrite, ReadWrite],
     formats: &[(0, "A"), (1, "B"), (3, "Saved"), (4, "Output")],
     params: Params::LAYOUT,
     constants: &[
@@ -40,6 +40,7 @@ pub(crate) const SUBGROUP: Kernel = Kernel {
         "B_VEC4",
         "OUTPUT_VEC4",
         "HAS_BIAS",
+        "ROW_SUMS",
     ],
 };
 
@@ -69,6 +70,36 @@ impl Factor {
     }
 }
 
+/// Vectors that a product has to do with beside its matrices.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Vectors {
+    /// What is added to each row of C.
+    bias: Option<Region>,
+    /// Where the sums of the rows of A go, which is transposed then.
+    row_sums: Option<Region>,
+}
+
+impl Vectors {
+    /// The constants that say which there are: most products have no word of sums.
+    fn constants(&self) -> Vec<(&'static str, f64)> {
+        let mut constants = vec![("HAS_BIAS", flag(self.bias.is_some()))];
+        constants.extend(self.row_sums.map(|_| ("ROW_SUMS", flag(true))));
+        constants
+    }
+
+    /// All bindings of a product's kernel.
+    fn bindings(&self, [a, b]: [Factor; 2], c: Output) -> [Option<Region>; 6] {
+        [
+            Some(a.region),
+            Some(b.region),
+            self.bias,
+            c.saved(),
+            Some(c.region),
+            self.row_sums,
+        ]
+    }
+}
+
 /// `C = A B + bias` through the output's epilogue, with A of `(m, k)` and B of `(k, n)` after their
 /// transpositions.
 pub(crate) fn matmul(
@@ -78,35 +109,43 @@ pub(crate) fn matmul(
     bias: Option<Region>,
     c: Output,
 ) {
-    let work = Work::Matmul([m, n, k], [a.transposed, b.transposed]);
-    let formats = [a.region, b.region, c.region].map(|region| region.format);
-    let core = recording.core(&work, formats);
-    by(core, recording, [m, n, k], [a, b], bias, c);
+    let core = core(recording, [m, n, k], [a, b], c.region);
+    let vectors = Vectors {
+        bias,
+        ..Vectors::default()
+    };
+    by(core, recording, [m, n, k], [a, b], vectors, c);
 }
 
-/// The same by a core.
+/// The core for a product.
+fn core(recording: &mut Recording, extents: [usize; 3], [a, b]: [Factor; 2], c: Region) -> Core {
+    let work = Work::Matmul(extents, [a.transposed, b.transposed]);
+    recording.core(&work, [a.region, b.region, c].map(|region| region.format))
+}
+
+/// The same by a core, with other vectors.
 pub(super) fn by(
     core: Core,
     recording: &mut Recording,
     [m, n, k]: [usize; 3],
     [a, b]: [Factor; 2],
-    bias: Option<Region>,
+    vectors: Vectors,
     c: Output,
 ) {
     let work = Work::Matmul([m, n, k], [a.transposed, b.transposed]);
     let traits = recording.traits;
     let parts = recording.parts(|| strategy::sum_parts(&traits, &work, core));
-    let (to, bias_now) = match parts {
-        1 => (c, bias),
+    let (to, now) = match parts {
+        1 => (c, vectors),
         _ => {
             let parts = recording.transient("product parts", parts * m * n);
-            (parts.into(), None)
+            (parts.into(), Vectors::default())
         }
     };
     let extents = ([m, n, k], parts);
     match core {
         // Where it does not, its kernel is not in the program.
-        Core::Subgroup if core.exists() => by_subgroups(recording, extents, [a, b], bias_now, to),
+        Core::Subgroup if core.exists() => by_subgroups(recording, extents, [a, b], now, to),
         Core::Subgroup
         | Core::Tiled32
         | Core::Tiled64
@@ -118,11 +157,14 @@ pub(super) fn by(
         | Core::WinogradSubgroup
         | Core::WinogradTiled
         | Core::Fft
-        | Core::Direct => by_tiles(recording, core, extents, [a, b], bias_now, to),
+        | Core::Direct => by_tiles(recording, core, extents, [a, b], now, to),
     }
     recording.flops(work.flops());
     if parts > 1 {
-        reduce::sum_parts(recording, to.region, parts, [m, n, 1], bias, c);
+        reduce::sum_parts(recording, to.region, parts, [m, n, 1], vectors.bias, c);
+        if let Some(row_sums) = vectors.row_sums {
+            reduce::bias_gradient(recording, [k, m, 1], a.region, row_sums);
+        }
     }
 }
 
@@ -140,7 +182,7 @@ fn by_subgroups(
     recording: &mut Recording,
     ([m, n, k], parts): ([usize; 3], usize),
     [a, b]: [Factor; 2],
-    bias: Option<Region>,
+    vectors: Vectors,
     c: Output,
 ) {
     let traits = recording.traits;
@@ -150,15 +192,14 @@ fn by_subgroups(
     let mut constants = vec![
         ("TRANSPOSE_A", flag(a.transposed)),
         ("TRANSPOSE_B", flag(b.transposed)),
-        ("HAS_BIAS", flag(bias.is_some())),
         ("TALL", flag(rows == 64)),
         ("A_VEC4", whole_vectors(a_width)),
         ("B_VEC4", whole_vectors(b_width)),
         ("OUTPUT_VEC4", whole_vectors(n)),
     ];
+    constants.extend(vectors.constants());
     constants.extend(c.constants(recording));
-    let (a, b) = (Some(a.region), Some(b.region));
-    let regions = [a, b, bias, c.saved(), Some(c.region)];
+    let regions = vectors.bindings([a, b], c);
     let length = k.div_ceil(parts).next_multiple_of(4);
     recording.iterations(length / 4 + length.div_ceil(128));
     let [x, y, _] = group_grid(m.div_ceil(rows) * n.div_ceil(32));
@@ -172,19 +213,18 @@ fn by_tiles(
     core: Core,
     ([m, n, k], parts): ([usize; 3], usize),
     [a, b]: [Factor; 2],
-    bias: Option<Region>,
+    vectors: Vectors,
     c: Output,
 ) {
     let mut constants = vec![
         ("TRANSPOSE_A", flag(a.transposed)),
         ("TRANSPOSE_B", flag(b.transposed)),
-        ("HAS_BIAS", flag(bias.is_some())),
         ("A_ALONG_K", flag(!a.transposed)),
         ("B_ALONG_K", flag(b.transposed)),
     ];
+    constants.extend(vectors.constants());
     constants.extend(c.constants(recording));
-    let (a, b) = (Some(a.region), Some(b.region));
-    let regions = [a, b, bias, c.saved(), Some(c.region)];
+    let regions = vectors.bindings([a, b], c);
     let extents = Extents {
         m,
         n,
@@ -240,12 +280,12 @@ pub(crate) fn linear_backward_input(
     );
 }
 
-/// `gW = gy^T x`.
+/// `gW = gy^T x`, and the sums of gy over its rows to `gradient_bias`.
 pub(crate) fn linear_backward_weight(
     recording: &mut Recording,
     geometry: &LinearGeometry,
     [input, gradient_output]: [Region; 2],
-    gradient_weight: Region,
+    (gradient_weight, gradient_bias): (Region, Option<Region>),
 ) {
     let LinearGeometry {
         rows,
@@ -254,5 +294,17 @@ pub(crate) fn linear_backward_weight(
     } = *geometry;
     let factors = [Factor::transposed(gradient_output), Factor::plain(input)];
     let extents = [out_features, in_features, rows];
-    matmul(recording, extents, factors, None, gradient_weight.into());
+    let vectors = Vectors {
+        row_sums: gradient_bias,
+        ..Vectors::default()
+    };
+    let core = core(recording, extents, factors, gradient_weight);
+    by(
+        core,
+        recording,
+        extents,
+        factors,
+        vectors,
+        gradient_weight.into(),
+    );
 }

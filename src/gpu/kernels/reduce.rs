@@ -21,6 +21,7 @@ params! {
         inner: u32,
         parts: u32,
         groups: u32,
+        rest_begin: u32,
     }
 }
 
@@ -38,10 +39,10 @@ pub(crate) const PARTS: Kernel = Kernel {
     name: "reduce_parts",
     source: source!("reduce_parts.wgsl"),
     blocks: &[&blocks::EPILOGUE, &blocks::FLAT],
-    bindings: &[Read, Read, Read, ReadWrite],
+    bindings: &[Read, Read, Read, ReadWrite, ReadWrite],
     formats: &[(2, "Saved"), (3, "Output")],
     params: SumPartsParams::LAYOUT,
-    constants: &["HAS_BIAS"],
+    constants: &["HAS_BIAS", "HAS_REST"],
 };
 
 #[cfg(test)]
@@ -156,7 +157,36 @@ pub(crate) fn sum_parts(
     output: Output,
 ) {
     let (partial, parts) = fewer_slabs(recording, partial, parts, extents.iter().product());
-    add_slabs(recording, partial, [parts, 1], extents, bias, output);
+    add_slabs(
+        recording,
+        partial,
+        [parts, 1],
+        extents,
+        (bias, None),
+        output,
+    );
+}
+
+/// The sum of `parts` slabs of `len` elements each for one result, and behind them what is for another, if there is
+/// that.
+pub(super) fn sum_parts_of_two(
+    recording: &mut Recording,
+    partial: Region,
+    parts: usize,
+    [len, rest_len]: [usize; 2],
+    (to, rest): (Region, Option<Region>),
+) {
+    let all = len + rest.map_or(0, |_| rest_len);
+    let (partial, parts) = fewer_slabs(recording, partial, parts, all);
+    let (extents, rest) = ([1, all, 1], rest.map(|region| (len, region)));
+    add_slabs(
+        recording,
+        partial,
+        [parts, 1],
+        extents,
+        (None, rest),
+        to.into(),
+    );
 }
 
 /// Slabs that add up to what `parts` slabs of `len` do, and of which an invocation can add up all.
@@ -178,20 +208,21 @@ pub(super) fn fewer_slabs(
             partial,
             [parts, groups],
             extents,
-            None,
+            (None, None),
             sums.into(),
         );
         (partial, parts) = (sums, groups);
     }
 }
 
-/// Adds neighbouring slabs up, so that `groups` of them are left.
+/// Adds neighbouring slabs up, so that `groups` of them are left. What begins behind some of the elements may go
+/// elsewhere.
 fn add_slabs(
     recording: &mut Recording,
     partial: Region,
     [parts, groups]: [usize; 2],
     [outer, columns, inner]: [usize; 3],
-    bias: Option<Region>,
+    (bias, rest): (Option<Region>, Option<(usize, Region)>),
     output: Output,
 ) {
     let len = outer * columns * inner;
@@ -201,10 +232,18 @@ fn add_slabs(
         inner: inner as u32,
         parts: parts as u32,
         groups: groups as u32,
+        rest_begin: rest.map_or(0, |(begin, _)| begin as u32),
     };
     let mut constants = vec![("HAS_BIAS", flag(bias.is_some()))];
+    constants.extend(rest.map(|_| ("HAS_REST", flag(true))));
     constants.extend(output.constants(recording));
-    let regions = [Some(partial), bias, output.saved(), Some(output.region)];
+    let regions = [
+        Some(partial),
+        bias,
+        output.saved(),
+        Some(output.region),
+        rest.map(|(_, region)| region),
+    ];
     let turns = parts.div_ceil(groups);
     recording.iterations(turns + turns.div_ceil(16));
     let grid = flat_grid(groups * len);

@@ -70,8 +70,9 @@ impl Core {
         }
     }
 
-    /// Whether this program has it. A page has the cores alone that it can meet: browsers offer no subgroups, Winograd's
-    /// algorithm on tiles is the autotuner's choice, and Fourier transforms are that or a software adapter's.
+    /// Whether this program has it. A page has the cores alone that it can meet, and can load: browsers offer no subgroups,
+    /// Fourier transforms are the autotuner's choice or a software adapter's, and Winograd's algorithm on tiles would be a
+    /// twentieth of its program.
     pub const fn exists(self) -> bool {
         match self {
             Self::Tiled32 | Self::Tiled64 | Self::Tiled128 | Self::Depthwise | Self::Direct => true,

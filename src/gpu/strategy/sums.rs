@@ -39,7 +39,7 @@ pub(crate) fn sum_parts(traits: &Traits, work: &Work, core: Core) -> usize {
         | Core::Direct => least,
     };
     let within_loops = match traits.software {
-        true => k.div_ceil(LOOP_LIMIT / 37 * 32),
+        true => k.div_ceil(LOOP_LIMIT / OF_32 * 32),
         false => 1,
     };
     let most = traits.holds(m * n * slices).max(1);
@@ -47,10 +47,13 @@ pub(crate) fn sum_parts(traits: &Traits, work: &Work, core: Core) -> usize {
     wanted.min(MOST / slices.max(1)).max(1)
 }
 
-/// Iterations that the loops of an invocation of the tiled cores make for sums of length `k`: a turn
-/// for each block, 4 at most for its steps, and one for each term.
+/// Iterations of the tiled cores' loops for 32 products: a turn for the block, 4 at most for its steps, one for each
+/// product, and 5 for the sums of the rows of A.
+const OF_32: usize = 42;
+
+/// Iterations that the loops of an invocation of the tiled cores make for sums of length `k`.
 pub(crate) fn tiled_iterations(k: usize) -> usize {
-    k.div_ceil(32) * 37
+    k.div_ceil(32) * OF_32
 }
 
 /// Iterations that the loops of an invocation of the direct core make for sums of length `k`: a turn for each

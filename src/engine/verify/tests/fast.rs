@@ -57,14 +57,14 @@ fn all_are_found(
 /// written at all is none: the NaN that is there before leads to a tile that is computed again by its definition.
 #[rustfmt::skip]
 const WINOGRAD_FAULTS: [KernelFault; 10] = [
-    ("conv2d_winograd_input", Constant("PAD_LEFT", |pad| pad + 1.0)),
+    ("conv2d_winograd_input", Param("pad_left", |pad| pad + 1)),
     ("conv2d_winograd_input", Param("in_height", |rows| rows - 1)),
     ("conv2d_winograd_input", Param("first_tile", |tile| tile + 1)),
-    ("conv2d_winograd_weight", Constant("BACKWARD", |backward| 1.0 - backward)),
+    ("conv2d_winograd_weight", Param("backward", |backward| 1 - backward)),
     ("conv2d_winograd_weight", Param("out_channels", |channels| channels - 1)),
     ("conv2d_winograd_product", Param("in_channels", |channels| channels - 4)),
     ("conv2d_winograd_output", Param("batch", |batch| batch - 1)),
-    ("conv2d_winograd_output", Constant("HAS_BIAS", |_| 0.0)),
+    ("conv2d_winograd_output", Param("has_bias", |_| 0)),
     ("conv2d_winograd_output", Constant("ACTIVATION_A", |slope| slope + 1e-3)),
     ("conv2d_winograd_output", Param("first_tile", |tile| tile + 1)),
 ];
