@@ -5,7 +5,7 @@
 // Grid   x: groups * ceil(OC / 4); y: 16 of the chunk's tiles
 
 @group(0) @binding(0) var<storage, read> gradient_output: array<vec4<Gradient>>; // (N, G * OC, OH, OW)
-@group(0) @binding(1) var<storage, read_write> values: array<f32>;               // (36, octet, G * OC / 4, 8 tiles, 4 channels)
+@group(0) @binding(1) var<storage, read_write> values: array<f32>;               // core/winograd_layout.wgsl
 @group(0) @binding(2) var<uniform> params: Params;
 
 // Whether rows are whole vectors.
@@ -52,10 +52,13 @@ fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let tile = tile_place(params.first_tile + group.y * 16u + thread / 4u);
+    let own = own_element(group, thread);
     let quads = (params.out_channels + 3u) / 4u;
-    let channel_group = group.x / quads;
-    let channel = (group.x - channel_group * quads) * 4u + thread % 4u;
+    let all_quads = params.groups * quads;
+    if own.quad >= all_quads { return; }
+    let tile = tile_place(params.first_tile + own.tile);
+    let channel_group = own.quad / quads;
+    let channel = (own.quad - channel_group * quads) * 4u + own.channel;
     let place = Place(
         (tile.n * params.groups + channel_group) * params.out_channels + channel,
         tile,
@@ -65,9 +68,8 @@ fn main(
     let r1 = row_at_points(place, 1u);
     let r2 = row_at_points(place, 2u);
     let r3 = row_at_points(place, 3u);
-    let all_quads = params.groups * quads;
     let stride = params.octets * all_quads * 32u;
-    let at = element_of(group.y * 2u + thread / 32u, all_quads, group.x, thread);
+    let at = place_in_layout(own, all_quads);
     store_column(at, stride, r0.v0, r1.v0, r2.v0, r3.v0);
     store_column(at + stride, stride, r0.v1, r1.v1, r2.v1, r3.v1);
     store_column(at + 2u * stride, stride, r0.v2, r1.v2, r2.v2, r3.v2);

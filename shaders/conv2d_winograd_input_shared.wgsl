@@ -49,9 +49,7 @@ fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
-    let tile = tile_place(params.first_tile + group.y * 8u + lane);
-    let place = place_of(tile, lane, group.x);
     for (var channel = 0u; channel < 4u; channel++) {
-        tile_at_points(place, channel, group.y, group.x);
+        tile_at_points(Element(group.y * 8u + lane, group.x, channel));
     }
 }

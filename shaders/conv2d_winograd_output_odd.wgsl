@@ -1,7 +1,7 @@
 // Winograd convolution, last of three: core/winograd_output.wgsl, through the epilogue, where they do not: elements are
 // stored by themselves, as neighbours in a vector belong to other invocations.
 
-@group(0) @binding(0) var<storage, read> sums: array<f32>;                  // (36, octet, G * OC / 4, 8 tiles, 4 channels)
+@group(0) @binding(0) var<storage, read> sums: array<f32>;                  // core/winograd_layout.wgsl
 @group(0) @binding(1) var<storage, read> bias: array<f32>;                  // (G * OC), or a dummy
 @group(0) @binding(2) var<storage, read> saved: array<Saved>;               // (N, G * OC, OH, OW)
 @group(0) @binding(3) var<storage, read_write> output: array<Output>;       // (N, G * OC, OH, OW)

@@ -1,61 +1,40 @@
 // Winograd convolution, second of three: at each of the 36 points, the sums over the channels that are read, as a blocked
-// product. A slice is a point of a group.
+// product of matrices. A slice is a point of a group.
 
-@group(0) @binding(0) var<storage, read> weights: array<f32>;        // (36, group, octet, IC / 4, 8, 4)
-@group(0) @binding(1) var<storage, read> values: array<f32>;         // (36, octet, G * IC / 4, 8 tiles, 4 channels)
-@group(0) @binding(2) var<storage, read_write> sums: array<f32>;     // (36, octet, G * OC / 4, 8 tiles, 4 channels)
+@group(0) @binding(0) var<storage, read> weights: array<vec4<f32>>;        // (36, group, IC, OC / 4)
+@group(0) @binding(1) var<storage, read> values: array<vec4<f32>>;         // (36, G * IC, tiles / 4)
+@group(0) @binding(2) var<storage, read_write> sums: array<vec4<f32>>;     // (36, G * OC, tiles / 4)
 @group(0) @binding(3) var<uniform> params: Params;
-
-struct Row { first: u32 }
-struct Column { first: u32 }
-struct Inner { k: u32, at: u32 }
-struct Walk { step: u32 }
-
-fn quads() -> u32 {
-    return (params.in_channels + 3u) / 4u;
-}
 
 fn product_size(slice: u32) -> Size {
     return Size(params.out_channels, params.octets * 8u, 0u, params.in_channels);
 }
 
-fn product_row(slice: u32, m: u32) -> Row {
-    return Row((slice * (params.out_quads / 2u) + m / 8u) * quads() * 32u + m % 8u * 4u);
+// Channels that are read, filled up to whole quads.
+fn channels() -> u32 {
+    return (params.in_channels + 3u) / 4u * 4u;
 }
 
-fn product_column(slice: u32, n: u32) -> Column {
-    let point = slice / params.groups;
-    let channel_group = slice - point * params.groups;
-    let octet = point * params.octets + n / 8u;
-    return Column((octet * params.groups + channel_group) * quads() * 32u + n % 8u * 4u);
+fn product_a(slice: u32) -> Matrix {
+    let pitch = params.out_quads;
+    return Matrix(slice * channels() * pitch, pitch);
 }
 
-fn product_inner(k: u32) -> Inner {
-    return Inner(k, k / 4u * 32u + k % 4u);
+fn product_b(slice: u32) -> Matrix {
+    let pitch = params.octets * 2u;
+    return Matrix(slice * channels() * pitch, pitch);
 }
 
-fn product_step(step: u32) -> Walk {
-    return Walk(step);
+fn load_a(at: u32) -> vec4<f32> {
+    return weights[at];
 }
 
-fn product_after(inner: Inner, walk: Walk) -> Inner {
-    return product_inner(inner.k + walk.step);
+fn load_b(at: u32) -> vec4<f32> {
+    return values[at];
 }
 
-fn load_a(row: Row, inner: Inner) -> f32 {
-    return weights[row.first + inner.at];
-}
-
-fn load_b(column: Column, inner: Inner) -> f32 {
-    return values[column.first + inner.at];
-}
-
-fn store_c(slice: u32, m: u32, n: u32, value: f32) {
-    let point = slice / params.groups;
-    let channel_group = slice - point * params.groups;
-    let octet = point * params.octets + n / 8u;
-    let quad = (octet * params.groups + channel_group) * params.out_quads + m / 4u;
-    sums[(quad * 8u + n % 8u) * 4u + m % 4u] = value;
+fn store_c4(slice: u32, m: u32, n: u32, value: vec4<f32>) {
+    sums[(slice * params.out_quads * 4u + m) * params.octets * 2u + n / 4u] = value;
 }
 
 // The rows of A are weights, whose sums nobody asks for.

@@ -1,5 +1,7 @@
-// The filters (O, I, 3, 3) of a Winograd convolution at the points of core/winograd_points.wgsl: (36, group, octet of channels
-// that are written, quad of those that are read, 8, 4), where missing channels are zero.
+// The filters (O, I, 3, 3) of a Winograd convolution at the points of core/winograd_points.wgsl, where octets of channels that
+// are written and quads of those that are read are filled up with zeros:
+//   MATRICES = false  (36, group, octet that is written, quad that is read, 8, 4)
+//   MATRICES = true   (36, group, channel that is read, channel that is written)
 //   backward = 0  conv2d forward:        o is written, i is read
 //   backward = 1  conv2d backward input: i is written, o is read, filter flipped both ways
 // One invocation transforms the filter of a channel that is written and one that is read. What comes of it is f32
@@ -19,13 +21,34 @@ struct Params {
 }
 @group(0) @binding(2) var<uniform> params: Params;
 
+override MATRICES: bool = false;
+
+// A pair of channels of a group, one that is read and one that is written.
+struct Pair { channel_group: u32, o: u32, i: u32 }
+
+// Whose filter is at a place among those of a point.
+fn pair_at(at: u32) -> Pair {
+    let quads = (params.in_channels + 3u) / 4u;
+    if MATRICES {
+        let row = at / (params.octets * 8u);
+        let channel_group = row / (quads * 4u);
+        return Pair(channel_group, at - row * params.octets * 8u, row - channel_group * quads * 4u);
+    }
+    let octet = at / 32u / quads;
+    let channel_group = octet / params.octets;
+    let o = (octet - channel_group * params.octets) * 8u + at / 4u % 8u;
+    return Pair(channel_group, o, (at / 32u - octet * quads) * 4u + at % 4u);
+}
+
 // Where the filter of a pair of channels lies, if there is one; and the first filter where there is none.
 struct Filter { at: u32, there: bool }
 
-fn filter_of(channel_group: u32, o: u32, i: u32) -> Filter {
-    let there = o < params.out_channels && i < params.in_channels;
-    var at = ((channel_group * params.out_channels + o) * params.in_channels + i) * 9u;
-    if params.backward != 0u { at = ((channel_group * params.in_channels + i) * params.out_channels + o) * 9u; }
+fn filter_of(pair: Pair) -> Filter {
+    let there = pair.o < params.out_channels && pair.i < params.in_channels;
+    var at = ((pair.channel_group * params.out_channels + pair.o) * params.in_channels + pair.i) * 9u;
+    if params.backward != 0u {
+        at = ((pair.channel_group * params.in_channels + pair.i) * params.out_channels + pair.o) * 9u;
+    }
     return Filter(select(0u, at, there), there);
 }
 
@@ -54,17 +77,13 @@ fn main(
     @builtin(local_invocation_index) thread: u32,
 ) {
     let at = flat_index(group, 64u, thread);
-    let quads = (params.in_channels + 3u) / 4u;
-    let octet = at / 32u / quads;
-    let channel_group = octet / params.octets;
-    if channel_group >= params.groups { return; }
-    let o = (octet - channel_group * params.octets) * 8u + at / 4u % 8u;
-    let i = (at / 32u - octet * quads) * 4u + at % 4u;
-    let f = filter_of(channel_group, o, i);
+    let pair = pair_at(at);
+    if pair.channel_group >= params.groups { return; }
+    let f = filter_of(pair);
     let r0 = row_at_points(f, 0u);
     let r1 = row_at_points(f, 1u);
     let r2 = row_at_points(f, 2u);
-    let stride = params.groups * params.octets * quads * 32u;
+    let stride = params.groups * params.octets * ((params.in_channels + 3u) / 4u) * 32u;
     store_column(at, stride, r0.v0, r1.v0, r2.v0);
     store_column(at + stride, stride, r0.v1, r1.v1, r2.v1);
     store_column(at + 2u * stride, stride, r0.v2, r1.v2, r2.v2);

@@ -3,10 +3,10 @@
 //
 // A kernel provides
 //   product_size(slice) -> Size          M, N and the range of k that this slice sums over
-//   store_c(slice, m, n, value)          for m < M and n < N
 //   ROW_SUMS: bool                       whether the rows of A are summed as well
 //   store_row_sum(slice, m, value)       for m < M, of the sum over k of A[m, k]
-// and, by core/element_quads.wgsl or core/tap_quads.wgsl,
+// and, by core/element_quads.wgsl, core/tap_quads.wgsl or core/vector_quads.wgsl,
+//   store_c(slice, m, n, value)          for m < M and n < N, or store_c4 of four columns
 //   product_walk(start, step) -> Walk    what leads from a k to the one `step` further on
 //   product_start(start) -> Place        what is known of a quad of A and a quad of B, each at a k
 //   product_next(place, walk) -> Place   the same of the quads a step further on
@@ -75,12 +75,9 @@ fn row_distance(distance: u32) -> u32 {
     return select(distance, 1u, A_ADJACENT);
 }
 
-fn store_quad(slice: u32, size: Size, m: u32, n: u32, distance: u32, c: vec4<f32>) {
-    if m >= size.m { return; }
-    if n < size.n { store_c(slice, m, n, c.x); }
-    if n + distance < size.n { store_c(slice, m, n + distance, c.y); }
-    if n + 2u * distance < size.n { store_c(slice, m, n + 2u * distance, c.z); }
-    if n + 3u * distance < size.n { store_c(slice, m, n + 3u * distance, c.w); }
+// The first column of a quad of B in the tile.
+fn column_of(quad: u32) -> u32 {
+    return select(quad, quad * 4u, B_ADJACENT);
 }
 
 // Stores the sums over k of the tile's rows of A, once the tile of C is stored: each invocation adds up the quads that

@@ -97,7 +97,7 @@ fn main(
 
     let m = corner.x + row_of(high);
     let down = row_distance(SIDE);
-    let n = corner.y + low;
+    let n = corner.y + column_of(low);
     store_quad(slice, size, m, n, SIDE, total0);
     store_quad(slice, size, m + down, n, SIDE, total1);
     store_quad(slice, size, m + 2u * down, n, SIDE, total2);

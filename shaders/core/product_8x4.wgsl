@@ -126,7 +126,7 @@ fn main(
     let m0 = corner.x + row_of(high);
     let m1 = corner.x + row_of(high + QUADS_APART);
     let down = row_distance(2u * SIDE);
-    let n = corner.y + low;
+    let n = corner.y + column_of(low);
     store_quad(slice, size, m0, n, SIDE, total00);
     store_quad(slice, size, m0 + down, n, SIDE, total10);
     store_quad(slice, size, m0 + 2u * down, n, SIDE, total20);

@@ -20,17 +20,11 @@ struct Params {
     pad_left: u32,
     backward: u32,   // 1 of an input gradient, whose filter is flipped both ways
     has_bias: u32,
+    parts: u32,      // that the sums over a chunk's tiles are split into, for the gradient of weights
 }
 
 // Where a tile lies: its image, and its place among the image's tiles.
 struct TilePlace { n: u32, y: u32, x: u32, inside: bool }
-
-// A chunk's tiles at the points, and their sums, are (36, octet, quad of channels, 8 tiles, 4 channels). Where 64 invocations have
-// 16 tiles of a quad, these are two octets of tiles, and neighbours are neighbours there: `thread` / 32 is the octet,
-// `thread` / 4 the tile among the 16, and `thread` % 4 the channel.
-fn element_of(octet: u32, quads: u32, quad: u32, thread: u32) -> u32 {
-    return (octet * quads + quad) * 32u + thread % 32u;
-}
 
 fn tiles_across() -> u32 {
     return (params.out_width + 3u) / 4u;

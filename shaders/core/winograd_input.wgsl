@@ -18,10 +18,16 @@ struct Place {
 // Pixels 0 to 3 of a row of six, and pixels 2 to 5.
 struct Pixels { low: vec4<f32>, high: vec4<f32> }
 
-fn place_of(tile: TilePlace, lane: u32, quad: u32) -> Place {
+// Quads of channels of all groups.
+fn all_quads() -> u32 {
+    return params.groups * ((params.in_channels + 3u) / 4u);
+}
+
+fn place_of(own: Element) -> Place {
+    let tile = tile_place(params.first_tile + own.tile);
     let quads = (params.in_channels + 3u) / 4u;
-    let channel_group = quad / quads;
-    let channel = (quad - channel_group * quads) * 4u;
+    let channel_group = own.quad / quads;
+    let channel = (own.quad - channel_group * quads) * 4u;
     return Place(
         (tile.n * params.groups + channel_group) * params.in_channels + channel,
         min(params.in_channels - channel, 4u),
@@ -29,7 +35,7 @@ fn place_of(tile: TilePlace, lane: u32, quad: u32) -> Place {
         i32(tile.x * 4u) - i32(params.pad_left),
         tile.inside,
         tile.x,
-        lane,
+        own.tile % 8u,
     );
 }
 
@@ -90,18 +96,18 @@ fn store_column(at: u32, stride: u32, column: Six) {
     values[at + 30u * stride] = v.v5;
 }
 
-// All of a tile of one of four channels. `octet` is the place of its octet in the chunk, and `quad` that of its channels
-// among all.
-fn tile_at_points(at: Place, channel: u32, octet: u32, quad: u32) {
+// All of a tile of one channel.
+fn tile_at_points(own: Element) {
+    let at = place_of(own);
+    let channel = own.channel;
     let r0 = row_at_points(at, channel, 0u);
     let r1 = row_at_points(at, channel, 1u);
     let r2 = row_at_points(at, channel, 2u);
     let r3 = row_at_points(at, channel, 3u);
     let r4 = row_at_points(at, channel, 4u);
     let r5 = row_at_points(at, channel, 5u);
-    let all_quads = params.groups * ((params.in_channels + 3u) / 4u);
-    let stride = params.octets * all_quads * 32u;
-    let first = element_of(octet, all_quads, quad, at.lane * 4u + channel);
+    let stride = params.octets * all_quads() * 32u;
+    let first = place_in_layout(own, all_quads());
     store_column(first, stride, Six(r0.v0, r1.v0, r2.v0, r3.v0, r4.v0, r5.v0));
     store_column(first + stride, stride, Six(r0.v1, r1.v1, r2.v1, r3.v1, r4.v1, r5.v1));
     store_column(first + 2u * stride, stride, Six(r0.v2, r1.v2, r2.v2, r3.v2, r4.v2, r5.v2));

@@ -79,13 +79,14 @@ fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let place = tile_place(params.first_tile + group.y * 16u + thread / 4u);
-    let channel_group = group.x / params.out_quads;
-    let channel = (group.x - channel_group * params.out_quads) * 4u + thread % 4u;
+    let own = own_element(group, thread);
+    let place = tile_place(params.first_tile + own.tile);
+    let channel_group = own.quad / params.out_quads;
+    let channel = (own.quad - channel_group * params.out_quads) * 4u + own.channel;
     if !place.inside || channel >= params.out_channels { return; }
     let all_quads = params.groups * params.out_quads;
     let stride = params.octets * all_quads * 32u;
-    let at = element_of(group.y * 2u + thread / 32u, all_quads, group.x, thread);
+    let at = place_in_layout(own, all_quads);
     let c0 = load_column(at, stride);
     let c1 = load_column(at + stride, stride);
     let c2 = load_column(at + 2u * stride, stride);

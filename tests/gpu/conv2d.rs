@@ -393,8 +393,7 @@ fn expected(case: &Case, data: &Data) -> [Expected; 4] {
 /// How many of the results a device makes by a fast algorithm, which spreads what it rounds.
 fn spread(device: &str) -> usize {
     match device {
-        "fft" | "winograd-subgroup" => 3,
-        _ if device.starts_with("winograd") => 2,
+        "fft" | "winograd-subgroup" | "winograd-tiled" => 3,
         _ => 0,
     }
 }

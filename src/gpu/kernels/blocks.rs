@@ -136,8 +136,11 @@ const PRODUCT: Block = block!(
     constants: ["A_ALONG_K", "B_ALONG_K"],
     uses: [FLAT]
 );
-pub(crate) const ELEMENT_QUADS: Block = block!("element_quads");
-pub(crate) const TAP_QUADS: Block = block!("tap_quads", constants: ["TAPS_APART"]);
+const COLUMN_STORES: Block = block!("column_stores");
+pub(crate) const ELEMENT_QUADS: Block = block!("element_quads", uses: [COLUMN_STORES]);
+pub(crate) const TAP_QUADS: Block =
+    block!("tap_quads", constants: ["TAPS_APART"], uses: [COLUMN_STORES]);
+pub(crate) const VECTOR_QUADS: Block = block!("vector_quads");
 pub(crate) const PRODUCT_4X4: Block =
     block!("product_4x4", constants: ["SIDE"], uses: [PRODUCT, FLAT]);
 pub(crate) const PRODUCT_8X4: Block =
@@ -153,10 +156,12 @@ pub(crate) const TAPS: Block = block!("taps", uses: [TAPS_SUMS, SLIDE, FLAT]);
 pub(crate) const STRIDED: Block = block!("strided", uses: [ROWS_TILE, PHASES, FLAT]);
 pub(crate) const WINOGRAD_POINTS: Block = block!("winograd_points");
 pub(crate) const WINOGRAD: Block = block!("winograd");
+pub(crate) const WINOGRAD_LAYOUT: Block =
+    block!("winograd_layout", constants: ["LAYOUT"], uses: [WINOGRAD]);
 pub(crate) const WINOGRAD_INPUT: Block =
-    block!("winograd_input", uses: [WINOGRAD, WINOGRAD_POINTS]);
+    block!("winograd_input", uses: [WINOGRAD_LAYOUT, WINOGRAD_POINTS]);
 pub(crate) const WINOGRAD_OUTPUT: Block =
-    block!("winograd_output", uses: [WINOGRAD, WINOGRAD_POINTS, FLAT, TIMES_ZERO]);
+    block!("winograd_output", uses: [WINOGRAD_LAYOUT, WINOGRAD_POINTS, FLAT, TIMES_ZERO]);
 pub(crate) const ENDED: Block = block!("ended");
 pub(crate) const TIMES_ZERO: Block = block!("times_zero");
 const FFT_BLOCK: Block = block!("fft_block", constants: ["PLANE"]);

@@ -1,13 +1,13 @@
 //! Convolution: forward, input gradient, weight gradient. A transpose convolution is the same
 //! kernels with the roles changed.
 
-use super::conv2d_winograd;
 use super::product::{Product, product};
 use super::{Output, Read, ReadWrite, Recording, Region};
 use super::{blocks, flag, flat_grid, group_grid, reduce};
 use super::{
     conv2d_depthwise, conv2d_fft, conv2d_pack, conv2d_rows, conv2d_strided, conv2d_unfolded,
 };
+use super::{conv2d_winograd, conv2d_winograd_gradient};
 use crate::gpu::kernel::{Format, Kernel, Params as _, source};
 use crate::gpu::strategy::winograd::Form;
 use crate::gpu::strategy::{self, Core, Extents, Work};
@@ -203,7 +203,7 @@ macro_rules! passes {
             backward_weight: $backward_weight,
         })
     };
-    ($core:ident, $form:expr, $backward_weight:expr) => {
+    ($core:ident, $weights:ident of $form:expr) => {
         Some(Passes {
             forward: |to, geometry, inputs, bias, output| {
                 $core::forward(to, $form, geometry, inputs, bias, output)
@@ -211,7 +211,10 @@ macro_rules! passes {
             backward_input: |to, geometry, inputs, bias, output| {
                 $core::backward_input(to, $form, geometry, inputs, bias, output)
             },
-            backward_weight: $backward_weight,
+            backward_weight: Some(|to, geometry, inputs, (weight, bias)| {
+                $weights::backward_weight(to, $form, geometry, inputs, weight);
+                bias
+            }),
         })
     };
 }
@@ -229,10 +232,11 @@ impl Passes {
             Core::Unfolded => passes!(conv2d_unfolded, to_weights!(conv2d_unfolded)),
             Core::Fft => passes!(conv2d_fft, to_weights!(conv2d_fft)),
             Core::WinogradSubgroup => {
-                let to_weights: Option<ToParameters> = to_weights!(conv2d_winograd);
-                passes!(conv2d_winograd, Form::Subgroup, to_weights)
+                passes!(conv2d_winograd, conv2d_winograd_gradient of Form::Subgroup)
             }
-            Core::WinogradTiled => passes!(conv2d_winograd, Form::Tiled, None),
+            Core::WinogradTiled => {
+                passes!(conv2d_winograd, conv2d_winograd_gradient of Form::Tiled)
+            }
             Core::Tiled32 | Core::Tiled64 | Core::Tiled128 | Core::Subgroup | Core::Direct => None,
         }
     }

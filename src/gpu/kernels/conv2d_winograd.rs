@@ -1,7 +1,6 @@
 //! Convolution of 3x3 at stride 1 by Winograd's algorithm: the cores `winograd-subgroup` and `winograd-tiled`.
 
 use super::conv2d::conv2d_params;
-use super::conv2d_again;
 use super::conv2d_rows::needs_edge_loads;
 use super::product::{Product, product};
 use super::{Output, Read, ReadWrite, Recording, Region};
@@ -22,6 +21,7 @@ conv2d_params! {
         pad_left: u32,
         backward: u32,
         has_bias: u32,
+        parts: u32,
     }
 }
 
@@ -62,7 +62,7 @@ pub(crate) const WEIGHT: Kernel = Kernel {
     bindings: &[Read, ReadWrite],
     formats: &[(0, "Weight")],
     params: WeightParams::LAYOUT,
-    constants: &[],
+    constants: &["MATRICES"],
 };
 
 pub(crate) const PRODUCT: Kernel = Kernel {
@@ -82,7 +82,7 @@ pub(crate) const PRODUCT_TILED: Product = product!(
     params: Params,
     constants: [],
     source: "conv2d_winograd_product_tiled.wgsl",
-    blocks: [&blocks::WINOGRAD, &blocks::ELEMENT_QUADS]
+    blocks: [&blocks::WINOGRAD, &blocks::VECTOR_QUADS]
 );
 
 pub(crate) const OUTPUT: Kernel = Kernel {
@@ -91,34 +91,6 @@ pub(crate) const OUTPUT: Kernel = Kernel {
     blocks: &[&blocks::WINOGRAD_OUTPUT, &blocks::EPILOGUE4],
     bindings: &[Read, Read, Read, ReadWrite, Read, Read],
     formats: &[(2, "Saved"), (3, "Output"), (4, "Input"), (5, "Weight")],
-    params: Params::LAYOUT,
-    constants: &[],
-};
-
-/// Of a weight gradient: the output's gradient at the points.
-pub(crate) const GRADIENT: Kernel = Kernel {
-    name: "conv2d_winograd_gradient",
-    source: source!("conv2d_winograd_gradient.wgsl"),
-    blocks: &[&blocks::WINOGRAD, &blocks::WINOGRAD_POINTS],
-    bindings: &[Read, ReadWrite],
-    formats: &[(0, "Gradient")],
-    params: Params::LAYOUT,
-    constants: &["WHOLE"],
-};
-
-pub(crate) const WEIGHT_PRODUCT: Kernel = Kernel {
-    name: "conv2d_winograd_weight_product",
-    source: source!("conv2d_winograd_weight_product.wgsl"),
-    constants: &["WIDE"],
-    ..PRODUCT
-};
-
-pub(crate) const WEIGHT_OUTPUT: Kernel = Kernel {
-    name: "conv2d_winograd_weight_output",
-    source: source!("conv2d_winograd_weight_output.wgsl"),
-    blocks: &[&blocks::WINOGRAD, &blocks::WINOGRAD_POINTS, &blocks::FLAT],
-    bindings: &[Read, ReadWrite],
-    formats: &[],
     params: Params::LAYOUT,
     constants: &[],
 };
@@ -140,9 +112,6 @@ pub(super) const KERNELS: &[&Kernel] = &[
     PRODUCT_TILED.by_8x4,
     &OUTPUT,
     &OUTPUT_ODD,
-    &GRADIENT,
-    &WEIGHT_PRODUCT,
-    &WEIGHT_OUTPUT,
 ];
 
 /// `y = conv(x, w) + b` through the output's epilogue.
@@ -159,6 +128,7 @@ pub(super) fn forward(
         geometry: *geometry,
         padding: [top, left],
         backward: false,
+        layout: Layout::of_images(form),
         plan: Winograd::of(geometry, false),
         form,
     };
@@ -179,40 +149,67 @@ pub(super) fn backward_input(
         geometry: geometry.swapped(),
         padding: [2 - top, 2 - left],
         backward: true,
+        layout: Layout::of_images(form),
         plan: Winograd::of(geometry, true),
         form,
     };
     run.record(recording, inputs, bias, output);
 }
 
-/// The weight gradient: chunk by chunk, the tiles of the input and of the output's gradient at the points, and what their
-/// products add to the sums there; then what comes of these.
-pub(super) fn backward_weight(
-    recording: &mut Recording,
-    geometry: &Conv2dGeometry,
-    inputs: [Region; 2],
-    gradient_weight: Region,
-) {
-    let [top, _, left, _] = geometry.padding;
-    let run = Run {
-        geometry: *geometry,
-        padding: [top, left],
-        backward: false,
-        plan: Winograd::of(geometry, false),
-        form: Form::Subgroup,
-    };
-    run.record_weight(recording, inputs, gradient_weight);
-    conv2d_again::weight(recording, geometry, inputs, gradient_weight);
+/// Matrices whose neighbours along k are none in memory.
+pub(super) const NOT_ALONG_K: [(&str, f64); 2] = [("A_ALONG_K", 0.0), ("B_ALONG_K", 0.0)];
+
+/// The tiled core with so many rows.
+pub(super) fn tiled_core(rows: usize) -> Core {
+    let tiled = [Core::Tiled64, Core::Tiled128];
+    let core = tiled.into_iter().find(|core| core.tile()[0] == rows);
+    core.unwrap_or(Core::Tiled32)
+}
+
+/// How what is between the dispatches lies in memory: `core/winograd_layout.wgsl`.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Layout {
+    /// For subgroups: tiles by eight, and channels by four.
+    Octets,
+    /// Tiles are neighbours: for a product that sums over channels.
+    Tiles,
+    /// Channels are neighbours: for one that sums over tiles.
+    Channels,
+}
+
+impl Layout {
+    /// Of a convolution that makes images.
+    fn of_images(form: Form) -> Self {
+        match form {
+            Form::Subgroup => Self::Octets,
+            Form::Tiled => Self::Tiles,
+        }
+    }
+
+    pub fn constant(self) -> (&'static str, f64) {
+        ("LAYOUT", f64::from(self as u8))
+    }
+
+    /// Workgroups for so many quads of channels and so many tiles, filled up: products take whole octets of them.
+    pub fn grid(self, quads: usize, tiles: usize) -> [u64; 3] {
+        let [across, down] = match self {
+            Self::Octets | Self::Tiles => [1, 16],
+            Self::Channels => [4, 4],
+        };
+        let rows = tiles.next_multiple_of(16) / down;
+        [quads.div_ceil(across) as u64, rows as u64, 1]
+    }
 }
 
 /// A convolution as it runs.
-struct Run {
-    geometry: Conv2dGeometry,
+pub(super) struct Run {
+    pub geometry: Conv2dGeometry,
     /// Above and to the left.
-    padding: [usize; 2],
-    backward: bool,
-    plan: Winograd,
-    form: Form,
+    pub padding: [usize; 2],
+    pub backward: bool,
+    pub layout: Layout,
+    pub plan: Winograd,
+    pub form: Form,
 }
 
 impl Run {
@@ -251,7 +248,8 @@ impl Run {
             let tiles = here.min(plan.tiles.saturating_sub(first));
             recording.flops(plan.flops(&self.geometry, tiles));
 
-            let constants = output.constants(recording);
+            let mut constants = output.constants(recording).to_vec();
+            constants.push(self.layout.constant());
             let regions = [
                 Some(sums),
                 bias,
@@ -262,7 +260,7 @@ impl Run {
             ];
             recording.iterations(winograd::iterations(4 * plan.quads));
             let quads = 2 * self.geometry.groups * plan.octets;
-            let grid = [quads as u64, here.div_ceil(16) as u64, 1];
+            let grid = self.layout.grid(quads, here);
             let kernel = match whole_vectors(self.geometry.out_size.width) {
                 1.0 => &OUTPUT,
                 _ => &OUTPUT_ODD,
@@ -273,54 +271,8 @@ impl Run {
         }
     }
 
-    fn record_weight(
-        &self,
-        recording: &mut Recording,
-        [input, gradient_output]: [Region; 2],
-        gradient_weight: Region,
-    ) {
-        let (plan, geometry) = (&self.plan, &self.geometry);
-        let traits = recording.traits;
-        let chunks = recording.parts(|| plan.weight_chunks(&traits));
-        let most = plan.chunk(chunks);
-        let [values, gradients] = plan.weight_scratch(geometry, most);
-        let values = recording.transient("tiles at Winograd's points", values);
-        let gradients = recording.transient("gradients at Winograd's points", gradients);
-        let sums = recording.transient("weight gradient at Winograd's points", plan.weights());
-        let [in_quads, out_quads] = [geometry.in_channels, geometry.out_channels]
-            .map(|channels| (channels / geometry.groups).div_ceil(4));
-        for chunk in 0..chunks {
-            let first = chunk * most;
-            let here = plan.tiles.saturating_sub(first).clamp(1, most);
-            let params = self.params(first, most, here);
-            self.input(recording, [input, values], params, here);
-            let regions = [gradient_output, gradients].map(Some);
-            let quads = (geometry.groups * out_quads) as u64;
-            let grid = [quads, here.div_ceil(16) as u64, 1];
-            let whole = [("WHOLE", whole_vectors(geometry.out_size.width))];
-            recording.dispatch(&GRADIENT, &whole, &regions, params, grid);
-            let regions = [values, gradients, sums].map(Some);
-            let octets = if plan.wide { 4 } else { 2 };
-            let grid = [
-                (geometry.groups * plan.octets / octets) as u64,
-                in_quads.div_ceil(8) as u64,
-                POINTS as u64,
-            ];
-            let constants = [("WIDE", flag(plan.wide))];
-            recording.iterations(here.div_ceil(8));
-            recording.dispatch(&WEIGHT_PRODUCT, &constants, &regions, params, grid);
-            let tiles = here.min(plan.tiles.saturating_sub(first));
-            recording.flops(plan.flops(geometry, tiles));
-        }
-        let params = self.params(0, most, 0);
-        let regions = [sums, gradient_weight].map(Some);
-        let grid = flat_grid(geometry.out_channels * 4 * in_quads);
-        recording.dispatch(&WEIGHT_OUTPUT, &[], &regions, params, grid);
-        recording.stands_for(geometry.flops().max(1));
-    }
-
     /// Of a chunk of at most so many tiles, and those that there are.
-    fn params(&self, first_tile: usize, tiles: usize, here: usize) -> Params {
+    pub fn params(&self, first_tile: usize, tiles: usize, here: usize) -> Params {
         Params {
             first_tile: first_tile as u32,
             octets: (tiles / 8) as u32,
@@ -334,21 +286,25 @@ impl Run {
     }
 
     /// So many tiles of the input at the points.
-    fn input(&self, recording: &mut Recording, regions: [Region; 2], params: Params, tiles: usize) {
+    pub fn input(
+        &self,
+        recording: &mut Recording,
+        regions: [Region; 2],
+        params: Params,
+        tiles: usize,
+    ) {
         let (regions, [_, left]) = (regions.map(Some), self.padding);
-        let mut constants = Vec::new();
-        let quads = (self.geometry.groups * self.plan.quads) as u64;
+        let mut constants = vec![self.layout.constant()];
+        let quads = self.geometry.groups * self.plan.quads;
         let whole = whole_vectors(self.geometry.in_size.width) == 1.0;
-        let (kernel, side) = match self.form {
-            Form::Subgroup if whole => {
-                let edges = needs_edge_loads(&self.geometry, left);
-                constants.extend([("PAD_LEFT", left as f64), ("EDGE_LOADS", flag(edges))]);
-                (&INPUT_SHARED, 8)
-            }
-            Form::Subgroup | Form::Tiled => (&INPUT, 16),
-        };
-        let grid = [quads, tiles.div_ceil(side) as u64, 1];
-        recording.dispatch(kernel, &constants, &regions, params, grid);
+        if self.form == Form::Subgroup && whole {
+            let edges = needs_edge_loads(&self.geometry, left);
+            constants.extend([("PAD_LEFT", left as f64), ("EDGE_LOADS", flag(edges))]);
+            let grid = [quads as u64, tiles.div_ceil(8) as u64, 1];
+            return recording.dispatch(&INPUT_SHARED, &constants, &regions, params, grid);
+        }
+        let grid = self.layout.grid(quads, tiles);
+        recording.dispatch(&INPUT, &constants, &regions, params, grid);
     }
 
     /// The sums at the points for subgroups, from values and weights there.
@@ -380,17 +336,14 @@ impl Run {
         params: Params,
         tiles: usize,
     ) {
-        let tiled = [Core::Tiled32, Core::Tiled64, Core::Tiled128];
-        let core = tiled.into_iter().find(|core| core.tile()[0] == rows);
         let extents = Extents {
             m: params.out_channels as usize,
             n: tiles,
             k: params.in_channels as usize,
             slices: POINTS * self.geometry.groups,
         };
-        let constants = vec![("A_ALONG_K", 1.0), ("B_ALONG_K", 0.0)];
         let regions = [weights, values, sums].map(Some);
-        let core = core.unwrap_or(Core::Tiled32);
+        let (core, constants) = (tiled_core(rows), NOT_ALONG_K.to_vec());
         PRODUCT_TILED.dispatch(recording, core, extents, constants, &regions, params);
     }
 
@@ -409,12 +362,13 @@ impl Run {
             octets: self.plan.octets as u32,
             backward: self.backward.into(),
         };
+        let layout = [("MATRICES", flag(self.form == Form::Tiled))];
         let len = self.plan.weights();
         let memory = ("weights at Winograd's points", Format::F32, len);
         let record = |recording: &mut Recording, values| {
             let (regions, grid) = ([Some(weight), Some(values)], flat_grid(len / POINTS));
-            recording.dispatch(&WEIGHT, &[], &regions, params, grid);
+            recording.dispatch(&WEIGHT, &layout, &regions, params, grid);
         };
-        recording.prepared(&WEIGHT, (&[], params), weight, memory, record)
+        recording.prepared(&WEIGHT, (&layout, params), weight, memory, record)
     }
 }

@@ -22,6 +22,7 @@ mod conv2d_rows;
 mod conv2d_strided;
 mod conv2d_unfolded;
 mod conv2d_winograd;
+mod conv2d_winograd_gradient;
 pub(crate) mod dropout;
 pub(crate) mod local_response_norm;
 pub(crate) mod loss;
@@ -78,6 +79,7 @@ const FAMILIES: &[(&str, &[&Kernel])] = &[
     ("conv2d", conv2d_strided::KERNELS),
     ("conv2d", conv2d_unfolded::KERNELS),
     ("conv2d", conv2d_winograd::KERNELS),
+    ("conv2d", conv2d_winograd_gradient::KERNELS),
     ("dropout", &[&dropout::DROPOUT]),
     ("local_response_norm", local_response_norm::KERNELS),
     ("loss", loss::KERNELS),

@@ -140,5 +140,6 @@ fn large(few_registers: bool) -> Recording {
     ];
     let [x, w, y] = lengths.map(|len| recording.transient("", len));
     conv2d::forward(&mut recording, &geometry, [x, w], None, y.into());
+    conv2d::backward_weight(&mut recording, &geometry, [x, y], (w, None));
     recording.finish().unwrap()
 }

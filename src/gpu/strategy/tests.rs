@@ -360,8 +360,19 @@ fn the_tiles_of_winograds_algorithm_are_shared_by_chunks_that_have_room() {
         ..geometry
     };
     let plan = winograd::Winograd::of(&few, false);
-    let counts = [plan.chunks(&software), plan.weight_chunks(&software)];
+    let counts = [
+        plan.chunks(&software),
+        plan.weight_chunks(&software, winograd::Form::Subgroup),
+    ];
     assert_eq!(counts.map(|count| plan.chunk(count)), [1408, 1024]);
+    // On the blocked product they are in parts, so that each of a GPU's units has work, and none has too little.
+    let gpu = with_units(132);
+    let parts = |tiles| plan.weight_parts(&gpu, winograd::Form::Tiled, &few, tiles);
+    assert_eq!([8192, 256, 64, 1].map(parts), [11, 4, 1, 1]);
+    assert_eq!(
+        plan.weight_parts(&gpu, winograd::Form::Subgroup, &few, 8192),
+        1
+    );
 }
 
 #[test]
@@ -447,13 +458,13 @@ fn winograd_on_the_blocked_product_is_for_many_channels_that_fill_a_gpu() {
         ];
         works.map(|work| core(traits, None, &work) == Core::WinogradTiled)
     };
-    let (gpu, both) = (with_units(132), [true, true, false]);
+    let gpu = with_units(132);
     for large in [
         square(64, [128, 128], 28),
-        square(64, [128, 128], 8),
+        square(16, [256, 256], 14),
         square(32, [512, 512], 7),
     ] {
-        assert_eq!(takes(&gpu, large), both);
+        assert_eq!(takes(&gpu, large), [true; 3]);
         let direct = Traits {
             direct_only: true,
             ..gpu

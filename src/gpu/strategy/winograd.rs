@@ -73,8 +73,8 @@ impl Winograd {
         /// Chunks of large images, as far as what is between takes no more than so many elements: 64 MiB.
         const MANY: usize = 128;
         const ROOM: usize = 1 << 24;
-        // Elements of both: 4 MiB, or 32 where there is a device to fill.
-        let cached = if traits.software { 1 << 20 } else { 1 << 23 };
+        // Elements of both: 4 MiB, or 64 where there is a device to fill.
+        let cached = if traits.software { 1 << 20 } else { ROOM };
         let [values, sums] = self.scratch(TILES);
         let shared = (self.tiles / TILES / MANY).saturating_mul(values + sums);
         let room = (shared.clamp(cached, ROOM) / (values + sums)).max(1);
@@ -88,12 +88,40 @@ impl Winograd {
         [self.quads, quads].map(|quads| POINTS * self.groups * 4 * quads * tiles)
     }
 
-    /// Chunks that the tiles of a weight gradient are split into: each sum over a chunk is one chain.
-    pub fn weight_chunks(&self, traits: &Traits) -> usize {
+    /// Chunks that the tiles of a weight gradient are split into. For subgroups each sum over a chunk is one chain, and the
+    /// blocked product has blocks of its own.
+    pub fn weight_chunks(&self, traits: &Traits, form: Form) -> usize {
         const LONGEST: usize = 1024;
-        self.chunks(traits)
-            .max(self.tiles.div_ceil(LONGEST))
-            .min(MOST)
+        let shortest = match form {
+            Form::Subgroup => self.tiles.div_ceil(LONGEST),
+            Form::Tiled => 1,
+        };
+        self.chunks(traits).max(shortest).min(MOST)
+    }
+
+    /// Parts that the sums over a chunk of so many tiles are split into, so that they fill a GPU.
+    pub fn weight_parts(
+        &self,
+        traits: &Traits,
+        form: Form,
+        geometry: &Conv2dGeometry,
+        tiles: usize,
+    ) -> usize {
+        /// Workgroups for each compute unit, of two that have room at once.
+        const WORKGROUPS: usize = 3;
+        /// Tiles of a part at least.
+        const FEWEST: usize = 64;
+        if form == Form::Subgroup {
+            return 1;
+        }
+        let [from, to] = group_channels(geometry);
+        let [rows, columns] = self.weight_product(geometry).tile();
+        let blocks = POINTS * self.groups * to.div_ceil(rows) * from.div_ceil(columns);
+        let wanted = (WORKGROUPS * traits.compute_units as usize).div_ceil(blocks);
+        wanted
+            .min(tiles / FEWEST)
+            .min(traits.holds(self.weights()))
+            .clamp(1, MOST)
     }
 
     /// Additions and multiplications for so many tiles, but for the transforms.
@@ -105,23 +133,32 @@ impl Winograd {
     /// The tiled core for the products of so many tiles: the largest tiles of which there are enough and which are
     /// not mostly empty.
     pub fn product(&self, traits: &Traits, tiles: usize) -> Core {
-        let channels = 8 * self.octets;
-        let blocks =
-            |[rows, columns]: [usize; 2]| channels.div_ceil(rows) * tiles.div_ceil(columns);
-        let padded = |tile: [usize; 2]| (blocks(tile) * tile[0] * tile[1]) as f64;
-        let wanted = traits.compute_units as usize;
-        let good = |core: &Core| {
-            let fills = POINTS * self.groups * blocks(core.tile()) >= wanted;
-            fills && padded(core.tile()) <= 1.3 * padded([32, 32])
-        };
-        let cores = [Core::Tiled128, Core::Tiled64];
-        cores.into_iter().find(good).unwrap_or(Core::Tiled32)
+        let extents = [8 * self.octets, tiles];
+        let wanted = (traits.compute_units as usize).div_ceil(POINTS * self.groups);
+        largest(extents, wanted)
+    }
+
+    /// The same of a weight gradient, whose sums are in as many parts as it takes.
+    pub fn weight_product(&self, geometry: &Conv2dGeometry) -> Core {
+        let [from, to] = group_channels(geometry);
+        largest([to, from], 1)
     }
 
     /// Tiles of a chunk.
     pub fn chunk(&self, chunks: usize) -> usize {
         self.tiles.div_ceil(chunks).next_multiple_of(TILES)
     }
+}
+
+/// The tiled core with the largest tiles of which so many are wanted, and which are not mostly empty.
+fn largest([rows, columns]: [usize; 2], wanted: usize) -> Core {
+    let blocks = |tile: [usize; 2]| rows.div_ceil(tile[0]) * columns.div_ceil(tile[1]);
+    let padded = |tile: [usize; 2]| (blocks(tile) * tile[0] * tile[1]) as f64;
+    let good = |core: &Core| {
+        blocks(core.tile()) >= wanted && padded(core.tile()) <= 1.3 * padded([32, 32])
+    };
+    let cores = [Core::Tiled128, Core::Tiled64];
+    cores.into_iter().find(good).unwrap_or(Core::Tiled32)
 }
 
 /// Iterations that the loops of an invocation make where a tile is computed again by its definition: of each of 4 rows 4 to
@@ -161,7 +198,7 @@ pub(super) fn serves(traits: &Traits, work: &Work, form: Form) -> bool {
     } = Winograd::of(geometry, backward);
     let grid = groups * POINTS.max(quads).max(2 * octets) <= traits.max_workgroups as usize;
     let again = match work {
-        Work::Conv2dBackwardWeight(_) => form == Form::Subgroup && again::serves(traits, geometry),
+        Work::Conv2dBackwardWeight(_) => again::serves(traits, geometry),
         Work::Conv2dForward(_) | Work::Conv2dBackwardInput(_) | Work::Matmul(..) => {
             traits.allows(iterations(4 * quads))
         }
@@ -226,18 +263,18 @@ pub(super) fn pays(work: &Work) -> bool {
 }
 
 /// Whether it is faster on the blocked product than that product itself: where there are channels to make up for what
-/// moves between the dispatches, and results at each point to fill a GPU. As measured within steps of ResNet-18 and ResNet-50
-/// on an NVIDIA H200, 64 channels take 1.15 of the product's time, 128 and 256 take 0.9, and 512 take 0.7 to 0.85. What
-/// moves, 720 bytes a channel of each tile for 150, would let it pay from 30 to 50 channels on with that much memory's
-/// bandwidth as GPUs have: its own product, by single elements, is what takes more.
+/// moves between the dispatches, and enough to multiply at each point to fill a GPU. As measured on an NVIDIA H200, with
+/// 2^23 products at a point both take the same time, and with four times as many 128 channels take two thirds in all passes,
+/// 512 half; 64 channels take 0.8 of the time there. But they move 1.4 bytes for each multiply-add that they spare, of which an
+/// H200 has more than most, so they are left to the autotuner.
 pub(super) fn fills(traits: &Traits, work: &Work) -> bool {
     const FEWEST: usize = 128;
     /// At each point, for each compute unit.
-    const RESULTS: usize = 248;
+    const PRODUCTS: usize = 1 << 16;
     let fills = |shape: Shape| {
         let [from, to] = shape.channels;
-        let results = to.saturating_mul(shape.tiles) / RESULTS;
-        from.min(to) >= FEWEST && results >= traits.compute_units as usize && shape.inside
+        let products = saturating_product(&[from, to, shape.tiles]) / PRODUCTS as u64;
+        from.min(to) >= FEWEST && products >= u64::from(traits.compute_units) && shape.inside
     };
     // Where registers are few, its tiles of 128 rows are left to the autotuner, as others are.
     let known = !traits.software && !traits.few_registers;
