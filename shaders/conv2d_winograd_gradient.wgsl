@@ -2,7 +2,7 @@
 // the points of core/winograd_points.wgsl, as conv2d_winograd_input.wgsl has those of the input. An invocation has one tile of
 // 4x4 pixels and one channel.
 //
-// Grid   x: groups * ceil(OC / 4); y: 16 of the chunk's tiles
+// Grid   as in core/winograd_layout.wgsl
 
 @group(0) @binding(0) var<storage, read> gradient_output: array<vec4<Gradient>>; // (N, G * OC, OH, OW)
 @group(0) @binding(1) var<storage, read_write> values: array<f32>;               // core/winograd_layout.wgsl

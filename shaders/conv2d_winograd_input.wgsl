@@ -1,7 +1,7 @@
 // Winograd convolution, first of three: the tiles of the input at the points of core/winograd_points.wgsl. An invocation
 // has one tile and one channel.
 //
-// Grid   x: groups * ceil(IC / 4); y: 16 of the chunk's tiles
+// Grid   as in core/winograd_layout.wgsl
 
 @group(0) @binding(0) var<storage, read> input: array<vec4<Input>>;       // (N, G * IC, IH, IW)
 @group(0) @binding(1) var<storage, read_write> values: array<f32>;        // core/winograd_layout.wgsl
@@ -17,5 +17,5 @@ fn main(
     @builtin(local_invocation_index) thread: u32,
 ) {
     let own = own_element(group, thread);
-    if own.quad < all_quads() { tile_at_points(own); }
+    if own.quad < all_quads() { tile_at_points(place_of(own), own); }
 }

@@ -49,7 +49,8 @@ fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
+    let place = place_of(Element(group.y * 8u + lane, group.x, 0u));
     for (var channel = 0u; channel < 4u; channel++) {
-        tile_at_points(Element(group.y * 8u + lane, group.x, channel));
+        tile_at_points(place, Element(group.y * 8u + lane, group.x, channel));
     }
 }

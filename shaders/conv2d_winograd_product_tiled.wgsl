@@ -1,5 +1,5 @@
 // Winograd convolution, second of three: at each of the 36 points, the sums over the channels that are read, as a blocked
-// product of matrices. A slice is a point of a group.
+// product of matrices. A slice is a point of a group, and the channels of a group are filled up.
 
 @group(0) @binding(0) var<storage, read> weights: array<vec4<f32>>;        // (36, group, IC, OC / 4)
 @group(0) @binding(1) var<storage, read> values: array<vec4<f32>>;         // (36, G * IC, tiles / 4)
@@ -15,14 +15,14 @@ fn channels() -> u32 {
     return (params.in_channels + 3u) / 4u * 4u;
 }
 
-fn product_a(slice: u32) -> Matrix {
+fn product_a(slice: u32) -> Quads {
     let pitch = params.out_quads;
-    return Matrix(slice * channels() * pitch, pitch);
+    return Quads(slice * channels() * pitch, pitch);
 }
 
-fn product_b(slice: u32) -> Matrix {
+fn product_b(slice: u32) -> Quads {
     let pitch = params.octets * 2u;
-    return Matrix(slice * channels() * pitch, pitch);
+    return Quads(slice * channels() * pitch, pitch);
 }
 
 fn load_a(at: u32) -> vec4<f32> {
@@ -36,7 +36,3 @@ fn load_b(at: u32) -> vec4<f32> {
 fn store_c4(slice: u32, m: u32, n: u32, value: vec4<f32>) {
     sums[(slice * params.out_quads * 4u + m) * params.octets * 2u + n / 4u] = value;
 }
-
-// The rows of A are weights, whose sums nobody asks for.
-const ROW_SUMS: bool = false;
-fn store_row_sum(slice: u32, m: u32, value: f32) {}

@@ -14,7 +14,7 @@
 //      +-----+ +--------+
 //
 // A quad is four rows (or columns) SIDE apart, so that neighbouring invocations load and store
-// neighbours in memory whatever the alignment.
+// neighbours in memory whatever the alignment; or neighbours, where A_ADJACENT or B_ADJACENT.
 // Grid   x, y: tiles, folded; z: slices. core/product.wgsl says what a kernel provides.
 
 // 16: tiles of 64 x 64. 8: tiles of 32 x 32, for small products.

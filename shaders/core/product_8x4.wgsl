@@ -15,6 +15,7 @@
 // m0 + |     | |        |
 //  127 +-----+ +--------+
 //
+// Where A_ADJACENT or B_ADJACENT a quad is four neighbours.
 // Grid   x, y: tiles, folded; z: slices. core/product.wgsl says what a kernel provides.
 
 const STEP: u32 = 16u;

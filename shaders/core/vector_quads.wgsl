@@ -3,7 +3,7 @@
 // and four columns of B, and of C in one row. What lies beyond the last row or column of a quad is there, whatever it is.
 //
 // A kernel provides
-//   product_a(slice) -> Matrix, product_b(slice) -> Matrix
+//   product_a(slice) -> Quads, product_b(slice) -> Quads
 //   load_a(at), load_b(at) -> vec4<f32>   the vec4 at a place
 //   store_c4(slice, m, n, value)          of columns n to n + 3
 
@@ -11,7 +11,7 @@ const A_ADJACENT: bool = true;
 const B_ADJACENT: bool = true;
 
 // Where its first vec4 lies, and how far it is from a k to the next.
-struct Matrix { first: u32, pitch: u32 }
+struct Quads { first: u32, pitch: u32 }
 // A k, and where the quads lie there.
 struct Place { k: u32, a: u32, other: u32, b: u32 }
 struct Walk { step: u32, a: u32, b: u32 }
@@ -59,3 +59,7 @@ fn load_quad_b(place: Place, k_end: u32) -> vec4<f32> {
 fn store_quad(slice: u32, size: Size, m: u32, n: u32, distance: u32, c: vec4<f32>) {
     if m < size.m && n < size.n { store_c4(slice, m, n, c); }
 }
+
+// Nobody asks for the sums of A's rows.
+const ROW_SUMS: bool = false;
+fn store_row_sum(slice: u32, m: u32, value: f32) {}

@@ -96,9 +96,8 @@ fn store_column(at: u32, stride: u32, column: Six) {
     values[at + 30u * stride] = v.v5;
 }
 
-// All of a tile of one channel.
-fn tile_at_points(own: Element) {
-    let at = place_of(own);
+// All of a tile of one channel, at its place.
+fn tile_at_points(at: Place, own: Element) {
     let channel = own.channel;
     let r0 = row_at_points(at, channel, 0u);
     let r1 = row_at_points(at, channel, 1u);

@@ -304,12 +304,12 @@ mod tests {
                     let report = report(model, &[1], false, traits);
                     let others = report.total() - report.parameters;
                     let living = living(model);
-                    // Sums in parts, and tiles at Winograd's points: 4 MiB, or 32 on a GPU, and whole chunks of 64. Who
+                    // Sums in parts, and tiles at Winograd's points: 4 MiB, or 64 on a GPU, and whole chunks of 64 tiles. Who
                     // prefers the algorithm takes it where it has little to share, too.
                     let scratch = match (direct_only, traits.preferred) {
                         (true, _) => 1 << 20,
                         (_, Some(Core::WinogradSubgroup | Core::WinogradTiled)) => 128 << 20,
-                        _ => 40 << 20,
+                        _ => 72 << 20,
                     };
                     let most = living + living / 4 + scratch;
                     assert!(others <= most, "{report}, {living} at once");

@@ -160,7 +160,7 @@ pub(super) fn backward_input(
 pub(super) const NOT_ALONG_K: [(&str, f64); 2] = [("A_ALONG_K", 0.0), ("B_ALONG_K", 0.0)];
 
 /// The tiled core with so many rows.
-pub(super) fn tiled_core(rows: usize) -> Core {
+fn tiled_core(rows: usize) -> Core {
     let tiled = [Core::Tiled64, Core::Tiled128];
     let core = tiled.into_iter().find(|core| core.tile()[0] == rows);
     core.unwrap_or(Core::Tiled32)
@@ -186,8 +186,21 @@ impl Layout {
         }
     }
 
+    /// Of one that makes a gradient of weights.
+    pub fn of_weights(form: Form) -> Self {
+        match form {
+            Form::Subgroup => Self::Octets,
+            Form::Tiled => Self::Channels,
+        }
+    }
+
     pub fn constant(self) -> (&'static str, f64) {
-        ("LAYOUT", f64::from(self as u8))
+        let number = match self {
+            Self::Octets => 0.0,
+            Self::Tiles => 1.0,
+            Self::Channels => 2.0,
+        };
+        ("LAYOUT", number)
     }
 
     /// Workgroups for so many quads of channels and so many tiles, filled up: products take whole octets of them.

@@ -1,7 +1,7 @@
 //! The weight gradient of a convolution of 3x3 by Winograd's algorithm: F(3x3, 4x4), at the points that
 //! [`conv2d_winograd`](super::conv2d_winograd) has.
 
-use super::conv2d_winograd::{Layout, NOT_ALONG_K, PRODUCT, Params, Run, tiled_core};
+use super::conv2d_winograd::{Layout, NOT_ALONG_K, PRODUCT, Params, Run};
 use super::product::{Product, product};
 use super::{Read, ReadWrite, Recording, Region};
 use super::{blocks, conv2d_again, flag, flat_grid, reduce, whole_vectors};
@@ -71,10 +71,7 @@ pub(super) fn backward_weight(
         geometry: *geometry,
         padding: [top, left],
         backward: false,
-        layout: match form {
-            Form::Subgroup => Layout::Octets,
-            Form::Tiled => Layout::Channels,
-        },
+        layout: Layout::of_weights(form),
         plan: Winograd::of(geometry, false),
         form,
     };
@@ -99,7 +96,6 @@ impl Run {
         let parts = recording.parts(|| plan.weight_parts(&traits, self.form, geometry, most));
         let (len, label) = (plan.weights(), "weight gradient at Winograd's points");
         let sums = recording.transient(label, parts * len);
-        let core = recording.parts(|| plan.weight_product(geometry).tile()[0]);
         let out_quads = (geometry.out_channels / geometry.groups).div_ceil(4);
         for chunk in 0..chunks {
             let first = chunk * most;
@@ -117,15 +113,15 @@ impl Run {
             let regions = [values, gradients, sums];
             match self.form {
                 Form::Subgroup => self.weight_product(recording, regions, params, here),
-                Form::Tiled => self.tiled_to_weights(recording, core, regions, params, here),
+                Form::Tiled => self.tiled_to_weights(recording, regions, params, here),
             }
             let tiles = here.min(plan.tiles.saturating_sub(first));
             recording.flops(plan.flops(geometry, tiles));
         }
         let mut total = sums;
         if parts > 1 {
-            total = recording.transient("all of it", len);
-            reduce::sum_parts_of_two(recording, sums, parts, [len, 0], (total, None));
+            total = recording.transient("weight gradient of all parts at Winograd's points", len);
+            reduce::sum_parts(recording, sums, parts, [1, len, 1], None, total.into());
         }
         let params = self.params(0, most, 0);
         let regions = [total, gradient_weight].map(Some);
@@ -154,11 +150,10 @@ impl Run {
         recording.dispatch(&WEIGHT_PRODUCT, &constants, &regions, params, grid);
     }
 
-    /// The same by the tiled core with so many rows.
+    /// The same by a tiled core.
     fn tiled_to_weights(
         &self,
         recording: &mut Recording,
-        rows: usize,
         [values, gradients, sums]: [Region; 3],
         params: Params,
         tiles: usize,
@@ -171,7 +166,8 @@ impl Run {
             slices: POINTS * self.geometry.groups * parts,
         };
         let regions = [gradients, values, sums].map(Some);
-        let (core, constants) = (tiled_core(rows), NOT_ALONG_K.to_vec());
+        let core = self.plan.weight_product(&self.geometry);
+        let constants = NOT_ALONG_K.to_vec();
         WEIGHT_PRODUCT_TILED.dispatch(recording, core, extents, constants, &regions, params);
     }
 }

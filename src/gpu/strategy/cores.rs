@@ -27,7 +27,8 @@ pub(crate) enum Core {
     Unfolded,
     /// Convolution of 3x3 by Winograd's algorithm, for subgroups of 8: `conv2d_winograd_*.wgsl`.
     WinogradSubgroup,
-    /// The same on the blocked product, for GPUs, without weight gradients.
+    /// The same on the blocked product, for GPUs: `conv2d_winograd_product_tiled.wgsl` and
+    /// `conv2d_winograd_weight_product_tiled.wgsl`.
     WinogradTiled,
     /// Convolution with large filters by Fourier transforms of blocks: `conv2d_fft_*.wgsl`.
     Fft,

@@ -477,10 +477,13 @@ fn winograd_on_the_blocked_product_is_for_many_channels_that_fill_a_gpu() {
         assert_eq!(takes(&software, large), [false; 3]);
     }
     for small in [
-        square(64, [64, 64], 56),
+        square(64, [32, 64], 112),
+        square(8, [64, 64], 28),
         square(8, [128, 128], 8),
         square(8, [512, 512], 2),
     ] {
         assert_eq!(takes(&gpu, small), [false; 3]);
     }
+    // What 64 channels spare in a weight gradient, they move.
+    assert_eq!(takes(&gpu, square(64, [64, 64], 56)), [true, true, false]);
 }

@@ -1,6 +1,6 @@
 //! When Winograd's algorithm serves, and how its work is shared.
 
-use super::{Core, MOST, Traits, Work, again, group_channels, shared};
+use super::{Core, LONGEST_OF_IMAGES, MOST, Traits, Work, again, group_channels, shared};
 use crate::op::{Conv2dGeometry, Size2, saturating_product};
 
 /// Results of a tile along either side, and the points that a tile is made at.
@@ -67,17 +67,20 @@ impl Winograd {
         [4 * self.quads, 8 * self.octets].map(|channels| POINTS * self.groups * channels * tiles)
     }
 
-    /// Chunks that the tiles are split into, so that what is between the dispatches stays in a cache and takes
-    /// little memory, as far as a buffer holds it.
+    /// Chunks that the tiles are split into, as far as a buffer holds one: of 4 MiB between the dispatches on a software adapter,
+    /// which a cache holds, and of 64 on a GPU, so that dispatches are few and fill it.
     pub fn chunks(&self, traits: &Traits) -> usize {
-        /// Chunks of large images, as far as what is between takes no more than so many elements: 64 MiB.
-        const MANY: usize = 128;
+        const CACHE: usize = 1 << 20;
         const ROOM: usize = 1 << 24;
-        // Elements of both: 4 MiB, or 64 where there is a device to fill.
-        let cached = if traits.software { 1 << 20 } else { ROOM };
+        /// Chunks of large images on a software adapter, as far as each takes no more than on a GPU.
+        const MANY: usize = 128;
         let [values, sums] = self.scratch(TILES);
         let shared = (self.tiles / TILES / MANY).saturating_mul(values + sums);
-        let room = (shared.clamp(cached, ROOM) / (values + sums)).max(1);
+        let elements = match traits.software {
+            true => shared.clamp(CACHE, ROOM),
+            false => ROOM,
+        };
+        let room = (elements / (values + sums)).max(1);
         let most = traits.holds(values.max(sums)).max(1);
         self.tiles.div_ceil(TILES * room.min(most)).clamp(1, MOST)
     }
@@ -92,14 +95,14 @@ impl Winograd {
     /// blocked product has blocks of its own.
     pub fn weight_chunks(&self, traits: &Traits, form: Form) -> usize {
         const LONGEST: usize = 1024;
-        let shortest = match form {
+        let fewest = match form {
             Form::Subgroup => self.tiles.div_ceil(LONGEST),
             Form::Tiled => 1,
         };
-        self.chunks(traits).max(shortest).min(MOST)
+        self.chunks(traits).max(fewest).min(MOST)
     }
 
-    /// Parts that the sums over a chunk of so many tiles are split into, so that they fill a GPU.
+    /// Parts that the sums over a chunk of so many tiles are split into, so that they fill a GPU, and none is too long.
     pub fn weight_parts(
         &self,
         traits: &Traits,
@@ -107,7 +110,7 @@ impl Winograd {
         geometry: &Conv2dGeometry,
         tiles: usize,
     ) -> usize {
-        /// Workgroups for each compute unit, of two that have room at once.
+        /// Workgroups for each compute unit, which has room for two at once.
         const WORKGROUPS: usize = 3;
         /// Tiles of a part at least.
         const FEWEST: usize = 64;
@@ -118,10 +121,11 @@ impl Winograd {
         let [rows, columns] = self.weight_product(geometry).tile();
         let blocks = POINTS * self.groups * to.div_ceil(rows) * from.div_ceil(columns);
         let wanted = (WORKGROUPS * traits.compute_units as usize).div_ceil(blocks);
-        wanted
-            .min(tiles / FEWEST)
-            .min(traits.holds(self.weights()))
-            .clamp(1, MOST)
+        let most = traits
+            .holds(self.weights())
+            .min(MOST / (POINTS * self.groups));
+        let least = tiles.div_ceil(LONGEST_OF_IMAGES);
+        wanted.min(tiles / FEWEST).max(least).min(most).max(1)
     }
 
     /// Additions and multiplications for so many tiles, but for the transforms.
@@ -264,17 +268,19 @@ pub(super) fn pays(work: &Work) -> bool {
 
 /// Whether it is faster on the blocked product than that product itself: where there are channels to make up for what
 /// moves between the dispatches, and enough to multiply at each point to fill a GPU. As measured on an NVIDIA H200, with
-/// 2^23 products at a point both take the same time, and with four times as many 128 channels take two thirds in all passes,
-/// 512 half; 64 channels take 0.8 of the time there. But they move 1.4 bytes for each multiply-add that they spare, of which an
-/// H200 has more than most, so they are left to the autotuner.
+/// 2^23 products at a point both take the same time. With four times as many, 128 channels take two thirds of the time in all
+/// passes, 512 half, and 64 take three quarters forward, but as much as before in weight gradients.
 pub(super) fn fills(traits: &Traits, work: &Work) -> bool {
-    const FEWEST: usize = 128;
     /// At each point, for each compute unit.
     const PRODUCTS: usize = 1 << 16;
+    let fewest = match work {
+        Work::Conv2dForward(_) | Work::Conv2dBackwardInput(_) | Work::Matmul(..) => 64,
+        Work::Conv2dBackwardWeight(_) => 128,
+    };
     let fills = |shape: Shape| {
         let [from, to] = shape.channels;
         let products = saturating_product(&[from, to, shape.tiles]) / PRODUCTS as u64;
-        from.min(to) >= FEWEST && products >= u64::from(traits.compute_units) && shape.inside
+        from.min(to) >= fewest && products >= u64::from(traits.compute_units) && shape.inside
     };
     // Where registers are few, its tiles of 128 rows are left to the autotuner, as others are.
     let known = !traits.software && !traits.few_registers;

@@ -37,6 +37,7 @@ fn winograd_cases() -> Vec<Case> {
         case("one result", [70, 3, 3, 3], layer(2)),
         case("several chunks", [4, 12, 22, 20], layer(600).padding(1)),
         case("groups", [2, 14, 9, 10], layer(38).padding(1).groups(2)),
+        case("groups in parts", [70, 6, 3, 3], layer(4).groups(2)),
     ]
 }
 
@@ -47,6 +48,18 @@ fn convolutions_by_winograds_algorithm_equal_the_reference() {
         !others.contains(&device) && !device.starts_with("tiled")
     }
     run_on(&winograd_cases(), asked);
+}
+
+/// With the largest tiles of the blocked product.
+#[test]
+fn large_products_of_winograds_algorithm_equal_the_reference() {
+    let layer = |channels| Conv2d::new(channels, 3).padding(1);
+    let cases = [
+        case("weights in three columns", [2, 130, 12, 12], layer(128)),
+        case("images", [4, 4, 16, 16], layer(1000)),
+        case("weights in chunks and parts", [16, 64, 12, 12], layer(128)),
+    ];
+    run_on(&cases, |device| device == "winograd-tiled");
 }
 
 /// What is not finite comes out where it does by the definition, and nowhere else; and what overflows in a transform

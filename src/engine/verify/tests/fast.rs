@@ -56,10 +56,11 @@ fn all_are_found(
 /// Faults in the kernels of Winograd's algorithm, whose results have a tolerance also on whole numbers. What is not
 /// written at all is none: the NaN that is there before leads to a tile that is computed again by its definition.
 #[rustfmt::skip]
-const WINOGRAD_FAULTS: [KernelFault; 10] = [
+const WINOGRAD_FAULTS: [KernelFault; 11] = [
     ("conv2d_winograd_input", Param("pad_left", |pad| pad + 1)),
     ("conv2d_winograd_input", Param("in_height", |rows| rows - 1)),
     ("conv2d_winograd_input", Param("first_tile", |tile| tile + 1)),
+    ("conv2d_winograd_weight", Constant("MATRICES", |matrices| 1.0 - matrices)),
     ("conv2d_winograd_weight", Param("backward", |backward| 1 - backward)),
     ("conv2d_winograd_weight", Param("out_channels", |channels| channels - 1)),
     ("conv2d_winograd_product", Param("in_channels", |channels| channels - 4)),
@@ -80,7 +81,7 @@ const WINOGRAD_WEIGHT_FAULTS: [KernelFault; 6] = [
     ("conv2d_winograd_weight_output", Param("in_channels", |channels| channels - 1)),
 ];
 
-/// Channels for several quads; and tiles for several chunks.
+/// Channels for several quads; and tiles for several chunks, by the 4 MiB that one takes on a software adapter.
 fn models_for_winograd() -> [Model; 2] {
     let layer = |channels| Conv2d::new(channels, 3).padding(1);
     let small = Model::builder([5, 9, 12]).push(layer(8)).leaky_relu(0.25);
