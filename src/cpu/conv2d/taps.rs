@@ -21,7 +21,7 @@ pub(super) fn taps(geometry: &Conv2dGeometry) -> impl Iterator<Item = (usize, us
 }
 
 /// Filters that are gathered at a time, which lie side by side.
-const FILTERS: usize = 16;
+pub(super) const FILTERS: usize = 16;
 
 /// `(group, m, c, tap)` of these taps, of `w (group, c, m, area)`.
 pub(super) fn weights(
@@ -43,17 +43,32 @@ pub(super) fn weights(
         filters.map(move |(at, weights)| (at * FILTERS * area, weights, w))
     });
     for_each(tasks, |(first, weights, w)| {
-        for (c, w) in w.chunks_exact(to * area).enumerate() {
-            let filters = weights
-                .chunks_exact_mut(k)
-                .zip(w[first..].chunks_exact(area));
-            for (weights, w) in filters {
-                let weights = &mut weights[c * taps.len()..][..taps.len()];
-                for (weight, tap) in weights.iter_mut().zip(taps) {
-                    *weight = w[tap.at];
-                }
-            }
-        }
+        gather([first / area, to], (taps, area), w, weights);
     });
     weights
+}
+
+/// `(m, c, tap)` of these taps, of some of the filters from `first` on: as many as `weights` holds of `w (c, m, area)`.
+#[inline(always)]
+pub(super) fn gather(
+    [first, to]: [usize; 2],
+    (taps, area): (&[Tap], usize),
+    w: &[f32],
+    weights: &mut [f32],
+) {
+    let k = w.len() / (to * area) * taps.len();
+    if k == 0 {
+        return;
+    }
+    for (c, w) in w.chunks_exact(to * area).enumerate() {
+        let filters = weights
+            .chunks_exact_mut(k)
+            .zip(w[first * area..].chunks_exact(area));
+        for (weights, w) in filters {
+            let weights = &mut weights[c * taps.len()..][..taps.len()];
+            for (weight, tap) in weights.iter_mut().zip(taps) {
+                *weight = w[tap.at];
+            }
+        }
+    }
 }

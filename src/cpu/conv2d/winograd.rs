@@ -55,7 +55,7 @@ fn pays<const OUTPUTS: usize, const TAPS: usize>(sliding: &Sliding, images: usiz
         return false;
     }
     // Multiplications for a pair of channels, or what takes as long: the transform of a filter.
-    let filter = if TAPS == 3 { 400 } else { 1600 };
+    let filter = if TAPS == 3 { 400 } else { 2200 };
     let plane = covering(OUTPUTS, sliding.target);
     let direct = images * sliding.target.area() * TAPS * TAPS;
     let ours = (images * plane.area()).next_multiple_of(COLUMNS) * POSITIONS + filter;
@@ -124,7 +124,7 @@ const CACHE: usize = 1 << 17;
 /// The weights at each position, `(group, m, position, c)`.
 fn weights<const TAPS: usize>(sliding: &Sliding) -> Vec<f32> {
     let from = sliding.from;
-    let (places, w) = sliding.filters();
+    let (places, w) = (sliding.places(), sliding.weights(&sliding.phases[0]));
     let mut weights = vec![0.0; w.len() / places.len() * POSITIONS];
     let rows = weights
         .chunks_exact_mut(POSITIONS * from)
@@ -163,7 +163,7 @@ impl<const TAPS: usize> Work for Filters<'_, TAPS> {
                     square[p][q][lane] = f64::from(w);
                 }
             }
-            let values = both_ways(&square, points::filter);
+            let values = both_ways(&square, points::weights);
             for (position, values) in values.as_flattened().iter().enumerate() {
                 let to = &mut self.to[position * from + at * COLUMNS..][..w.len() / area];
                 for (to, &value) in to.iter_mut().zip(values) {
