@@ -33,8 +33,8 @@ pub(super) fn run(sliding: &Sliding, x: &[f32], bias: Option<&[f32]>, y: &mut [f
     } = sliding;
     let area = target.area();
     let images = y.len() / (groups * to * area);
-    let numbers = images * area * from * sliding.area;
-    if images * area > WINDOWS || to < LEAST || numbers > NUMBERS {
+    let is_few = images * area <= WINDOWS && to >= LEAST;
+    if !is_few || images * area * from * sliding.area > NUMBERS {
         return false;
     }
     let (mut planes, mut panels) = (Planes::default(), Vec::new());

@@ -81,6 +81,11 @@ fn run_of<const OUTPUTS: usize, const TAPS: usize>(
     let plane = covering(OUTPUTS, sliding.target);
     // Tiles of a task: four panels of lanes, as far as their pixels fit into the cache.
     let most = COLUMNS * (CACHE / (POSITIONS * COLUMNS * sliding.from)).clamp(1, 4);
+    let most = most.min(
+        (images * plane.area())
+            .div_ceil(TASKS)
+            .next_multiple_of(COLUMNS),
+    );
     let [images, rows] = extents(most, images, plane);
     let rows = OUTPUTS * rows;
     let tasks = sliding.split([images, rows], x, y);
@@ -117,6 +122,9 @@ fn extents(most: usize, images: usize, plane: Size2) -> [usize; 2] {
         .min_by_key(|&extents| panels(extents))
         .unwrap_or([1; 2])
 }
+
+/// Tasks that there are at least, where there are so many panels of tiles.
+const TASKS: usize = 8;
 
 /// Numbers that a core's cache holds beside what passes through it.
 const CACHE: usize = 1 << 17;
