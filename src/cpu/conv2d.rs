@@ -8,21 +8,26 @@
 //! cache, by row-wise copies that know where the image ends; of a large filter a few taps at a time.
 //!
 //! In `f32` they are tiles on vectors: `sliding` has the output and the input gradient, from windows of all channels
-//! at once, and `weight` the weight gradient, over some pixels at a time. `winograd` and `winograd_weight` compute the
+//! at once, which `windows` shares out by images and, where there are few, `few` by filters, and `weight` the weight
+//! gradient, over some pixels at a time. `winograd` and `winograd_weight` compute the
 //! same of 3x3 and 5x5 filters at stride 1, with fewer multiplications. The plain loops are left for what these would waste
 //! memory or time on: far more padding than pixels, very long or very few filters, strides with many phases, and, of
 //! the input gradient, weights that are not finite.
 
+mod few;
 mod parts;
 mod points;
 mod sliding;
 mod taps;
 mod tiles;
 mod weight;
+mod windows;
 mod winograd;
 mod winograd_weight;
 
 use std::ops::Range;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 
 use sliding::Sliding;
 
@@ -257,6 +262,18 @@ pub(super) fn sum_planes<T: Real>(plane: usize, values: &[T], totals: &mut [T]) 
         let planes = planes.skip(c).step_by(channels);
         *total = T::nearest(sum(planes.map(sum_of)));
     });
+}
+
+/// Whether no number is infinite or NaN.
+fn all_finite(values: &[f32]) -> bool {
+    let all = AtomicBool::new(true);
+    for_each(values.chunks(1 << 16), |values| {
+        // Without a way out the loop is one on vectors.
+        if values.iter().fold(false, |any, v| any | !v.is_finite()) {
+            all.store(false, Relaxed);
+        }
+    });
+    all.into_inner()
 }
 
 /// Lengths that every pass needs.

@@ -88,6 +88,7 @@ pub use norm::{
 pub(crate) use norm::{fold_running, unbiased};
 pub use optimizer::{clip_scale, global_norm, optimizer_update};
 pub use pad2d::{pad2d_backward, pad2d_forward};
+pub(crate) use parallel::among_workers;
 pub use pixel_shuffle::{pixel_shuffle, pixel_unshuffle};
 pub use pool2d::{
     avg_pool2d_backward, avg_pool2d_forward, max_pool2d_backward, max_pool2d_forward,

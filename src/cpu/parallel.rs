@@ -33,3 +33,16 @@ pub(super) fn for_each_with<I: Send, S>(
     let mut scratch = None;
     items.for_each(|item| work(scratch.get_or_insert_with(&init), item));
 }
+
+/// Runs `work` where [`for_each`] hands out its items without waking anybody first: each call from elsewhere would put
+/// its thread to sleep until others have done the work.
+#[cfg(feature = "native")]
+pub(crate) fn among_workers<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    rayon::scope(|_| work())
+}
+
+/// Runs `work`.
+#[cfg(not(feature = "native"))]
+pub(crate) fn among_workers<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    work()
+}

@@ -52,19 +52,26 @@ pub(super) fn tile(mut a: [&[f32]; ROWS], b: &[Row]) -> [Row; ROWS] {
     sums
 }
 
-/// The sums over a block of K.
+/// The sums over a block of K. Each row's have a name: arrays of rows do not always come to lie in registers.
 #[inline(always)]
-fn block(mut a: [&[f32]; ROWS], b: &[Row]) -> [Row; ROWS] {
-    a.iter_mut().for_each(|row| *row = &row[..b.len()]);
-    let mut sums = [[0.0; COLUMNS]; ROWS];
+fn block(a: [&[f32]; ROWS], b: &[Row]) -> [Row; ROWS] {
+    let [first, second, third, fourth] = a.map(|row| &row[..b.len()]);
+    let [mut one, mut two, mut three, mut four] = [[0.0; COLUMNS]; ROWS];
     for (p, b) in b.iter().enumerate() {
-        for (row, sums) in a.iter().zip(&mut sums) {
-            for (sum, &b) in sums.iter_mut().zip(b) {
-                *sum += row[p] * b;
-            }
-        }
+        add_times(&mut one, first[p], b);
+        add_times(&mut two, second[p], b);
+        add_times(&mut three, third[p], b);
+        add_times(&mut four, fourth[p], b);
     }
-    sums
+    [one, two, three, four]
+}
+
+/// `sums += a * b`.
+#[inline(always)]
+fn add_times(sums: &mut Row, a: f32, b: &Row) {
+    for (sum, &b) in sums.iter_mut().zip(b) {
+        *sum += a * b;
+    }
 }
 
 /// A tile's rows of `a (count, k)` from row `first` on: where these are fewer, the last one again.
@@ -107,7 +114,7 @@ pub(super) fn matmul(
 }
 
 /// `C = A B` with `A (m, k)`, panels of B and `C (m, n)`.
-fn multiply([m, k]: [usize; 2], a: &[f32], panels: &[Row], c: &mut [f32], n: usize) {
+pub(super) fn multiply([m, k]: [usize; 2], a: &[f32], panels: &[Row], c: &mut [f32], n: usize) {
     for_each(c.chunks_mut(TASK * n).enumerate(), |(at, c)| {
         let first = at * TASK;
         let a = &a[first * k..m.min(first + TASK) * k];

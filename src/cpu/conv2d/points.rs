@@ -77,36 +77,20 @@ pub(super) fn pixels(d: [f32; PIXELS]) -> [f32; PIXELS] {
     ]
 }
 
-/// `G w`: a filter's row or column at the points.
+/// `G w`: a row or column of a filter, or of outputs' gradients, at the points.
 #[inline(always)]
-pub(super) fn filter<const TAPS: usize>(w: [f64; TAPS]) -> [f64; PIXELS] {
-    let near = NEAR * terms(w, 0, 0.5);
-    let odd_near = NEAR * FRAC_1_SQRT_2 * terms(w, 1, 0.5);
-    let far = FAR * terms(w, 0, 2.0);
-    let odd_far = FAR * SQRT_2 * terms(w, 1, 2.0);
+pub(super) fn weights<T: Real, const N: usize>(w: [T; N]) -> [T; PIXELS] {
+    let number = |value: f64| T::nearest(value);
+    let (near, far) = (terms(w, 0, 0.5), terms(w, 0, 2.0));
+    let odd_near = number(FRAC_1_SQRT_2) * terms(w, 1, 0.5);
+    let odd_far = number(SQRT_2) * terms(w, 1, 2.0);
     [
         w[0],
-        near + odd_near,
-        near - odd_near,
-        far + odd_far,
-        far - odd_far,
-        w[TAPS - 1],
-    ]
-}
-
-/// `G g`: a row or column of outputs' gradients at the points.
-#[inline(always)]
-pub(super) fn gradients<const OUTPUTS: usize>(g: [f32; OUTPUTS]) -> [f32; PIXELS] {
-    let (near, far) = (terms(g, 0, 0.5), terms(g, 0, 2.0));
-    let odd_near = FRAC_1_SQRT_2 as f32 * terms(g, 1, 0.5);
-    let odd_far = SQRT_2 as f32 * terms(g, 1, 2.0);
-    [
-        g[0],
-        NEAR as f32 * (near + odd_near),
-        NEAR as f32 * (near - odd_near),
-        FAR as f32 * (far + odd_far),
-        FAR as f32 * (far - odd_far),
-        g[OUTPUTS - 1],
+        number(NEAR) * (near + odd_near),
+        number(NEAR) * (near - odd_near),
+        number(FAR) * (far + odd_far),
+        number(FAR) * (far - odd_far),
+        w[N - 1],
     ]
 }
 

@@ -21,7 +21,10 @@ pub(super) fn taps(geometry: &Conv2dGeometry) -> impl Iterator<Item = (usize, us
 }
 
 /// Filters that are gathered at a time, which lie side by side.
-const FILTERS: usize = 16;
+pub(super) const FILTERS: usize = 16;
+
+/// Channels of a filter that are gathered before those of the next.
+const CHANNELS: usize = 8;
 
 /// `(group, m, c, tap)` of these taps, of `w (group, c, m, area)`.
 pub(super) fn weights(
@@ -43,17 +46,34 @@ pub(super) fn weights(
         filters.map(move |(at, weights)| (at * FILTERS * area, weights, w))
     });
     for_each(tasks, |(first, weights, w)| {
-        for (c, w) in w.chunks_exact(to * area).enumerate() {
-            let filters = weights
-                .chunks_exact_mut(k)
-                .zip(w[first..].chunks_exact(area));
-            for (weights, w) in filters {
-                let weights = &mut weights[c * taps.len()..][..taps.len()];
-                for (weight, tap) in weights.iter_mut().zip(taps) {
-                    *weight = w[tap.at];
+        gather([first / area, to], (taps, area), w, weights);
+    });
+    weights
+}
+
+/// `(m, c, tap)` of these taps, of some of the filters from `first` on: as many as `weights` holds of `w (c, m, area)`.
+#[inline(always)]
+pub(super) fn gather(
+    [first, to]: [usize; 2],
+    (taps, area): (&[Tap], usize),
+    w: &[f32],
+    weights: &mut [f32],
+) {
+    let k = w.len() / (to * area) * taps.len();
+    if k == 0 {
+        return;
+    }
+    let all = taps.len() == area && taps.iter().enumerate().all(|(at, tap)| tap.at == at);
+    for (block, w) in w.chunks(CHANNELS * to * area).enumerate() {
+        for (m, weights) in weights.chunks_exact_mut(k).enumerate() {
+            let weights = weights[block * CHANNELS * taps.len()..].chunks_exact_mut(taps.len());
+            for (weights, w) in weights.zip(w.chunks_exact(to * area)) {
+                let w = &w[(first + m) * area..][..area];
+                match all {
+                    true => weights.copy_from_slice(w),
+                    false => (weights.iter_mut().zip(taps)).for_each(|(to, tap)| *to = w[tap.at]),
                 }
             }
         }
-    });
-    weights
+    }
 }

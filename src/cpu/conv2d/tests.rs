@@ -82,7 +82,7 @@ impl Case {
 
 /// Shapes of every kind that the products tell apart: strides of several phases, of phases without taps, groups with
 /// few and with many channels, planes smaller than a tile, rows of no multiple, more padding than the filter has taps,
-/// filters of more taps than a block of a sum, and those for Winograd's algorithm.
+/// filters of more taps than a block of a sum, few windows, and those for Winograd's algorithm.
 fn cases() -> Vec<Case> {
     let mut cases = vec![
         Case::new(Conv2d::new(5, 3).padding(1), 2, [3, 7, 7]),
@@ -122,8 +122,24 @@ fn cases() -> Vec<Case> {
             [2, 4, 300],
         ),
     ];
+    cases.extend(few_cases());
     cases.extend(winograd_cases());
     cases
+}
+
+/// Those of few windows and many filters: one more than tasks share evenly, groups, phases with and without taps, more
+/// pixels than a block of a sum has terms.
+fn few_cases() -> Vec<Case> {
+    vec![
+        Case::new(Conv2d::new(67, 3).padding(1), 5, [65, 3, 2]),
+        Case::new(
+            Conv2d::new(130, 3).padding(1).stride(2).groups(2),
+            2,
+            [132, 5, 4],
+        ),
+        Case::new(Conv2d::new(80, 1).stride(2), 7, [64, 5, 5]),
+        Case::new(Conv2d::new(64, 3).padding([1, 0, 2, 1]), 8, [64, 4, 4]),
+    ]
 }
 
 /// Those that go through Winograd's algorithm in every pass: extents that are no multiples of a tile's, panels that are

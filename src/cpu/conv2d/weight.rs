@@ -8,12 +8,18 @@ use std::ops::Range;
 
 use super::{Sizes, unfold_rows};
 use crate::cpu::parallel::{for_each, for_each_with};
-use crate::cpu::product::{COLUMNS, ROWS, Row, rows_from, tile, turn};
+use crate::cpu::product::{COLUMNS, ROWS, Row, multiply, rows_from, tile, turn};
 use crate::cpu::wide::{Work, widest};
 use crate::op::Conv2dGeometry;
 
 /// Taps, of all channels of a task, that share the output gradients that are gathered.
 const TAPS: usize = 64;
+
+/// Filters of a group from which on those of few pixels are shared out.
+const FILTERS: usize = 64;
+
+/// Numbers that are gathered of few pixels at most.
+const NUMBERS: usize = 1 << 20;
 
 /// Pixels that are gathered at a time, about: as much as the cache holds of them.
 const PIXELS: usize = 256;
@@ -38,6 +44,10 @@ pub(super) fn backward_weight(
         group_outputs,
         ..
     } = sizes;
+    let pixels = geometry.batch * geometry.out_size.area();
+    if pixels <= PIXELS && group_outputs >= FILTERS && group_inputs * taps * pixels <= NUMBERS {
+        return at_once(geometry, sizes, [x, gy], gw);
+    }
     let channels = (TAPS / taps).clamp(1, group_inputs);
     let blocks = group_inputs.div_ceil(channels);
     let len = group_outputs.next_multiple_of(COLUMNS) * channels * taps;
@@ -53,11 +63,54 @@ pub(super) fn backward_weight(
         parts: geometry.batch.div_ceil(images),
         len,
     };
-    let pixels = geometry.batch * geometry.out_size.area();
     match shares.parts == 1 && pixels <= PIXELS {
         // Each sum is made at once.
         true => shares.sum::<f32>(geometry, sizes, [x, gy], gw),
         false => shares.sum::<f64>(geometry, sizes, [x, gy], gw),
+    }
+}
+
+/// Of few pixels each sum is made at once, and a task takes some filters.
+fn at_once(geometry: &Conv2dGeometry, sizes: Sizes, [x, gy]: [&[f32]; 2], gw: &mut [f32]) {
+    let Sizes {
+        inputs,
+        outputs,
+        taps,
+        group_inputs,
+        group_outputs,
+    } = sizes;
+    let pixels = geometry.batch * outputs;
+    let columns = group_inputs * taps;
+    let mut gradients = vec![0.0; group_outputs * pixels];
+    let mut panels = vec![[0.0; COLUMNS]; columns.div_ceil(COLUMNS) * pixels];
+    for (group, gw) in gw.chunks_exact_mut(group_outputs * columns).enumerate() {
+        for (o, to) in gradients.chunks_exact_mut(pixels).enumerate() {
+            for (image, to) in to.chunks_exact_mut(outputs).enumerate() {
+                let plane = image * geometry.out_channels + group * group_outputs + o;
+                to.copy_from_slice(&gy[plane * outputs..][..outputs]);
+            }
+        }
+        // The taps of as many channels fill so many panels.
+        let panel = panels.chunks_mut(taps * pixels).enumerate();
+        for_each_with(panel, Vec::new, |patches: &mut Vec<f32>, (at, panels)| {
+            let channels = at * COLUMNS..group_inputs.min((at + 1) * COLUMNS);
+            patches.clear();
+            patches.resize(channels.len() * taps * pixels, 0.0);
+            for (channel, to) in channels.zip(patches.chunks_exact_mut(taps * pixels)) {
+                for image in 0..geometry.batch {
+                    let plane = image * geometry.in_channels + group * group_inputs + channel;
+                    let x = &x[plane * inputs..][..inputs];
+                    let to = &mut to[image * outputs..];
+                    let all = (0..taps, 0..geometry.out_size.height);
+                    unfold_rows(geometry, all, x, pixels, to);
+                }
+            }
+            let rows = patches.chunks(COLUMNS * pixels);
+            for (rows, panel) in rows.zip(panels.chunks_exact_mut(pixels)) {
+                turn(pixels, rows, panel);
+            }
+        });
+        multiply([group_outputs, pixels], &gradients, &panels, gw, columns);
     }
 }
 

@@ -55,7 +55,7 @@ fn pays<const OUTPUTS: usize, const TAPS: usize>(sliding: &Sliding, images: usiz
         return false;
     }
     // Multiplications for a pair of channels, or what takes as long: the transform of a filter.
-    let filter = if TAPS == 3 { 400 } else { 1600 };
+    let filter = if TAPS == 3 { 400 } else { 2200 };
     let plane = covering(OUTPUTS, sliding.target);
     let direct = images * sliding.target.area() * TAPS * TAPS;
     let ours = (images * plane.area()).next_multiple_of(COLUMNS) * POSITIONS + filter;
@@ -81,6 +81,11 @@ fn run_of<const OUTPUTS: usize, const TAPS: usize>(
     let plane = covering(OUTPUTS, sliding.target);
     // Tiles of a task: four panels of lanes, as far as their pixels fit into the cache.
     let most = COLUMNS * (CACHE / (POSITIONS * COLUMNS * sliding.from)).clamp(1, 4);
+    let most = most.min(
+        (images * plane.area())
+            .div_ceil(TASKS)
+            .next_multiple_of(COLUMNS),
+    );
     let [images, rows] = extents(most, images, plane);
     let rows = OUTPUTS * rows;
     let tasks = sliding.split([images, rows], x, y);
@@ -118,13 +123,16 @@ fn extents(most: usize, images: usize, plane: Size2) -> [usize; 2] {
         .unwrap_or([1; 2])
 }
 
+/// Tasks that there are at least, where there are so many panels of tiles.
+const TASKS: usize = 8;
+
 /// Numbers that a core's cache holds beside what passes through it.
 const CACHE: usize = 1 << 17;
 
 /// The weights at each position, `(group, m, position, c)`.
 fn weights<const TAPS: usize>(sliding: &Sliding) -> Vec<f32> {
     let from = sliding.from;
-    let (places, w) = sliding.filters();
+    let (places, w) = (sliding.places(), sliding.weights(&sliding.phases[0]));
     let mut weights = vec![0.0; w.len() / places.len() * POSITIONS];
     let rows = weights
         .chunks_exact_mut(POSITIONS * from)
@@ -163,7 +171,7 @@ impl<const TAPS: usize> Work for Filters<'_, TAPS> {
                     square[p][q][lane] = f64::from(w);
                 }
             }
-            let values = both_ways(&square, points::filter);
+            let values = both_ways(&square, points::weights);
             for (position, values) in values.as_flattened().iter().enumerate() {
                 let to = &mut self.to[position * from + at * COLUMNS..][..w.len() / area];
                 for (to, &value) in to.iter_mut().zip(values) {

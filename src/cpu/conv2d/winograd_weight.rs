@@ -10,7 +10,6 @@ use std::ops::Range;
 
 use super::parts::Around;
 use super::points::{self, PIXELS, POSITIONS, both_ways, from_points};
-use super::tiles::{self, Tiles};
 use super::winograd::{covering, replace};
 use super::{Sizes, weight};
 use crate::cpu::parallel::{for_each, for_each_with};
@@ -148,8 +147,7 @@ fn backward_weight_of<const OUTPUTS: usize, const TAPS: usize>(
 /// Memory that a task leaves to the next.
 #[derive(Default)]
 struct Memory {
-    tiles: tiles::Memory,
-    /// Planes of gradients in zeros, of [`COLUMNS`] channels, `(o, image, row, column)`.
+    /// Planes in zeros: one channel's, `(image, row, column)`, and of [`COLUMNS`] channels of gradients.
     planes: Vec<f32>,
     /// Transformed pixels, `(position, c, tile)`.
     pixels: Vec<f32>,
@@ -223,26 +221,44 @@ impl<const OUTPUTS: usize, const TAPS: usize> Work for Task<'_, OUTPUTS, TAPS> {
 impl<const OUTPUTS: usize, const TAPS: usize> Task<'_, OUTPUTS, TAPS> {
     #[inline(always)]
     fn transform_pixels(&mut self, part: &Part) {
-        let [top, _, left, _] = self.geometry.padding.map(|extent| extent as isize);
-        let first = part.first.map(|first| first as isize);
-        let first = (first[0] - top, first[1] - left);
+        let [top, _, left, _] = self.geometry.padding;
+        let around = Around {
+            down: part.first[0] as isize - top as isize,
+            right: part.first[1] as isize - left as isize,
+            rows: part.tiles.height * OUTPUTS + PIXELS - OUTPUTS,
+            columns: part.tiles.width * OUTPUTS + PIXELS - OUTPUTS,
+        };
         let (count, channels) = (part.count(), self.inputs.len());
-        let Memory { tiles, pixels, .. } = &mut *self.memory;
-        let (images, memory) = (part.images.len(), std::mem::take(tiles));
-        let mut tiles = Tiles::<OUTPUTS>::new(images, part.tiles, first, memory);
+        let Memory { planes, pixels, .. } = &mut *self.memory;
+        planes.clear();
+        planes.resize(part.images.len() * around.area(), 0.0);
         pixels.resize(POSITIONS * channels * count, 0.0);
-        let mut square = [[[0.0; COLUMNS]; PIXELS]; PIXELS];
         for (c, channel) in self.inputs.clone().enumerate() {
-            let channel = self.group * self.sizes.group_inputs + channel;
-            let planes = part.images.clone().map(|image| {
-                let plane = image * self.geometry.in_channels + channel;
-                &self.x[plane * self.sizes.inputs..][..self.sizes.inputs]
-            });
-            tiles.take(self.geometry.in_size, planes);
+            for (image, plane) in part
+                .images
+                .clone()
+                .zip(planes.chunks_exact_mut(around.area()))
+            {
+                let from = image * self.geometry.in_channels
+                    + self.group * self.sizes.group_inputs
+                    + channel;
+                let from = &self.x[from * self.sizes.inputs..][..self.sizes.inputs];
+                around.copy(self.geometry.in_size, from, plane);
+            }
             for first in (0..count).step_by(COLUMNS) {
                 let lanes = COLUMNS.min(count - first);
-                tiles.panel(first / COLUMNS, &mut square);
-                for (position, row) in square.as_flattened().iter().enumerate() {
+                let mut square = [[[0.0; COLUMNS]; PIXELS]; PIXELS];
+                for lane in 0..lanes {
+                    let place = around.place(OUTPUTS, part.tiles, first + lane);
+                    for (i, row) in square.iter_mut().enumerate() {
+                        let from = &planes[place + i * around.columns..][..PIXELS];
+                        for (to, &from) in row.iter_mut().zip(from) {
+                            to[lane] = from;
+                        }
+                    }
+                }
+                let values = both_ways(&square, points::pixels);
+                for (position, row) in values.as_flattened().iter().enumerate() {
                     let to = &mut pixels[(position * channels + c) * count + first..];
                     match to.first_chunk_mut::<COLUMNS>() {
                         Some(to) if lanes == COLUMNS => *to = *row,
@@ -251,7 +267,6 @@ impl<const OUTPUTS: usize, const TAPS: usize> Task<'_, OUTPUTS, TAPS> {
                 }
             }
         }
-        self.memory.tiles = tiles.memory();
     }
 
     #[inline(always)]
@@ -298,7 +313,7 @@ impl<const OUTPUTS: usize, const TAPS: usize> Task<'_, OUTPUTS, TAPS> {
                         }
                     }
                 }
-                let values = both_ways(&square, points::gradients);
+                let values = both_ways(&square, points::weights);
                 for (position, row) in values.as_flattened().iter().enumerate() {
                     gradients[(position * panels + panel) * count + at] = *row;
                 }

@@ -443,6 +443,10 @@ impl<T: Real> Reference<T> {
 
     /// Changes the parameters by the gradients.
     fn update(&mut self) -> Result<()> {
+        cpu::among_workers(|| self.update_here())
+    }
+
+    fn update_here(&mut self) -> Result<()> {
         (self.pending.batches, self.pending.examples) = (0, 0);
         self.updates += 1;
         self.forget_forward();

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::Rules;
 use crate::Result;
-use crate::cpu::Real;
+use crate::cpu::{Real, among_workers};
 use crate::engine::operators::{Gradients, Kept, Masks, Mode, Saved, Site};
 use crate::engine::wanted::Wanted;
 use crate::model::{Graph, Node, ValueId};
@@ -71,7 +71,7 @@ pub(super) struct Tape<T> {
 impl<T: Real> Tape<T> {
     /// Computes every value from the inputs.
     pub fn forward(&mut self, walk: Walk<T>, given: &[Cow<'_, [T]>]) -> Result<()> {
-        self.forward_keeping(walk, given, |_, _| true)
+        among_workers(|| self.forward_keeping(walk, given, |_, _| true))
     }
 
     /// Computes the outputs from the inputs; other values are there only while something reads them.
@@ -83,7 +83,7 @@ impl<T: Real> Tape<T> {
         }
         let outputs = graph.outputs().iter();
         outputs.for_each(|output| last[output.0] = usize::MAX);
-        self.forward_keeping(walk, given, |value, at| last[value.0] > at)
+        among_workers(|| self.forward_keeping(walk, given, |value, at| last[value.0] > at))
     }
 
     /// Computes the values, and gives back the memory of a node's inputs, and of what it keeps for a way
@@ -151,6 +151,15 @@ impl<T: Real> Tape<T> {
     /// Computes the wanted gradients from the outputs': of parameters into `gradients`, of values
     /// into the tape.
     pub fn backward(
+        &mut self,
+        walk: Walk<T>,
+        wanted: &Wanted,
+        gradients: &mut [Vec<T>],
+    ) -> Result<()> {
+        among_workers(|| self.backward_here(walk, wanted, gradients))
+    }
+
+    fn backward_here(
         &mut self,
         walk: Walk<T>,
         wanted: &Wanted,
