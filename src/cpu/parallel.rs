@@ -35,7 +35,8 @@ pub(super) fn for_each_with<I: Send, S>(
 }
 
 /// Runs `work` where [`for_each`] hands out its items without waking anybody first: each call from elsewhere would put
-/// its thread to sleep until others have done the work.
+/// its thread to sleep until others have done the work. A worker that waits for others may take up another caller's
+/// whole work meanwhile, as it may an item of theirs.
 #[cfg(feature = "native")]
 pub(crate) fn among_workers<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     rayon::scope(|_| work())

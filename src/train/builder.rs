@@ -323,7 +323,9 @@ impl TrainerBuilder {
         self.trainer(losses, backend, checkpoint).await
     }
 
-    /// Makes the trainer on the CPU reference: the same results within rounding, without a GPU.
+    /// Makes the trainer on the CPU reference: the same results within rounding, without a GPU. Its work is done by the threads
+    /// of [rayon](https://docs.rs/rayon)'s pool, all of a step's but the loss: that in which it is called, or the global one, whose size
+    /// `RAYON_NUM_THREADS` says. Bits do not depend on how many there are.
     /// [`in_flight`](Self::in_flight), [`max_slab`](Self::max_slab) and [`autotune`](Self::autotune)
     /// say how a GPU goes about its work, and mean nothing here.
     ///

@@ -1,8 +1,9 @@
 //! Few windows and many filters, computed by direct sums.
 //!
 //! The images of a network's last layers are small and their filters many. So the numbers under all windows are
-//! gathered once, and a task takes some of the filters, which it reads once.
+//! gathered once, and a task takes some of the filters, so few that a core's cache keeps them from panel to panel.
 
+use super::parts::Around;
 use super::sliding::{Phase, Sliding};
 use super::taps::{FILTERS, gather};
 use super::windows::{Filters, Planes, Window, all};
@@ -19,7 +20,7 @@ const TASKS: usize = 8;
 /// Filters of a group at least: so many that there is a task for each of some cores.
 const LEAST: usize = 4 * FILTERS;
 
-/// Numbers under all windows at most: what a few cores' caches hold.
+/// Numbers under all windows at most, and of the planes that they slide over: what a few cores' caches hold.
 const NUMBERS: usize = 1 << 20;
 
 /// Computes what [`Sliding::compute`] does, where the windows are few and the filters many; gives whether they are.
@@ -37,11 +38,19 @@ pub(super) fn run(sliding: &Sliding, x: &[f32], bias: Option<&[f32]>, y: &mut [f
     if !is_few || images * area * from * sliding.area > NUMBERS {
         return false;
     }
+    let windows_of = |phase| (phase, all(sliding, phase, images, 0..target.height));
+    let phases: Vec<_> = sliding.phases.iter().map(windows_of).collect();
+    let numbers = |around: &Around| around.area().saturating_mul(images * from);
+    if phases
+        .iter()
+        .any(|(_, (_, around))| numbers(around) > NUMBERS)
+    {
+        return false;
+    }
     let (mut planes, mut panels) = (Planes::default(), Vec::new());
-    for phase in &sliding.phases {
-        let (windows, around) = all(sliding, phase, images, 0..target.height);
+    for (phase, (windows, around)) in &phases {
         for group in 0..groups {
-            planes.gather(sliding, phase, group, (images, x), &around);
+            planes.gather(sliding, phase, group, (images, x), around);
             let k = planes.rows();
             panels.resize(windows.len().div_ceil(COLUMNS) * (k + 1), [0.0; COLUMNS]);
             let chunks = panels.chunks_exact_mut(k + 1);
@@ -66,7 +75,7 @@ pub(super) fn run(sliding: &Sliding, x: &[f32], bias: Option<&[f32]>, y: &mut [f
                     first: at * filters,
                     count: targets.len() / images,
                     bias,
-                    windows: &windows,
+                    windows,
                     panels: &panels,
                     targets,
                     memory,

@@ -43,10 +43,10 @@ pub(super) fn weights(
         .zip(w.chunks_exact(from * to * area));
     let tasks = group.flat_map(|(weights, w)| {
         let filters = weights.chunks_mut(FILTERS * k).enumerate();
-        filters.map(move |(at, weights)| (at * FILTERS * area, weights, w))
+        filters.map(move |(at, weights)| (at * FILTERS, weights, w))
     });
     for_each(tasks, |(first, weights, w)| {
-        gather([first / area, to], (taps, area), w, weights);
+        gather([first, to], (taps, area), w, weights);
     });
     weights
 }

@@ -90,7 +90,7 @@ fn at_once(geometry: &Conv2dGeometry, sizes: Sizes, [x, gy]: [&[f32]; 2], gw: &m
                 to.copy_from_slice(&gy[plane * outputs..][..outputs]);
             }
         }
-        // The taps of as many channels fill so many panels.
+        // The taps of 16 channels fill as many panels as there are taps.
         let panel = panels.chunks_mut(taps * pixels).enumerate();
         for_each_with(panel, Vec::new, |patches: &mut Vec<f32>, (at, panels)| {
             let channels = at * COLUMNS..group_inputs.min((at + 1) * COLUMNS);

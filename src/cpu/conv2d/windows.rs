@@ -24,7 +24,7 @@ pub(super) fn run(sliding: &Sliding, x: &[f32], bias: Option<&[f32]>, y: &mut [f
     // Whole images where they are small, rows of one otherwise.
     let images = y.len() / (sliding.groups * sliding.to * target.area());
     let most = (WINDOWS / target.area()).max(1);
-    let images = most.min(images.div_ceil(TASKS));
+    let images = most.min((images / TASKS).max(1));
     let windows_of_row = target.width.div_ceil(sliding.spread.width);
     // A stride may be larger than any plane.
     let rows = WINDOWS

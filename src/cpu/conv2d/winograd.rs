@@ -81,11 +81,8 @@ fn run_of<const OUTPUTS: usize, const TAPS: usize>(
     let plane = covering(OUTPUTS, sliding.target);
     // Tiles of a task: four panels of lanes, as far as their pixels fit into the cache.
     let most = COLUMNS * (CACHE / (POSITIONS * COLUMNS * sliding.from)).clamp(1, 4);
-    let most = most.min(
-        (images * plane.area())
-            .div_ceil(TASKS)
-            .next_multiple_of(COLUMNS),
-    );
+    let panels = images * plane.area() / COLUMNS;
+    let most = most.min((panels / TASKS).max(1) * COLUMNS);
     let [images, rows] = extents(most, images, plane);
     let rows = OUTPUTS * rows;
     let tasks = sliding.split([images, rows], x, y);
