@@ -33,15 +33,20 @@ pub(super) struct Memory {
     rows: Vec<f32>,
 }
 
+/// What so many tiles of `OUTPUTS` outputs read of a plane, from such a row and column on.
+pub(super) fn around<const OUTPUTS: usize>(size: Size2, (down, right): (isize, isize)) -> Around {
+    Around {
+        down,
+        right,
+        rows: size.height * OUTPUTS + PIXELS - OUTPUTS,
+        columns: size.width * OUTPUTS + PIXELS - OUTPUTS,
+    }
+}
+
 impl<const OUTPUTS: usize> Tiles<OUTPUTS> {
     /// Tiles of so many images, the first at such a row and column of the source.
-    pub fn new(images: usize, size: Size2, (down, right): (isize, isize), memory: Memory) -> Self {
-        let around = Around {
-            down,
-            right,
-            rows: size.height * OUTPUTS + PIXELS - OUTPUTS,
-            columns: size.width * OUTPUTS + PIXELS - OUTPUTS,
-        };
+    pub fn new(images: usize, size: Size2, first: (isize, isize), memory: Memory) -> Self {
+        let around = around::<OUTPUTS>(size, first);
         let mut runs = vec![vec![]; (images * size.area()).div_ceil(COLUMNS)];
         let mut tile = 0;
         for image in 0..images {

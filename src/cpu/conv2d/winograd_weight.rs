@@ -10,8 +10,9 @@ use std::ops::Range;
 
 use super::parts::Around;
 use super::points::{self, PIXELS, POSITIONS, both_ways, from_points};
+use super::tiles::around;
 use super::winograd::{covering, replace};
-use super::{Sizes, weight};
+use super::{Sizes, all_finite, weight};
 use crate::cpu::parallel::{for_each, for_each_with};
 use crate::cpu::product::{COLUMNS, ROWS, Row, rows_from, tile};
 use crate::cpu::sum::add_wide;
@@ -136,7 +137,7 @@ fn backward_weight_of<const OUTPUTS: usize, const TAPS: usize>(
             }
         },
     );
-    if gw.iter().any(|gw| !gw.is_finite()) {
+    if !all_finite(gw) {
         let mut direct = vec![0.0; gw.len()];
         weight::backward_weight(geometry, sizes, x, gy, &mut direct);
         replace(gw, &direct);
@@ -222,12 +223,9 @@ impl<const OUTPUTS: usize, const TAPS: usize> Task<'_, OUTPUTS, TAPS> {
     #[inline(always)]
     fn transform_pixels(&mut self, part: &Part) {
         let [top, _, left, _] = self.geometry.padding;
-        let around = Around {
-            down: part.first[0] as isize - top as isize,
-            right: part.first[1] as isize - left as isize,
-            rows: part.tiles.height * OUTPUTS + PIXELS - OUTPUTS,
-            columns: part.tiles.width * OUTPUTS + PIXELS - OUTPUTS,
-        };
+        let down = part.first[0] as isize - top as isize;
+        let right = part.first[1] as isize - left as isize;
+        let around = around::<OUTPUTS>(part.tiles, (down, right));
         let (count, channels) = (part.count(), self.inputs.len());
         let Memory { planes, pixels, .. } = &mut *self.memory;
         planes.clear();

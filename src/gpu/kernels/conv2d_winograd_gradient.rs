@@ -166,7 +166,7 @@ impl Run {
             slices: POINTS * self.geometry.groups * parts,
         };
         let regions = [gradients, values, sums].map(Some);
-        let core = self.plan.weight_product(&self.geometry);
+        let core = Winograd::weight_product(&self.geometry);
         let constants = NOT_ALONG_K.to_vec();
         WEIGHT_PRODUCT_TILED.dispatch(recording, core, extents, constants, &regions, params);
     }

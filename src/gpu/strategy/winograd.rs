@@ -118,7 +118,7 @@ impl Winograd {
             return 1;
         }
         let [from, to] = group_channels(geometry);
-        let [rows, columns] = self.weight_product(geometry).tile();
+        let [rows, columns] = Self::weight_product(geometry).tile();
         let blocks = POINTS * self.groups * to.div_ceil(rows) * from.div_ceil(columns);
         let wanted = (WORKGROUPS * traits.compute_units as usize).div_ceil(blocks);
         let most = traits
@@ -143,7 +143,7 @@ impl Winograd {
     }
 
     /// The same of a weight gradient, whose sums are in as many parts as it takes.
-    pub fn weight_product(&self, geometry: &Conv2dGeometry) -> Core {
+    pub fn weight_product(geometry: &Conv2dGeometry) -> Core {
         let [from, to] = group_channels(geometry);
         largest([to, from], 1)
     }
