@@ -30,8 +30,8 @@ struct Options {
     /// Use the adapter whose name contains this
     #[arg(long, value_name = "NAME", env = "WGPU_CNN_ADAPTER")]
     adapter: Option<String>,
-    /// Take one core wherever it serves: tiled-32, tiled-64, tiled-128, subgroup, rows, strided, depthwise, unfolded,
-    /// winograd-subgroup, winograd-tiled, fft or direct
+    /// Take one core wherever it serves: tiled-32, tiled-64, tiled-128, tiled-lean, subgroup, rows, strided, depthwise,
+    /// unfolded, winograd-subgroup, winograd-tiled, fft or direct
     #[arg(long, value_name = "NAME")]
     core: Option<String>,
     /// Do without subgroup operations

@@ -11,6 +11,8 @@ use crate::networks;
 
 /// Cores that serve on a GPU.
 const CORES: [&str; 5] = ["tiled-128", "tiled-64", "tiled-32", "depthwise", "direct"];
+/// The one that serves where registers are few.
+const LEAN: &str = "tiled-lean";
 
 /// A pipeline to look at.
 pub struct Case {
@@ -72,7 +74,7 @@ fn pipelines_of_all(vendor: Vendor) -> wgpu_cnn::Result<Vec<Pipeline>> {
         all.extend(found.into_iter().filter(is_product));
         Ok(())
     };
-    for core in CORES.map(Some) {
+    for core in CORES.into_iter().chain(few.then_some(LEAN)).map(Some) {
         let models = match core {
             Some("depthwise") => vec![grouped(128)?],
             Some("direct") => vec![grouped(16)?],
@@ -141,6 +143,7 @@ fn core(pipeline: &Pipeline) -> Option<(String, Option<Nest>)> {
     Some(match constant(pipeline, "SIDE") {
         // Steps of a block of 32, and along k within one.
         side @ 1.. => (format!("tiled-{}", 4 * side), nest(&[32 / side, side], 16)),
+        0 if kernel.ends_with("_2x4") => (LEAN.into(), nest(&[2, 16], 8)),
         0 if kernel.ends_with("_8x4") => ("tiled-128".into(), nest(&[4, 2, 8], 32)),
         0 if kernel == "conv2d_direct_wide_forward" => {
             let channels = 4 * constant(pipeline, "QUADS");
@@ -159,6 +162,7 @@ fn name(pipeline: &Pipeline, core: Option<String>) -> String {
     let kernel = kernel
         .strip_suffix("_4x4")
         .or(kernel.strip_suffix("_8x4"))
+        .or(kernel.strip_suffix("_2x4"))
         .unwrap_or(kernel);
     let mut words = vec![kernel.to_string()];
     let [height, width] = ["KERNEL_H", "KERNEL_W"].map(|name| constant(pipeline, name));

@@ -5,14 +5,15 @@
 //   product_size(slice) -> Size          M, N and the range of k that this slice sums over
 //   ROW_SUMS: bool                       whether the rows of A are summed as well
 //   store_row_sum(slice, m, value)       for m < M, of the sum over k of A[m, k]
-// and, by core/element_quads.wgsl, core/tap_quads.wgsl or core/vector_quads.wgsl,
+// and, by core/element_lines.wgsl, core/tap_quads.wgsl or core/vector_quads.wgsl,
 //   store_c(slice, m, n, value)          for m < M and n < N, or store_c4 of four columns
 //   product_walk(start, step) -> Walk    what leads from a k to the one `step` further on
 //   product_start(start) -> Place        what is known of a quad of A and a quad of B, each at a k
 //   product_next(place, walk) -> Place   the same of the quads a step further on
 //   load_quad_a(place, k_end), load_quad_b(place, k_end) -> vec4<f32>
 //   load_other_a(place, k_end)           where an invocation loads two quads of A, the one QUADS_APART further on
-// A slice is a channel group or a part of a split sum.
+// A slice is a channel group or a part of a split sum. A form of the product provides
+//   keep_rows(at, quad), kept_rows(at)   memory of the workgroup, for as many quads as it has of A and one more for each k
 
 // Whether neighbours along k (rather than along m or n) are neighbours in memory.
 override A_ALONG_K: bool = true;
@@ -81,7 +82,7 @@ fn column_of(quad: u32) -> u32 {
 }
 
 // Stores the sums over k of the tile's rows of A, once the tile of C is stored: each invocation adds up the quads that
-// it has loaded, a step apart, and leaves the sums in `tile_a`, where it put the quads. What is summed on the way takes
+// it has loaded, a step apart, and leaves the sums at `at_a`, its quad's place among those of the tile. What is summed on the way takes
 // registers that the accumulators need.
 fn sum_rows(start: Start, walk: Walk, range: vec2<u32>, at_a: u32, step: u32) {
     var place = product_start(start);
@@ -100,14 +101,14 @@ fn sum_rows(start: Start, walk: Walk, range: vec2<u32>, at_a: u32, step: u32) {
         sum += block_sum;
         other += block_other;
     }
-    tile_a[at_a] = sum;
-    if QUADS_APART > 0u { tile_a[at_a + QUADS_APART] = other; }
+    keep_rows(at_a, sum);
+    if QUADS_APART > 0u { keep_rows(at_a + QUADS_APART, other); }
     workgroupBarrier();
     // The first invocations take a quad of rows each, of which there are as many as lie between two of its rows.
     let quads = start.rows_apart;
     if start.thread >= quads { return; }
     var total = vec4<f32>();
-    for (var k = 0u; k < step; k++) { total += tile_a[k * (quads + 1u) + start.thread]; }
+    for (var k = 0u; k < step; k++) { total += kept_rows(k * (quads + 1u) + start.thread); }
     let m = start.corner.x + row_of(start.thread);
     let down = row_distance(quads);
     let last = start.size.m;

@@ -127,8 +127,8 @@ impl GpuBuilder {
     }
 
     /// Takes one core for every product and convolution that it serves, in place of the one that is
-    /// known or measured to be fast: `"tiled-32"`, `"tiled-64"`, `"tiled-128"`, `"subgroup"`,
-    /// `"rows"`, `"strided"`, `"depthwise"`, `"unfolded"`, `"winograd-subgroup"`, `"winograd-tiled"`,
+    /// known or measured to be fast: `"tiled-32"`, `"tiled-64"`, `"tiled-128"`, `"tiled-lean"`,
+    /// `"subgroup"`, `"rows"`, `"strided"`, `"depthwise"`, `"unfolded"`, `"winograd-subgroup"`, `"winograd-tiled"`,
     /// `"fft"` or `"direct"`. For tests and for reports on a driver.
     pub fn prefer_core(mut self, name: impl Into<String>) -> Self {
         self.preferred = Some(name.into());

@@ -90,8 +90,22 @@ impl Traits {
 #[cfg(feature = "native")]
 pub(crate) fn candidates(traits: &Traits, work: &Work) -> Vec<Core> {
     let other = by_sums(traits, work);
-    let worth = |core: Core| core != Core::Fft || fft::may_pay(traits, work, other);
-    let serves = |core: &Core| serves(*core, traits, work) && worth(*core);
+    let worth = |core: Core| match core {
+        Core::Fft => fft::may_pay(traits, work, other),
+        Core::TiledLean => traits.few_registers,
+        Core::Tiled32
+        | Core::Tiled64
+        | Core::Tiled128
+        | Core::Subgroup
+        | Core::Rows
+        | Core::Strided
+        | Core::Depthwise
+        | Core::Unfolded
+        | Core::WinogradSubgroup
+        | Core::WinogradTiled
+        | Core::Direct => true,
+    };
+    let serves = |core: &Core| worth(*core) && serves(*core, traits, work);
     let mut cores: Vec<Core> = Core::ALL.into_iter().filter(serves).collect();
     let table = table(traits, work);
     let place = |core: Core| match core {
@@ -104,7 +118,9 @@ pub(crate) fn candidates(traits: &Traits, work: &Work) -> Vec<Core> {
         | Core::WinogradSubgroup
         | Core::WinogradTiled
         | Core::Fft => (1, 0.0),
-        Core::Tiled32 | Core::Tiled64 | Core::Tiled128 => (2, tiles::cost(traits, work, core)),
+        Core::Tiled32 | Core::Tiled64 | Core::Tiled128 | Core::TiledLean => {
+            (2, tiles::cost(traits, work, core))
+        }
         Core::Direct => (3, 0.0),
     };
     cores.sort_by(|a, b| {
@@ -158,7 +174,9 @@ pub(crate) fn serves(core: Core, traits: &Traits, work: &Work) -> bool {
     };
     match core {
         // Long sums are split. Slices that are too many belong to groups of few channels.
-        Core::Tiled32 | Core::Tiled64 | Core::Tiled128 => work.extents().slices <= MOST,
+        Core::Tiled32 | Core::Tiled64 | Core::Tiled128 | Core::TiledLean => {
+            work.extents().slices <= MOST
+        }
         Core::Subgroup => traits.subgroups_of_8() && work.geometry().is_none(),
         Core::Rows => short && traits.subgroups_of_8() && rows_serve(traits, work),
         Core::Strided => short && traits.subgroups_of_8() && strided_serves(traits, work),
@@ -200,7 +218,7 @@ fn scratch(core: Core, work: &Work) -> usize {
         Core::Unfolded => work.geometry().map_or(0, unfolded::scratch),
         Core::WinogradSubgroup | Core::WinogradTiled => winograd::scratch(work),
         Core::Fft => fft::scratch(work),
-        Core::Tiled32 | Core::Tiled64 | Core::Tiled128 => {
+        Core::Tiled32 | Core::Tiled64 | Core::Tiled128 | Core::TiledLean => {
             let weights = work.image_pass();
             weights.map_or(0, |(geometry, backward)| tiled_len(geometry, backward))
         }

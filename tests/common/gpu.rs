@@ -68,10 +68,11 @@ static VARIANTS: [Variant; 4] = [
 ];
 
 /// Devices that take one core wherever it serves, whatever the table of strategies says.
-static CORES: [Variant; 10] = [
+static CORES: [Variant; 11] = [
     Variant::core("tiled-32"),
     Variant::core("tiled-64"),
     Variant::core("tiled-128"),
+    Variant::core("tiled-lean"),
     Variant::core("strided"),
     Variant::core("depthwise"),
     Variant::core("unfolded"),

@@ -181,6 +181,7 @@ fn gpus() -> &'static [Gpu] {
             "tiled-32",
             "tiled-64",
             "tiled-128",
+            "tiled-lean",
             "strided",
             "depthwise",
             "unfolded",

@@ -408,7 +408,7 @@ fn run_on(cases: &[Case], asked: fn(&str) -> bool) {
             // Bounds checks and the sizes of tiles change no arithmetic: they share the work.
             let left_out = |device: &str| {
                 let checks = device.contains("checks") && kind != "integers";
-                checks || device == ["tiled-32", "tiled-64"][at % 2]
+                checks || device == ["tiled-32", "tiled-64", "tiled-lean"][at % 3]
             };
             for (device, gpu) in
                 each_core().filter(|(device, _)| asked(device) && !left_out(device))

@@ -137,12 +137,15 @@ const PRODUCT: Block = block!(
     uses: [FLAT]
 );
 const COLUMN_STORES: Block = block!("column_stores");
-pub(crate) const ELEMENT_QUADS: Block = block!("element_quads", uses: [COLUMN_STORES]);
+const ELEMENT_LINES: Block = block!("element_lines", uses: [COLUMN_STORES]);
+pub(crate) const ELEMENT_QUADS: Block = block!("element_quads", uses: [ELEMENT_LINES]);
+pub(crate) const ELEMENT_QUADS_KEPT: Block = block!("element_quads_kept", uses: [ELEMENT_LINES]);
 pub(crate) const TAP_QUADS: Block =
     block!("tap_quads", constants: ["TAPS_APART"], uses: [COLUMN_STORES]);
 pub(crate) const VECTOR_QUADS: Block = block!("vector_quads");
 pub(crate) const PRODUCT_4X4: Block =
     block!("product_4x4", constants: ["SIDE"], uses: [PRODUCT, FLAT]);
+pub(crate) const PRODUCT_2X4: Block = block!("product_2x4", uses: [PRODUCT, FLAT]);
 pub(crate) const PRODUCT_8X4: Block =
     block!("product_8x4", constants: ["INNER"], uses: [PRODUCT, FLAT]);
 pub(crate) const PRODUCT_SUBGROUP: Block =

@@ -67,7 +67,8 @@ pub(crate) const FORWARD: Product = product!(
     params: Params,
     constants: ["HAS_BIAS"],
     source: "conv2d_forward.wgsl",
-    blocks: [&blocks::CONV2D_PARAMS, &blocks::WINDOW, &blocks::TAP_QUADS, &blocks::EPILOGUE]
+    blocks: [&blocks::CONV2D_PARAMS, &blocks::WINDOW, &blocks::EPILOGUE],
+    quads: [&blocks::TAP_QUADS, &blocks::TAP_QUADS]
 );
 
 pub(crate) const BACKWARD_INPUT: Product = product!(
@@ -77,13 +78,8 @@ pub(crate) const BACKWARD_INPUT: Product = product!(
     params: Params,
     constants: ["HAS_BIAS", "FOLDED"],
     source: "conv2d_backward_input.wgsl",
-    blocks: [
-        &blocks::CONV2D_PARAMS,
-        &blocks::WINDOW,
-        &blocks::PHASES,
-        &blocks::TAP_QUADS,
-        &blocks::EPILOGUE
-    ]
+    blocks: [&blocks::CONV2D_PARAMS, &blocks::WINDOW, &blocks::PHASES, &blocks::EPILOGUE],
+    quads: [&blocks::TAP_QUADS, &blocks::TAP_QUADS]
 );
 
 pub(crate) const BACKWARD_WEIGHT: Product = product!(
@@ -93,7 +89,8 @@ pub(crate) const BACKWARD_WEIGHT: Product = product!(
     params: Params,
     constants: ["ROW_SUMS"],
     source: "conv2d_backward_weight.wgsl",
-    blocks: [&blocks::CONV2D_PARAMS, &blocks::WINDOW, &blocks::ELEMENT_QUADS]
+    blocks: [&blocks::CONV2D_PARAMS, &blocks::WINDOW],
+    quads: [&blocks::ELEMENT_QUADS, &blocks::ELEMENT_QUADS_KEPT]
 );
 
 pub(crate) const DIRECT_FORWARD: Kernel = Kernel {
@@ -161,10 +158,13 @@ pub(crate) const DIRECT_BACKWARD_WEIGHT: Kernel = Kernel {
 pub(super) const KERNELS: &[&Kernel] = &[
     FORWARD.by_4x4,
     FORWARD.by_8x4,
+    FORWARD.by_2x4,
     BACKWARD_INPUT.by_4x4,
     BACKWARD_INPUT.by_8x4,
+    BACKWARD_INPUT.by_2x4,
     BACKWARD_WEIGHT.by_4x4,
     BACKWARD_WEIGHT.by_8x4,
+    BACKWARD_WEIGHT.by_2x4,
     &DIRECT_FORWARD,
     &DIRECT_WIDE_FORWARD,
     &DIRECT_BACKWARD_INPUT,
@@ -237,7 +237,12 @@ impl Passes {
             Core::WinogradTiled => {
                 passes!(conv2d_winograd, conv2d_winograd_gradient of Form::Tiled)
             }
-            Core::Tiled32 | Core::Tiled64 | Core::Tiled128 | Core::Subgroup | Core::Direct => None,
+            Core::Tiled32
+            | Core::Tiled64
+            | Core::Tiled128
+            | Core::TiledLean
+            | Core::Subgroup
+            | Core::Direct => None,
         }
     }
 }
@@ -415,6 +420,7 @@ fn product_of_gradients(
         Core::Tiled32
         | Core::Tiled64
         | Core::Tiled128
+        | Core::TiledLean
         | Core::Subgroup
         | Core::Rows
         | Core::Strided

@@ -18,7 +18,12 @@ fn the_wide_kernel_has_room_for_the_taps_that_it_is_given() {
 fn parts_of_few_tiles_are_added_with_bias_and_activation() {
     let geometry = Conv2d::new(512, 3).padding(1);
     let geometry = geometry.geometry(8, &Shape::from([512, 7, 7])).unwrap();
-    for core in [Core::Tiled32, Core::Tiled64, Core::Tiled128] {
+    for core in [
+        Core::Tiled32,
+        Core::Tiled64,
+        Core::Tiled128,
+        Core::TiledLean,
+    ] {
         let mut recording = Recording::new(Traits {
             compute_units: 132,
             preferred: Some(core),

@@ -82,7 +82,8 @@ pub(crate) const PRODUCT_TILED: Product = product!(
     params: Params,
     constants: [],
     source: "conv2d_winograd_product_tiled.wgsl",
-    blocks: [&blocks::WINOGRAD, &blocks::VECTOR_QUADS]
+    blocks: [&blocks::WINOGRAD],
+    quads: [&blocks::VECTOR_QUADS, &blocks::VECTOR_QUADS]
 );
 
 pub(crate) const OUTPUT: Kernel = Kernel {

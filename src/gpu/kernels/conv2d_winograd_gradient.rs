@@ -35,7 +35,8 @@ pub(crate) const WEIGHT_PRODUCT_TILED: Product = product!(
     params: Params,
     constants: [],
     source: "conv2d_winograd_weight_product_tiled.wgsl",
-    blocks: [&blocks::WINOGRAD, &blocks::VECTOR_QUADS]
+    blocks: [&blocks::WINOGRAD],
+    quads: [&blocks::VECTOR_QUADS, &blocks::VECTOR_QUADS]
 );
 
 pub(crate) const WEIGHT_OUTPUT: Kernel = Kernel {

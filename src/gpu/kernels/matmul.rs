@@ -23,7 +23,8 @@ pub(crate) const TILED: Product = product!(
     params: Params,
     constants: ["TRANSPOSE_A", "TRANSPOSE_B", "HAS_BIAS", "ROW_SUMS"],
     source: "matmul.wgsl",
-    blocks: [&blocks::ELEMENT_QUADS, &blocks::EPILOGUE]
+    blocks: [&blocks::EPILOGUE],
+    quads: [&blocks::ELEMENT_QUADS, &blocks::ELEMENT_QUADS_KEPT]
 );
 
 pub(crate) const SUBGROUP: Kernel = Kernel {
@@ -45,7 +46,7 @@ pub(crate) const SUBGROUP: Kernel = Kernel {
 };
 
 #[cfg(test)]
-pub(super) const KERNELS: &[&Kernel] = &[TILED.by_4x4, TILED.by_8x4, &SUBGROUP];
+pub(super) const KERNELS: &[&Kernel] = &[TILED.by_4x4, TILED.by_8x4, TILED.by_2x4, &SUBGROUP];
 
 /// A matrix and whether it is transposed.
 #[derive(Debug, Clone, Copy)]
@@ -150,6 +151,7 @@ pub(super) fn by(
         | Core::Tiled32
         | Core::Tiled64
         | Core::Tiled128
+        | Core::TiledLean
         | Core::Rows
         | Core::Strided
         | Core::Depthwise

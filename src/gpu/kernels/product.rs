@@ -4,7 +4,7 @@ use super::{Recording, Region, group_grid};
 use crate::gpu::kernel::{Kernel, Params};
 use crate::gpu::strategy::{Core, Extents, tiled_iterations};
 
-/// A kernel over the cores `product_4x4` and `product_8x4`. Its constants `A_ALONG_K` and `B_ALONG_K`
+/// A kernel over the cores `product_4x4`, `product_8x4` and `product_2x4`. Its constants `A_ALONG_K` and `B_ALONG_K`
 /// say whether neighbours along k are neighbours in memory.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Product {
@@ -12,35 +12,40 @@ pub(crate) struct Product {
     pub by_4x4: &'static Kernel,
     /// Tiles of 128 x 64, with 8 x 4 results an invocation.
     pub by_8x4: &'static Kernel,
+    /// Tiles of 32, with 2 x 4 results an invocation.
+    pub by_2x4: &'static Kernel,
 }
 
 /// Describes such a kernel: the name of its shader, to which those of the cores are added, and what a [`Kernel`] has.
+/// The first of its `quads` loads them, and the second where registers are few.
 macro_rules! product {
     (
         $name:literal, bindings: $bindings:expr, formats: $formats:expr, params: $params:ty, constants: $constants:expr,
-        source: $file:literal, blocks: [$($block:expr),+]
-    ) => {
+        source: $file:literal, blocks: [$($block:expr),+], quads: [$quads:expr, $lean:expr]
+    ) => {{
+        const BY_4X4: Kernel = Kernel {
+            name: concat!($name, "_4x4"),
+            source: source!($file),
+            blocks: &[$($block,)+ $quads, &blocks::PRODUCT_4X4],
+            bindings: $bindings,
+            formats: $formats,
+            params: <$params>::LAYOUT,
+            constants: &$constants,
+        };
         Product {
-            by_4x4: &Kernel {
-                name: concat!($name, "_4x4"),
-                source: source!($file),
-                blocks: &[$($block,)+ &blocks::PRODUCT_4X4],
-                bindings: $bindings,
-                formats: $formats,
-                params: <$params>::LAYOUT,
-                constants: &$constants,
-            },
+            by_4x4: &BY_4X4,
             by_8x4: &Kernel {
                 name: concat!($name, "_8x4"),
-                source: source!($file),
-                blocks: &[$($block,)+ &blocks::PRODUCT_8X4],
-                bindings: $bindings,
-                formats: $formats,
-                params: <$params>::LAYOUT,
-                constants: &$constants,
+                blocks: &[$($block,)+ $quads, &blocks::PRODUCT_8X4],
+                ..BY_4X4
+            },
+            by_2x4: &Kernel {
+                name: concat!($name, "_2x4"),
+                blocks: &[$($block,)+ $lean, &blocks::PRODUCT_2X4],
+                ..BY_4X4
             },
         }
-    };
+    }};
 }
 pub(super) use product;
 
@@ -64,8 +69,10 @@ impl Product {
                 }
                 self.by_8x4
             }
+            Core::TiledLean if core.exists() => self.by_2x4,
             Core::Tiled32
             | Core::Tiled64
+            | Core::TiledLean
             | Core::Subgroup
             | Core::Rows
             | Core::Strided

@@ -11,6 +11,8 @@ pub(crate) enum Core {
     Tiled64,
     /// Tiles of 128 x 64: `product_8x4.wgsl` with `product.wgsl`.
     Tiled128,
+    /// Tiles of 32 for invocations with few registers: `product_2x4.wgsl` with `product.wgsl`.
+    TiledLean,
     /// The blocked product without workgroup memory, for subgroups of 8: `product_subgroup.wgsl`.
     Subgroup,
     /// Convolution by rows of pixels, shared by a subgroup of 8: `rows.wgsl`, and `taps.wgsl` for
@@ -38,10 +40,11 @@ pub(crate) enum Core {
 }
 
 impl Core {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Tiled32,
         Self::Tiled64,
         Self::Tiled128,
+        Self::TiledLean,
         Self::Subgroup,
         Self::Rows,
         Self::Strided,
@@ -59,6 +62,7 @@ impl Core {
             Self::Tiled32 => "tiled-32",
             Self::Tiled64 => "tiled-64",
             Self::Tiled128 => "tiled-128",
+            Self::TiledLean => "tiled-lean",
             Self::Subgroup => "subgroup",
             Self::Rows => "rows",
             Self::Strided => "strided",
@@ -72,12 +76,13 @@ impl Core {
     }
 
     /// Whether this program has it. A page has the cores alone that it can meet, and can load: browsers offer no subgroups,
-    /// Fourier transforms are the autotuner's choice or a software adapter's, and Winograd's algorithm on tiles would be a
+    /// Fourier transforms and lean tiles are the autotuner's choice or a software adapter's, and Winograd's algorithm on tiles would be a
     /// twentieth of its program.
     pub const fn exists(self) -> bool {
         match self {
             Self::Tiled32 | Self::Tiled64 | Self::Tiled128 | Self::Depthwise | Self::Direct => true,
-            Self::Subgroup
+            Self::TiledLean
+            | Self::Subgroup
             | Self::Rows
             | Self::Strided
             | Self::Unfolded
@@ -94,7 +99,7 @@ impl Core {
     /// Rows and columns of C that a workgroup of the tiled cores computes. The others have no tiles.
     pub fn tile(self) -> [usize; 2] {
         match self {
-            Self::Tiled32 => [32, 32],
+            Self::Tiled32 | Self::TiledLean => [32, 32],
             Self::Tiled64 => [64, 64],
             Self::Tiled128 => [128, 64],
             Self::Subgroup

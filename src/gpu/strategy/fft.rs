@@ -292,7 +292,7 @@ fn slower(traits: &Traits, work: &Work, other: Core) -> f64 {
     };
     match other {
         Core::Direct => few,
-        Core::Tiled32 | Core::Tiled64 | Core::Tiled128 => tiled,
+        Core::Tiled32 | Core::Tiled64 | Core::Tiled128 | Core::TiledLean => tiled,
         Core::Rows | Core::Strided => empty(work),
         Core::Subgroup
         | Core::Depthwise

@@ -27,7 +27,9 @@ pub(crate) fn sum_parts(traits: &Traits, work: &Work, core: Core) -> usize {
     let short = (k / longest).min(ROOM / (m * n * slices).max(1));
     let least = short.max(k.div_ceil(LONGEST_OF_IMAGES)).max(1);
     let wanted = match core {
-        Core::Tiled32 | Core::Tiled64 | Core::Tiled128 => tiles::parts(traits, work, core, least),
+        Core::Tiled32 | Core::Tiled64 | Core::Tiled128 | Core::TiledLean => {
+            tiles::parts(traits, work, core, least)
+        }
         Core::Subgroup
         | Core::Rows
         | Core::Strided

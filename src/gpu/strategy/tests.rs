@@ -1,4 +1,6 @@
 mod fourier;
+#[cfg(feature = "native")]
+mod lean;
 
 use super::*;
 use crate::gpu::work::tests::{convolution, variations};
@@ -145,7 +147,12 @@ fn the_parts_of_a_sum_are_within_the_limit_of_loops() {
         batch: 1 << 20,
         ..convolution()
     });
-    for core in [Core::Tiled32, Core::Tiled64, Core::Tiled128] {
+    for core in [
+        Core::Tiled32,
+        Core::Tiled64,
+        Core::Tiled128,
+        Core::TiledLean,
+    ] {
         let parts = sum_parts(&software, &long, core);
         assert!(tiled_iterations(long.extents().k.div_ceil(parts)) <= LOOP_LIMIT);
     }
