@@ -302,3 +302,53 @@ fn strides_far_beyond_every_plane_overflow_nothing() {
         }
     }
 }
+
+/// So that an image has the same result alone as among many.
+#[test]
+fn few_windows_have_the_sums_of_many() {
+    for case in few_cases() {
+        let (geometry, w) = (&case.geometry, &case.w);
+        let passes = [
+            (Sliding::forward(geometry, w), &case.x, case.gy.len()),
+            (Sliding::backward_input(geometry, w), &case.gy, case.x.len()),
+        ];
+        for (sliding, from, len) in passes {
+            let sliding = sliding.unwrap();
+            let bias: Vec<f32> = (0..geometry.groups * sliding.to)
+                .map(|at| at as f32)
+                .collect();
+            let [mut one, mut other] = [0; 2].map(|_| vec![f32::NAN; len]);
+            assert!(
+                few::run(&sliding, from, Some(&bias), &mut one),
+                "{geometry:?}"
+            );
+            windows::run(&sliding, from, Some(&bias), &mut other);
+            let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+            assert!(bits(one) == bits(other), "{geometry:?}");
+        }
+    }
+}
+
+#[test]
+#[cfg(feature = "native")]
+fn callers_on_several_threads_are_served_as_if_alone() {
+    let cases = cases();
+    let bits = |case: &Case| {
+        let passes = case.run::<f32>(false);
+        passes.map(|pass| pass.into_iter().map(f32::to_bits).collect::<Vec<_>>())
+    };
+    let alone: Vec<_> = cases.iter().map(bits).collect();
+    std::thread::scope(|scope| {
+        for caller in 0..3 {
+            let (cases, alone) = (&cases, &alone);
+            scope.spawn(move || {
+                // Each begins at another case.
+                let mut pairs: Vec<_> = cases.iter().zip(alone).collect();
+                pairs.rotate_left(caller * cases.len() / 3);
+                for (case, alone) in pairs {
+                    assert!(bits(case) == *alone, "{:?}", case.geometry);
+                }
+            });
+        }
+    });
+}
