@@ -2,6 +2,7 @@
 
 mod fft;
 mod long;
+mod smaller;
 mod winograd;
 
 use wgpu_cnn::op::Conv2dGeometry;

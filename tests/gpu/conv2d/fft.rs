@@ -1,9 +1,6 @@
 //! Convolution by Fourier transforms, and what is not finite in it.
 
-use wgpu_cnn::{Conv1d, Loss, Model, Optimizer, Target, Trainer};
-
 use super::*;
-use crate::device::device;
 
 /// Filters as wide and as high as blocks take whole, wider and higher ones, and results that fill blocks or do not.
 fn fft_cases() -> Vec<Case> {
@@ -65,47 +62,6 @@ fn fft_cases() -> Vec<Case> {
 #[test]
 fn convolutions_by_fourier_transforms_equal_the_reference() {
     run_on(&fft_cases(), |device| device == "fft");
-}
-
-/// Of a smaller batch than was planned for, the last chunks of blocks are empty, and hold those of the batch before.
-#[test]
-fn smaller_batches_leave_chunks_of_blocks_empty() {
-    let Some(gpu) = device(Gpu::builder().poison(true).prefer_core("fft")) else {
-        return;
-    };
-    const BATCH: usize = 20;
-    let model = Model::builder([20, 30]).push(Conv1d::new(120, 3));
-    let model = model.push(Conv1d::new(3, 5)).build().unwrap();
-    let builder = || {
-        let builder = Trainer::builder(model.clone()).batch(BATCH).seed(3);
-        let builder = builder.loss(Loss::mean_squared_error());
-        builder.optimizer(Optimizer::sgd(0.0))
-    };
-    let trainers = [builder().on(&gpu), builder().on_cpu()];
-    let mut trainers = trainers.map(Result::unwrap);
-    let [inputs, outputs] = [model.input_shape(), model.output_shape()].map(|shape| shape.len());
-    let mut rng = random(1);
-    for examples in [BATCH, 3, 9, BATCH] {
-        let x = uniform(&mut rng, examples * inputs);
-        let y = uniform(&mut rng, examples * outputs);
-        let results = trainers.each_mut().map(|trainer| {
-            trainer.step(&x, Target::Values(y.clone())).unwrap();
-            let gradients = model
-                .parameters()
-                .map(|(name, _)| trainer.gradient(name).unwrap());
-            let mut results: Vec<Vec<f32>> = gradients.collect();
-            results.push(trainer.predict(&x).unwrap());
-            results
-        });
-        let [on_gpu, on_cpu] = results;
-        for (got, expected) in on_gpu.iter().zip(&on_cpu) {
-            let most = expected
-                .iter()
-                .fold(0f32, |most, value| most.max(value.abs()));
-            let near = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-5 * most;
-            assert!(got.iter().zip(expected).all(near), "{examples} examples");
-        }
-    }
 }
 
 #[test]
