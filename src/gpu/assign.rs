@@ -1,7 +1,7 @@
 //! Memory by liveness: transient buffers whose lives do not overlap share one.
 
 use super::kernel::Access;
-use super::record::{BufferId, Recording, Storage};
+use super::record::{BufferId, Dispatch, Recording, Storage};
 
 /// Which physical buffer each buffer of a recording has.
 #[derive(Debug)]
@@ -62,16 +62,20 @@ impl Recording {
     }
 
     /// How many of some dispatches, one after the other, wait for what those before them did: as wgpu sees to it, all
-    /// that use memory that was written since somebody waited for that, or write what was read.
+    /// that use memory that was written since somebody waited for that, or write what was read. What stands in for
+    /// absent outputs is one buffer, which wgpu takes to be written.
     pub fn barriers(&self, order: impl Iterator<Item = usize>) -> usize {
         let slots = self.assign().slots;
-        let memory = |BufferId(id): BufferId| slots[id].ok_or(id);
-        let mut states: Vec<(Result<usize, usize>, Access)> = vec![];
+        let memory = |BufferId(id): BufferId| Some(slots[id].ok_or(id));
+        let mut states: Vec<(Option<Result<usize, usize>>, Access)> = vec![];
         let mut barriers = 0;
         for at in order {
+            let dispatch = &self.dispatches[at];
+            let accesses = dispatch.accesses();
+            let accesses = accesses.map(|(region, access)| (memory(region.buffer), access));
+            let absent = lacks_an_output(dispatch).then_some((None, Access::ReadWrite));
             let mut waits = false;
-            for (region, access) in self.dispatches[at].accesses() {
-                let memory = memory(region.buffer);
+            for (memory, access) in accesses.chain(absent) {
                 match states.iter_mut().find(|(known, _)| *known == memory) {
                     Some((_, Access::Read)) if access == Access::Read => {}
                     Some((_, state)) => (waits, *state) = (true, access),
@@ -84,10 +88,17 @@ impl Recording {
     }
 }
 
+/// Whether something stands in for one of the buffers that a dispatch could write to.
+fn lacks_an_output(dispatch: &Dispatch) -> bool {
+    let mut bindings = dispatch.bindings.iter().zip(dispatch.kernel.bindings);
+    bindings.any(|(region, &access)| region.is_none() && access == Access::ReadWrite)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::gpu::kernels::broadcast::add;
+    use crate::gpu::kernels::reduce::sum_parts;
     use crate::gpu::record::Region;
     use crate::gpu::strategy::Traits;
 
@@ -216,6 +227,19 @@ mod tests {
             all_taken <= all_least + all_least / 8,
             "{all_taken} of {all_least}"
         );
+    }
+
+    #[test]
+    fn absent_outputs_are_one_buffer_that_is_written() {
+        let mut recording = Recording::new(Traits::DEFAULT);
+        for _ in 0..3 {
+            let [parts, sum] = [64, 16].map(|len| recording.buffer("", len, Storage::Persistent));
+            // What a second result would go to is absent.
+            sum_parts(&mut recording, parts, 4, [1, 16, 1], None, sum.into());
+        }
+        assert_eq!(recording.dispatches.len(), 3);
+        assert_eq!(recording.barriers(0..3), 2);
+        assert_eq!(recording.barriers(0..1), 0);
     }
 
     #[test]
