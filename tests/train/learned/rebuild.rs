@@ -61,9 +61,14 @@ fn each_parameter_has_a_count_of_its_own() {
         Optimizer::nadam(0.01).into(),
         Optimizer::adadelta(0.5).into(),
     ];
-    for optimizer in optimizers {
+    for (at, optimizer) in optimizers.into_iter().enumerate() {
         let frozen = builder().optimizer(optimizer).freeze("*").unfreeze("fc.*");
-        for (device, mut trainer) in trainers(&frozen) {
+        // GPUs differ in their products, of which no count is kept: each has a part of the optimizers.
+        let mut trainers = trainers(&frozen);
+        if let Some(gpus @ 1..) = trainers.len().checked_sub(1) {
+            trainers.swap(1, 1 + at % gpus);
+        }
+        for (device, mut trainer) in trainers.into_iter().take(2) {
             let what = format!("{device}, {optimizer:?}");
             let mut shadow = Shadow::default();
             (0..3).for_each(|seed| shadow.step(&what, &mut trainer, &optimizer, seed));
