@@ -102,7 +102,7 @@ if [ "$fast" = yes ]; then
 fi
 
 # Cores that a page does not have (`Core::exists`) are not sent.
-for kernel in conv2d_rows conv2d_strided conv2d_unfold conv2d_winograd conv2d_fft matmul_subgroup matmul_2x4; do
+for kernel in conv2d_rows conv2d_strided conv2d_unfold conv2d_winograd conv2d_fft matmul_subgroup _2x4; do
     if grep -q "$kernel" "$site/wgpu_cnn_web_bg.wasm"; then
         echo "error: the page has kernels named $kernel, of a core that pages do without" >&2
         exit 1

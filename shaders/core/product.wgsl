@@ -8,12 +8,16 @@
 // and, by core/element_lines.wgsl, core/tap_quads.wgsl or core/vector_quads.wgsl,
 //   store_c(slice, m, n, value)          for m < M and n < N, or store_c4 of four columns
 //   product_walk(start, step) -> Walk    what leads from a k to the one `step` further on
-//   product_start(start) -> Place        what is known of a quad of A and a quad of B, each at a k
+//   product_start(start) -> Place        what is known of a quad of A and a quad of B, each at a k; all of a workgroup
+//                                        call it, since it may have a barrier
 //   product_next(place, walk) -> Place   the same of the quads a step further on
 //   load_quad_a(place, k_end), load_quad_b(place, k_end) -> vec4<f32>
 //   load_other_a(place, k_end)           where an invocation loads two quads of A, the one QUADS_APART further on
-// A slice is a channel group or a part of a split sum. A form of the product provides
-//   keep_rows(at, quad), kept_rows(at)   memory of the workgroup, for as many quads as it has of A and one more for each k
+// A form of the product provides, of its tiles,
+//   TILE_COLUMNS                         the columns of one
+//   QUADS_APART                          where an invocation loads two quads of A, how far apart they are; or 0
+//   keep_rows(at, quad), kept_rows(at)   memory of the workgroup for the quads of A at each k of a step, and one more at each
+// A slice is a channel group or a part of a split sum.
 
 // Whether neighbours along k (rather than along m or n) are neighbours in memory.
 override A_ALONG_K: bool = true;
@@ -58,7 +62,7 @@ fn tile_corner(group: vec3<u32>, size: Size, sides: vec2<u32>) -> vec2<u32> {
     return vec2(tile % tiles_m, tile / tiles_m) * sides;
 }
 
-// The row and the column of an invocation among SIDE x SIDE. A subgroup of 32 has 4 rows and 8 columns, and
+// The row and the column of an invocation among 8 x 8, 16 x 8 or 16 x 16. A subgroup of 32 has 4 rows and 8 columns, and
 // neighbours have the same column, so that what they read of a tile is little, and GPUs that read vec4s for
 // part of a subgroup at a time read it for two parts at once.
 fn own_of(thread: u32) -> vec2<u32> {
@@ -82,8 +86,8 @@ fn column_of(quad: u32) -> u32 {
 }
 
 // Stores the sums over k of the tile's rows of A, once the tile of C is stored: each invocation adds up the quads that
-// it has loaded, a step apart, and leaves the sums at `at_a`, its quad's place among those of the tile. What is summed on the way takes
-// registers that the accumulators need.
+// it has loaded, a step apart, and leaves the sums at `at_a`, its quad's place among those of the tile. What is summed
+// on the way takes registers that the accumulators need.
 fn sum_rows(start: Start, walk: Walk, range: vec2<u32>, at_a: u32, step: u32) {
     var place = product_start(start);
     var sum = vec4<f32>();

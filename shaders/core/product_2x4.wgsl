@@ -20,7 +20,7 @@
 const STEP: u32 = 16u;
 const SIDE: u32 = 8u; // quads in a row of a tile
 const INVOCATIONS: u32 = 128u;
-// More than there are, so that a column of a tile lies in different banks.
+// A pair of rows and a quad of columns more than there are, so that a column of a tile lies in different banks.
 const PITCH_A: u32 = 17u;
 const PITCH_B: u32 = 9u;
 
@@ -101,7 +101,7 @@ fn main(
     store_quad(slice, size, m, n, SIDE, totals[thread]);
     store_quad(slice, size, m + row_distance(SIDE), n, SIDE, totals[thread + INVOCATIONS]);
     if ROW_SUMS && corner.y == 0u {
-        workgroupBarrier();
+        workgroupBarrier(); // others may not have stored their totals
         sum_rows(start, walk, range, a_k * (SIDE + 1u) + a_quad, STEP);
     }
 }

@@ -87,6 +87,7 @@ const COMPARISON: &[&str] = &[
 
 const CATALOGUE: &[&str] = &[
     "catalogue::cases",
+    "catalogue::cores",
     "catalogue::losses",
     "catalogue::models",
     "catalogue::optimizers",
@@ -131,7 +132,10 @@ pub fn calls() -> Vec<Call> {
             let models = catalogue::models();
             let losses = |case: &ModelCase| catalogue::losses(&case.model).len();
             let count = models.iter().flatten().map(losses).sum::<usize>();
-            count > 0 && !catalogue::cases().is_empty() && !catalogue::optimizers().is_empty()
+            count > 0
+                && catalogue::cores().count() > 0
+                && !catalogue::cases().is_empty()
+                && !catalogue::optimizers().is_empty()
         }),
         Call::medium(PIPELINES, |d| {
             let classes = d.below(9);

@@ -1,9 +1,10 @@
 //! Shared devices, input data, and child processes.
 
 use std::process::{Command, Output};
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 
 use wgpu_cnn::engine::Reference;
+use wgpu_cnn::engine::catalogue::cores;
 use wgpu_cnn::{Error, Gpu, Loss, Model, Optimizer, Reduction, Shape, Target, Tensor, Trainer};
 
 use crate::compare::assert_same;
@@ -67,20 +68,12 @@ static VARIANTS: [Variant; 4] = [
     Variant::new("checks, no subgroups", false, true, false),
 ];
 
-/// Devices that take one core wherever it serves, whatever the table of strategies says.
-static CORES: [Variant; 11] = [
-    Variant::core("tiled-32"),
-    Variant::core("tiled-64"),
-    Variant::core("tiled-128"),
-    Variant::core("tiled-lean"),
-    Variant::core("strided"),
-    Variant::core("depthwise"),
-    Variant::core("unfolded"),
-    Variant::core("winograd-subgroup"),
-    Variant::core("winograd-tiled"),
-    Variant::core("fft"),
-    Variant::core("direct"),
-];
+/// Devices that take one core wherever it serves, whatever the table of strategies says; of `subgroup` and `rows` that is
+/// every device with subgroups of 8.
+static CORES: LazyLock<Vec<Variant>> = LazyLock::new(|| {
+    let others = cores().filter(|core| !["subgroup", "rows"].contains(core));
+    others.map(Variant::core).collect()
+});
 
 /// [`each_gpu`] and a device for each core: what the tables of products and convolutions run on.
 pub fn each_core() -> impl Iterator<Item = (&'static str, &'static Gpu)> {

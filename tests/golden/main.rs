@@ -30,6 +30,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 
 use wgpu_cnn::Gpu;
+use wgpu_cnn::engine::catalogue;
 
 use format::{Case, Entry, Outputs};
 use report::{Report, Verdict};
@@ -177,19 +178,7 @@ fn gpus() -> &'static [Gpu] {
             return Vec::new();
         };
         println!("\ngpu: {}", gpu.info().name);
-        let cores = [
-            "tiled-32",
-            "tiled-64",
-            "tiled-128",
-            "tiled-lean",
-            "strided",
-            "depthwise",
-            "unfolded",
-            "winograd-subgroup",
-            "winograd-tiled",
-            "fft",
-            "direct",
-        ];
+        let cores = catalogue::cores().filter(|core| !["subgroup", "rows"].contains(core));
         let preferring = cores.map(|core| device::device(Gpu::builder().prefer_core(core)));
         [Some(gpu.clone())]
             .into_iter()

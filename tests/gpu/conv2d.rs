@@ -1,6 +1,7 @@
 //! The kernels of src/gpu/kernels/conv2d.rs and the bias gradient.
 
 mod fft;
+mod lean;
 mod long;
 mod smaller;
 mod winograd;
@@ -409,7 +410,7 @@ fn run_on(cases: &[Case], asked: fn(&str) -> bool) {
             // Bounds checks and the sizes of tiles change no arithmetic: they share the work.
             let left_out = |device: &str| {
                 let checks = device.contains("checks") && kind != "integers";
-                checks || device == ["tiled-32", "tiled-64", "tiled-lean"][at % 3]
+                checks || device == ["tiled-32", "tiled-64"][at % 2]
             };
             for (device, gpu) in
                 each_core().filter(|(device, _)| asked(device) && !left_out(device))

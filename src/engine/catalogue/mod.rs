@@ -9,7 +9,13 @@ pub use super::pipelines::{Pipeline, pipelines};
 pub use super::tolerance::of_sum;
 pub use models::{ModelCase, models};
 
+use crate::gpu::strategy::Core;
 use crate::{Loss, Model, Optimizer, Shape};
+
+/// The names that [`GpuBuilder::prefer_core`](crate::GpuBuilder::prefer_core) takes.
+pub fn cores() -> impl Iterator<Item = &'static str> {
+    Core::ALL.into_iter().map(Core::name)
+}
 
 /// A loss of every kind of kernel that fits a model's output.
 pub fn losses(model: &Model) -> Vec<(&'static str, Loss)> {

@@ -83,7 +83,7 @@ pub(crate) const PRODUCT_TILED: Product = product!(
     constants: [],
     source: "conv2d_winograd_product_tiled.wgsl",
     blocks: [&blocks::WINOGRAD],
-    quads: [&blocks::VECTOR_QUADS, &blocks::VECTOR_QUADS]
+    quads: [&blocks::VECTOR_QUADS]
 );
 
 pub(crate) const OUTPUT: Kernel = Kernel {

@@ -36,7 +36,7 @@ pub(crate) const WEIGHT_PRODUCT_TILED: Product = product!(
     constants: [],
     source: "conv2d_winograd_weight_product_tiled.wgsl",
     blocks: [&blocks::WINOGRAD],
-    quads: [&blocks::VECTOR_QUADS, &blocks::VECTOR_QUADS]
+    quads: [&blocks::VECTOR_QUADS]
 );
 
 pub(crate) const WEIGHT_OUTPUT: Kernel = Kernel {

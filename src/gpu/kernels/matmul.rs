@@ -46,7 +46,8 @@ pub(crate) const SUBGROUP: Kernel = Kernel {
 };
 
 #[cfg(test)]
-pub(super) const KERNELS: &[&Kernel] = &[TILED.by_4x4, TILED.by_8x4, TILED.by_2x4, &SUBGROUP];
+pub(super) const KERNELS: &[&Kernel] =
+    &[TILED.by_4x4, TILED.by_8x4, TILED.by_2x4.unwrap(), &SUBGROUP];
 
 /// A matrix and whether it is transposed.
 #[derive(Debug, Clone, Copy)]

@@ -12,16 +12,16 @@ pub(crate) struct Product {
     pub by_4x4: &'static Kernel,
     /// Tiles of 128 x 64, with 8 x 4 results an invocation.
     pub by_8x4: &'static Kernel,
-    /// Tiles of 32, with 2 x 4 results an invocation.
-    pub by_2x4: &'static Kernel,
+    /// Tiles of 32, with 2 x 4 results an invocation, if the product has this form, and the program.
+    pub by_2x4: Option<&'static Kernel>,
 }
 
 /// Describes such a kernel: the name of its shader, to which those of the cores are added, and what a [`Kernel`] has.
-/// The first of its `quads` loads them, and the second where registers are few.
+/// Its `quads` are loaded by a block, and by the one after it where registers are few.
 macro_rules! product {
     (
         $name:literal, bindings: $bindings:expr, formats: $formats:expr, params: $params:ty, constants: $constants:expr,
-        source: $file:literal, blocks: [$($block:expr),+], quads: [$quads:expr, $lean:expr]
+        source: $file:literal, blocks: [$($block:expr),+], quads: [$quads:expr $(, $lean:expr)?]
     ) => {{
         const BY_4X4: Kernel = Kernel {
             name: concat!($name, "_4x4"),
@@ -39,13 +39,22 @@ macro_rules! product {
                 blocks: &[$($block,)+ $quads, &blocks::PRODUCT_8X4],
                 ..BY_4X4
             },
-            by_2x4: &Kernel {
+            by_2x4: product!(@lean [$($block),+] $($lean)?, Kernel {
                 name: concat!($name, "_2x4"),
-                blocks: &[$($block,)+ $lean, &blocks::PRODUCT_2X4],
                 ..BY_4X4
-            },
+            }),
         }
     }};
+    (@lean [$($block:expr),+] , $kernel:expr) => { None };
+    (@lean [$($block:expr),+] $lean:expr, $kernel:expr) => {
+        match Core::TiledLean.exists() {
+            true => Some(&Kernel {
+                blocks: &[$($block,)+ $lean, &blocks::PRODUCT_2X4],
+                ..$kernel
+            }),
+            false => None,
+        }
+    };
 }
 pub(super) use product;
 
@@ -62,26 +71,29 @@ impl Product {
         params: P,
     ) {
         let sides = core.tile();
-        let kernel = match core {
-            Core::Tiled128 => {
+        let kernel = match (core, self.by_2x4) {
+            (Core::Tiled128, _) => {
                 if recording.traits.few_registers {
                     constants.push(("INNER", 1.0));
                 }
                 self.by_8x4
             }
-            Core::TiledLean if core.exists() => self.by_2x4,
-            Core::Tiled32
-            | Core::Tiled64
-            | Core::TiledLean
-            | Core::Subgroup
-            | Core::Rows
-            | Core::Strided
-            | Core::Depthwise
-            | Core::Unfolded
-            | Core::WinogradSubgroup
-            | Core::WinogradTiled
-            | Core::Fft
-            | Core::Direct => {
+            (Core::TiledLean, Some(kernel)) => kernel,
+            (
+                Core::Tiled32
+                | Core::Tiled64
+                | Core::TiledLean
+                | Core::Subgroup
+                | Core::Rows
+                | Core::Strided
+                | Core::Depthwise
+                | Core::Unfolded
+                | Core::WinogradSubgroup
+                | Core::WinogradTiled
+                | Core::Fft
+                | Core::Direct,
+                _,
+            ) => {
                 constants.push(("SIDE", (sides[0] / 4) as f64));
                 self.by_4x4
             }

@@ -76,7 +76,7 @@ impl Core {
     }
 
     /// Whether this program has it. A page has the cores alone that it can meet, and can load: browsers offer no subgroups,
-    /// Fourier transforms and lean tiles are the autotuner's choice or a software adapter's, and Winograd's algorithm on tiles would be a
+    /// lean tiles are the autotuner's choice, Fourier transforms that or a software adapter's, and Winograd's algorithm on tiles would be a
     /// twentieth of its program.
     pub const fn exists(self) -> bool {
         match self {
@@ -111,6 +111,25 @@ impl Core {
             | Self::WinogradTiled
             | Self::Fft
             | Self::Direct => [1, 1],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_core_is_named_where_one_is_asked_for() {
+        let soak =
+            std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/soak.rs"));
+        let (soak, builder) = (soak.unwrap(), include_str!("../adapter.rs"));
+        for core in Core::ALL {
+            let name = core.name();
+            assert_eq!(Core::named(name), Some(core));
+            assert!(builder.contains(&format!("`\"{name}\"`")), "{name}");
+            let words = soak.split(|c: char| !(c.is_alphanumeric() || c == '-'));
+            assert!(words.into_iter().any(|word| word == name), "{name}");
         }
     }
 }

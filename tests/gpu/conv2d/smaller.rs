@@ -7,7 +7,12 @@ use crate::device::device;
 
 /// Steps of a batch and of parts of it on one core, beside the CPU path.
 fn equal_the_reference(model: &Model, core: &str) {
-    let Some(gpu) = device(Gpu::builder().poison(true).prefer_core(core)) else {
+    let Some(gpu) = device(
+        Gpu::builder()
+            .poison(true)
+            .prefer_core(core)
+            .compute_units(256),
+    ) else {
         return;
     };
     const BATCH: usize = 20;

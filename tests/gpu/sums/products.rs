@@ -9,7 +9,7 @@ use crate::common::{each_core, tensor};
 fn share(core: &str, products: usize) -> f64 {
     let long = products > 1000;
     match core {
-        "tiled-32" | "tiled-64" | "tiled-128" | "tiled-lean" => [1e-6, 4e-6][usize::from(long)],
+        core if core.starts_with("tiled") => [1e-6, 4e-6][usize::from(long)],
         _ => [1e-5, 1.6e-4][usize::from(long)],
     }
 }
