@@ -1,6 +1,6 @@
 // The weight gradient of a convolution by Winograd's algorithm, F(3x3, 4x4), second of four: the tiles of the output's gradient at
 // the points of core/winograd_points.wgsl, as conv2d_winograd_input.wgsl has those of the input. An invocation has one tile of
-// 4x4 pixels and one channel.
+// 4x4 pixels, or of 1x4, and one channel.
 //
 // Grid   as in core/winograd_layout.wgsl
 
@@ -16,7 +16,7 @@ struct Place { plane: u32, tile: TilePlace, there: bool }
 
 // A row of four pixels.
 fn pixels(at: Place, row: u32) -> vec4<f32> {
-    let y = at.tile.y * 4u + row;
+    let y = at.tile.y * rows_of_tile() + row;
     let x = at.tile.x * 4u;
     if !at.there || y >= params.out_height { return vec4(0.0); }
     let i = (at.plane * params.out_height + y) * params.out_width + x;
@@ -37,14 +37,19 @@ fn row_at_points(at: Place, row: u32) -> Six {
     return gradient_at_points(p.x, p.y, p.z, p.w);
 }
 
-fn store_column(at: u32, stride: u32, g0: f32, g1: f32, g2: f32, g3: f32) {
-    let v = gradient_at_points(g0, g1, g2, g3);
+// Values at six points, each a stride after the one before.
+fn store_six(at: u32, stride: u32, v: Six) {
     values[at] = v.v0;
-    values[at + 6u * stride] = v.v1;
-    values[at + 12u * stride] = v.v2;
-    values[at + 18u * stride] = v.v3;
-    values[at + 24u * stride] = v.v4;
-    values[at + 30u * stride] = v.v5;
+    values[at + stride] = v.v1;
+    values[at + 2u * stride] = v.v2;
+    values[at + 3u * stride] = v.v3;
+    values[at + 4u * stride] = v.v4;
+    values[at + 5u * stride] = v.v5;
+}
+
+// The points' values of one column of points, of which a row's are a stride apart.
+fn store_column(at: u32, stride: u32, g0: f32, g1: f32, g2: f32, g3: f32) {
+    store_six(at, 6u * stride, gradient_at_points(g0, g1, g2, g3));
 }
 
 @compute @workgroup_size(64)
@@ -64,12 +69,16 @@ fn main(
         tile,
         tile.inside && channel < params.out_channels,
     );
+    let stride = params.octets * all_quads * 32u;
+    let at = place_in_layout(own, all_quads);
     let r0 = row_at_points(place, 0u);
+    if ONE_ROW {
+        store_six(at, stride, r0);
+        return;
+    }
     let r1 = row_at_points(place, 1u);
     let r2 = row_at_points(place, 2u);
     let r3 = row_at_points(place, 3u);
-    let stride = params.octets * all_quads * 32u;
-    let at = place_in_layout(own, all_quads);
     store_column(at, stride, r0.v0, r1.v0, r2.v0, r3.v0);
     store_column(at + stride, stride, r0.v1, r1.v1, r2.v1, r3.v1);
     store_column(at + 2u * stride, stride, r0.v2, r1.v2, r2.v2, r3.v2);

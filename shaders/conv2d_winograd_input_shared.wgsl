@@ -1,14 +1,14 @@
 // Winograd convolution, first of three: the tiles of the input at the points of core/winograd_points.wgsl, for subgroups
 // of exactly 8 lanes and rows of whole vectors.
 //
-// A lane has one tile of 6x6 pixels and four channels, one after the other. Neighbouring tiles overlap by two columns: a lane loads one block
+// A lane has one tile and four channels, one after the other. Neighbouring tiles overlap by two columns: a lane loads one block
 // of 4 pixels of a row and gets the others from its neighbours by shuffle, as in core/rows.wgsl. All lanes stay, since
 // shuffles need them, and those without work load nothing.
 //
 // Grid   x: groups * ceil(IC / 4); y: octets of the chunk's tiles
 
 @group(0) @binding(0) var<storage, read> input: array<vec4<Input>>;       // (N, G * IC, IH, IW)
-@group(0) @binding(1) var<storage, read_write> values: array<f32>;        // (36, octet, G * IC / 4, 8 tiles, 4 channels)
+@group(0) @binding(1) var<storage, read_write> values: array<f32>;        // (points, octet, G * IC / 4, 8 tiles, 4 channels)
 @group(0) @binding(2) var<uniform> params: Params;
 
 // As in the params: pixels move by it within vectors.

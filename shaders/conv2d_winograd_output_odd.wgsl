@@ -6,7 +6,7 @@
 @group(0) @binding(2) var<storage, read> saved: array<Saved>;               // (N, G * OC, OH, OW)
 @group(0) @binding(3) var<storage, read_write> output: array<Output>;       // (N, G * OC, OH, OW)
 @group(0) @binding(4) var<storage, read> input: array<vec4<Input>>;         // (N, G * IC, IH, IW)
-@group(0) @binding(5) var<storage, read> weight: array<Weight>;             // (O, I, 3, 3)
+@group(0) @binding(5) var<storage, read> weight: array<Weight>;             // (O, I, taps)
 @group(0) @binding(6) var<uniform> params: Params;
 
 // Up to four pixels of one row of a plane.

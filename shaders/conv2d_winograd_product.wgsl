@@ -1,4 +1,4 @@
-// Winograd convolution, second of three: at each of the 36 points, the sums over the channels that are read, for
+// Winograd convolution, second of three: at each of the points, the sums over the channels that are read, for
 // subgroups of exactly 8 lanes.
 //
 // A subgroup has 64 tiles and 32 channels that are written, or 16: a lane has 8 of the tiles, a vec4 for each half of
@@ -7,9 +7,9 @@
 //
 // Grid   x: groups * tiles of channels; y: 64 tiles of the chunk; z: points
 
-@group(0) @binding(0) var<storage, read> values: array<vec4<f32>>;        // (36, octet, G * IC / 4, 8 tiles, 4 channels)
-@group(0) @binding(1) var<storage, read> weights: array<vec4<f32>>;       // (36, group, octet, IC / 4, 8, 4)
-@group(0) @binding(2) var<storage, read_write> sums: array<vec4<f32>>;    // (36, octet, G * OC / 4, 8 tiles, 4 channels)
+@group(0) @binding(0) var<storage, read> values: array<vec4<f32>>;        // (points, octet, G * IC / 4, 8 tiles, 4 channels)
+@group(0) @binding(1) var<storage, read> weights: array<vec4<f32>>;       // (points, group, octet, IC / 4, 8, 4)
+@group(0) @binding(2) var<storage, read_write> sums: array<vec4<f32>>;    // (points, octet, G * OC / 4, 8 tiles, 4 channels)
 @group(0) @binding(3) var<uniform> params: Params;
 
 // 32 channels rather than 16.

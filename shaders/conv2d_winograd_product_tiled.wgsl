@@ -1,9 +1,9 @@
-// Winograd convolution, second of three: at each of the 36 points, the sums over the channels that are read, as a blocked
+// Winograd convolution, second of three: at each of the points, the sums over the channels that are read, as a blocked
 // product of matrices. A slice is a point of a group, and the channels of a group are filled up.
 
-@group(0) @binding(0) var<storage, read> weights: array<vec4<f32>>;        // (36, group, IC, OC / 4)
-@group(0) @binding(1) var<storage, read> values: array<vec4<f32>>;         // (36, G * IC, tiles / 4)
-@group(0) @binding(2) var<storage, read_write> sums: array<vec4<f32>>;     // (36, G * OC, tiles / 4)
+@group(0) @binding(0) var<storage, read> weights: array<vec4<f32>>;        // (points, group, IC, OC / 4)
+@group(0) @binding(1) var<storage, read> values: array<vec4<f32>>;         // (points, G * IC, tiles / 4)
+@group(0) @binding(2) var<storage, read_write> sums: array<vec4<f32>>;     // (points, G * OC, tiles / 4)
 @group(0) @binding(3) var<uniform> params: Params;
 
 fn product_size(slice: u32) -> Size {

@@ -1,14 +1,14 @@
-// The filters (O, I, 3, 3) of a Winograd convolution at the points of core/winograd_points.wgsl, where octets of channels that
+// The filters (O, I, 3, 3), or (O, I, 1, 3), of a Winograd convolution at the points of core/winograd_points.wgsl, where octets of channels that
 // are written and quads of those that are read are filled up with zeros:
-//   MATRICES = false  (36, group, octet that is written, quad that is read, 8, 4)
-//   MATRICES = true   (36, group, channel that is read, channel that is written)
+//   MATRICES = false  (points, group, octet that is written, quad that is read, 8, 4)
+//   MATRICES = true   (points, group, channel that is read, channel that is written)
 //   backward = 0  conv2d forward:        o is written, i is read
 //   backward = 1  conv2d backward input: i is written, o is read, filter flipped both ways
 // One invocation transforms the filter of a channel that is written and one that is read. What comes of it is f32
 // whatever it is.
 // Grid   ceil(groups * octets * 8 * quads * 4 / 64), folded
 
-@group(0) @binding(0) var<storage, read> weight: array<Weight>; // (O, I, 3, 3)
+@group(0) @binding(0) var<storage, read> weight: array<Weight>; // (O, I, taps)
 @group(0) @binding(1) var<storage, read_write> values: array<f32>;
 
 // Channels are those of one group.
@@ -45,30 +45,36 @@ struct Filter { at: u32, there: bool }
 
 fn filter_of(pair: Pair) -> Filter {
     let there = pair.o < params.out_channels && pair.i < params.in_channels;
-    var at = ((pair.channel_group * params.out_channels + pair.o) * params.in_channels + pair.i) * 9u;
+    var at = ((pair.channel_group * params.out_channels + pair.o) * params.in_channels + pair.i) * taps_of_filter();
     if params.backward != 0u {
-        at = ((pair.channel_group * params.in_channels + pair.i) * params.out_channels + pair.o) * 9u;
+        at = ((pair.channel_group * params.in_channels + pair.i) * params.out_channels + pair.o) * taps_of_filter();
     }
     return Filter(select(0u, at, there), there);
 }
 
 // Loaded in any case: a driver takes long over a branch for each of so many.
 fn tap(f: Filter, at: u32) -> f32 {
-    return select(0.0, f32(weight[f.at + select(at, 8u - at, params.backward != 0u)]), f.there);
+    return select(0.0, f32(weight[f.at + select(at, taps_of_filter() - 1u - at, params.backward != 0u)]), f.there);
 }
 
+// A row of a filter at the points.
 fn row_at_points(f: Filter, row: u32) -> Six {
     return weight_at_points(tap(f, 3u * row), tap(f, 3u * row + 1u), tap(f, 3u * row + 2u));
 }
 
-fn store_column(at: u32, stride: u32, g0: f32, g1: f32, g2: f32) {
-    let v = weight_at_points(g0, g1, g2);
+// Values at six points, each a stride after the one before.
+fn store_six(at: u32, stride: u32, v: Six) {
     values[at] = v.v0;
-    values[at + 6u * stride] = v.v1;
-    values[at + 12u * stride] = v.v2;
-    values[at + 18u * stride] = v.v3;
-    values[at + 24u * stride] = v.v4;
-    values[at + 30u * stride] = v.v5;
+    values[at + stride] = v.v1;
+    values[at + 2u * stride] = v.v2;
+    values[at + 3u * stride] = v.v3;
+    values[at + 4u * stride] = v.v4;
+    values[at + 5u * stride] = v.v5;
+}
+
+// The points' values of one column of points, of which a row's are a stride apart.
+fn store_column(at: u32, stride: u32, g0: f32, g1: f32, g2: f32) {
+    store_six(at, 6u * stride, weight_at_points(g0, g1, g2));
 }
 
 @compute @workgroup_size(64)
@@ -80,10 +86,14 @@ fn main(
     let pair = pair_at(at);
     if pair.channel_group >= params.groups { return; }
     let f = filter_of(pair);
+    let stride = params.groups * params.octets * ((params.in_channels + 3u) / 4u) * 32u;
     let r0 = row_at_points(f, 0u);
+    if ONE_ROW {
+        store_six(at, stride, r0);
+        return;
+    }
     let r1 = row_at_points(f, 1u);
     let r2 = row_at_points(f, 2u);
-    let stride = params.groups * params.octets * ((params.in_channels + 3u) / 4u) * 32u;
     store_column(at, stride, r0.v0, r1.v0, r2.v0);
     store_column(at + stride, stride, r0.v1, r1.v1, r2.v1);
     store_column(at + 2u * stride, stride, r0.v2, r1.v2, r2.v2);

@@ -1,4 +1,4 @@
-// The weight gradient of a convolution by Winograd's algorithm, third of four: at each of the 36 points, the products of the
+// The weight gradient of a convolution by Winograd's algorithm, third of four: at each of the points, the products of the
 // output's gradient and the input, summed over a chunk's tiles, for subgroups of exactly 8 lanes.
 //
 // A subgroup has 32 channels of the input and 32 of the output, or 16: a lane has 4 of the former and all of the latter. Of eight
@@ -6,9 +6,9 @@
 //
 // Grid   x: groups * tiles of output channels; y: ceil(IC / 32); z: points
 
-@group(0) @binding(0) var<storage, read> values: array<vec4<f32>>;     // (36, octet, G * IC / 4, 8 tiles, 4 channels)
-@group(0) @binding(1) var<storage, read> gradients: array<vec4<f32>>;  // (36, octet, G * OC / 4, 8 tiles, 4 channels)
-@group(0) @binding(2) var<storage, read_write> sums: array<vec4<f32>>; // (36, G * OC, filled up, IC / 4)
+@group(0) @binding(0) var<storage, read> values: array<vec4<f32>>;     // (points, octet, G * IC / 4, 8 tiles, 4 channels)
+@group(0) @binding(1) var<storage, read> gradients: array<vec4<f32>>;  // (points, octet, G * OC / 4, 8 tiles, 4 channels)
+@group(0) @binding(2) var<storage, read_write> sums: array<vec4<f32>>; // (points, G * OC, filled up, IC / 4)
 @group(0) @binding(3) var<uniform> params: Params;
 
 // 32 channels of the output rather than 16.

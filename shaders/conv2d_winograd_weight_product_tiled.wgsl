@@ -1,10 +1,10 @@
-// The weight gradient of a convolution by Winograd's algorithm, third of four: at each of the 36 points, the products of the
+// The weight gradient of a convolution by Winograd's algorithm, third of four: at each of the points, the products of the
 // output's gradient and the input, summed over a chunk's tiles, as a blocked product of matrices. A slice is a part of the
 // tiles, of a point of a group.
 
-@group(0) @binding(0) var<storage, read> gradients: array<vec4<f32>>;  // (36, tile, G * OC / 4), groups filled up
-@group(0) @binding(1) var<storage, read> values: array<vec4<f32>>;     // (36, tile, G * IC / 4), likewise
-@group(0) @binding(2) var<storage, read_write> sums: array<vec4<f32>>; // (parts, 36, G * OC, filled up, IC / 4)
+@group(0) @binding(0) var<storage, read> gradients: array<vec4<f32>>;  // (points, tile, G * OC / 4), groups filled up
+@group(0) @binding(1) var<storage, read> values: array<vec4<f32>>;     // (points, tile, G * IC / 4), likewise
+@group(0) @binding(2) var<storage, read_write> sums: array<vec4<f32>>; // (parts, points, G * OC, filled up, IC / 4)
 @group(0) @binding(3) var<uniform> params: Params;
 
 // Part, point and group of a slice.
@@ -48,7 +48,7 @@ fn load_b(at: u32) -> vec4<f32> {
 fn store_c4(slice: u32, m: u32, n: u32, value: vec4<f32>) {
     let own = slice_of(slice);
     let rows = params.out_quads * 4u;
-    let row = ((own.part * 36u + own.at_point) * params.groups + own.channel_group) * rows + m;
+    let row = ((own.part * params.points + own.at_point) * params.groups + own.channel_group) * rows + m;
     let at = row * ((params.in_channels + 3u) / 4u) + n / 4u;
     var sum = value;
     if params.first_tile > 0u { sum += sums[at]; }

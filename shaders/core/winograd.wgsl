@@ -1,5 +1,5 @@
 
-// Tiles of 4x4 results, and the convolution that they are of.
+// The convolution that the tiles are of.
 
 // The extents of the convolution that runs here: for an input gradient, the roles are swapped. Channels are those of
 // one group.
@@ -20,20 +20,6 @@ struct Params {
     pad_left: u32,
     backward: u32,   // 1 of an input gradient, whose filter is flipped both ways
     has_bias: u32,
+    points: u32,     // of a tile: 36 of one of 4x4 results, 6 of one of a row
     parts: u32,      // that the sums over a chunk's tiles are split into, for the gradient of weights
-}
-
-// Where a tile lies: its image, and its place among the image's tiles.
-struct TilePlace { n: u32, y: u32, x: u32, inside: bool }
-
-fn tiles_across() -> u32 {
-    return (params.out_width + 3u) / 4u;
-}
-
-fn tile_place(tile: u32) -> TilePlace {
-    let across = tiles_across();
-    let down = (params.out_height + 3u) / 4u;
-    let row = tile / across;
-    let n = row / down;
-    return TilePlace(n, row - n * down, tile - row * across, n < params.batch);
 }

@@ -1,5 +1,5 @@
 
-// Tiles of 6x6 pixels, at the points of core/winograd_points.wgsl: for core/winograd.wgsl.
+// Tiles of 6x6 pixels, or of 1x6, at the points of core/winograd_points.wgsl: for core/winograd.wgsl.
 //
 // Calls  pixels(at, channel, in_row) -> Pixels   of one of four channels
 // Uses the kernel's buffers `input`, array<vec4<Input>>, and `values`, array<f32>.
@@ -31,7 +31,7 @@ fn place_of(own: Element) -> Place {
     return Place(
         (tile.n * params.groups + channel_group) * params.in_channels + channel,
         min(params.in_channels - channel, 4u),
-        i32(tile.y * 4u) - i32(params.pad_top),
+        i32(tile.y * rows_of_tile()) - i32(params.pad_top),
         i32(tile.x * 4u) - i32(params.pad_left),
         tile.inside,
         tile.x,
@@ -85,28 +85,36 @@ fn row_at_points(at: Place, channel: u32, row: u32) -> Six {
     return input_at_points(Six(p.low.x, p.low.y, p.low.z, p.low.w, p.high.z, p.high.w));
 }
 
-// The points' values of one column of points, each a stride after the one before.
-fn store_column(at: u32, stride: u32, column: Six) {
-    let v = input_at_points(column);
+// Values at six points, each a stride after the one before.
+fn store_six(at: u32, stride: u32, v: Six) {
     values[at] = v.v0;
-    values[at + 6u * stride] = v.v1;
-    values[at + 12u * stride] = v.v2;
-    values[at + 18u * stride] = v.v3;
-    values[at + 24u * stride] = v.v4;
-    values[at + 30u * stride] = v.v5;
+    values[at + stride] = v.v1;
+    values[at + 2u * stride] = v.v2;
+    values[at + 3u * stride] = v.v3;
+    values[at + 4u * stride] = v.v4;
+    values[at + 5u * stride] = v.v5;
+}
+
+// The points' values of one column of points, of which a row's are a stride apart.
+fn store_column(at: u32, stride: u32, column: Six) {
+    store_six(at, 6u * stride, input_at_points(column));
 }
 
 // All of a tile of one channel, at its place.
 fn tile_at_points(at: Place, own: Element) {
     let channel = own.channel;
+    let stride = params.octets * all_quads() * 32u;
+    let first = place_in_layout(own, all_quads());
     let r0 = row_at_points(at, channel, 0u);
+    if ONE_ROW {
+        store_six(first, stride, r0);
+        return;
+    }
     let r1 = row_at_points(at, channel, 1u);
     let r2 = row_at_points(at, channel, 2u);
     let r3 = row_at_points(at, channel, 3u);
     let r4 = row_at_points(at, channel, 4u);
     let r5 = row_at_points(at, channel, 5u);
-    let stride = params.octets * all_quads() * 32u;
-    let first = place_in_layout(own, all_quads());
     store_column(first, stride, Six(r0.v0, r1.v0, r2.v0, r3.v0, r4.v0, r5.v0));
     store_column(first + stride, stride, Six(r0.v1, r1.v1, r2.v1, r3.v1, r4.v1, r5.v1));
     store_column(first + 2u * stride, stride, Six(r0.v2, r1.v2, r2.v2, r3.v2, r4.v2, r5.v2));

@@ -1,10 +1,10 @@
 
 // How a chunk's tiles at the points, and their sums, lie between the dispatches of a Winograd convolution. A workgroup of 64 has
 // 16 tiles of 4 channels, or 4 of 16, so that neighbours are neighbours in memory.
-//   LAYOUT = 0  for subgroups of 8:                         (36, octet, quad of channels, 8 tiles, 4 channels)
-//   LAYOUT = 1  for a product that sums over channels:      (36, channel, tile)
-//   LAYOUT = 2  for one that sums over tiles, to weights:   (36, tile, channel)
-// In all of them quads of channels are filled up.
+//   LAYOUT = 0  for subgroups of 8:                         (points, octet, quad of channels, 8 tiles, 4 channels)
+//   LAYOUT = 1  for a product that sums over channels:      (points, channel, tile)
+//   LAYOUT = 2  for one that sums over tiles, to weights:   (points, tile, channel)
+// There are 36 points, or 6 of tiles of one row. In all of them quads of channels are filled up.
 //
 // Grid   x: quads of channels, of four quads in the last layout; y: 16 tiles, or 4
 
@@ -25,4 +25,19 @@ fn place_in_layout(own: Element, quads: u32) -> u32 {
     if LAYOUT == 0u { return ((own.tile / 8u * quads + own.quad) * 8u + own.tile % 8u) * 4u + own.channel; }
     if LAYOUT == 1u { return (own.quad * 4u + own.channel) * params.octets * 8u + own.tile; }
     return (own.tile * quads + own.quad) * 4u + own.channel;
+}
+
+// Where a tile lies: its image, and its place among the image's tiles.
+struct TilePlace { n: u32, y: u32, x: u32, inside: bool }
+
+fn tiles_across() -> u32 {
+    return (params.out_width + 3u) / 4u;
+}
+
+fn tile_place(tile: u32) -> TilePlace {
+    let across = tiles_across();
+    let down = (params.out_height + rows_of_tile() - 1u) / rows_of_tile();
+    let row = tile / across;
+    let n = row / down;
+    return TilePlace(n, row - n * down, tile - row * across, n < params.batch);
 }

@@ -9,11 +9,26 @@
 // these points an error is a quarter of what it is with 0, 1, -1, 2, -2 (Barabasz et al., "Error Analysis and Improving
 // the Accuracy of Winograd Convolution for Deep Neural Networks", 2020).
 //
+// Filters of one row, 1x3, have tiles of one row, 1x4 results from 1x6 pixels: F(4, 3) at the same points, 6 products for 12.
+//
 // The functions transform along one dimension. A kernel's invocation transforms one tile of one channel: with four channels
 // in vectors it would hold 144 numbers, and a driver that makes code for each component loaded or stored four times as much.
 
 const HALF_ROOT: f32 = 0.70710678118654752; // sqrt(1/2)
 const ROOT: f32 = 1.41421356237309505;      // sqrt(2)
+
+// Whether filters have one row, and so have tiles: 6 points in place of 36.
+override ONE_ROW: bool = false;
+
+// Rows of results of a tile.
+fn rows_of_tile() -> u32 {
+    return select(4u, 1u, ONE_ROW);
+}
+
+// Taps of a filter.
+fn taps_of_filter() -> u32 {
+    return select(9u, 3u, ONE_ROW);
+}
 
 struct Four { v0: f32, v1: f32, v2: f32, v3: f32 }
 struct Six { v0: f32, v1: f32, v2: f32, v3: f32, v4: f32, v5: f32 }

@@ -10,7 +10,7 @@
 //! In `f32` they are tiles on vectors: `sliding` has the output and the input gradient, from windows of all channels
 //! at once, which `windows` shares out by images and, where there are few, `few` by filters, and `weight` the weight
 //! gradient, over some pixels at a time. `winograd` and `winograd_weight` compute the
-//! same of 3x3 and 5x5 filters at stride 1, with fewer multiplications. The plain loops are left for what these would waste
+//! same of 3x3, 1x3 and 5x5 filters at stride 1, with fewer multiplications. The plain loops are left for what these would waste
 //! memory or time on: far more padding than pixels, very long or very few filters, strides with many phases, and, of
 //! the input gradient, weights that are not finite.
 

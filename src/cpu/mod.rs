@@ -10,7 +10,7 @@
 //! Plain loops are the definition, and what `f64` goes through. The products of `f32`, of convolutions and dense
 //! layers, are tiles of the same sums on vectors as wide as the processor's, held to those loops; their bits do not depend
 //! on that width. The functions here are direct sums. A trainer on the CPU, and a
-//! [`Reference`](crate::engine::Reference) in `f32`, also compute 3x3 and 5x5 convolutions at stride 1 by Winograd's
+//! [`Reference`](crate::engine::Reference) in `f32`, also compute 3x3, 1x3 and 5x5 convolutions at stride 1 by Winograd's
 //! algorithm, where that takes less time. Which of these ways is taken depends on the number of examples too, so an example's last
 //! bits may differ between batches of different sizes.
 //!

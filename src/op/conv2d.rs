@@ -269,6 +269,28 @@ impl Conv2dGeometry {
         }
     }
 
+    /// Of signals that stand upright, images of one column, the same of signals that lie: they are the same in memory.
+    pub(crate) fn lying(&self) -> Self {
+        let sizes = [self.in_size, self.out_size, self.kernel];
+        if sizes.iter().any(|size| size.width > 1) {
+            return *self;
+        }
+        let turned = |size: Size2| Size2 {
+            height: size.width,
+            width: size.height,
+        };
+        let [top, bottom, left, right] = self.padding;
+        Self {
+            in_size: turned(self.in_size),
+            out_size: turned(self.out_size),
+            kernel: turned(self.kernel),
+            stride: turned(self.stride),
+            padding: [left, right, top, bottom],
+            dilation: turned(self.dilation),
+            ..*self
+        }
+    }
+
     /// `[N, C, H, W]`.
     pub fn input_shape(&self) -> [usize; 4] {
         let Size2 { height, width } = self.in_size;

@@ -125,16 +125,16 @@ impl TrainerBuilder {
 
     /// Computes convolutions by the sums that define them alone, and by no fast algorithm. Default false: a 3x3
     /// convolution may be computed by Winograd's algorithm (Lavin and Gray 2016; F(4x4, 3x3), its weight gradient
-    /// F(3x3, 4x4)), with a quarter of the multiplications, on the CPU one of 5x5 too (F(2x2, 5x5) and F(5x5, 2x2), with 36
-    /// multiplications in place of 100), and one with a large filter, on a GPU, by fast Fourier transforms of blocks (overlap-save,
-    /// Stockham 1966), where that is faster.
+    /// F(3x3, 4x4)), with a quarter of the multiplications, one of 1x3, as signals have them, by F(4, 3), with half, on the CPU
+    /// one of 5x5 too (F(2x2, 5x5) and F(5x5, 2x2), with 36 multiplications in place of 100), and one with a large filter, on a
+    /// GPU, by fast Fourier transforms of blocks (overlap-save, Stockham 1966), where that is faster.
     ///
     /// | | `false` | `true` |
     /// |---|---|---|
     /// | the same bits in every run on one device and driver | yes | yes |
     /// | NaN and infinity where the definition has them | yes | yes, but see below |
     /// | results on whole numbers, whose sums are exact | within rounding | exact |
-    /// | largest error of a 3x3 or 5x5 convolution, as a share of its largest result | about 2e-6 | about 1e-6 |
+    /// | largest error of a 3x3, 1x3 or 5x5 convolution, as a share of its largest result | about 2e-6 | about 1e-6 |
     /// | the same of one with 1,024 taps | about 6e-7 | about 4e-6 |
     ///
     /// Direct sums by blocked products on a GPU multiply the zeros beyond an image's edge: where a weight is not finite, an

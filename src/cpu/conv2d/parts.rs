@@ -64,10 +64,10 @@ impl Around {
     }
 
     /// Where tile `at` of the planes' tiles begins, of which each is so far from the one before.
-    pub fn place(&self, step: usize, tiles: Size2, at: usize) -> usize {
+    pub fn place(&self, [down, right]: [usize; 2], tiles: Size2, at: usize) -> usize {
         let (image, at) = (at / tiles.area(), at % tiles.area());
         let (row, column) = (at / tiles.width, at % tiles.width);
-        self.at(image, step * row, step * column)
+        self.at(image, down * row, right * column)
     }
 
     /// Copies a plane to its place among the zeros of `to`.

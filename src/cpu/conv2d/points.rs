@@ -18,24 +18,27 @@ use crate::cpu::product::COLUMNS;
 /// Pixels of a tile in each direction, and points.
 pub(super) const PIXELS: usize = 6;
 
-/// Positions at which there is a product.
-pub(super) const POSITIONS: usize = PIXELS * PIXELS;
-
 /// What a polynomial is multiplied by at the points near 0 and far from it.
 const NEAR: f64 = -2.0 / 3.0;
 const FAR: f64 = 1.0 / 6.0;
 
-/// A square of numbers, of which each is [`COLUMNS`] side by side.
-pub(super) type Square<T, const N: usize> = [[[T; COLUMNS]; N]; N];
+/// A square of numbers or a single row of them, of which each is [`COLUMNS`] side by side.
+pub(super) type Grid<T, const ROWS: usize, const N: usize> = [[[T; COLUMNS]; N]; ROWS];
 
-/// `M s M^T`, where `transform` makes `M v` of `v`.
+/// `M s M^T`, where `transform` makes `M v` of `v`; of a single row `s M^T`.
 #[inline(always)]
-pub(super) fn both_ways<T: Real, const FROM: usize, const TO: usize>(
-    square: &Square<T, FROM>,
+pub(super) fn both_ways<
+    T: Real,
+    const FROM_ROWS: usize,
+    const FROM: usize,
+    const TO_ROWS: usize,
+    const TO: usize,
+>(
+    grid: &Grid<T, FROM_ROWS, FROM>,
     transform: impl Fn([T; FROM]) -> [T; TO],
-) -> Square<T, TO> {
-    let mut halves = [[[T::zero(); COLUMNS]; TO]; FROM];
-    for (half, row) in halves.iter_mut().zip(square) {
+) -> Grid<T, TO_ROWS, TO> {
+    let mut halves = [[[T::zero(); COLUMNS]; TO]; FROM_ROWS];
+    for (half, row) in halves.iter_mut().zip(grid) {
         for l in 0..COLUMNS {
             let mut from = [T::zero(); FROM];
             for (from, row) in from.iter_mut().zip(row) {
@@ -46,7 +49,11 @@ pub(super) fn both_ways<T: Real, const FROM: usize, const TO: usize>(
             }
         }
     }
-    let mut values = [[[T::zero(); COLUMNS]; TO]; TO];
+    let mut values = [[[T::zero(); COLUMNS]; TO]; TO_ROWS];
+    if FROM_ROWS == 1 {
+        values[0] = halves[0];
+        return values;
+    }
     for q in 0..TO {
         for l in 0..COLUMNS {
             let mut from = [T::zero(); FROM];

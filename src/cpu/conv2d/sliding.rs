@@ -50,6 +50,7 @@ pub(super) struct Sliding<'a> {
 impl<'a> Sliding<'a> {
     /// The convolution.
     pub fn forward(geometry: &Conv2dGeometry, w: &'a [f32]) -> Option<Self> {
+        let geometry = &geometry.lying();
         let [top, _, left, _] = geometry.padding.map(|extent| extent as isize);
         let taps = taps(geometry).map(|(at, p, q)| Tap {
             at,
@@ -78,6 +79,7 @@ impl<'a> Sliding<'a> {
 
     /// The input gradient, from the output's.
     pub fn backward_input(geometry: &Conv2dGeometry, w: &'a [f32]) -> Option<Self> {
+        let geometry = &geometry.lying();
         let (inputs, outputs) = channels(geometry);
         let Size2 { height, width } = geometry.stride;
         let most = Size2 {
@@ -216,16 +218,15 @@ impl<'a> Sliding<'a> {
         }
     }
 
-    /// The extent of the square that the taps of the one phase there is make up, side by side, in steps of 1.
-    pub fn square(&self) -> Option<usize> {
+    /// How many rows and columns the taps of the one phase there is make up, side by side, in steps of 1.
+    pub fn extents(&self) -> Option<[usize; 2]> {
         let places = self.places();
-        let extent = places.len().isqrt();
-        let inside = |&(p, q): &(usize, usize)| p < extent && q < extent;
-        let is_square = self.phases.len() == 1
+        let rows = places.iter().map(|&(p, _)| p + 1).max()?;
+        let columns = places.iter().map(|&(_, q)| q + 1).max()?;
+        let are_all = self.phases.len() == 1
             && [self.step, self.spread] == [1.into(); 2]
-            && places.len() == extent * extent
-            && places.iter().all(inside);
-        is_square.then_some(extent)
+            && Some(places.len()) == rows.checked_mul(columns);
+        are_all.then_some([rows, columns])
     }
 
     /// The row and column of each tap of the first phase.

@@ -155,6 +155,17 @@ fn winograd_cases() -> Vec<Case> {
         Case::new(Conv2d::new(16, 5).padding(2), 1, [18, 5, 103]),
         Case::new(Conv2d::new(66, 5), 7, [70, 12, 12]),
         Case::new(Conv2d::new(48, 5).padding(4).groups(2), 2, [32, 9, 20]),
+        Case::new(
+            Conv2d::new(34, [1, 3]).padding([1, 0, 2, 1]),
+            3,
+            [33, 7, 21],
+        ),
+        Case::new(Conv2d::new(66, [1, 3]), 2, [70, 1, 390]),
+        Case::new(
+            Conv2d::new(64, [3, 1]).padding([0, 1, 0, 0]).groups(2),
+            5,
+            [64, 90, 1],
+        ),
     ]
 }
 
@@ -200,6 +211,15 @@ fn winograd_is_there_for_large_layers_and_is_kept_away() {
             let same = case.run::<f32>(true) == case.run::<f32>(false);
             assert!(same, "{:?}", case.geometry);
         }
+    }
+    let row = || Conv2d::new(32, [1, 3]);
+    for case in [
+        Case::new(row(), 2, [31, 1, 500]),
+        Case::new(row().stride([1, 2]), 2, [32, 1, 500]),
+        Case::new(row().dilation([1, 2]), 2, [32, 1, 500]),
+    ] {
+        let same = case.run::<f32>(true) == case.run::<f32>(false);
+        assert!(same, "{:?}", case.geometry);
     }
 }
 

@@ -4,15 +4,15 @@
 //! each other, and a tile takes six of them.
 
 use super::parts::Around;
-use super::points::{PIXELS, Square, pixels};
+use super::points::{Grid, PIXELS, pixels};
 use crate::cpu::product::COLUMNS;
 use crate::op::Size2;
 
 /// Tiles of a row that go to the points together. What is too much, the next ones overwrite.
 const LANES: usize = 8;
 
-/// Tiles of `OUTPUTS` outputs in each direction, in the order of images, rows and columns.
-pub(super) struct Tiles<const OUTPUTS: usize> {
+/// Tiles of `HEIGHT` rows of `OUTPUTS` outputs, in the order of images, rows and columns.
+pub(super) struct Tiles<const HEIGHT: usize, const OUTPUTS: usize> {
     images: usize,
     /// How many cover an image's part, down and across.
     size: Size2,
@@ -33,25 +33,33 @@ pub(super) struct Memory {
     rows: Vec<f32>,
 }
 
-/// What so many tiles of `OUTPUTS` outputs read of a plane, from such a row and column on.
-pub(super) fn around<const OUTPUTS: usize>(size: Size2, (down, right): (isize, isize)) -> Around {
+/// Rows of pixels of a tile of so many rows of outputs, and of its points: a tile of one row is of a filter of one row.
+pub(super) const fn rows_of(height: usize) -> usize {
+    if height == 1 { 1 } else { PIXELS }
+}
+
+/// What so many tiles of `HEIGHT` rows of `OUTPUTS` outputs read of a plane, from such a row and column on.
+pub(super) fn around<const HEIGHT: usize, const OUTPUTS: usize>(
+    size: Size2,
+    (down, right): (isize, isize),
+) -> Around {
     Around {
         down,
         right,
-        rows: size.height * OUTPUTS + PIXELS - OUTPUTS,
+        rows: size.height * HEIGHT + rows_of(HEIGHT) - HEIGHT,
         columns: size.width * OUTPUTS + PIXELS - OUTPUTS,
     }
 }
 
-impl<const OUTPUTS: usize> Tiles<OUTPUTS> {
+impl<const HEIGHT: usize, const OUTPUTS: usize> Tiles<HEIGHT, OUTPUTS> {
     /// Tiles of so many images, the first at such a row and column of the source.
     pub fn new(images: usize, size: Size2, first: (isize, isize), memory: Memory) -> Self {
-        let around = around::<OUTPUTS>(size, first);
+        let around = around::<HEIGHT, OUTPUTS>(size, first);
         let mut runs = vec![vec![]; (images * size.area()).div_ceil(COLUMNS)];
         let mut tile = 0;
         for image in 0..images {
             for row in 0..size.height {
-                let start = (image * around.rows + row * OUTPUTS) * size.width;
+                let start = (image * around.rows + row * HEIGHT) * size.width;
                 let end = tile + size.width;
                 let mut from = start;
                 while tile < end {
@@ -118,15 +126,15 @@ impl<const OUTPUTS: usize> Tiles<OUTPUTS> {
         }
     }
 
-    /// `B^T d B` of [`COLUMNS`] tiles, zeros where there are no more.
+    /// `B^T d B` of [`COLUMNS`] tiles, or `d B` of those of one row; zeros where there are no more.
     #[inline(always)]
-    pub fn panel(&mut self, at: usize, square: &mut Square<f32, PIXELS>) {
+    pub fn panel<const ROWS: usize>(&mut self, at: usize, grid: &mut Grid<f32, ROWS, PIXELS>) {
         let (width, pitch) = (self.size.width, self.pitch());
         let lanes = self.count() - at * COLUMNS;
         // All is copied before any is read: what lies in several writes that are under way would have to wait for them.
         let columns = &mut self.columns;
         for (from, column) in self.memory.rows.chunks_exact(pitch).zip(&mut *columns) {
-            for (i, d) in column.iter_mut().enumerate() {
+            for (i, d) in column.iter_mut().enumerate().take(ROWS) {
                 for &(lane, start) in &self.runs[at] {
                     let from = &from[start + i * width..][..COLUMNS];
                     d[lane..][..COLUMNS].copy_from_slice(from);
@@ -137,12 +145,16 @@ impl<const OUTPUTS: usize> Tiles<OUTPUTS> {
             }
         }
         for (q, column) in columns.iter().enumerate() {
+            if ROWS == 1 {
+                grid[0][q].copy_from_slice(&column[0][..COLUMNS]);
+                continue;
+            }
             for l in 0..COLUMNS {
                 let mut d = [0.0; PIXELS];
                 for (d, column) in d.iter_mut().zip(column) {
                     *d = column[l];
                 }
-                for (row, value) in square.iter_mut().zip(pixels(d)) {
+                for (row, value) in grid.iter_mut().zip(pixels(d)) {
                     row[q][l] = value;
                 }
             }
@@ -170,7 +182,7 @@ mod tests {
             planes: vec![],
             rows: vec![f32::NAN; 10_000],
         };
-        let mut tiles = Tiles::<2>::new(2, [4, 3].into(), (-1, -1), memory);
+        let mut tiles = Tiles::<2, 2>::new(2, [4, 3].into(), (-1, -1), memory);
         assert_eq!(tiles.count(), 24);
         tiles.take(size, x.chunks_exact(size.area()));
         let mut square = [[[f32::NAN; COLUMNS]; PIXELS]; PIXELS];

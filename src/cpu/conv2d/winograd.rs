@@ -1,10 +1,11 @@
-//! Winograd's F(4x4, 3x3) and F(2x2, 5x5) in `f32`: filters of 3x3 and 5x5 at stride 1, and input gradients of them.
+//! Winograd's F(4x4, 3x3), F(4, 3) and F(2x2, 5x5) in `f32`: filters of 3x3, 1x3 and 5x5 at stride 1, and input gradients of
+//! them.
 //!
 //! Of 4x4 outputs of a 3x3 filter, which 6x6 pixels decide, a direct sum takes 144 products for each pair of channels,
 //! and of 2x2 outputs of a 5x5 filter, which as many pixels decide, 100. Here it is 36, at as many pairs of
-//! [`points`](super::points), which round about twice as much as a direct sum.
+//! [`points`](super::points), which round about twice as much as a direct sum. A row of 4 outputs of a 1x3 filter takes 6 for 12.
 //!
-//! A task takes some tiles of outputs, [`COLUMNS`] side by side as lanes. For each of the 36 positions there is a
+//! A task takes some tiles of outputs, [`COLUMNS`] side by side as lanes. For each of the positions there is a
 //! product over the channels, of weights that were transformed once and pixels that the task transforms.
 //!
 //! The outputs of a tile share its pixels' rounding, so a large number spoils its neighbours' precision, and one that is
@@ -14,23 +15,31 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::parts::Part;
-use super::points::{self, PIXELS, POSITIONS, Square, both_ways, from_points};
+use super::points::{self, Grid, PIXELS, both_ways, from_points};
 use super::sliding::Sliding;
 use super::tiles::{self, Tiles};
 use crate::cpu::parallel::{for_each, for_each_with};
-use crate::cpu::product::{COLUMNS, ROWS, Row, tile};
+use crate::cpu::product::{self, COLUMNS, Row, tile};
 use crate::cpu::wide::{Work, widest};
 use crate::op::Size2;
 
-/// Channels from which on it pays, where the smaller number of a group's inputs and outputs counts.
-pub(super) const CHANNELS: usize = 16;
+/// Channels from which on it pays with tiles of so many rows of outputs, where the smaller number of a group's inputs and outputs
+/// counts.
+pub(super) const fn channels(height: usize) -> usize {
+    if height == 1 { 32 } else { 16 }
+}
 
-/// How many tiles of so many outputs in each direction cover a plane, down and across.
-pub(super) fn covering(outputs: usize, size: Size2) -> Size2 {
+/// How many tiles of so many outputs down and across cover a plane.
+pub(super) fn covering([height, width]: [usize; 2], size: Size2) -> Size2 {
     Size2 {
-        height: size.height.div_ceil(outputs),
-        width: size.width.div_ceil(outputs),
+        height: size.height.div_ceil(height),
+        width: size.width.div_ceil(width),
     }
+}
+
+/// Positions at which there is a product, of tiles of so many rows of outputs.
+pub(super) const fn positions(height: usize) -> usize {
+    tiles::rows_of(height) * PIXELS
 }
 
 /// Computes what [`Sliding::compute`] does, where that pays; gives whether all sums are finite.
@@ -40,9 +49,10 @@ pub(super) fn run(
     bias: Option<&[f32]>,
     y: &mut [f32],
 ) -> Option<bool> {
-    match sliding.square()? {
-        3 => run_of::<4, 3>(sliding, x, bias, y),
-        5 => run_of::<2, 5>(sliding, x, bias, y),
+    match sliding.extents()? {
+        [3, 3] => run_of::<4, 4, 3, 3, PIXELS>(sliding, x, bias, y),
+        [1, 3] => run_of::<1, 4, 1, 3, 1>(sliding, x, bias, y),
+        [5, 5] => run_of::<2, 2, 5, 5, PIXELS>(sliding, x, bias, y),
         _ => None,
     }
 }
@@ -50,44 +60,59 @@ pub(super) fn run(
 /// Whether it pays: with so many channels that the products take more time than the transforms, and so many tiles that
 /// they fill the lanes and outweigh the transform of the filters. A task takes whole rows of tiles, which must not need
 /// more than [`ROW`] numbers.
-fn pays<const OUTPUTS: usize, const TAPS: usize>(sliding: &Sliding, images: usize) -> bool {
-    if sliding.from.min(sliding.to) < CHANNELS {
+fn pays<const HEIGHT: usize, const OUTPUTS: usize, const TAPS: usize>(
+    sliding: &Sliding,
+    images: usize,
+) -> bool {
+    let positions = positions(HEIGHT);
+    if sliding.from.min(sliding.to) < channels(HEIGHT) {
         return false;
     }
     // Multiplications for a pair of channels, or what takes as long: the transform of a filter.
-    let filter = if TAPS == 3 { 400 } else { 2200 };
-    let plane = covering(OUTPUTS, sliding.target);
-    let direct = images * sliding.target.area() * TAPS * TAPS;
-    let ours = (images * plane.area()).next_multiple_of(COLUMNS) * POSITIONS + filter;
-    plane.width * POSITIONS * sliding.from <= ROW && 10 * ours <= 7 * direct
+    let filter = match [HEIGHT, TAPS] {
+        [1, _] => 70,
+        [_, 3] => 400,
+        _ => 2200,
+    };
+    let plane = covering([HEIGHT, OUTPUTS], sliding.target);
+    let direct = images * sliding.target.area() * sliding.area;
+    let ours = (images * plane.area()).next_multiple_of(COLUMNS) * positions + filter;
+    plane.width * positions * sliding.from <= ROW && 10 * ours <= 7 * direct
 }
 
 /// Transformed pixels of a row of tiles at most, in all channels of a group: 16 MiB for each thread.
 const ROW: usize = 1 << 22;
 
-/// As [`run`], by tiles of so many outputs in each direction and filters of so many taps.
-fn run_of<const OUTPUTS: usize, const TAPS: usize>(
+/// As [`run`], by tiles of `HEIGHT` rows of so many outputs, which `ROWS` rows of points are for, and filters of `DOWN` rows of
+/// so many taps.
+fn run_of<
+    const HEIGHT: usize,
+    const OUTPUTS: usize,
+    const DOWN: usize,
+    const TAPS: usize,
+    const ROWS: usize,
+>(
     sliding: &Sliding,
     x: &[f32],
     bias: Option<&[f32]>,
     y: &mut [f32],
 ) -> Option<bool> {
     let images = y.len() / (sliding.groups * sliding.to * sliding.target.area());
-    if !pays::<OUTPUTS, TAPS>(sliding, images) {
+    if !pays::<HEIGHT, OUTPUTS, TAPS>(sliding, images) {
         return None;
     }
     let all_finite = AtomicBool::new(true);
-    let weights = weights::<TAPS>(sliding);
-    let plane = covering(OUTPUTS, sliding.target);
+    let weights = weights::<DOWN, TAPS, ROWS>(sliding);
+    let plane = covering([HEIGHT, OUTPUTS], sliding.target);
     // Tiles of a task: four panels of lanes, as far as their pixels fit into the cache.
-    let most = COLUMNS * (CACHE / (POSITIONS * COLUMNS * sliding.from)).clamp(1, 4);
+    let most = COLUMNS * panels::<HEIGHT>(sliding.from);
     let panels = images * plane.area() / COLUMNS;
     let most = most.min((panels / TASKS).max(1) * COLUMNS);
     let [images, rows] = extents(most, images, plane);
-    let rows = OUTPUTS * rows;
+    let rows = HEIGHT * rows;
     let tasks = sliding.split([images, rows], x, y);
     for_each_with(tasks.into_iter(), Memory::default, |memory, part| {
-        widest(Task::<OUTPUTS> {
+        widest(Task::<HEIGHT, OUTPUTS, ROWS> {
             sliding,
             weights: &weights,
             bias,
@@ -97,6 +122,11 @@ fn run_of<const OUTPUTS: usize, const TAPS: usize>(
         });
     });
     Some(all_finite.into_inner())
+}
+
+/// Panels of lanes whose pixels in so many channels fit into the cache, four at most.
+fn panels<const HEIGHT: usize>(channels: usize) -> usize {
+    (CACHE / (positions(HEIGHT) * COLUMNS * channels)).clamp(1, 4)
 }
 
 /// Images of a task and rows of their tiles, of at most so many tiles: those with which the fewest lanes are empty.
@@ -127,15 +157,15 @@ const TASKS: usize = 8;
 const CACHE: usize = 1 << 17;
 
 /// The weights at each position, `(group, m, position, c)`.
-fn weights<const TAPS: usize>(sliding: &Sliding) -> Vec<f32> {
+fn weights<const DOWN: usize, const TAPS: usize, const ROWS: usize>(sliding: &Sliding) -> Vec<f32> {
     let from = sliding.from;
     let (places, w) = (sliding.places(), sliding.weights(&sliding.phases[0]));
-    let mut weights = vec![0.0; w.len() / places.len() * POSITIONS];
+    let mut weights = vec![0.0; w.len() / places.len() * ROWS * PIXELS];
     let rows = weights
-        .chunks_exact_mut(POSITIONS * from)
+        .chunks_exact_mut(ROWS * PIXELS * from)
         .zip(w.chunks_exact(places.len() * from));
     for_each(rows, |(to, w)| {
-        widest(Filters::<TAPS> {
+        widest(Filters::<DOWN, TAPS, ROWS> {
             places: &places,
             w,
             to,
@@ -145,7 +175,7 @@ fn weights<const TAPS: usize>(sliding: &Sliding) -> Vec<f32> {
 }
 
 /// The filters of one output channel.
-struct Filters<'a, const TAPS: usize> {
+struct Filters<'a, const DOWN: usize, const TAPS: usize, const ROWS: usize> {
     /// The row and column of each tap.
     places: &'a [(usize, usize)],
     /// `(c, tap)`.
@@ -154,21 +184,23 @@ struct Filters<'a, const TAPS: usize> {
     to: &'a mut [f32],
 }
 
-impl<const TAPS: usize> Work for Filters<'_, TAPS> {
+impl<const DOWN: usize, const TAPS: usize, const ROWS: usize> Work
+    for Filters<'_, DOWN, TAPS, ROWS>
+{
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
-        let area = TAPS * TAPS;
+        let area = DOWN * TAPS;
         let from = self.w.len() / area;
         for (at, w) in self.w.chunks(area * COLUMNS).enumerate() {
-            let mut square = [[[0.0; COLUMNS]; TAPS]; TAPS];
+            let mut filters = [[[0.0; COLUMNS]; TAPS]; DOWN];
             for (lane, w) in w.chunks_exact(area).enumerate() {
                 for (&(p, q), &w) in self.places.iter().zip(w) {
-                    square[p][q][lane] = f64::from(w);
+                    filters[p][q][lane] = f64::from(w);
                 }
             }
-            let values = both_ways(&square, points::weights);
+            let values: Grid<_, ROWS, PIXELS> = both_ways(&filters, points::weights);
             for (position, values) in values.as_flattened().iter().enumerate() {
                 let to = &mut self.to[position * from + at * COLUMNS..][..w.len() / area];
                 for (to, &value) in to.iter_mut().zip(values) {
@@ -188,7 +220,7 @@ struct Memory {
 }
 
 /// Some images, or some rows of one.
-struct Task<'a, const OUTPUTS: usize> {
+struct Task<'a, const HEIGHT: usize, const OUTPUTS: usize, const ROWS: usize> {
     sliding: &'a Sliding<'a>,
     weights: &'a [f32],
     bias: Option<&'a [f32]>,
@@ -205,12 +237,14 @@ struct Tile {
     column: usize,
 }
 
-impl<const OUTPUTS: usize> Work for Task<'_, OUTPUTS> {
+impl<const HEIGHT: usize, const OUTPUTS: usize, const ROWS: usize> Work
+    for Task<'_, HEIGHT, OUTPUTS, ROWS>
+{
     type Output = ();
 
     #[inline(always)]
     fn run(mut self) {
-        let rows = (0..self.part.rows.len()).step_by(OUTPUTS);
+        let rows = (0..self.part.rows.len()).step_by(HEIGHT);
         let columns = (0..self.sliding.target.width).step_by(OUTPUTS);
         let mut tiles = Vec::new();
         for image in 0..self.part.images {
@@ -225,7 +259,7 @@ impl<const OUTPUTS: usize> Work for Task<'_, OUTPUTS> {
     }
 }
 
-impl<const OUTPUTS: usize> Task<'_, OUTPUTS> {
+impl<const HEIGHT: usize, const OUTPUTS: usize, const ROWS: usize> Task<'_, HEIGHT, OUTPUTS, ROWS> {
     /// Transforms the pixels of a group.
     #[inline(always)]
     fn transform(&mut self, group: usize) {
@@ -238,12 +272,17 @@ impl<const OUTPUTS: usize> Task<'_, OUTPUTS> {
         } = self.sliding;
         let first = self.sliding.first();
         let first = (first.0 + self.part.rows.start as isize, first.1);
-        let size = covering(OUTPUTS, [self.part.rows.len(), target.width].into());
+        let size = covering(
+            [HEIGHT, OUTPUTS],
+            [self.part.rows.len(), target.width].into(),
+        );
         let Memory { tiles, pixels } = &mut *self.memory;
-        let mut tiles = Tiles::<OUTPUTS>::new(self.part.images, size, first, std::mem::take(tiles));
+        let memory = std::mem::take(tiles);
+        let mut tiles = Tiles::<HEIGHT, OUTPUTS>::new(self.part.images, size, first, memory);
+        let positions = ROWS * PIXELS;
         let panels = tiles.count().div_ceil(COLUMNS);
-        pixels.resize(panels * POSITIONS * from, [0.0; COLUMNS]);
-        let mut square = [[[0.0; COLUMNS]; PIXELS]; PIXELS];
+        pixels.resize(panels * positions * from, [0.0; COLUMNS]);
+        let mut grid = [[[0.0; COLUMNS]; PIXELS]; ROWS];
         for c in 0..from {
             let x = self.part.x;
             let planes = (0..self.part.images).map(|image| {
@@ -251,9 +290,9 @@ impl<const OUTPUTS: usize> Task<'_, OUTPUTS> {
                 &x[plane * source.area()..][..source.area()]
             });
             tiles.take(source, planes);
-            for (at, panel) in pixels.chunks_exact_mut(POSITIONS * from).enumerate() {
-                tiles.panel(at, &mut square);
-                for (position, row) in square.as_flattened().iter().enumerate() {
+            for (at, panel) in pixels.chunks_exact_mut(positions * from).enumerate() {
+                tiles.panel(at, &mut grid);
+                for (position, row) in grid.as_flattened().iter().enumerate() {
                     panel[position * from + c] = *row;
                 }
             }
@@ -261,36 +300,47 @@ impl<const OUTPUTS: usize> Task<'_, OUTPUTS> {
         self.memory.tiles = tiles.memory();
     }
 
-    /// The products of a group, and its outputs.
+    /// The products of a group, and its outputs: of a long row of tiles those whose pixels fit into the cache, and then the next.
     #[inline(always)]
     fn multiply(&mut self, group: usize, tiles: &[Tile]) {
         let &Sliding { from, to, .. } = self.sliding;
-        let weights = &self.weights[group * to * POSITIONS * from..][..to * POSITIONS * from];
-        let mut products = [[[[0.0; COLUMNS]; PIXELS]; PIXELS]; ROWS];
-        for first in (0..to).step_by(ROWS) {
-            for (at, tiles) in tiles.chunks(COLUMNS).enumerate() {
-                for position in 0..POSITIONS {
-                    let panel = &self.memory.pixels[(at * POSITIONS + position) * from..][..from];
-                    let mut rows = [weights; ROWS];
-                    for (m, row) in (first..).zip(&mut rows) {
-                        let m = m.min(to - 1);
-                        *row = &weights[(m * POSITIONS + position) * from..][..from];
-                    }
-                    for (products, sums) in products.iter_mut().zip(&tile(rows, panel)) {
-                        products.as_flattened_mut()[position] = *sums;
-                    }
-                }
-                for (m, products) in (first..to).zip(&products) {
-                    let y = both_ways(products, from_points);
-                    self.store(group * to + m, tiles, &y);
+        let panels = panels::<HEIGHT>(from);
+        for (block, tiles) in tiles.chunks(panels * COLUMNS).enumerate() {
+            for first in (0..to).step_by(product::ROWS) {
+                for (at, tiles) in tiles.chunks(COLUMNS).enumerate() {
+                    self.multiply_panel(group, (block * panels + at, tiles), first);
                 }
             }
         }
     }
 
+    /// Those of a panel, for some output channels.
+    #[inline(always)]
+    fn multiply_panel(&mut self, group: usize, (at, tiles): (usize, &[Tile]), first: usize) {
+        let &Sliding { from, to, .. } = self.sliding;
+        let positions = ROWS * PIXELS;
+        let weights = &self.weights[group * to * positions * from..][..to * positions * from];
+        let mut products = [[[[0.0; COLUMNS]; PIXELS]; ROWS]; product::ROWS];
+        for position in 0..positions {
+            let panel = &self.memory.pixels[(at * positions + position) * from..][..from];
+            let mut rows = [weights; product::ROWS];
+            for (m, row) in (first..).zip(&mut rows) {
+                let m = m.min(to - 1);
+                *row = &weights[(m * positions + position) * from..][..from];
+            }
+            for (products, sums) in products.iter_mut().zip(&tile(rows, panel)) {
+                products.as_flattened_mut()[position] = *sums;
+            }
+        }
+        for (m, products) in (first..to).zip(&products) {
+            let y = both_ways(products, from_points);
+            self.store(group * to + m, tiles, &y);
+        }
+    }
+
     /// Writes the outputs of some tiles to a channel.
     #[inline(always)]
-    fn store(&mut self, channel: usize, tiles: &[Tile], y: &Square<f32, OUTPUTS>) {
+    fn store(&mut self, channel: usize, tiles: &[Tile], y: &Grid<f32, HEIGHT, OUTPUTS>) {
         let &Sliding {
             groups, to, target, ..
         } = self.sliding;
@@ -306,7 +356,7 @@ impl<const OUTPUTS: usize> Task<'_, OUTPUTS> {
         }
         let height = self.part.rows.len();
         for (lane, tile) in tiles.iter().enumerate() {
-            let rows = OUTPUTS.min(height - tile.row);
+            let rows = HEIGHT.min(height - tile.row);
             let columns = OUTPUTS.min(target.width - tile.column);
             let plane = &mut self.part.targets[tile.image * groups * to + channel];
             for (p, y) in y.iter().enumerate().take(rows) {

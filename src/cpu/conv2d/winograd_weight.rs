@@ -1,20 +1,20 @@
-//! Winograd's F(3x3, 4x4) and F(5x5, 2x2) in `f32`: the weight gradient of 3x3 and of 5x5 filters at stride 1.
+//! Winograd's F(3x3, 4x4), F(3, 4) and F(5x5, 2x2) in `f32`: the weight gradient of 3x3, 1x3 and 5x5 filters at stride 1.
 //!
-//! Each tile of 4x4 or of 2x2 output gradients `g` adds to a filter's gradient what [`winograd`](super::winograd) would
+//! Each tile of 4x4, 1x4 or 2x2 output gradients `g` adds to a filter's gradient what [`winograd`](super::winograd) would
 //! compute with the roles changed: `A^T (sum over tiles of (G g G^T) * (B^T d B)) A`, of the same pixels `d` at the same
-//! [`points`](super::points). The sums over the tiles are products, one for each of the 36 positions, and are transformed once.
+//! [`points`](super::points). The sums over the tiles are products, one for each of the positions, and are transformed once.
 //!
 //! What is not finite is computed again directly.
 
 use std::ops::Range;
 
 use super::parts::Around;
-use super::points::{self, PIXELS, POSITIONS, both_ways, from_points};
+use super::points::{self, Grid, PIXELS, both_ways, from_points};
 use super::tiles::around;
-use super::winograd::{covering, replace};
+use super::winograd::{covering, positions, replace};
 use super::{Sizes, all_finite, weight};
 use crate::cpu::parallel::{for_each, for_each_with};
-use crate::cpu::product::{COLUMNS, ROWS, Row, rows_from, tile};
+use crate::cpu::product::{self, COLUMNS, Row, rows_from, tile};
 use crate::cpu::sum::add_wide;
 use crate::cpu::wide::{Work, widest};
 use crate::op::{Conv2dGeometry, Size2};
@@ -37,22 +37,27 @@ pub(super) fn backward_weight(
     gy: &[f32],
     gw: &mut [f32],
 ) -> bool {
+    let geometry = &geometry.lying();
     match [geometry.kernel.height, geometry.kernel.width] {
-        [3, 3] => backward_weight_of::<4, 3>(geometry, sizes, x, gy, gw),
-        [5, 5] => backward_weight_of::<2, 5>(geometry, sizes, x, gy, gw),
+        [3, 3] => backward_weight_of::<4, 4, 3, 3, PIXELS>(geometry, sizes, x, gy, gw),
+        [1, 3] => backward_weight_of::<1, 4, 1, 3, 1>(geometry, sizes, x, gy, gw),
+        [5, 5] => backward_weight_of::<2, 2, 5, 5, PIXELS>(geometry, sizes, x, gy, gw),
         _ => false,
     }
 }
 
 /// Whether it pays: where the channels are those for [`super::winograd`], and there are so many tiles that they outweigh
 /// the transform of the sums.
-fn pays<const OUTPUTS: usize, const TAPS: usize>(geometry: &Conv2dGeometry, sizes: Sizes) -> bool {
+fn pays<const HEIGHT: usize, const OUTPUTS: usize, const TAPS: usize>(
+    geometry: &Conv2dGeometry,
+    sizes: Sizes,
+) -> bool {
     let size = geometry.out_size;
-    let tiles = covering(OUTPUTS, size).area();
+    let tiles = covering([HEIGHT, OUTPUTS], size).area();
     [geometry.stride, geometry.dilation] == [1.into(); 2]
-        && sizes.group_inputs.min(sizes.group_outputs) >= super::winograd::CHANNELS
+        && sizes.group_inputs.min(sizes.group_outputs) >= super::winograd::channels(HEIGHT)
         && geometry.batch * tiles >= least(TAPS)
-        && 10 * tiles * POSITIONS <= 7 * size.area() * TAPS * TAPS
+        && 10 * tiles * positions(HEIGHT) <= 7 * size.area() * geometry.kernel.area()
 }
 
 /// Tiles of a task that are worth its sums.
@@ -65,18 +70,25 @@ const fn least(taps: usize) -> usize {
     if taps == 3 { 32 } else { 96 }
 }
 
-/// As [`backward_weight`], by tiles of so many outputs in each direction and filters of so many taps.
-fn backward_weight_of<const OUTPUTS: usize, const TAPS: usize>(
+/// As [`backward_weight`], by tiles of `HEIGHT` rows of so many outputs, which `ROWS` rows of points are for, and filters of
+/// `DOWN` rows of so many taps.
+fn backward_weight_of<
+    const HEIGHT: usize,
+    const OUTPUTS: usize,
+    const DOWN: usize,
+    const TAPS: usize,
+    const ROWS: usize,
+>(
     geometry: &Conv2dGeometry,
     sizes: Sizes,
     x: &[f32],
     gy: &[f32],
     gw: &mut [f32],
 ) -> bool {
-    if !pays::<OUTPUTS, TAPS>(geometry, sizes) {
+    if !pays::<HEIGHT, OUTPUTS, TAPS>(geometry, sizes) {
         return false;
     }
-    let taps = TAPS * TAPS;
+    let taps = DOWN * TAPS;
     let (inputs, outputs) = (sizes.group_inputs, sizes.group_outputs);
     let counts = [
         geometry.groups,
@@ -84,7 +96,7 @@ fn backward_weight_of<const OUTPUTS: usize, const TAPS: usize>(
         outputs.div_ceil(CHANNELS),
     ];
     let blocks: usize = counts.iter().product();
-    let tiles = geometry.batch * covering(OUTPUTS, geometry.out_size).area();
+    let tiles = geometry.batch * covering([HEIGHT, OUTPUTS], geometry.out_size).area();
     let parts = TASKS
         .div_ceil(blocks)
         .min(tiles / part(TAPS))
@@ -100,7 +112,7 @@ fn backward_weight_of<const OUTPUTS: usize, const TAPS: usize>(
         Memory::default,
         |memory, (at, sums)| {
             let (block, start) = (at / parts, at % parts * images);
-            widest(Task::<OUTPUTS, TAPS> {
+            widest(Task::<HEIGHT, OUTPUTS, DOWN, TAPS, ROWS> {
                 geometry,
                 sizes,
                 x,
@@ -123,7 +135,7 @@ fn backward_weight_of<const OUTPUTS: usize, const TAPS: usize>(
                 let width = channels(o / CHANNELS, outputs).len();
                 let at = (c % CHANNELS * width + o % CHANNELS) * taps;
                 let parts = sums[block * parts * len..][..parts * len].chunks_exact(len);
-                let mut totals = [[0.0; TAPS]; TAPS];
+                let mut totals = [[0.0; TAPS]; DOWN];
                 for part in parts {
                     totals
                         .as_flattened_mut()
@@ -159,7 +171,14 @@ struct Memory {
 }
 
 /// The sums over some images, for some channels of a group.
-struct Task<'a, const OUTPUTS: usize, const TAPS: usize> {
+struct Task<
+    'a,
+    const HEIGHT: usize,
+    const OUTPUTS: usize,
+    const DOWN: usize,
+    const TAPS: usize,
+    const ROWS: usize,
+> {
     geometry: &'a Conv2dGeometry,
     sizes: Sizes,
     x: &'a [f32],
@@ -186,27 +205,35 @@ impl Part {
     }
 }
 
-impl<const OUTPUTS: usize, const TAPS: usize> Work for Task<'_, OUTPUTS, TAPS> {
+impl<
+    const HEIGHT: usize,
+    const OUTPUTS: usize,
+    const DOWN: usize,
+    const TAPS: usize,
+    const ROWS: usize,
+> Work for Task<'_, HEIGHT, OUTPUTS, DOWN, TAPS, ROWS>
+{
     type Output = ();
 
     #[inline(always)]
     fn run(mut self) {
-        let Size2 { height, width } = covering(OUTPUTS, self.geometry.out_size);
+        let Size2 { height, width } = covering([HEIGHT, OUTPUTS], self.geometry.out_size);
         let images = (TILES / (height * width)).max(1);
         // Parts of much the same height, and of a row that is longer than a part of much the same width.
         let rows = (TILES / width).clamp(1, height);
         let rows = height.div_ceil(height.div_ceil(rows));
         let columns = width.div_ceil(width.div_ceil(TILES));
         self.memory.totals.clear();
-        self.memory
-            .totals
-            .resize(POSITIONS * self.inputs.len() * self.outputs.len(), 0.0);
+        self.memory.totals.resize(
+            positions(HEIGHT) * self.inputs.len() * self.outputs.len(),
+            0.0,
+        );
         for start in self.images.clone().step_by(images) {
             for top in (0..height).step_by(rows) {
                 for left in (0..width).step_by(columns) {
                     let part = Part {
                         images: start..self.images.end.min(start + images),
-                        first: [top * OUTPUTS, left * OUTPUTS],
+                        first: [top * HEIGHT, left * OUTPUTS],
                         tiles: [rows.min(height - top), columns.min(width - left)].into(),
                     };
                     self.transform_pixels(&part);
@@ -219,18 +246,25 @@ impl<const OUTPUTS: usize, const TAPS: usize> Work for Task<'_, OUTPUTS, TAPS> {
     }
 }
 
-impl<const OUTPUTS: usize, const TAPS: usize> Task<'_, OUTPUTS, TAPS> {
+impl<
+    const HEIGHT: usize,
+    const OUTPUTS: usize,
+    const DOWN: usize,
+    const TAPS: usize,
+    const ROWS: usize,
+> Task<'_, HEIGHT, OUTPUTS, DOWN, TAPS, ROWS>
+{
     #[inline(always)]
     fn transform_pixels(&mut self, part: &Part) {
         let [top, _, left, _] = self.geometry.padding;
         let down = part.first[0] as isize - top as isize;
         let right = part.first[1] as isize - left as isize;
-        let around = around::<OUTPUTS>(part.tiles, (down, right));
+        let around = around::<HEIGHT, OUTPUTS>(part.tiles, (down, right));
         let (count, channels) = (part.count(), self.inputs.len());
         let Memory { planes, pixels, .. } = &mut *self.memory;
         planes.clear();
         planes.resize(part.images.len() * around.area(), 0.0);
-        pixels.resize(POSITIONS * channels * count, 0.0);
+        pixels.resize(positions(HEIGHT) * channels * count, 0.0);
         for (c, channel) in self.inputs.clone().enumerate() {
             for (image, plane) in part
                 .images
@@ -245,17 +279,17 @@ impl<const OUTPUTS: usize, const TAPS: usize> Task<'_, OUTPUTS, TAPS> {
             }
             for first in (0..count).step_by(COLUMNS) {
                 let lanes = COLUMNS.min(count - first);
-                let mut square = [[[0.0; COLUMNS]; PIXELS]; PIXELS];
+                let mut tiles = [[[0.0; COLUMNS]; PIXELS]; ROWS];
                 for lane in 0..lanes {
-                    let place = around.place(OUTPUTS, part.tiles, first + lane);
-                    for (i, row) in square.iter_mut().enumerate() {
+                    let place = around.place([HEIGHT, OUTPUTS], part.tiles, first + lane);
+                    for (i, row) in tiles.iter_mut().enumerate() {
                         let from = &planes[place + i * around.columns..][..PIXELS];
                         for (to, &from) in row.iter_mut().zip(from) {
                             to[lane] = from;
                         }
                     }
                 }
-                let values = both_ways(&square, points::pixels);
+                let values: Grid<_, ROWS, PIXELS> = both_ways(&tiles, points::pixels);
                 for (position, row) in values.as_flattened().iter().enumerate() {
                     let to = &mut pixels[(position * channels + c) * count + first..];
                     match to.first_chunk_mut::<COLUMNS>() {
@@ -272,7 +306,7 @@ impl<const OUTPUTS: usize, const TAPS: usize> Task<'_, OUTPUTS, TAPS> {
         let around = Around {
             down: part.first[0] as isize,
             right: part.first[1] as isize,
-            rows: part.tiles.height * OUTPUTS,
+            rows: part.tiles.height * HEIGHT,
             columns: part.tiles.width * OUTPUTS,
         };
         let (count, panels) = (part.count(), self.outputs.len().div_ceil(COLUMNS));
@@ -282,7 +316,7 @@ impl<const OUTPUTS: usize, const TAPS: usize> Task<'_, OUTPUTS, TAPS> {
         let len = part.images.len() * around.area();
         planes.clear();
         planes.resize(COLUMNS * len, 0.0);
-        gradients.resize(POSITIONS * panels * count, [0.0; COLUMNS]);
+        gradients.resize(positions(HEIGHT) * panels * count, [0.0; COLUMNS]);
         for panel in 0..panels {
             let first = self.outputs.start + panel * COLUMNS;
             let lanes = COLUMNS.min(self.outputs.end - first);
@@ -301,17 +335,17 @@ impl<const OUTPUTS: usize, const TAPS: usize> Task<'_, OUTPUTS, TAPS> {
                 }
             }
             for at in 0..count {
-                let place = around.place(OUTPUTS, part.tiles, at);
-                let mut square = [[[0.0; COLUMNS]; OUTPUTS]; OUTPUTS];
+                let place = around.place([HEIGHT, OUTPUTS], part.tiles, at);
+                let mut tiles = [[[0.0; COLUMNS]; OUTPUTS]; HEIGHT];
                 for lane in 0..lanes {
-                    for (i, row) in square.iter_mut().enumerate() {
+                    for (i, row) in tiles.iter_mut().enumerate() {
                         let from = &planes[lane * len + place + i * around.columns..][..OUTPUTS];
                         for (to, &from) in row.iter_mut().zip(from) {
                             to[lane] = from;
                         }
                     }
                 }
-                let values = both_ways(&square, points::weights);
+                let values: Grid<_, ROWS, PIXELS> = both_ways(&tiles, points::weights);
                 for (position, row) in values.as_flattened().iter().enumerate() {
                     gradients[(position * panels + panel) * count + at] = *row;
                 }
@@ -334,7 +368,7 @@ impl<const OUTPUTS: usize, const TAPS: usize> Task<'_, OUTPUTS, TAPS> {
             let pixels = &pixels[position * inputs * count..][..inputs * count];
             for panel in 0..panels {
                 let gradients = &gradients[(position * panels + panel) * count..][..count];
-                for c in (0..inputs).step_by(ROWS) {
+                for c in (0..inputs).step_by(product::ROWS) {
                     let sums = tile(rows_from(pixels, [inputs, count], c), gradients);
                     let totals = totals[c * outputs..].chunks_exact_mut(outputs);
                     for (totals, sums) in totals.zip(&sums) {
@@ -353,22 +387,22 @@ impl<const OUTPUTS: usize, const TAPS: usize> Task<'_, OUTPUTS, TAPS> {
     #[inline(always)]
     fn finish(self) {
         let totals = &self.memory.totals;
-        let pairs = totals.len() / POSITIONS;
-        let taps = TAPS * TAPS;
+        let pairs = totals.len() / positions(HEIGHT);
+        let taps = DOWN * TAPS;
         for (at, sums) in self.sums[..pairs * taps]
             .chunks_mut(taps * COLUMNS)
             .enumerate()
         {
             let lanes = sums.len() / taps;
-            let mut square = [[[0.0; COLUMNS]; PIXELS]; PIXELS];
-            for (position, row) in square.as_flattened_mut().iter_mut().enumerate() {
+            let mut values = [[[0.0; COLUMNS]; PIXELS]; ROWS];
+            for (position, row) in values.as_flattened_mut().iter_mut().enumerate() {
                 let totals = &totals[position * pairs + at * COLUMNS..];
                 match totals.first_chunk() {
                     Some(totals) => *row = *totals,
                     None => row[..lanes].copy_from_slice(&totals[..lanes]),
                 }
             }
-            let values = both_ways::<_, PIXELS, TAPS>(&square, from_points);
+            let values: Grid<_, DOWN, TAPS> = both_ways(&values, from_points);
             for (lane, sums) in sums.chunks_exact_mut(taps).enumerate() {
                 for (sum, values) in sums.iter_mut().zip(values.as_flattened()) {
                     *sum = values[lane];

@@ -247,6 +247,12 @@ impl<T: Real> Operator<T> for Conv2d {
                 Conv1d::new(6, 5).dilation(2).padding_same(),
                 [3, 41],
             ),
+            Case::new("a filter of one row", same(9, [1, 3]), [6, 3, 12]),
+            Case::new(
+                "a signal that stands upright",
+                Conv2d::new(5, [3, 1]).padding([2, 1, 0, 0]),
+                [4, 14, 1],
+            ),
         ];
         cases.extend(depthwise_cases());
         cases

@@ -157,14 +157,13 @@ const TAPS_SUMS: Block = block!("taps_sums", constants: ["OUTPUT_VEC4", "HALF", 
 pub(crate) const ROWS: Block = block!("rows", uses: [ROWS_TILE, SLIDE, FLAT]);
 pub(crate) const TAPS: Block = block!("taps", uses: [TAPS_SUMS, SLIDE, FLAT]);
 pub(crate) const STRIDED: Block = block!("strided", uses: [ROWS_TILE, PHASES, FLAT]);
-pub(crate) const WINOGRAD_POINTS: Block = block!("winograd_points");
+pub(crate) const WINOGRAD_POINTS: Block = block!("winograd_points", constants: ["ONE_ROW"]);
 pub(crate) const WINOGRAD: Block = block!("winograd");
 pub(crate) const WINOGRAD_LAYOUT: Block =
-    block!("winograd_layout", constants: ["LAYOUT"], uses: [WINOGRAD]);
-pub(crate) const WINOGRAD_INPUT: Block =
-    block!("winograd_input", uses: [WINOGRAD_LAYOUT, WINOGRAD_POINTS]);
+    block!("winograd_layout", constants: ["LAYOUT"], uses: [WINOGRAD, WINOGRAD_POINTS]);
+pub(crate) const WINOGRAD_INPUT: Block = block!("winograd_input", uses: [WINOGRAD_LAYOUT]);
 pub(crate) const WINOGRAD_OUTPUT: Block =
-    block!("winograd_output", uses: [WINOGRAD_LAYOUT, WINOGRAD_POINTS, FLAT, TIMES_ZERO]);
+    block!("winograd_output", uses: [WINOGRAD_LAYOUT, FLAT, TIMES_ZERO]);
 pub(crate) const ENDED: Block = block!("ended");
 pub(crate) const TIMES_ZERO: Block = block!("times_zero");
 const FFT_BLOCK: Block = block!("fft_block", constants: ["PLANE"]);

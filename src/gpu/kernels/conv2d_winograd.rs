@@ -1,4 +1,4 @@
-//! Convolution of 3x3 at stride 1 by Winograd's algorithm: the cores `winograd-subgroup` and `winograd-tiled`.
+//! Convolution of 3x3 or 1x3 at stride 1 by Winograd's algorithm: the cores `winograd-subgroup` and `winograd-tiled`.
 
 use super::conv2d::conv2d_params;
 use super::conv2d_rows::needs_edge_loads;
@@ -6,9 +6,9 @@ use super::product::{Product, product};
 use super::{Output, Read, ReadWrite, Recording, Region};
 use super::{blocks, flag, flat_grid, whole_vectors};
 use crate::gpu::kernel::{Format, Kernel, Params as _, params, source};
-use crate::gpu::strategy::winograd::{self, Form, POINTS, TILES, Winograd};
+use crate::gpu::strategy::winograd::{Form, TILES, Winograd};
 use crate::gpu::strategy::{Core, Extents};
-use crate::op::Conv2dGeometry;
+use crate::op::{Conv2dGeometry, Size2};
 
 conv2d_params! {
     /// Of the convolution that runs: for an input gradient, the roles are swapped.
@@ -21,6 +21,7 @@ conv2d_params! {
         pad_left: u32,
         backward: u32,
         has_bias: u32,
+        points: u32,
         parts: u32,
     }
 }
@@ -124,13 +125,14 @@ pub(super) fn forward(
     bias: Option<Region>,
     output: Output,
 ) {
+    let geometry = geometry.lying();
     let [top, _, left, _] = geometry.padding;
     let run = Run {
-        geometry: *geometry,
+        geometry,
         padding: [top, left],
         backward: false,
         layout: Layout::of_images(form),
-        plan: Winograd::of(geometry, false),
+        plan: Winograd::of(&geometry, false),
         form,
     };
     run.record(recording, inputs, bias, output);
@@ -145,13 +147,15 @@ pub(super) fn backward_input(
     bias: Option<Region>,
     output: Output,
 ) {
+    let geometry = geometry.lying();
     let [top, _, left, _] = geometry.padding;
+    let Size2 { height, width } = geometry.kernel;
     let run = Run {
         geometry: geometry.swapped(),
-        padding: [2 - top, 2 - left],
+        padding: [height - 1 - top, width - 1 - left],
         backward: true,
         layout: Layout::of_images(form),
-        plan: Winograd::of(geometry, true),
+        plan: Winograd::of(&geometry, true),
         form,
     };
     run.record(recording, inputs, bias, output);
@@ -263,7 +267,7 @@ impl Run {
             recording.flops(plan.flops(&self.geometry, tiles));
 
             let mut constants = output.constants(recording).to_vec();
-            constants.push(self.layout.constant());
+            constants.extend(self.constants());
             let regions = [
                 Some(sums),
                 bias,
@@ -272,7 +276,7 @@ impl Run {
                 Some(input),
                 Some(weight),
             ];
-            recording.iterations(winograd::iterations(4 * plan.quads));
+            recording.iterations(plan.iterations());
             let quads = 2 * self.geometry.groups * plan.octets;
             let grid = self.layout.grid(quads, here);
             let kernel = match whole_vectors(self.geometry.out_size.width) {
@@ -285,6 +289,15 @@ impl Run {
         }
     }
 
+    pub fn one_row(&self) -> (&'static str, f64) {
+        ("ONE_ROW", flag(self.plan.one_row))
+    }
+
+    /// Of a transform of images.
+    pub fn constants(&self) -> [(&'static str, f64); 2] {
+        [self.layout.constant(), self.one_row()]
+    }
+
     /// Of a chunk of at most so many tiles, and those that there are.
     pub fn params(&self, first_tile: usize, tiles: usize, here: usize) -> Params {
         Params {
@@ -295,6 +308,7 @@ impl Run {
             pad_top: self.padding[0] as u32,
             pad_left: self.padding[1] as u32,
             backward: self.backward.into(),
+            points: self.plan.points() as u32,
             ..Params::of(&self.geometry)
         }
     }
@@ -308,7 +322,7 @@ impl Run {
         tiles: usize,
     ) {
         let (regions, [_, left]) = (regions.map(Some), self.padding);
-        let mut constants = vec![self.layout.constant()];
+        let mut constants = self.constants().to_vec();
         let quads = self.geometry.groups * self.plan.quads;
         let whole = whole_vectors(self.geometry.in_size.width) == 1.0;
         if self.form == Form::Subgroup && whole {
@@ -334,7 +348,7 @@ impl Run {
         let grid = [
             (self.geometry.groups * plan.octets / octets) as u64,
             tiles.div_ceil(TILES) as u64,
-            POINTS as u64,
+            plan.points() as u64,
         ];
         recording.iterations(plan.quads);
         let constants = [("WIDE", flag(plan.wide))];
@@ -354,7 +368,7 @@ impl Run {
             m: params.out_channels as usize,
             n: tiles,
             k: params.in_channels as usize,
-            slices: POINTS * self.geometry.groups,
+            slices: self.plan.points() * self.geometry.groups,
         };
         let regions = [weights, values, sums].map(Some);
         let (core, constants) = (tiled_core(rows), NOT_ALONG_K.to_vec());
@@ -376,13 +390,17 @@ impl Run {
             octets: self.plan.octets as u32,
             backward: self.backward.into(),
         };
-        let layout = [("MATRICES", flag(self.form == Form::Tiled))];
+        let matrices = ("MATRICES", flag(self.form == Form::Tiled));
+        let constants = [matrices, self.one_row()];
         let len = self.plan.weights();
         let memory = ("weights at Winograd's points", Format::F32, len);
         let record = |recording: &mut Recording, values| {
-            let (regions, grid) = ([Some(weight), Some(values)], flat_grid(len / POINTS));
-            recording.dispatch(&WEIGHT, &layout, &regions, params, grid);
+            let (regions, grid) = (
+                [Some(weight), Some(values)],
+                flat_grid(len / self.plan.points()),
+            );
+            recording.dispatch(&WEIGHT, &constants, &regions, params, grid);
         };
-        recording.prepared(&WEIGHT, (&layout, params), weight, memory, record)
+        recording.prepared(&WEIGHT, (&constants, params), weight, memory, record)
     }
 }

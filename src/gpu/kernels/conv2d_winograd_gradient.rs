@@ -1,4 +1,4 @@
-//! The weight gradient of a convolution of 3x3 by Winograd's algorithm: F(3x3, 4x4), at the points that
+//! The weight gradient of a convolution of 3x3 by Winograd's algorithm: F(3x3, 4x4), and of 1x3, F(3, 4), at the points that
 //! [`conv2d_winograd`](super::conv2d_winograd) has.
 
 use super::conv2d_winograd::{Layout, NOT_ALONG_K, PRODUCT, Params, Run};
@@ -7,14 +7,14 @@ use super::{Read, ReadWrite, Recording, Region};
 use super::{blocks, conv2d_again, flag, flat_grid, reduce, whole_vectors};
 use crate::gpu::kernel::{Kernel, Params as _, source};
 use crate::gpu::strategy::Extents;
-use crate::gpu::strategy::winograd::{Form, POINTS, Winograd};
+use crate::gpu::strategy::winograd::{Form, Winograd};
 use crate::op::Conv2dGeometry;
 
 /// The output's gradient at the points.
 pub(crate) const GRADIENT: Kernel = Kernel {
     name: "conv2d_winograd_gradient",
     source: source!("conv2d_winograd_gradient.wgsl"),
-    blocks: &[&blocks::WINOGRAD_LAYOUT, &blocks::WINOGRAD_POINTS],
+    blocks: &[&blocks::WINOGRAD_LAYOUT],
     bindings: &[Read, ReadWrite],
     formats: &[(0, "Gradient")],
     params: Params::LAYOUT,
@@ -67,9 +67,10 @@ pub(super) fn backward_weight(
     inputs: [Region; 2],
     gradient_weight: Region,
 ) {
-    let [top, _, left, _] = geometry.padding;
+    let lying = geometry.lying();
+    let [top, _, left, _] = lying.padding;
     let run = Run {
-        geometry: *geometry,
+        geometry: lying,
         padding: [top, left],
         backward: false,
         layout: Layout::of_weights(form),
@@ -109,7 +110,8 @@ impl Run {
             let regions = [gradient, gradients].map(Some);
             let grid = self.layout.grid(geometry.groups * out_quads, here);
             let whole = ("WHOLE", whole_vectors(geometry.out_size.width));
-            let constants = [whole, self.layout.constant()];
+            let [layout, one_row] = self.constants();
+            let constants = [whole, layout, one_row];
             recording.dispatch(&GRADIENT, &constants, &regions, params, grid);
             let regions = [values, gradients, sums];
             match self.form {
@@ -127,7 +129,7 @@ impl Run {
         let params = self.params(0, most, 0);
         let regions = [total, gradient_weight].map(Some);
         let grid = flat_grid(geometry.out_channels * 4 * plan.quads);
-        recording.dispatch(&WEIGHT_OUTPUT, &[], &regions, params, grid);
+        recording.dispatch(&WEIGHT_OUTPUT, &[self.one_row()], &regions, params, grid);
         recording.stands_for(geometry.flops().max(1));
     }
 
@@ -144,7 +146,7 @@ impl Run {
         let grid = [
             (self.geometry.groups * plan.octets / octets) as u64,
             plan.quads.div_ceil(8) as u64,
-            POINTS as u64,
+            plan.points() as u64,
         ];
         let (constants, regions) = ([("WIDE", flag(plan.wide))], regions.map(Some));
         recording.iterations(tiles.div_ceil(8));
@@ -164,7 +166,7 @@ impl Run {
             m: params.out_channels as usize,
             n: params.in_channels as usize,
             k: tiles.div_ceil(parts),
-            slices: POINTS * self.geometry.groups * parts,
+            slices: self.plan.points() * self.geometry.groups * parts,
         };
         let regions = [gradients, values, sums].map(Some);
         let core = Winograd::weight_product(&self.geometry);

@@ -27,7 +27,7 @@ pub(crate) enum Core {
     /// Convolution as one product of unfolded images, for subgroups of 8: `conv2d_unfold.wgsl`,
     /// `product_subgroup.wgsl` and `conv2d_fold.wgsl`.
     Unfolded,
-    /// Convolution of 3x3 by Winograd's algorithm, for subgroups of 8: `conv2d_winograd_*.wgsl`.
+    /// Convolution of 3x3 or 1x3 by Winograd's algorithm, for subgroups of 8: `conv2d_winograd_*.wgsl`.
     WinogradSubgroup,
     /// The same on the blocked product, for GPUs: `conv2d_winograd_product_tiled.wgsl` and
     /// `conv2d_winograd_weight_product_tiled.wgsl`.

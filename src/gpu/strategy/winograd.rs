@@ -3,9 +3,8 @@
 use super::{Core, LONGEST_OF_IMAGES, MOST, Traits, Work, again, group_channels, shared};
 use crate::op::{Conv2dGeometry, Size2, saturating_product};
 
-/// Results of a tile along either side, and the points that a tile is made at.
+/// Results of a tile in a row.
 const TILE: usize = 4;
-pub(crate) const POINTS: usize = 36;
 
 /// Tiles that a subgroup multiplies at once.
 pub(crate) const TILES: usize = 64;
@@ -30,6 +29,8 @@ pub(crate) struct Winograd {
     pub wide: bool,
     /// Octets of the channels that are written, filled up to such tiles.
     pub octets: usize,
+    /// Whether filters have one row, 1x3, and tiles too: F(4, 3) in place of F(4x4, 3x3).
+    pub one_row: bool,
     groups: usize,
 }
 
@@ -45,26 +46,41 @@ fn ends(geometry: &Conv2dGeometry, backward: bool) -> ([usize; 2], Size2) {
 impl Winograd {
     /// Of a convolution of a geometry, whichever way it runs.
     pub fn of(geometry: &Conv2dGeometry, backward: bool) -> Self {
-        let ([from, to], size) = ends(geometry, backward);
+        let geometry = geometry.lying();
+        let ([from, to], size) = ends(&geometry, backward);
+        let one_row = geometry.kernel.height == 1;
         let wide = to.next_multiple_of(32) == to.next_multiple_of(16);
         let tile = if wide { 32 } else { 16 };
+        let down = size.height.div_ceil(if one_row { 1 } else { TILE });
         Self {
-            tiles: geometry.batch * size.height.div_ceil(TILE) * size.width.div_ceil(TILE),
+            tiles: geometry.batch * down * size.width.div_ceil(TILE),
             quads: from.div_ceil(4),
             wide,
             octets: to.next_multiple_of(tile) / 8,
+            one_row,
             groups: geometry.groups,
         }
     }
 
+    /// Rows of results of a tile.
+    fn rows(&self) -> usize {
+        if self.one_row { 1 } else { TILE }
+    }
+
+    /// Points that a tile is made at.
+    pub fn points(&self) -> usize {
+        if self.one_row { 6 } else { 36 }
+    }
+
     /// Elements of the filters at the points.
     pub fn weights(&self) -> usize {
-        POINTS * self.groups * self.octets * 8 * self.quads * 4
+        self.points() * self.groups * self.octets * 8 * self.quads * 4
     }
 
     /// Elements of so many tiles' pixels at the points, and of their sums.
     pub fn scratch(&self, tiles: usize) -> [usize; 2] {
-        [4 * self.quads, 8 * self.octets].map(|channels| POINTS * self.groups * channels * tiles)
+        [4 * self.quads, 8 * self.octets]
+            .map(|channels| self.points() * self.groups * channels * tiles)
     }
 
     /// Chunks that the tiles are split into, as far as a buffer holds one: of 4 MiB between the dispatches on a software adapter,
@@ -88,7 +104,7 @@ impl Winograd {
     /// Elements of so many tiles of the input and of the output's gradient at the points, for a weight gradient.
     pub fn weight_scratch(&self, geometry: &Conv2dGeometry, tiles: usize) -> [usize; 2] {
         let quads = group_channels(geometry)[1].div_ceil(4);
-        [self.quads, quads].map(|quads| POINTS * self.groups * 4 * quads * tiles)
+        [self.quads, quads].map(|quads| self.points() * self.groups * 4 * quads * tiles)
     }
 
     /// Chunks that the tiles of a weight gradient are split into. For subgroups each sum over a chunk is one chain, and the
@@ -119,11 +135,11 @@ impl Winograd {
         }
         let [from, to] = group_channels(geometry);
         let [rows, columns] = Self::weight_product(geometry).tile();
-        let blocks = POINTS * self.groups * to.div_ceil(rows) * from.div_ceil(columns);
+        let blocks = self.points() * self.groups * to.div_ceil(rows) * from.div_ceil(columns);
         let wanted = (WORKGROUPS * traits.compute_units as usize).div_ceil(blocks);
         let most = traits
             .holds(self.weights())
-            .min(MOST / (POINTS * self.groups));
+            .min(MOST / (self.points() * self.groups));
         let least = tiles.div_ceil(LONGEST_OF_IMAGES);
         wanted.min(tiles / FEWEST).max(least).min(most).max(1)
     }
@@ -131,14 +147,14 @@ impl Winograd {
     /// Additions and multiplications for so many tiles, but for the transforms.
     pub fn flops(&self, geometry: &Conv2dGeometry, tiles: usize) -> u64 {
         let [from, to] = group_channels(geometry);
-        saturating_product(&[2, POINTS, self.groups, from, to, tiles])
+        saturating_product(&[2, self.points(), self.groups, from, to, tiles])
     }
 
     /// The tiled core for the products of so many tiles: the largest tiles of which there are enough and which are
     /// not mostly empty.
     pub fn product(&self, traits: &Traits, tiles: usize) -> Core {
         let extents = [8 * self.octets, tiles];
-        let wanted = (traits.compute_units as usize).div_ceil(POINTS * self.groups);
+        let wanted = (traits.compute_units as usize).div_ceil(self.points() * self.groups);
         largest(extents, wanted)
     }
 
@@ -146,6 +162,13 @@ impl Winograd {
     pub fn weight_product(geometry: &Conv2dGeometry) -> Core {
         let [from, to] = group_channels(geometry);
         largest([to, from], 1)
+    }
+
+    /// Iterations that the loops of an invocation make where a tile is computed again by its definition: of each of its rows
+    /// 4 to store it, and for each channel that is read 6 pixels of each row of a filter.
+    pub fn iterations(&self) -> usize {
+        let filter_rows = if self.one_row { 1 } else { 3 };
+        self.rows() * (5 + 4 * self.quads * (1 + 7 * filter_rows))
     }
 
     /// Tiles of a chunk.
@@ -165,12 +188,6 @@ fn largest([rows, columns]: [usize; 2], wanted: usize) -> Core {
     cores.into_iter().find(good).unwrap_or(Core::Tiled32)
 }
 
-/// Iterations that the loops of an invocation make where a tile is computed again by its definition: of each of 4 rows 4 to
-/// store it, and 13 for each channel that is read.
-pub(crate) fn iterations(channels: usize) -> usize {
-    4 * (5 + 13 * channels)
-}
-
 /// The convolution that a piece of work is, and whether it runs backward to its input.
 fn pass(work: &Work) -> Option<(&Conv2dGeometry, bool)> {
     match work {
@@ -186,29 +203,29 @@ pub(super) fn serves(traits: &Traits, work: &Work, form: Form) -> bool {
     let Some((geometry, backward)) = pass(work) else {
         return false;
     };
-    let three = Size2 {
-        height: 3,
-        width: 3,
-    };
+    let lying = geometry.lying();
+    let known = [[3, 3], [1, 3]].map(Size2::from).contains(&lying.kernel);
     let plain = geometry.stride == Size2::ONE && geometry.dilation == Size2::ONE;
     // As a convolution of the output gradient its padding must not be negative.
-    let [top, _, left, _] = geometry.padding;
-    let reached = !backward || top <= 2 && left <= 2;
+    let [top, _, left, _] = lying.padding;
+    let Size2 { height, width } = lying.kernel;
+    let reached = !backward || top < height && left < width;
+    let plan = Winograd::of(geometry, backward);
     let Winograd {
         quads,
         octets,
         groups,
         ..
-    } = Winograd::of(geometry, backward);
-    let grid = groups * POINTS.max(quads).max(2 * octets) <= traits.max_workgroups as usize;
+    } = plan;
+    let grid = groups * plan.points().max(quads).max(2 * octets) <= traits.max_workgroups as usize;
     let again = match work {
         Work::Conv2dBackwardWeight(_) => again::serves(traits, geometry),
         Work::Conv2dForward(_) | Work::Conv2dBackwardInput(_) | Work::Matmul(..) => {
-            traits.allows(iterations(4 * quads))
+            traits.allows(plan.iterations())
         }
     };
     !traits.direct_only
-        && geometry.kernel == three
+        && known
         && plain
         && reached
         && (shared(geometry) || form == Form::Tiled)
@@ -235,6 +252,7 @@ struct Shape {
     /// Channels that are read and that are written.
     channels: [usize; 2],
     tiles: usize,
+    one_row: bool,
     /// Whether most of each tile lies inside the image.
     inside: bool,
 }
@@ -243,11 +261,12 @@ impl Shape {
     fn of(work: &Work) -> Option<Self> {
         let (geometry, backward) = pass(work)?;
         let (channels, size) = ends(geometry, backward);
-        let tiles = Winograd::of(geometry, backward).tiles;
+        let plan = Winograd::of(geometry, backward);
         Some(Self {
             channels,
-            tiles,
-            inside: 2 * geometry.batch * size.area() >= tiles * TILE * TILE,
+            tiles: plan.tiles,
+            one_row: plan.one_row,
+            inside: 2 * geometry.batch * size.area() >= plan.tiles * plan.rows() * TILE,
         })
     }
 }
@@ -256,12 +275,16 @@ impl Shape {
 /// up for the transforms, tiles to make up for those of the weights and to fill a subgroup's 64, and most of each tile lies
 /// inside the image.
 pub(super) fn pays(work: &Work) -> bool {
-    const FEWEST: [usize; 2] = [16, 32];
-    const PRODUCT: usize = 1024;
     const TILES: usize = 32;
     Shape::of(work).is_some_and(|shape| {
+        // Of channels that are read and that are written, and of pairs of them. A filter of one row spares half of the
+        // multiplications, not three quarters.
+        let (fewest, pairs) = match shape.one_row {
+            true => ([32, 32], 4096),
+            false => ([16, 32], 1024),
+        };
         let [from, to] = shape.channels;
-        let channels = from >= FEWEST[0] && to >= FEWEST[1] && from * to >= PRODUCT;
+        let channels = from >= fewest[0] && to >= fewest[1] && from * to >= pairs;
         channels && shape.tiles >= TILES && shape.inside
     })
 }
@@ -270,6 +293,11 @@ pub(super) fn pays(work: &Work) -> bool {
 /// moves between the dispatches, and enough to multiply at each point to fill a GPU. As measured on an NVIDIA H200, with
 /// 2^23 products at a point both take the same time. With four times as many, 128 channels take two thirds of the time in all
 /// passes, 512 half, and 64 take three quarters forward, but as much as before in weight gradients.
+///
+/// Filters of one row are left to the autotuner, as nothing was measured. By what they move and spare they need three times as many
+/// channels: 32 bytes a result and channel between the dispatches and around them, in place of 45, where direct sums have 8, so 24
+/// in place of 37 more; and 1.5 multiplications for 3, not 2.25 for 9, so 1.5 in place of 6.75 fewer. On a GPU with less bandwidth for its
+/// arithmetic it is more yet.
 pub(super) fn fills(traits: &Traits, work: &Work) -> bool {
     /// At each point, for each compute unit.
     const PRODUCTS: usize = 1 << 16;
@@ -280,7 +308,10 @@ pub(super) fn fills(traits: &Traits, work: &Work) -> bool {
     let fills = |shape: Shape| {
         let [from, to] = shape.channels;
         let products = saturating_product(&[from, to, shape.tiles]) / PRODUCTS as u64;
-        from.min(to) >= fewest && products >= u64::from(traits.compute_units) && shape.inside
+        !shape.one_row
+            && from.min(to) >= fewest
+            && products >= u64::from(traits.compute_units)
+            && shape.inside
     };
     // Where registers are few, its tiles of 128 rows are left to the autotuner, as others are.
     let known = !traits.software && !traits.few_registers;

@@ -3,9 +3,10 @@
 use super::*;
 use crate::device::Capability::Subgroups8;
 
-/// What the cores for Winograd's algorithm serve: 3x3 at stride 1.
+/// What the cores for Winograd's algorithm serve: 3x3 and 1x3 at stride 1.
 fn winograd_cases() -> Vec<Case> {
     let layer = |channels| Conv2d::new(channels, 3);
+    let row = |channels| Conv2d::new(channels, [1, 3]).padding([0, 1]);
     vec![
         case(
             "rows of a subgroup's tiles",
@@ -38,6 +39,21 @@ fn winograd_cases() -> Vec<Case> {
         case("several chunks", [4, 12, 22, 20], layer(600).padding(1)),
         case("groups", [2, 14, 9, 10], layer(38).padding(1).groups(2)),
         case("groups in parts", [70, 6, 3, 3], layer(4).groups(2)),
+        case("signals, whole vectors", [3, 6, 1, 44], row(33)),
+        case("signals, odd", [2, 5, 1, 61], row(7).padding([0, 0, 0, 2])),
+        case("rows of images", [2, 6, 9, 32], row(18)),
+        case(
+            "rows of images, padding above",
+            [2, 3, 6, 7],
+            row(4).padding([1, 2, 3, 0]),
+        ),
+        case("signals in chunks", [4, 12, 1, 1100], row(600)),
+        case("signals in groups", [70, 6, 1, 5], row(4).groups(2)),
+        case(
+            "signals that stand upright",
+            [2, 5, 60, 1],
+            Conv2d::new(7, [3, 1]).padding([2, 1, 0, 0]),
+        ),
     ]
 }
 
@@ -123,6 +139,19 @@ pub(super) fn keeps_what_is_not_finite(case: &Case, asked: fn(&str) -> bool) {
 fn winograds_algorithm_keeps_nan_and_infinity_where_they_belong() {
     for size in [[2, 3, 9, 12], [2, 3, 7, 9]] {
         let case = case("spoiled", size, Conv2d::new(5, 3).padding(1));
+        keeps_what_is_not_finite(&case, |device| device.starts_with("winograd"));
+    }
+    let row = || Conv2d::new(5, [1, 3]).padding([0, 1]);
+    for (name, size, layer) in [
+        ("signals", [2, 3, 1, 60], row()),
+        ("rows", [2, 3, 6, 9], row().padding([0, 1, 2, 0])),
+        (
+            "upright signals",
+            [2, 3, 60, 1],
+            Conv2d::new(5, [3, 1]).padding([0, 1, 0, 0]),
+        ),
+    ] {
+        let case = case(name, size, layer);
         keeps_what_is_not_finite(&case, |device| device.starts_with("winograd"));
     }
 }

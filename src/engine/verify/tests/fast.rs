@@ -56,7 +56,7 @@ fn all_are_found(
 /// Faults in the kernels of Winograd's algorithm, whose results have a tolerance also on whole numbers. What is not
 /// written at all is none: the NaN that is there before leads to a tile that is computed again by its definition.
 #[rustfmt::skip]
-const WINOGRAD_FAULTS: [KernelFault; 11] = [
+const WINOGRAD_FAULTS: [KernelFault; 12] = [
     ("conv2d_winograd_input", Param("pad_left", |pad| pad + 1)),
     ("conv2d_winograd_input", Param("in_height", |rows| rows - 1)),
     ("conv2d_winograd_input", Param("first_tile", |tile| tile + 1)),
@@ -68,17 +68,19 @@ const WINOGRAD_FAULTS: [KernelFault; 11] = [
     ("conv2d_winograd_output", Param("has_bias", |_| 0)),
     ("conv2d_winograd_output", Constant("ACTIVATION_A", |slope| slope + 1e-3)),
     ("conv2d_winograd_output", Param("first_tile", |tile| tile + 1)),
+    ("conv2d_winograd_output", Constant("ONE_ROW", |_| 1.0)),
 ];
 
 /// The same of weight gradients.
 #[rustfmt::skip]
-const WINOGRAD_WEIGHT_FAULTS: [KernelFault; 6] = [
+const WINOGRAD_WEIGHT_FAULTS: [KernelFault; 7] = [
     ("conv2d_winograd_gradient", Param("out_width", |columns| columns - 1)),
     ("conv2d_winograd_gradient", Param("out_height", |rows| rows - 1)),
     ("conv2d_winograd_gradient", Param("first_tile", |tile| tile + 1)),
     ("conv2d_winograd_weight_product", Param("chunk_octets", |octets| octets - 1)),
     ("conv2d_winograd_weight_product", Param("first_tile", |_| 0)),
     ("conv2d_winograd_weight_output", Param("in_channels", |channels| channels - 1)),
+    ("conv2d_winograd_weight_output", Constant("ONE_ROW", |_| 1.0)),
 ];
 
 /// Channels for several quads; and tiles for several chunks, by the 4 MiB that one takes on a software adapter.
