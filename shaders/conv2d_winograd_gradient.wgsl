@@ -1,6 +1,6 @@
-// The weight gradient of a convolution by Winograd's algorithm, F(3x3, 4x4), second of four: the tiles of the output's gradient at
-// the points of core/winograd_points.wgsl, as conv2d_winograd_input.wgsl has those of the input. An invocation has one tile of
-// 4x4 pixels, or of 1x4, and one channel.
+// The weight gradient of a convolution by Winograd's algorithm, F(3x3, 4x4) or F(3, 4), second of four: the tiles of the
+// output's gradient at the points of core/winograd_points.wgsl, as conv2d_winograd_input.wgsl has those of the input. An
+// invocation has one tile of 4x4 pixels, or of 1x4, and one channel.
 //
 // Grid   as in core/winograd_layout.wgsl
 
@@ -35,16 +35,6 @@ fn pixels(at: Place, row: u32) -> vec4<f32> {
 fn row_at_points(at: Place, row: u32) -> Six {
     let p = pixels(at, row);
     return gradient_at_points(p.x, p.y, p.z, p.w);
-}
-
-// Values at six points, each a stride after the one before.
-fn store_six(at: u32, stride: u32, v: Six) {
-    values[at] = v.v0;
-    values[at + stride] = v.v1;
-    values[at + 2u * stride] = v.v2;
-    values[at + 3u * stride] = v.v3;
-    values[at + 4u * stride] = v.v4;
-    values[at + 5u * stride] = v.v5;
 }
 
 // The points' values of one column of points, of which a row's are a stride apart.

@@ -1,5 +1,5 @@
-// The filters (O, I, 3, 3), or (O, I, 1, 3), of a Winograd convolution at the points of core/winograd_points.wgsl, where octets of channels that
-// are written and quads of those that are read are filled up with zeros:
+// The filters (O, I, 3, 3), or (O, I, 1, 3), of a Winograd convolution at the points of core/winograd_points.wgsl, where
+// octets of channels that are written and quads of those that are read are filled up with zeros:
 //   MATRICES = false  (points, group, octet that is written, quad that is read, 8, 4)
 //   MATRICES = true   (points, group, channel that is read, channel that is written)
 //   backward = 0  conv2d forward:        o is written, i is read
@@ -60,16 +60,6 @@ fn tap(f: Filter, at: u32) -> f32 {
 // A row of a filter at the points.
 fn row_at_points(f: Filter, row: u32) -> Six {
     return weight_at_points(tap(f, 3u * row), tap(f, 3u * row + 1u), tap(f, 3u * row + 2u));
-}
-
-// Values at six points, each a stride after the one before.
-fn store_six(at: u32, stride: u32, v: Six) {
-    values[at] = v.v0;
-    values[at + stride] = v.v1;
-    values[at + 2u * stride] = v.v2;
-    values[at + 3u * stride] = v.v3;
-    values[at + 4u * stride] = v.v4;
-    values[at + 5u * stride] = v.v5;
 }
 
 // The points' values of one column of points, of which a row's are a stride apart.

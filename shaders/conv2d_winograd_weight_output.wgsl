@@ -1,6 +1,6 @@
-// The weight gradient of a convolution by Winograd's algorithm, last of four: filters of 3x3, or of 1x3, from their sums at the points of
-// core/winograd_points.wgsl. An invocation has that of one channel of the output and one of the input. What is not finite in
-// it is left to conv2d_backward_weight_again.wgsl.
+// The weight gradient of a convolution by Winograd's algorithm, last of four: filters of 3x3, or of 1x3, from their sums at
+// the points of core/winograd_points.wgsl. An invocation has that of one channel of the output and one of the input. What is
+// not finite in it is left to conv2d_backward_weight_again.wgsl.
 //
 // Grid   ceil(groups * OC * ceil(IC / 4) * 4 / 64), folded
 

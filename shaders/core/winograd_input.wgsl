@@ -85,16 +85,6 @@ fn row_at_points(at: Place, channel: u32, row: u32) -> Six {
     return input_at_points(Six(p.low.x, p.low.y, p.low.z, p.low.w, p.high.z, p.high.w));
 }
 
-// Values at six points, each a stride after the one before.
-fn store_six(at: u32, stride: u32, v: Six) {
-    values[at] = v.v0;
-    values[at + stride] = v.v1;
-    values[at + 2u * stride] = v.v2;
-    values[at + 3u * stride] = v.v3;
-    values[at + 4u * stride] = v.v4;
-    values[at + 5u * stride] = v.v5;
-}
-
 // The points' values of one column of points, of which a row's are a stride apart.
 fn store_column(at: u32, stride: u32, column: Six) {
     store_six(at, 6u * stride, input_at_points(column));

@@ -1,6 +1,6 @@
 
-// Tiles of 4x4 results, or of 1x4, from the sums at the points of core/winograd_points.wgsl, with the bias. An invocation has one tile
-// and one channel.
+// Tiles of 4x4 results, or of 1x4, from the sums at the points of core/winograd_points.wgsl, with the bias. An invocation
+// has one tile and one channel.
 //
 // A NaN or an infinity among its pixels or weights, or an overflow on the way, leaves no result of a tile as it should be,
 // and at least one of them not finite: such a tile is computed again by its definition.
@@ -78,14 +78,21 @@ fn direct(place: TilePlace, channel_group: u32, channel: u32, row: u32, in_chann
         for (var kh = 0u; kh < taps_of_filter() / 3u; kh++) {
             let y = i32(place.y * rows_of_tile() + row + kh) - i32(params.pad_top);
             var w = vec4<f32>();
-            for (var at = 0u; at < 6u; at++) {
+            // By two, as drivers bound the turns of all loops together.
+            for (var at = 0u; at < 6u; at += 2u) {
                 w = vec4(weight_at(channel_group, channel, c, 3u * kh + min(at, 2u)), w.xyz);
-                let tap = vec4(at) - vec4(0u, 1u, 2u, 3u); // wraps
-                sum += select(vec4<f32>(), products_at(plane, y, x + i32(at), w), tap < vec4(3u));
+                sum += select(vec4<f32>(), products_at(plane, y, x + i32(at), w), is_tap(at));
+                w = vec4(weight_at(channel_group, channel, c, 3u * kh + min(at + 1u, 2u)), w.xyz);
+                sum += select(vec4<f32>(), products_at(plane, y, x + i32(at + 1u), w), is_tap(at + 1u));
             }
         }
     }
     return sum;
+}
+
+// Whether one of the input's pixels meets a filter that begins at each of four.
+fn is_tap(at: u32) -> vec4<bool> {
+    return vec4(at) - vec4(0u, 1u, 2u, 3u) < vec4(3u); // below 0 it wraps
 }
 
 // A pixel of the input, times weights.

@@ -75,7 +75,7 @@ pub(crate) fn conv2d_forward_by<T: Real>(
         return Ok(());
     }
     if let Some((x, w, y)) = singles(x, w, y)
-        && let Some(sliding) = Sliding::forward(geometry, w)
+        && let Some(sliding) = Sliding::forward(&winograd::turned(direct_only, geometry), w)
     {
         sliding.compute(direct_only, x, bias.and_then(T::as_f32), y);
         return Ok(());
@@ -147,7 +147,7 @@ pub(crate) fn conv2d_backward_input_by<T: Real>(
         return Ok(());
     }
     if let Some((gy, w, gx)) = singles(gy, w, gx)
-        && let Some(sliding) = Sliding::backward_input(geometry, w)
+        && let Some(sliding) = Sliding::backward_input(&winograd::turned(direct_only, geometry), w)
     {
         sliding.compute(direct_only, gy, None, gx);
         return Ok(());

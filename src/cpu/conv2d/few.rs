@@ -12,7 +12,7 @@ use crate::cpu::product::{COLUMNS, Row};
 use crate::cpu::wide::{Work, widest};
 
 /// Windows at most, of all images.
-const WINDOWS: usize = 256;
+pub(super) const WINDOWS: usize = 256;
 
 /// Tasks that there are at most, of which each reads all that is under the windows.
 const TASKS: usize = 8;

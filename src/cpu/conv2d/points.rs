@@ -37,6 +37,7 @@ pub(super) fn both_ways<
     grid: &Grid<T, FROM_ROWS, FROM>,
     transform: impl Fn([T; FROM]) -> [T; TO],
 ) -> Grid<T, TO_ROWS, TO> {
+    const { assert!((FROM_ROWS == 1) == (TO_ROWS == 1)) };
     let mut halves = [[[T::zero(); COLUMNS]; TO]; FROM_ROWS];
     for (half, row) in halves.iter_mut().zip(grid) {
         for l in 0..COLUMNS {

@@ -50,7 +50,6 @@ pub(super) struct Sliding<'a> {
 impl<'a> Sliding<'a> {
     /// The convolution.
     pub fn forward(geometry: &Conv2dGeometry, w: &'a [f32]) -> Option<Self> {
-        let geometry = &geometry.lying();
         let [top, _, left, _] = geometry.padding.map(|extent| extent as isize);
         let taps = taps(geometry).map(|(at, p, q)| Tap {
             at,
@@ -79,7 +78,6 @@ impl<'a> Sliding<'a> {
 
     /// The input gradient, from the output's.
     pub fn backward_input(geometry: &Conv2dGeometry, w: &'a [f32]) -> Option<Self> {
-        let geometry = &geometry.lying();
         let (inputs, outputs) = channels(geometry);
         let Size2 { height, width } = geometry.stride;
         let most = Size2 {

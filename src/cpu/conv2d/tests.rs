@@ -163,7 +163,7 @@ fn winograd_cases() -> Vec<Case> {
         Case::new(Conv2d::new(66, [1, 3]), 2, [70, 1, 390]),
         Case::new(
             Conv2d::new(64, [3, 1]).padding([0, 1, 0, 0]).groups(2),
-            5,
+            9,
             [64, 90, 1],
         ),
     ]

@@ -14,6 +14,7 @@
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::few;
 use super::parts::Part;
 use super::points::{self, Grid, PIXELS, both_ways, from_points};
 use super::sliding::Sliding;
@@ -21,12 +22,24 @@ use super::tiles::{self, Tiles};
 use crate::cpu::parallel::{for_each, for_each_with};
 use crate::cpu::product::{self, COLUMNS, Row, tile};
 use crate::cpu::wide::{Work, widest};
-use crate::op::Size2;
+use crate::op::{Conv2dGeometry, Size2};
 
 /// Channels from which on it pays with tiles of so many rows of outputs, where the smaller number of a group's inputs and outputs
 /// counts.
 pub(super) const fn channels(height: usize) -> usize {
     if height == 1 { 32 } else { 16 }
+}
+
+/// A signal that stands upright as one that lies, where [`run`] may take it so. Direct sums of others share out its rows.
+pub(super) fn turned(direct_only: bool, geometry: &Conv2dGeometry) -> Conv2dGeometry {
+    let lying = geometry.lying();
+    let channels_of_group = lying.in_channels.min(lying.out_channels) / lying.groups.max(1);
+    let takes = !direct_only
+        && lying.kernel == [1, 3].into()
+        && [lying.stride, lying.dilation] == [1.into(); 2]
+        && channels_of_group >= channels(1)
+        && lying.batch >= TASKS;
+    if takes { lying } else { *geometry }
 }
 
 /// How many tiles of so many outputs down and across cover a plane.
@@ -66,6 +79,10 @@ fn pays<const HEIGHT: usize, const OUTPUTS: usize, const TAPS: usize>(
 ) -> bool {
     let positions = positions(HEIGHT);
     if sliding.from.min(sliding.to) < channels(HEIGHT) {
+        return false;
+    }
+    // A task takes a whole signal: of a few short ones, direct sums share out the filters.
+    if HEIGHT == 1 && images * sliding.target.area() <= few::WINDOWS {
         return false;
     }
     // Multiplications for a pair of channels, or what takes as long: the transform of a filter.

@@ -56,7 +56,7 @@ fn pays<const HEIGHT: usize, const OUTPUTS: usize, const TAPS: usize>(
     let tiles = covering([HEIGHT, OUTPUTS], size).area();
     [geometry.stride, geometry.dilation] == [1.into(); 2]
         && sizes.group_inputs.min(sizes.group_outputs) >= super::winograd::channels(HEIGHT)
-        && geometry.batch * tiles >= least(TAPS)
+        && geometry.batch * tiles >= least(HEIGHT, TAPS)
         && 10 * tiles * positions(HEIGHT) <= 7 * size.area() * geometry.kernel.area()
 }
 
@@ -66,8 +66,8 @@ const fn part(taps: usize) -> usize {
 }
 
 /// Tiles from which on it pays.
-const fn least(taps: usize) -> usize {
-    if taps == 3 { 32 } else { 96 }
+const fn least(height: usize, taps: usize) -> usize {
+    if taps == 3 && height > 1 { 32 } else { 96 }
 }
 
 /// As [`backward_weight`], by tiles of `HEIGHT` rows of so many outputs, which `ROWS` rows of points are for, and filters of

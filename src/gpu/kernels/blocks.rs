@@ -161,7 +161,9 @@ pub(crate) const WINOGRAD_POINTS: Block = block!("winograd_points", constants: [
 pub(crate) const WINOGRAD: Block = block!("winograd");
 pub(crate) const WINOGRAD_LAYOUT: Block =
     block!("winograd_layout", constants: ["LAYOUT"], uses: [WINOGRAD, WINOGRAD_POINTS]);
-pub(crate) const WINOGRAD_INPUT: Block = block!("winograd_input", uses: [WINOGRAD_LAYOUT]);
+pub(crate) const WINOGRAD_VALUES: Block = block!("winograd_values", uses: [WINOGRAD_POINTS]);
+pub(crate) const WINOGRAD_INPUT: Block =
+    block!("winograd_input", uses: [WINOGRAD_LAYOUT, WINOGRAD_VALUES]);
 pub(crate) const WINOGRAD_OUTPUT: Block =
     block!("winograd_output", uses: [WINOGRAD_LAYOUT, FLAT, TIMES_ZERO]);
 pub(crate) const ENDED: Block = block!("ended");

@@ -59,7 +59,7 @@ pub(crate) const INPUT_SHARED: Kernel = Kernel {
 pub(crate) const WEIGHT: Kernel = Kernel {
     name: "conv2d_winograd_weight",
     source: source!("conv2d_winograd_weight.wgsl"),
-    blocks: &[&blocks::WINOGRAD_POINTS, &blocks::FLAT],
+    blocks: &[&blocks::WINOGRAD_VALUES, &blocks::FLAT],
     bindings: &[Read, ReadWrite],
     formats: &[(0, "Weight")],
     params: WeightParams::LAYOUT,

@@ -14,7 +14,7 @@ use crate::op::Conv2dGeometry;
 pub(crate) const GRADIENT: Kernel = Kernel {
     name: "conv2d_winograd_gradient",
     source: source!("conv2d_winograd_gradient.wgsl"),
-    blocks: &[&blocks::WINOGRAD_LAYOUT],
+    blocks: &[&blocks::WINOGRAD_LAYOUT, &blocks::WINOGRAD_VALUES],
     bindings: &[Read, ReadWrite],
     formats: &[(0, "Gradient")],
     params: Params::LAYOUT,

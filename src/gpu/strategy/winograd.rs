@@ -165,10 +165,10 @@ impl Winograd {
     }
 
     /// Iterations that the loops of an invocation make where a tile is computed again by its definition: of each of its rows
-    /// 4 to store it, and for each channel that is read 6 pixels of each row of a filter.
+    /// 4 to store it, and for each channel that is read 6 pixels of each row of a filter, two at a time.
     pub fn iterations(&self) -> usize {
         let filter_rows = if self.one_row { 1 } else { 3 };
-        self.rows() * (5 + 4 * self.quads * (1 + 7 * filter_rows))
+        self.rows() * (5 + 4 * self.quads * (1 + 4 * filter_rows))
     }
 
     /// Tiles of a chunk.

@@ -63,7 +63,10 @@ fn chunks_and_parts_of_winograds_tiles_may_be_empty() {
     let layer = |channels| Conv2d::new(channels, 3).padding(1);
     let model = Model::builder([64, 12, 12]).push(layer(128));
     let model = model.push(layer(4)).build().unwrap();
+    let signals = Model::builder([64, 200]).push(Conv1d::new(128, 3));
+    let signals = signals.push(Conv1d::new(4, 3)).build().unwrap();
     for core in ["winograd-subgroup", "winograd-tiled"] {
         equal_the_reference(&model, core);
+        equal_the_reference(&signals, core);
     }
 }

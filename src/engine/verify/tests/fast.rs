@@ -83,14 +83,18 @@ const WINOGRAD_WEIGHT_FAULTS: [KernelFault; 7] = [
     ("conv2d_winograd_weight_output", Constant("ONE_ROW", |_| 1.0)),
 ];
 
-/// Channels for several quads; and tiles for several chunks, by the 4 MiB that one takes on a software adapter.
-fn models_for_winograd() -> [Model; 2] {
+/// Channels for several quads; tiles for several chunks, by the 4 MiB that one takes on a software adapter; and filters of
+/// one row.
+fn models_for_winograd() -> [Model; 3] {
     let layer = |channels| Conv2d::new(channels, 3).padding(1);
     let small = Model::builder([5, 9, 12]).push(layer(8)).leaky_relu(0.25);
     let small = small.push(layer(6).padding(0)).flatten().dense(3);
     let large = Model::builder([5, 80, 80]).push(layer(6));
     let large = large.avg_pool2d(20).flatten().dense(3);
-    [small, large].map(|model| model.build().unwrap())
+    let row = |channels| Conv2d::new(channels, [1, 3]);
+    let rows = Model::builder([5, 2, 30]).push(row(8)).leaky_relu(0.25);
+    let rows = rows.push(row(6)).flatten().dense(3);
+    [small, large, rows].map(|model| model.build().unwrap())
 }
 
 #[test]

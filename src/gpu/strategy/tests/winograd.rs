@@ -64,6 +64,18 @@ fn winograds_algorithm_takes_what_has_channels_and_tiles_enough() {
     assert_eq!(takes(software, row(|_| ())), [true; 3]);
     assert_eq!(takes(Traits::DEFAULT, row(|_| ())), [false; 3]);
     assert_eq!(takes(software, row(|g| g.in_channels = 48)), [false; 3]);
+    let pair = |channels: fn(&mut Conv2dGeometry)| takes(software, row(channels));
+    assert_eq!(
+        pair(|g| (g.in_channels, g.out_channels) = (32, 128)),
+        [true; 3]
+    );
+    assert_eq!(
+        pair(|g| (g.in_channels, g.out_channels) = (16, 256)),
+        [false; 3]
+    );
+    // A tile of as many channels as a U-Net's middle has is computed again within the limit of loops.
+    let middle = with(|g| (g.in_channels, g.out_channels) = (1024, 512));
+    assert_eq!(takes(software, middle), [true; 3]);
     assert_eq!(
         takes(software, row(|g| g.kernel = [3, 1].into())),
         [false; 3]
