@@ -31,15 +31,6 @@ const QUADS_APART: u32 = 0u;
 // Sums of 32 products are made by themselves, so that none is long enough to lose digits.
 const BLOCK_K: u32 = 32u;
 
-// Where core/product.wgsl keeps the sums of quads of A's rows.
-fn keep_rows(at: u32, rows: vec4<f32>) {
-    tile_a[at] = rows;
-}
-
-fn kept_rows(at: u32) -> vec4<f32> {
-    return tile_a[at];
-}
-
 @compute @workgroup_size(SIDE * SIDE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,

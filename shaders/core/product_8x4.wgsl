@@ -37,15 +37,6 @@ override INNER: u32 = 8u;
 // Sums of 64 products are made by themselves, so that none is long enough to lose digits.
 const BLOCK_K: u32 = 64u;
 
-// Where core/product.wgsl keeps the sums of quads of A's rows.
-fn keep_rows(at: u32, rows: vec4<f32>) {
-    tile_a[at] = rows;
-}
-
-fn kept_rows(at: u32) -> vec4<f32> {
-    return tile_a[at];
-}
-
 @compute @workgroup_size(256)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,

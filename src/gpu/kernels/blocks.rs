@@ -136,6 +136,7 @@ const PRODUCT: Block = block!(
     constants: ["A_ALONG_K", "B_ALONG_K"],
     uses: [FLAT]
 );
+const ROWS_KEPT: Block = block!("rows_kept");
 const COLUMN_STORES: Block = block!("column_stores");
 const ELEMENT_LINES: Block = block!("element_lines", uses: [COLUMN_STORES]);
 pub(crate) const ELEMENT_QUADS: Block = block!("element_quads", uses: [ELEMENT_LINES]);
@@ -144,10 +145,10 @@ pub(crate) const TAP_QUADS: Block =
     block!("tap_quads", constants: ["TAPS_APART"], uses: [COLUMN_STORES]);
 pub(crate) const VECTOR_QUADS: Block = block!("vector_quads");
 pub(crate) const PRODUCT_4X4: Block =
-    block!("product_4x4", constants: ["SIDE"], uses: [PRODUCT, FLAT]);
+    block!("product_4x4", constants: ["SIDE"], uses: [PRODUCT, ROWS_KEPT, FLAT]);
 pub(crate) const PRODUCT_2X4: Block = block!("product_2x4", uses: [PRODUCT, FLAT]);
 pub(crate) const PRODUCT_8X4: Block =
-    block!("product_8x4", constants: ["INNER"], uses: [PRODUCT, FLAT]);
+    block!("product_8x4", constants: ["INNER"], uses: [PRODUCT, ROWS_KEPT, FLAT]);
 pub(crate) const PRODUCT_SUBGROUP: Block =
     block!("product_subgroup", constants: ["TALL"], uses: [FLAT]);
 

@@ -6,7 +6,7 @@ mod groups;
 mod rebuild;
 
 use wgpu_cnn::{
-    Activation, BatchNorm, Conv2d, Flatten, GlobalPool, Linear, Model, Result, Trainer,
+    Activation, BatchNorm, Conv2d, Flatten, GlobalPool, Gpu, Linear, Model, Result, Trainer,
     TrainerBuilder,
 };
 
@@ -64,11 +64,17 @@ fn names(trainer: &Trainer) -> Vec<String> {
 
 /// The trainer on the CPU and on the poisoned devices.
 fn trainers(builder: &TrainerBuilder) -> Vec<(&'static str, Trainer)> {
+    trainers_on(builder, poisoned_gpus())
+}
+
+/// The same on some of the devices.
+fn trainers_on(
+    builder: &TrainerBuilder,
+    gpus: impl Iterator<Item = (&'static str, &'static Gpu)>,
+) -> Vec<(&'static str, Trainer)> {
     let on = |(name, gpu)| (name, builder.clone().on(gpu).unwrap());
     let cpu = ("cpu", builder.clone().on_cpu().unwrap());
-    std::iter::once(cpu)
-        .chain(poisoned_gpus().map(on))
-        .collect()
+    std::iter::once(cpu).chain(gpus.map(on)).collect()
 }
 
 /// How far a parameter of one trainer is from that of another, of its largest.

@@ -64,11 +64,9 @@ fn each_parameter_has_a_count_of_its_own() {
     for (at, optimizer) in optimizers.into_iter().enumerate() {
         let frozen = builder().optimizer(optimizer).freeze("*").unfreeze("fc.*");
         // GPUs differ in their products, of which no count is kept: each has a part of the optimizers.
-        let mut trainers = trainers(&frozen);
-        if let Some(gpus @ 1..) = trainers.len().checked_sub(1) {
-            trainers.swap(1, 1 + at % gpus);
-        }
-        for (device, mut trainer) in trainers.into_iter().take(2) {
+        let gpus: Vec<_> = poisoned_gpus().collect();
+        let one = gpus.into_iter().cycle().skip(at).take(1);
+        for (device, mut trainer) in trainers_on(&frozen, one) {
             let what = format!("{device}, {optimizer:?}");
             let mut shadow = Shadow::default();
             (0..3).for_each(|seed| shadow.step(&what, &mut trainer, &optimizer, seed));

@@ -3,56 +3,68 @@
 use super::*;
 use crate::gpu::strategy::winograd;
 
+const SOFTWARE: Traits = Traits {
+    software: true,
+    subgroup_size: 8,
+    ..Traits::DEFAULT
+};
+
+/// 8 images of 16x16 with 32 channels, but for what is changed.
+fn with(change: fn(&mut Conv2dGeometry)) -> Conv2dGeometry {
+    let mut geometry = Conv2dGeometry {
+        batch: 8,
+        in_channels: 32,
+        in_size: Size2::from(16),
+        out_channels: 32,
+        out_size: Size2::from(16),
+        padding: [1; 4],
+        ..convolution()
+    };
+    change(&mut geometry);
+    geometry
+}
+
+/// Whether each pass takes the core for subgroups.
+fn takes(traits: Traits, geometry: Conv2dGeometry) -> [bool; 3] {
+    let works = [
+        Work::Conv2dForward(geometry),
+        Work::Conv2dBackwardInput(geometry),
+        Work::Conv2dBackwardWeight(geometry),
+    ];
+    works.map(|work| core(&traits, None, &work) == Core::WinogradSubgroup)
+}
+
 #[test]
 fn winograds_algorithm_takes_what_has_channels_and_tiles_enough() {
-    let software = Traits {
-        software: true,
-        subgroup_size: 8,
-        ..Traits::DEFAULT
-    };
-    let with = |change: fn(&mut Conv2dGeometry)| {
-        let mut geometry = Conv2dGeometry {
-            batch: 8,
-            in_channels: 32,
-            in_size: Size2::from(16),
-            out_channels: 32,
-            out_size: Size2::from(16),
-            padding: [1; 4],
-            ..convolution()
-        };
-        change(&mut geometry);
-        geometry
-    };
-    let takes = |traits: Traits, geometry| {
-        let works = [
-            Work::Conv2dForward(geometry),
-            Work::Conv2dBackwardInput(geometry),
-            Work::Conv2dBackwardWeight(geometry),
-        ];
-        works.map(|work| core(&traits, None, &work) == Core::WinogradSubgroup)
-    };
-    assert_eq!(takes(software, with(|_| ())), [true; 3]);
+    assert_eq!(takes(SOFTWARE, with(|_| ())), [true; 3]);
     assert_eq!(takes(Traits::DEFAULT, with(|_| ())), [false; 3]);
     let direct = Traits {
         direct_only: true,
         preferred: Some(Core::WinogradSubgroup),
-        ..software
+        ..SOFTWARE
     };
     assert_eq!(takes(direct, with(|_| ())), [false; 3]);
     let wide = with(|g| (g.in_channels, g.out_channels) = (16, 64));
-    assert_eq!(takes(software, wide), [true, false, true]);
-    assert_eq!(takes(software, with(|g| g.in_channels = 16)), [false; 3]);
-    assert_eq!(takes(software, with(|g| g.batch = 1)), [false; 3]);
-    assert_eq!(takes(software, with(|g| g.groups = 2)), [false; 3]);
-    assert_eq!(takes(software, with(|g| g.stride.width = 2)), [false; 3]);
-    assert_eq!(takes(software, with(|g| g.kernel.height = 2)), [false; 3]);
+    assert_eq!(takes(SOFTWARE, wide), [true, false, true]);
+    assert_eq!(takes(SOFTWARE, with(|g| g.in_channels = 16)), [false; 3]);
+    assert_eq!(takes(SOFTWARE, with(|g| g.batch = 1)), [false; 3]);
+    assert_eq!(takes(SOFTWARE, with(|g| g.groups = 2)), [false; 3]);
+    assert_eq!(takes(SOFTWARE, with(|g| g.stride.width = 2)), [false; 3]);
+    assert_eq!(takes(SOFTWARE, with(|g| g.kernel.height = 2)), [false; 3]);
     assert_eq!(
-        takes(software, with(|g| g.padding[2] = 3)),
+        takes(SOFTWARE, with(|g| g.padding[2] = 3)),
         [true, false, true]
     );
     let small = with(|g| (g.batch, g.in_size, g.out_size) = (64, Size2::from(5), Size2::from(5)));
-    assert_eq!(takes(software, small), [false; 3]);
-    // A filter of one row needs more channels, and a signal may stand upright.
+    assert_eq!(takes(SOFTWARE, small), [false; 3]);
+    // A tile of as many channels as a U-Net's middle has is computed again within the limit of loops.
+    let middle = with(|g| (g.in_channels, g.out_channels) = (1024, 512));
+    assert_eq!(takes(SOFTWARE, middle), [true; 3]);
+}
+
+/// A filter of one row needs more channels, and a signal may stand upright.
+#[test]
+fn winograds_algorithm_takes_rows_that_have_channels_enough() {
     let row = |change: fn(&mut Conv2dGeometry)| {
         let mut geometry = with(|g| {
             (g.in_channels, g.out_channels, g.padding) = (64, 64, [0, 0, 1, 1]);
@@ -61,10 +73,10 @@ fn winograds_algorithm_takes_what_has_channels_and_tiles_enough() {
         change(&mut geometry);
         geometry
     };
-    assert_eq!(takes(software, row(|_| ())), [true; 3]);
+    assert_eq!(takes(SOFTWARE, row(|_| ())), [true; 3]);
     assert_eq!(takes(Traits::DEFAULT, row(|_| ())), [false; 3]);
-    assert_eq!(takes(software, row(|g| g.in_channels = 48)), [false; 3]);
-    let pair = |channels: fn(&mut Conv2dGeometry)| takes(software, row(channels));
+    assert_eq!(takes(SOFTWARE, row(|g| g.in_channels = 48)), [false; 3]);
+    let pair = |channels: fn(&mut Conv2dGeometry)| takes(SOFTWARE, row(channels));
     assert_eq!(
         pair(|g| (g.in_channels, g.out_channels) = (32, 128)),
         [true; 3]
@@ -73,20 +85,17 @@ fn winograds_algorithm_takes_what_has_channels_and_tiles_enough() {
         pair(|g| (g.in_channels, g.out_channels) = (16, 256)),
         [false; 3]
     );
-    // A tile of as many channels as a U-Net's middle has is computed again within the limit of loops.
-    let middle = with(|g| (g.in_channels, g.out_channels) = (1024, 512));
-    assert_eq!(takes(software, middle), [true; 3]);
     assert_eq!(
-        takes(software, row(|g| g.kernel = [3, 1].into())),
+        takes(SOFTWARE, row(|g| g.kernel = [3, 1].into())),
         [false; 3]
     );
     let above = row(|g| g.padding[0] = 1);
-    assert_eq!(takes(software, above), [true, false, true]);
+    assert_eq!(takes(SOFTWARE, above), [true, false, true]);
     let upright = row(|g| {
         (g.in_size, g.out_size) = ([256, 1].into(), [256, 1].into());
         (g.kernel, g.padding) = ([3, 1].into(), [1, 1, 0, 0]);
     });
-    assert_eq!(takes(software, upright), [true; 3]);
+    assert_eq!(takes(SOFTWARE, upright), [true; 3]);
     assert_eq!(winograd::Winograd::of(&upright, true).tiles, 8 * 64);
 }
 
